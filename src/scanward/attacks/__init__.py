@@ -1,0 +1,1 @@
+"""Forgeries, each with its truth mask and a record it replays from."""

@@ -1,0 +1,1 @@
+"""Detectors: each maps an `Image` to `Evidence`."""

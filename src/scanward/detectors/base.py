@@ -1,0 +1,51 @@
+"""What every detector is, and the step from a heat map to findings that all of them share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.image import Image
+from scanward.verdict import Evidence, Finding, box_in_mm
+
+
+class Detector(Protocol):
+    """Finds forged regions. Built without arguments by `methods.build`; weights load on first use."""
+
+    name: str
+
+    def detect(self, image: Image) -> Evidence:
+        """Judge one image from its pixels, modality and spacing alone.
+
+        A detector never reads `image.provenance`. An image that it cannot judge gives an `Evidence` with
+        `conclusive=False` and a `reason`, not an exception.
+        """
+        ...
+
+
+def findings_of(heat: npt.NDArray[np.float32], threshold: float, image: Image, method: str,
+                least_mm2: float = 4.0, most: int = 32) -> tuple[Finding, ...]:
+    """Connected regions of a (y, x) heat map at or above `threshold`, strongest first.
+
+    Regions under `least_mm2` (16 pixels where the spacing is unknown) are dropped.
+    """
+    spacing = image.spacing
+    least = 16.0 if spacing is None else max(4.0, least_mm2 / (spacing[1] * spacing[2]))
+    binary = (heat >= threshold).astype(np.uint8)
+    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    findings = []
+    for contour in contours:
+        x, y, w, h = cv2.boundingRect(contour)
+        inside = np.zeros((h, w), np.uint8)
+        cv2.drawContours(inside, [contour], -1, 1, cv2.FILLED, offset=(-x, -y))
+        if inside.sum() < least:
+            continue
+        box = (x, y, x + w, y + h)
+        peak = float(heat[y:y + h, x:x + w][inside > 0].max())
+        outline = cv2.approxPolyDP(contour, 1.5, True).reshape(-1, 2)
+        findings.append(Finding(box, min(1.0, peak), box_in_mm(box, image),
+                                tuple((float(a), float(b)) for a, b in outline), method))
+    return tuple(sorted(findings, key=lambda f: -f.score)[:most])

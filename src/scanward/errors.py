@@ -1,0 +1,38 @@
+"""Everything that Scanward raises on purpose.
+
+ScanwardError                 one sentence that names the file and the mend
+├── InputError                the user's file or argument cannot be used
+│   ├── UnreadableError       not a file we can read: truncated, no permission, unknown format
+│   ├── UnsupportedError      readable, but not something Scanward works on (RGB photograph, CT today)
+│   └── ArgumentError         an option's value is out of its range or names nothing
+├── WeightsError              weights missing, or their hash differs from the manifest's
+└── MissingExtraError         an optional dependency is not installed
+"""
+
+
+class ScanwardError(Exception):
+    """Base of the tree. The message is a whole sentence for the user; the CLI prints it and exits with 2."""
+
+
+class InputError(ScanwardError):
+    """The user's file or argument cannot be used."""
+
+
+class UnreadableError(InputError):
+    """The file is truncated, forbidden, or of no known format."""
+
+
+class UnsupportedError(InputError):
+    """The file was read, but Scanward has no method for what it holds."""
+
+
+class ArgumentError(InputError):
+    """An option's value is out of its range or names nothing."""
+
+
+class WeightsError(ScanwardError):
+    """Weights are missing, or differ from what the manifest promises."""
+
+
+class MissingExtraError(ScanwardError):
+    """An optional dependency is not installed."""

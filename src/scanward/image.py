@@ -1,0 +1,90 @@
+"""`Image`: what every method works on, whatever file it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import UnsupportedError
+
+Modality = Literal["MG", "CT"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an image came from. Reports print it; no detector may read it."""
+
+    path: Path | None = None
+    format: str = ""
+    """`dicom`, `png`, `tiff`, `npy`, `pgm`, `metaimage` or `nifti`."""
+    sop_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    transfer_syntax: str | None = None
+    manufacturer: str | None = None
+    body_part: str | None = None
+    synthetic: bool = False
+    """The file itself says that it holds synthetic data (0008,001C)."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A 2-D or 3-D medical image in its modality's own unit.
+
+    Raises `ValueError` when built from pixels that are not a finite float32 (z, y, x) array.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    """(z, y, x); one slice for a mammogram. HU for CT, stored values for MG. Larger is always brighter:
+    readers flip MONOCHROME1 about the depth's maximum and set `inverted`."""
+    modality: Modality
+    spacing: tuple[float, float, float] | None = None
+    """Millimetres a voxel, (z, y, x); None where the file does not say."""
+    bits: int = 16
+    """Bits the file stores a value in; an MG image's values lie in [0, 2**bits - 1]."""
+    integer: bool = True
+    """The file stores whole numbers, so whatever is made from it is rounded to whole numbers too."""
+    inverted: bool = False
+    """The file was MONOCHROME1; writers flip back."""
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.dtype != np.float32 or 0 in self.pixels.shape:
+            raise ValueError(f"pixels must be a non-empty float32 (z, y, x) array, not {self.pixels.dtype} "
+                             f"{self.pixels.shape}")
+        if not np.isfinite(self.pixels).all():
+            raise ValueError("pixels must be finite")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x)."""
+        z, y, x = self.pixels.shape
+        return z, y, x
+
+    @property
+    def plane(self) -> npt.NDArray[np.float32]:
+        """The (y, x) pixels of an image with one slice; `UnsupportedError` for a volume."""
+        if self.shape[0] != 1:
+            raise UnsupportedError(f"{self.name} is a volume of {self.shape[0]} slices where a single image is needed.")
+        return self.pixels[0]
+
+    @property
+    def name(self) -> str:
+        """The file's path, or `image` where there is none; for messages."""
+        return str(self.provenance.path) if self.provenance.path else "image"
+
+    @property
+    def largest(self) -> float:
+        """The largest value that the file's depth can store (MG)."""
+        return float(2**self.bits - 1)
+
+    def with_plane(self, plane: npt.NDArray[np.floating]) -> Image:
+        """The same image with other (y, x) pixels, rounded and clipped to the file's own depth."""
+        values = np.asarray(plane, dtype=np.float32)
+        if self.integer:
+            values = np.clip(np.rint(values), 0, self.largest)
+        return dataclasses.replace(self, pixels=np.ascontiguousarray(values[None], dtype=np.float32))

@@ -1,0 +1,75 @@
+"""The table of every attack, detector and protector. Listing it imports none of them, and never torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from scanward.errors import ArgumentError
+
+Kind = Literal["detector", "attack", "protector"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: what `scanward methods` prints, and where the code is."""
+
+    name: str
+    kind: Kind
+    factory: str
+    """`module:attribute`; the attribute called without arguments gives the method."""
+    modality: str
+    summary: str
+    weights: tuple[str, ...] = ()
+    """Names in `weights/manifest.toml`."""
+    trainer: str = ""
+    """`module:function` that `scanward train` calls, where the method is trained."""
+
+
+METHODS: tuple[Method, ...] = (
+    Method("self-reference", "detector", "scanward.detectors.self_reference:SelfReference", "MG",
+           "noise of each region against the image's own noise, dense network (default)",
+           ("self-reference",), "scanward.training.self_reference:train"),
+    Method("copy-move", "detector", "scanward.detectors.copy_move:CopyMove", "MG",
+           "regions copied within one image, also mirrored or rotated; untrained"),
+    Method("forensic-transfer", "detector", "scanward.detectors.forensic_transfer:ForensicTransfer", "MG",
+           "Mammo-ForensicTransfer as published, raw pixels",
+           ("forensic-transfer-raw",), "scanward.training.forensic_transfer:train"),
+    Method("forensic-transfer-highpass", "detector", "scanward.detectors.forensic_transfer:ForensicTransferHighpass",
+           "MG", "the same network on the high-pass residual, as ForensicTransfer feeds it",
+           ("forensic-transfer-highpass",), "scanward.training.forensic_transfer:train"),
+    Method("copy-move", "attack", "scanward.attacks.copy_move:CopyMove", "MG", "a region of the host pasted elsewhere"),
+    Method("splice", "attack", "scanward.attacks.splice:Splice", "MG",
+           "a real lesion of another image, feathered or gradient-domain"),
+    Method("composed-mass", "attack", "scanward.attacks.splice:ComposedMass", "MG",
+           "a mass composed from shape and texture models"),
+    Method("inpaint-telea", "attack", "scanward.attacks.inpaint:Telea", "MG", "removal by fast marching (Telea 2004)"),
+    Method("inpaint-ns", "attack", "scanward.attacks.inpaint:NavierStokes", "MG",
+           "removal by Navier-Stokes inpainting (Bertalmio 2001)"),
+    Method("resample", "attack", "scanward.attacks.patches:Resample", "MG", "a region resized, rotated or warped in place"),
+    Method("noise", "attack", "scanward.attacks.patches:Noise", "MG", "grain added to a region"),
+    Method("blur", "attack", "scanward.attacks.patches:Blur", "MG", "a region smoothed"),
+    Method("jpeg", "attack", "scanward.attacks.patches:Jpeg", "MG", "a region through JPEG"),
+    Method("self-blend", "attack", "scanward.attacks.self_blend:SelfBlend", "MG",
+           "the host blended with an altered copy of itself; for training"),
+)
+
+DEFAULT = "default"
+"""The method of a plain `scanward scan`: the detectors in `DEFAULT_DETECTORS` together."""
+DEFAULT_DETECTORS = ("self-reference", "copy-move")
+
+
+def find(name: str, kind: Kind) -> Method:
+    """The row of `name`; `ArgumentError` with the known names if there is none."""
+    for method in METHODS:
+        if method.name == name and method.kind == kind:
+            return method
+    known = ", ".join(m.name for m in METHODS if m.kind == kind)
+    raise ArgumentError(f"No {kind} is called {name!r}; choose one of: {known}.")
+
+
+def build(name: str, kind: Kind) -> Any:
+    """The method itself, imported now."""
+    module, attribute = find(name, kind).factory.split(":")
+    return getattr(import_module(module), attribute)()

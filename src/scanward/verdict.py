@@ -1,0 +1,114 @@
+"""`Verdict`: what a scan answers, with the findings and the evidence it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.image import Image, Modality, Provenance
+
+Label = Literal["authentic", "tampered", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One region that a detector calls forged."""
+
+    box: tuple[int, ...]
+    """[x0, y0, x1, y1] in pixels, or [x0, y0, z0, x1, y1, z1] in a volume; the upper ends are exclusive."""
+    score: float
+    """Largest heat inside the region, [0, 1]."""
+    box_mm: tuple[float, ...] | None = None
+    """The same box times the spacing, from the image's corner; None where the spacing is unknown."""
+    outline: tuple[tuple[float, float], ...] = ()
+    """Closed polygon of (x, y) pixel positions around the region, for reports and DICOM SR."""
+    method: str = ""
+    """The detector that found it."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One detector's answer: every method of the family returns this type and nothing else."""
+
+    method: str
+    score: float
+    """Calibrated image score, [0, 1]."""
+    threshold: float
+    """Scores at or above it mean `tampered`; fixed on the validation split and kept in the manifest."""
+    heat: npt.NDArray[np.float32]
+    """(z, y, x), the image's own shape, [0, 1]; at or above `heat_threshold` a voxel belongs to a finding."""
+    heat_threshold: float
+    findings: tuple[Finding, ...] = ()
+    conclusive: bool = True
+    """False where the image gives the method nothing to judge (too small, no grain, no tissue)."""
+    reason: str = ""
+    """One sentence on why it is not conclusive, or on what the finding shows (`copied from (x, y)`)."""
+    weights_sha256: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def label(self) -> Label:
+        if not self.conclusive:
+            return "inconclusive"
+        return "tampered" if self.score >= self.threshold else "authentic"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Scanward says of one image."""
+
+    score: float
+    """[0, 1]."""
+    threshold: float
+    label: Label
+    heat: npt.NDArray[np.float32]
+    """(z, y, x), the image's own shape, [0, 1]."""
+    findings: tuple[Finding, ...]
+    evidence: tuple[Evidence, ...]
+    """One entry a method that ran."""
+    method: str
+    """The method asked for."""
+    modality: Modality
+    provenance: Provenance = field(default_factory=Provenance)
+    version: str = ""
+    weights_sha256: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `scanward scan --json` prints for this image."""
+        return {
+            "path": str(self.provenance.path) if self.provenance.path else None,
+            "sop_instance_uid": self.provenance.sop_instance_uid,
+            "modality": self.modality,
+            "label": self.label,
+            "score": round(self.score, 6),
+            "threshold": round(self.threshold, 6),
+            "findings": [
+                {
+                    "box": list(f.box),
+                    "box_mm": None if f.box_mm is None else [round(v, 3) for v in f.box_mm],
+                    "score": round(f.score, 6),
+                    "method": f.method,
+                }
+                for f in self.findings
+            ],
+            "method": self.method,
+            "reason": " ".join(e.reason for e in self.evidence if e.reason),
+            "weights_sha256": self.weights_sha256,
+            "version": self.version,
+            "parameters": self.parameters,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def box_in_mm(box: tuple[int, ...], image: Image) -> tuple[float, ...] | None:
+    """`box` of a `Finding` in millimetres from the image's corner, or None where the spacing is unknown."""
+    if image.spacing is None:
+        return None
+    z, y, x = image.spacing
+    scale = (x, y) if len(box) == 4 else (x, y, z)
+    return tuple(float(v * scale[i % len(scale)]) for i, v in enumerate(box))
