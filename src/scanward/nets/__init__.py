@@ -1,0 +1,1 @@
+"""Network pieces that more than one method uses; no I/O."""
