@@ -1,0 +1,69 @@
+"""Scanward finds tampering with medical images, and makes the forgeries that test the finding.
+
+    import scanward
+    verdict = scanward.scan("film.dcm")
+    print(verdict.label, verdict.findings)
+
+Names are imported when they are first used, so that `import scanward` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scanward.errors import (
+        ArgumentError,
+        InputError,
+        MissingExtraError,
+        ScanwardError,
+        UnreadableError,
+        UnsupportedError,
+        WeightsError,
+    )
+    from scanward.image import Image, Provenance
+    from scanward.pipeline import load, scan, scan_many
+    from scanward.verdict import Evidence, Finding, Verdict
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": "scanward.pipeline", "scan": "scanward.pipeline", "scan_many": "scanward.pipeline",
+    "Image": "scanward.image", "Provenance": "scanward.image",
+    "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
+    "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
+    "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",
+    "MissingExtraError": "scanward.errors",
+}
+
+__all__ = [
+    "ArgumentError",
+    "Evidence",
+    "Finding",
+    "Image",
+    "InputError",
+    "MissingExtraError",
+    "Provenance",
+    "ScanwardError",
+    "UnreadableError",
+    "UnsupportedError",
+    "Verdict",
+    "WeightsError",
+    "__version__",
+    "load",
+    "scan",
+    "scan_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scanward' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""`python -m scanward`."""
+
+from scanward.cli import main
+
+main()

@@ -1,0 +1,7 @@
+"""Exit codes, the same as clamscan's."""
+
+CLEAN = 0
+FOUND = 1
+ERROR = 2
+"""At least one error, even where something was found too."""
+INTERRUPTED = 130

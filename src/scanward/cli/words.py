@@ -1,0 +1,20 @@
+"""How text reaches the terminal: one sentence an error, and nothing in a file's name may steer the screen."""
+
+from __future__ import annotations
+
+import sys
+
+
+def shown(text: str) -> str:
+    """`text` on one line, with control characters and undecodable bytes as escapes, for a terminal or a log."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def complain(sentence: str) -> None:
+    """Print one error to stderr."""
+    print(f"scanward: {shown(sentence)}", file=sys.stderr, flush=True)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

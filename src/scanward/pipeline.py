@@ -1,0 +1,177 @@
+"""Reading, judging and combining: the only place that puts the families together.
+
+The command line and whatever serves Scanward elsewhere call these functions, so their answers cannot differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward import __version__, formats, methods
+from scanward.detectors.base import Detector
+from scanward.errors import ArgumentError, InputError, UnsupportedError
+from scanward.image import Image, Modality
+from scanward.verdict import Evidence, Finding, Label, Verdict
+
+if TYPE_CHECKING:
+    from scanward.formats import Source
+
+MIDDLE = 0.5
+"""Where a combined verdict puts every method's own threshold."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one source: an image with its verdict, or the error that stopped it."""
+
+    path: Path
+    image: Image | None = None
+    verdict: Verdict | None = None
+    error: InputError | None = None
+
+
+def load(path: str | Path, *, modality: Modality | None = None,
+         spacing: tuple[float, float, float] | None = None) -> Image:
+    """The one image in a file, or the one CT series in a folder.
+
+    `modality` and `spacing` (millimetres a voxel, (z, y, x)) go before what the file says. Raises `InputError`.
+    """
+    sources, errors = formats.find([Path(path)])
+    if errors:
+        raise errors[0]
+    if len(sources) != 1:
+        raise ArgumentError(f"{path} holds {len(sources)} images; name one of them, or use scan_many for all.")
+    return formats.read(sources[0], modality=modality, spacing=spacing)
+
+
+def detectors(method: str = methods.DEFAULT) -> tuple[Detector, ...]:
+    """The detectors that `method` runs, built once a process; `ArgumentError` for an unknown name."""
+    names = methods.DEFAULT_DETECTORS if method == methods.DEFAULT else (method,)
+    return tuple(_detector(name) for name in names)
+
+
+@cache
+def _detector(name: str) -> Detector:
+    built: Detector = methods.build(name, "detector")
+    return built
+
+
+def check_method(method: str) -> None:
+    """Raise `ArgumentError` with the known names unless `method` is the default or a detector."""
+    if method != methods.DEFAULT:
+        methods.find(method, "detector")
+
+
+def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality: Modality | None = None,
+         spacing: tuple[float, float, float] | None = None) -> Verdict:
+    """Judge one image, or the image in a file.
+
+    `method` is `default` (every detector of `methods.DEFAULT_DETECTORS`, combined by `combine`) or the name of one
+    detector, whose own scale then stands. `seconds` of the verdict includes reading where a path is given.
+    Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
+    """
+    start = time.perf_counter()
+    check_method(method)
+    image = source if isinstance(source, Image) else load(source, modality=modality, spacing=spacing)
+    return _judge(image, method, start)
+
+
+def scan_source(source: Source, *, method: str = methods.DEFAULT, modality: Modality | None = None,
+                spacing: tuple[float, float, float] | None = None) -> Result:
+    """Judge one source that `formats.find` returned; what is wrong with its file is in the result, not raised.
+
+    Errors that every file would meet (an unknown method, missing weights) are raised.
+    """
+    check_method(method)
+    start = time.perf_counter()
+    try:
+        image = formats.read(source, modality=modality, spacing=spacing)
+        return Result(source.path, image, _judge(image, method, start))
+    except InputError as error:
+        return Result(source.path, error=error)
+
+
+def scan_many(sources: Iterable[Source], *, method: str = methods.DEFAULT, modality: Modality | None = None,
+              spacing: tuple[float, float, float] | None = None) -> Iterator[Result]:
+    """`scan_source` over many, one at a time: an unusable file never stops the others."""
+    for source in sources:
+        yield scan_source(source, method=method, modality=modality, spacing=spacing)
+
+
+def _judge(image: Image, method: str, start: float) -> Verdict:
+    names = methods.DEFAULT_DETECTORS if method == methods.DEFAULT else (method,)
+    for name in names:
+        if methods.find(name, "detector").modality != image.modality:
+            kind = "a CT volume" if image.modality == "CT" else f"a {image.modality} image"
+            raise UnsupportedError(f"{image.name} is {kind}; this version of scanward scans mammograms only.")
+    evidence = tuple(detector.detect(image) for detector in detectors(method))
+    verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])
+    hashes = dict.fromkeys(e.weights_sha256 for e in evidence if e.weights_sha256)
+    parameters = {"detectors": list(names), "thresholds": {e.method: round(e.threshold, 6) for e in evidence}}
+    return dataclasses.replace(verdict, method=method, version=__version__, weights_sha256=" ".join(hashes) or None,
+                               parameters=parameters, seconds=time.perf_counter() - start)
+
+
+def _alone(image: Image, evidence: Evidence) -> Verdict:
+    """The verdict of one method, on its own scale."""
+    findings = evidence.findings if evidence.label == "tampered" else ()
+    return Verdict(evidence.score, evidence.threshold, evidence.label, evidence.heat, findings, (evidence,),
+                   evidence.method, image.modality, image.provenance)
+
+
+def combine(image: Image, evidence: tuple[Evidence, ...]) -> Verdict:
+    """One verdict from several methods, each of which may raise the alarm alone.
+
+    Every score is stretched, piecewise linearly, so that its method's own threshold falls on .5; the verdict's score
+    is the largest of them and its threshold .5. Heat likewise, voxel by voxel, with each method's `heat_threshold` on
+    .5. Findings come from the methods that call the image tampered, strongest first; boxes of two methods stay apart
+    even where they overlap. A method that is not conclusive counts for nothing; where none is, the verdict is
+    `inconclusive` with score 0.
+    """
+    heard = [e for e in evidence if e.conclusive]
+    heat = np.zeros(image.shape, np.float32)
+    findings: list[Finding] = []
+    for one in heard:
+        _raise_to(heat, one.heat, one.heat_threshold)
+        if one.label == "tampered":
+            findings += [dataclasses.replace(f, score=rescale(f.score, one.heat_threshold)) for f in one.findings]
+    label: Label = "inconclusive"
+    if heard:
+        label = "tampered" if any(e.label == "tampered" for e in heard) else "authentic"
+    score = max((rescale(e.score, e.threshold) for e in heard), default=0.0)
+    return Verdict(score, MIDDLE, label, heat, tuple(sorted(findings, key=lambda f: -f.score)), evidence,
+                   methods.DEFAULT, image.modality, image.provenance)
+
+
+def rescale(value: float, threshold: float) -> float:
+    """`value` in [0, 1] on the scale where `threshold` is .5; monotone, and exactly .5 at the threshold."""
+    return float(_stretch(np.array([value], np.float64), threshold)[0])
+
+
+def _stretch(values: npt.NDArray[np.floating], threshold: float) -> npt.NDArray[np.floating]:
+    low = MIDDLE * (values / threshold) if threshold > 0 else np.zeros_like(values)
+    high = MIDDLE + MIDDLE * ((values - threshold) / (1 - threshold)) if threshold < 1 else np.full_like(values, MIDDLE)
+    return np.clip(np.where(values >= threshold, high, low), 0, 1)
+
+
+def _raise_to(heat: npt.NDArray[np.float32], other: npt.NDArray[np.float32], threshold: float,
+              rows: int = 64) -> None:
+    """`heat = max(heat, other stretched)`, in place and in bands that fit a processor's cache."""
+    if heat.shape != other.shape:
+        raise ValueError(f"a detector's heat is {other.shape} where the image is {heat.shape}")
+    level = float(np.float32(threshold))
+    for z in range(heat.shape[0]):
+        for y in range(0, heat.shape[1], rows):
+            band = heat[z, y:y + rows]
+            part = other[z, y:y + rows]
+            if part.any():
+                np.maximum(band, part if level == MIDDLE else _stretch(part, level), out=band)
