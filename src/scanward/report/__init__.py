@@ -1,0 +1,1 @@
+"""Heat maps, HTML and JSON for people and programs."""
