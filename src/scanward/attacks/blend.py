@@ -1,0 +1,209 @@
+"""Shapes of a forged region, and the ways its pixels are joined to the host's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from scanward.attacks.base import Place
+from scanward.errors import ArgumentError
+from scanward.image import Image
+
+Plane = npt.NDArray[np.float32]
+
+LEAST = 3.0
+"""The smallest diameter of a region, in pixels."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A crop of the host and the weight of the forgery in it."""
+
+    box: tuple[slice, slice]
+    """(y, x) slices into the plane; they hold everything that may change and some surroundings."""
+    weight: Plane
+    """(y, x) of the crop, [0, 1]; zero where nothing may change."""
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """The crop's (y, x) in the plane."""
+        return int(self.box[0].start), int(self.box[1].start)
+
+    def cut(self, plane: Plane) -> Plane:
+        """A copy of the crop, (y, x)."""
+        return plane[self.box].astype(np.float32, copy=True)
+
+
+def check_place(shape: tuple[int, ...], place: Place, name: str = "image") -> None:
+    """`ArgumentError` unless the place is finite, inside an image (y, x), and of a size that fits it."""
+    height, width = shape[-2:]
+    where = f"({place.y:g}, {place.x:g})"
+    if not (math.isfinite(place.y) and math.isfinite(place.x) and math.isfinite(place.diameter)):
+        raise ArgumentError(f"The place {where} with diameter {place.diameter:g} is not finite; give numbers.")
+    if not (0 <= place.y <= height - 1 and 0 <= place.x <= width - 1):
+        raise ArgumentError(f"The place (y, x) = {where} lies outside {name} of {height} x {width} pixels; "
+                            "choose one inside.")
+    if not LEAST <= place.diameter <= min(height, width):
+        raise ArgumentError(f"A diameter of {place.diameter:g} pixels does not suit {name} of {height} x {width} "
+                            f"pixels; choose one from {LEAST:g} to {min(height, width)}.")
+
+
+def start(host: Image, place: Place, rng: np.random.Generator, strength: float,
+          feather: float | None = None) -> dict[str, Any]:
+    """The parameters that every attack shares: a random shape of `place`'s area, and the strength.
+
+    `feather` is the width in pixels over which the weight falls from 1 to 0; drawn from sharp to a third of the
+    diameter if None. `ArgumentError` for a place or strength that cannot be used.
+    """
+    check_place(host.plane.shape, place, host.name)
+    if not 0 < strength <= 1:
+        raise ArgumentError(f"A strength of {strength:g} is out of range; choose one above 0 and up to 1.")
+    if feather is None:
+        feather = float(rng.choice([0.0, rng.uniform(1, 3), rng.uniform(0.05, 0.33) * place.diameter],
+                                   p=[0.15, 0.25, 0.6]))
+    kind = str(rng.choice(["ellipse", "blob", "polygon"], p=[0.3, 0.5, 0.2]))
+    shape = {"kind": kind, "y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
+             "aspect": float(rng.uniform(0.7, 1.0)), "angle": float(rng.uniform(0, 180)),
+             "seed": int(rng.integers(2**31)), "feather": min(feather, 0.5 * place.diameter)}
+    return {"shape": shape, "strength": float(strength)}
+
+
+def region_of(shape: dict[str, Any], size: tuple[int, ...], around: float = 0.25) -> Region:
+    """The region that `shape` (as drawn by `start`) describes in an image of `size` (y, x).
+
+    The crop reaches `around` diameters beyond the region, as far as the image goes.
+    """
+    place = Place(shape["y"], shape["x"], shape["diameter"])
+    check_place(size, place)
+    radius, feather = place.diameter / 2, float(shape["feather"])
+    outline = _outline(shape, radius)
+    reach = float(outline.max()) + feather / 2 + 2 + around * place.diameter
+    y0, x0 = max(0, math.floor(place.y - reach)), max(0, math.floor(place.x - reach))
+    y1, x1 = min(size[-2], math.ceil(place.y + reach) + 1), min(size[-1], math.ceil(place.x + reach) + 1)
+    region = Region((slice(y0, y1), slice(x0, x1)), np.zeros((y1 - y0, x1 - x0), np.float32))
+    distance, edge = _polar(shape, region, outline)
+    inside = edge - distance
+    weight = np.clip(inside / max(feather, 1e-3) + 0.5, 0, 1).astype(np.float32)
+    weight = weight * weight * (3 - 2 * weight)
+    if not weight.any():  # a region of a few pixels can slip between them
+        weight[min(round(place.y), size[-2] - 1) - y0, min(round(place.x), size[-1] - 1) - x0] = 1
+    return Region(region.box, weight)
+
+
+def depth(shape: dict[str, Any], region: Region) -> Plane:
+    """How deep each pixel of the crop lies in the shape: 1 at its centre, 0 on its edge, negative outside."""
+    distance, edge = _polar(shape, region, _outline(shape, shape["diameter"] / 2))
+    return 1 - distance / edge
+
+
+def _polar(shape: dict[str, Any], region: Region, outline: Plane) -> tuple[Plane, Plane]:
+    """Each pixel's distance from the shape's centre, and that of the edge in its direction; (y, x), pixels."""
+    (y0, x0), (height, width) = region.origin, region.weight.shape
+    dy = (np.arange(y0, y0 + height, dtype=np.float32) - np.float32(shape["y"]))[:, None]
+    dx = (np.arange(x0, x0 + width, dtype=np.float32) - np.float32(shape["x"]))[None, :]
+    angle = np.arctan2(dy, dx) * np.float32(len(outline) / (2 * np.pi))
+    return np.hypot(dy, dx), outline[np.rint(angle).astype(np.int32) % len(outline)]
+
+
+def _outline(shape: dict[str, Any], radius: float, steps: int = 1440) -> Plane:
+    """Distance of the edge from the centre in `steps` directions, scaled to the area of a disc of `radius`."""
+    theta = np.arange(steps) * (2 * np.pi / steps)
+    turned = theta - math.radians(shape["angle"])
+    aspect = float(shape["aspect"])
+    edge = aspect / np.hypot(aspect * np.cos(turned), np.sin(turned))
+    rng = np.random.default_rng(shape["seed"])
+    if shape["kind"] == "blob":
+        orders = np.arange(2, 9)
+        size = rng.normal(0, 0.16, len(orders)) / (orders - 1) ** 0.8
+        phase = rng.uniform(0, 2 * np.pi, len(orders))
+        edge = edge * np.exp((size[:, None] * np.cos(orders[:, None] * theta + phase[:, None])).sum(0))
+    elif shape["kind"] == "polygon":
+        count = int(rng.integers(5, 12))
+        corner = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * (2 * np.pi / count)
+        length = rng.uniform(0.75, 1.2, count)
+        edge = edge * _polygon_edge(theta, corner, length)
+    area = np.mean(edge**2)
+    return (edge * (radius / math.sqrt(area))).astype(np.float32)
+
+
+def _polygon_edge(theta: npt.NDArray[np.float64], corner: npt.NDArray[np.float64],
+                  length: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Distance from the centre to the polygon with these corners (angle, length), in directions `theta`."""
+    x, y = length * np.cos(corner), length * np.sin(corner)
+    index = np.searchsorted(np.sort(corner), theta - 2 * np.pi * (theta > corner.max())) - 1
+    i, j = index % len(corner), (index + 1) % len(corner)
+    cross = x[i] * y[j] - x[j] * y[i]
+    return cross / (np.cos(theta) * (y[j] - y[i]) - np.sin(theta) * (x[j] - x[i]))
+
+
+def compose(plane: Plane, region: Region, altered: Plane, alpha: float) -> tuple[Plane, npt.NDArray[np.bool_]]:
+    """A copy of `plane` with `altered` (the crop) blended in, and the truth mask (y, x).
+
+    The blend's weight is `alpha` times the region's; the mask is True where it is at least half its maximum.
+    """
+    forged = plane.copy()
+    mask = np.zeros(plane.shape, np.bool_)
+    crop = plane[region.box]
+    blended = crop + np.float32(alpha) * region.weight * (altered - crop)
+    forged[region.box] = np.where(region.weight > 0, blended, crop)
+    mask[region.box] = region.weight >= 0.5 * region.weight.max()
+    return forged, mask
+
+
+def membrane(values: Plane, unknown: npt.NDArray[np.bool_], sweeps: int = 24) -> Plane:
+    """`values` with the unknown pixels replaced by the smoothest surface through the known ones (Laplace).
+
+    Coarse to fine: each level starts from the level below and is relaxed `sweeps` times. Beyond the array's
+    border the surface is flat (zero gradient). An array that is unknown everywhere gives its mean.
+    """
+    if not unknown.any():
+        return values.astype(np.float32, copy=True)
+    if unknown.all():
+        return np.full_like(values, values.mean())
+    known = (~unknown).astype(np.float32)
+    if min(values.shape) > 4:
+        size = ((values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2)
+        share = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
+        mean = cv2.resize(np.where(unknown, 0, values).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        coarse = membrane(mean / np.maximum(share, 1e-6), share < 1e-3, sweeps)
+        guess = cv2.resize(coarse, values.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    else:
+        guess = np.full_like(values, (values * known).sum() / known.sum())
+    kernel = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
+    current = np.where(unknown, guess, values).astype(np.float32)
+    for _ in range(sweeps):
+        current = np.where(unknown, cv2.filter2D(current, -1, kernel, borderType=cv2.BORDER_REPLICATE), current)
+    return current
+
+
+def poisson(host: Plane, source: Plane, inside: npt.NDArray[np.bool_], mixed: bool = False) -> Plane:
+    """Gradient-domain blend of `source` into `host` where `inside` (Pérez, Gangnet, Blake 2003, eq. 7 and 12).
+
+    All are crops (y, x). `mixed` keeps whichever gradient is stronger. The host is returned outside.
+    """
+    if mixed:
+        source = _integrated(host, source, inside)
+    difference = np.where(inside, 0, host - source).astype(np.float32)
+    return np.where(inside, source + membrane(difference, inside), host).astype(np.float32)
+
+
+def _integrated(host: Plane, source: Plane, inside: npt.NDArray[np.bool_]) -> Plane:
+    """A crop whose Laplacian is the divergence of the stronger of both gradients; zero beyond its border."""
+    divergence = np.zeros(host.shape, np.float32)
+    for axis in (0, 1):
+        a, b = np.diff(host, axis=axis), np.diff(source, axis=axis)
+        strong = np.where(np.abs(a) > np.abs(b), a, b)
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (1, 1)
+        divergence += np.diff(np.pad(strong, pad), axis=axis)
+    divergence = np.where(inside, divergence, 0)
+    height, width = host.shape
+    eigen = (2 * np.cos(np.pi * np.arange(1, height + 1) / (height + 1))[:, None]
+             + 2 * np.cos(np.pi * np.arange(1, width + 1) / (width + 1))[None] - 4)
+    return fft.idstn(fft.dstn(divergence.astype(np.float64), type=1) / eigen, type=1).astype(np.float32)
