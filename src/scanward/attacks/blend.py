@@ -132,8 +132,8 @@ def _outline(shape: dict[str, Any], radius: float, steps: int = 1440) -> Plane:
     return (edge * (radius / math.sqrt(area))).astype(np.float32)
 
 
-def _polygon_edge(theta: npt.NDArray[np.float64], corner: npt.NDArray[np.float64],
-                  length: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _polygon_edge(theta: npt.NDArray[np.floating], corner: npt.NDArray[np.floating],
+                  length: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Distance from the centre to the polygon with these corners (angle, length), in directions `theta`."""
     x, y = length * np.cos(corner), length * np.sin(corner)
     index = np.searchsorted(np.sort(corner), theta - 2 * np.pi * (theta > corner.max())) - 1
@@ -171,7 +171,8 @@ def membrane(values: Plane, unknown: npt.NDArray[np.bool_], sweeps: int = 24) ->
         size = ((values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2)
         share = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
         mean = cv2.resize(np.where(unknown, 0, values).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        coarse = membrane(mean / np.maximum(share, 1e-6), share < 1e-3, sweeps)
+        filled = np.asarray(mean / np.maximum(share, 1e-6), np.float32)
+        coarse = membrane(filled, share < 1e-3, sweeps)
         guess = cv2.resize(coarse, values.shape[::-1], interpolation=cv2.INTER_LINEAR)
     else:
         guess = np.full_like(values, (values * known).sum() / known.sum())

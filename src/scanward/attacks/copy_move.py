@@ -17,11 +17,24 @@ from scanward.image import Image
 
 
 def far_place(host: Image, place: Place, rng: np.random.Generator) -> Place:
-    """Another place in the same breast, apart from `place` where the breast has room for both."""
+    """Another place in the same breast, about as bright, apart from `place` where the breast has room for both."""
     candidates = draw_places(host, rng, 24, place.diameter)
     distance = [math.hypot(c.y - place.y, c.x - place.x) for c in candidates]
     apart = [c for c, d in zip(candidates, distance, strict=True) if d >= 1.3 * place.diameter]
-    return apart[0] if apart else candidates[int(np.argmax(distance))]
+    if not apart:
+        return candidates[int(np.argmax(distance))]
+    level = _level(host.plane, place)
+    apart.sort(key=lambda c: abs(_level(host.plane, c) - level))
+    return apart[int(rng.integers(min(3, len(apart))))]
+
+
+def _level(plane: Plane, place: Place) -> float:
+    """Mean of the square around the place, on a grid of at most 16 x 16 pixels."""
+    radius = place.diameter / 2
+    step = max(1, int(place.diameter // 16))
+    rows = slice(max(0, round(place.y - radius)), round(place.y + radius) + 1, step)
+    columns = slice(max(0, round(place.x - radius)), round(place.x + radius) + 1, step)
+    return float(plane[rows, columns].mean())
 
 
 def fetch(plane: Plane, region: Region, centre: tuple[float, float], source: tuple[float, float],
@@ -59,7 +72,8 @@ def _warp_local(plane: Plane, matrix: npt.NDArray[np.float64], size: tuple[int, 
     part = np.ascontiguousarray(plane[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)])
     moved = matrix.copy()
     moved[:, 2] -= (x0, y0)
-    return cv2.warpAffine(part, moved, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
+    flags |= cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(part, moved, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101), np.float32)
 
 
 class CopyMove:

@@ -29,12 +29,13 @@ def smooth(crop: Plane, sigma: float) -> Plane:
     """Low frequencies; a large `sigma` (pixels) is done at reduced size, where it costs nothing."""
     step = int(sigma // 4)
     if step < 2 or min(crop.shape) < 4 * step:
-        return cv2.GaussianBlur(crop, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REFLECT_101)
+        blurred = cv2.GaussianBlur(crop, (0, 0), max(sigma, 0.1), borderType=cv2.BORDER_REFLECT_101)
+        return np.asarray(blurred, np.float32)
     height, width = crop.shape
     size = (max(2, round(width / step)), max(2, round(height / step)))
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_REFLECT_101)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def white(shape: tuple[int, ...], seed: int, correlation: float = 0.0) -> Plane:

@@ -24,7 +24,7 @@ def fill(crop: Plane, unknown: npt.NDArray[np.bool_], method: int, reduce: int =
         return crop
     reach = 3.0 if method == cv2.INPAINT_TELEA else 2.0
     if reduce <= 1:
-        return cv2.inpaint(crop, unknown.astype(np.uint8), reach, method)
+        return np.asarray(cv2.inpaint(crop, unknown.astype(np.uint8), reach, method), np.float32)
     size = (math.ceil(crop.shape[1] / reduce), math.ceil(crop.shape[0] / reduce))
     hole = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     small = cv2.inpaint(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), hole.astype(np.uint8), reach, method)

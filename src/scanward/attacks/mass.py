@@ -45,5 +45,5 @@ def _spicules(region: Region, params: dict[str, Any]) -> Plane:
         line = np.rint(np.array(points) * 16).astype(np.int32)
         thick = max(1, round(shape["diameter"] / 40))
         cv2.polylines(canvas, [line], False, int(rng.integers(120, 256)), thick, cv2.LINE_AA, 4)
-    lines = smooth(canvas.astype(np.float32) / 255, max(0.6, shape["diameter"] / 60))
+    lines = smooth(np.asarray(canvas / 255, np.float32), max(0.6, shape["diameter"] / 60))
     return lines * np.sqrt(region.weight)

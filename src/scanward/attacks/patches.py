@@ -79,8 +79,8 @@ def resample(crop: Plane, how: dict[str, Any]) -> Plane:
     if how["kind"] in ("down-up", "up-down"):
         size = (max(2, round(width * how["factor"])), max(2, round(height * how["factor"])))
         there = cv2.resize(crop, size, interpolation=flags)
-        return cv2.resize(there, (width, height), interpolation=cv2.INTER_LINEAR if how["interpolation"] == "area"
-                          else flags)
+        up = cv2.INTER_LINEAR if how["interpolation"] == "area" else flags
+        return np.asarray(cv2.resize(there, (width, height), interpolation=up), np.float32)
     if how["kind"] == "rotate":
         pad = int(0.35 * max(crop.shape)) + 2
         padded = cv2.copyMakeBorder(crop, pad, pad, pad, pad, _REFLECT)
@@ -96,7 +96,7 @@ def resample(crop: Plane, how: dict[str, Any]) -> Plane:
     bend = np.float32(how["bend"])
     map_x = x + a * dx + b * dy + np.float32(how["shift"][0]) + bend * white(crop.shape, how["seed"], sigma)
     map_y = y + c * dx + d * dy + np.float32(how["shift"][1]) + bend * white(crop.shape, how["seed"] + 1, sigma)
-    return cv2.remap(crop, map_x, map_y, flags, borderMode=_REFLECT)
+    return np.asarray(cv2.remap(crop, map_x, map_y, flags, borderMode=_REFLECT), np.float32)
 
 
 class Resample(_Patch):
@@ -162,10 +162,11 @@ def blurred(crop: Plane, how: dict[str, Any]) -> Plane:
         return smooth(crop, how["sigma"])
     if how["kind"] == "median":
         for _ in range(how["times"]):
-            crop = cv2.medianBlur(crop, how["size"])
+            crop = np.asarray(cv2.medianBlur(crop, how["size"]), np.float32)
         return crop
     if how["kind"] == "bilateral":
-        return cv2.bilateralFilter(crop, how["size"], how["level"], how["size"] / 3, borderType=_REFLECT)
+        edges_kept = cv2.bilateralFilter(crop, how["size"], how["level"], how["size"] / 3, borderType=_REFLECT)
+        return np.asarray(edges_kept, np.float32)
     low, high = float(crop.min()), float(crop.max())
     if high <= low:
         return crop
@@ -207,7 +208,7 @@ def through_jpeg(crop: Plane, region: Region, how: dict[str, Any]) -> Plane:
     unit = np.float32(255 / (how["high"] - how["low"]))
     whole = np.clip(np.rint((padded - np.float32(how["low"])) * unit), 0, 255).astype(np.uint8)
     coded = cv2.imencode(".jpg", whole, [cv2.IMWRITE_JPEG_QUALITY, how["quality"]])[1]
-    decoded = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE).astype(np.float32)[top:, left:]
+    decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.float32)[top:, left:]
     return decoded / unit + np.float32(how["low"])
 
 

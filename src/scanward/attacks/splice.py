@@ -87,7 +87,7 @@ class ComposedMass:
         region = region_of(params["shape"], host.plane.shape)
         contrast = span(host.plane)
         level = moments(host.plane[region.box], region.weight > 0.5)[0]
-        peak = min(float(rng.uniform(0.1, 0.3)) * contrast, headroom(host.largest, host.integer, level, contrast))
+        peak = min(float(rng.uniform(0.06, 0.2)) * contrast, headroom(host.largest, host.integer, level, contrast))
         params |= {"peak": peak, "grain": str(rng.choice(["keep", "smooth", "synthetic"], p=[0.4, 0.25, 0.35])),
                    "attenuation": float(rng.uniform(0.4, 1.0)), "steep": float(rng.uniform(0.5, 1.4)),
                    "texture": float(rng.uniform(0.1, 0.35)), "spicules": 0, "seed": int(rng.integers(2**31))}
