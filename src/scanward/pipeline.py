@@ -40,10 +40,10 @@ class Result:
 
 
 def load(path: str | Path, *, modality: Modality | None = None,
-         spacing: tuple[float, float, float] | None = None) -> Image:
+         spacing: tuple[float, float] | None = None) -> Image:
     """The one image in a file, or the one CT series in a folder.
 
-    `modality` and `spacing` (millimetres a voxel, (z, y, x)) go before what the file says. Raises `InputError`.
+    `modality` and `spacing` (millimetres a pixel, (y, x)) go before what the file says. Raises `InputError`.
     """
     sources, errors = formats.find([Path(path)])
     if errors:
@@ -72,7 +72,7 @@ def check_method(method: str) -> None:
 
 
 def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality: Modality | None = None,
-         spacing: tuple[float, float, float] | None = None) -> Verdict:
+         spacing: tuple[float, float] | None = None) -> Verdict:
     """Judge one image, or the image in a file.
 
     `method` is `default` (every detector of `methods.DEFAULT_DETECTORS`, combined by `combine`) or the name of one
@@ -86,7 +86,7 @@ def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality:
 
 
 def scan_source(source: Source, *, method: str = methods.DEFAULT, modality: Modality | None = None,
-                spacing: tuple[float, float, float] | None = None) -> Result:
+                spacing: tuple[float, float] | None = None) -> Result:
     """Judge one source that `formats.find` returned; what is wrong with its file is in the result, not raised.
 
     Errors that every file would meet (an unknown method, missing weights) are raised.
@@ -101,7 +101,7 @@ def scan_source(source: Source, *, method: str = methods.DEFAULT, modality: Moda
 
 
 def scan_many(sources: Iterable[Source], *, method: str = methods.DEFAULT, modality: Modality | None = None,
-              spacing: tuple[float, float, float] | None = None) -> Iterator[Result]:
+              spacing: tuple[float, float] | None = None) -> Iterator[Result]:
     """`scan_source` over many, one at a time: an unusable file never stops the others."""
     for source in sources:
         yield scan_source(source, method=method, modality=modality, spacing=spacing)

@@ -53,20 +53,17 @@ def parse_modality(text: str | None) -> Modality | None:
     raise ArgumentError(f"--modality {text!r} is not one of {', '.join(get_args(Modality))}.")
 
 
-def parse_spacing(text: str | None) -> tuple[float, float, float] | None:
-    """`0.05`, `0.05x0.06` (row x column) or `1x0.7x0.7` as (z, y, x) millimetres; `ArgumentError` otherwise."""
+def parse_spacing(text: str | None) -> tuple[float, float] | None:
+    """`0.05` or `0.05x0.06` (row x column) as (y, x) millimetres; `ArgumentError` otherwise."""
     if text is None:
         return None
     try:
         numbers = [float(part) for part in re.split(r"[x×,]", text)]
     except ValueError:
         numbers = []
-    if not 1 <= len(numbers) <= 3 or not all(math.isfinite(n) and 0 < n <= 100 for n in numbers):
+    if len(numbers) not in (1, 2) or not all(math.isfinite(n) and 0 < n <= 100 for n in numbers):
         raise ArgumentError(f"--spacing {text!r} is not a spacing in millimetres; write 0.05, or 0.05x0.05.")
-    if len(numbers) == 1:
-        numbers *= 2
-    z, y, x = numbers if len(numbers) == 3 else [1.0, *numbers]
-    return z, y, x
+    return numbers[0], numbers[-1]
 
 
 def run_scan(request: Request) -> int:
@@ -95,7 +92,7 @@ def run_scan(request: Request) -> int:
 
 
 def _one(source: Source, request: Request, modality: Modality | None,
-         spacing: tuple[float, float, float] | None) -> Result:
+         spacing: tuple[float, float] | None) -> Result:
     try:
         return pipeline.scan_source(source, method=request.method, modality=modality, spacing=spacing)
     except ScanwardError:
@@ -145,7 +142,10 @@ class Outlet:
         self.done += 1
         self.found = self.found or (result.verdict is not None and result.verdict.label == "tampered")
         if self._dicom and result.image is not None and result.verdict is not None:
-            self._write_dicom(result.image, result.verdict, self._dicom / self._names.take(result.path))
+            name = self._names.take(result.path)
+            # The files are named after their source: a folder apart keeps two sources of one name from mixing.
+            self._write_dicom(result.image, result.verdict,
+                              self._dicom if name == result.path.stem else self._dicom / name)
 
     def _write_dicom(self, image: Image, verdict: Verdict, folder: Path) -> None:
         from scanward.formats import derived
