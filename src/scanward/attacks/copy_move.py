@@ -23,18 +23,19 @@ def far_place(host: Image, place: Place, rng: np.random.Generator) -> Place:
     apart = [c for c, d in zip(candidates, distance, strict=True) if d >= 1.3 * place.diameter]
     if not apart:
         return candidates[int(np.argmax(distance))]
-    level = _level(host.plane, place)
-    apart.sort(key=lambda c: abs(_level(host.plane, c) - level))
+    mean, spread = _look(host.plane, place)
+    likeness = [abs(m - mean) + abs(s - spread) for m, s in (_look(host.plane, c) for c in apart)]
+    apart = [apart[i] for i in np.argsort(likeness, kind="stable")]
     return apart[int(rng.integers(min(3, len(apart))))]
 
 
-def _level(plane: Plane, place: Place) -> float:
-    """Mean of the square around the place, on a grid of at most 16 x 16 pixels."""
+def _look(plane: Plane, place: Place) -> tuple[float, float]:
+    """Mean and standard deviation of the square around the place, on a grid of about 16 x 16 pixels."""
     radius = place.diameter / 2
     step = max(1, int(place.diameter // 16))
     rows = slice(max(0, round(place.y - radius)), round(place.y + radius) + 1, step)
     columns = slice(max(0, round(place.x - radius)), round(place.x + radius) + 1, step)
-    return float(plane[rows, columns].mean())
+    return float(plane[rows, columns].mean()), float(plane[rows, columns].std())
 
 
 def fetch(plane: Plane, region: Region, centre: tuple[float, float], source: tuple[float, float],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -61,62 +60,78 @@ class SelfBlend:
 
 def _draw_variant(variant: str, host: Image, place: Place, region: Region,
                   rng: np.random.Generator) -> dict[str, Any]:
-    plane = host.plane
+    if variant == "noise":
+        return draw_noise(host, region, rng)
+    if variant == "jpeg":
+        return draw_jpeg(host, region, rng)
+    if variant in ("blur", "denoise"):
+        kinds = ("gaussian", "median") if variant == "blur" else ("bilateral", "nlm")
+        return draw_blur(host, region, rng, kinds)
+    if variant == "lowfreq":
+        return _draw_bump(host, region, rng)
+    how: dict[str, Any] = {}
     if variant == "shift":
         source = far_place(host, place, rng)
-        return {"source": [round(source.y), round(source.x)], "mirror": bool(rng.random() < 0.3),
-                "sigma": float(place.diameter * rng.uniform(0.08, 0.3))}
-    if variant == "affine":
-        return {"kind": "warp", "interpolation": str(rng.choice(["linear", "cubic", "lanczos"])),
-                "affine": [float(v) for v in rng.uniform(-0.12, 0.12, 4)], "bend": 0.0,
-                "shift": [float(v) for v in rng.uniform(-3, 3, 2)], "seed": 0}
-    if variant == "gain":
-        return {"gain": float(rng.choice([rng.uniform(0.55, 0.85), rng.uniform(1.2, 1.7)])),
-                "bias": float(rng.uniform(-0.04, 0.04) * span(plane)), "seed": int(rng.integers(2**31))}
-    if variant == "sharpen":
-        return {"amount": float(rng.uniform(0.4, 1.8)), "sigma": float(rng.uniform(0.6, 2.0))}
-    if variant == "requantise":
-        own = max(grain(region.cut(plane), region.weight), floor_of(host))
-        return {"step": float(max(rng.uniform(1.5, 5.0) * own, 2.0 if host.integer else 0.0)),
-                "phase": float(rng.uniform())}
-    if variant == "lowfreq":
-        level, contrast = moments(plane[region.box], region.weight > 0.5)[0], span(plane)
-        peak = min(float(rng.uniform(0.06, 0.25)) * contrast, headroom(host.largest, host.integer, level, contrast))
-        sign = -1.0 if level > peak and rng.random() < 0.35 else 1.0
-        return {"peak": sign * peak, "steep": float(rng.uniform(1.0, 2.0)), "seed": int(rng.integers(2**31)),
-                "texture": float(rng.uniform(0, 0.25))}
-    draws = {"noise": draw_noise, "jpeg": draw_jpeg}
-    if variant in draws:
-        return draws[variant](host, region, rng)
-    kinds = ("gaussian", "median") if variant == "blur" else ("bilateral", "nlm")
-    return draw_blur(host, region, rng, kinds)
+        how = {"source": [round(source.y), round(source.x)], "mirror": bool(rng.random() < 0.3),
+               "sigma": float(place.diameter * rng.uniform(0.08, 0.3))}
+    elif variant == "affine":
+        how = {"kind": "warp", "interpolation": str(rng.choice(["linear", "cubic", "lanczos"])),
+               "affine": [float(v) for v in rng.uniform(-0.12, 0.12, 4)], "bend": 0.0,
+               "shift": [float(v) for v in rng.uniform(-3, 3, 2)], "seed": 0}
+    elif variant == "gain":
+        how = {"gain": float(rng.choice([rng.uniform(0.55, 0.85), rng.uniform(1.2, 1.7)])),
+               "bias": float(rng.uniform(-0.04, 0.04) * span(host.plane)), "seed": int(rng.integers(2**31))}
+    elif variant == "sharpen":
+        how = {"amount": float(rng.uniform(0.4, 1.8)), "sigma": float(rng.uniform(0.6, 2.0))}
+    elif variant == "requantise":
+        own = max(grain(region.cut(host.plane), region.weight), floor_of(host))
+        how = {"step": float(max(rng.uniform(1.5, 5.0) * own, 2.0 if host.integer else 0.0)),
+               "phase": float(rng.uniform())}
+    return how
+
+
+def _draw_bump(host: Image, region: Region, rng: np.random.Generator) -> dict[str, Any]:
+    level, contrast = moments(host.plane[region.box], region.weight > 0.5)[0], span(host.plane)
+    peak = min(float(rng.uniform(0.06, 0.25)) * contrast, headroom(host.largest, host.integer, level, contrast))
+    sign = -1.0 if level > peak and rng.random() < 0.35 else 1.0
+    return {"peak": sign * peak, "steep": float(rng.uniform(1.0, 2.0)), "seed": int(rng.integers(2**31)),
+            "texture": float(rng.uniform(0, 0.25))}
+
+
+def _shifted(plane: Plane, crop: Plane, region: Region, params: dict[str, Any]) -> Plane:
+    """Another place's grain and detail on the crop's own low frequencies."""
+    shape, how = params["shape"], params["how"]
+    y, x = how["source"]
+    source = fetch(plane, region, (round(shape["y"]), round(shape["x"])), (y, x), mirror=how["mirror"])
+    return source + smooth(crop, how["sigma"]) - smooth(source, how["sigma"])
+
+
+def _regained(crop: Plane, shape: dict[str, Any], how: dict[str, Any]) -> Plane:
+    """Detail and grain scaled by a slowly varying gain about the low frequencies, which get a bias."""
+    low = smooth(crop, max(2.0, shape["diameter"] / 4))
+    field = white(crop.shape, how["seed"], max(2.0, shape["diameter"] / 3))
+    gain = np.float32(how["gain"]) * np.exp(np.float32(0.08) * field)
+    return low + gain * (crop - low) + np.float32(how["bias"])
+
+
+def _requantised(crop: Plane, how: dict[str, Any]) -> Plane:
+    step, phase = np.float32(how["step"]), np.float32(how["phase"])
+    return (np.rint(crop / step + phase) - phase) * step
 
 
 def _alter(plane: Plane, crop: Plane, region: Region, params: dict[str, Any]) -> Plane:
-    variant, how, shape = params["variant"], params["how"], params["shape"]
-    if variant == "shift":
-        source = fetch(plane, region, (round(shape["y"]), round(shape["x"])), tuple(how["source"]), 0.0, 1.0,
-                       how["mirror"])
-        return source + smooth(crop, how["sigma"]) - smooth(source, how["sigma"])
-    if variant == "affine":
-        return resample(crop, how)
-    if variant == "gain":
-        low = smooth(crop, max(2.0, shape["diameter"] / 4))
-        field = white(crop.shape, how["seed"], max(2.0, shape["diameter"] / 3))
-        gain = np.float32(how["gain"]) * np.exp(np.float32(0.08) * field)
-        return low + gain * (crop - low) + np.float32(how["bias"])
-    if variant == "sharpen":
-        return crop + np.float32(how["amount"]) * (crop - cv2.GaussianBlur(crop, (0, 0), how["sigma"]))
-    if variant == "requantise":
-        step, phase = np.float32(how["step"]), np.float32(how["phase"])
-        return (np.rint(crop / step + phase) - phase) * step
-    if variant == "lowfreq":
-        return crop + np.float32(how["peak"]) * _bump(region, shape, how)
-    if variant == "noise":
-        return noised(crop, region, how)
-    if variant == "jpeg":
-        return through_jpeg(crop, region, how)
-    return blurred(crop, how)
+    how, shape = params["how"], params["shape"]
+    ways = {"shift": lambda: _shifted(plane, crop, region, params),
+                 "affine": lambda: resample(crop, how),
+                 "gain": lambda: _regained(crop, shape, how),
+                 "sharpen": lambda: crop + np.float32(how["amount"]) * (crop - smooth(crop, how["sigma"])),
+                 "blur": lambda: blurred(crop, how),
+                 "noise": lambda: noised(crop, region, how),
+                 "requantise": lambda: _requantised(crop, how),
+                 "lowfreq": lambda: crop + np.float32(how["peak"]) * _bump(region, shape, how),
+                 "jpeg": lambda: through_jpeg(crop, region, how),
+                 "denoise": lambda: blurred(crop, how)}
+    return ways[params["variant"]]()
 
 
 def _bump(region: Region, shape: dict[str, Any], how: dict[str, Any]) -> Plane:

@@ -86,8 +86,9 @@ class ComposedMass:
         params["shape"]["kind"] = "blob"
         region = region_of(params["shape"], host.plane.shape)
         contrast = span(host.plane)
-        level = moments(host.plane[region.box], region.weight > 0.5)[0]
-        peak = min(float(rng.uniform(0.06, 0.2)) * contrast, headroom(host.largest, host.integer, level, contrast))
+        level, spread = moments(host.plane[region.box], region.weight > 0.5)
+        peak = float(np.clip(rng.uniform(1.2, 4.0) * spread, 0.04 * contrast, 0.2 * contrast))
+        peak = min(peak, headroom(host.largest, host.integer, level, contrast))
         params |= {"peak": peak, "grain": str(rng.choice(["keep", "smooth", "synthetic"], p=[0.4, 0.25, 0.35])),
                    "attenuation": float(rng.uniform(0.4, 1.0)), "steep": float(rng.uniform(0.5, 1.4)),
                    "texture": float(rng.uniform(0.1, 0.35)), "spicules": 0, "seed": int(rng.integers(2**31))}
