@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scanward.detectors.self_reference.reference import KERNELS, SCALES
+from scanward.detectors.self_reference.reference import CLIP, KERNELS, SCALES
 from scanward.nets.blocks import ConvBlock
 
 ALIGN = 16
 """Sides of the input must be multiples of this."""
 OUT = 2
 """Pixels a logit: the output has half the input's sides."""
-CLIP = 4.0
-"""Residuals are cut at ± this many standard deviations of the image's own grain, so that edges do not outshout grain."""
 
 
 class SelfReferenceNet(nn.Module):
@@ -29,13 +27,13 @@ class SelfReferenceNet(nn.Module):
         a, b, c, d, e = widths
         k = len(KERNELS)
         self.register_buffer("kernels", torch.from_numpy(KERNELS)[:, None].clone(), persistent=False)
-        self.full = ConvBlock(k, a)
+        self.stage1 = nn.Conv2d(k, a, 3, padding=1)
         self.down2 = ConvBlock(a, b, stride=2)
-        self.half = ConvBlock(b + k, b)
+        self.stage2 = ConvBlock(b + k, b)
         self.down4 = ConvBlock(b, c, stride=2)
-        self.quarter = ConvBlock(c + k + 3 * k, c)
+        self.stage4 = ConvBlock(c + k + 3 * k, c)
         self.down8 = ConvBlock(c, d, stride=2)
-        self.eighth = nn.ModuleList([ConvBlock(d, d), ConvBlock(d, d, dilation=2)])
+        self.stage8 = nn.ModuleList([ConvBlock(d, d), ConvBlock(d, d, dilation=2)])
         self.down16 = ConvBlock(d, e, stride=2)
         self.context = nn.ModuleList([ConvBlock(e, e, dilation=n) for n in (1, 2, 4)])
         self.up8 = ConvBlock(e, d, size=1)
@@ -52,7 +50,7 @@ class SelfReferenceNet(nn.Module):
         found = []
         for i, scale in enumerate(SCALES):
             small = functional.avg_pool2d(plane, scale) if scale > 1 else plane
-            raw = functional.conv2d(small, self.kernels.to(small.dtype), padding=2)
+            raw = functional.conv2d(functional.pad(small, (2, 2, 2, 2), "replicate"), self.kernels)
             gain = gains[:, i * len(KERNELS):(i + 1) * len(KERNELS), None, None]
             found.append((raw * gain).clamp(-CLIP, CLIP))
         return found
@@ -64,10 +62,10 @@ class SelfReferenceNet(nn.Module):
             energy = torch.cat([functional.avg_pool2d(r1.square(), 4), functional.avg_pool2d(r2.square(), 2),
                                 r4.square()], 1)
             energy = torch.log(energy + 0.05)
-        s2 = self.half(torch.cat([self.down2(self.full(r1)), r2], 1))
-        s4 = self.quarter(torch.cat([self.down4(s2), r4, energy], 1))
+        s2 = self.stage2(torch.cat([self.down2(functional.relu(self.stage1(r1))), r2], 1))
+        s4 = self.stage4(torch.cat([self.down4(s2), r4, energy], 1))
         s8 = self.down8(s4)
-        for layer in self.eighth:
+        for layer in self.stage8:
             s8 = layer(s8)
         s16 = self.down16(s8)
         for layer in self.context:

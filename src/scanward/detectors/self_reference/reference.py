@@ -20,6 +20,8 @@ Mask = npt.NDArray[np.bool_]
 
 SCALES = (1, 2, 4)
 """Residuals are taken on the plane and on its means over 2×2 and 4×4 pixels."""
+CLIP = 4.0
+"""Residuals are cut at ± this many spreads of the image's own grain, so that edges do not outshout grain."""
 _BINS = 48
 _MOST_ROWS = 640
 _LEAST_SAMPLES = 256

@@ -1,0 +1,1 @@
+"""Protocols and measurements on patients that no model was trained on."""

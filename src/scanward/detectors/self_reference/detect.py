@@ -1,0 +1,155 @@
+"""The default detector: the image's own grain as reference, a dense network as judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward import weights
+from scanward.detectors.base import findings_of
+from scanward.detectors.self_reference.reference import Reference, measure
+from scanward.image import Image
+from scanward.nets.engine import engine
+from scanward.tiles import bands
+from scanward.tissue import breast_mask
+from scanward.verdict import Evidence
+
+Plane = npt.NDArray[np.float32]
+Infer = Callable[[Plane, npt.NDArray[np.float32]], Plane]
+"""Stabilised (y, x), sides multiples of 16, and gains (15,) to logits (y / 2, x / 2)."""
+
+ALIGN = 16
+HALO = 128
+"""Rows read beyond a band on either side; what the context beyond them adds is under 1e-2 of a logit."""
+ROWS = 512
+SMOOTH = 9
+"""Side, in logits (2 pixels each), of the mean that the image score is the maximum of."""
+LEAST_SIDE = 64
+
+
+class SelfReference:
+    """Noise of each region against the noise of the whole image. See `reference.py` for the idea."""
+
+    name = "self-reference"
+
+    def __init__(self, arrays: dict[str, npt.NDArray[Any]] | None = None,
+                 settings: dict[str, Any] | None = None) -> None:
+        """Without arguments the shipped weights; training and benches pass their own."""
+        self._given = (arrays, settings or {}) if arrays is not None else None
+        self._sha256: str | None = None
+
+    def detect(self, image: Image) -> Evidence:
+        """Judge one mammogram."""
+        start = time.perf_counter()
+        _, settings = self._weights
+        logits, reason = self.logits(image.plane)
+        shape = image.plane.shape
+        if logits is None:
+            heat = np.zeros((1, *shape), np.float32)
+            return Evidence(self.name, 0.0, settings.get("threshold", 0.5), heat, settings.get("heat_threshold", 0.5),
+                            conclusive=False, reason=reason, weights_sha256=self._sha256,
+                            seconds=time.perf_counter() - start)
+        heat = heat_of(logits, shape, settings)
+        score = image_score(logits, settings)
+        found = findings_of(heat, settings.get("heat_threshold", 0.5), image, self.name)
+        return Evidence(self.name, score, settings.get("threshold", 0.5), heat[None],
+                        settings.get("heat_threshold", 0.5), found, weights_sha256=self._sha256,
+                        seconds=time.perf_counter() - start)
+
+    def logits(self, plane: Plane) -> tuple[Plane | None, str]:
+        """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast), or None and why not."""
+        if min(plane.shape) < LEAST_SIDE:
+            return None, f"The image is smaller than {LEAST_SIDE} pixels on a side."
+        tissue = breast_mask(plane)
+        reference = measure(plane, tissue)
+        if reference is None:
+            return None, "The image holds too little grain to serve as its own reference."
+        return dense_logits(plane, tissue, reference, self._infer), ""
+
+    @cached_property
+    def _weights(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        if self._given is not None:
+            return self._given
+        arrays, entry = weights.load(self.name)
+        self._sha256 = entry.sha256
+        return arrays, entry.settings
+
+    @cached_property
+    def _infer(self) -> Infer:
+        arrays, _ = self._weights
+        return _openvino(arrays) if engine() == "openvino" else _torch(arrays)
+
+
+def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Reference, infer: Infer) -> Plane:
+    """Logits of the whole plane at half its sides, computed in row bands over the breast's columns only."""
+    height, width = plane.shape
+    full = np.full((-(-height // 2), -(-width // 2)), -np.inf, np.float32)
+    rows, columns = np.flatnonzero(tissue.any(1)), np.flatnonzero(tissue.any(0))
+    if rows.size == 0:
+        return full
+    left = max(0, int(columns[0]) - HALO) // ALIGN * ALIGN
+    right = min(width, int(columns[-1]) + 1 + HALO)
+    for start, stop, keep, end in bands(height, ROWS, HALO, ALIGN):
+        if end <= rows[0] or keep > rows[-1]:
+            continue
+        piece = reference.stabilise(np.ascontiguousarray(plane[start:stop, left:right]))
+        pad = [(0, -n % ALIGN) for n in piece.shape]
+        found = infer(np.pad(piece, pad, mode="edge"), reference.gains)
+        inside = found[(keep - start) // 2:-(-(end - start) // 2), :-(-(right - left) // 2)]
+        full[keep // 2:keep // 2 + len(inside), left // 2:left // 2 + inside.shape[1]] = inside
+    small = cv2.resize(tissue.astype(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    full[small == 0] = -np.inf
+    return full
+
+
+def heat_of(logits: Plane, shape: tuple[int, int], settings: dict[str, Any]) -> Plane:
+    """Calibrated probability of each pixel, (y, x): sigmoid(slope · logit + offset), bilinear from half size."""
+    slope, offset = settings.get("heat_slope", 1.0), settings.get("heat_offset", 0.0)
+    probability = _sigmoid(slope * np.maximum(logits, -30) + offset)
+    probability[np.isneginf(logits)] = 0
+    heat = cv2.resize(probability, (2 * logits.shape[1], 2 * logits.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(heat[:shape[0], :shape[1]])
+
+
+def image_score(logits: Plane, settings: dict[str, Any]) -> float:
+    """Calibrated [0, 1] score of the image from its strongest region."""
+    return float(_sigmoid(np.float32(settings.get("slope", 1.0) * peak(logits) + settings.get("offset", 0.0))))
+
+
+def peak(logits: Plane) -> float:
+    """The largest mean logit over any SMOOTH × SMOOTH window; windows outside the breast count -8 a place."""
+    smooth = cv2.blur(np.clip(logits, -8, 8), (SMOOTH, SMOOTH), borderType=cv2.BORDER_REPLICATE)
+    return float(smooth.max())
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def _openvino(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
+    from scanward.detectors.self_reference.graph import build  # noqa: PLC0415 - heavy
+
+    run = build(arrays)
+    return lambda plane, gains: run(plane[None, None], gains.reshape(1, -1, 1, 1))[0][0, 0]
+
+
+def _torch(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
+    import torch  # noqa: PLC0415 - heavy
+
+    from scanward.detectors.self_reference.network import SelfReferenceNet  # noqa: PLC0415 - heavy
+
+    net = SelfReferenceNet()
+    net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
+    net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def run(plane: Plane, gains: npt.NDArray[np.float32]) -> Plane:
+        return net(torch.from_numpy(plane)[None, None], torch.from_numpy(gains)[None])[0, 0].numpy()
+
+    return run

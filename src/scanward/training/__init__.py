@@ -1,0 +1,1 @@
+"""Training: data sets, the bank of forged crops, the loop and checkpoints."""

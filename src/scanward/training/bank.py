@@ -1,0 +1,236 @@
+"""A bank of paired crops: the same place of a film, authentic and forged, ready for any detector's training.
+
+Pairs keep a network from learning where or what instead of how; real masses are among the authentic halves. The bank
+is made once, by films, and kept on disk outside the repository, so that trainings which leave a family out share it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rich.progress import Progress
+
+from scanward.attacks.base import Donor, Place, forge
+from scanward.attacks.places import draw_places, share_inside
+from scanward.bench.films import Film
+from scanward.bench.reencode import draw, reencode, reencode_mask
+from scanward.detectors.self_reference.reference import Reference, measure
+from scanward.image import Image
+from scanward.methods import build
+from scanward.tissue import breast_mask
+
+CROP = 256
+SHARES = {"self-blend": 6, "splice": 4, "composed-mass": 3, "inpaint-telea": 2, "inpaint-ns": 2, "copy-move": 2,
+          "resample": 3, "noise": 2, "blur": 2, "jpeg": 2}
+"""How often each attack is drawn."""
+SIZES_MM = (4.0, 45.0)
+LARGE = 1536
+"""Films with a longer side give a random window of this many pixels a visit."""
+
+
+_Drawn = tuple[Place, npt.NDArray[np.bool_], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One place, authentic and forged."""
+
+    authentic: npt.NDArray[np.uint16]
+    """(256, 256) stored values."""
+    forged: npt.NDArray[np.uint16]
+    mask: npt.NDArray[np.bool_]
+    """(256, 256), True where forged."""
+    references: tuple[Reference, Reference]
+    """Measured on the whole authentic and the whole forged image."""
+    white: float
+    """The film's brightest value."""
+    about: dict[str, Any]
+    """Film, attack, family, variant, diameter in mm, re-encoding."""
+
+
+def donors_of(films: list[Film]) -> list[tuple[str, Donor]]:
+    """Every annotated mass of the films, with its film's name."""
+    return [(film.name, Donor(film.read(), mass)) for film in films for mass in film.masses]
+
+
+def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6) -> Iterator[Pair]:
+    """Forge a film at several places at once, re-encode both versions alike, and cut the pairs."""
+    host = _host(film.read(), rng)
+    spacing = host.spacing[1] if host.spacing else 0.1
+    drawn: list[_Drawn] = []
+    forged, tissue = host, breast_mask(host.plane)
+    for _ in range(pairs):
+        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn)
+        if made is not None:
+            forged = made
+    step = draw(rng)
+    before, after = reencode(host, **step), reencode(forged, **step)
+    tissue = breast_mask(before.plane)
+    references = (measure(before.plane, tissue), measure(after.plane, tissue))
+    if references[0] is None or references[1] is None:
+        return
+    union = np.zeros(after.plane.shape, bool)
+    masks = [reencode_mask(mask, step["step"], step["amount"]) for _, mask, _ in drawn]
+    for mask in masks:
+        union |= mask
+    for (_, _, about), mask in zip(drawn, masks, strict=True):
+        window = _window(mask, rng)
+        if window is None:
+            continue
+        present = {_mimicked(a) for (_, _, a), m in zip(drawn, masks, strict=True) if m[window].any()}
+        about = {**about, "film": film.name, "step": step["step"], "amount": step["amount"],
+                 "present": sorted(present)}
+        yield Pair(before.plane[window].astype(np.uint16), after.plane[window].astype(np.uint16), union[window],
+                   (references[0], references[1]), float(after.plane.max()), about)
+
+
+def _host(image: Image, rng: np.random.Generator) -> Image:
+    """A film as another scanner might have stored it: a part of a large one, at the same or a lesser depth."""
+    plane = image.plane
+    if max(plane.shape) > LARGE:
+        place = draw_places(plane, rng, 1, 8)[0]
+        corner = [int(np.clip(centre - LARGE / 2 + rng.uniform(-0.3, 0.3) * LARGE, 0, max(0, side - LARGE)))
+                  for centre, side in zip((place.y, place.x), plane.shape, strict=True)]
+        plane = plane[corner[0]:corner[0] + LARGE, corner[1]:corner[1] + LARGE]
+    bits = int(rng.choice([8, 10, 12, image.bits])) if image.bits > 12 and rng.random() < 0.6 else image.bits
+    return dataclasses.replace(image, bits=bits).with_plane(plane * ((2**bits - 1) / image.largest))
+
+
+def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spacing: float,
+                donors: list[tuple[str, Donor]], film: str, rng: np.random.Generator,
+                drawn: list[_Drawn]) -> Image | None:
+    """One more forgery on `forged`, appended to `drawn`; None where it found no free place."""
+    name = str(rng.choice(list(SHARES), p=np.array(list(SHARES.values())) / sum(SHARES.values())))
+    mm = float(np.exp(rng.uniform(*np.log(SIZES_MM))))
+    strength = 1.0 if rng.random() < 0.6 else float(rng.uniform(0.5, 1.0))
+    others = [donor for owner, donor in donors if owner != film]
+    donor = others[int(rng.integers(len(others)))] if others else None
+    mm = min(mm, 0.45 * min(host.plane.shape) * spacing)
+    for place in draw_places(host.plane, rng, 6, mm / spacing):
+        free = all(np.hypot(place.y - p.y, place.x - p.x) > 0.6 * (place.diameter + p.diameter) for p, _, _ in drawn)
+        if free and share_inside(tissue, place) > 0.9:
+            break
+    else:
+        return None
+    attack = build(name, "attack")
+    tamper = forge(attack, forged, place, int(rng.integers(2**31)), strength=strength, donor=donor)
+    about = {"attack": name, "family": attack.family, "variant": tamper.record.params.get("variant", ""),
+             "mm": mm, "strength": strength}
+    drawn.append((place, tamper.mask[0], about))
+    return tamper.image
+
+
+def _window(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[slice, slice] | None:
+    """A CROP-sized window that holds a random pixel of the mask, not always in its middle."""
+    if min(mask.shape) < CROP or not mask.any():
+        return None
+    ys, xs = np.nonzero(mask)
+    pick = int(rng.integers(len(ys)))
+    corner = []
+    for centre, side in ((ys[pick], mask.shape[0]), (xs[pick], mask.shape[1])):
+        start = int(centre) - int(rng.integers(CROP // 5, CROP - CROP // 5))
+        corner.append(min(max(0, start), side - CROP))
+    return slice(corner[0], corner[0] + CROP), slice(corner[1], corner[1] + CROP)
+
+
+class Bank:
+    """Pairs in one folder: arrays memory-mapped, the rest as JSON lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.about = [json.loads(line) for line in (folder / "about.jsonl").read_text("utf-8").splitlines()]
+        shape = (len(self.about), 2, CROP, CROP)
+        self.planes = np.memmap(folder / "planes.u16", np.uint16, "r", shape=shape)
+        self.masks = np.memmap(folder / "masks.u8", np.uint8, "r", shape=(len(self.about), CROP, CROP))
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+    def references(self, index: int) -> tuple[Reference, Reference]:
+        """Of the authentic and the forged image."""
+        a, b = self.about[index]["references"]
+        return _reference(a), _reference(b)
+
+    def without(self, families: set[str]) -> npt.NDArray[np.intp]:
+        """Indices of the pairs that show no forgery of these families, nor a self-blend variant that mimics one."""
+        return np.array([i for i, row in enumerate(self.about) if not families.intersection(row["present"])], np.intp)
+
+
+MIMICS = {"noise": "noise", "blur": "blur", "denoise": "blur", "jpeg": "jpeg", "affine": "resample",
+          "shift": "copy-move"}
+"""Self-blend variants that are another family's forgery under another name."""
+
+
+def _mimicked(about: dict[str, Any]) -> str:
+    return MIMICS.get(about["variant"], about["family"])
+
+
+def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
+    """Append pairs to the bank in `folder`, one at a time, so that an interrupted bank stays readable."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with (folder / "planes.u16").open("ab") as planes, (folder / "masks.u8").open("ab") as masks, \
+            (folder / "about.jsonl").open("a", encoding="utf-8") as about:
+        for pair in pairs:
+            planes.write(np.stack([pair.authentic, pair.forged]).tobytes())
+            masks.write(pair.mask.astype(np.uint8).tobytes())
+            row = {**pair.about, "white": pair.white, "references": [_as_json(r) for r in pair.references]}
+            about.write(json.dumps(row) + "\n")
+            count += 1
+    return count
+
+
+def _as_json(reference: Reference) -> dict[str, list[float]]:
+    return {"levels": reference.levels.tolist(), "stabilised": reference.stabilised.tolist(),
+            "gains": reference.gains.tolist()}
+
+
+def _reference(row: dict[str, list[float]]) -> Reference:
+    return Reference(np.array(row["levels"]), np.array(row["stabilised"]), np.array(row["gains"], np.float32))
+
+
+def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, workers: int = 2) -> Bank:
+    """At least `count` pairs of `films`, visited in turn; an interrupted bank is continued, a finished one opened.
+
+    Films of more than LARGE pixels a side are visited six times as often, since each visit sees a part of them.
+    """
+    done = Bank(folder) if (folder / "about.jsonl").is_file() else None
+    have = len(done) if done else 0
+    if have < count:
+        donors = donors_of([f for f in films if f.masses])
+        turns = [f for f in films for _ in range(6 if f.name.startswith("cbis") else 1)]
+        with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(donors,)) as pool:
+            task = progress.add_task("forging pairs", total=count, completed=have)
+            first = have
+            while have < count:
+                jobs = [(turns[i % len(turns)], (seed, first, i)) for i in range(first, first + len(turns))]
+                first += len(turns)
+                for pairs in pool.map(_visit, jobs, chunksize=2):
+                    have += write_bank(folder, iter(pairs))
+                    progress.update(task, completed=have)
+                    if have >= count:
+                        pool.shutdown(cancel_futures=True)
+                        break
+    return Bank(folder)
+
+
+_DONORS: list[tuple[str, Donor]] = []
+
+
+def _start(donors: list[tuple[str, Donor]]) -> None:
+    cv2.setNumThreads(1)
+    _DONORS[:] = donors
+
+
+def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
+    film, seed = job
+    return list(visit(film, _DONORS, np.random.default_rng(seed)))
