@@ -10,6 +10,8 @@ BENCH_ARGS ?=
 DEMO_DIR ?= scanward-demo
 # Without a GPU the pinned CPU versions are installed; with one, pip chooses builds that can use it.
 CONSTRAINTS := $(if $(shell command -v nvidia-smi 2>/dev/null),,-c constraints-cpu.txt)
+# mkdocs-material advertises its successor on every build.
+export NO_MKDOCS_2_WARNING := 1
 BIN := .venv/bin
 STAMP := .venv/.installed
 
