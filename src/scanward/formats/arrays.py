@@ -1,0 +1,156 @@
+"""NPY and PGM, and the common last step from an array of a file without a medical header to an `Image`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats.guard import check_size, clean, cut_short, finite, left_in, open_file, shown, three
+from scanward.image import Image, Modality, Provenance
+
+DEPTHS = (8, 10, 12, 14, 16)
+_COLOUR = "is a colour picture; Scanward scans grey images."
+
+
+def image_of(
+    path: Path,
+    values: npt.NDArray[Any],
+    kind: str,
+    modality: Modality,
+    spacing: tuple[float, float, float] | None,
+    bits: int | None = None,
+    inverted: bool = False,
+) -> Image:
+    """(z, y, x) whole or floating-point `values` as an `Image`; the values are stored values (MG) or HU (CT).
+
+    `bits` None means the smallest of `DEPTHS` that holds the largest value. Floating-point values count as whole where
+    all of them are. Raises `UnreadableError` for NaN and infinity, `UnsupportedError` for mammograms below 0, above
+    65,535 or of several slices.
+    """
+    pixels = np.ascontiguousarray(values, dtype=np.float32)
+    finite(path, pixels)
+    whole = values.dtype.kind in "iu" or bool(np.all(np.rint(pixels) == pixels))
+    if modality == "CT":
+        depth = bits or 16
+    else:
+        if pixels.shape[0] > 1:
+            raise UnsupportedError(f"{shown(path)} is a volume of {pixels.shape[0]} slices, and a mammogram is one "
+                                   "image; save one slice, or say that the modality is CT.")
+        low, high = float(pixels.min()), float(pixels.max())
+        if low < 0 or high > 65535:
+            raise UnsupportedError(f"{shown(path)} holds values from {low:g} to {high:g}, where a mammogram's lie in "
+                                   "0 to 65535; rescale them, or say that the modality is CT.")
+        depth = bits or next(b for b in DEPTHS if high <= 2**b - 1)
+    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
+
+
+def grey(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(y, x) from (y, x) or (y, x, channels) where the channels are one grey; `UnsupportedError` otherwise."""
+    if values.ndim == 2:
+        return values
+    if values.ndim != 3 or not 1 <= values.shape[2] <= 4:
+        raise UnsupportedError(f"{shown(path)} is not a single grey image.")
+    channels = values.shape[2]
+    if channels in (2, 4) and not (values[..., -1] == np.iinfo(values.dtype).max).all():
+        raise UnsupportedError(f"{shown(path)} has transparent pixels; save it without an alpha channel.")
+    first = values[..., 0]
+    if channels >= 3 and not ((first == values[..., 1]).all() and (first == values[..., 2]).all()):
+        raise UnsupportedError(f"{shown(path)} {_COLOUR}")
+    return first
+
+
+def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """A NumPy array: (y, x) is a mammogram and (z, y, x) a CT volume in HU unless `modality` says otherwise."""
+    with open_file(path) as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise UnsupportedError(f"{shown(path)} is of NPY version {version[0]}; save it as version 1.")
+        _check_npy(path, shape, dtype)
+        needed, held = int(np.prod(shape, dtype=object)) * dtype.itemsize, left_in(file)
+        if held < needed:
+            raise cut_short(path, needed, held)
+        if held > needed:
+            raise UnreadableError(f"{shown(path)} holds {held:,} bytes of values where its header asks for {needed:,}; "
+                                  "save it again.")
+        values = np.frombuffer(file.read(needed), dtype).reshape(shape, order="F" if fortran else "C")
+    volume = values if values.ndim == 3 else values[None]
+    kind: Modality = modality or ("CT" if volume.shape[0] > 1 else "MG")
+    return image_of(path, volume, "npy", kind, three(spacing))
+
+
+def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "iuf" or dtype.hasobject:
+        raise UnsupportedError(f"{shown(path)} holds values of type {clean(dtype, 40)}; save whole or floating-point "
+                               "numbers.")
+    if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) >= 32:
+        raise UnsupportedError(f"{shown(path)} {_COLOUR}")
+    if len(shape) not in (2, 3):
+        raise UnsupportedError(f"{shown(path)} has {len(shape)} axes; save an image (y, x) or a volume (z, y, x).")
+    check_size(path, shape[-2], shape[-1], shape[0] if len(shape) == 3 else 1)
+
+
+def read_pgm(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """A portable graymap, plain (P2) or raw (P5); the depth is the number of bits of its largest value."""
+    with open_file(path) as file:
+        magic = file.read(2)
+        columns, rows, largest = (_pgm_number(file, path) for _ in range(3))
+        check_size(path, rows, columns)
+        if not 2 <= largest <= 65535:
+            raise UnsupportedError(f"{shown(path)} has a largest value of {largest}; Scanward reads graymaps of 8 to "
+                                   "16 bits.")
+        read_body = _plain_body if magic == b"P2" else _raw_body
+        values = read_body(file, path, rows * columns, largest)
+    if values.max() > largest:
+        raise UnreadableError(f"{shown(path)} holds values above the {largest} that its header allows; save it again.")
+    return image_of(path, values.reshape(1, rows, columns), "pgm", modality or "MG", three(spacing),
+                    largest.bit_length())  # fmt: skip
+
+
+def _pgm_number(file: BinaryIO, path: Path) -> int:
+    """The next number of the header; comments run from # to the line's end."""
+    digits = b""
+    while len(digits) <= 9:
+        byte = file.read(1)
+        if byte == b"#" and not digits:
+            file.readline(4096)
+        elif byte.isdigit():
+            digits += byte
+        elif byte.isspace() and not digits:
+            continue
+        elif byte.isspace():
+            return int(digits)
+        else:
+            break
+    raise UnreadableError(f"{shown(path)} has a damaged PGM header; save it again.")
+
+
+def _raw_body(file: BinaryIO, path: Path, count: int, largest: int) -> npt.NDArray[Any]:
+    width = 1 if largest < 256 else 2
+    held = left_in(file)
+    if held < count * width:
+        raise cut_short(path, count * width, held)
+    values = np.frombuffer(file.read(count * width), f">u{width}")
+    if file.read(4096).strip():
+        raise UnsupportedError(f"{shown(path)} holds more than one image; save one image a file.")
+    return values
+
+
+def _plain_body(file: BinaryIO, path: Path, count: int, largest: int) -> npt.NDArray[Any]:
+    held = left_in(file)
+    if held < 2 * count - 1:
+        raise cut_short(path, 2 * count - 1, held)
+    text = re.sub(rb"#[^\n]*", b"", file.read())
+    words = text.split()
+    if len(words) != count:
+        raise UnreadableError(f"{shown(path)} holds {len(words):,} values where its header asks for {count:,}; save it "
+                              "again.")
+    return np.array(words).astype(np.int64)

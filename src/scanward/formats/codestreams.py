@@ -1,0 +1,71 @@
+"""The size that a compressed frame states in its own header, read before any decoder sees the frame.
+
+A frame that disagrees with the DICOM header around it is refused: decoders allocate what the frame says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame's own word on itself."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    signed: bool = False
+    process: int = 0
+    """Low byte of JPEG's start-of-frame marker: 0xC0 baseline, 0xC1 extended, 0xC3 lossless, 0xF7 JPEG-LS."""
+
+
+def jpeg_frame(data: bytes) -> Frame:
+    """The start-of-frame segment of JPEG (ITU-T T.81 B.2.2) and JPEG-LS (T.87 C.2.2); `ValueError` without one."""
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("the frame is no JPEG stream")
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            raise ValueError("the JPEG stream's markers are damaged")
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            if at + 10 > len(data):
+                break
+            rows, columns = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
+            return Frame(rows, columns, data[at + 9], data[at + 4], process=marker)
+        if marker in (0xD9, 0xDA):
+            break
+        at += 2 + length
+    raise ValueError("the JPEG stream ends before its frame header")
+
+
+def jpeg2000_frame(data: bytes) -> Frame:
+    """The SIZ segment of JPEG 2000 (ITU-T T.800 A.5.1), also inside a JP2 box; `ValueError` without one."""
+    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    siz = data[start + 4 : start + 46]
+    if start < 0 or len(siz) < 41:
+        raise ValueError("the frame is no JPEG 2000 stream")
+    x1, y1, x0, y0 = (int.from_bytes(siz[i : i + 4], "big") for i in (4, 8, 12, 16))
+    components = int.from_bytes(siz[36:38], "big")
+    precision, dx, dy = siz[38], siz[39], siz[40]
+    if (dx, dy) != (1, 1):
+        raise ValueError("the JPEG 2000 stream is subsampled")
+    return Frame(y1 - y0, x1 - x0, components, (precision & 0x7F) + 1, signed=bool(precision & 0x80))
+
+
+def rle_segments(data: bytes) -> list[bytes]:
+    """The segments of an RLE frame (DICOM PS3.5 annex G.5); `ValueError` where their offsets are impossible."""
+    if len(data) < 64:
+        raise ValueError("the RLE frame ends inside its header")
+    words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, 64, 4)]
+    count, offsets = words[0], words[1 : 1 + words[0]]
+    ends = [*offsets[1:], len(data)]
+    if not 1 <= count <= 15 or any(not 64 <= a <= b <= len(data) for a, b in zip(offsets, ends, strict=True)):
+        raise ValueError("the RLE frame's segment offsets are damaged")
+    return [data[a:b] for a, b in zip(offsets, ends, strict=True)]

@@ -1,0 +1,264 @@
+"""DICOM files: the header without the pixels, then one frame as an `Image`.
+
+Mammograms come as stored values, larger always brighter: MONOCHROME1 is flipped about 2**bits - 1, and signed values
+are moved up by 2**(bits - 1) so that they lie in [0, 2**bits - 1]. Lookup tables and windows are not applied: they are
+for eyes. CT comes in HU by Rescale Slope and Intercept.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+
+from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats.guard import MAX_FRAME, check_size, clean, open_file, plausible, shown, three
+from scanward.formats.pixels import Layout, read_frame
+from scanward.image import Image, Modality, Provenance
+
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1")
+CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
+AIR = -1024.0
+"""HU that CT padding outside of the scanner's circle is raised to."""
+HEADER = (
+    "SOPClassUID", "SOPInstanceUID", "SyntheticData", "Modality", "Manufacturer", "BodyPartExamined",
+    "EstimatedRadiographicMagnificationFactor", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelSpacing",
+    "GantryDetectorTilt", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
+    "RescaleSlope",
+)  # fmt: skip
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements of `HEADER` that a file holds. Every getter refuses nonsense in one sentence."""
+
+    path: Path
+    data: Dataset
+    syntax: str
+    little: bool
+
+    def text(self, keyword: str) -> str:
+        """The element on one line; empty where it is absent."""
+        value = self.data.get(keyword)
+        return "" if value is None else clean(value)
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """`count` finite numbers; None where the element is absent, empty or otherwise."""
+        value = self.data.get(keyword)
+        if value is None or value == "":
+            return None
+        values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
+        try:
+            found = tuple(float(v) for v in values)
+        except (TypeError, ValueError):
+            return None
+        return found if len(found) == count and all(np.isfinite(found)) else None
+
+    def whole(self, keyword: str, default: int | None = None) -> int:
+        """One whole number; `UnreadableError` where it is absent and has no default."""
+        found = self.numbers(keyword, 1)
+        if found is None:
+            if default is None:
+                raise UnreadableError(f"{shown(self.path)} lacks a usable {keyword} in its DICOM header; "
+                                      "export it again.")
+            return default
+        return int(found[0])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Header, BinaryIO]]:
+    """The header, and a stream that stands at the pixel data (or the end). The pixels are not read."""
+    with open_file(path) as file:
+        stream = file
+        syntax = _meta_syntax(stream)
+        if syntax == DEFLATED:
+            stream = _inflated(stream, path)
+        little = syntax != EXPLICIT_BIG
+        start = stream.tell()
+        if not syntax:
+            syntax, little = _guess(stream)
+            stream.seek(start)
+        data = read_dataset(
+            stream,
+            is_implicit_VR=syntax == IMPLICIT_LITTLE,
+            is_little_endian=little,
+            stop_when=lambda tag, vr, length: int(tag) in _PIXELS,
+            specific_tags=[BaseTag(cast(int, tag_for_keyword(k))) for k in HEADER],
+        )
+        yield Header(path, data, syntax, little), stream
+
+
+def _meta_syntax(stream: BinaryIO) -> str:
+    """The transfer syntax of the file meta group, empty without one; the stream then stands at the data set."""
+    if stream.read(132)[128:] != b"DICM":
+        stream.seek(0)
+        return ""
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2)
+    return clean(meta.get("TransferSyntaxUID", ""))
+
+
+def _guess(stream: BinaryIO) -> tuple[str, bool]:
+    """Transfer syntax and byte order of a data set that does not say, from its first element."""
+    head = stream.read(8)
+    if head[4:6].isalpha() and head[4:6].isupper():
+        return (EXPLICIT_BIG, False) if head[:1] == b"\0" else (EXPLICIT_LITTLE, True)
+    return IMPLICIT_LITTLE, True
+
+
+def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
+    """The deflated data set, never more than the largest image: a megabyte of zeros deflates to a thousand bytes."""
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = engine.decompress(stream.read(), _MOST_INFLATED)
+    if not engine.eof and engine.unconsumed_tail:
+        raise UnsupportedError(f"{shown(path)} inflates to more than {_MOST_INFLATED // 2**20} megabytes, more than "
+                               "any image that Scanward reads.")
+    return io.BytesIO(data)
+
+
+def modality_of(header: Header) -> Modality:
+    """MG or CT; `UnsupportedError` names any other. A breast in a Secondary Capture of modality OT is a mammogram."""
+    said, kind = header.text("Modality"), header.text("SOPClassUID")
+    if said in ("MG", "CT"):
+        return cast(Modality, said)
+    if (not said and kind in MG_CLASSES) or (said in ("OT", "SC") and header.text("BodyPartExamined") == "BREAST"):
+        return "MG"
+    if not said and kind == CT_CLASS:
+        return "CT"
+    what = f"is of modality {said}" if said else "names no modality"
+    raise UnsupportedError(f"{shown(header.path)} {what}; Scanward scans mammograms (MG) and chest CT (CT).")
+
+
+def layout_of(header: Header) -> Layout:
+    """The frame's layout; refuses colour, several frames, and sizes and depths out of range."""
+    path = shown(header.path)
+    if header.whole("SamplesPerPixel", 1) != 1 or not header.text("PhotometricInterpretation").startswith("MONOCHROME"):
+        kind = header.text("PhotometricInterpretation") or "no photometric interpretation"
+        raise UnsupportedError(f"{path} is a colour picture ({kind}); Scanward scans grey images.")
+    frames = header.whole("NumberOfFrames", 1)
+    if frames > 1:
+        raise UnsupportedError(f"{path} holds {frames} frames, as in tomosynthesis; Scanward scans single images, so "
+                               "export the frames or the 2-D view.")
+    rows, columns = header.whole("Rows"), header.whole("Columns")
+    check_size(header.path, rows, columns)
+    allocated = header.whole("BitsAllocated")
+    stored = header.whole("BitsStored", allocated)
+    high = header.whole("HighBit", stored - 1)
+    if allocated not in (8, 16) or not 2 <= stored <= allocated:
+        raise UnsupportedError(f"{path} stores {stored} of {allocated} bits a pixel; Scanward reads 8 to 16.")
+    if not stored - 1 <= high < allocated:
+        raise UnreadableError(f"{path} has a HighBit of {high}, which does not fit {stored} of {allocated} bits.")
+    signed = header.whole("PixelRepresentation", 0) == 1
+    return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little)
+
+
+def spacing_of(header: Header) -> tuple[float, float] | None:
+    """(y, x) in mm: PixelSpacing; else ImagerPixelSpacing divided by the magnification where the header has it; else
+    NominalScannedPixelSpacing of a digitised film; else None. Implausible values count as absent."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        found = header.numbers(keyword, 2)
+        if found is None or not all(plausible(v) for v in found):
+            continue
+        factor = 1.0
+        if keyword == "ImagerPixelSpacing":
+            (factor,) = header.numbers("EstimatedRadiographicMagnificationFactor", 1) or (1.0,)
+            factor = factor if 0.1 <= factor <= 20 else 1.0
+        return found[0] / factor, found[1] / factor
+    return None
+
+
+def provenance_of(header: Header, path: Path | None = None) -> Provenance:
+    """Where the image came from; header texts are cut to one clean line."""
+    return Provenance(
+        path=path or header.path,
+        format="dicom",
+        sop_instance_uid=header.text("SOPInstanceUID") or None,
+        series_instance_uid=header.text("SeriesInstanceUID") or None,
+        transfer_syntax=header.syntax or None,
+        manufacturer=header.text("Manufacturer") or None,
+        body_part=header.text("BodyPartExamined") or None,
+        synthetic=header.text("SyntheticData").upper() == "YES",
+    )
+
+
+def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """One DICOM file as an `Image` of one slice; z spacing is 1.0, as a single image has none."""
+    with opened(path) as (header, stream):
+        kind = modality or modality_of(header)
+        layout = layout_of(header)
+        stored = read_frame(stream, layout)
+    inverted = kind == "MG" and header.text("PhotometricInterpretation") == "MONOCHROME1"
+    pixels = hounsfield(stored, header) if kind == "CT" else _bright(stored, layout, header, inverted)
+    return Image(
+        pixels=pixels[None],
+        modality=kind,
+        spacing=three(spacing or spacing_of(header)),
+        bits=layout.stored,
+        integer=kind == "MG" or whole_hounsfield(header),
+        inverted=inverted,
+        provenance=provenance_of(header),
+    )
+
+
+def _bright(stored: npt.NDArray[Any], layout: Layout, header: Header, inverted: bool) -> npt.NDArray[np.float32]:
+    """Stored values as float32 in [0, 2**bits - 1], larger brighter; padding that would shine is made black."""
+    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    high = low + 2**layout.stored - 1
+    if inverted:
+        pixels = np.subtract(np.float32(high), stored, dtype=np.float32)
+    else:
+        pixels = np.subtract(stored, np.float32(low), dtype=np.float32) if low else stored.astype(np.float32)
+    padding = header.numbers("PixelPaddingValue", 1)
+    if padding is not None and low <= padding[0] <= high:
+        value = high - padding[0] if inverted else padding[0] - low
+        # A value inside the range is tissue whatever the header claims, or a header could blank out what it liked.
+        if value > 0 and value >= pixels.max():
+            pixels[pixels == value] = 0
+    return pixels
+
+
+def rescale_of(header: Header) -> tuple[float, float]:
+    """(slope, intercept) to HU, 1 and 0 where absent; `UnreadableError` where the slope is 0 or absurd."""
+    (slope,) = header.numbers("RescaleSlope", 1) or (1.0,)
+    (intercept,) = header.numbers("RescaleIntercept", 1) or (0.0,)
+    if not 1e-6 <= abs(slope) <= 1e6 or abs(intercept) > 1e6:
+        raise UnreadableError(f"{shown(header.path)} has a rescale slope of {slope:g} and an intercept of "
+                              f"{intercept:g}, which give no HU.")
+    return slope, intercept
+
+
+def whole_hounsfield(header: Header) -> bool:
+    """Whether whole stored values give whole HU."""
+    return all(v == int(v) for v in rescale_of(header))
+
+
+def hounsfield(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[np.float32]:
+    """Stored values as HU; padding darker than air is raised to `AIR`, so that it does not ring when resampled."""
+    slope, intercept = rescale_of(header)
+    pixels = stored.astype(np.float32)
+    pixels *= np.float32(slope)
+    pixels += np.float32(intercept)
+    padding = header.numbers("PixelPaddingValue", 1)
+    if padding is not None:
+        (other,) = header.numbers("PixelPaddingRangeLimit", 1) or padding
+        first, last = sorted((padding[0], other))
+        pixels[(stored >= first) & (stored <= last) & (pixels < AIR)] = AIR
+    return pixels

@@ -1,0 +1,126 @@
+"""What every reader shares against hostile files: limits, the one place where a decoder's exception is caught."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import ArgumentError, ScanwardError, UnreadableError, UnsupportedError
+from scanward.image import Modality
+
+MAX_FRAME = 200_000_000
+"""Pixels a frame. The largest mammograms have 30 million; a header that claims more is refused unread."""
+MAX_VOXELS = 1_000_000_000
+"""Voxels a volume: 512 x 512 x 3,800."""
+MIN_SIDE = 32
+"""Rows and columns below which there is nothing to judge."""
+
+
+def clean(text: object, limit: int = 120) -> str:
+    """`text` on one line, without control characters, at most `limit` characters: it may come from a hostile header."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def shown(path: Path | str) -> str:
+    """`path` for a message: a file name may hold line breaks and bytes that are no text."""
+    name = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def _sentence(error: BaseException) -> str:
+    """The decoder's own words, as the end of our sentence."""
+    words = clean(str(error).split("\n", 1)[0]).rstrip(".")
+    return words or type(error).__name__
+
+
+@contextmanager
+def decoding(path: Path | str) -> Iterator[None]:
+    """Turns whatever a decoder raises into one `UnreadableError`, and keeps its warnings from the user."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ScanwardError:
+            raise
+        except PermissionError as error:
+            raise UnreadableError(f"{shown(path)} may not be read; ask its owner for read permission.") from error
+        except FileNotFoundError as error:
+            raise UnreadableError(f"{shown(path)} does not exist; check the path.") from error
+        except MemoryError as error:
+            raise UnreadableError(f"{shown(path)} needs more memory than this machine has free.") from error
+        # pydicom, Pillow, GDCM, OpenJPEG, nibabel and zlib raise KeyError, AttributeError, struct.error, RecursionError
+        # and others on damaged files: no shorter list than Exception keeps a traceback from the user.
+        except Exception as error:
+            raise UnreadableError(f"{shown(path)} is damaged and cannot be decoded ({_sentence(error)}).") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """`path` opened for reading; refuses what is no regular file, as a pipe or device would never end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise UnreadableError(f"{shown(path)} is not a regular file; name an image file.")
+    return cast(BinaryIO, open(path, "rb"))
+
+
+def left_in(stream: BinaryIO) -> int:
+    """Bytes from the position to the end; the position stays."""
+    here = stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(here)
+    return end - here
+
+
+def check_size(path: Path | str, rows: int, columns: int, slices: int = 1) -> None:
+    """Refuses a declared size before anything of that size is allocated."""
+    if rows <= 0 or columns <= 0 or slices <= 0:
+        raise UnreadableError(f"{shown(path)} declares an empty image of {columns} x {rows} pixels.")
+    if rows * columns > MAX_FRAME:
+        raise UnsupportedError(f"{shown(path)} declares {columns} x {rows} pixels, "
+                               f"more than the {MAX_FRAME // 10**6} million that Scanward reads.")
+    if rows * columns * slices > MAX_VOXELS:
+        raise UnsupportedError(f"{shown(path)} declares {columns} x {rows} x {slices} voxels, "
+                               f"more than the {MAX_VOXELS // 10**6} million that Scanward reads.")
+    if min(rows, columns) < MIN_SIDE:
+        raise UnsupportedError(f"{shown(path)} is too small to judge: {columns} x {rows} pixels, "
+                               f"where {MIN_SIDE} x {MIN_SIDE} is the least.")
+
+
+def cut_short(path: Path | str, needed: int, held: int) -> UnreadableError:
+    """The error of a file whose header promises more bytes than follow."""
+    return UnreadableError(f"{shown(path)} is cut short: its header asks for {needed:,} bytes of pixels "
+                           f"and {held:,} are there; copy it again from its source.")
+
+
+def finite(path: Path | str, values: npt.NDArray[np.float32]) -> None:
+    """Refuses NaN and infinity."""
+    if not np.isfinite(values).all():
+        raise UnreadableError(f"{shown(path)} holds values that are not finite (NaN or infinity); "
+                              "replace them before scanning.")
+
+
+def check_arguments(modality: Modality | None, spacing: tuple[float, float] | None) -> None:
+    """`ArgumentError` where `read`'s own arguments are out of range."""
+    if modality not in (None, "MG", "CT"):
+        raise ArgumentError(f"The modality must be MG or CT, not {clean(modality)!r}.")
+    if spacing is not None and not (len(spacing) == 2 and all(plausible(v) for v in spacing)):
+        raise ArgumentError(f"The spacing must be two positive numbers of millimetres (y, x), not {clean(spacing)!r}.")
+
+
+def plausible(millimetres: float) -> bool:
+    """Whether a pixel may be that large: finite, and between a nanometre and a metre."""
+    return math.isfinite(millimetres) and 1e-6 <= millimetres <= 1e3
+
+
+def three(spacing: Sequence[float] | None, depth: float = 1.0) -> tuple[float, float, float] | None:
+    """(y, x) spacing as (z, y, x)."""
+    return None if spacing is None else (float(depth), float(spacing[0]), float(spacing[1]))

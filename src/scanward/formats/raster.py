@@ -1,0 +1,122 @@
+"""PNG and TIFF. Their resolution tags speak of paper, so the spacing is None unless the caller gives it."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import PngImagePlugin, TiffImagePlugin
+
+from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats.arrays import grey, image_of, read_npy, read_pgm
+from scanward.formats.guard import check_size, cut_short, left_in, open_file, shown, three
+from scanward.image import Image, Modality
+
+_INFLATION = 1032
+"""Most bytes that one deflated byte can stand for (zlib's own documentation)."""
+_LZW_INFLATION = 3000
+_OURS = (1, 8, 32773, 32946)
+"""TIFF compressions that tifffile undoes without further libraries: none, deflate, PackBits."""
+
+
+def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """Grey of 8 or 16 bits; opaque alpha and colour whose channels are equal are dropped."""
+    with open_file(path) as file:
+        head = file.read(33)
+        if len(head) < 33 or head[12:16] != b"IHDR":
+            raise cut_short(path, 33, len(head))
+        columns, rows = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+        depth, colour = head[24], head[25]
+        check_size(path, rows, columns)
+        if depth not in (8, 16):
+            raise UnsupportedError(f"{shown(path)} stores {depth} bits a pixel; Scanward reads PNG of 8 and 16 bits.")
+        held = left_in(file)
+        if held * _INFLATION < rows * columns * depth // 8:
+            raise cut_short(path, rows * columns * depth // 8 // _INFLATION, held)
+        file.seek(0)
+        values = _png_values(path, file.read(), deep_colour=depth == 16 and colour != 0)
+    return image_of(path, grey(path, values)[None], "png", modality or "MG", three(spacing), depth)
+
+
+def _png_values(path: Path, data: bytes, deep_colour: bool) -> npt.NDArray[Any]:
+    # The plugin's own class, as Image.open measures against Pillow's global limit and warns.
+    with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:
+        if getattr(picture, "is_animated", False):
+            raise UnsupportedError(f"{shown(path)} is an animation; save one image a file.")
+        if not deep_colour:
+            picture.load()
+            if picture.mode == "P":
+                return np.asarray(picture.convert("RGB"))
+            return np.asarray(picture)
+        picture.verify()
+    # Pillow cuts 16-bit colour to 8 bits; OpenCV keeps it, but takes a damaged file for whole, hence verify above.
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise UnreadableError(f"{shown(path)} is damaged and cannot be decoded.")
+    return values
+
+
+def read_tiff(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """One page of grey: 8 or 16 bits, or 32- or 64-bit floating point. MINISWHITE is flipped as MONOCHROME1 is."""
+    import tifffile  # a quarter of a second
+
+    # Without a handler of its own the library's complaints about odd files reach the user by logging's last resort.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
+    with open_file(path) as file, tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        pages = max(len(tiff.pages), int((tiff.imagej_metadata or {}).get("images", 1)))
+        if pages > 1:
+            raise UnsupportedError(f"{shown(path)} holds {pages} pages; save one image a file.")
+        check_size(path, page.imagelength, page.imagewidth, page.imagedepth)
+        _check_page(path, page, left_in(file) + file.tell())
+        inverted = int(page.photometric) == 0
+        ours = int(page.compression) in _OURS
+        values = page.asarray(maxworkers=1) if ours else None
+    if values is None:
+        with open_file(path) as file, TiffImagePlugin.TiffImageFile(file) as picture:
+            picture.load()
+            # Pillow flips 8-bit MINISWHITE itself.
+            flipped = inverted and picture.mode == "L"
+            values = np.asarray(picture)
+    else:
+        flipped = False
+    values = grey(path, values)
+    if inverted and not flipped:
+        if values.dtype.kind != "u":
+            raise UnsupportedError(f"{shown(path)} stores white as its smallest floating-point number; save it as "
+                                   "16-bit grey.")
+        values = np.iinfo(values.dtype).max - values
+    bits = 8 * values.dtype.itemsize if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else None
+    return image_of(path, values[None], "tiff", modality or "MG", three(spacing), bits, inverted)
+
+
+def _check_page(path: Path, page: Any, held: int) -> None:
+    """Refuses colour, odd depths, and pages that claim more than the file can hold."""
+    bits, samples = int(page.bitspersample), int(page.samplesperpixel)
+    if int(page.photometric) not in (0, 1, 2) or (samples > 2 and int(page.photometric) != 2):
+        raise UnsupportedError(f"{shown(path)} is a colour picture; Scanward scans grey images.")
+    if samples > 4 or page.dtype is None or page.dtype.kind not in "uif" or bits not in (8, 16, 32, 64):
+        raise UnsupportedError(f"{shown(path)} stores {samples} x {bits} bits a pixel; Scanward reads grey TIFF of 8 "
+                               "or 16 bits and floating point.")
+    compression = int(page.compression)
+    if compression not in _OURS and samples > 1 and bits > 8:
+        raise UnsupportedError(f"{shown(path)} is compressed 16-bit colour; save it as grey.")
+    needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8
+    stored = sum(int(n) for n in page.databytecounts)
+    least = needed if compression == 1 else needed // (_INFLATION if compression in _OURS else _LZW_INFLATION)
+    if min(stored, held) < least:
+        raise cut_short(path, least, min(stored, held))
+
+
+READERS: dict[str, Callable[[Path, Modality | None, tuple[float, float] | None], Image]] = {
+    "png": read_png,
+    "tiff": read_tiff,
+    "pgm": read_pgm,
+    "npy": read_npy,
+}

@@ -1,0 +1,73 @@
+"""`read`: any file or series that Scanward knows, as an `Image`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats.guard import check_arguments, decoding, open_file, shown
+from scanward.formats.sniff import HEAD, foreign, kind_of
+from scanward.formats.sources import Source, find
+from scanward.image import Image, Modality
+
+
+def read(
+    source: Source | str | Path,
+    *,
+    modality: Modality | None = None,
+    spacing: tuple[float, float] | None = None,
+) -> Image:
+    """The image of one file, or of a folder that holds one image or one CT series.
+
+    Pixels are float32 (z, y, x). MG: stored values, larger brighter, in [0, 2**bits - 1]. CT: HU; slices ascend along
+    the normal of the image plane, rows and columns stay as stored in DICOM, and MetaImage and NIfTI volumes are turned
+    to x towards the patient's left, y to the back, z to the head.
+
+    `modality` says what a file is whose format does not (PNG, TIFF, PGM, NPY, NIfTI, MetaImage), and overrules a DICOM
+    header. `spacing` is (y, x) in mm and likewise completes or overrules; rasters have none of their own, as their
+    resolution tags speak of paper. A single image's z spacing is 1.0.
+
+    Raises `UnreadableError` for what is damaged, forbidden or of no known format, `UnsupportedError` for what Scanward
+    has no method for, `ArgumentError` for a bad `modality` or `spacing`.
+    """
+    check_arguments(modality, spacing)
+    if not isinstance(source, Source):
+        path = Path(source)
+        source = _only(path) if path.is_dir() else Source((path,), "file")
+    with decoding(source.path):
+        if source.kind == "series":
+            from scanward.formats.series import read_series  # pydicom stays out of `find` by name
+
+            return read_series(source.paths, modality, spacing)
+        return _read_file(source.path, modality, spacing)
+
+
+def _only(folder: Path) -> Source:
+    sources, errors = find([folder])
+    if errors:
+        raise errors[0]
+    if len(sources) > 1:
+        raise UnreadableError(f"{shown(folder)} holds {len(sources)} images; name one of them.")
+    return sources[0]
+
+
+def _read_file(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    with open_file(path) as file:
+        head = file.read(HEAD)
+    if not head:
+        raise UnreadableError(f"{shown(path)} is empty; copy it again from its source.")
+    kind = kind_of(path, head)
+    if kind == "dicom":
+        from scanward.formats.dicom import read_dicom
+
+        return read_dicom(path, modality, spacing)
+    if kind in ("png", "tiff", "pgm", "npy"):
+        from scanward.formats import raster
+
+        return raster.READERS[kind](path, modality, spacing)
+    if kind in ("nifti", "metaimage"):
+        from scanward.formats import volume
+
+        return volume.READERS[kind](path, modality, spacing)
+    raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, MetaImage "
+                           "and NIfTI.")

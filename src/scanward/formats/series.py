@@ -1,0 +1,136 @@
+"""A CT series: its slices sorted along the normal of the image plane, in HU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
+from scanward.formats.dicom import Header, hounsfield, layout_of, modality_of, opened, provenance_of, spacing_of
+from scanward.formats.dicom import whole_hounsfield as whole
+from scanward.formats.guard import check_size, decoding, shown
+from scanward.formats.pixels import read_frame
+from scanward.image import Image, Modality
+
+_STEP_TOLERANCE = 0.02
+"""Part of a step by which two steps may differ: headers round positions to a hundredth of a millimetre or so."""
+_TILT_TOLERANCE = 0.02
+"""Sideways shift a step, as a part of the step: the tangent of the gantry tilt, here about one degree."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One file's place in its series."""
+
+    path: Path
+    rows: int
+    columns: int
+    spacing: tuple[float, float]
+    orientation: npt.NDArray[np.float64]
+    """(2, 3): unit vectors along the rows and along the columns, patient coordinates."""
+    position: npt.NDArray[np.float64]
+    """(3,): centre of the first pixel, mm."""
+
+    @property
+    def normal(self) -> npt.NDArray[np.float64]:
+        """(3,): row direction x column direction."""
+        return np.cross(self.orientation[0], self.orientation[1])
+
+
+def by_position(paths: Sequence[Path]) -> list[Path]:
+    """`paths` sorted along the normal; files whose position cannot be read come last, by name."""
+
+    def place(path: Path) -> tuple[float, str]:
+        try:
+            with decoding(path), opened(path) as (header, _):
+                found = _geometry(header)
+        except ScanwardError:
+            return np.inf, str(path)
+        if found is None:
+            return np.inf, str(path)
+        orientation, position = found
+        return float(position @ np.cross(orientation[0], orientation[1])), str(path)
+
+    return sorted(paths, key=place)
+
+
+def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """The volume (z, y, x) in HU; z ascends along the normal, and its spacing comes from the positions.
+
+    Every file must be a slice of one evenly spaced stack: `UnsupportedError` names the first that is not.
+    """
+    folder = paths[0].parent
+    if modality == "MG":
+        raise UnsupportedError(f"{shown(folder)} is a series of {len(paths)} CT slices and no mammogram.")
+    slices = sorted((_slice(p) for p in paths), key=lambda s: float(s.position @ s.normal))
+    first = slices[0]
+    check_size(folder, first.rows, first.columns, len(slices))
+    step = _step(slices)
+    pixels = np.empty((len(slices), first.rows, first.columns), np.float32)
+    integer, bits = True, 0
+    for i, place in enumerate(slices):
+        with decoding(place.path), opened(place.path) as (header, stream):
+            layout = layout_of(header)
+            pixels[i] = hounsfield(read_frame(stream, layout), header)
+            integer, bits = integer and whole(header), max(bits, layout.stored)
+            if i == 0:
+                provenance = provenance_of(header, folder)
+    y, x = spacing or first.spacing
+    return Image(pixels, "CT", (step, y, x), bits, integer, provenance=provenance)
+
+
+def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """(orientation, position), or None where the header has no usable ones."""
+    orientation, position = header.numbers("ImageOrientationPatient", 6), header.numbers("ImagePositionPatient", 3)
+    if orientation is None or position is None:
+        return None
+    axes = np.array(orientation, np.float64).reshape(2, 3)
+    if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
+        return None
+    return axes, np.array(position, np.float64)
+
+
+def _slice(path: Path) -> Slice:
+    with decoding(path), opened(path) as (header, _):
+        if modality_of(header) != "CT":
+            raise UnsupportedError(f"{shown(path)} is no CT slice; keep only one CT series in the folder.")
+        layout = layout_of(header)
+        geometry, spacing = _geometry(header), spacing_of(header)
+        if geometry is None or spacing is None:
+            raise UnreadableError(f"{shown(path)} does not say where its slice lies (ImagePositionPatient, "
+                                  "ImageOrientationPatient, PixelSpacing); export the series again.")
+    return Slice(path, layout.rows, layout.columns, spacing, *geometry)
+
+
+def _step(slices: Sequence[Slice]) -> float:
+    """Millimetres between neighbours; refuses mixed sizes and orientations, tilt, duplicates and gaps."""
+    first, folder = slices[0], shown(slices[0].path.parent)
+    for other in slices[1:]:
+        where = shown(other.path.name)
+        if (other.rows, other.columns) != (first.rows, first.columns):
+            raise UnsupportedError(f"{folder} mixes slices of {first.columns} x {first.rows} and {other.columns} x "
+                                   f"{other.rows} pixels ({where}); keep one size.")
+        if not np.allclose(other.spacing, first.spacing, rtol=1e-3):
+            raise UnsupportedError(f"{folder} mixes pixel spacings of {first.spacing[0]:g} and {other.spacing[0]:g} mm "
+                                   f"({where}); keep one.")
+        if not np.allclose(other.orientation, first.orientation, atol=1e-2):
+            raise UnsupportedError(f"{folder} mixes slices of different orientation ({where}), perhaps a localizer; "
+                                   "keep one orientation.")
+    shifts = np.diff([s.position for s in slices], axis=0)
+    steps = shifts @ first.normal
+    step = float(np.median(steps)) if len(steps) else 1.0
+    for i, (shift, own) in enumerate(zip(shifts, steps, strict=True)):
+        pair = f"{shown(slices[i].path.name)} and {shown(slices[i + 1].path.name)}"
+        if own <= 1e-3 * max(step, 1e-3):
+            raise UnsupportedError(f"{folder} has two slices at one position ({pair}); remove one.")
+        if abs(own - step) > _STEP_TOLERANCE * step:
+            raise UnsupportedError(f"{folder} has a gap or uneven spacing: {own:.3g} mm between {pair}, where "
+                                   f"{step:.3g} mm is usual; add the missing slices.")
+        if np.linalg.norm(shift - own * first.normal) > _TILT_TOLERANCE * step:
+            raise UnsupportedError(f"{folder} was scanned with a tilted gantry ({pair} are shifted sideways); resample "
+                                   "it to an upright volume.")
+    return step
