@@ -57,8 +57,9 @@ def overlay(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDAr
     return layers(image, verdict, width=width, truth=truth).merged()
 
 
-def layers(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDArray[np.bool_] | None = None) -> Layers:
-    """What `overlay` merges, apart."""
+def layers(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDArray[np.bool_] | None = None,
+           weight: int = 1) -> Layers:
+    """What `overlay` merges, apart. `weight` thickens lines and letters for pictures that are shown reduced."""
     _check_shapes(image, verdict, truth)
     index = strongest_slice(verdict)
     size, scale = _fit(image, width)
@@ -67,13 +68,14 @@ def layers(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDArr
     marks = np.zeros((*grey.shape[:2], 4), np.uint8)
     if truth is not None:
         plane = truth[index] if truth.ndim == 3 else truth
-        _draw_truth(marks, plane, scale)
-    _draw_findings(marks, verdict.findings, index, scale)
-    _draw_scale_bar(marks, image, scale)
+        _draw_truth(marks, plane, scale, weight)
+    _draw_findings(marks, verdict.findings, index, scale, weight)
+    _draw_scale_bar(marks, image, scale, weight)
     return Layers(grey, _colour(small_heat, _low_level(verdict)), marks, index)
 
 
-def truth_marks(image: Image, verdict: Verdict, truth: npt.NDArray[np.bool_], *, width: int = 900) -> Rgba:
+def truth_marks(image: Image, verdict: Verdict, truth: npt.NDArray[np.bool_], *, width: int = 900,
+                weight: int = 1) -> Rgba:
     """The truth's outline, faintly filled, as a layer over `Layers.grey` of the same width."""
     _check_shapes(image, verdict, truth)
     size, scale = _fit(image, width)
@@ -81,8 +83,8 @@ def truth_marks(image: Image, verdict: Verdict, truth: npt.NDArray[np.bool_], *,
     marks = np.zeros((size[1], size[0], 4), np.uint8)
     inside = cv2.resize(plane.astype(np.uint8), size, interpolation=_interpolation(scale)) > 0
     marks[inside] = (*TRUTH, 45)
-    _draw_truth(marks, plane, scale)
-    _draw_scale_bar(marks, image, scale)
+    _draw_truth(marks, plane, scale, weight)
+    _draw_scale_bar(marks, image, scale, weight)
     return marks
 
 
@@ -132,7 +134,10 @@ def png(picture: npt.NDArray[np.uint8]) -> bytes:
 
 def jpeg(picture: npt.NDArray[np.uint8], quality: int = 86) -> bytes:
     """A grey or RGB picture as a JPEG file without any metadata."""
-    return _encode(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    # Halved colour resolution would smear the thin outlines.
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+               cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return _encode(picture, ".jpg", options)
 
 
 def strongest_slice(verdict: Verdict) -> int:
@@ -222,12 +227,11 @@ def _outline(finding: Finding) -> npt.NDArray[np.float64]:
 
 
 def _stroke(canvas: npt.NDArray[np.uint8], line: npt.NDArray[np.floating], colour: tuple[int, int, int],
-            *, dash: int = 0) -> None:
+            *, dash: int = 0, weight: int = 1) -> None:
     """Draw a closed line with a dark edge on an RGB or RGBA canvas; dashes are `dash` pixels long."""
-    thick = 2 if max(canvas.shape[:2]) >= 200 else 1
+    thick = weight * (2 if max(canvas.shape[:2]) >= 200 else 1)
     opaque = (255,) if canvas.shape[2] == 4 else ()
-    points = np.rint(line).astype(np.int32).reshape(-1, 1, 2)
-    parts = _dashes(line, dash) if dash else [points]
+    parts = _dashes(line, dash) if dash else [np.rint(line).astype(np.int32).reshape(-1, 1, 2)]
     for tone, width in ((EDGE, thick + 2), (colour, thick)):
         for part in parts:
             cv2.polylines(canvas, [part], not dash, (*tone, *opaque), width, cv2.LINE_AA if not opaque else cv2.LINE_8)
@@ -248,33 +252,35 @@ def _dashes(line: npt.NDArray[np.floating], dash: int) -> list[npt.NDArray[np.in
     return parts
 
 
-def _draw_truth(marks: Rgba, plane: npt.NDArray[np.bool_], scale: float) -> None:
+def _draw_truth(marks: Rgba, plane: npt.NDArray[np.bool_], scale: float, weight: int) -> None:
     contours, _ = cv2.findContours(plane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     for contour in contours:
-        _stroke(marks, (contour.reshape(-1, 2) + 0.5) * scale, TRUTH, dash=7)
+        _stroke(marks, (contour.reshape(-1, 2) + 0.5) * scale, TRUTH, dash=7 + 3 * (weight - 1), weight=weight)
 
 
-def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale: float) -> None:
+def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale: float, weight: int) -> None:
     for rank, finding in reversed(list(enumerate(findings, 1))):
         if len(finding.box) == 6 and not finding.box[2] <= index < finding.box[5]:
             continue
         line = _outline(finding) * scale
-        _stroke(marks, line, FOUND)
-        _label(marks, str(rank), (float(line[:, 0].max()) + 5, float(line[:, 1].min()) + 6), FOUND)
+        _stroke(marks, line, FOUND, weight=weight)
+        at = (float(line[:, 0].max()) + 5 * weight, float(line[:, 1].min()) + 6)
+        _label(marks, str(rank), at, FOUND, 0.62 * weight, weight)
 
 
-def _label(marks: Rgba, text: str, at: tuple[float, float], colour: tuple[int, int, int], size: float = 0.62) -> None:
+def _label(marks: Rgba, text: str, at: tuple[float, float], colour: tuple[int, int, int], size: float,
+           weight: int) -> None:
     """Text with a dark edge whose left middle is at (x, y), moved inside the canvas."""
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 2)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 2 * weight)
     x = int(np.clip(at[0], 3, max(3, marks.shape[1] - width - 3)))
     y = int(np.clip(at[1] + height / 2, height + 3, max(height + 3, marks.shape[0] - 4)))
-    for tone, thick in ((EDGE, 5), (colour, 2)):
+    for tone, thick in ((EDGE, 2 * weight + 3), (colour, 2 * weight)):
         cv2.putText(marks, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, (*tone, 255), thick, cv2.LINE_8)
 
 
-def _draw_scale_bar(marks: Rgba, image: Image, scale: float) -> None:
+def _draw_scale_bar(marks: Rgba, image: Image, scale: float, weight: int) -> None:
     height, width = marks.shape[:2]
-    if image.spacing is None or width < 120 or height < 60:
+    if image.spacing is None or width < 120 * weight or height < 60 * weight:
         return
     per_mm = scale / image.spacing[2]
     fitting = [mm for mm in (50, 20, 10, 5, 2, 1) if mm * per_mm <= width / 4]
@@ -283,8 +289,9 @@ def _draw_scale_bar(marks: Rgba, image: Image, scale: float) -> None:
     x1, y = width - 14, height - 14
     x0 = x1 - round(fitting[0] * per_mm)
     for tone, edge in ((EDGE, 2), (TRUTH, 0)):
-        cv2.rectangle(marks, (x0 - edge, y - 2 - edge), (x1 + edge, y + 2 + edge), (*tone, 255), cv2.FILLED)
-    _label(marks, f"{fitting[0]} mm", (x0, y - 18), TRUTH, 0.55)
+        reach = 2 * weight + edge
+        cv2.rectangle(marks, (x0 - edge, y - reach), (x1 + edge, y + reach), (*tone, 255), cv2.FILLED)
+    _label(marks, f"{fitting[0]} mm", (x0, y - 18 * weight), TRUTH, 0.55 * weight, weight)
 
 
 def _encode(picture: npt.NDArray[Any], suffix: str, options: list[int]) -> bytes:

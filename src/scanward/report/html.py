@@ -1,0 +1,214 @@
+"""One self-contained HTML file that shows verdicts to a radiologist: no script is needed, nothing is loaded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward import weights
+from scanward.atomic import whole_file
+from scanward.errors import WeightsError
+from scanward.image import Image
+from scanward.methods import METHODS
+from scanward.report import heat
+from scanward.verdict import Evidence, Finding, Verdict
+
+WIDTH = 900
+"""Pixels; the widest picture that is embedded."""
+WEIGHT = 2
+"""Three pictures share a row, so each is shown at less than half its size."""
+CLOSE_UPS = 6
+"""Findings with a picture of their own; a report of a noisy image stays small."""
+LABELS = {
+    "tampered": ("▲", "TAMPERED", "Something in this image does not fit the rest of it."),
+    "authentic": ("✓", "AUTHENTIC: nothing found", "No sign of tampering that the methods used here can see."),
+    "inconclusive": ("?", "INCONCLUSIVE", "The image gives the methods too little to judge."),
+}
+ANSWERS = {"tampered": "Suspicious", "authentic": "Nothing found", "inconclusive": "Cannot judge"}
+"""What one of several methods says."""
+SCRIPT = ("for(const e of document.querySelectorAll('.fade')){e.hidden=false;e.querySelector('input').oninput="
+          "i=>e.closest('article').style.setProperty('--heat',i.target.value/100)}")
+"""The slider that fades the heat; the page is whole without it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a report."""
+
+    name: str
+    """What the report calls it, as a rule the file's name; the report shows nothing else of where it lies."""
+    image: Image
+    verdict: Verdict
+    truth: npt.NDArray[np.bool_] | None = None
+    """(z, y, x) or (y, x), True where the image was altered; only where that is known."""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a report needs of a `Case`: pictures of at most `WIDTH` pixels and words, without the image's pixels."""
+
+    name: str
+    caption: str
+    label: str
+    score: float
+    threshold: float
+    seconds: float
+    synthetic: bool
+    base: str
+    """Pictures are data URIs."""
+    heat: str
+    marks: str
+    truth: str | None
+    size: tuple[int, int]
+    """Width and height of the pictures."""
+    findings: tuple[dict[str, Any], ...]
+    evidence: tuple[dict[str, Any], ...]
+    facts: tuple[tuple[str, str], ...]
+
+    @property
+    def symbol(self) -> str:
+        return LABELS[self.label][0]
+
+    @property
+    def words(self) -> str:
+        return LABELS[self.label][1]
+
+    @property
+    def meaning(self) -> str:
+        return LABELS[self.label][2]
+
+
+def render_card(case: Case) -> Card:
+    """The pictures and words of one case; keep this, not the case, where many images are scanned."""
+    image, verdict = case.image, case.verdict
+    layers = heat.layers(image, verdict, width=WIDTH, weight=WEIGHT)
+    truth = None
+    if case.truth is not None:
+        truth = _uri(heat.png(heat.truth_marks(image, verdict, case.truth, width=WIDTH, weight=WEIGHT)))
+    return Card(
+        name=case.name, caption=case.caption, label=verdict.label, score=verdict.score, threshold=verdict.threshold,
+        seconds=verdict.seconds, synthetic=image.provenance.synthetic,
+        base=_uri(heat.jpeg(layers.grey[..., 0])), heat=_uri(heat.png(layers.heat)),
+        marks=_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
+        findings=tuple(_finding(image, verdict, f, rank) for rank, f in enumerate(verdict.findings, 1)),
+        evidence=tuple(_evidence(e) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index))
+
+
+def write_report(cases: Sequence[Case | Card], path: Path, title: str) -> Path:
+    """Write the report of `cases` to `path`, whole or not at all; the path.
+
+    Everything is in the one file: style, pictures and a slider's few words of script. It holds no patient's name or
+    number, nor a path: only what each case is named. Raises `ArgumentError` where the file cannot be written.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    source = files("scanward.report").joinpath("template.html").read_text(encoding="utf-8")
+    cards = [case if isinstance(case, Card) else render_card(case) for case in cases]
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    parts = environment.from_string(source).generate(
+        title=title, cards=cards, labels=LABELS, script=SCRIPT, script_digest=digest,
+        counts={label: sum(card.label == label for card in cards) for label in LABELS})
+    with whole_file(path) as file:
+        for part in parts:
+            # File names may hold bytes that are no UTF-8; a page must.
+            file.write(part.encode("utf-8", "replace"))
+    return path
+
+
+def _uri(data: bytes) -> str:
+    kind = "jpeg" if data[:2] == b"\xff\xd8" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dict[str, Any]:
+    shown = rank <= CLOSE_UPS and image.shape[0] == 1
+    box = finding.box
+    half = len(box) // 2
+    return {
+        "rank": rank,
+        "score": finding.score,
+        "method": finding.method or verdict.method,
+        "box": f"{', '.join(map(str, box[:half]))} to {', '.join(map(str, box[half:]))}",
+        "where": _where(box, None),
+        "where_mm": None if finding.box_mm is None else _where(finding.box_mm, "mm"),
+        "picture": _uri(heat.jpeg(heat.crop(image, verdict, finding))) if shown else None,
+    }
+
+
+def _where(box: Sequence[float], unit: str | None) -> str:
+    """Size and centre of a box in words."""
+    half = len(box) // 2
+    pairs = list(zip(box[:half], box[half:], strict=True))
+    extent = " × ".join(f"{b - a:.1f}" if unit else f"{b - a:.0f}" for a, b in pairs)
+    unit = unit or "px"
+    ways = ("right", "down", "deep")
+    centre = [f"{(a + b) / 2:.0f} {unit} {way}" for (a, b), way in zip(pairs, ways, strict=False)]
+    return f"{extent} {unit}, centre {', '.join(centre)}"
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    summary = next((m.summary for m in METHODS if m.kind == "detector" and m.name == evidence.method), "")
+    trained_on, licence = _training(evidence.weights_sha256)
+    return {
+        "method": evidence.method,
+        "summary": summary,
+        "label": evidence.label,
+        "symbol": LABELS[evidence.label][0],
+        "word": ANSWERS[evidence.label],
+        "score": evidence.score,
+        "threshold": evidence.threshold,
+        "reason": evidence.reason,
+        "findings": len(evidence.findings),
+        "seconds": evidence.seconds,
+        "weights": evidence.weights_sha256[:12] if evidence.weights_sha256 else None,
+        "trained_on": trained_on,
+        "licence": licence,
+    }
+
+
+def _training(sha256: str | None) -> tuple[str, str]:
+    """What the weights were trained on and that data's licence."""
+    if sha256 is None:
+        return "nothing; this method is not trained", ""
+    try:
+        entries = weights.manifest().values()
+    except WeightsError:
+        return "unknown", ""
+    return next(((e.trained_on, e.licence) for e in entries if e.sha256 == sha256), ("unknown", ""))
+
+
+def _facts(image: Image, verdict: Verdict, slice_index: int) -> tuple[tuple[str, str], ...]:
+    z, y, x = image.shape
+    modality = {"MG": "Mammogram (MG)", "CT": "CT"}.get(image.modality, image.modality)
+    size = f"{x} × {y} pixels" + (f", {z} slices; slice {slice_index + 1} is shown" if z > 1 else "")
+    spacing = "not stated in the file" if image.spacing is None else (
+        f"{image.spacing[2]:g} × {image.spacing[1]:g} mm" + (f" × {image.spacing[0]:g} mm" if z > 1 else ""))
+    facts = [
+        ("Image", modality),
+        ("Size", size),
+        ("Pixel spacing", spacing),
+        ("Depth", f"{image.bits} bits" + (", stored inverted (MONOCHROME1)" if image.inverted else "")),
+        ("File format", " · ".join(filter(None, (image.provenance.format, image.provenance.transfer_syntax)))),
+        ("Equipment", image.provenance.manufacturer or ""),
+        ("Method", verdict.method),
+        ("Weights", _short(verdict.weights_sha256)),
+        ("Scanward version", verdict.version),
+        ("Parameters", json.dumps(verdict.parameters, default=str, ensure_ascii=False) if verdict.parameters else ""),
+    ]
+    return tuple((name, text) for name, text in facts if text)
+
+
+def _short(hashes: str | None) -> str:
+    """Several weights' hashes are parted by blanks."""
+    return ", ".join(f"SHA-256 {one[:12]}…" for one in hashes.split()) if hashes else "none"
