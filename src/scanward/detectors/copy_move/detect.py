@@ -1,0 +1,163 @@
+"""`CopyMove`: the detector that puts keypoints, matching and verification together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.detectors.base import findings_of
+from scanward.detectors.copy_move import keypoints, matching, verify
+from scanward.detectors.copy_move.keypoints import Plane
+from scanward.image import Image
+from scanward.tissue import breast_mask
+from scanward.verdict import Evidence
+
+NAME = "copy-move"
+THRESHOLD = 0.5
+HEAT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the detector works; the defaults are the shipped ones."""
+
+    side: int = 1400
+    """Longest side of the working grid; larger images are reduced to it by area averaging."""
+    edge: float = 10.0
+    """Pixels of the working grid taken off the breast's rim, where film edges and skin lines repeat."""
+    log_nfa: float = -2.0
+    """Decimal logarithm of the false alarms that one authentic image may be expected to give: the threshold."""
+    slope: float = 2.0
+    """Decades of false alarms from the threshold over which the score's odds change tenfold."""
+    hypotheses: int = 30
+    """Transforms verified at most."""
+    twins: int = 4
+    """Copies reported at most."""
+
+
+class CopyMove:
+    """Finds regions duplicated within one mammogram, also mirrored, turned, or scaled by 0.8 to 1.25.
+
+    Grain is compared, not shape: two areas of tissue never share their grain, a copy does. Both places are marked,
+    as the pixels seldom tell which of the two is the original.
+    """
+
+    name = NAME
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+
+    def detect(self, image: Image) -> Evidence:
+        """Judge one mammogram; a volume, a tiny image or one without grain gives an inconclusive answer."""
+        begun = time.perf_counter()
+        if image.shape[0] != 1:
+            return self._nothing(image, "Copy-move looks at single images only.", begun)
+        plane = image.plane
+        if min(plane.shape) < 96:
+            return self._nothing(image, "The image is smaller than 96 pixels, too small to hold a copy.", begun)
+        ratio = min(1.0, self.options.side / max(plane.shape))
+        work = plane
+        if ratio < 1:
+            small = cv2.resize(plane, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
+            work = np.asarray(small, np.float32)
+        inside = breast_mask(work, self.options.edge)
+        grain = keypoints.band(work, _floor(image, work, ratio))
+        points = keypoints.find(grain, inside)
+        if len(points) < 50:
+            return self._nothing(image, "The image has too little grain to compare.", begun)
+        matches = self._matches(grain, inside, points)
+        return self._answer(image, matches, (work.shape[0], work.shape[1]), begun)
+
+    def _matches(self, grain: Plane, inside: npt.NDArray[np.bool_],
+                 points: npt.NDArray[np.complex64]) -> list[verify.Match]:
+        """Verified twins, surest first, none of them lying on another's."""
+        options = self.options
+        found: list[verify.Match] = []
+        taken = np.zeros(grain.shape, np.bool_)
+        for hypothesis in matching.hypotheses(grain, keypoints.describe(grain, points), options.hypotheses):
+            spots = (hypothesis.source, hypothesis.destination)
+            if all(taken[int(p.imag), int(p.real)] for p in spots):
+                continue
+            match = verify.verify(grain, inside, hypothesis)
+            if match is None:
+                continue
+            found.append(match)
+            if match.log_nfa < options.log_nfa:
+                taken |= _laid(match, grain.shape) > 0
+                taken |= _back(match, _laid(match, grain.shape)) > 0
+        found.sort(key=lambda m: m.log_nfa)
+        return found[:options.twins]
+
+    def _answer(self, image: Image, matches: list[verify.Match], shape: tuple[int, int], begun: float) -> Evidence:
+        score = self._score(matches[0]) if matches else 0.0
+        heat = np.zeros(shape, np.float32)
+        for match in matches:
+            there = _laid(match, shape) * self._score(match)
+            heat = np.maximum(heat, np.maximum(there, _back(match, there)))
+        size = (image.shape[2], image.shape[1])
+        full = heat if heat.shape == image.shape[1:] else cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
+        full = np.clip(full, 0, 1).astype(np.float32)
+        findings = findings_of(full, HEAT_THRESHOLD, image, NAME) if score >= THRESHOLD else ()
+        reason = _sentence(matches[0], size[0] / shape[1]) if findings else ""
+        return Evidence(NAME, score, THRESHOLD, full[None], HEAT_THRESHOLD, findings, reason=reason,
+                        seconds=time.perf_counter() - begun)
+
+    def _score(self, match: verify.Match) -> float:
+        exponent = np.clip((match.log_nfa - self.options.log_nfa) / self.options.slope, -30, 30)
+        return float(1 / (1 + 10**exponent))
+
+    def _nothing(self, image: Image, reason: str, begun: float) -> Evidence:
+        return Evidence(NAME, 0.0, THRESHOLD, np.zeros(image.shape, np.float32), HEAT_THRESHOLD, conclusive=False,
+                        reason=reason, seconds=time.perf_counter() - begun)
+
+
+def _floor(image: Image, work: Plane, ratio: float) -> float:
+    """Spread below which detail is only rounding: half a step for whole numbers, averaged by the reduction."""
+    if image.integer:
+        return 0.15 * ratio
+    return 1e-5 * float(work.max() - work.min()) + 1e-12
+
+
+def _laid(match: verify.Match, shape: tuple[int, ...]) -> Plane:
+    """The match's destination on the working grid: 0.5 where the local correlation falls to half the region's own.
+
+    There half of the correlation's window lies outside the copy, which is its border.
+    """
+    out = np.zeros(shape, np.float32)
+    x, y = match.corner
+    h, w = match.local.shape
+    sure = 1 / (1 + np.exp((0.5 * match.correlation - match.local) / 0.08))
+    out[y:y + h, x:x + w] = np.where(match.region, sure, 0)
+    return out
+
+
+def _back(match: verify.Match, there: Plane) -> Plane:
+    """The destination's heat carried to the source."""
+    size = (there.shape[1], there.shape[0])
+    return np.asarray(cv2.warpAffine(there, match.matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP),
+                      np.float32)
+
+
+def _sentence(match: verify.Match, step: float) -> str:
+    """`copied from (x, y) to (x, y)` in the image's own pixels, with the transform."""
+    y, x = np.nonzero(match.region)
+    to = np.array([x.mean() + match.corner[0], y.mean() + match.corner[1]])
+    linear = match.matrix[:, :2]
+    source = np.linalg.solve(linear, to - match.matrix[:, 2])
+    mirrored = np.linalg.det(linear) < 0
+    size = float(np.sqrt(abs(np.linalg.det(linear))))
+    turn = linear @ np.diag([-1.0, 1.0]) if mirrored else linear
+    degrees = float(np.degrees(np.arctan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])))
+    steps = ["mirrored"] if mirrored else []
+    if abs(degrees) >= 1:
+        steps.append(f"turned by {degrees:.0f}°")
+    if abs(size - 1) >= 0.02:
+        steps.append(f"scaled by {size:.2f}")
+    how = ", ".join(steps) or "unchanged"
+    (x0, y0), (x1, y1) = source * step, to * step
+    return (f"A region was copied from ({x0:.0f}, {y0:.0f}) to ({x1:.0f}, {y1:.0f}) or the reverse ({how}; "
+            f"correlation {match.correlation:.2f}).")
