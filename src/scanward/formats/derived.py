@@ -24,7 +24,8 @@ from pydicom.uid import UID
 
 from scanward.atomic import whole_file
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
-from scanward.formats.reference import reference_of
+from scanward.formats.guard import clean, shown
+from scanward.formats.reference import derived_uid, reference_of
 from scanward.image import Image
 from scanward.verdict import Finding, Verdict
 
@@ -97,7 +98,7 @@ def write_dicom(image: Image, verdict: Verdict, folder: Path, *, overlay: npt.ND
     objects must refer to, or the image is a volume.
     """
     if image.shape[0] != 1:
-        raise UnsupportedError(f"{image.name} is a volume; DICOM results are made for single images only.")
+        raise UnsupportedError(f"{shown(image.name)} is a volume; DICOM results are made for single images only.")
     path, reference = _reference(image)
     job = _Job(reference, image, verdict, _stamp(reference, image, verdict))
     mask = finding_mask(verdict)
@@ -109,8 +110,8 @@ def write_dicom(image: Image, verdict: Verdict, folder: Path, *, overlay: npt.ND
             made["sr"] = _report(job)
             made["sc"] = _capture(job, overlay)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnsupportedError(f"{path} has a header that DICOM results cannot refer to ({_one_line(error)}); use "
-                                   "the HTML report instead.") from error
+            raise UnsupportedError(f"{shown(path)} has a header that DICOM results cannot refer to ({clean(error)}); "
+                                   "use the HTML report instead.") from error
         stem = f"{path.stem[:80]}-{job.stamp[:8]}"
         return [_save(dataset, folder / f"{stem}-{kind}.dcm") for kind, dataset in made.items()]
 
@@ -128,36 +129,29 @@ def finding_mask(verdict: Verdict) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def derived_uid(*parts: object) -> UID:
-    """A UID under 2.25 (PS3.5 B.2) that follows from `parts`: a name-based, version 8 UUID of their SHA-256."""
-    digest = bytearray(hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x80
-    digest[8] = digest[8] & 0x3F | 0x80
-    return UID(f"2.25.{int.from_bytes(digest, 'big')}")
-
-
 def _reference(image: Image) -> tuple[Path, Dataset]:
     path = image.provenance.path
     if path is None or image.provenance.format not in ("", "dicom"):
-        raise ArgumentError(f"{image.name} is not a DICOM file, so there is no study to write DICOM results into; "
-                            "leave out --dicom or scan the DICOM original.")
+        raise ArgumentError(f"{shown(image.name)} is not a DICOM file, so there is no study to write DICOM results "
+                            "into; leave out --dicom or scan the DICOM original.")
     try:
-        source = pydicom.dcmread(path, stop_before_pixels=True)
+        # The reader takes files without a preamble, which pydicom only reads by force.
+        source = pydicom.dcmread(path, stop_before_pixels=True, force=image.provenance.format == "dicom")
         reference = reference_of(source)
     except InvalidDicomError:
-        raise ArgumentError(f"{path} is not a DICOM file, so there is no study to write DICOM results into; leave out "
-                            "--dicom or scan the DICOM original.") from None
+        raise ArgumentError(f"{shown(path)} is not a DICOM file, so there is no study to write DICOM results into; "
+                            "leave out --dicom or scan the DICOM original.") from None
     except (OSError, ValueError, TypeError, AttributeError, EOFError, KeyError, NotImplementedError) as error:
-        raise UnreadableError(f"{path} can no longer be read ({_one_line(error)}); scan it again.") from error
+        raise UnreadableError(f"{shown(path)} can no longer be read ({clean(error)}); scan it again.") from error
     known = image.provenance.sop_instance_uid
-    same = known in (None, reference.get("SOPInstanceUID"))
+    same = known in (None, clean(reference.get("SOPInstanceUID", "")))
     if not same or (reference.get("Rows"), reference.get("Columns")) != image.shape[1:]:
-        raise UnreadableError(f"{path} has changed since it was scanned; scan it again.")
+        raise UnreadableError(f"{shown(path)} has changed since it was scanned; scan it again.")
     missing = [k for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
                if not reference.get(k)]
     if missing:
-        raise UnsupportedError(f"{path} has no {missing[0]}, so DICOM results cannot refer to it; use the HTML report "
-                               "instead.")
+        raise UnsupportedError(f"{shown(path)} has no {missing[0]}, so DICOM results cannot refer to it; use the HTML "
+                               "report instead.")
     return path, reference
 
 
@@ -325,7 +319,3 @@ def _save(dataset: Dataset, path: Path) -> Path:
 def _ascii(text: str, most: int) -> str:
     """Text that any specific character set of the source can hold, without DICOM's value separator."""
     return text.encode("ascii", "replace").decode().replace("\\", "/")[:most]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

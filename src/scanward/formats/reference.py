@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 KEPT = ("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality",
         "Rows", "Columns", "StudyDescription", "PatientAge", "IssuerOfPatientID", "PatientOrientation", "Laterality",
@@ -69,3 +72,11 @@ def _orientation(value: Any) -> list[str] | None:
     if len(parts) != 2 or not all(p and set(p) <= ORIENTATION for p in parts):
         return None
     return parts
+
+
+def derived_uid(*parts: object) -> UID:
+    """A UID under 2.25 (PS3.5 B.2) that follows from `parts`: a name-based, version 8 UUID of their SHA-256."""
+    digest = bytearray(hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return UID(f"2.25.{int.from_bytes(digest, 'big')}")

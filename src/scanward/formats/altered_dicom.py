@@ -1,0 +1,104 @@
+"""The DICOM file of an altered mammogram: its host's header with other pixels and the marks of a derived image."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from scanward.errors import UnreadableError
+from scanward.formats.dicom import layout_of, opened
+from scanward.formats.guard import clean, shown
+from scanward.formats.pixels import Layout, read_frame
+from scanward.formats.reference import derived_uid
+from scanward.image import Image
+
+SYNTHETIC = 0x0008001C
+STALE = ("IconImageSequence", "MACParametersSequence", "DigitalSignaturesSequence", "DataSetTrailingPadding",
+         "PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+"""What would no longer be true of other pixels."""
+LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""JPEG baseline, JPEG extended, JPEG-LS near lossless."""
+
+
+def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description: str,
+           synthetic: bool) -> tuple[bytes, dict[str, Any]]:
+    """The file's bytes, and what is worth noting of it. `plane` is (y, x) as `Image` holds it, larger brighter.
+
+    Raises `UnreadableError` where `host` is no longer the file that the image was read from.
+    """
+    with opened(host) as (header, stream):
+        layout = layout_of(header)
+        stored = read_frame(stream, layout)
+        padding = header.numbers("PixelPaddingValue", 1)
+    source = pydicom.dcmread(host, stop_before_pixels=True, force=True)
+    known = image.provenance.sop_instance_uid
+    if stored.shape != plane.shape or (clean(source.get("SOPInstanceUID", "")) or None) != known:
+        raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
+    values = _stored(plane, layout, image.inverted)
+    if padding is not None:
+        # The reader makes bright padding black; where it is black still, the host's own value goes back.
+        values = np.where((stored == padding[0]) & (plane == 0), stored, values)
+    uid = derived_uid(known, hashlib.sha256(values.tobytes()).hexdigest(), synthetic)
+    _describe(source, uid, description, synthetic)
+    _set_pixels(source, values, layout)
+    buffer = io.BytesIO()
+    source.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue(), {"sop_instance_uid": str(uid), "source_sop_instance_uid": known}
+
+
+def _stored(plane: npt.NDArray[np.float32], layout: Layout, inverted: bool) -> npt.NDArray[np.int64]:
+    """The inverse of the reader's mapping: MONOCHROME1 flipped back, signed values moved back."""
+    largest = 2**layout.stored - 1
+    whole = np.clip(np.rint(plane), 0, largest).astype(np.int64)
+    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    return low + (largest - whole if inverted else whole)
+
+
+def _describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> None:
+    """Mark a data set as derived from what it was (PS3.3 C.7.6.1 and C.12.1)."""
+    item = Dataset()
+    if dataset.get("SOPClassUID") and dataset.get("SOPInstanceUID"):
+        item.ReferencedSOPClassUID = dataset.SOPClassUID
+        item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+        purpose = Dataset()
+        purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
+        purpose.CodeMeaning = "Source image for image processing operation"
+        item.PurposeOfReferenceCodeSequence = [purpose]
+        dataset.SourceImageSequence = [*(dataset.get("SourceImageSequence") or []), item]
+    for keyword in STALE:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    kind = dataset.get("ImageType")
+    rest = list(kind)[2:] if kind is not None and not isinstance(kind, str) else []
+    dataset.ImageType = ["DERIVED", "SECONDARY", *rest]
+    dataset.DerivationDescription = description
+    dataset.SOPInstanceUID = uid
+    if synthetic:
+        dataset.add_new(SYNTHETIC, "CS", "YES")
+
+
+def _set_pixels(dataset: Dataset, values: npt.NDArray[np.int64], layout: Layout) -> None:
+    size = layout.allocated // 8
+    data = values.astype(f"<i{size}" if layout.signed else f"<u{size}").tobytes()
+    dataset.add_new(0x7FE00010, "OW" if size == 2 else "OB", data + b"\0" * (len(data) % 2))
+    dataset.HighBit = layout.stored - 1
+    for keyword, value in (("SmallestImagePixelValue", values.min()), ("LargestImagePixelValue", values.max())):
+        if keyword in dataset:
+            dataset[keyword].value = int(value)
+    if layout.syntax in LOSSY:
+        # Decoding does not bring back what was lost.
+        dataset.LossyImageCompression = "01"
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    if dataset.get("SOPClassUID"):
+        meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta = meta

@@ -1,0 +1,157 @@
+"""An altered mammogram, written in its host's own format and marked as altered.
+
+Whatever Scanward alters says so: in a DICOM header, in a text of PNG and TIFF, in a comment of PGM, and for every
+format in a small JSON file beside it. No detector reads any of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward import __version__
+from scanward.atomic import whole_file
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.guard import decoding, shown
+from scanward.image import Image
+
+SUFFIXES = {"png": (".png",), "tiff": (".tif", ".tiff"), "pgm": (".pgm",), "npy": (".npy",)}
+"""The endings of each format; DICOM takes any other, as a DICOM file's name is often its UID."""
+SIDECAR = ".scanward.json"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What every altered file carries."""
+
+    description: str
+    synthetic: bool
+
+    @property
+    def text(self) -> str:
+        """One ASCII line, so that every format can hold it."""
+        kind = "synthetic" if self.synthetic else "altered"
+        line = " ".join(f"Scanward: {kind} image, made by version {__version__}. {self.description}".split())
+        return line.encode("ascii", "backslashreplace").decode()[:1000]
+
+
+def write_altered(image: Image, path: Path, *, description: str, synthetic: bool) -> Path:
+    """Write an altered mammogram as a file of its host's format, with `path.name + ".scanward.json"` beside it.
+
+    Values are written as the host stores them: same depth, MONOCHROME1 and MINISWHITE flipped back, signed values
+    moved back. DICOM keeps every other element of the host (its patient too), uncompressed, with a new SOP Instance
+    UID that follows from the host's and the pixels, `ImageType` DERIVED\\\\SECONDARY, a Derivation Description, the
+    host as Source Image, and `Synthetic Data` YES where `synthetic`. `description` says what was done, in one
+    sentence. Both files appear whole or not at all. Returns `path`.
+
+    Raises `ArgumentError` where `path` or its companion exists, is the host, or ends in another format's suffix;
+    `UnsupportedError` for volumes; `UnreadableError` where a DICOM host can no longer be read.
+    """
+    path = Path(path)
+    plane = image.plane
+    if image.modality != "MG":
+        raise UnsupportedError(f"{shown(image.name)} is {image.modality}; only mammograms are written back.")
+    kind = _kind(image, path)
+    sidecar = path.with_name(path.name + SIDECAR)
+    for target in (path, sidecar):
+        if target.exists() or target.is_symlink():
+            raise ArgumentError(f"{shown(target)} exists already and is not overwritten; choose another name.")
+    mark = Mark(description, synthetic or image.provenance.synthetic)
+    data, facts = _ENCODERS[kind](image, plane, mark)
+    note = {"scanward": __version__, "file": path.name, "altered": True, "synthetic": mark.synthetic,
+            "description": description, "format": kind, "file_sha256": hashlib.sha256(data).hexdigest(), **facts}
+    with whole_file(sidecar, replace=False) as file:
+        file.write((json.dumps(note, indent=2) + "\n").encode())
+    try:
+        # The mark comes first, so that at no moment a forged image lies there unmarked.
+        with whole_file(path, replace=False) as file:
+            file.write(data)
+    except BaseException:
+        sidecar.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _kind(image: Image, path: Path) -> str:
+    by_suffix = next((kind for kind, ends in SUFFIXES.items() if path.suffix.lower() in ends), "dicom")
+    kind = image.provenance.format or by_suffix
+    if kind not in _ENCODERS:
+        raise UnsupportedError(f"{shown(image.name)} is of format {kind}, which cannot be written back; convert it to "
+                               "PNG or TIFF first.")
+    if kind != by_suffix:
+        wanted = " or ".join(SUFFIXES.get(kind, (".dcm",)))
+        raise ArgumentError(f"{shown(path)} must end in {wanted}, as an altered image keeps its host's format.")
+    if kind == "dicom" and image.provenance.path is None:
+        raise ArgumentError(f"{shown(path)} cannot be written as DICOM without a DICOM host; end the name in .png, "
+                            ".tiff, .pgm or .npy.")
+    return kind
+
+
+def _stored(image: Image, plane: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    """(y, x) values as a raster format stores them: uint8, uint16, or float32 for an image of broken numbers."""
+    values = image.largest - plane if image.inverted else plane
+    if not image.integer:
+        return values.astype(np.float32)
+    return np.clip(np.rint(values), 0, image.largest).astype(np.uint8 if image.bits <= 8 else np.uint16)
+
+
+def _png(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
+    from PIL import Image as Pillow
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Scanward", mark.text)
+    buffer = io.BytesIO()
+    Pillow.fromarray(_stored(image, plane)).save(buffer, "PNG", pnginfo=text)
+    return buffer.getvalue(), {}
+
+
+def _tiff(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, _stored(image, plane), photometric="miniswhite" if image.inverted else "minisblack",
+                     description=mark.text, metadata=None, compression="zlib")
+    return buffer.getvalue(), {}
+
+
+def _pgm(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
+    stored = _stored(image, plane)
+    height, width = stored.shape
+    header = f"P5\n# {mark.text}\n{width} {height}\n{round(image.largest)}\n".encode()
+    return header + (stored if image.bits <= 8 else stored.astype(">u2")).tobytes(), {}
+
+
+def _npy(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
+    values = _stored(image, plane)
+    host = image.provenance.path
+    if host is not None:
+        with decoding(host):
+            like = np.load(host, mmap_mode="r", allow_pickle=False)
+        values = values.reshape((1,) * (like.ndim - 2) + values.shape).astype(like.dtype)
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue(), {}
+
+
+def _dicom(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
+    from scanward.formats.altered_dicom import encode
+
+    host = image.provenance.path
+    if host is None:
+        raise ArgumentError("A DICOM file can only be written for an image that was read from one.")
+    with decoding(host):
+        return encode(image, plane, host, mark.text, mark.synthetic)
+
+
+_ENCODERS: dict[str, Callable[[Image, npt.NDArray[np.float32], Mark], tuple[bytes, dict[str, Any]]]] = {
+    "dicom": _dicom, "png": _png, "tiff": _tiff, "pgm": _pgm, "npy": _npy,
+}
