@@ -1,4 +1,4 @@
-"""What a fresh clone relies on: pins that fit, a manifest of extras that is whole, and targets that need no shell luck."""
+"""What a fresh clone relies on: pins that fit, targets that work anywhere, pages that exist."""
 
 import re
 import shutil

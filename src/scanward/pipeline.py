@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from scanward import __version__, formats, methods
 from scanward.detectors.base import Detector
-from scanward.errors import ArgumentError, InputError, UnsupportedError
+from scanward.errors import InputError, UnsupportedError
 from scanward.image import Image, Modality
 from scanward.verdict import Evidence, Finding, Label, Verdict
 
@@ -45,12 +45,7 @@ def load(path: str | Path, *, modality: Modality | None = None,
 
     `modality` and `spacing` (millimetres a pixel, (y, x)) go before what the file says. Raises `InputError`.
     """
-    sources, errors = formats.find([Path(path)])
-    if errors:
-        raise errors[0]
-    if len(sources) != 1:
-        raise ArgumentError(f"{path} holds {len(sources)} images; name one of them, or use scan_many for all.")
-    return formats.read(sources[0], modality=modality, spacing=spacing)
+    return formats.read(path, modality=modality, spacing=spacing)
 
 
 def detectors(method: str = methods.DEFAULT) -> tuple[Detector, ...]:

@@ -25,7 +25,7 @@ class InOrder(TyperGroup):
 
 
 app = typer.Typer(name="scanward", cls=InOrder, add_completion=False, pretty_exceptions_enable=False,
-                  no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+                  context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def _version(wanted: bool) -> None:
@@ -34,10 +34,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
                                                 help="Print the version and stop.")] = False) -> None:
     """Find out whether and where a medical image was forged."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(ERROR)
 
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")]
@@ -131,14 +134,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _last_resort(error: Exception, given: list[str]) -> int:
-    if hasattr(error, "format_message"):
-        message = error.format_message()
-        if message:
-            complain(f"{message.rstrip('.')}; see `scanward --help`.")
-        else:
-            print(error.ctx.get_help())
-        return int(getattr(error, "exit_code", ERROR))
-    if type(error).__name__ == "Abort":
+    if hasattr(error, "format_message"):  # every usage error of typer, whichever click is under it
+        complain(f"{error.format_message().rstrip('.')}; see `scanward --help`.")
+        return ERROR
+    if isinstance(error, typer.Abort):
         complain("Interrupted.")
         return INTERRUPTED
     if "--debug" in given:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from scanward.atomic import whole_file
+from scanward.cli.words import shown
 from scanward.errors import ArgumentError
+from scanward.report.jsonl import json_line
 
 if TYPE_CHECKING:
     from scanward.pipeline import Result
     from scanward.report.html import Card
 
 HEAT_SUFFIX = ".heat.png"
+MOST_CARDS = 200
+"""Images in one report: it carries its pictures, and a page of thousands would open in no browser."""
 
 
 def prepare(folder: Path) -> Path:
@@ -52,46 +57,79 @@ class Names:
 class OutputFolder:
     """Heat maps and `verdicts.jsonl` appear as results come; `report.html` when it is closed.
 
-    Only a rendered card of each image is kept for the report, so memory does not grow with full-size pixels.
+    Only rendered cards are kept for the report, at most `MOST_CARDS`, tampered images before others; so memory does
+    not grow with the images. Every verdict is in `verdicts.jsonl`.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._new = not folder.exists()
         self.folder = prepare(folder)
         self._names = Names()
-        self._lines: IO[str] | None = None
+        self._lines: BinaryIO | None = None
+        self._errors: list[str] = []
         self._cards: list[Card] = []
+        self._judged = 0
 
     def add(self, result: Result) -> None:
         """Write what belongs to one judged image; results without a verdict leave only a line with the error."""
+        from scanward.report.heat import heat_png
         from scanward.report.html import Case, render_card
 
-        if self._lines is None:
-            self._lines = open(self.folder / "verdicts.jsonl", "w", encoding="utf-8")  # noqa: SIM115
-        self._lines.write(line_of(result) + "\n")
-        self._lines.flush()
         if result.verdict is None or result.image is None:
+            self._errors.append(line_of(result))
+            if self._lines is not None:
+                self._write_lines()
             return
-        from scanward.report.heat import heat_png
-
         with whole_file(self.folder / f"{self._names.take(result.path)}{HEAT_SUFFIX}") as file:
             file.write(heat_png(result.image, result.verdict))
-        self._cards.append(render_card(Case(result.path.name, result.image, result.verdict)))
+        self._write_lines(line_of(result))
+        self._judged += 1
+        if self._make_room(result.verdict.label == "tampered"):
+            self._cards.append(render_card(Case(shown(result.path.name), result.image, result.verdict)))
+
+    def _write_lines(self, line: str = "") -> None:
+        """Append the errors that wait, and `line`; errors alone make no file."""
+        path = self.folder / "verdicts.jsonl"
+        try:
+            if self._lines is None:
+                # Unbuffered: an interrupt leaves whole lines.
+                self._lines = open(path, "wb", buffering=0)  # noqa: SIM115
+            self._lines.write("".join([*self._errors, line]).encode())
+        except OSError as error:
+            raise ArgumentError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error
+        self._errors.clear()
+
+    def _make_room(self, tampered: bool) -> bool:
+        """Whether the report takes one more card; a tampered image takes the place of the last that is not."""
+        if len(self._cards) < MOST_CARDS:
+            return True
+        spare = next((i for i in reversed(range(MOST_CARDS)) if self._cards[i].label != "tampered"), None)
+        if tampered and spare is not None:
+            del self._cards[spare]
+            return True
+        return False
 
     def close(self) -> Path | None:
         """Write the report of what is finished; its path, or None where nothing is."""
         if self._lines is not None:
             self._lines.close()
         if not self._cards:
+            if self._new:
+                with suppress(OSError):
+                    self.folder.rmdir()
             return None
         from scanward.report.html import write_report
 
         path = self.folder / "report.html"
-        write_report(self._cards, path, "Scanward report")
+        title = "Scanward report"
+        if self._judged > len(self._cards):
+            title += f": {len(self._cards)} of {self._judged} images; all are in verdicts.jsonl"
+        write_report(self._cards, path, title)
         return path
 
 
 def line_of(result: Result) -> str:
-    """One JSON object on one line: the verdict, or `path` and `error`."""
+    """One JSON object on one line, with its line end: the verdict, or `path` and `error`."""
     if result.verdict is not None:
-        return json.dumps(result.verdict.to_json(), allow_nan=False)
-    return json.dumps({"path": str(result.path), "error": str(result.error)})
+        return json_line(result.verdict)
+    return json.dumps({"path": str(result.path), "error": str(result.error)}) + "\n"

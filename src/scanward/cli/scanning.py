@@ -18,7 +18,7 @@ from scanward import formats, pipeline
 from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED
 from scanward.cli.output import HEAT_SUFFIX, Names, OutputFolder, line_of, prepare
 from scanward.cli.table import Lines
-from scanward.cli.words import complain, shown
+from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.image import Image, Modality
 from scanward.pipeline import Result
@@ -70,25 +70,37 @@ def run_scan(request: Request) -> int:
     """Scan everything that was asked for and return the exit code."""
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
     pipeline.check_method(request.method)
-    sources, errors = formats.find(request.paths)
-    sources = [s for s in sources if not _own_output(s.path, request.output)]
     outlet = Outlet(request)
     code = CLEAN
-    for error in errors:
-        outlet.unusable(error)
     try:
+        sources, unusable = _found(request)
+        for result in unusable:
+            outlet.result(result)
         with progress_bar(len(sources), request.quiet) as advance:
             for source in sources:
                 advance(source.path)
                 outlet.result(_one(source, request, modality, spacing))
     except KeyboardInterrupt:
-        complain(f"Interrupted after {outlet.done} of {len(sources)} images; what is finished is kept.")
+        complain(f"Interrupted after {counted(outlet.done, 'image')}; what is finished is kept.")
         code = INTERRUPTED
     finally:
         outlet.close()
     if code == INTERRUPTED:
         return code
     return ERROR if outlet.failed else FOUND if outlet.found else CLEAN
+
+
+def _found(request: Request) -> tuple[list[Source], list[Result]]:
+    """What the arguments name, each once; and for each argument that names nothing its error."""
+    sources: dict[tuple[Path, ...], Source] = {}
+    unusable: list[Result] = []
+    for argument in request.paths:
+        found, errors = formats.find([argument])
+        unusable += [Result(argument, error=error) for error in errors]
+        for source in found:
+            if not _own_output(source.path, request.output):
+                sources.setdefault(tuple(path.resolve() for path in source.paths), source)
+    return list(sources.values()), unusable
 
 
 def _one(source: Source, request: Request, modality: Modality | None,
@@ -124,14 +136,9 @@ class Outlet:
         self.failed = self.found = False
         self.done = 0
 
-    def unusable(self, error: InputError) -> None:
-        """An argument that led to no image at all."""
-        path = getattr(error, "path", None)
-        self.result(Result(Path(path) if path else Path(), error=error))
-
     def result(self, result: Result) -> None:
         if self._json:
-            print(line_of(result), flush=True)
+            print(line_of(result), end="", flush=True)
         if self._lines:
             self._lines.add(result)
         if self._folder:
@@ -197,8 +204,9 @@ def progress_bar(total: int, quiet: bool) -> Iterator[Advance]:
 
 def run_demo(folder: Path) -> None:
     """Make the demo, print its table, and say where the report is."""
-    from scanward.demo import run
+    from scanward.demo import films_folder, run
 
+    films_folder()  # before anything is written: without the films there is no demo
     lines = Lines()
     with progress_bar(4, quiet=False) as advance:
         report = run(prepare(folder), lines.add, advance)

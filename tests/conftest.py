@@ -1,0 +1,35 @@
+"""Stand-ins that more than one test file uses."""
+
+import numpy as np
+import pytest
+
+from scanward import methods, pipeline
+from scanward.verdict import Evidence, Finding
+
+
+class Bright:
+    """A detector whose answer can be told by eye: heat is brightness on a 16-bit scale, 0.8 of it is an alarm."""
+
+    name = "bright"
+    built = 0
+
+    def __init__(self):
+        type(self).built += 1
+
+    def detect(self, image):
+        heat = np.clip(image.pixels / 65535, 0, 1)
+        score = float(heat.max())
+        _, y, x = np.unravel_index(heat.argmax(), heat.shape)
+        finding = Finding((int(x), int(y), int(x) + 8, int(y) + 8), score, method=self.name)
+        return Evidence(self.name, score, 0.8, heat, 0.8, (finding,), conclusive=score > 0,
+                        reason="" if score else "It is black.", weights_sha256="ab")
+
+
+@pytest.fixture
+def bright(monkeypatch):
+    """Every detector is `Bright`, so that what is around detectors can be tested without weights."""
+    pipeline._detector.cache_clear()
+    Bright.built = 0
+    monkeypatch.setattr(methods, "build", lambda name, kind: Bright())
+    yield Bright
+    pipeline._detector.cache_clear()
