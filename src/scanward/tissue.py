@@ -67,6 +67,10 @@ def _foreground(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     below = np.flatnonzero(smooth[mode : top + 1] < 0.04 * smooth[mode])
     if len(below):
         threshold = min(threshold, max(mode + 6, mode + int(below[0])))
+    # bare film is even: half of its pixels and more lie within a few grey levels; dark tissue in a crop is not
+    dark = histogram[: threshold + 1]
+    if np.convolve(dark, np.ones(9), mode="same").max() < 0.4 * dark.sum():
+        return np.ones(grey.shape, np.bool_)
     return grey > threshold
 
 
