@@ -30,6 +30,7 @@ def bright(monkeypatch):
     """Every detector is `Bright`, so that what is around detectors can be tested without weights."""
     pipeline._detector.cache_clear()
     Bright.built = 0
-    monkeypatch.setattr(methods, "build", lambda name, kind: Bright())
+    real = methods.build
+    monkeypatch.setattr(methods, "build", lambda name, kind: Bright() if kind == "detector" else real(name, kind))
     yield Bright
     pipeline._detector.cache_clear()

@@ -16,20 +16,23 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import methods, pipeline
-from scanward.attacks.base import Donor, Place, forge
+from scanward.attacks.base import Donor, Place, Tamper, forge
 from scanward.errors import MissingExtraError
-from scanward.formats.write import write_altered
+from scanward.formats.write import SIDECAR, write_altered
 from scanward.pipeline import Result
 from scanward.report.html import Card, Case, render_card, write_report
 
 PATIENT = "sfm-malign-0"
 RIGHT, LEFT = "1-283.dcm", "1-281.dcm"
 """The mediolateral oblique views."""
-MASS = Place(y=2086, x=1770, diameter=300)
-"""The oval mass of the right breast with its margin, found by eye; the package does not say where it lies."""
-TARGET = Place(y=1900, x=600, diameter=300)
+MASS = Place(y=2090, x=1770, diameter=230)
+"""The oval mass of the right breast, found by eye; the package does not say where it lies."""
+MARGIN = 100
+"""Pixels around the mass that are spliced with it."""
+TARGET = Place(y=1900, x=650, diameter=MASS.diameter + MARGIN)
 """A place in the left breast where such a mass would be believed."""
-SEED = 20261121
+REMOVAL_SEED, SPLICE_SEED = 144, 94
+"""Chosen by eye: the removal covers the mass, and the splice is not given away by its edge."""
 TITLE = "Scanward demo: a mass removed from one breast and added to the other"
 
 
@@ -75,19 +78,23 @@ def make(folder: Path) -> list[Film]:
     """The two originals and their forged copies, the copies written into `folder` as DICOM and marked synthetic."""
     originals = films_folder()
     right, left = pipeline.load(originals / RIGHT), pipeline.load(originals / LEFT)
-    removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, SEED)
-    added = forge(methods.build("splice", "attack"), left, TARGET, SEED, donor=Donor(right, MASS))
-    removed_path, added_path = folder / "right-mass-removed.dcm", folder / "left-mass-added.dcm"
-    write_altered(removed.image, removed_path, description="Demo forgery: a mass removed by inpainting (Telea)",
-                  synthetic=True)
-    write_altered(added.image, added_path, description="Demo forgery: a mass of the other breast spliced in",
-                  synthetic=True)
+    removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, REMOVAL_SEED)
+    source = dataclasses.replace(MASS, diameter=TARGET.diameter)
+    added = forge(methods.build("splice", "attack"), left, TARGET, SPLICE_SEED, donor=Donor(right, source))
+    removed_path = _write(removed, folder / "right-mass-removed.dcm", "a mass removed by inpainting (Telea)")
+    added_path = _write(added, folder / "left-mass-added.dcm", "a mass of the other breast spliced in")
     return [
         Film(originals / RIGHT, "Right breast, original", "Not altered."),
         Film(removed_path, "Right breast, mass removed", "Forged: the oval mass was inpainted away.", removed.mask),
         Film(originals / LEFT, "Left breast, original", "Not altered."),
         Film(added_path, "Left breast, mass added", "Forged: the mass of the right breast was spliced in.", added.mask),
     ]
+
+
+def _write(tamper: Tamper, path: Path, what: str) -> Path:
+    for earlier in (path, path.with_name(path.name + SIDECAR)):
+        earlier.unlink(missing_ok=True)  # an earlier demo's; `write_altered` replaces nothing
+    return write_altered(tamper.image, path, description=f"Demo forgery: {what}", synthetic=True)
 
 
 def _scanned(film: Film) -> tuple[Result, Card]:
