@@ -29,11 +29,11 @@ class Options:
     """Longest side of the working grid; larger images are reduced to it by area averaging."""
     edge: float = 10.0
     """Pixels of the working grid taken off the breast's rim, where film edges and skin lines repeat."""
-    log_nfa: float = -2.0
+    log_nfa: float = -3.0
     """Decimal logarithm of the false alarms that one authentic image may be expected to give: the threshold."""
     slope: float = 2.0
     """Decades of false alarms from the threshold over which the score's odds change tenfold."""
-    hypotheses: int = 30
+    hypotheses: int = 60
     """Transforms verified at most."""
     twins: int = 4
     """Copies reported at most."""
@@ -65,24 +65,25 @@ class CopyMove:
             small = cv2.resize(plane, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
             work = np.asarray(small, np.float32)
         inside = breast_mask(work, self.options.edge)
-        grain = keypoints.band(work, _floor(image, work, ratio))
-        points = keypoints.find(grain, inside)
+        floor = _floor(image, work, ratio)
+        field = verify.Field(work, keypoints.band(work, floor), inside, floor)
+        points = keypoints.find(field.grain, inside)
         if len(points) < 50:
             return self._nothing(image, "The image has too little grain to compare.", begun)
-        matches = self._matches(grain, inside, points)
+        matches = self._matches(field, points)
         return self._answer(image, matches, (work.shape[0], work.shape[1]), begun)
 
-    def _matches(self, grain: Plane, inside: npt.NDArray[np.bool_],
-                 points: npt.NDArray[np.complex64]) -> list[verify.Match]:
+    def _matches(self, field: verify.Field, points: npt.NDArray[np.complex64]) -> list[verify.Match]:
         """Verified twins, surest first, none of them lying on another's."""
         options = self.options
         found: list[verify.Match] = []
+        grain = field.grain
         taken = np.zeros(grain.shape, np.bool_)
         for hypothesis in matching.hypotheses(grain, keypoints.describe(grain, points), options.hypotheses):
             spots = (hypothesis.source, hypothesis.destination)
             if all(taken[int(p.imag), int(p.real)] for p in spots):
                 continue
-            match = verify.verify(grain, inside, hypothesis)
+            match = verify.verify(field, hypothesis)
             if match is None:
                 continue
             found.append(match)

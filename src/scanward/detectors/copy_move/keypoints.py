@@ -21,13 +21,13 @@ EDGE = 8.0
 MARGIN = 3
 
 
-def band(plane: Plane, floor: float) -> Plane:
+def band(plane: Plane, floor: float, inner: float = 0.7, outer: float = 2.5) -> Plane:
     """The grain of a (y, x) plane with its local contrast divided out, about zero mean and unit spread, within ±3.
 
-    A difference of Gaussians (0.7, 2.5 px) over its own local standard deviation (8 px), so that an edge counts no
-    more than grain does. `floor` is the spread, in the plane's own unit, below which rounding is all there is.
+    A difference of Gaussians (`inner`, `outer` pixels) over its own local standard deviation (8 px), so that an
+    edge counts no more than grain does. `floor` is the spread, in the plane's own unit, below which rounding is all there is.
     """
-    detail = cv2.GaussianBlur(plane, (0, 0), 0.7) - cv2.GaussianBlur(plane, (0, 0), 2.5)
+    detail = cv2.GaussianBlur(plane, (0, 0), inner) - cv2.GaussianBlur(plane, (0, 0), outer)
     power = cv2.GaussianBlur(detail * detail, (0, 0), 8.0)
     return np.asarray(np.clip(detail / np.sqrt(power + floor * floor), -3, 3), np.float32)
 
@@ -82,8 +82,11 @@ def describe(grain: Plane, at: npt.NDArray[np.complex64], scale: float = 1.0) ->
     spots = at[:, None] + reach[None]
     samples = cv2.remap(grain, np.ascontiguousarray(spots.real), np.ascontiguousarray(spots.imag), cv2.INTER_LINEAR,
                         borderMode=cv2.BORDER_REFLECT)
-    rings = np.fft.rfft(samples.reshape(len(at), len(RADII), ANGLES), axis=2)[:, :, :ORDERS + 1]
-    rings = (rings * np.sqrt(np.asarray(RADII))[None, :, None]).astype(np.complex64)
+    # A product with so few orders is twice as fast as an FFT.
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(ANGLES), np.arange(ORDERS + 1)) / ANGLES)
+    flat = samples.reshape(-1, ANGLES) @ np.concatenate([waves.real, waves.imag], axis=1).astype(np.float32)
+    rings = (flat[:, :ORDERS + 1] + 1j * flat[:, ORDERS + 1:]).reshape(len(at), len(RADII), ORDERS + 1)
+    rings *= np.sqrt(np.asarray(RADII, np.float32))[None, :, None]
     return Keypoints(at, -np.angle(rings[:, :, 1].sum(axis=1)).astype(np.float32), rings)
 
 

@@ -145,6 +145,6 @@ def _fit(matches: Matches, members: npt.NDArray[np.intp], mirrored: bool) -> Hyp
         miss = np.abs(q - a * z - (qm - a * zm))
         weight = matches.similarity[members] / (1 + (miss / 2.0) ** 2)
     heart = int(np.argmax(weight))
-    support = int((miss < 4).sum())
+    support = len(np.unique(p[miss < 4]))
     return Hypothesis(Transform(complex(a), complex(qm - a * zm), mirrored), complex(p[heart]), complex(q[heart]),
                       support, float(matches.similarity[members].mean()))

@@ -16,14 +16,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr
 
-from scanward.detectors.copy_move.keypoints import Plane
+from scanward.detectors.copy_move.keypoints import Plane, band
 from scanward.detectors.copy_move.matching import APART, Hypothesis
 
 SIGMA = 3.5
 """Window of the local correlation, pixels of the working grid."""
 ANIMAL = np.log10(4.0626)
 """Growth of the number of lattice animals with their cells (Jensen 2003): how many shapes a region can take."""
+ELLIPSES = np.log10(20 * 20 * 18)
+"""Kinds of ellipse about one centre: two axes and a direction."""
+FINE = (0.5, 1.5)
+"""Inner and outer Gaussian of the fine band, pixels of the working grid."""
 LAGS = 8
+LIKENESS = 0.75
+"""Least correlation around a hypothesis' heart, once registered, for it to be looked at further."""
+LEAST = 60
+ROUNDS = 6
 
 
 @dataclass(frozen=True)
@@ -43,33 +51,41 @@ class Match:
     """Decimal logarithm of the expected number of such matches in an authentic image."""
 
 
-def verify(grain: Plane, inside: npt.NDArray[np.bool_], hypothesis: Hypothesis) -> Match | None:
+@dataclass(frozen=True)
+class Field:
+    """What verification looks at, all (y, x) of the working grid."""
+
+    plane: Plane
+    grain: Plane
+    """`keypoints.band` of the plane, the middle band."""
+    inside: npt.NDArray[np.bool_]
+    floor: float
+
+
+def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
     """Register by Gauss-Newton, grow to where the local correlation holds, and weigh; None where nothing matches."""
-    matrix = hypothesis.transform.matrix()
-    heart = hypothesis.destination
+    grain, heart = field.grain, hypothesis.destination
     box = _around(heart.real, heart.imag, heart.real, heart.imag, 16, grain.shape)
-    step = _register(grain, matrix, box, None)
-    if step is None:
+    matrix = _register(grain, hypothesis.transform.matrix(), box, None)
+    if matrix is None or _likeness(grain, matrix, box, heart) < LIKENESS:
         return None
-    matrix = step
-    best: Match | None = None
     box = _grown(box, 24, grain.shape)
-    for _ in range(6):
-        local, a, b = _local(grain, inside, matrix, box)
+    kept: tuple[npt.NDArray[np.float64], Box, Plane, npt.NDArray[np.bool_]] | None = None
+    for _ in range(ROUNDS):
+        local = _local(grain, field.inside, matrix, box)
         region = _component(local, heart.real - box[0], heart.imag - box[1])
-        if region is None or region.sum() < 60:
-            return best
-        match = _weigh(matrix, box, local, region, a, b, float(inside.sum()))
-        if best is not None and match.log_nfa > best.log_nfa - 0.5:
-            return match if match.log_nfa < best.log_nfa else best
-        best = match
-        step = _register(grain, matrix, box, region)
-        if step is None:
-            return best
-        matrix = step
+        if region is None or region.sum() < LEAST:
+            break
+        grows = kept is None or region.sum() > 1.05 * kept[3].sum()
+        kept = matrix, box, local, region
+        refined = _register(grain, matrix, box, region)
+        if not grows or refined is None:
+            break
+        matrix = refined
         y, x = np.nonzero(region)
-        box = _around(x.min() + box[0], y.min() + box[1], x.max() + box[0], y.max() + box[1], 24, grain.shape)
-    return best
+        margin = max(24, (int(np.ptp(x)) + int(np.ptp(y))) // 4)
+        box = _around(x.min() + box[0], y.min() + box[1], x.max() + box[0], y.max() + box[1], margin, grain.shape)
+    return None if kept is None else _weighed(field, *kept)
 
 
 Box = tuple[int, int, int, int]
@@ -92,30 +108,40 @@ def _warp(grain: Plane, matrix: npt.NDArray[np.float64], box: Box) -> Plane:
     return np.asarray(cv2.warpAffine(grain, shifted, size, flags=cv2.INTER_LINEAR), np.float32)
 
 
+def _likeness(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, heart: complex) -> float:
+    """Correlation under a Gaussian window of 6 px around the heart."""
+    a, b = grain[box[1]:box[3], box[0]:box[2]], _warp(grain, matrix, box)
+    x = np.exp(-((np.arange(box[0], box[2]) - heart.real) ** 2) / 72)
+    y = np.exp(-((np.arange(box[1], box[3]) - heart.imag) ** 2) / 72)
+    weight = np.outer(y, x) / (y.sum() * x.sum())
+    a, b = a - (weight * a).sum(), b - (weight * b).sum()
+    power = (weight * a * a).sum() * (weight * b * b).sum()
+    return float((weight * a * b).sum() / max(np.sqrt(power), 1e-6))
+
+
 def _register(grain: Plane, matrix: npt.NDArray[np.float64], box: Box,
               region: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64] | None:
-    """Gauss-Newton over the six affine parameters; None where it leaves the range of scales looked for."""
+    """Inverse compositional Gauss-Newton (Baker, Matthews 2004) over the six affine parameters.
+
+    None where it leaves the range of scales looked for, or comes to match the place with itself.
+    """
     target = grain[box[1]:box[3], box[0]:box[2]]
     h, w = target.shape
-    ys, xs = np.mgrid[:h, :w].astype(np.float32)
-    xs, ys = (xs - w / 2) / 16, (ys - h / 2) / 16
-    weight = np.ones((h, w), np.float32) if region is None else region.astype(np.float32)
-    for _ in range(8):
+    x, y = (np.arange(w, dtype=np.float32) - w / 2) / 16, (np.arange(h, dtype=np.float32)[:, None] - h / 2) / 16
+    gx = cv2.Sobel(target, cv2.CV_32F, 1, 0, scale=1 / 8)
+    gy = cv2.Sobel(target, cv2.CV_32F, 0, 1, scale=1 / 8)
+    if region is not None:
+        gx, gy = gx * region, gy * region
+    slopes = np.stack([gx, gx * x, gx * y, gy, gy * x, gy * y]).reshape(6, -1)
+    inverse = np.linalg.inv((slopes @ slopes.T).astype(np.float64) + 1e-4 * target.size * np.eye(6))
+    centre = np.array([box[0] + w / 2, box[1] + h / 2])
+    for _ in range(10):
         warped = _warp(grain, matrix, box)
-        gx = cv2.Sobel(warped, cv2.CV_32F, 1, 0, scale=1 / 8)
-        gy = cv2.Sobel(warped, cv2.CV_32F, 0, 1, scale=1 / 8)
-        slopes = np.stack([gx, gx * xs, gx * ys, gy, gy * xs, gy * ys], axis=-1).reshape(-1, 6)
-        mass = weight.ravel()
-        gain = float((mass * warped.ravel() * target.ravel()).sum() / max((mass * warped.ravel() ** 2).sum(), 1e-6))
-        miss = (target - max(gain, 0.3) * warped).ravel()
-        weighted = slopes * mass[:, None]
-        change = np.linalg.solve(weighted.T @ slopes + 1e-2 * len(miss) / 100 * np.eye(6), weighted.T @ miss)
-        change = np.clip(change, -1.0, 1.0)
-        # The image moves by -u where the warp of positions moves by +u; composed on the destination's side.
-        centre = np.array([box[0] + w / 2, box[1] + h / 2])
+        gain = np.clip(np.vdot(warped, target) / max(float(np.vdot(warped, warped)), 1e-6), 0.3, 2.0)
+        change = np.clip(inverse @ (slopes @ (np.float32(gain) * warped - target).ravel()), -1.0, 1.0)
         linear = np.array([[change[1], change[2]], [change[4], change[5]]]) / 16
-        move = np.eye(2) - linear
-        offset = -np.array([change[0], change[3]]) + linear @ centre
+        move = np.eye(2) + linear
+        offset = np.array([change[0], change[3]]) - linear @ centre
         matrix = np.c_[move @ matrix[:, :2], move @ matrix[:, 2] + offset]
         if np.abs(change).max() < 0.02:
             break
@@ -129,8 +155,8 @@ def _travel(matrix: npt.NDArray[np.float64], box: Box) -> float:
     return float(np.linalg.norm(centre - np.linalg.solve(matrix[:, :2], centre - matrix[:, 2])))
 
 
-def _local(grain: Plane, inside: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float64],
-           box: Box) -> tuple[Plane, Plane, Plane]:
+def _local(grain: Plane, inside: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float64], box: Box) -> Plane:
+    """Correlation under a Gaussian window of `SIGMA`, 0 outside the tissue of either place."""
     a = grain[box[1]:box[3], box[0]:box[2]]
     b = _warp(grain, matrix, box)
     valid = inside[box[1]:box[3], box[0]:box[2]] & (_warp(inside.astype(np.float32), matrix, box) > 0.5)
@@ -141,7 +167,7 @@ def _local(grain: Plane, inside: npt.NDArray[np.bool_], matrix: npt.NDArray[np.f
     ma, mb = mean(a), mean(b)
     spread = np.sqrt(np.maximum(mean(a * a) - ma * ma, 0) * np.maximum(mean(b * b) - mb * mb, 0))
     local = np.where(valid & (spread > 0.05), (mean(a * b) - ma * mb) / np.maximum(spread, 0.05), 0)
-    return local.astype(np.float32), a, b
+    return local.astype(np.float32)
 
 
 def _component(local: Plane, x: float, y: float) -> npt.NDArray[np.bool_] | None:
@@ -157,17 +183,63 @@ def _component(local: Plane, x: float, y: float) -> npt.NDArray[np.bool_] | None
     return np.asarray(labels == np.bincount(near).argmax())
 
 
-def _weigh(matrix: npt.NDArray[np.float64], box: Box, local: Plane, region: npt.NDArray[np.bool_], a: Plane, b: Plane,
-           tissue: float) -> Match:
-    area = float(region.sum())
-    va, vb = (np.where(region, v - v[region].mean(), 0) for v in (a, b))
-    r = float((va * vb).sum() / max(np.sqrt((va * va).sum() * (vb * vb).sum()), 1e-6))
-    samples = area / _shared_extent(va, vb)
-    z = np.arctanh(min(r, 0.9999)) * np.sqrt(max(samples - 3, 0))
-    tail = float(log_ndtr(-z)) / np.log(10)
-    # Ordered pairs of places, mirror or not, 72 orientations, 10 scales, and the shape in cells of one window.
-    tests = 2 * np.log10(tissue) + np.log10(2 * 72 * 10) + ANIMAL * area / (2 * SIGMA) ** 2
-    return Match(matrix, (box[0], box[1]), np.where(region, local, 0).astype(np.float32), region, r, tail + tests)
+def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Plane,
+             region: npt.NDArray[np.bool_]) -> Match:
+    """The match with its false alarms: the best of two bands and two shapes, multiplied by their number.
+
+    The fine band has several times the independent samples, the middle one outlives JPEG and resampling. The region
+    as grown may have any shape; its ellipse of the same moments has few to choose from.
+    """
+    # Ordered pairs of places, mirror or not, 72 orientations, 10 scales, 2 bands and 2 shapes.
+    places = 2 * np.log10(max(float(field.inside.sum()), 1.0)) + np.log10(2 * 72 * 10 * 4)
+    shapes = ((region, ANIMAL * float(region.sum()) / (2 * SIGMA) ** 2), (_ellipse(region), ELLIPSES))
+    middle = (field.grain[box[1]:box[3], box[0]:box[2]], _warp(field.grain, matrix, box))
+    tails = [_log_tail(a, b, shape) + kinds for a, b in (middle, _fine(field, matrix, box)) for shape, kinds in shapes]
+    r = _correlation(*middle, region)
+    return Match(matrix, (box[0], box[1]), np.where(region, local, 0).astype(np.float32), region, r,
+                 min(tails) + places)
+
+
+def _fine(field: Field, matrix: npt.NDArray[np.float64], box: Box) -> tuple[Plane, Plane]:
+    """Destination and warped source in the fine band, computed around the two places only."""
+    corners = np.array([[x, y] for x in (box[0], box[2]) for y in (box[1], box[3])], float).T
+    back = np.linalg.solve(matrix[:, :2], corners - matrix[:, 2:])
+    (x0, y0), (x1, y1) = back.min(axis=1), back.max(axis=1)
+    there = _around(x0, y0, x1, y1, 4, field.plane.shape)
+    out = []
+    for place in (box, there):
+        wide = _grown(place, 20, field.plane.shape)
+        grain = band(field.plane[wide[1]:wide[3], wide[0]:wide[2]], field.floor, *FINE)
+        x, y = place[0] - wide[0], place[1] - wide[1]
+        out.append(np.ascontiguousarray(grain[y:y + place[3] - place[1], x:x + place[2] - place[0]]))
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ np.array(there[:2], float)
+    return out[0], _warp(out[1], shifted, box)
+
+
+def _ellipse(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The ellipse with the region's centre, area and second moments."""
+    y, x = np.nonzero(region)
+    spread = np.cov(np.stack([x, y])) + 0.1 * np.eye(2)
+    ys, xs = np.mgrid[:region.shape[0], :region.shape[1]]
+    far = np.stack([xs - x.mean(), ys - y.mean()]).reshape(2, -1)
+    return np.asarray(((far * np.linalg.solve(spread, far)).sum(axis=0) <= 4).reshape(region.shape))
+
+
+def _centred(a: Plane, b: Plane, region: npt.NDArray[np.bool_]) -> tuple[Plane, Plane]:
+    return tuple(np.where(region, v - v[region].mean(), 0).astype(np.float32) for v in (a, b))  # type: ignore[return-value]
+
+
+def _correlation(a: Plane, b: Plane, region: npt.NDArray[np.bool_]) -> float:
+    a, b = _centred(a, b, region)
+    return float(np.vdot(a, b) / max(float(np.sqrt(np.vdot(a, a) * np.vdot(b, b))), 1e-6))
+
+
+def _log_tail(a: Plane, b: Plane, region: npt.NDArray[np.bool_]) -> float:
+    """Decimal logarithm of the chance that unrelated grain correlates as well over the region."""
+    samples = float(region.sum()) / _shared_extent(*_centred(a, b, region))
+    z = np.arctanh(min(_correlation(a, b, region), 0.9999)) * np.sqrt(max(samples - 3, 0))
+    return float(log_ndtr(-z)) / float(np.log(10))
 
 
 def _shared_extent(a: Plane, b: Plane) -> float:
