@@ -23,7 +23,7 @@ def test_each_forgery_differs_from_its_original_at_its_truth_only(made):
         changed = formats.read(original.path).pixels != formats.read(forged.path).pixels
         assert original.truth is None
         # Blending reaches a little beyond what counts as forged.
-        near = cv2.dilate(forged.truth[0].astype(np.uint8), np.ones((81, 81), np.uint8)) > 0
+        near = cv2.dilate(forged.truth[0].astype(np.uint8), np.ones((121, 121), np.uint8)) > 0
         assert not (changed[0] & ~near).any()
         assert (changed & forged.truth).sum() > 0.9 * forged.truth.sum()
 
