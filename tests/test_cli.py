@@ -194,6 +194,7 @@ def test_an_interrupt_keeps_what_is_finished(films, tmp_path, capsys, monkeypatc
 def test_results_for_a_pacs_need_a_dicom_file(films, tmp_path, capsys):
     code, out, err = run(capsys, "scan", films / "b clean.png", "--dicom", tmp_path / "dicom")
     assert code == 2
+    assert not (tmp_path / "dicom").exists()
     assert "authentic" in out
     assert len(err.splitlines()) == 1 and "b clean.png" in err
 

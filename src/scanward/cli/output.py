@@ -37,6 +37,12 @@ def prepare(folder: Path) -> Path:
                             "one.") from error
 
 
+def discard_if_empty(folder: Path) -> None:
+    """Take back a folder that `prepare` made and nothing was written into."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 class Names:
     """Gives each result a file name of its own, also where two images in different folders share theirs."""
 
@@ -115,8 +121,7 @@ class OutputFolder:
             self._lines.close()
         if not self._cards:
             if self._new:
-                with suppress(OSError):
-                    self.folder.rmdir()
+                discard_if_empty(self.folder)
             return None
         from scanward.report.html import write_report
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scanward import formats, pipeline
 from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED
-from scanward.cli.output import HEAT_SUFFIX, Names, OutputFolder, line_of, prepare
+from scanward.cli.output import HEAT_SUFFIX, OutputFolder, discard_if_empty, line_of, prepare
 from scanward.cli.table import Lines
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
@@ -130,8 +130,8 @@ class Outlet:
         self._json = request.as_json
         self._lines = None if request.quiet or request.as_json else Lines()
         self._folder = None if request.output is None else OutputFolder(request.output)
+        self._dicom_is_new = request.dicom is not None and not request.dicom.exists()
         self._dicom = None if request.dicom is None else prepare(request.dicom)
-        self._names = Names()
         self._quiet = request.quiet
         self.failed = self.found = False
         self.done = 0
@@ -149,10 +149,7 @@ class Outlet:
         self.done += 1
         self.found = self.found or (result.verdict is not None and result.verdict.label == "tampered")
         if self._dicom and result.image is not None and result.verdict is not None:
-            name = self._names.take(result.path)
-            # The files are named after their source: a folder apart keeps two sources of one name from mixing.
-            self._write_dicom(result.image, result.verdict,
-                              self._dicom if name == result.path.stem else self._dicom / name)
+            self._write_dicom(result.image, result.verdict, self._dicom)
 
     def _write_dicom(self, image: Image, verdict: Verdict, folder: Path) -> None:
         from scanward.formats import derived
@@ -169,6 +166,8 @@ class Outlet:
 
     def close(self) -> None:
         report = self._folder.close() if self._folder else None
+        if self._dicom and self._dicom_is_new:
+            discard_if_empty(self._dicom)
         if self._lines:
             self._lines.close()
         if report and not self._quiet:
