@@ -42,6 +42,8 @@ def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description
     known = image.provenance.sop_instance_uid
     if stored.shape != plane.shape or (clean(source.get("SOPInstanceUID", "")) or None) != known:
         raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
+    if not header.little:
+        _swap_words(source)
     values = _stored(plane, layout, image.inverted)
     if padding is not None:
         # The reader makes bright padding black; where it is black still, the host's own value goes back.
@@ -50,7 +52,8 @@ def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description
     _describe(source, uid, description, synthetic)
     _set_pixels(source, values, layout)
     buffer = io.BytesIO()
-    source.save_as(buffer, enforce_file_format=True)
+    # dcmwrite, as the data set's own method refuses a host in big endian.
+    pydicom.dcmwrite(buffer, source, implicit_vr=False, little_endian=True, enforce_file_format=True, overwrite=True)
     return buffer.getvalue(), {"sop_instance_uid": str(uid), "source_sop_instance_uid": known}
 
 
@@ -60,6 +63,13 @@ def _stored(plane: npt.NDArray[np.float32], layout: Layout, inverted: bool) -> n
     whole = np.clip(np.rint(plane), 0, largest).astype(np.int64)
     low = -(2 ** (layout.stored - 1)) if layout.signed else 0
     return low + (largest - whole if inverted else whole)
+
+
+def _swap_words(dataset: Dataset) -> None:
+    """pydicom turns numbers into little endian, but takes words of other binary data (overlays, tables) as bytes."""
+    for element in dataset.iterall():
+        if element.VR == "OW" and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
 
 
 def _describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> None:
