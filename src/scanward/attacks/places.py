@@ -47,3 +47,14 @@ def _inner(small: npt.NDArray[np.bool_], radius: float) -> tuple[npt.NDArray[np.
             break
     ys, xs = np.nonzero(framed if framed.any() else np.ones_like(small))
     return ys, xs
+
+
+def share_inside(tissue: npt.NDArray[np.bool_], place: Place) -> float:
+    """The share of a place's disc that lies on `tissue` (y, x)."""
+    radius = place.diameter / 2
+    steps = np.linspace(-radius, radius, 33)
+    dy, dx = (grid.ravel() for grid in np.meshgrid(steps, steps, indexing="ij"))
+    disc = dy**2 + dx**2 <= radius**2
+    ys, xs = np.rint(place.y + dy[disc]).astype(int), np.rint(place.x + dx[disc]).astype(int)
+    inside = (ys >= 0) & (ys < tissue.shape[0]) & (xs >= 0) & (xs < tissue.shape[1])
+    return float(tissue[ys[inside], xs[inside]].sum() / len(ys))

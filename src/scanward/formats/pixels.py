@@ -2,7 +2,8 @@
 
 Decoders, chosen by measurement on one 4096 x 3328 16-bit frame, lossless JPEG 2000, two cores (seconds): Pillow with
 OpenJPEG's own threads 1.0, GDCM 1.4, pylibjpeg-openjpeg 2.2 (as OpenCV and Pillow without threads). RLE goes through
-Pillow's PackBits decoder, as pydicom's is Python. GDCM remains for lossless and 12-bit JPEG, CharLS for JPEG-LS.
+Pillow's PackBits decoder, as pydicom's is Python. GDCM remains for lossless and 12-bit JPEG, in a process of its own,
+and CharLS for JPEG-LS.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
+from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
 
 Stored = npt.NDArray[Any]
@@ -200,30 +202,8 @@ def _jpeg(data: bytes, layout: Layout) -> Stored:
 
 
 def _through_gdcm(data: bytes, frame: Frame, layout: Layout) -> Stored:
-    import gdcm  # a tenth of a second that most files need not pay
-
-    for stream in ("Debug", "Warning", "Error"):
-        getattr(gdcm.Trace, f"{stream}Off")()
-    fragments = gdcm.SequenceOfFragments.New()
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(data)
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    picture = gdcm.Image()
-    picture.SetNumberOfDimensions(2)
-    picture.SetDimensions((layout.columns, layout.rows, 1))
-    picture.SetDataElement(element)
-    grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
-    picture.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
-    picture.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(layout.syntax)))
-    width = 8 if frame.precision <= 8 else 16
-    picture.SetPixelFormat(gdcm.PixelFormat(1, width, frame.precision, frame.precision - 1, int(layout.signed)))
-    # GDCM's Python binding hands its bytes over as text with surrogates.
-    values = np.frombuffer(picture.GetBuffer().encode("utf-8", "surrogateescape"), f"<u{width // 8}")
-    if values.size != layout.count:
-        raise ValueError("the JPEG stream could not be decoded")
-    return values
+    samples = GDCM.decode(data, layout.syntax, layout.rows, layout.columns, frame.precision, layout.signed)
+    return np.frombuffer(samples, "<u1" if frame.precision <= 8 else "<u2")
 
 
 def _jpeg_ls(data: bytes, layout: Layout) -> Stored:

@@ -1,4 +1,4 @@
-"""The same networks as OpenVINO graphs, built from plain arrays: no torch, no converter, no cached model file to trust."""
+"""Networks as OpenVINO graphs, built from plain arrays: no torch, no converter, no cached model file to trust."""
 
 from __future__ import annotations
 

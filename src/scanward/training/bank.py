@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from scanward.attacks.base import Donor, Place, forge
 from scanward.attacks.places import draw_places, share_inside
-from scanward.bench.films import Film
+from scanward.bench.films import Film, donors_of
 from scanward.bench.reencode import draw, reencode, reencode_mask
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
@@ -54,12 +54,7 @@ class Pair:
     white: float
     """The film's brightest value."""
     about: dict[str, Any]
-    """Film, attack, family, variant, diameter in mm, re-encoding."""
-
-
-def donors_of(films: list[Film]) -> list[tuple[str, Donor]]:
-    """Every annotated mass of the films, with its film's name."""
-    return [(film.name, Donor(film.read(), mass)) for film in films for mass in film.masses]
+    """Film, attack, family, variant, diameter in mm, re-encoding, and the families that show in the crop."""
 
 
 def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6) -> Iterator[Pair]:
@@ -87,10 +82,10 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
         if window is None:
             continue
         present = {_mimicked(a) for (_, _, a), m in zip(drawn, masks, strict=True) if m[window].any()}
-        about = {**about, "film": film.name, "step": step["step"], "amount": step["amount"],
-                 "present": sorted(present)}
+        described = {**about, "film": film.name, "step": step["step"], "amount": step["amount"],
+                     "present": sorted(present)}
         yield Pair(before.plane[window].astype(np.uint16), after.plane[window].astype(np.uint16), union[window],
-                   (references[0], references[1]), float(after.plane.max()), about)
+                   (references[0], references[1]), float(after.plane.max()), described)
 
 
 def _host(image: Image, rng: np.random.Generator) -> Image:
@@ -201,13 +196,13 @@ def _reference(row: dict[str, list[float]]) -> Reference:
 def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, workers: int = 2) -> Bank:
     """At least `count` pairs of `films`, visited in turn; an interrupted bank is continued, a finished one opened.
 
-    Films of more than LARGE pixels a side are visited six times as often, since each visit sees a part of them.
+    Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
     """
     done = Bank(folder) if (folder / "about.jsonl").is_file() else None
     have = len(done) if done else 0
     if have < count:
         donors = donors_of([f for f in films if f.masses])
-        turns = [f for f in films for _ in range(6 if f.name.startswith("cbis") else 1)]
+        turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
         with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(donors,)) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have

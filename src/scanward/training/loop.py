@@ -61,7 +61,8 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
             fabric.backward(value)
             fabric.clip_gradients(model, optimizer, max_norm=5.0)
             optimizer.step()
-            mean = 0.98 * mean + 0.02 * float(value) if mean else float(value)
+            now = float(value.detach())
+            mean = 0.98 * mean + 0.02 * now if mean else now
             progress.update(task, advance=1, description=f"{title} loss {mean:.3f}")
             state["step"] = step + 1
             if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:

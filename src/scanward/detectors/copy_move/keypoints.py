@@ -25,7 +25,8 @@ def band(plane: Plane, floor: float, inner: float = 0.7, outer: float = 2.5) -> 
     """The grain of a (y, x) plane with its local contrast divided out, about zero mean and unit spread, within ±3.
 
     A difference of Gaussians (`inner`, `outer` pixels) over its own local standard deviation (8 px), so that an
-    edge counts no more than grain does. `floor` is the spread, in the plane's own unit, below which rounding is all there is.
+    edge counts no more than grain does. `floor` is the spread, in the plane's own unit, below which rounding is all
+    there is.
     """
     detail = cv2.GaussianBlur(plane, (0, 0), inner) - cv2.GaussianBlur(plane, (0, 0), outer)
     power = cv2.GaussianBlur(detail * detail, (0, 0), 8.0)

@@ -5,6 +5,8 @@ They know tensors only; `detect.py` maps images to them.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,7 +37,7 @@ class ForensicTransferNet(nn.Module):
         super().__init__()
         sizes = (channels, *WIDTHS)
         self.encoder = nn.Sequential(*(
-            _block(a, b, 1 if i == 0 else 2, dropout) for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))))
+            _block(a, b, 1 if i == 0 else 2, dropout) for i, (a, b) in enumerate(pairwise(sizes))))
         up: list[nn.Module] = []
         for a, b in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
             up += [nn.Upsample(scale_factor=2), _block(a, b, 1, dropout)]

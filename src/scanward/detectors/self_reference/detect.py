@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import weights
-from scanward.detectors.base import findings_of
+from scanward.detectors.base import regions
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
 from scanward.nets.engine import engine
@@ -57,9 +57,9 @@ class SelfReference:
                             seconds=time.perf_counter() - start)
         heat = heat_of(logits, shape, settings)
         score = image_score(logits, settings)
-        found = findings_of(heat, settings.get("heat_threshold", 0.5), image, self.name)
-        return Evidence(self.name, score, settings.get("threshold", 0.5), heat[None],
-                        settings.get("heat_threshold", 0.5), found, weights_sha256=self._sha256,
+        threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
+        found = regions(heat, level, image, self.name) if score >= threshold else ()
+        return Evidence(self.name, score, threshold, heat[None], level, found, weights_sha256=self._sha256,
                         seconds=time.perf_counter() - start)
 
     def logits(self, plane: Plane) -> tuple[Plane | None, str]:
@@ -133,16 +133,16 @@ def _sigmoid(x: Any) -> Any:
 
 
 def _openvino(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
-    from scanward.detectors.self_reference.graph import build  # noqa: PLC0415 - heavy
+    from scanward.detectors.self_reference.graph import build
 
     run = build(arrays)
     return lambda plane, gains: run(plane[None, None], gains.reshape(1, -1, 1, 1))[0][0, 0]
 
 
 def _torch(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
-    import torch  # noqa: PLC0415 - heavy
+    import torch
 
-    from scanward.detectors.self_reference.network import SelfReferenceNet  # noqa: PLC0415 - heavy
+    from scanward.detectors.self_reference.network import SelfReferenceNet
 
     net = SelfReferenceNet()
     net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})

@@ -39,7 +39,7 @@ def _kernels() -> npt.NDArray[np.float32]:
 
 
 KERNELS = _kernels()
-"""(5, 5, 5) residual filters of unit energy: a subset of the spatial rich model (Fridrich & Kodovsky 2012, figure 1)."""
+"""(5, 5, 5) residual filters of unit energy, after the spatial rich model (Fridrich & Kodovsky 2012, figure 1)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Reference:
     def stabilise(self, plane: Plane) -> Plane:
         """f of every pixel, (y, x)."""
         low, high = float(plane.min()), float(plane.max())
-        if 0 <= low and high <= 65535 and plane.size > 65536:
+        if low >= 0 and high <= 65535 and plane.size > 65536:
             table = np.interp(np.arange(int(high) + 2), self.levels, self.stabilised).astype(np.float32)
             whole = plane.astype(np.uint16)
             if np.array_equal(whole, plane):

@@ -1,0 +1,130 @@
+"""Running a detector over a protocol, and what the answers are worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rich.progress import Progress
+
+from scanward.attacks.base import Donor
+from scanward.bench.films import Film, donors_of
+from scanward.bench.protocol import Item, make
+from scanward.detectors.base import Detector
+from scanward.metrics import auc
+
+BINS = 256
+"""Heat values are counted in this many bins, enough for every pixel metric and small enough to keep for each image."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector's answer to one item."""
+
+    item: Item
+    score: float
+    conclusive: bool
+    inside: list[int]
+    """Pixels a heat bin inside the truth."""
+    outside: list[int]
+    hit: bool
+    """The hottest pixel lies in the truth (the pointing game)."""
+    seconds: float
+
+
+def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Sequence[Film], *,
+        keep: Path | None = None, workers: int = 1, title: str = "scanning") -> list[Row]:
+    """Scan every item; with `keep`, answers go to that JSONL file as they come, and a second call goes on from it."""
+    done = load(keep) if keep and keep.is_file() else []
+    known = {_key(row.item) for row in done}
+    rest = [item for item in items if _key(item) not in known]
+    by_name = {film.name: film for film in films}
+    jobs = [(item, by_name[item.film]) for item in rest]
+    rows = list(done)
+    if jobs:
+        donors = donors_of(films)
+        with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start,
+                                                         initargs=(make_detector, donors, workers)) as pool:
+            task = progress.add_task(title, total=len(items), completed=len(done))
+            for row in pool.map(_one, jobs, chunksize=4):
+                rows.append(row)
+                progress.advance(task)
+                if keep:
+                    keep.parent.mkdir(parents=True, exist_ok=True)
+                    with keep.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(row)) + "\n")
+    wanted = {_key(item) for item in items}
+    return [row for row in rows if _key(row.item) in wanted]
+
+
+def load(path: Path) -> list[Row]:
+    """The rows that `run` kept."""
+    found = []
+    for line in path.read_text("utf-8").splitlines():
+        row = json.loads(line)
+        found.append(Row(**{**row, "item": Item(**row["item"])}))
+    return found
+
+
+def answer(detector: Detector, item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> Row:
+    """Make one item and scan it."""
+    image, truth, used = make(item, film, donors)
+    evidence = detector.detect(image)
+    heat = evidence.heat[0]
+    bins = np.minimum((_stretch(heat) * BINS).astype(np.int32), BINS - 1)
+    inside = np.bincount(bins[truth], minlength=BINS)
+    outside = np.bincount(bins.ravel(), minlength=BINS) - inside
+    hit = bool(truth.ravel()[int(heat.argmax())]) if truth.any() else False
+    return Row(used, evidence.score, evidence.conclusive, inside.tolist(), outside.tolist(), hit, evidence.seconds)
+
+
+def _stretch(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Heat on a logit scale, [0, 1], so that the bins resolve both ends."""
+    clipped = np.clip(heat, 3.4e-4, 1 - 3.4e-4)
+    return np.where(heat <= 0, 0, np.clip((np.log(clipped / (1 - clipped)) + 8) / 16, 1 / BINS, 1 - 1e-6))
+
+
+def heat_at(index: float) -> float:
+    """The heat at the lower edge of a bin."""
+    return float(1 / (1 + np.exp(8 - 16 * index / BINS)))
+
+
+def pixel_auc(rows: Sequence[Row]) -> float:
+    """AUC over all pixels of all forged images together."""
+    inside = np.sum([row.inside for row in rows], 0)
+    outside = np.sum([row.outside for row in rows], 0)
+    values = np.concatenate([np.arange(BINS)] * 2)
+    return auc(values, np.repeat([1, 0], BINS), np.concatenate([inside, outside]))
+
+
+def ious(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
+    """(rows, BINS) IoU of each forged image when heat is cut at the lower edge of each bin."""
+    inside = np.array([row.inside for row in rows])[:, ::-1].cumsum(1)[:, ::-1]
+    outside = np.array([row.outside for row in rows])[:, ::-1].cumsum(1)[:, ::-1]
+    total = inside[:, :1]
+    return inside / np.maximum(total + outside, 1)
+
+
+def _key(item: Item) -> tuple[Any, ...]:
+    """What makes an item the same one again; the diameter may have been halved since."""
+    return item.film, item.attack, item.strength, item.step, item.amount, item.seed
+
+
+_WORKER: dict[str, Any] = {}
+
+
+def _start(make_detector: Callable[[], Detector], donors: list[tuple[str, Donor]], workers: int) -> None:
+    if workers > 1:
+        cv2.setNumThreads(1)
+    _WORKER.update(detector=make_detector(), donors=donors)
+
+
+def _one(job: tuple[Item, Film]) -> Row:
+    return answer(_WORKER["detector"], *job, _WORKER["donors"])

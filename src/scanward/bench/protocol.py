@@ -1,0 +1,95 @@
+"""Protocols as data: which film is forged how, where and with which seed, so that anyone makes the same set again."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.attacks.base import Attack, Donor, Place, forge
+from scanward.attacks.places import draw_places, share_inside
+from scanward.bench.films import Film
+from scanward.bench.reencode import reencode, reencode_mask
+from scanward.image import Image
+from scanward.methods import build
+from scanward.tissue import breast_mask
+
+ATTACKS = ("copy-move", "splice", "composed-mass", "inpaint-telea", "inpaint-ns", "resample", "noise", "blur", "jpeg")
+FAMILIES = ("copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg")
+STEPS = (("none", 0.0), ("jpeg", 90.0), ("jpeg2000", 300.0), ("resample", 0.9))
+"""Whole-image steps that authentic films and forgeries alike go through."""
+SIZES_MM = (5.0, 40.0)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a protocol; `attack` is empty for an authentic control."""
+
+    film: str
+    patient: str
+    attack: str = ""
+    family: str = ""
+    mm: float = 0.0
+    """Wanted diameter; halved until the region fits the breast."""
+    strength: float = 1.0
+    step: str = "none"
+    amount: float = 0.0
+    seed: int = 0
+
+
+def controls(films: Sequence[Film], steps: Sequence[tuple[str, float]] = STEPS) -> list[Item]:
+    """Every film, untouched, through every step."""
+    return [Item(f.name, f.patient, step=step, amount=amount) for f in films for step, amount in steps]
+
+
+def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: float | None = None,
+              strength: float = 1.0, steps: Sequence[tuple[str, float]] = STEPS) -> list[Item]:
+    """Every film by every attack, once; every second image goes through one of the re-encoding `steps`.
+
+    Diameters are `mm`, or drawn log-uniformly between 5 and 40 mm.
+    """
+    found = []
+    for film in films:
+        for attack in attacks:
+            seed = zlib.crc32(f"{film.name} {attack} {mm} {strength}".encode())
+            rng = np.random.default_rng(seed)
+            size = mm or float(np.exp(rng.uniform(*np.log(SIZES_MM))))
+            others = steps[1:] or steps
+            step, amount = steps[0] if rng.random() < 0.5 else others[int(rng.integers(len(others)))]
+            method: Attack = build(attack, "attack")
+            found.append(Item(film.name, film.patient, attack, method.family, size, strength, step, amount, seed))
+    return found
+
+
+def make(item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> tuple[Image, npt.NDArray[np.bool_], Item]:
+    """The item's image, its truth mask (y, x), and the item with the diameter that was used.
+
+    Donors of the film itself are left out.
+    """
+    host = film.read()
+    if not item.attack:
+        image = reencode(host, item.step, item.amount, item.seed)
+        return image, np.zeros(image.plane.shape, bool), item
+    rng = np.random.default_rng(item.seed)
+    place, mm = place_in(host, item.mm, rng)
+    others = [donor for owner, donor in donors if owner != film.name]
+    donor = others[int(rng.integers(len(others)))] if others else None
+    tamper = forge(build(item.attack, "attack"), host, place, item.seed, strength=item.strength, donor=donor)
+    image = reencode(tamper.image, item.step, item.amount, item.seed)
+    return image, reencode_mask(tamper.mask[0], item.step, item.amount), replace(item, mm=mm)
+
+
+def place_in(host: Image, mm: float, rng: np.random.Generator) -> tuple[Place, float]:
+    """A random place whose disc lies in the breast, and its diameter in mm: `mm`, halved until one is found."""
+    tissue = breast_mask(host.plane)
+    spacing = host.spacing[1] if host.spacing else 0.1
+    while True:
+        places = draw_places(host.plane, rng, 16, mm / spacing)
+        inside = [share_inside(tissue, place) for place in places]
+        best = int(np.argmax([share > 0.95 for share in inside]))
+        if inside[best] > 0.95 or mm / spacing < 16:
+            return places[best], mm
+        mm /= 2

@@ -1,0 +1,217 @@
+"""MetaImage and NIfTI: CT volumes in HU, turned upright.
+
+Whatever axes a file stores, the answer is (z, y, x) with x towards the patient's left, y to the back and z to the head
+(LPS, as an axial DICOM series has it). Axes are permuted and flipped, never resampled: an oblique volume keeps its own
+grid, its axes named after the patient's nearest ones.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats.arrays import image_of
+from scanward.formats.guard import check_size, clean, cut_short, left_in, open_file, plausible, shown
+from scanward.image import Image, Modality
+
+INFLATION = 1032
+"""Most bytes that one deflated byte can stand for (zlib's own documentation)."""
+_LONGEST_HEADER = 2**20
+_META_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+_MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}
+
+Spacing = tuple[float, float] | None
+
+
+def upright(
+    path: Path, values: npt.NDArray[Any], axes: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], tuple[float, float, float]]:
+    """`values` (z, y, x) turned to LPS, and the (z, y, x) spacing.
+
+    Column i of `axes` (3, 3) is the step in mm, patient coordinates (LPS), from one voxel to the next along the file's
+    axis i, counted x, y, z.
+    """
+    steps = np.linalg.norm(axes, axis=0)
+    if not all(plausible(float(s)) for s in steps):
+        raise UnreadableError(f"{shown(path)} has voxels of {' x '.join(f'{s:g}' for s in steps)} mm; correct its "
+                              "spacing and direction.")
+    nearest = np.abs(axes / steps).argmax(axis=0)
+    if sorted(nearest) != [0, 1, 2]:
+        raise UnsupportedError(f"{shown(path)} lies too oblique to name its axes; resample it along the patient's.")
+    order = np.argsort(nearest)
+    turned = values.transpose(2, 1, 0).transpose(order)
+    flips = tuple(slice(None, None, -1 if axes[patient, own] < 0 else 1) for patient, own in enumerate(order))
+    x, y, z = (float(s) for s in steps[order])
+    return turned[flips].transpose(2, 1, 0), (z, y, x)
+
+
+def _image(
+    path: Path, values: npt.NDArray[Any], axes: npt.NDArray[np.float64], kind: str, modality: Modality | None,
+    spacing: Spacing,
+) -> Image:  # fmt: skip
+    turned, (z, y, x) = upright(path, values, axes)
+    if spacing is not None:
+        y, x = spacing
+    return image_of(path, turned, kind, modality or "CT", (z, y, x))
+
+
+def read_metaimage(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
+    """A `.mha`, or a `.mhd` with its data file in the same folder; raw or zlib-compressed."""
+    with open_file(path) as file:
+        fields = _meta_fields(file, path)
+        shape = _meta_shape(fields, path)
+        kind = _META_TYPES.get(fields.get("ElementType", ""))
+        if kind is None or fields.get("ElementNumberOfChannels", "1") != "1":
+            raise UnsupportedError(f"{shown(path)} stores {clean(fields.get('ElementNumberOfChannels', '1'), 9)} x "
+                                   f"{clean(fields.get('ElementType', 'nothing'), 40)} a voxel; Scanward reads one "
+                                   "number a voxel.")
+        order = ">" if _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB") else "<"
+        dtype = np.dtype(f"{order}{kind}")
+        needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        data = _meta_data(file, fields, path, needed)
+    values = np.frombuffer(data, dtype).reshape(shape)
+    return _image(path, values, _meta_axes(fields, path), "metaimage", modality, spacing)
+
+
+def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
+    """`Key = Value` lines up to ElementDataFile, which is the last; the file then stands at local data."""
+    fields: dict[str, str] = {}
+    while "ElementDataFile" not in fields:
+        line = file.readline(4096)
+        if not line or file.tell() > _LONGEST_HEADER:
+            raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
+        key, _, value = line.decode("utf-8", "replace").partition("=")
+        fields[key.strip()] = value.strip()
+    return fields
+
+
+def _true(fields: dict[str, str], key: str) -> bool:
+    return fields.get(key, "False").lower() in ("true", "1")
+
+
+def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[float]:
+    words = fields.get(key, "").split()
+    numbers = [float(w) for w in words]
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise UnreadableError(f"{shown(path)} has {len(words)} numbers in its {key} instead of {count}; save it again.")
+    return numbers
+
+
+def _meta_shape(fields: dict[str, str], path: Path) -> tuple[int, int, int]:
+    if fields.get("NDims") != "3":
+        raise UnsupportedError(f"{shown(path)} has {clean(fields.get('NDims', 'no'), 20)} axes; Scanward reads volumes "
+                               "of 3.")
+    x, y, z = (int(n) for n in _numbers(fields, "DimSize", 3, path))
+    check_size(path, *sorted((z, y, x), reverse=True))
+    return z, y, x
+
+
+def _meta_axes(fields: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
+    steps = _numbers(fields, "ElementSpacing", 3, path) if "ElementSpacing" in fields else [1.0, 1.0, 1.0]
+    key = next((k for k in ("TransformMatrix", "Rotation", "Orientation") if k in fields), None)
+    # The file lists one direction after the other: its rows are our columns.
+    directions = np.array(_numbers(fields, key, 9, path)).reshape(3, 3).T if key else np.eye(3)
+    return directions * np.array(steps)
+
+
+def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
+    """The voxels' bytes, from the file itself or from its neighbour."""
+    name = fields["ElementDataFile"]
+    if name == "LOCAL":
+        return _meta_bytes(file, fields, path, needed)
+    # A header may name any path, a list of files or a pattern: only a plain neighbour is opened.
+    if not name or Path(name).name != name or name == "LIST" or "%" in name or "\\" in name:
+        raise UnsupportedError(f"{shown(path)} keeps its voxels in {clean(name, 60)!r}; Scanward reads them from the "
+                               "header's own file or from one file beside it.")
+    neighbour = path.parent / name
+    if not neighbour.exists():
+        raise UnreadableError(f"{shown(path)} keeps its voxels in {clean(name, 60)}, which is missing; copy it too.")
+    with open_file(neighbour) as data:
+        return _meta_bytes(data, fields, neighbour, needed)
+
+
+def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
+    skip = int(fields.get("HeaderSize", "0"))
+    if skip == -1:
+        skip = left_in(file) - needed
+    if fields.get("ElementDataFile") != "LOCAL" and skip > 0:
+        file.seek(skip)
+    compressed, held = _true(fields, "CompressedData"), left_in(file)
+    if held * (INFLATION if compressed else 1) < needed:
+        raise cut_short(path, needed, held)
+    data = zlib.decompressobj().decompress(file.read(), needed) if compressed else file.read(needed)
+    if len(data) < needed:
+        raise cut_short(path, needed, len(data))
+    return data
+
+
+def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
+    """NIfTI-1 or -2 in one file, plain or gzipped, with its scale applied."""
+    import nibabel  # a third of a second
+
+    with open_file(path) as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
+        head = file.read(540)
+        kind = nibabel.Nifti2Header if head[4:8] == b"n+2\0" else nibabel.Nifti1Header
+        length = 540 if kind is nibabel.Nifti2Header else 348
+        if len(head) < length or (length == 348 and head[344:348] != b"n+1\0"):
+            raise UnreadableError(f"{shown(path)} is no NIfTI file of one piece; save it as .nii or .nii.gz.")
+        # check=False: the library's checks write to stderr; those that matter are made here.
+        header = kind(head[:length], check=False)
+        shape, dtype, needed = _nifti_layout(header, path)
+        offset = int(header.get_data_offset())
+        if not length <= offset <= _LONGEST_HEADER + length:
+            raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
+        if left_in(raw) * INFLATION < needed:
+            raise cut_short(path, needed, left_in(raw))
+        file.seek(offset, io.SEEK_SET)
+        if not zipped and left_in(file) < needed:
+            raise cut_short(path, needed, left_in(file))
+        data = file.read(needed)
+    if len(data) < needed:
+        raise cut_short(path, needed, len(data))
+    values = _scaled(np.frombuffer(data, dtype).reshape(shape), header)
+    unit = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    axes = _RAS_TO_LPS @ np.asarray(header.get_best_affine(), np.float64)[:3, :3] * unit
+    return _image(path, values, axes, "nifti", modality, spacing)
+
+
+def _nifti_layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
+    """(z, y, x) shape, type and bytes of the voxels."""
+    dims = tuple(int(n) for n in header.get_data_shape())
+    if len(dims) < 3 or any(n != 1 for n in dims[3:]):
+        raise UnsupportedError(f"{shown(path)} has {len(dims)} axes; Scanward reads volumes of 3.")
+    x, y, z = dims[:3]
+    check_size(path, *sorted((z, y, x), reverse=True))
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise UnsupportedError(f"{shown(path)} stores voxels of type {clean(dtype, 40)}; Scanward reads one number a "
+                               "voxel.")
+    return (z, y, x), dtype, x * y * z * dtype.itemsize
+
+
+def _scaled(values: npt.NDArray[Any], header: Any) -> npt.NDArray[Any]:
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope, intercept or 0.0) == (1.0, 0.0):
+        return values
+    return values.astype(np.float32) * np.float32(slope) + np.float32(intercept or 0.0)
+
+
+READERS: dict[str, Callable[[Path, Modality | None, Spacing], Image]] = {
+    "metaimage": read_metaimage,
+    "nifti": read_nifti,
+}

@@ -1,0 +1,108 @@
+"""`scanward train forensic-transfer` and `forensic-transfer-highpass`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scanward.bench.films import Film, donors_of
+from scanward.bench.protocol import ATTACKS, Item, controls, forgeries, make
+from scanward.detectors.forensic_transfer.detect import ForensicTransfer, ForensicTransferHighpass, matrix_of, prepare
+from scanward.detectors.forensic_transfer.network import ForensicTransferNet, MatrixClassifier
+from scanward.detectors.forensic_transfer.network import loss as tile_loss
+from scanward.detectors.forensic_transfer.train import sample
+from scanward.training.bank import Bank
+from scanward.training.loop import Schedule, fit
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to train."""
+
+    pairs: int
+    """Pairs in the bank."""
+    schedule: Schedule
+    films: int
+    """Training films whose score matrices train the classifier: each once authentic and three times forged."""
+    batch: int = 12
+    """Pairs a step."""
+
+
+PRESETS = {
+    "quick": Preset(1200, Schedule(300), 12),
+    "full": Preset(6000, Schedule(6000), 174),
+}
+
+
+def fit_network(bank: Bank, preset: Preset, out: Path, *, highpass: bool, leave_out: frozenset[str] = frozenset(),
+                seed: int = 0, resume: bool = True) -> Arrays:
+    """The encoder and decoder on tiles of the bank, without the families of `leave_out`."""
+    chosen = bank.without(set(leave_out))
+    label = "forensic-transfer" + ("-highpass" if highpass else "-raw") + "".join(f"-no-{n}" for n in sorted(leave_out))
+
+    def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
+        tiles = []
+        for index in rng.choice(chosen, preset.batch, replace=False):
+            turn = int(rng.integers(8))
+            mask = bank.masks[index] > 0
+            for half, truth in ((0, np.zeros_like(mask)), (1, mask)):
+                tile = sample(bank.planes[index, half], truth, bank.about[index]["white"], highpass, turn)  # type: ignore[arg-type]
+                if tile is not None:
+                    tiles.append(tile)
+        x = torch.from_numpy(np.stack([t for t, _ in tiles])).to(memory_format=torch.channels_last)
+        labels = torch.tensor([y for _, y in tiles])
+        score, decoded = net(x, labels)
+        return tile_loss(x, score, decoded, labels)
+
+    net = fit(ForensicTransferNet(2 if highpass else 1), draw, preset.schedule, out / f"{label}.ckpt", seed=seed,
+              resume=resume, title=label)
+    return {k: v.detach().cpu().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
+
+
+def fit_classifier(arrays: Arrays, films: list[Film], preset: Preset, out: Path, *, highpass: bool,
+                   attacks: tuple[str, ...] = ATTACKS, seed: int = 0) -> Arrays:
+    """The score-matrix classifier on matrices of whole training films; returns `arrays` with it added."""
+    kind = ForensicTransferHighpass if highpass else ForensicTransfer
+    detector = kind(arrays)
+    matrices, labels = _matrices(detector, films[:preset.films], attacks, seed)
+    torch.manual_seed(seed)
+    net = MatrixClassifier()
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-2)
+    x, y = torch.from_numpy(matrices)[:, None], torch.from_numpy(labels)
+    weight = (1 - y).sum() / y.sum()
+    rng = np.random.default_rng(seed)
+    for _ in range(1500):
+        pick = torch.from_numpy(rng.choice(len(y), min(64, len(y)), replace=False))
+        flips = [axis for axis in (2, 3) if rng.random() < 0.5]
+        logits = net(torch.flip(x[pick], flips))
+        value = functional.binary_cross_entropy_with_logits(logits, y[pick], pos_weight=weight)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+    found = {f"classifier.{k}": v.detach().numpy() for k, v in net.state_dict().items()}
+    merged = {**arrays, **found}
+    save_file(merged, out / f"{detector.weights_name}.safetensors")
+    return merged
+
+
+def _matrices(detector: ForensicTransfer, films: list[Film], attacks: tuple[str, ...],
+              seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 61, 61) score matrices and labels of the films, authentic and forged."""
+    rng = np.random.default_rng(seed)
+    items: list[Item] = controls(films, (("none", 0.0), ("jpeg", 90.0)))
+    for film in films:
+        items += forgeries([film], tuple(rng.choice(attacks, 3, replace=False)))
+    donors, by_name = donors_of(films), {f.name: f for f in films}
+    matrices = []
+    for item in items:
+        image, _, _ = make(item, by_name[item.film], donors)
+        matrices.append(matrix_of(detector.scores(prepare(image.plane)[0])))
+    return np.stack(matrices), np.array([float(bool(item.attack)) for item in items], np.float32)
