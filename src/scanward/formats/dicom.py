@@ -38,7 +38,7 @@ AIR = -1024.0
 HEADER = (
     "SOPClassUID", "SOPInstanceUID", "SyntheticData", "Modality", "Manufacturer", "BodyPartExamined",
     "EstimatedRadiographicMagnificationFactor", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelSpacing",
-    "GantryDetectorTilt", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+    "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
     "RescaleSlope",
@@ -150,9 +150,11 @@ def modality_of(header: Header) -> Modality:
 def layout_of(header: Header) -> Layout:
     """The frame's layout; refuses colour, several frames, and sizes and depths out of range."""
     path = shown(header.path)
-    if header.whole("SamplesPerPixel", 1) != 1 or not header.text("PhotometricInterpretation").startswith("MONOCHROME"):
-        kind = header.text("PhotometricInterpretation") or "no photometric interpretation"
-        raise UnsupportedError(f"{path} is a colour picture ({kind}); Scanward scans grey images.")
+    photometric = header.text("PhotometricInterpretation")
+    if not photometric:
+        raise UnreadableError(f"{path} lacks a usable PhotometricInterpretation in its DICOM header; export it again.")
+    if header.whole("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UnsupportedError(f"{path} is a colour picture ({photometric}); Scanward scans grey images.")
     frames = header.whole("NumberOfFrames", 1)
     if frames > 1:
         raise UnsupportedError(f"{path} holds {frames} frames, as in tomosynthesis; Scanward scans single images, so "

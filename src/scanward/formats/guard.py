@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import stat
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ MAX_VOXELS = 1_000_000_000
 """Voxels a volume: 512 x 512 x 3,800."""
 MIN_SIDE = 32
 """Rows and columns below which there is nothing to judge."""
+_STDERR = threading.Lock()
 
 
 def clean(text: object, limit: int = 120) -> str:
@@ -41,7 +44,22 @@ def shown(path: Path | str) -> str:
 def _sentence(error: BaseException) -> str:
     """The decoder's own words, as the end of our sentence."""
     words = clean(str(error).split("\n", 1)[0]).rstrip(".")
-    return words or type(error).__name__
+    return words if " " in words else type(error).__name__
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drops what is written to descriptor 2, for libtiff, which prints its complaints from C."""
+    with _STDERR:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 @contextmanager
@@ -59,6 +77,10 @@ def decoding(path: Path | str) -> Iterator[None]:
             raise UnreadableError(f"{shown(path)} does not exist; check the path.") from error
         except MemoryError as error:
             raise UnreadableError(f"{shown(path)} needs more memory than this machine has free.") from error
+        except OSError as error:
+            if error.errno is None:  # Pillow raises OSError for damaged pictures too
+                raise UnreadableError(f"{shown(path)} is damaged and cannot be decoded ({_sentence(error)}).") from error
+            raise UnreadableError(f"{shown(path)} cannot be opened ({clean(error.strerror)}).") from error
         # pydicom, Pillow, GDCM, OpenJPEG, nibabel and zlib raise KeyError, AttributeError, struct.error, RecursionError
         # and others on damaged files: no shorter list than Exception keeps a traceback from the user.
         except Exception as error:

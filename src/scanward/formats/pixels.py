@@ -28,6 +28,7 @@ from scanward.formats.guard import cut_short, left_in, shown
 Stored = npt.NDArray[Any]
 Decoder = Callable[[bytes, "Layout"], Stored]
 
+PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 ENCAPSULATED = 0xFFFFFFFF
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
@@ -57,10 +58,13 @@ def read_frame(stream: BinaryIO, layout: Layout) -> Stored:
     Bits outside of those stored are dropped and signed values sign-extended; 'no pixel data' is an `UnreadableError`.
     """
     length, big_words = _element(stream, layout)
+    if layout.syntax not in _CODECS and layout.syntax not in PLAIN:
+        raise UnsupportedError(f"{shown(layout.path)} has transfer syntax {layout.syntax}, which Scanward does not read; "
+                               "convert it to lossless JPEG 2000 or RLE.")
     if length == ENCAPSULATED:
-        if layout.syntax not in _CODECS:
-            raise UnsupportedError(f"{shown(layout.path)} is compressed with transfer syntax {layout.syntax}, which "
-                                   "Scanward does not read; convert it to lossless JPEG 2000 or RLE.")
+        if layout.syntax in PLAIN:
+            raise UnreadableError(f"{shown(layout.path)} says that it is not compressed, but its pixel data is; "
+                                  "export it again.")
         values = _compressed(_fragments(stream, layout), layout)
     else:
         if layout.syntax in _CODECS:
@@ -133,6 +137,8 @@ def _compressed(frame: bytes, layout: Layout) -> Stored:
 
 def _significant(values: Stored, layout: Layout) -> Stored:
     """The stored bits of each value, in one pass where the header allows it."""
+    if layout.stored > 8 * values.dtype.itemsize:  # a codec that needed only 8 bits for deeper samples
+        values = values.astype(f"{values.dtype.kind}2")
     unsigned = values if values.dtype.kind == "u" else values.view(f"u{values.dtype.itemsize}")
     width = 8 * unsigned.dtype.itemsize
     shift = layout.high_bit + 1 - layout.stored if layout.syntax not in _CODECS or layout.syntax == RLE else 0
@@ -143,7 +149,6 @@ def _significant(values: Stored, layout: Layout) -> Stored:
             return unsigned
         return unsigned & np.array((1 << min(layout.stored, width)) - 1, unsigned.dtype)
     if layout.stored >= width:
-        # A codec's own 8-bit signed samples in 16 allocated bits keep their sign; all else fills its width.
         return unsigned.astype(unsigned.dtype.newbyteorder("=")).view(f"i{width // 8}")
     room = np.array(width - layout.stored, unsigned.dtype)
     return (unsigned << room).astype(f"u{width // 8}").view(f"i{width // 8}") >> room.astype(f"i{width // 8}")

@@ -15,12 +15,13 @@ from PIL import PngImagePlugin, TiffImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grey, image_of, read_npy, read_pgm
-from scanward.formats.guard import check_size, cut_short, left_in, open_file, shown, three
+from scanward.formats.guard import check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
 from scanward.image import Image, Modality
 
 _INFLATION = 1032
 """Most bytes that one deflated byte can stand for (zlib's own documentation)."""
 _LZW_INFLATION = 3000
+_LZW = 5
 _OURS = (1, 8, 32773, 32946)
 """TIFF compressions that tifffile undoes without further libraries: none, deflate, PackBits."""
 
@@ -79,7 +80,7 @@ def read_tiff(path: Path, modality: Modality | None, spacing: tuple[float, float
         ours = int(page.compression) in _OURS
         values = page.asarray(maxworkers=1) if ours else None
     if values is None:
-        with open_file(path) as file, TiffImagePlugin.TiffImageFile(file) as picture:
+        with open_file(path) as file, TiffImagePlugin.TiffImageFile(file) as picture, quiet_stderr():
             picture.load()
             # Pillow flips 8-bit MINISWHITE itself.
             flipped = inverted and picture.mode == "L"
@@ -105,6 +106,9 @@ def _check_page(path: Path, page: Any, held: int) -> None:
         raise UnsupportedError(f"{shown(path)} stores {samples} x {bits} bits a pixel; Scanward reads grey TIFF of 8 "
                                "or 16 bits and floating point.")
     compression = int(page.compression)
+    if compression not in (*_OURS, _LZW):
+        raise UnsupportedError(f"{shown(path)} is compressed by TIFF method {compression}; save it uncompressed, or with "
+                               "deflate or LZW.")
     if compression not in _OURS and samples > 1 and bits > 8:
         raise UnsupportedError(f"{shown(path)} is compressed 16-bit colour; save it as grey.")
     needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from scanward.errors import InputError, ScanwardError, UnreadableError
-from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
 
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
@@ -19,6 +19,8 @@ NO_IMAGE = frozenset(
      "RTDOSE", "RWV", "FID", "STAIN", "AR", "KER", "SMR", "ASMT")
 )  # fmt: skip
 """Modalities of objects about images: a study's folder holds them beside the images, so a search passes over them."""
+NAMES = (".dcm", ".png", ".tif", ".tiff", ".npy", ".pgm", ".mha", ".mhd", ".nii", ".nii.gz")
+"""A file so named is reported when it turns out to be none: cut to nothing, say."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,10 @@ def find(arguments: Sequence[str | Path]) -> tuple[list[Source], list[InputError
     for argument in arguments:
         try:
             with decoding(argument):
-                found = list(_sources(argument))
+                for source in _sources(argument):
+                    sources.setdefault(tuple(os.path.realpath(p) for p in source.paths), source)
         except InputError as error:
             errors.append(error)
-            continue
-        for source in found:
-            sources.setdefault(tuple(os.path.realpath(p) for p in source.paths), source)
     return list(sources.values()), errors
 
 
@@ -67,29 +67,33 @@ def _sources(argument: str | Path) -> Iterator[Source]:
         names = sorted(glob.glob(str(argument), recursive=True))
         if not names:
             raise UnreadableError(f"No file matches {shown(argument)}; check the pattern.")
-        for name in names:
-            match = Path(name)
+        for match in map(Path, names):
             if match.is_dir():
-                yield from _grouped(_images(match))
+                yield from _in_folder(match)
             else:
                 yield Source((match,), "file")
     else:
         raise UnreadableError(f"{shown(argument)} does not exist; check the path.")
 
 
-def _in_folder(folder: Path) -> list[Source]:
-    os.scandir(folder).close()  # raises where the folder may not be read: os.walk would pass it over
-    sources = _grouped(_images(folder))
+def _in_folder(folder: Path) -> Iterator[Source]:
+    """The folder's sources; then, where a part of it may not be read, that error."""
+    closed: list[OSError] = []
+    sources = _grouped(_images(folder, closed))
+    yield from sources
+    if closed:
+        where = closed[0].filename or folder
+        raise UnreadableError(f"{shown(where)} may not be searched ({clean(closed[0].strerror)}); ask its owner for "
+                              "read permission.")
     if not sources:
         raise UnreadableError(f"{shown(folder)} holds no images; name a folder with DICOM, PNG, TIFF, PGM, NPY, "
                               "MetaImage or NIfTI files.")
-    return sources
 
 
-def _images(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Image files below `folder` with their kinds, folder by folder, sorted."""
+def _images(folder: Path, closed: list[OSError]) -> Iterator[tuple[Path, str]]:
+    """Image files below `folder` with their kinds, folder by folder, sorted; errors on the way go to `closed`."""
     entered: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
         status = os.stat(root)
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()
@@ -104,14 +108,13 @@ def _images(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _kind(path: Path) -> str | None:
+    """What the file holds, `unknown` where only reading it can tell why it cannot be read, None to pass it over."""
     try:
         with decoding(path), open_file(path) as file:
-            return kind_of(path, file.read(HEAD))
+            kind = kind_of(path, file.read(HEAD))
     except ScanwardError:
-        # A forbidden file that is named like an image is reported when it is read; pipes and stray files are passed by.
-        image = path.name.lower().endswith((".dcm", ".png", ".tif", ".tiff", ".npy", ".pgm", ".mha", ".mhd", ".nii",
-                                            ".nii.gz"))  # fmt: skip
-        return "unknown" if image and path.is_file() else None
+        return "unknown" if path.is_file() else None
+    return kind or ("unknown" if path.name.lower().endswith(NAMES) else None)
 
 
 def _grouped(images: Iterator[tuple[Path, str]]) -> list[Source]:

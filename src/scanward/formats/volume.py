@@ -151,10 +151,11 @@ def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int)
     compressed, held = _true(fields, "CompressedData"), left_in(file)
     if held * (INFLATION if compressed else 1) < needed:
         raise cut_short(path, needed, held)
-    data = zlib.decompressobj().decompress(file.read(), needed) if compressed else file.read(needed)
+    # One byte more than needed, because only at the end of the stream does zlib compare its checksum.
+    data = zlib.decompressobj().decompress(file.read(), needed + 1) if compressed else file.read(needed)
     if len(data) < needed:
         raise cut_short(path, needed, len(data))
-    return data
+    return data[:needed]
 
 
 def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
@@ -182,6 +183,7 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
         if not zipped and left_in(file) < needed:
             raise cut_short(path, needed, left_in(file))
         data = file.read(needed)
+        file.read(1)  # at the end of the stream gzip compares its checksum
     if len(data) < needed:
         raise cut_short(path, needed, len(data))
     values = _scaled(np.frombuffer(data, dtype).reshape(shape), header)
