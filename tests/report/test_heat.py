@@ -115,7 +115,7 @@ def test_flat_images_have_a_picture(value):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 700), st.integers(1, 700), st.integers(50, 900))
+@given(st.integers(32, 900), st.integers(32, 900), st.integers(50, 900))
 def test_pictures_fit_and_keep_their_proportions(height, width, most):
     image = Image(np.zeros((1, height, width), np.float32), "MG")
     hot = Verdict(0, 0.5, "authentic", np.zeros(image.shape, np.float32), (), (), "default", "MG")
