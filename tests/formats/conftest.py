@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ def ct_slice(z: float, value: int = 1000, **elements: Any) -> Dataset:
     }  # fmt: skip
     pixels = np.full((ROWS, COLUMNS), value, np.uint16)
     return dataset(pixels, SOPInstanceUID=generate_uid(entropy_srcs=[str(z), str(value)]), **(geometry | elements))
+
+
+@pytest.fixture(scope="session")
+def phantom() -> SimpleNamespace:
+    """The makers above, for test modules."""
+    return SimpleNamespace(breast=breast, dataset=dataset, ct_slice=ct_slice)
 
 
 @pytest.fixture

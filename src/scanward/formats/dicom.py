@@ -228,7 +228,7 @@ def _bright(stored: npt.NDArray[Any], layout: Layout, header: Header, inverted: 
         pixels = np.subtract(np.float32(high), stored, dtype=np.float32)
     else:
         pixels = np.subtract(stored, np.float32(low), dtype=np.float32) if low else stored.astype(np.float32)
-    padding = header.numbers("PixelPaddingValue", 1)
+    padding = _padding(header, stored)
     if padding is not None and low <= padding[0] <= high:
         value = high - padding[0] if inverted else padding[0] - low
         # A value inside the range is tissue whatever the header claims, or a header could blank out what it liked.
@@ -258,9 +258,18 @@ def hounsfield(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[np.float
     pixels = stored.astype(np.float32)
     pixels *= np.float32(slope)
     pixels += np.float32(intercept)
-    padding = header.numbers("PixelPaddingValue", 1)
+    padding = _padding(header, stored)
     if padding is not None:
-        (other,) = header.numbers("PixelPaddingRangeLimit", 1) or padding
-        first, last = sorted((padding[0], other))
+        first, last = sorted(padding)
         pixels[(stored >= first) & (stored <= last) & (pixels < AIR)] = AIR
     return pixels
+
+
+def _padding(header: Header, stored: npt.NDArray[Any]) -> tuple[float, float] | None:
+    """(PixelPaddingValue, PixelPaddingRangeLimit), the limit being the value where it is absent; None without one."""
+    padding = header.numbers("PixelPaddingValue", 1)
+    if padding is None:
+        return None
+    (limit,) = header.numbers("PixelPaddingRangeLimit", 1) or padding
+    value, other = (v - 65536 if stored.dtype.kind == "i" and v > 32767 else v for v in (padding[0], limit))
+    return value, other  # many writers give the padding of signed pixels as the unsigned word

@@ -78,9 +78,10 @@ def decoding(path: Path | str) -> Iterator[None]:
         except MemoryError as error:
             raise UnreadableError(f"{shown(path)} needs more memory than this machine has free.") from error
         except OSError as error:
-            if error.errno is None:  # Pillow raises OSError for damaged pictures too
-                raise UnreadableError(f"{shown(path)} is damaged and cannot be decoded ({_sentence(error)}).") from error
-            raise UnreadableError(f"{shown(path)} cannot be opened ({clean(error.strerror)}).") from error
+            # Pillow raises OSError, without a number, for damaged pictures too.
+            what = "is damaged and cannot be decoded" if error.errno is None else "cannot be opened"
+            words = _sentence(error) if error.errno is None else clean(error.strerror)
+            raise UnreadableError(f"{shown(path)} {what} ({words}).") from error
         # pydicom, Pillow, GDCM, OpenJPEG, nibabel and zlib raise KeyError, AttributeError, struct.error, RecursionError
         # and others on damaged files: no shorter list than Exception keeps a traceback from the user.
         except Exception as error:

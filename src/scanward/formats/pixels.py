@@ -59,8 +59,8 @@ def read_frame(stream: BinaryIO, layout: Layout) -> Stored:
     """
     length, big_words = _element(stream, layout)
     if layout.syntax not in _CODECS and layout.syntax not in PLAIN:
-        raise UnsupportedError(f"{shown(layout.path)} has transfer syntax {layout.syntax}, which Scanward does not read; "
-                               "convert it to lossless JPEG 2000 or RLE.")
+        raise UnsupportedError(f"{shown(layout.path)} has transfer syntax {layout.syntax}, which Scanward does not "
+                               "read; convert it to lossless JPEG 2000 or RLE.")
     if length == ENCAPSULATED:
         if layout.syntax in PLAIN:
             raise UnreadableError(f"{shown(layout.path)} says that it is not compressed, but its pixel data is; "

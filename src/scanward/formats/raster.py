@@ -107,8 +107,8 @@ def _check_page(path: Path, page: Any, held: int) -> None:
                                "or 16 bits and floating point.")
     compression = int(page.compression)
     if compression not in (*_OURS, _LZW):
-        raise UnsupportedError(f"{shown(path)} is compressed by TIFF method {compression}; save it uncompressed, or with "
-                               "deflate or LZW.")
+        raise UnsupportedError(f"{shown(path)} is compressed by TIFF method {compression}; save it uncompressed, or "
+                               "with deflate or LZW.")
     if compression not in _OURS and samples > 1 and bits > 8:
         raise UnsupportedError(f"{shown(path)} is compressed 16-bit colour; save it as grey.")
     needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8

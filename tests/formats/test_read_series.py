@@ -1,0 +1,92 @@
+"""A CT series is sorted by position, measured by position, and refused in one sentence when it is no even stack."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scanward.errors import UnsupportedError
+from scanward.formats import find, read
+
+
+def series(phantom, write, places, **changes) -> Path:
+    """One folder with a slice at each place, named so that names and positions disagree; HU = place - 24."""
+    for i, z in enumerate(places):
+        elements = changes.get(f"slice{i}", {})
+        path = write(phantom.ct_slice(z, 1000 + int(z), **elements), f"ct/{(7 * i + 3) % 101:03d}.dcm")
+    return path.parent
+
+
+def test_slices_are_sorted_and_spaced_by_position(phantom, write):
+    folder = series(phantom, write, [5.0, -2.5, 0.0, 7.5, 2.5])
+    (source,), errors = find([folder])
+    assert (source.kind, source.path, errors) == ("series", folder, [])
+    image = read(source)
+    assert image.pixels[:, 0, 0].tolist() == [-26, -24, -22, -19, -17]
+    assert image.spacing == pytest.approx((2.5, 0.7, 0.6))
+    assert (image.modality, image.integer, image.name) == ("CT", True, str(folder))
+    assert np.array_equal(read(folder).pixels, image.pixels)
+
+
+def test_slices_on_a_turned_plane_ascend_along_its_normal(phantom, write):
+    axes = [0, 1, 0, 0, 0, 1]  # sagittal: the normal is +x
+    where = {f"slice{i}": {"ImageOrientationPatient": axes, "ImagePositionPatient": [-z, 3, 4]} for i, z in
+             enumerate([0.0, 1.0, 2.0])}  # fmt: skip
+    image = read(series(phantom, write, [0.0, 1.0, 2.0], **where))
+    assert image.pixels[:, 0, 0].tolist() == [-22, -23, -24]
+    assert image.spacing[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("places", "changes", "words"),
+    [
+        ([0, 1, 2, 4, 5], {}, "gap"),
+        ([0, 1, 2, 3.5, 4.5], {}, "uneven"),
+        ([0, 1, 1, 2], {}, "one position"),
+        ([0, 1, 2], {"slice1": {"PixelSpacing": [0.8, 0.6]}}, "pixel spacings"),
+        ([0, 1, 2], {"slice2": {"Rows": 40, "PixelData": bytes(40 * 40 * 2)}}, "40 x 48 and 40 x 40"),
+        ([0, 1, 2], {"slice1": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}}, "orientation"),
+        ([0, 1, 2], {f"slice{i}": {"ImagePositionPatient": [0, 0.3 * i, i]} for i in range(3)}, "tilted"),
+    ],
+)
+def test_what_is_no_even_stack_is_refused(phantom, write, places, changes, words):
+    folder = series(phantom, write, places, **changes)
+    with pytest.raises(UnsupportedError, match=words) as caught:
+        read(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slice_without_position_is_refused_by_name(phantom, write):
+    folder = series(phantom, write, [0, 1, 2], slice1={"ImagePositionPatient": []})
+    with pytest.raises(Exception, match=r"010\.dcm does not say where its slice lies"):
+        read(folder)
+
+
+def test_a_series_is_no_mammogram(phantom, write):
+    with pytest.raises(UnsupportedError, match="no mammogram"):
+        read(series(phantom, write, [0, 1]), modality="MG")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "shape", "step"),
+    [
+        ("cptac-lscc-C3N-00247", (99, 512, 512), 3.0),
+        ("lung-fused-ct-pathology-1", (98, 512, 512), 1.0),
+        ("lidc-idri-0001", (16, 512, 512), 2.5),
+    ],
+)
+def test_real_series(name, shape, step):
+    root = Path(os.environ.get("SCANWARD_DATA", Path(__file__).parents[2] / "../shared/data"))
+    if not (root / "ct" / name).is_dir():
+        pytest.skip(f"no data at {root}")
+    (source,), errors = find([root / "ct" / name])
+    image = read(source)
+    assert (image.shape, errors) == (shape, [])
+    assert image.spacing[0] == pytest.approx(step)
+    # Air and lung, and soft tissue, make the two modes of any chest CT.
+    assert np.mean((image.pixels > -1100) & (image.pixels < -700)) > 0.2
+    assert np.mean((image.pixels > -100) & (image.pixels < 150)) > 0.2
