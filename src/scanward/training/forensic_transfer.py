@@ -11,13 +11,15 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scanward.bench.films import Film, donors_of
+from scanward import weights
+from scanward.bench.films import Film, cbis, donors_of, mias
 from scanward.bench.protocol import ATTACKS, Item, controls, forgeries, make
 from scanward.detectors.forensic_transfer.detect import ForensicTransfer, ForensicTransferHighpass, matrix_of, prepare
 from scanward.detectors.forensic_transfer.network import ForensicTransferNet, MatrixClassifier
 from scanward.detectors.forensic_transfer.network import loss as tile_loss
 from scanward.detectors.forensic_transfer.train import sample
-from scanward.training.bank import Bank
+from scanward.training.bank import Bank, make_bank
+from scanward.training.finish import calibrated, preset_of, ship
 from scanward.training.loop import Schedule, fit
 
 Arrays = dict[str, np.ndarray]
@@ -106,3 +108,20 @@ def _matrices(detector: ForensicTransfer, films: list[Film], attacks: tuple[str,
         image, _, _ = make(item, by_name[item.film], donors)
         matrices.append(matrix_of(detector.scores(prepare(image.plane)[0])))
     return np.stack(matrices), np.array([float(bool(item.attack)) for item in items], np.float32)
+
+
+def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
+          resume: bool = True, install: bool = False) -> Path:
+    """Bank, network, score-matrix classifier, calibration; writes weights and a manifest into `out`.
+
+    `name` is `forensic-transfer` (raw) or `forensic-transfer-highpass`; with `install` the package gets the files.
+    """
+    chosen = preset_of(PRESETS, preset)
+    kind = ForensicTransferHighpass if name == ForensicTransferHighpass.name else ForensicTransfer
+    films = mias("train", data)
+    bank = make_bank(out / f"bank-{chosen.pairs}", films + cbis("train"), chosen.pairs)
+    arrays = fit_network(bank, chosen, out / preset, highpass=kind.highpass, resume=resume)
+    arrays = fit_classifier(arrays, films, chosen, out / preset, highpass=kind.highpass)
+    settings = calibrated(kind, arrays, out / preset, name, data)
+    folder = weights.FOLDER if install else out / preset
+    return ship(kind.weights_name, arrays, settings, f"scanward train {name} --preset {preset}", folder)

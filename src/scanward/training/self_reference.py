@@ -11,10 +11,14 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
+from scanward import weights
+from scanward.bench.films import cbis, mias
+from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
-from scanward.training.bank import CROP, Bank
+from scanward.training.bank import CROP, Bank, make_bank
+from scanward.training.finish import calibrated, preset_of, ship
 from scanward.training.loop import Schedule, fit
 
 
@@ -66,3 +70,14 @@ def batch(bank: Bank, chosen: Any, preset: Preset, rng: np.random.Generator) -> 
             rows.append(sample(bank.planes[index, half], truth, reference, corner, preset.crop, turn))  # type: ignore[arg-type]
     planes, gains, targets = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
     return planes[:, None], gains, targets
+
+
+def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
+          resume: bool = True, install: bool = False) -> Path:
+    """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`."""
+    chosen = preset_of(PRESETS, preset)
+    bank = make_bank(out / f"bank-{chosen.pairs}", mias("train", data) + cbis("train"), chosen.pairs)
+    arrays = fit_network(bank, chosen, out / preset, resume=resume)
+    settings = calibrated(SelfReference, arrays, out / preset, name, data)
+    folder = weights.FOLDER if install else out / preset
+    return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder)

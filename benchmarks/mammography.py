@@ -1,0 +1,159 @@
+"""How well the mammography detectors do on patients that no model was trained on.
+
+    python benchmarks/mammography.py families    every attack, every detector; false alarms by re-encoding
+    python benchmarks/mammography.py left-out    each family tested by a network that never saw it (trains them first)
+    python benchmarks/mammography.py sizes       diameter against strength
+    python benchmarks/mammography.py scanner     the 16-bit patient no model has seen
+
+Answers are kept under --out as JSONL, so that an interrupted run goes on; tables go to standard output as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from scanward import methods, pipeline, weights
+from scanward.bench import tables
+from scanward.bench.films import Film, cbis, mias
+from scanward.bench.measure import Row, run
+from scanward.bench.protocol import ATTACKS, FAMILIES, STEPS, controls, forgeries
+from scanward.detectors.base import Detector
+from scanward.detectors.self_reference import SelfReference
+from scanward.image import Image
+from scanward.training.bank import make_bank
+from scanward.training.finish import calibrated
+from scanward.training.self_reference import PRESETS, fit_network
+from scanward.verdict import Evidence
+
+DETECTORS = ("default", "self-reference", "copy-move", "forensic-transfer", "forensic-transfer-highpass")
+HALF = 0.5
+
+
+class Default:
+    """What a plain `scanward scan` answers, as one detector."""
+
+    name = "default"
+
+    def detect(self, image: Image) -> Evidence:
+        """The combined verdict as evidence."""
+        verdict = pipeline.scan(image)
+        return Evidence(self.name, verdict.score, verdict.threshold, verdict.heat, HALF, verdict.findings,
+                        verdict.label != "inconclusive", seconds=verdict.seconds)
+
+
+def detector(name: str) -> Detector:
+    """A shipped detector, or the default combination."""
+    return Default() if name == "default" else methods.build(name, "detector")
+
+
+def thresholds(name: str) -> tuple[float, float]:
+    """(image, heat) thresholds that ship with a detector; both were fixed on the validation split."""
+    if name in ("default", "copy-move"):
+        return HALF, HALF
+    settings = weights.entry(methods.find(name, "detector").weights[0]).settings
+    return settings["threshold"], settings["heat_threshold"]
+
+
+def families(args: argparse.Namespace) -> None:
+    """Every attack against every detector, and the false alarms."""
+    films = mias(args.split, args.data)
+    items = [*controls(films), *forgeries(films)]
+    summary, by_attack, calm = [], [], []
+    for name in args.detectors:
+        rows = run(partial(detector, name), items, films, keep=args.out / f"{args.split}-{name}.jsonl",
+                   workers=args.workers, title=name)
+        image, heat = thresholds(name)
+        forged, clean = parts(rows)
+        summary.append([name, tables.image_auc(rows), tables.alarms(forged, image), tables.alarms(clean, image),
+                        tables.pixel(forged), tables.overlap(forged, heat), tables.pointing(forged)])
+        for attack in ATTACKS:
+            some = [row for row in forged if row.item.attack == attack]
+            by_attack.append([name, attack, tables.image_auc(some + clean), tables.alarms(some, image),
+                              tables.pixel(some), tables.overlap(some, heat)])
+        calm.append([name, *(tables.alarms([r for r in clean if r.item.step == step], image) for step, _ in STEPS)])
+    print(tables.table(["detector", "image AUC", "detected", "false alarms", "pixel AUC", "IoU", "pointing"], summary))
+    print()
+    print(tables.table(["detector", "attack", "image AUC", "detected", "pixel AUC", "IoU"], by_attack))
+    print()
+    print(tables.table(["false alarms by re-encoding", *(f"{step} {amount:g}" if amount else step
+                                                         for step, amount in STEPS)], calm))
+
+
+def left_out(args: argparse.Namespace) -> None:
+    """Each family tested by a network trained without it; thresholds from validation, also without it."""
+    bank = make_bank(args.out / "bank-6000", mias("train", args.data) + cbis("train"), 6000)
+    films = mias(args.split, args.data)
+    body = []
+    for family in args.families:
+        label = f"self-reference-no-{family}"
+        arrays = fit_network(bank, PRESETS["ablation"], args.out / "left-out", leave_out={family})
+        settings = calibrated(SelfReference, arrays, args.out / "left-out", label, args.data,
+                              attacks=[a for a in ATTACKS if methods.build(a, "attack").family != family])
+        attacks = [a for a in ATTACKS if methods.build(a, "attack").family == family]
+        rows = run(partial(SelfReference, arrays, settings), [*controls(films), *forgeries(films, attacks)], films,
+                   keep=args.out / "left-out" / f"{args.split}-{label}.jsonl", workers=args.workers, title=label)
+        forged, clean = parts(rows)
+        body.append([family, tables.image_auc(rows), tables.alarms(forged, settings["threshold"]),
+                     tables.alarms(clean, settings["threshold"]), tables.pixel(forged),
+                     tables.overlap(forged, settings["heat_threshold"]), tables.pointing(forged)])
+    print(tables.table(["family left out", "image AUC", "detected", "false alarms", "pixel AUC", "IoU", "pointing"],
+                       body))
+
+
+def sizes(args: argparse.Namespace) -> None:
+    """Detection by diameter and strength, over all attacks."""
+    films = mias(args.split, args.data)
+    image, heat = thresholds(args.detectors[0])
+    body = []
+    for mm in (5.0, 8.0, 12.0, 20.0, 30.0, 40.0):
+        line = [f"{mm:g} mm"]
+        for strength in (0.5, 0.75, 1.0):
+            items = forgeries(films[::2], mm=mm, strength=strength)
+            rows = run(partial(detector, args.detectors[0]), items, films, workers=args.workers,
+                       keep=args.out / f"{args.split}-sizes-{args.detectors[0]}.jsonl", title=f"{mm:g} mm {strength}")
+            rows = [row for row in rows if row.item.mm == mm]
+            line += [tables.alarms(rows, image), tables.overlap(rows, heat)]
+        body.append(line)
+    print(tables.table(["diameter", *(f"{what} at {s}" for s in (0.5, 0.75, 1.0) for what in ("detected", "IoU"))],
+                       body))
+
+
+def scanner(args: argparse.Namespace) -> None:
+    """The 16-bit patient that no model was trained on."""
+    films: list[Film] = cbis("test")
+    body = []
+    for name in args.detectors:
+        rows = run(partial(detector, name), [*controls(films), *forgeries(films)], films,
+                   keep=args.out / f"cbis-{name}.jsonl", workers=1, title=name)
+        image, heat = thresholds(name)
+        forged, clean = parts(rows)
+        untouched = [row for row in clean if row.item.step == "none"]
+        body.append([name, tables.image_auc(rows), tables.alarms(forged, image), tables.alarms(untouched, image),
+                     tables.alarms(clean, image), tables.pixel(forged), tables.overlap(forged, heat)])
+    print(tables.table(["detector", "image AUC", "detected", "false alarms, untouched", "false alarms, all steps",
+                        "pixel AUC", "IoU"], body))
+
+
+def parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Forged and authentic rows."""
+    return [row for row in rows if row.item.attack], [row for row in rows if not row.item.attack]
+
+
+def main() -> None:
+    """Parse the command line and run one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["families", "left-out", "sizes", "scanner"])
+    parser.add_argument("--split", choices=["val", "test"], default="test")
+    parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    {"families": families, "left-out": left_out, "sizes": sizes, "scanner": scanner}[args.table](args)
+
+
+if __name__ == "__main__":
+    main()

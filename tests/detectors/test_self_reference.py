@@ -1,0 +1,150 @@
+"""The default detector: what its reference measures, and that every engine and every band gives the same answer."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scanward import weights
+from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference import detect as module
+from scanward.detectors.self_reference.reference import KERNELS, measure, pool
+from scanward.errors import WeightsError
+from scanward.image import Image
+
+EVERYWHERE = np.ones((512, 512), bool)
+
+
+def grainy(sigma_of, seed=0, size=512, low=40.0, high=4000.0):
+    """A ramp with Gaussian grain whose σ depends on the level."""
+    ramp = np.tile(np.linspace(low, high, size, dtype=np.float32), (size, 1))
+    return (ramp + sigma_of(ramp) * np.random.default_rng(seed).standard_normal((size, size))).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma_of", [lambda i: 0 * i + 7, lambda i: 0.6 * np.sqrt(i), lambda i: 2 + i / 200])
+def test_grain_of_any_law_is_unit_grain_once_stabilised(sigma_of):
+    plane = grainy(sigma_of)
+    stabilised = measure(plane, EVERYWHERE).stabilise(plane)
+    for columns in np.array_split(np.arange(16, 496), 6):
+        residual = np.diff(stabilised[:, columns], axis=0) / np.sqrt(2)
+        assert residual.std() == pytest.approx(1, abs=0.12)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(scale=st.floats(0.01, 20), shift=st.floats(-50, 5000))
+def test_a_linear_change_of_the_scanners_scale_changes_nothing(scale, shift):
+    plane = grainy(lambda i: 0.6 * np.sqrt(i))
+    before = measure(plane, EVERYWHERE)
+    moved = plane * np.float32(scale) + np.float32(shift)
+    after = measure(moved, EVERYWHERE)
+    assert np.allclose(after.gains, before.gains, rtol=0.02)
+    assert np.abs(after.stabilise(moved) - before.stabilise(plane)).max() < 0.5
+
+
+def test_a_forged_minority_hardly_moves_the_reference():
+    plane = grainy(lambda i: 0 * i + 10)
+    forged = plane.copy()
+    forged[100:300, 100:300] = plane[100:300, 100:300].mean()
+    ours, theirs = measure(plane, EVERYWHERE), measure(forged, EVERYWHERE)
+    assert np.allclose(ours.gains, theirs.gains, rtol=0.2)
+
+
+def test_an_image_without_grain_has_no_reference():
+    assert measure(np.full((512, 512), 9, np.float32), EVERYWHERE) is None
+    assert measure(np.zeros((512, 512), np.float32), np.zeros((512, 512), bool)) is None
+
+
+def test_residual_filters_see_neither_level_nor_slope():
+    y, x = np.mgrid[:5, :5]
+    for kernel in KERNELS:
+        assert abs((kernel * (3 + 2 * x - 7 * y)).sum()) < 1e-5
+        assert (kernel**2).sum() == pytest.approx(1)
+
+
+def test_pool_by_hand():
+    assert pool(np.array([[1, 3], [5, 7]], np.float32), 2).tolist() == [[4]]
+
+
+def random_arrays(seed=0):
+    import torch
+
+    from scanward.detectors.self_reference.network import SelfReferenceNet
+
+    torch.manual_seed(seed)
+    net = SelfReferenceNet()
+    for part in net.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.3)
+            part.running_var.uniform_(0.5, 2)
+    return {k: v.numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
+
+
+def test_openvino_and_torch_give_the_same_logits():
+    arrays, rng = random_arrays(), np.random.default_rng(0)
+    plane, gains = rng.normal(0, 5, (208, 272)).astype(np.float32), rng.uniform(0.5, 1.5, 15).astype(np.float32)
+    fast, plain = module._openvino(arrays)(plane, gains), module._torch(arrays)(plane, gains)
+    assert fast.shape == (104, 136)
+    assert np.abs(fast - plain).max() < 1e-4
+
+
+def test_bands_equal_one_pass(monkeypatch):
+    rng = np.random.default_rng(1)
+    plane = grainy(lambda i: 0 * i + 10, size=512) + rng.normal(0, 1, (512, 512)).astype(np.float32)
+    infer = module._openvino(random_arrays())
+    reference = measure(plane, EVERYWHERE)
+    monkeypatch.setattr(module, "ROWS", 512)
+    whole = module.dense_logits(plane, EVERYWHERE, reference, infer)
+    monkeypatch.setattr(module, "ROWS", 128)
+    banded = module.dense_logits(plane, EVERYWHERE, reference, infer)
+    assert np.abs(whole - banded).max() < 1e-2
+
+
+def shipped():
+    try:
+        weights.entry("self-reference")
+    except WeightsError:
+        pytest.skip("self-reference does not ship")
+    return SelfReference()
+
+
+def tissue(seed, size=512):
+    """A smooth breast-like plane with film grain, 12 bits."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    smooth = 2000 + 600 * np.sin(y / 61 + seed) * np.cos(x / 47)
+    return np.clip(np.rint(smooth + rng.normal(0, 25, (size, size))), 0, 4095).astype(np.float32)
+
+
+def image_of(plane, bits=12):
+    return Image(plane[None], "MG", spacing=(1.0, 0.1, 0.1), bits=bits)
+
+
+def test_a_region_without_the_images_grain_is_found_where_it_is():
+    plane = tissue(3)
+    plane[180:300, 220:340] = np.rint(2000 + 0 * plane[180:300, 220:340])
+    evidence = shipped().detect(image_of(plane))
+    assert evidence.label == "tampered"
+    x0, y0, x1, y1 = evidence.findings[0].box
+    assert x0 == pytest.approx(220, abs=24)
+    assert y0 == pytest.approx(180, abs=24)
+    assert x1 == pytest.approx(340, abs=24)
+    assert y1 == pytest.approx(300, abs=24)
+    assert evidence.findings[0].box_mm == pytest.approx([v * 0.1 for v in evidence.findings[0].box])
+
+
+def test_grain_alone_is_no_forgery():
+    evidence = shipped().detect(image_of(tissue(4)))
+    assert evidence.label == "authentic"
+    assert evidence.findings == ()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 101), (300, 64), (511, 513)])
+def test_odd_shapes_give_heat_of_their_own_shape(shape):
+    plane = tissue(5, 520)[:shape[0], :shape[1]]
+    assert shipped().detect(image_of(plane)).heat.shape == (1, *shape)
+
+
+def test_too_small_is_inconclusive_and_says_why():
+    evidence = shipped().detect(image_of(tissue(6)[:40, :40]))
+    assert evidence.label == "inconclusive"
+    assert "smaller" in evidence.reason
