@@ -110,7 +110,7 @@ def _check_page(path: Path, page: Any, held: int) -> None:
         raise UnsupportedError(f"{shown(path)} is compressed by TIFF method {compression}; save it uncompressed, or "
                                "with deflate or LZW.")
     if compression not in _OURS and samples > 1 and bits > 8:
-        raise UnsupportedError(f"{shown(path)} is compressed 16-bit colour; save it as grey.")
+        raise UnsupportedError(f"{shown(path)} is a colour picture of 16 bits, compressed; save it as grey.")
     needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8
     stored = sum(int(n) for n in page.databytecounts)
     least = needed if compression == 1 else needed // (_INFLATION if compression in _OURS else _LZW_INFLATION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 HEAD = 4096
@@ -37,7 +38,7 @@ def kind_of(path: Path, head: bytes) -> str | None:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
-    if head[:2] in (b"P2", b"P5") and head[2:3] in (b" ", b"\t", b"\n", b"\r", b"#"):
+    if re.match(rb"P[25](\s+[\d#]|#)", head):
         return "pgm"
     name = path.name.lower()
     if name.endswith((".mha", ".mhd")) and b"NDims" in head:
