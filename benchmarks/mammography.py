@@ -83,12 +83,14 @@ def families(args: argparse.Namespace) -> None:
 
 def left_out(args: argparse.Namespace) -> None:
     """Each family tested by a network trained without it; thresholds from validation, also without it."""
-    bank = make_bank(args.out / "bank-6000", mias("train", args.data) + cbis("train"), 6000)
+    known = mias("train", args.data) + cbis("train")
+    bank = make_bank(args.out / "bank-6000", known, 6000)
     films = mias(args.split, args.data)
     body = []
     for family in args.families:
         label = f"self-reference-no-{family}"
-        arrays = fit_network(bank, PRESETS["ablation"], args.out / "left-out", leave_out={family})
+        arrays = fit_network(bank, known, PRESETS["ablation"], args.out / "left-out",
+                             leave_out=frozenset({family}))
         settings = calibrated(SelfReference, arrays, args.out / "left-out", label, args.data,
                               attacks=[a for a in ATTACKS if methods.build(a, "attack").family != family])
         attacks = [a for a in ATTACKS if methods.build(a, "attack").family == family]

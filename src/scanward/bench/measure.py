@@ -37,6 +37,7 @@ class Row:
     hit: bool
     """The hottest pixel lies in the truth (the pointing game)."""
     seconds: float
+    features: tuple[float, ...] = ()
 
 
 def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Sequence[Film], *,
@@ -82,7 +83,8 @@ def answer(detector: Detector, item: Item, film: Film, donors: Sequence[tuple[st
     inside = np.bincount(bins[truth], minlength=BINS)
     outside = np.bincount(bins.ravel(), minlength=BINS) - inside
     hit = bool(truth.ravel()[int(heat.argmax())]) if truth.any() else False
-    return Row(used, evidence.score, evidence.conclusive, inside.tolist(), outside.tolist(), hit, evidence.seconds)
+    return Row(used, evidence.score, evidence.conclusive, inside.tolist(), outside.tolist(), hit, evidence.seconds,
+               evidence.features)
 
 
 def _stretch(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from scanward.tissue import breast_mask
 
 ATTACKS = ("copy-move", "splice", "composed-mass", "inpaint-telea", "inpaint-ns", "resample", "noise", "blur", "jpeg")
 FAMILIES = ("copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg")
-STEPS = (("none", 0.0), ("jpeg", 90.0), ("jpeg2000", 300.0), ("resample", 0.9))
+STEPS = (("none", 0.0), ("jpeg", 90.0), ("jpeg2000", 60.0), ("resample", 0.9))
 """Whole-image steps that authentic films and forgeries alike go through."""
 SIZES_MM = (5.0, 40.0)
 

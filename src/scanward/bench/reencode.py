@@ -33,7 +33,7 @@ def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Ima
     if step == "jpeg2000":
         kind = np.uint8 if image.bits <= 8 else np.uint16
         _, data = cv2.imencode(".jp2", plane.astype(kind), [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, int(amount)])
-        return image.with_plane(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+        return image.with_plane(np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32))
     if step == "resample":
         spacing = image.spacing and (image.spacing[0], image.spacing[1] / amount, image.spacing[2] / amount)
         return dataclasses.replace(image, spacing=spacing).with_plane(_resize(plane, amount))
@@ -57,7 +57,7 @@ def draw(rng: np.random.Generator, share: float = 0.5) -> dict[str, Any]:
     if rng.random() >= share:
         return {"step": "none", "amount": 0.0, "seed": 0}
     step = str(rng.choice(STEPS[1:]))
-    low, high = {"jpeg": (80, 99), "jpeg2000": (150, 600), "resample": (0.75, 1.3), "noise": (0.15, 0.8),
+    low, high = {"jpeg": (80, 99), "jpeg2000": (40, 250), "resample": (0.75, 1.3), "noise": (0.15, 0.8),
                  "gamma": (0.8, 1.25)}[step]
     return {"step": step, "amount": float(rng.uniform(low, high)), "seed": int(rng.integers(2**31))}
 
@@ -69,9 +69,11 @@ def _jpeg(plane: npt.NDArray[np.float32], quality: float) -> npt.NDArray[np.floa
         low, scale = 0.0, 1.0
     _, data = cv2.imencode(".jpg", np.rint((plane - low) * scale).astype(np.uint8),
                            [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED).astype(np.float32) / scale + low
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32)
+    return decoded / np.float32(scale) + np.float32(low)
 
 
 def _resize(plane: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:
     size = tuple(max(1, round(n * factor)) for n in plane.shape[::-1])
-    return cv2.resize(plane, size, interpolation=cv2.INTER_LANCZOS4 if factor > 1 else cv2.INTER_AREA)
+    kind = cv2.INTER_LANCZOS4 if factor > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(plane, size, interpolation=kind), np.float32)

@@ -59,7 +59,7 @@ class Pair:
 
 def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6) -> Iterator[Pair]:
     """Forge a film at several places at once, re-encode both versions alike, and cut the pairs."""
-    host = _host(film.read(), rng)
+    host = host_of(film.read(), rng)
     spacing = host.spacing[1] if host.spacing else 0.1
     drawn: list[_Drawn] = []
     forged, tissue = host, breast_mask(host.plane)
@@ -88,7 +88,7 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
                    (references[0], references[1]), float(after.plane.max()), described)
 
 
-def _host(image: Image, rng: np.random.Generator) -> Image:
+def host_of(image: Image, rng: np.random.Generator) -> Image:
     """A film as another scanner might have stored it: a part of a large one, at the same or a lesser depth."""
     plane = image.plane
     if max(plane.shape) > LARGE:
@@ -155,7 +155,7 @@ class Bank:
         a, b = self.about[index]["references"]
         return _reference(a), _reference(b)
 
-    def without(self, families: set[str]) -> npt.NDArray[np.intp]:
+    def without(self, families: frozenset[str]) -> npt.NDArray[np.intp]:
         """Indices of the pairs that show no forgery of these families, nor a self-blend variant that mimics one."""
         return np.array([i for i, row in enumerate(self.about) if not families.intersection(row["present"])], np.intp)
 

@@ -15,18 +15,20 @@ FALSE_ALARMS = 0.02
 """Share of authentic validation images that the image threshold lets through as alarms."""
 
 
-def image_settings(rows: Sequence[Row]) -> dict[str, float]:
-    """`slope`, `offset` (Platt scaling with both classes weighing the same) and `threshold`, from uncalibrated rows.
+def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
+    """`slopes` and `offset` (logistic regression on the rows' features) and `threshold`, from uncalibrated rows.
 
     The threshold lies midway between the loudest authentic image that must stay silent and the next score above.
+    Rows without features are calibrated on the logit of their score, and get one slope.
     """
-    x = np.array([logit(row.score) for row in rows])
+    x = np.array([row.features or (logit(row.score),) for row in rows])
     y = np.array([bool(row.item.attack) for row in rows])
-    slope, offset = platt(x, y)
-    calm = np.sort(x[~y])[::-1]
+    slopes, offset = regress(x, y)
+    z = x @ slopes + offset
+    calm = np.sort(z[~y])[::-1]
     loudest = calm[int(FALSE_ALARMS * len(calm))]
-    cut = (loudest + x[x > loudest].min(initial=loudest + 1)) / 2
-    return {"slope": slope, "offset": offset, "threshold": float(1 / (1 + np.exp(-(slope * cut + offset))))}
+    cut = (loudest + z[z > loudest].min(initial=loudest + 1)) / 2
+    return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut)))}
 
 
 def heat_settings(rows: Sequence[Row]) -> dict[str, float]:
@@ -36,16 +38,17 @@ def heat_settings(rows: Sequence[Row]) -> dict[str, float]:
     return {"heat_slope": 1.0, "heat_offset": float(8 - 16 * best / BINS), "heat_threshold": 0.5}
 
 
-def platt(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset of P(forged) = sigmoid(slope · x + offset), classes balanced (Platt 1999)."""
+def regress(x: npt.NDArray[np.float64], y: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], float]:
+    """Slopes (≥ 0) and offset of P(forged) = sigmoid(x · slopes + offset), classes balanced (Platt 1999)."""
     weight = np.where(y, 0.5 / max(1, y.sum()), 0.5 / max(1, (~y).sum()))
     sign = np.where(y, 1.0, -1.0)
 
     def cost(w: npt.NDArray[np.float64]) -> float:
-        return float((weight * np.logaddexp(0, -sign * (w[0] * x + w[1]))).sum() + 1e-3 * w[0] ** 2)
+        return float((weight * np.logaddexp(0, -sign * (x @ w[:-1] + w[-1]))).sum() + 1e-3 * (w[:-1] ** 2).sum())
 
-    found: Any = minimize(cost, np.array([1.0, 0.0]), method="BFGS")
-    return float(found.x[0]), float(found.x[1])
+    start = np.append(np.full(x.shape[1], 1 / x.shape[1]), 0.0)
+    found: Any = minimize(cost, start, method="L-BFGS-B", bounds=[(0, None)] * x.shape[1] + [(None, None)])
+    return found.x[:-1], float(found.x[-1])
 
 
 def logit(score: float) -> float:

@@ -4,80 +4,116 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.bench.films import cbis, mias
+from scanward.bench.films import Film, cbis, mias
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
 from scanward.training.bank import CROP, Bank, make_bank
 from scanward.training.finish import calibrated, preset_of, ship
-from scanward.training.loop import Schedule, fit
+from scanward.training.loop import Loss, Schedule, fit
+from scanward.training.mining import mine
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to train."""
+    """One way to train: a first round on the bank, then one that also sees the first round's false alarms."""
 
     pairs: int
     """Pairs in the bank."""
-    schedule: Schedule
+    first: Schedule
+    second: Schedule
+    visits: int = 3
+    """How often every film is searched for false alarms between the rounds."""
     batch: int = 8
     """Pairs a step; each gives an authentic and a forged crop of the same place."""
+    negatives: int = 4
+    """Mined authentic crops a step in the second round."""
     crop: int = 192
 
 
 PRESETS = {
-    "quick": Preset(1200, Schedule(400, 2e-3)),
-    "ablation": Preset(6000, Schedule(1000, 2e-3)),
-    "full": Preset(6000, Schedule(5000, 2e-3)),
+    "quick": Preset(1200, Schedule(300, 2e-3), Schedule(100, 1e-3), visits=1),
+    "ablation": Preset(6000, Schedule(800, 2e-3), Schedule(400, 1e-3)),
+    "full": Preset(6000, Schedule(5000, 2e-3), Schedule(2500, 1e-3)),
 }
 
 
-def fit_network(bank: Bank, preset: Preset, out: Path, *, leave_out: set[str] = frozenset(),  # type: ignore[assignment]
-                seed: int = 0, resume: bool = True) -> dict[str, np.ndarray]:
-    """Train on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
+def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, leave_out: frozenset[str] = frozenset(),
+                seed: int = 0, resume: bool = True) -> Arrays:
+    """Both rounds, on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
     chosen = bank.without(leave_out)
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
-
-    def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        planes, gains, target = batch(bank, chosen, preset, rng)
-        logits = net(planes.to(memory_format=torch.channels_last), gains)[:, 0]
-        return pixel_loss(logits.float(), target)
-
-    net = fit(SelfReferenceNet(), draw, preset.schedule, out / f"{label}.ckpt", seed=seed, resume=resume, title=label)
-    arrays = {k: v.detach().cpu().numpy() for k, v in net.state_dict().items() if v.dim() or "num_batches" not in k}
+    net = SelfReferenceNet()
+    fit(net, _loss(bank, chosen, preset, None), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
+        title=label)
+    negatives = mine(out / f"{label}-mined", films, arrays_of(net), preset.visits)
+    fit(net, _loss(bank, chosen, preset, negatives), preset.second, out / f"{label}-2.ckpt", seed=seed + 1,
+        resume=resume, title=f"{label}, second round")
+    arrays = arrays_of(net)
     save_file(arrays, out / f"{label}.safetensors")
     return arrays
 
 
-def batch(bank: Bank, chosen: Any, preset: Preset, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Planes (2n, 1, crop, crop), gains (2n, 15) and targets (2n, crop / 2, crop / 2): authentic, forged, …"""
-    rows: list[tuple[np.ndarray, ...]] = []
+def arrays_of(net: nn.Module) -> Arrays:
+    """What inference needs of a network."""
+    return {k: v.detach().cpu().contiguous().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
+
+
+def _loss(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: Bank | None) -> Loss:
+    def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
+        planes, gains, target = batch(bank, chosen, preset, negatives, rng)
+        logits = net(planes.to(memory_format=torch.channels_last), gains)[:, 0]
+        return pixel_loss(logits.float(), target)
+
+    return draw
+
+
+def batch(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: Bank | None,
+          rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Planes (n, 1, crop, crop), gains (n, 15) and targets (n, crop / 2, crop / 2).
+
+    Authentic and forged crops of the same places in turn, then mined authentic ones.
+    """
+    rows = []
     for index in rng.choice(chosen, preset.batch, replace=False):
-        corner = tuple(int(v) // 2 * 2 for v in rng.integers(0, CROP - preset.crop + 1, 2))
-        turn = int(rng.integers(8))
-        mask = bank.masks[index] > 0
+        corner, turn = _cut(preset, rng)
+        mask = np.asarray(bank.masks[index]) > 0
         for half, reference in enumerate(bank.references(index)):
             truth = mask if half else np.zeros_like(mask)
-            rows.append(sample(bank.planes[index, half], truth, reference, corner, preset.crop, turn))  # type: ignore[arg-type]
+            rows.append(sample(bank.planes[index, half], truth, reference, corner, preset.crop, turn))
+    if negatives is not None:
+        clean = np.zeros((CROP, CROP), bool)
+        for index in rng.choice(len(negatives), preset.negatives, replace=False):
+            corner, turn = _cut(preset, rng)
+            reference = negatives.references(index)[0]
+            rows.append(sample(negatives.planes[index, 0], clean, reference, corner, preset.crop, turn))
     planes, gains, targets = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
     return planes[:, None], gains, targets
+
+
+def _cut(preset: Preset, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
+    y, x = (int(v) // 2 * 2 for v in rng.integers(0, CROP - preset.crop + 1, 2))
+    return (y, x), int(rng.integers(8))
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
           resume: bool = True, install: bool = False) -> Path:
     """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`."""
     chosen = preset_of(PRESETS, preset)
-    bank = make_bank(out / f"bank-{chosen.pairs}", mias("train", data) + cbis("train"), chosen.pairs)
-    arrays = fit_network(bank, chosen, out / preset, resume=resume)
+    films = mias("train", data) + cbis("train")
+    bank = make_bank(out / f"bank-{chosen.pairs}", films, chosen.pairs)
+    arrays = fit_network(bank, films, chosen, out / preset, resume=resume)
     settings = calibrated(SelfReference, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset
     return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder)

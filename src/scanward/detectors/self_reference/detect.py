@@ -28,8 +28,9 @@ ALIGN = 16
 HALO = 128
 """Rows read beyond a band on either side; what the context beyond them adds is under 1e-2 of a logit."""
 ROWS = 512
-SMOOTH = 9
-"""Side, in logits (2 pixels each), of the mean that the image score is the maximum of."""
+WINDOWS = (5, 9, 17, 33)
+"""Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
+small window only, a chance alarm in no large one."""
 LEAST_SIDE = 64
 
 
@@ -56,11 +57,12 @@ class SelfReference:
                             conclusive=False, reason=reason, weights_sha256=self._sha256,
                             seconds=time.perf_counter() - start)
         heat = heat_of(logits, shape, settings)
-        score = image_score(logits, settings)
+        loudest = peaks(logits)
+        score = image_score(loudest, settings)
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
-        return Evidence(self.name, score, threshold, heat[None], level, found, weights_sha256=self._sha256,
-                        seconds=time.perf_counter() - start)
+        return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
+                        weights_sha256=self._sha256, seconds=time.perf_counter() - start)
 
     def logits(self, plane: Plane) -> tuple[Plane | None, str]:
         """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast), or None and why not."""
@@ -70,7 +72,7 @@ class SelfReference:
         reference = measure(plane, tissue)
         if reference is None:
             return None, "The image holds too little grain to serve as its own reference."
-        return dense_logits(plane, tissue, reference, self._infer), ""
+        return dense_logits(plane, tissue, reference, self.infer), ""
 
     @cached_property
     def _weights(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
@@ -81,7 +83,8 @@ class SelfReference:
         return arrays, entry.settings
 
     @cached_property
-    def _infer(self) -> Infer:
+    def infer(self) -> Infer:
+        """The network in the engine of choice."""
         arrays, _ = self._weights
         return _openvino(arrays) if engine() == "openvino" else _torch(arrays)
 
@@ -117,15 +120,16 @@ def heat_of(logits: Plane, shape: tuple[int, int], settings: dict[str, Any]) -> 
     return np.ascontiguousarray(heat[:shape[0], :shape[1]])
 
 
-def image_score(logits: Plane, settings: dict[str, Any]) -> float:
-    """Calibrated [0, 1] score of the image from its strongest region."""
-    return float(_sigmoid(np.float32(settings.get("slope", 1.0) * peak(logits) + settings.get("offset", 0.0))))
+def image_score(loudest: tuple[float, ...], settings: dict[str, Any]) -> float:
+    """Calibrated [0, 1] score of the image from its `peaks`: a logistic regression fitted on the validation split."""
+    slopes = settings.get("slopes", [0.0, 1.0, 0.0, 0.0])
+    return float(_sigmoid(np.float64(np.dot(slopes, loudest) + settings.get("offset", 0.0))))
 
 
-def peak(logits: Plane) -> float:
-    """The largest mean logit over any SMOOTH × SMOOTH window; windows outside the breast count -8 a place."""
-    smooth = cv2.blur(np.clip(logits, -8, 8), (SMOOTH, SMOOTH), borderType=cv2.BORDER_REPLICATE)
-    return float(smooth.max())
+def peaks(logits: Plane) -> tuple[float, ...]:
+    """The largest mean logit over any window of each size in WINDOWS; places outside the breast count -8."""
+    clipped = np.clip(logits, -8, 8)
+    return tuple(float(cv2.blur(clipped, (n, n), borderType=cv2.BORDER_REPLICATE).max()) for n in WINDOWS)
 
 
 def _sigmoid(x: Any) -> Any:

@@ -26,6 +26,7 @@ class SelfReferenceNet(nn.Module):
         super().__init__()
         a, b, c, d, e = widths
         k = len(KERNELS)
+        self.kernels: Tensor
         self.register_buffer("kernels", torch.from_numpy(KERNELS)[:, None].clone(), persistent=False)
         self.stage1 = nn.Conv2d(k, a, 3, padding=1)
         self.down2 = ConvBlock(a, b, stride=2)

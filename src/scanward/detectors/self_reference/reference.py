@@ -163,4 +163,5 @@ def pool(plane: Plane, size: int) -> Plane:
     """Means over size × size pixels, (y / size, x / size); sides must be multiples of `size`."""
     if size == 1:
         return plane
-    return cv2.resize(plane, (plane.shape[1] // size, plane.shape[0] // size), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(plane, (plane.shape[1] // size, plane.shape[0] // size), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)

@@ -1,0 +1,143 @@
+"""How fast scanning is, as ratios within one run on one 4096×4096 16-bit mammogram.
+
+    python benchmarks/speed.py
+
+Prints: the published network's tile loop (one tile at a time) against its dense pass; the whole default scan, reading
+included, against decoding the same file; where the scan's time goes; the floor that this machine's matrix
+multiplication sets; and the peak memory of a scan in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from scanward import formats, methods, pipeline
+from scanward.bench.films import cbis
+from scanward.bench.tables import table
+from scanward.detectors.copy_move import CopyMove
+from scanward.detectors.forensic_transfer import ForensicTransfer
+from scanward.detectors.forensic_transfer.detect import prepare
+from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference.reference import measure
+from scanward.formats.write import write_altered
+from scanward.image import Image
+from scanward.tissue import breast_mask
+
+SIDE = 4096
+MEMORY = ("import resource, sys, scanward; scanward.scan(sys.argv[1]); "
+          "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")
+SELF_REFERENCE_FLOP = 21_600
+FORENSIC_FLOP = 2_450
+"""Multiply-adds counted twice, a pixel of the input; from the layers' shapes."""
+
+
+def best(call: Callable[[], object], times: int) -> float:
+    """The least seconds of several calls, after one that warms up."""
+    call()
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def film(folder: Path) -> Path:
+    """A real film at 4096×4096, 16 bits, as a lossless JPEG 2000 DICOM."""
+    from pydicom import dcmread
+    from pydicom.uid import JPEG2000Lossless
+
+    host: Image = cbis("test")[0].read()
+    plane = cv2.resize(host.plane, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    path = write_altered(host.with_plane(plane), folder / "film.dcm", description="Resized for timing",
+                         synthetic=False)
+    data = dcmread(path)
+    data.compress(JPEG2000Lossless)
+    data.save_as(path)
+    return path
+
+
+def gemm_rate() -> float:
+    """GFLOP a second of a large float32 matrix product with this machine's threads."""
+    a = np.random.default_rng(0).random((3000, 3000), np.float32)
+    return 2 * 3000**3 / best(lambda: a @ a, 3) / 1e9
+
+
+def published(plane: np.ndarray, times: int) -> list[list[str]]:
+    """The published network: tile loop against dense pass, in both engines."""
+    canvas, _ = prepare(plane)
+    rows, seconds = [], {}
+    for name in ("torch", "openvino"):
+        os.environ["SCANWARD_ENGINE"] = name
+        detector = ForensicTransfer()
+        seconds[name] = best(lambda d=detector: d.scores(canvas), times)
+        start = time.perf_counter()
+        tiled = detector.scores_tiled(canvas)
+        seconds[f"{name} loop"] = time.perf_counter() - start
+        difference = float(np.nanmax(np.abs(tiled - detector.scores(canvas))))
+        rows.append([name, str(int(np.isfinite(tiled).sum())), f"{seconds[f'{name} loop']:.2f}",
+                     f"{seconds[name]:.3f}", f"{seconds[f'{name} loop'] / seconds[name]:.1f}×",
+                     f"{seconds['torch loop'] / seconds[name]:.1f}×", f"{difference:.1e}"])
+    os.environ.pop("SCANWARD_ENGINE")
+    return rows
+
+
+def default(path: Path, times: int) -> list[list[str]]:
+    """The default scan against decoding, and its parts."""
+    image = formats.read(path)
+    decode = best(lambda: formats.read(path), times)
+    tissue = breast_mask(image.plane)
+    network, copies = SelfReference(), CopyMove()
+    parts = {
+        "decoding the file": decode,
+        "whole default scan, reading included": best(lambda: pipeline.scan(path), times),
+        "finding the breast": best(lambda: breast_mask(image.plane), times),
+        "measuring the reference": best(lambda: measure(image.plane, tissue), times),
+        "self-reference, whole": best(lambda: network.detect(image), times),
+        "copy-move, whole": best(lambda: copies.detect(image), times),
+    }
+    command = [sys.executable, "-m", "scanward", "scan", "--json", str(path)]
+    start = time.perf_counter()
+    subprocess.run(command, check=False, capture_output=True)
+    parts["`scanward scan` in a new process"] = time.perf_counter() - start
+    return [[name, f"{value:.3f}", f"{value / decode:.2f}×"] for name, value in parts.items()]
+
+
+def main() -> None:
+    """Print every table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = film(Path(folder))
+        plane = formats.read(path).plane
+        share = float(breast_mask(plane).mean())
+        full = np.ascontiguousarray(np.maximum(plane, 0.2 * plane.max()))
+        print(f"4096×4096, 16 bits, breast {100 * share:.0f} % of it, {os.cpu_count()} cores; "
+              f"methods: {', '.join(methods.DEFAULT_DETECTORS)}\n")
+        print(table(["engine", "tiles", "loop, s", "dense, s", "loop ÷ dense", "torch loop ÷ dense", "difference"],
+                    published(full, args.times)))
+        print()
+        print(table(["step", "s", "÷ decoding"], default(path, args.times)))
+        rate = gemm_rate()
+        for name, flop, part in (("self-reference", SELF_REFERENCE_FLOP, share),
+                                 ("published encoder", FORENSIC_FLOP, 1)):
+            floor = flop * SIDE * SIDE * part / 1e9 / rate
+            print(f"\nfloor of {name}: {flop * SIDE * SIDE * part / 1e9:.0f} GFLOP at {rate:.0f} GFLOP/s (float32 "
+                  f"GEMM) = {floor:.2f} s")
+        memory = subprocess.run([sys.executable, "-c", MEMORY, str(path)], check=True, capture_output=True, text=True)
+        print(f"\npeak memory of a scan in its own process: {float(memory.stdout):.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Hard negatives: the places of authentic training films that a half-trained detector calls forged.
+
+A film offers a hundred times more places for a false alarm than the bank's pairs show, and the image score is a maximum
+over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import Progress
+
+from scanward.bench.films import Film
+from scanward.bench.reencode import draw, reencode
+from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference.detect import dense_logits
+from scanward.detectors.self_reference.reference import measure
+from scanward.tissue import breast_mask
+from scanward.training.bank import CROP, Bank, Pair, host_of, write_bank
+
+Arrays = dict[str, np.ndarray]
+PEAKS = 3
+"""Crops a film visit."""
+
+
+def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: int = 1, workers: int = 2) -> Bank:
+    """A bank of authentic crops around the loudest places of every film, `visits` times re-encoded at random.
+
+    A bank that is already in `folder` is opened as it is.
+    """
+    if not (folder / "about.jsonl").is_file():
+        part = folder.with_name(folder.name + ".part")
+        jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(films)]
+        with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(arrays,)) as pool:
+            task = progress.add_task("mining false alarms", total=len(jobs))
+            for pairs in pool.map(_visit, jobs, chunksize=2):
+                write_bank(part, iter(pairs))
+                progress.advance(task)
+        part.rename(folder)
+    return Bank(folder)
+
+
+def loudest(film: Film, detector: SelfReference, rng: np.random.Generator) -> Iterator[Pair]:
+    """Authentic crops around the film's highest logits, strongest first and not overlapping."""
+    image = reencode(host_of(film.read(), rng), **draw(rng, 0.6))
+    plane = image.plane
+    tissue = breast_mask(plane)
+    reference = measure(plane, tissue)
+    if reference is None or min(plane.shape) < CROP:
+        return
+    logits = np.clip(dense_logits(plane, tissue, reference, detector.infer), -8, 8)
+    smooth = cv2.blur(logits, (9, 9), borderType=cv2.BORDER_REPLICATE)
+    for _ in range(PEAKS):
+        y, x = (2 * int(v) for v in np.unravel_index(int(smooth.argmax()), smooth.shape))
+        value = float(smooth.max())
+        top, left = (int(np.clip(c - rng.integers(64, CROP - 64), 0, side - CROP))
+                     for c, side in zip((y, x), plane.shape, strict=True))
+        crop = plane[top:top + CROP, left:left + CROP].astype(np.uint16)
+        about = {"film": film.name, "attack": "", "family": "", "variant": "", "present": [], "logit": value}
+        yield Pair(crop, crop, np.zeros(crop.shape, bool), (reference, reference), float(plane.max()), about)
+        smooth[max(0, y - CROP // 2) // 2:(y + CROP // 2) // 2, max(0, x - CROP // 2) // 2:(x + CROP // 2) // 2] = -8
+
+
+_DETECTOR: list[SelfReference] = []
+
+
+def _start(arrays: Arrays) -> None:
+    cv2.setNumThreads(1)
+    _DETECTOR[:] = [SelfReference(arrays, {})]
+
+
+def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
+    film, seed = job
+    return list(loudest(film, _DETECTOR[0], np.random.default_rng(seed)))
