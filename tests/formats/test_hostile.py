@@ -103,6 +103,11 @@ def test_sixty_thousand_squared_with_a_short_body(phantom, write, tmp_path):
     refused(tmp_path / "f.tif", UnsupportedError, "60000 x 60000")
 
 
+def test_a_frame_just_above_the_limit(phantom, write):
+    path = write(phantom.dataset(phantom.breast(), Rows=14200, Columns=14200))
+    refused(path, UnsupportedError, "14200 x 14200 pixels, more than the 200 million")
+
+
 @pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_a_large_frame_with_a_short_body_is_refused_before_it_is_made(phantom, write, syntax):
     data = phantom.dataset(phantom.breast())

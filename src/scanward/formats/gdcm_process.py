@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ class GdcmProcess:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._inherited: subprocess.Popen[bytes] | None = None
 
     def decode(self, data: bytes, syntax: str, rows: int, columns: int, precision: int, signed: bool) -> bytes:
         """The samples of one grey JPEG frame, as `gdcm_worker` describes them; `ValueError` where GDCM cannot."""
@@ -68,6 +70,11 @@ class GdcmProcess:
                 continue  # bytes that the dead process never took
         process.wait()
 
+    def forget(self) -> None:
+        """For the child of a fork: the parent's process and lock are the parent's."""
+        self._lock = threading.Lock()
+        self._inherited, self._process = self._process, None
+
     def close(self) -> None:
         """Ends the process; the next frame starts another."""
         with self._lock:
@@ -76,3 +83,5 @@ class GdcmProcess:
 
 GDCM = GdcmProcess()
 atexit.register(GDCM.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=GDCM.forget)

@@ -3,7 +3,7 @@
 Decoders, chosen by measurement on one 4096 x 3328 16-bit frame, lossless JPEG 2000, two cores (seconds): Pillow with
 OpenJPEG's own threads 1.0, GDCM 1.4, pylibjpeg-openjpeg 2.2 (as OpenCV and Pillow without threads). RLE goes through
 Pillow's PackBits decoder, as pydicom's is Python. GDCM remains for lossless and 12-bit JPEG, in a process of its own,
-and CharLS for JPEG-LS.
+and CharLS for JPEG-LS. High-throughput JPEG 2000 goes to the same OpenJPEG; no encoder was at hand to test it with.
 """
 
 from __future__ import annotations
