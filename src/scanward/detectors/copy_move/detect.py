@@ -64,7 +64,7 @@ class CopyMove:
         if ratio < 1:
             small = cv2.resize(plane, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
             work = np.asarray(small, np.float32)
-        inside = breast_mask(work, self.options.edge)
+        inside = _tissue(work, self.options.edge)
         floor = _floor(image, work, ratio)
         field = verify.Field(work, keypoints.band(work, floor), inside, floor)
         points = keypoints.find(field.grain, inside)
@@ -114,6 +114,15 @@ class CopyMove:
     def _nothing(self, image: Image, reason: str, begun: float) -> Evidence:
         return Evidence(NAME, 0.0, THRESHOLD, np.zeros(image.shape, np.float32), HEAT_THRESHOLD, conclusive=False,
                         reason=reason, seconds=time.perf_counter() - begun)
+
+
+def _tissue(work: Plane, edge: float) -> npt.NDArray[np.bool_]:
+    """The breast without its rim, nor the image's own border, where the film's edge may run along."""
+    inside = breast_mask(work, edge)
+    rim = max(1, round(edge))
+    inside[:rim] = inside[-rim:] = False
+    inside[:, :rim] = inside[:, -rim:] = False
+    return inside
 
 
 def _floor(image: Image, work: Plane, ratio: float) -> float:

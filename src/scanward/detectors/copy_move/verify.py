@@ -85,7 +85,9 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
         y, x = np.nonzero(region)
         margin = max(24, (int(np.ptp(x)) + int(np.ptp(y))) // 4)
         box = _around(x.min() + box[0], y.min() + box[1], x.max() + box[0], y.max() + box[1], margin, grain.shape)
-    return None if kept is None else _weighed(field, *kept)
+    if kept is None or _slides(grain, kept[0], kept[1], kept[3]):
+        return None
+    return _weighed(field, *kept)
 
 
 Box = tuple[int, int, int, int]
@@ -198,6 +200,18 @@ def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Pla
     r = _correlation(*middle, region)
     return Match(matrix, (box[0], box[1]), np.where(region, local, 0).astype(np.float32), region, r,
                  min(tails) + places)
+
+
+def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, region: npt.NDArray[np.bool_]) -> bool:
+    """Whether the region matches nearly as well some pixels away: an edge or a line, which any other one resembles."""
+    target = grain[box[1]:box[3], box[0]:box[2]]
+    best = _correlation(target, _warp(grain, matrix, box), region)
+    for turn in range(8):
+        moved = matrix.copy()
+        moved[:, 2] += 5 * np.array([np.cos(turn * np.pi / 4), np.sin(turn * np.pi / 4)])
+        if _correlation(target, _warp(grain, moved, box), region) > 0.6 * best:
+            return True
+    return False
 
 
 def _fine(field: Field, matrix: npt.NDArray[np.float64], box: Box) -> tuple[Plane, Plane]:
