@@ -1,10 +1,15 @@
-"""Stand-ins that more than one test file uses."""
+"""Stand-ins that more than one test file uses, and settings for all of them."""
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from scanward import methods, pipeline
 from scanward.verdict import Evidence, Finding
+
+# The clock of a busy machine says nothing of the code: no example fails for being slow.
+settings.register_profile("scanward", deadline=None)
+settings.load_profile("scanward")
 
 
 class Bright:
