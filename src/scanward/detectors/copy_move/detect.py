@@ -117,9 +117,16 @@ class CopyMove:
 
 
 def _tissue(work: Plane, edge: float) -> npt.NDArray[np.bool_]:
-    """The breast without its rim, nor the image's own border, where the film's edge may run along."""
+    """The breast without its rim, the image's own border, where the film's edge may run along, and burnt-out areas.
+
+    Where nine pixels square hold one value there is no grain, and the outlines of two such areas may well be alike.
+    """
     inside = breast_mask(work, edge)
     rim = max(1, round(edge))
+    square = np.ones((9, 9), np.uint8)
+    flat = (cv2.dilate(work, square) == cv2.erode(work, square)).astype(np.uint8)
+    if flat.any():
+        inside &= cv2.dilate(flat, np.ones((2 * rim + 9, 2 * rim + 9), np.uint8)) == 0
     inside[:rim] = inside[-rim:] = False
     inside[:, :rim] = inside[:, -rim:] = False
     return inside
