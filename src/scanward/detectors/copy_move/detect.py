@@ -19,6 +19,8 @@ from scanward.verdict import Evidence
 NAME = "copy-move"
 THRESHOLD = 0.5
 HEAT_THRESHOLD = 0.5
+FAINT = 0.01
+"""Below this score the heat is left at zero."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,14 @@ class Options:
     """How the detector works; the defaults are the shipped ones."""
 
     side: int = 1400
-    """Longest side of the working grid; larger images are reduced to it by area averaging."""
+    """Longest side of the working grid, about; larger images are averaged over whole blocks of pixels."""
     edge: float = 10.0
     """Pixels of the working grid taken off the breast's rim, where film edges and skin lines repeat."""
     log_nfa: float = -3.0
     """Decimal logarithm of the false alarms that one authentic image may be expected to give: the threshold."""
     slope: float = 2.0
     """Decades of false alarms from the threshold over which the score's odds change tenfold."""
-    hypotheses: int = 60
+    hypotheses: int = 45
     """Transforms verified at most."""
     twins: int = 4
     """Copies reported at most."""
@@ -59,19 +61,16 @@ class CopyMove:
         plane = image.plane
         if min(plane.shape) < 96:
             return self._nothing(image, "The image is smaller than 96 pixels, too small to hold a copy.", begun)
-        ratio = min(1.0, self.options.side / max(plane.shape))
-        work = plane
-        if ratio < 1:
-            small = cv2.resize(plane, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA)
-            work = np.asarray(small, np.float32)
+        step = max(1, round(max(plane.shape) / self.options.side))
+        work = _reduced(plane, step)
         inside = _tissue(work, self.options.edge)
-        floor = _floor(image, work, ratio)
+        floor = _floor(image, work, step)
         field = verify.Field(work, keypoints.band(work, floor), inside, floor)
         points = keypoints.find(field.grain, inside)
         if len(points) < 50:
             return self._nothing(image, "The image has too little grain to compare.", begun)
         matches = self._matches(field, points)
-        return self._answer(image, matches, (work.shape[0], work.shape[1]), begun)
+        return self._answer(image, matches, work.shape, step, begun)
 
     def _matches(self, field: verify.Field, points: npt.NDArray[np.complex64]) -> list[verify.Match]:
         """Verified twins, surest first, none of them lying on another's."""
@@ -93,18 +92,21 @@ class CopyMove:
         found.sort(key=lambda m: m.log_nfa)
         return found[:options.twins]
 
-    def _answer(self, image: Image, matches: list[verify.Match], shape: tuple[int, int], begun: float) -> Evidence:
+    def _answer(self, image: Image, matches: list[verify.Match], shape: tuple[int, ...], step: int,
+                begun: float) -> Evidence:
         score = self._score(matches[0]) if matches else 0.0
         heat = np.zeros(shape, np.float32)
         for match in matches:
             there = _laid(match, shape) * self._score(match)
             heat = np.maximum(heat, np.maximum(there, _back(match, there)))
-        size = (image.shape[2], image.shape[1])
-        full = heat if heat.shape == image.shape[1:] else cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
-        full = np.clip(full, 0, 1).astype(np.float32)
-        findings = findings_of(full, HEAT_THRESHOLD, image, NAME) if score >= THRESHOLD else ()
-        reason = _sentence(matches[0], size[0] / shape[1]) if findings else ""
-        return Evidence(NAME, score, THRESHOLD, full[None], HEAT_THRESHOLD, findings, reason=reason,
+        full = np.zeros(image.shape, np.float32)
+        if score >= FAINT:
+            height, width = shape[0] * step, shape[1] * step
+            large = heat if step == 1 else cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
+            full[0, :height, :width] = np.clip(large, 0, 1)
+        findings = findings_of(full[0], HEAT_THRESHOLD, image, NAME) if score >= THRESHOLD else ()
+        reason = _sentence(matches[0], step) if findings else ""
+        return Evidence(NAME, score, THRESHOLD, full, HEAT_THRESHOLD, findings, reason=reason,
                         seconds=time.perf_counter() - begun)
 
     def _score(self, match: verify.Match) -> float:
@@ -132,10 +134,19 @@ def _tissue(work: Plane, edge: float) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _floor(image: Image, work: Plane, ratio: float) -> float:
+def _reduced(plane: Plane, step: int) -> Plane:
+    """Means over blocks of `step` pixels square; what does not fill a block at the far edges is left out."""
+    if step == 1:
+        return plane
+    height, width = (n // step for n in plane.shape)
+    whole = plane[:height * step, :width * step]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _floor(image: Image, work: Plane, step: int) -> float:
     """Spread below which detail is only rounding: half a step for whole numbers, averaged by the reduction."""
     if image.integer:
-        return 0.15 * ratio
+        return 0.15 / step
     return 1e-5 * float(work.max() - work.min()) + 1e-12
 
 
@@ -159,7 +170,7 @@ def _back(match: verify.Match, there: Plane) -> Plane:
                       np.float32)
 
 
-def _sentence(match: verify.Match, step: float) -> str:
+def _sentence(match: verify.Match, step: int) -> str:
     """`copied from (x, y) to (x, y)` in the image's own pixels, with the transform."""
     y, x = np.nonzero(match.region)
     to = np.array([x.mean() + match.corner[0], y.mean() + match.corner[1]])
@@ -175,6 +186,6 @@ def _sentence(match: verify.Match, step: float) -> str:
     if abs(size - 1) >= 0.02:
         steps.append(f"scaled by {size:.2f}")
     how = ", ".join(steps) or "unchanged"
-    (x0, y0), (x1, y1) = source * step, to * step
+    (x0, y0), (x1, y1) = ((place + 0.5) * step - 0.5 for place in (source, to))
     return (f"A region was copied from ({x0:.0f}, {y0:.0f}) to ({x1:.0f}, {y1:.0f}) or the reverse ({how}; "
             f"correlation {match.correlation:.2f}).")
