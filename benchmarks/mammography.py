@@ -1,6 +1,7 @@
 """How well the mammography detectors do on patients that no model was trained on.
 
     python benchmarks/mammography.py families    every attack, every detector; false alarms by re-encoding
+    python benchmarks/mammography.py encodings   the same forgeries after whole-image re-encoding
     python benchmarks/mammography.py left-out    each family tested by a network that never saw it (trains them first)
     python benchmarks/mammography.py sizes       diameter against strength
     python benchmarks/mammography.py scanner     the 16-bit patient no model has seen
@@ -18,7 +19,7 @@ from scanward import methods, pipeline, weights
 from scanward.bench import tables
 from scanward.bench.films import Film, cbis, mias
 from scanward.bench.measure import Row, run
-from scanward.bench.protocol import ATTACKS, FAMILIES, STEPS, controls, forgeries
+from scanward.bench.protocol import ATTACKS, FAMILIES, HARD, STEPS, controls, forgeries
 from scanward.detectors.base import Detector
 from scanward.detectors.self_reference import SelfReference
 from scanward.image import Image
@@ -59,18 +60,21 @@ def thresholds(name: str) -> tuple[float, float]:
 def families(args: argparse.Namespace) -> None:
     """Every attack against every detector, and the false alarms."""
     films = mias(args.split, args.data)
-    items = [*controls(films), *forgeries(films)]
+    items = [*controls(films), *forgeries(films, ATTACKS + HARD)]
     summary, by_attack, calm = [], [], []
     for name in args.detectors:
         rows = run(partial(detector, name), items, films, keep=args.out / f"{args.split}-{name}.jsonl",
                    workers=args.workers, title=name)
         image, heat = thresholds(name)
-        forged, clean = parts(rows)
-        summary.append([name, tables.image_auc(rows), tables.alarms(forged, image), tables.alarms(clean, image),
-                        tables.pixel(forged), tables.overlap(forged, heat), tables.pointing(forged)])
-        for attack in ATTACKS:
-            some = [row for row in forged if row.item.attack == attack]
-            by_attack.append([name, attack, tables.image_auc(some + clean), tables.alarms(some, image),
+        every, clean = parts(rows)
+        forged = [row for row in every if row.item.attack not in HARD]
+        plain = [row for row in clean if row.item.step == "none"]
+        summary.append([name, tables.image_auc(forged + plain), tables.alarms(forged, image),
+                        tables.alarms(plain, image), tables.pixel(forged), tables.overlap(forged, heat),
+                        tables.pointing(forged)])
+        for attack in ATTACKS + HARD:
+            some = [row for row in every if row.item.attack == attack]
+            by_attack.append([name, attack, tables.image_auc(some + plain), tables.alarms(some, image),
                               tables.pixel(some), tables.overlap(some, heat)])
         calm.append([name, *(tables.alarms([r for r in clean if r.item.step == step], image) for step, _ in STEPS)])
     print(tables.table(["detector", "image AUC", "detected", "false alarms", "pixel AUC", "IoU", "pointing"], summary))
@@ -79,6 +83,21 @@ def families(args: argparse.Namespace) -> None:
     print()
     print(tables.table(["false alarms by re-encoding", *(f"{step} {amount:g}" if amount else step
                                                          for step, amount in STEPS)], calm))
+
+
+def encodings(args: argparse.Namespace) -> None:
+    """Every attack after each whole-image step, against controls that went through the same step."""
+    films, body = mias(args.split, args.data), []
+    for step in STEPS[1:]:
+        items = [*controls(films, (step,)), *forgeries(films[::2], step=step)]
+        for name in args.detectors:
+            rows = run(partial(detector, name), items, films, keep=args.out / f"{args.split}-{step[0]}-{name}.jsonl",
+                       workers=args.workers, title=f"{name} {step[0]}")
+            image, heat = thresholds(name)
+            forged, clean = parts(rows)
+            body.append([f"{step[0]} {step[1]:g}", name, tables.image_auc(rows), tables.alarms(forged, image),
+                         tables.alarms(clean, image), tables.overlap(forged, heat)])
+    print(tables.table(["after", "detector", "image AUC", "detected", "false alarms", "IoU"], body))
 
 
 def left_out(args: argparse.Namespace) -> None:
@@ -94,7 +113,7 @@ def left_out(args: argparse.Namespace) -> None:
         settings = calibrated(SelfReference, arrays, args.out / "left-out", label, args.data,
                               attacks=[a for a in ATTACKS if methods.build(a, "attack").family != family])
         attacks = [a for a in ATTACKS if methods.build(a, "attack").family == family]
-        rows = run(partial(SelfReference, arrays, settings), [*controls(films), *forgeries(films, attacks)], films,
+        rows = run(partial(SelfReference, arrays, settings), [*controls(films, STEPS[:1]), *forgeries(films, attacks)], films,
                    keep=args.out / "left-out" / f"{args.split}-{label}.jsonl", workers=args.workers, title=label)
         forged, clean = parts(rows)
         body.append([family, tables.image_auc(rows), tables.alarms(forged, settings["threshold"]),
@@ -125,9 +144,10 @@ def sizes(args: argparse.Namespace) -> None:
 def scanner(args: argparse.Namespace) -> None:
     """The 16-bit patient that no model was trained on."""
     films: list[Film] = cbis("test")
+    attacks = [name for name in ATTACKS if not methods.build(name, "attack").needs_donor]
     body = []
     for name in args.detectors:
-        rows = run(partial(detector, name), [*controls(films), *forgeries(films)], films,
+        rows = run(partial(detector, name), [*controls(films), *forgeries(films, attacks)], films,
                    keep=args.out / f"cbis-{name}.jsonl", workers=1, title=name)
         image, heat = thresholds(name)
         forged, clean = parts(rows)
@@ -146,7 +166,7 @@ def parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 def main() -> None:
     """Parse the command line and run one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["families", "left-out", "sizes", "scanner"])
+    parser.add_argument("table", choices=["families", "encodings", "left-out", "sizes", "scanner"])
     parser.add_argument("--split", choices=["val", "test"], default="test")
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
@@ -154,7 +174,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    {"families": families, "left-out": left_out, "sizes": sizes, "scanner": scanner}[args.table](args)
+    print_table = {"families": families, "encodings": encodings, "left-out": left_out, "sizes": sizes,
+                   "scanner": scanner}[args.table]
+    print_table(args)
 
 
 if __name__ == "__main__":

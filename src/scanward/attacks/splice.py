@@ -73,15 +73,16 @@ class Splice:
 
 
 class ComposedMass:
-    """A mass made from shape and texture models and added to the host; no donor."""
+    """A mass made from shape and texture models, with grain of its own or none; no donor."""
 
     name = "composed-mass"
     family = "splice"
     needs_donor = False
+    grains: tuple[str, ...] = ("smooth", "synthetic")
 
     def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
-        """Irregular or spiculated, with the host's grain kept, smoothed or replaced. Raises as `start`."""
+        """Irregular or spiculated, with one of the class's kinds of grain. Raises as `start`."""
         params = start(host, place, rng, strength, feather=float(rng.uniform(0.03, 0.15) * place.diameter))
         params["shape"]["kind"] = "blob"
         region = region_of(params["shape"], host.plane.shape)
@@ -89,7 +90,7 @@ class ComposedMass:
         level, spread = moments(host.plane[region.box], region.weight > 0.5)
         peak = float(np.clip(rng.uniform(1.2, 4.0) * spread, 0.04 * contrast, 0.2 * contrast))
         peak = min(peak, headroom(host.largest, host.integer, level, contrast))
-        params |= {"peak": peak, "grain": str(rng.choice(["keep", "smooth", "synthetic"], p=[0.4, 0.25, 0.35])),
+        params |= {"peak": peak, "grain": str(rng.choice(self.grains)),
                    "attenuation": float(rng.uniform(0.4, 1.0)), "steep": float(rng.uniform(0.5, 1.4)),
                    "texture": float(rng.uniform(0.1, 0.35)), "spicules": 0, "seed": int(rng.integers(2**31))}
         if rng.random() < 0.4:
@@ -113,6 +114,14 @@ class ComposedMass:
         forged, mask = compose(plane, region, mass, params["strength"])
         mask[region.box] &= body >= 0.1 * float(body.max())
         return forged, mask
+
+
+class FaithfulMass(ComposedMass):
+    """The same mass under the host's own grain, left as it is: nothing but the seam and the shape betray it."""
+
+    name = "faithful-mass"
+    family = "faithful-mass"
+    grains = ("keep",)
 
 
 def _required(donor: Image | None) -> Image:

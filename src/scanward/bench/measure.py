@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     rows = list(done)
     if jobs:
         donors = donors_of(films)
-        with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start,
+        with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
                                                          initargs=(make_detector, donors, workers)) as pool:
             task = progress.add_task(title, total=len(items), completed=len(done))
             for row in pool.map(_one, jobs, chunksize=4):

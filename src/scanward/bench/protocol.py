@@ -18,9 +18,12 @@ from scanward.methods import build
 from scanward.tissue import breast_mask
 
 ATTACKS = ("copy-move", "splice", "composed-mass", "inpaint-telea", "inpaint-ns", "resample", "noise", "blur", "jpeg")
+HARD = ("faithful-mass",)
+"""Attacks that leave the host's grain as it is: measured, never trained on, and in no average."""
 FAMILIES = ("copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg")
-STEPS = (("none", 0.0), ("jpeg", 90.0), ("jpeg2000", 60.0), ("resample", 0.9))
-"""Whole-image steps that authentic films and forgeries alike go through."""
+STEPS = (("none", 0.0), ("jpeg", 95.0), ("jpeg2000", 120.0), ("resample", 0.9))
+"""Whole-image steps after the forgery, and their amounts. `none` is what every forgery and every control goes through:
+reading, rounding and writing at the file's own depth."""
 SIZES_MM = (5.0, 40.0)
 
 
@@ -46,8 +49,8 @@ def controls(films: Sequence[Film], steps: Sequence[tuple[str, float]] = STEPS) 
 
 
 def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: float | None = None,
-              strength: float = 1.0, steps: Sequence[tuple[str, float]] = STEPS) -> list[Item]:
-    """Every film by every attack, once; every second image goes through one of the re-encoding `steps`.
+              strength: float = 1.0, step: tuple[str, float] = STEPS[0]) -> list[Item]:
+    """Every film by every attack, once, then through one whole-image step.
 
     Diameters are `mm`, or drawn log-uniformly between 5 and 40 mm.
     """
@@ -57,10 +60,8 @@ def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: fl
             seed = zlib.crc32(f"{film.name} {attack} {mm} {strength}".encode())
             rng = np.random.default_rng(seed)
             size = mm or float(np.exp(rng.uniform(*np.log(SIZES_MM))))
-            others = steps[1:] or steps
-            step, amount = steps[0] if rng.random() < 0.5 else others[int(rng.integers(len(others)))]
             method: Attack = build(attack, "attack")
-            found.append(Item(film.name, film.patient, attack, method.family, size, strength, step, amount, seed))
+            found.append(Item(film.name, film.patient, attack, method.family, size, strength, *step, seed))
     return found
 
 

@@ -57,7 +57,7 @@ def draw(rng: np.random.Generator, share: float = 0.5) -> dict[str, Any]:
     if rng.random() >= share:
         return {"step": "none", "amount": 0.0, "seed": 0}
     step = str(rng.choice(STEPS[1:]))
-    low, high = {"jpeg": (80, 99), "jpeg2000": (40, 250), "resample": (0.75, 1.3), "noise": (0.15, 0.8),
+    low, high = {"jpeg": (90, 99), "jpeg2000": (80, 220), "resample": (0.8, 1.25), "noise": (0.1, 0.5),
                  "gamma": (0.8, 1.25)}[step]
     return {"step": step, "amount": float(rng.uniform(low, high)), "seed": int(rng.integers(2**31))}
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ from scanward.methods import build
 from scanward.tissue import breast_mask
 
 CROP = 256
-SHARES = {"self-blend": 6, "splice": 4, "composed-mass": 3, "inpaint-telea": 2, "inpaint-ns": 2, "copy-move": 2,
-          "resample": 3, "noise": 2, "blur": 2, "jpeg": 2}
-"""How often each attack is drawn."""
+SHARES = {"self-blend": 5, "splice": 5, "composed-mass": 4, "inpaint-telea": 2, "inpaint-ns": 2, "resample": 4,
+          "noise": 3, "blur": 2, "jpeg": 2}
+"""How often each attack is drawn. Copies and other forgeries that keep the image's grain are not among them: with
+nothing else to tell the halves of a pair apart, a network learns what looks like a mass."""
+FAITHFUL = ("shift", "lowfreq")
+"""Self-blends that keep the grain, left out for the same reason."""
 SIZES_MM = (4.0, 45.0)
 LARGE = 1536
 """Films with a longer side give a random window of this many pixels a visit."""
@@ -67,7 +71,7 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
         made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn)
         if made is not None:
             forged = made
-    step = draw(rng)
+    step = draw(rng, 0.35)
     before, after = reencode(host, **step), reencode(forged, **step)
     tissue = breast_mask(before.plane)
     references = (measure(before.plane, tissue), measure(after.plane, tissue))
@@ -104,10 +108,11 @@ def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spaci
                 donors: list[tuple[str, Donor]], film: str, rng: np.random.Generator,
                 drawn: list[_Drawn]) -> Image | None:
     """One more forgery on `forged`, appended to `drawn`; None where it found no free place."""
-    name = str(rng.choice(list(SHARES), p=np.array(list(SHARES.values())) / sum(SHARES.values())))
+    others = [donor for owner, donor in donors if owner != film]
+    shares = np.array([share if others or name != "splice" else 0 for name, share in SHARES.items()])
+    name = str(rng.choice(list(SHARES), p=shares / shares.sum()))
     mm = float(np.exp(rng.uniform(*np.log(SIZES_MM))))
     strength = 1.0 if rng.random() < 0.6 else float(rng.uniform(0.5, 1.0))
-    others = [donor for owner, donor in donors if owner != film]
     donor = others[int(rng.integers(len(others)))] if others else None
     mm = min(mm, 0.45 * min(host.plane.shape) * spacing)
     for place in draw_places(host.plane, rng, 6, mm / spacing):
@@ -118,6 +123,8 @@ def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spaci
         return None
     attack = build(name, "attack")
     tamper = forge(attack, forged, place, int(rng.integers(2**31)), strength=strength, donor=donor)
+    if tamper.record.params.get("variant") in FAITHFUL:
+        return None
     about = {"attack": name, "family": attack.family, "variant": tamper.record.params.get("variant", ""),
              "mm": mm, "strength": strength}
     drawn.append((place, tamper.mask[0], about))
@@ -125,10 +132,12 @@ def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spaci
 
 
 def _window(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[slice, slice] | None:
-    """A CROP-sized window that holds a random pixel of the mask, not always in its middle."""
+    """A CROP-sized window around a random pixel of the mask, or of its rim: two times in three what is forged can be
+    held against what is not."""
     if min(mask.shape) < CROP or not mask.any():
         return None
-    ys, xs = np.nonzero(mask)
+    rim = mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+    ys, xs = np.nonzero(rim if rng.random() < 0.67 else mask)
     pick = int(rng.integers(len(ys)))
     corner = []
     for centre, side in ((ys[pick], mask.shape[0]), (xs[pick], mask.shape[1])):
@@ -203,7 +212,8 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
     if have < count:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
-        with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(donors,)) as pool:
+        with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+                                                                 initargs=(donors,)) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have
             while have < count:

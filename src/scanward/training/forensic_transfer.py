@@ -99,7 +99,7 @@ def _matrices(detector: ForensicTransfer, films: list[Film], attacks: tuple[str,
               seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, 61, 61) score matrices and labels of the films, authentic and forged."""
     rng = np.random.default_rng(seed)
-    items: list[Item] = controls(films, (("none", 0.0), ("jpeg", 90.0)))
+    items: list[Item] = controls(films, (("none", 0.0), ("resample", 0.9)))
     for film in films:
         items += forgeries([film], tuple(rng.choice(attacks, 3, replace=False)))
     donors, by_name = donors_of(films), {f.name: f for f in films}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,8 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
     if not (folder / "about.jsonl").is_file():
         part = folder.with_name(folder.name + ".part")
         jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(films)]
-        with Progress() as progress, ProcessPoolExecutor(workers, initializer=_start, initargs=(arrays,)) as pool:
+        with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+                                                                 initargs=(arrays,)) as pool:
             task = progress.add_task("mining false alarms", total=len(jobs))
             for pairs in pool.map(_visit, jobs, chunksize=2):
                 write_bank(part, iter(pairs))

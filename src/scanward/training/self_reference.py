@@ -35,17 +35,17 @@ class Preset:
     second: Schedule
     visits: int = 3
     """How often every film is searched for false alarms between the rounds."""
-    batch: int = 8
+    batch: int = 6
     """Pairs a step; each gives an authentic and a forged crop of the same place."""
-    negatives: int = 4
+    negatives: int = 3
     """Mined authentic crops a step in the second round."""
-    crop: int = 192
+    crop: int = 224
 
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300, 2e-3), Schedule(100, 1e-3), visits=1),
-    "ablation": Preset(6000, Schedule(800, 2e-3), Schedule(400, 1e-3)),
-    "full": Preset(6000, Schedule(5000, 2e-3), Schedule(2500, 1e-3)),
+    "ablation": Preset(6000, Schedule(700, 2e-3), Schedule(300, 1e-3), visits=1),
+    "full": Preset(6000, Schedule(4000, 2e-3), Schedule(2000, 1e-3)),
 }
 
 

@@ -21,13 +21,13 @@ from scanward.detectors.copy_move.matching import APART, Hypothesis
 
 SIGMA = 3.5
 """Window of the local correlation, pixels of the working grid."""
-ANIMAL = np.log10(4.0626)
-"""Growth of the number of lattice animals with their cells (Jensen 2003): how many shapes a region can take."""
 ELLIPSES = np.log10(20 * 20 * 18)
 """Kinds of ellipse about one centre: two axes and a direction."""
 FINE = (0.5, 1.5)
 """Inner and outer Gaussian of the fine band, pixels of the working grid."""
 LAGS = 8
+STILL = 0.75 * APART
+"""A place moved by less than this many pixels matches itself."""
 LIKENESS = 0.75
 """Least correlation around a hypothesis' heart, once registered, for it to be looked at further."""
 LEAST = 60
@@ -85,7 +85,7 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
         y, x = np.nonzero(region)
         margin = max(24, (int(np.ptp(x)) + int(np.ptp(y))) // 4)
         box = _around(x.min() + box[0], y.min() + box[1], x.max() + box[0], y.max() + box[1], margin, grain.shape)
-    if kept is None or _slides(grain, kept[0], kept[1], kept[3]):
+    if kept is None or _nearest(kept[0], kept[1], kept[3]) < STILL or _slides(grain, kept[0], kept[1], kept[3]):
         return None
     return _weighed(field, *kept)
 
@@ -148,13 +148,20 @@ def _register(grain: Plane, matrix: npt.NDArray[np.float64], box: Box,
         if np.abs(change).max() < 0.02:
             break
     scales = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    return matrix if scales[1] > 0.65 and scales[0] < 1.5 and _travel(matrix, box) >= APART * 0.75 else None
+    return matrix if scales[1] > 0.65 and scales[0] < 1.5 and _travel(matrix, box) >= STILL else None
 
 
 def _travel(matrix: npt.NDArray[np.float64], box: Box) -> float:
     """How far the box's centre lies from its source: every place matches itself, which is no finding."""
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
     return float(np.linalg.norm(centre - np.linalg.solve(matrix[:, :2], centre - matrix[:, 2])))
+
+
+def _nearest(matrix: npt.NDArray[np.float64], box: Box, region: npt.NDArray[np.bool_]) -> float:
+    """The shortest way that any place of the region has come."""
+    y, x = np.nonzero(region)
+    places = np.stack([x + box[0], y + box[1]]).astype(float)
+    return float(np.linalg.norm(places - np.linalg.solve(matrix[:, :2], places - matrix[:, 2:]), axis=0).min())
 
 
 def _local(grain: Plane, inside: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float64], box: Box) -> Plane:
@@ -187,19 +194,20 @@ def _component(local: Plane, x: float, y: float) -> npt.NDArray[np.bool_] | None
 
 def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Plane,
              region: npt.NDArray[np.bool_]) -> Match:
-    """The match with its false alarms: the best of two bands and two shapes, multiplied by their number.
+    """The match with its false alarms: the best of two bands, times all that could have been tried.
 
-    The fine band has several times the independent samples, the middle one outlives JPEG and resampling. The region
-    as grown may have any shape; its ellipse of the same moments has few to choose from.
+    The fine band has several times the independent samples, the middle one outlives JPEG and resampling. The
+    correlation is that over the ellipse with the region's moments: the region itself was grown to where the
+    correlation is high, and could have had any shape.
     """
-    # Ordered pairs of places, mirror or not, 72 orientations, 10 scales, 2 bands and 2 shapes.
-    places = 2 * np.log10(max(float(field.inside.sum()), 1.0)) + np.log10(2 * 72 * 10 * 4)
-    shapes = ((region, ANIMAL * float(region.sum()) / (2 * SIGMA) ** 2), (_ellipse(region), ELLIPSES))
+    # Ordered pairs of places, mirror or not, 72 orientations, 10 scales and 2 bands.
+    tests = 2 * np.log10(max(float(field.inside.sum()), 1.0)) + np.log10(2 * 72 * 10 * 2) + ELLIPSES
+    ellipse = _ellipse(region)
     middle = (field.grain[box[1]:box[3], box[0]:box[2]], _warp(field.grain, matrix, box))
-    tails = [_log_tail(a, b, shape) + kinds for a, b in (middle, _fine(field, matrix, box)) for shape, kinds in shapes]
+    tails = [_log_tail(a, b, ellipse) for a, b in (middle, _fine(field, matrix, box))]
     r = _correlation(*middle, region)
     return Match(matrix, (box[0], box[1]), np.where(region, local, 0).astype(np.float32), region, r,
-                 min(tails) + places)
+                 min(tails) + float(tests))
 
 
 def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, region: npt.NDArray[np.bool_]) -> bool:

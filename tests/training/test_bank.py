@@ -1,0 +1,72 @@
+"""The bank of pairs: halves that differ only where the truth says, and families that can be left out."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from scanward.bench.films import Film
+from scanward.image import Image
+from scanward.training import bank as module
+from scanward.training.bank import Bank, make_bank, visit, write_bank
+
+
+def synthetic(seed: int) -> Image:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:600, :560]
+    breast = np.hypot(y - 300, x) < 420
+    plane = np.where(breast, 110 + 40 * np.sin(y / 40) * np.cos(x / 31) + rng.normal(0, 2, y.shape), 2)
+    return Image(np.rint(plane).clip(0, 255).astype(np.float32)[None], "MG", spacing=(1.0, 0.2, 0.2), bits=8)
+
+
+FILMS = [Film(f"f{i}", f"p{i}", "train", partial(synthetic, i)) for i in range(3)]
+
+
+@pytest.fixture
+def no_reencoding(monkeypatch):
+    monkeypatch.setattr(module, "draw", lambda rng: {"step": "none", "amount": 0.0, "seed": 0})
+
+
+def test_halves_differ_only_near_the_truth(no_reencoding):
+    import cv2
+
+    pairs = [pair for i in range(8) for pair in visit(FILMS[i % 3], [], np.random.default_rng(i), pairs=1)]
+    assert len(pairs) >= 6
+    for pair in pairs:
+        reach = round(0.7 * pair.about["mm"] / 0.2) | 1
+        near = cv2.dilate(pair.mask.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+        changed = pair.authentic != pair.forged
+        assert not changed[~near].any(), pair.about
+        assert pair.mask.any()
+
+
+def test_the_same_seed_gives_the_same_pairs(no_reencoding):
+    first, second = (list(visit(FILMS[0], [], np.random.default_rng(7))) for _ in range(2))
+    assert all(np.array_equal(a.forged, b.forged) and a.about == b.about for a, b in zip(first, second, strict=True))
+
+
+def test_a_family_is_left_out_with_the_self_blends_that_mimic_it(tmp_path, no_reencoding):
+    pairs = [pair for i in range(6) for pair in visit(FILMS[i % 3], [], np.random.default_rng(i))]
+    count = write_bank(tmp_path, iter(pairs))
+    bank = Bank(tmp_path)
+    assert len(bank) == count == len(pairs)
+    kept = bank.without(frozenset({"blur"}))
+    assert 0 < len(kept) < len(bank)
+    for index in kept:
+        assert "blur" not in bank.about[index]["present"]
+        assert (bank.about[index]["family"], bank.about[index]["variant"]) not in {("self-blend", "denoise"),
+                                                                                  ("self-blend", "blur")}
+    reference = bank.references(0)[1]
+    assert np.allclose(reference.gains, pairs[0].references[1].gains)
+    assert np.array_equal(bank.planes[0, 1], pairs[0].forged)
+
+
+def test_a_finished_bank_is_opened_and_a_short_one_continued(tmp_path, no_reencoding):
+    first = make_bank(tmp_path / "bank", FILMS, 4, workers=1)
+    assert len(first) >= 4
+    before = first.planes[0].copy()
+    again = make_bank(tmp_path / "bank", FILMS, len(first), workers=1)
+    assert len(again) == len(first)
+    longer = make_bank(tmp_path / "bank", FILMS, len(first) + 3, workers=1)
+    assert len(longer) >= len(first) + 3
+    assert np.array_equal(longer.planes[0], before)
