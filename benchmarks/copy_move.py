@@ -115,7 +115,8 @@ def _compared(evidence: Evidence, tamper: Tamper) -> tuple[bool, float, bool]:
     if not within.any():
         return False, 0.0, False
     x0, y0, x1, y1 = evidence.findings[0].box
-    return True, float((own & truth).sum() / (own | truth).sum()), bool((own[y0:y1, x0:x1]).sum() > own.sum() / 2)
+    first = own[y0:y1, x0:x1].sum() > own.sum() / 2
+    return True, float((own & truth).sum() / (own | truth).sum()), bool(first)
 
 
 def measure(data: Path, names: list[str], kinds: list[str], sizes: list[int], afters: list[str]) -> list[Row]:

@@ -113,7 +113,8 @@ def left_out(args: argparse.Namespace) -> None:
         settings = calibrated(SelfReference, arrays, args.out / "left-out", label, args.data,
                               attacks=[a for a in ATTACKS if methods.build(a, "attack").family != family])
         attacks = [a for a in ATTACKS if methods.build(a, "attack").family == family]
-        rows = run(partial(SelfReference, arrays, settings), [*controls(films, STEPS[:1]), *forgeries(films, attacks)], films,
+        items = [*controls(films, STEPS[:1]), *forgeries(films, attacks)]
+        rows = run(partial(SelfReference, arrays, settings), items, films,
                    keep=args.out / "left-out" / f"{args.split}-{label}.jsonl", workers=args.workers, title=label)
         forged, clean = parts(rows)
         body.append([family, tables.image_auc(rows), tables.alarms(forged, settings["threshold"]),
