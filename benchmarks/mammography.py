@@ -5,6 +5,7 @@
     python benchmarks/mammography.py left-out    each family tested by a network that never saw it (trains them first)
     python benchmarks/mammography.py sizes       diameter against strength
     python benchmarks/mammography.py scanner     the 16-bit patient no model has seen
+    python benchmarks/mammography.py misses      a picture of what was missed on that patient
 
 Answers are kept under --out as JSONL, so that an interrupted run goes on; tables go to standard output as Markdown.
 """
@@ -15,11 +16,15 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
+
 from scanward import methods, pipeline, weights
 from scanward.bench import tables
 from scanward.bench.films import Film, cbis, mias
 from scanward.bench.measure import Row, run
-from scanward.bench.protocol import ATTACKS, FAMILIES, HARD, STEPS, controls, forgeries
+from scanward.bench.protocol import ATTACKS, FAMILIES, HARD, STEPS, controls, forgeries, make
 from scanward.detectors.base import Detector
 from scanward.detectors.self_reference import SelfReference
 from scanward.image import Image
@@ -159,6 +164,43 @@ def scanner(args: argparse.Namespace) -> None:
                         "pixel AUC", "IoU"], body))
 
 
+def misses(args: argparse.Namespace) -> None:
+    """A picture of what the default scan of the unseen 16-bit patient missed, or found with the least certainty."""
+    films = cbis("test")
+    attacks = [name for name in ATTACKS + HARD if not methods.build(name, "attack").needs_donor]
+    items = [item for mm in (8.0, 16.0) for item in forgeries(films, attacks, mm=mm)]
+    rows = run(partial(detector, "default"), items, films, keep=args.out / "cbis-misses.jsonl", title="misses")
+    by_name = {film.name: film for film in films}
+    cells = []
+    for row in sorted(rows, key=lambda row: row.score)[:12]:
+        image, truth, _ = make(row.item, by_name[row.item.film], [])
+        cells.append(_cell(image, truth, row))
+    sheet = np.vstack([np.hstack(cells[i:i + 3]) for i in range(0, len(cells), 3)])
+    path = args.out / "misses.png"
+    cv2.imwrite(str(path), sheet)
+    print(f"{path}: {sum(row.score < HALF for row in rows)} of {len(rows)} missed; the 12 lowest scores are shown")
+
+
+def _cell(image: Image, truth: npt.NDArray[np.bool_], row: Row, side: int = 640) -> npt.NDArray[np.uint8]:
+    """The forged place as it looks, and the heat over it, with the truth's outline."""
+    ys, xs = np.nonzero(truth)
+    top, left = (int(np.clip(v.mean() - side / 2, 0, n - side))
+                 for v, n in zip((ys, xs), image.plane.shape, strict=True))
+    window = slice(top, top + side), slice(left, left + side)
+    crop = image.plane[window]
+    low, high = np.percentile(crop, [1, 99])
+    grey = np.clip((crop - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
+    plain = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    heat = pipeline.scan(image).heat[0][window]
+    hot = cv2.addWeighted(plain, 0.5, cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), 0.8, 0)
+    contours, _ = cv2.findContours(truth[window].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(hot, contours, -1, (255, 255, 0), 2)
+    cell = cv2.resize(np.hstack([plain, hot]), (480, 240), interpolation=cv2.INTER_AREA)
+    text = f"{row.item.attack} {row.item.mm:g} mm, score {row.score:.2f}"
+    cv2.putText(cell, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.pad(cell, ((0, 8), (0, 8), (0, 0)))
+
+
 def parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """Forged and authentic rows."""
     return [row for row in rows if row.item.attack], [row for row in rows if not row.item.attack]
@@ -167,7 +209,7 @@ def parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 def main() -> None:
     """Parse the command line and run one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["families", "encodings", "left-out", "sizes", "scanner"])
+    parser.add_argument("table", choices=["families", "encodings", "left-out", "sizes", "scanner", "misses"])
     parser.add_argument("--split", choices=["val", "test"], default="test")
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
@@ -176,7 +218,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     print_table = {"families": families, "encodings": encodings, "left-out": left_out, "sizes": sizes,
-                   "scanner": scanner}[args.table]
+                   "scanner": scanner, "misses": misses}[args.table]
     print_table(args)
 
 
