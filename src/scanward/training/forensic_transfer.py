@@ -40,7 +40,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(6000, Schedule(6000), 174),
+    "full": Preset(6000, Schedule(3000), 174),
 }
 
 
