@@ -289,7 +289,8 @@ def test_train_hands_its_options_to_the_method(capsys, monkeypatch, tmp_path):
                         type(sys)("scanward.training.self_reference"))
     sys.modules["scanward.training.self_reference"].train = lambda **options: called.update(options)
     assert run(capsys, "train", "self-reference", "--preset", "full", "--data", tmp_path, "--no-resume")[0] == 0
-    assert called == {"name": "self-reference", "preset": "full", "data": tmp_path, "resume": False}
+    assert called == {"name": "self-reference", "preset": "full", "data": tmp_path, "resume": False,
+                      "install": False}
 
 
 def test_the_demo_without_its_films_says_what_to_install(capsys, monkeypatch, tmp_path):

@@ -83,6 +83,7 @@ def train(
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The training data.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where checkpoints and weights go.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, if there is one.")] = True,
+    install: Annotated[bool, typer.Option("--install", help="Put the weights into this installation.")] = False,
     debug: Debug = False,
 ) -> int:
     """Train a detector."""
@@ -96,7 +97,7 @@ def train(
         raise ArgumentError(f"The detector {method!r} is not trained; those that are: {known}.")
     module, function = row.trainer.split(":")
     options = {key: value for key, value in (("data", data), ("out", out)) if value is not None}
-    getattr(import_module(module), function)(name=method, preset=preset, resume=resume, **options)
+    getattr(import_module(module), function)(name=method, preset=preset, resume=resume, install=install, **options)
     return CLEAN
 
 
