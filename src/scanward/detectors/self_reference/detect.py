@@ -90,17 +90,15 @@ class SelfReference:
 
 
 def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Reference, infer: Infer) -> Plane:
-    """Logits of the whole plane at half its sides, computed in row bands over the breast's columns only."""
+    """Logits of the whole plane at half its sides, in row bands, each over its own breast columns only."""
     height, width = plane.shape
     full = np.full((-(-height // 2), -(-width // 2)), -np.inf, np.float32)
-    rows, columns = np.flatnonzero(tissue.any(1)), np.flatnonzero(tissue.any(0))
-    if rows.size == 0:
-        return full
-    left = max(0, int(columns[0]) - HALO) // ALIGN * ALIGN
-    right = min(width, int(columns[-1]) + 1 + HALO)
     for start, stop, keep, end in bands(height, ROWS, HALO, ALIGN):
-        if end <= rows[0] or keep > rows[-1]:
+        columns = np.flatnonzero(tissue[keep:end].any(0))
+        if columns.size == 0:
             continue
+        left = max(0, int(columns[0]) - HALO) // ALIGN * ALIGN
+        right = min(width, int(columns[-1]) + 1 + HALO)
         piece = reference.stabilise(np.ascontiguousarray(plane[start:stop, left:right]))
         pad = [(0, -n % ALIGN) for n in piece.shape]
         found = infer(np.pad(piece, pad, mode="edge"), reference.gains)
