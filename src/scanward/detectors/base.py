@@ -55,3 +55,10 @@ def regions(heat: npt.NDArray[np.float32], threshold: float, image: Image, metho
     """Findings of an image that was called tampered: never none, since the heat's own peak counts where it is low."""
     return (findings_of(heat, threshold, image, method)
             or findings_of(heat, 0.8 * float(heat.max()), image, method, least_mm2=0))
+
+
+def recalibrated(probability: npt.NDArray[np.floating] | np.floating, slope: float,
+            offset: float) -> npt.NDArray[np.float32]:
+    """Calibrated probabilities: sigmoid(slope · logit(p) + offset) (Platt 1999)."""
+    p = np.clip(np.asarray(probability, np.float32), 1e-6, 1 - 1e-6)
+    return np.asarray(1 / (1 + np.exp(-(slope * np.log(p / (1 - p)) + offset))), np.float32)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import weights
-from scanward.detectors.base import regions
+from scanward.detectors.base import regions, recalibrated
 from scanward.image import Image
 from scanward.nets.engine import engine
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
@@ -61,7 +61,9 @@ class ForensicTransfer:
         known = ~np.isnan(scores)
         heat = heat_of(scores, canvas.shape, offset, image.plane.shape)
         threshold, heat_threshold = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        score = self.classify(scores) if known.any() else 0.0
+        heat = recalibrated(heat, 1.0, settings.get("heat_offset", 0.0)) * (heat > 0)
+        score = float(recalibrated(np.float32(self.classify(scores) if known.any() else 0.0),
+                              settings.get("slopes", [1.0])[0], settings.get("offset", 0.0)))
         found = regions(heat, heat_threshold, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=bool(known.any()),
                         reason="" if known.any() else "Every tile of the image is background.",
