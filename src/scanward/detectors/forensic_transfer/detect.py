@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import weights
-from scanward.detectors.base import regions, recalibrated
+from scanward.detectors.base import recalibrated, regions
 from scanward.image import Image
 from scanward.nets.engine import engine
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
