@@ -168,6 +168,11 @@ class Bank:
         """Indices of the pairs that show no forgery of these families, nor a self-blend variant that mimics one."""
         return np.array([i for i, row in enumerate(self.about) if not families.intersection(row["present"])], np.intp)
 
+    def visible(self, chosen: npt.NDArray[np.intp], least: float = 0.25) -> npt.NDArray[np.intp]:
+        """Those of `chosen` in which at least this share of the pixels inside the truth did change."""
+        return np.array([i for i in chosen if (self.planes[i, 0] != self.planes[i, 1])[self.masks[i] > 0].mean()
+                         >= least], np.intp)
+
 
 MIMICS = {"noise": "noise", "blur": "blur", "denoise": "blur", "jpeg": "jpeg", "affine": "resample",
           "shift": "copy-move"}

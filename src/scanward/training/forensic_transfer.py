@@ -47,7 +47,7 @@ PRESETS = {
 def fit_network(bank: Bank, preset: Preset, out: Path, *, highpass: bool, leave_out: frozenset[str] = frozenset(),
                 seed: int = 0, resume: bool = True) -> Arrays:
     """The encoder and decoder on tiles of the bank, without the families of `leave_out`."""
-    chosen = bank.without(leave_out)
+    chosen = bank.visible(bank.without(leave_out))
     label = "forensic-transfer" + ("-highpass" if highpass else "-raw") + "".join(f"-no-{n}" for n in sorted(leave_out))
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:

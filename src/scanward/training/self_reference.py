@@ -52,7 +52,7 @@ PRESETS = {
 def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, leave_out: frozenset[str] = frozenset(),
                 seed: int = 0, resume: bool = True) -> Arrays:
     """Both rounds, on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
-    chosen = bank.without(leave_out)
+    chosen = bank.visible(bank.without(leave_out))
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
     net = SelfReferenceNet()
     fit(net, _loss(bank, chosen, preset, None), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
