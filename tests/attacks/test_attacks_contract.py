@@ -16,7 +16,7 @@ from scanward.image import Image
 from scanward.methods import METHODS, build
 
 NAMES = [m.name for m in METHODS if m.kind == "attack"]
-FAMILIES = {"copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg", "self-blend"}
+FAMILIES = {"copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg", "self-blend", "faithful-mass"}
 SEEDS = range(12)
 
 
@@ -60,7 +60,7 @@ def test_changes_only_where_it_says(attack: Attack, host: Image, donor: Donor, p
         changed = tamper.image.plane != host.plane
         shape = tamper.record.params["shape"]
         # a mass and a bump fade towards the edge of their shape, so their truth is smaller than it
-        fading = attack.name == "composed-mass" or tamper.record.params.get("variant") == "lowfreq"
+        fading = attack.name in ("composed-mass", "faithful-mass") or tamper.record.params.get("variant") == "lowfreq"
         reach = shape["feather"] / 2 + 2 + (0.6 * place.diameter if fading else 0)
         near = ndimage.distance_transform_edt(~tamper.mask[0]) <= reach
         assert not (changed & ~near).any()

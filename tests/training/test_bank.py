@@ -24,7 +24,7 @@ FILMS = [Film(f"f{i}", f"p{i}", "train", partial(synthetic, i)) for i in range(3
 
 @pytest.fixture
 def no_reencoding(monkeypatch):
-    monkeypatch.setattr(module, "draw", lambda rng: {"step": "none", "amount": 0.0, "seed": 0})
+    monkeypatch.setattr(module, "draw", lambda rng, share: {"step": "none", "amount": 0.0, "seed": 0})
 
 
 def test_halves_differ_only_near_the_truth(no_reencoding):
