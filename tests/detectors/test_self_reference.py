@@ -79,9 +79,10 @@ def random_arrays(seed=0):
     return {k: v.numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
 
 
-def test_openvino_and_torch_give_the_same_logits():
+def test_openvino_and_torch_give_the_same_logits(monkeypatch):
     arrays, rng = random_arrays(), np.random.default_rng(0)
     plane, gains = rng.normal(0, 5, (208, 272)).astype(np.float32), rng.uniform(0.5, 1.5, 15).astype(np.float32)
+    monkeypatch.setenv("SCANWARD_PRECISION", "f32")
     fast, plain = module._openvino(arrays)(plane, gains), module._torch(arrays)(plane, gains)
     assert fast.shape == (104, 136)
     assert np.abs(fast - plain).max() < 1e-4
@@ -90,6 +91,7 @@ def test_openvino_and_torch_give_the_same_logits():
 def test_bands_equal_one_pass(monkeypatch):
     rng = np.random.default_rng(1)
     plane = grainy(lambda i: 0 * i + 10, size=512) + rng.normal(0, 1, (512, 512)).astype(np.float32)
+    monkeypatch.setenv("SCANWARD_PRECISION", "f32")
     infer = module._openvino(random_arrays())
     reference = measure(plane, EVERYWHERE)
     monkeypatch.setattr(module, "ROWS", 512)

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
 Engine = Literal["openvino", "torch"]
+Precision = Literal["bf16", "f32"]
 
 
 def engine() -> Engine:
     """`SCANWARD_ENGINE` (openvino or torch) if set and possible, else the fastest one installed."""
     wanted = os.environ.get("SCANWARD_ENGINE", "").lower()
     return "torch" if wanted == "torch" or find_spec("openvino") is None else "openvino"
+
+
+def precision() -> Precision:
+    """`SCANWARD_PRECISION` (bf16 or f32) if set, else bf16 where OpenVINO is the engine and the CPU computes in it.
+
+    For networks whose answers do not change by it; docs/results.md has the measurement.
+    """
+    wanted = os.environ.get("SCANWARD_PRECISION", "").lower()
+    if wanted in ("bf16", "f32"):
+        return "bf16" if wanted == "bf16" else "f32"
+    return "bf16" if engine() == "openvino" and _native_bf16() else "f32"
+
+
+@cache
+def _native_bf16() -> bool:
+    import openvino as ov
+
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

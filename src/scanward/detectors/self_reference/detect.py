@@ -15,7 +15,7 @@ from scanward import weights
 from scanward.detectors.base import regions
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
-from scanward.nets.engine import engine
+from scanward.nets.engine import engine, precision
 from scanward.tiles import bands
 from scanward.tissue import breast_mask
 from scanward.verdict import Evidence
@@ -137,7 +137,7 @@ def _sigmoid(x: Any) -> Any:
 def _openvino(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
     from scanward.detectors.self_reference.graph import build
 
-    run = build(arrays)
+    run = build(arrays, precision())
     return lambda plane, gains: run(plane[None, None], gains.reshape(1, -1, 1, 1))[0][0, 0]
 
 
