@@ -33,14 +33,14 @@ class Preset:
     """Pairs in the bank."""
     schedule: Schedule
     films: int
-    """Training films whose score matrices train the classifier: each once authentic and three times forged."""
+    """Training films whose score matrices train the classifier: each twice authentic and three times forged."""
     batch: int = 12
     """Pairs a step."""
 
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(6000, Schedule(3000), 174),
+    "full": Preset(6000, Schedule(2500), 60),
 }
 
 

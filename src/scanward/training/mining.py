@@ -21,21 +21,23 @@ from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.detect import dense_logits
 from scanward.detectors.self_reference.reference import measure
 from scanward.tissue import breast_mask
-from scanward.training.bank import CROP, Bank, Pair, host_of, write_bank
+from scanward.training.bank import CROP, Bank, Pair, write_bank
 
 Arrays = dict[str, np.ndarray]
 PEAKS = 3
-"""Crops a film visit."""
+"""Crops a film visit, for each million pixels of breast, and at least."""
 
 
 def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: int = 1, workers: int = 2) -> Bank:
     """A bank of authentic crops around the loudest places of every film, `visits` times re-encoded at random.
 
-    A bank that is already in `folder` is opened as it is.
+    Films of the other scanner are few and large; they are visited four times as often, and whole, since at the end
+    they are judged whole. A bank that is already in `folder` is opened as it is.
     """
     if not (folder / "about.jsonl").is_file():
         part = folder.with_name(folder.name + ".part")
-        jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(films)]
+        turns = [f for f in films for _ in range(4 if f.name.startswith("cbis") else 1)]
+        jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(turns)]
         with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
                                                                  initargs=(arrays,)) as pool:
             task = progress.add_task("mining false alarms", total=len(jobs))
@@ -48,7 +50,7 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
 
 def loudest(film: Film, detector: SelfReference, rng: np.random.Generator) -> Iterator[Pair]:
     """Authentic crops around the film's highest logits, strongest first and not overlapping."""
-    image = reencode(host_of(film.read(), rng), **draw(rng, 0.6))
+    image = reencode(film.read(), **draw(rng, 0.6))
     plane = image.plane
     tissue = breast_mask(plane)
     reference = measure(plane, tissue)
@@ -56,7 +58,7 @@ def loudest(film: Film, detector: SelfReference, rng: np.random.Generator) -> It
         return
     logits = np.clip(dense_logits(plane, tissue, reference, detector.infer), -8, 8)
     smooth = cv2.blur(logits, (9, 9), borderType=cv2.BORDER_REPLICATE)
-    for _ in range(PEAKS):
+    for _ in range(PEAKS * max(1, round(tissue.sum() / 1e6))):
         y, x = (2 * int(v) for v in np.unravel_index(int(smooth.argmax()), smooth.shape))
         value = float(smooth.max())
         top, left = (int(np.clip(c - rng.integers(64, CROP - 64), 0, side - CROP))

@@ -27,39 +27,40 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to train: a first round on the bank, then one that also sees the first round's false alarms."""
+    """One way to train: a first round on the bank, then others that also see the false alarms of the one before."""
 
     pairs: int
     """Pairs in the bank."""
     first: Schedule
-    second: Schedule
-    visits: int = 3
-    """How often every film is searched for false alarms between the rounds."""
+    others: tuple[Schedule, ...]
+    visits: int = 2
+    """How often every film is searched for false alarms before each of the other rounds."""
     batch: int = 6
     """Pairs a step; each gives an authentic and a forged crop of the same place."""
-    negatives: int = 3
-    """Mined authentic crops a step in the second round."""
+    negatives: int = 4
+    """Mined authentic crops a step in the other rounds."""
     crop: int = 224
 
 
 PRESETS = {
-    "quick": Preset(1200, Schedule(300, 2e-3), Schedule(100, 1e-3), visits=1),
-    "ablation": Preset(6000, Schedule(600, 2e-3), Schedule(250, 1e-3), visits=1),
-    "full": Preset(6000, Schedule(3000, 2e-3), Schedule(1500, 1e-3), visits=2),
+    "quick": Preset(1200, Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
+    "ablation": Preset(6000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
+    "full": Preset(6000, Schedule(3000, 2e-3), (Schedule(1500, 1e-3), Schedule(2500, 1e-3))),
 }
 
 
 def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, leave_out: frozenset[str] = frozenset(),
                 seed: int = 0, resume: bool = True) -> Arrays:
-    """Both rounds, on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
+    """Every round, on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
     chosen = bank.visible(bank.without(leave_out))
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
     net = SelfReferenceNet()
     fit(net, _loss(bank, chosen, preset, None), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
         title=label)
-    negatives = mine(out / f"{label}-mined", films, arrays_of(net), preset.visits)
-    fit(net, _loss(bank, chosen, preset, negatives), preset.second, out / f"{label}-2.ckpt", seed=seed + 1,
-        resume=resume, title=f"{label}, second round")
+    for number, schedule in enumerate(preset.others, 2):
+        negatives = mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number)
+        fit(net, _loss(bank, chosen, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
+            seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
     arrays = arrays_of(net)
     save_file(arrays, out / f"{label}.safetensors")
     return arrays
