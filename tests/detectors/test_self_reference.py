@@ -49,6 +49,15 @@ def test_a_forged_minority_hardly_moves_the_reference():
     assert np.allclose(ours.gains, theirs.gains, rtol=0.2)
 
 
+def test_a_flat_patch_does_not_pass_for_the_grain_of_its_level():
+    plane = tissue(3)
+    before = measure(plane, EVERYWHERE)
+    plane[180:300, 220:340] = 2000
+    after = measure(plane, EVERYWHERE)
+    assert np.allclose(after.gains, before.gains, rtol=0.1)
+    assert np.abs(after.stabilise(plane) - before.stabilise(plane)).max() < 2
+
+
 def test_an_image_without_grain_has_no_reference():
     assert measure(np.full((512, 512), 9, np.float32), EVERYWHERE) is None
     assert measure(np.zeros((512, 512), np.float32), np.zeros((512, 512), bool)) is None
@@ -109,12 +118,12 @@ def shipped():
     return SelfReference()
 
 
-def tissue(seed, size=512):
+def tissue(seed, size=512, grain=25):
     """A smooth breast-like plane with film grain, 12 bits."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
     smooth = 2000 + 600 * np.sin(y / 61 + seed) * np.cos(x / 47)
-    return np.clip(np.rint(smooth + rng.normal(0, 25, (size, size))), 0, 4095).astype(np.float32)
+    return np.clip(np.rint(smooth + rng.normal(0, grain, (size, size))), 0, 4095).astype(np.float32)
 
 
 def image_of(plane, bits=12):
@@ -123,7 +132,7 @@ def image_of(plane, bits=12):
 
 def test_a_region_without_the_images_grain_is_found_where_it_is():
     plane = tissue(3)
-    plane[180:300, 220:340] = np.rint(2000 + 0 * plane[180:300, 220:340])
+    plane[180:300, 220:340] = tissue(3, grain=0)[180:300, 220:340]
     evidence = shipped().detect(image_of(plane))
     assert evidence.label == "tampered"
     x0, y0, x1, y1 = evidence.findings[0].box

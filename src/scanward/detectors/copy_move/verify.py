@@ -28,6 +28,8 @@ FINE = (0.5, 1.5)
 LAGS = 8
 STILL = 0.75 * APART
 """A place moved by less than this many pixels matches itself."""
+FILLED = 0.6
+"""Least share of its ellipse that a region fills; ribbons along the skin line or a fold do not."""
 LIKENESS = 0.75
 """Least correlation around a hypothesis' heart, once registered, for it to be looked at further."""
 LEAST = 60
@@ -85,9 +87,12 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
         y, x = np.nonzero(region)
         margin = max(24, (int(np.ptp(x)) + int(np.ptp(y))) // 4)
         box = _around(x.min() + box[0], y.min() + box[1], x.max() + box[0], y.max() + box[1], margin, grain.shape)
-    if kept is None or _nearest(kept[0], kept[1], kept[3]) < STILL or _slides(grain, kept[0], kept[1], kept[3]):
+    if kept is None or _nearest(kept[0], kept[1], kept[3]) < STILL:
         return None
-    return _weighed(field, *kept)
+    ellipse = _ellipse(kept[3])
+    if kept[3][ellipse].mean() < FILLED or _slides(grain, kept[0], kept[1], kept[3]):
+        return None
+    return _weighed(field, *kept, ellipse)
 
 
 Box = tuple[int, int, int, int]
@@ -193,7 +198,7 @@ def _component(local: Plane, x: float, y: float) -> npt.NDArray[np.bool_] | None
 
 
 def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Plane,
-             region: npt.NDArray[np.bool_]) -> Match:
+             region: npt.NDArray[np.bool_], ellipse: npt.NDArray[np.bool_]) -> Match:
     """The match with its false alarms: the best of two bands, times all that could have been tried.
 
     The fine band has several times the independent samples, the middle one outlives JPEG and resampling. The
@@ -202,7 +207,6 @@ def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Pla
     """
     # Ordered pairs of places, mirror or not, 72 orientations, 10 scales and 2 bands.
     tests = 2 * np.log10(max(float(field.inside.sum()), 1.0)) + np.log10(2 * 72 * 10 * 2) + ELLIPSES
-    ellipse = _ellipse(region)
     middle = (field.grain[box[1]:box[3], box[0]:box[2]], _warp(field.grain, matrix, box))
     tails = [_log_tail(a, b, ellipse) for a, b in (middle, _fine(field, matrix, box))]
     r = _correlation(*middle, region)

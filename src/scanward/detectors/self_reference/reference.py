@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import median_filter
 
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -100,7 +101,11 @@ def _rows(tissue: Mask) -> list[tuple[int, int]] | None:
 
 
 def _noise_curve(strips: list[tuple[Plane, Mask]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """Intensity levels and the grain's standard deviation at each."""
+    """Intensity levels and the grain's standard deviation at each.
+
+    A running median over the levels comes first: a flat forgery may hold most of the pixels of one level, and must not
+    pass for the grain there.
+    """
     residual, local = [], []
     for plane, mask in strips:
         inside = mask[2:-2, 2:-2]
@@ -116,7 +121,8 @@ def _noise_curve(strips: list[tuple[Plane, Mask]]) -> tuple[npt.NDArray[np.float
     if floor == 0:
         return None
     centres = (edges[1:] + edges[:-1]) / 2
-    padded = np.pad(np.maximum(sigma, floor), 1, mode="edge")
+    steady = median_filter(np.maximum(sigma, floor), 9, mode="nearest")
+    padded = np.pad(steady, 1, mode="edge")
     smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
     reach = float(edges[-1] - edges[0])
     levels = np.concatenate([[edges[0] - 10 * reach], centres, [edges[-1] + 10 * reach]])
