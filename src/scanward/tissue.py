@@ -39,7 +39,7 @@ def breast_small(plane: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.bool_],
     bright = _foreground(grey)
     if bright.mean() > 0.97:
         return np.ones(small.shape, np.bool_), ratio
-    return _main_component(bright) & ~_frame(small), ratio
+    return _main_component(bright) & ~_frame(np.asarray(small, np.float32)), ratio
 
 
 def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
