@@ -141,6 +141,14 @@ def test_a_region_without_the_images_grain_is_found_where_it_is():
     assert evidence.findings[0].box_mm == pytest.approx([v * 0.1 for v in evidence.findings[0].box])
 
 
+def test_a_patch_painted_in_one_grey_is_found():
+    plane = tissue(3)
+    plane[180:300, 220:340] = 2000
+    evidence = shipped().detect(image_of(plane))
+    assert evidence.label == "tampered"
+    assert evidence.heat[0, 240, 280] > 0.9
+
+
 def test_grain_alone_is_no_forgery():
     evidence = shipped().detect(image_of(tissue(4)))
     assert evidence.label == "authentic"

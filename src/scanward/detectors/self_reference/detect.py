@@ -32,6 +32,11 @@ WINDOWS = (5, 9, 17, 33)
 """Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
 small window only, a chance alarm in no large one."""
 LEAST_SIDE = 64
+FLAT = 9
+LEAST_GRAIN = 0.7
+"""Stored steps; grain below this leaves flat places of its own once it is rounded."""
+PAINTED = 8.0
+"""The logit of a patch that holds one single value in the midst of grain."""
 
 
 class SelfReference:
@@ -104,9 +109,28 @@ def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Referen
         found = infer(np.pad(piece, pad, mode="edge"), reference.gains)
         inside = found[(keep - start) // 2:-(-(end - start) // 2), :-(-(right - left) // 2)]
         full[keep // 2:keep // 2 + len(inside), left // 2:left // 2 + inside.shape[1]] = inside
+        lone = painted(plane[keep:end:2, left:right:2], reference)
+        full[keep // 2:-(-end // 2), left // 2:-(-right // 2)][lone] = PAINTED
     small = cv2.resize(tissue.astype(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST)
     full[small == 0] = -np.inf
     return full
+
+
+def painted(plane: Plane, reference: Reference) -> npt.NDArray[np.bool_]:
+    """True in patches of at least FLAT × FLAT pixels of one and the same value (y, x), where grain would forbid it.
+
+    The network has learnt to pass over flat places, since film saturates; but there the measured grain is next to none
+    too. Values at either end of the range are left alone.
+    """
+    same = (plane[:, :-1] == plane[:, 1:])[:-1] & (plane[:-1] == plane[1:])[:, :-1]
+    whole = np.zeros(plane.shape, np.uint8)
+    whole[:-1, :-1] = same
+    box = np.ones((FLAT, FLAT), np.uint8)
+    if not cv2.erode(whole, box, borderValue=0).any():
+        return whole > 2
+    flat = cv2.morphologyEx(whole, cv2.MORPH_OPEN, box) > 0
+    inner = (plane > plane.min()) & (plane < plane.max())
+    return flat & inner & (reference.sigma(plane) > LEAST_GRAIN)
 
 
 def heat_of(logits: Plane, shape: tuple[int, int], settings: dict[str, Any]) -> Plane:

@@ -55,6 +55,11 @@ class Reference:
     gains: Plane
     """(15,): 1 / spread of the 5 residuals at scales 1, 2 and 4, scale by scale."""
 
+    def sigma(self, level: Plane) -> Plane:
+        """The grain's standard deviation at each stored value."""
+        slope = np.diff(self.levels) / np.diff(self.stabilised)
+        return np.asarray(np.interp(level, (self.levels[1:] + self.levels[:-1]) / 2, slope), np.float32)
+
     def stabilise(self, plane: Plane) -> Plane:
         """f of every pixel, (y, x)."""
         low, high = float(plane.min()), float(plane.max())
