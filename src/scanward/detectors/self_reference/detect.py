@@ -62,7 +62,7 @@ class SelfReference:
                             conclusive=False, reason=reason, weights_sha256=self._sha256,
                             seconds=time.perf_counter() - start)
         heat = heat_of(logits, shape, settings)
-        loudest = peaks(logits) + ordinary(logits)
+        loudest = peaks(logits)
         score = image_score(loudest, settings)
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
@@ -143,8 +143,8 @@ def heat_of(logits: Plane, shape: tuple[int, int], settings: dict[str, Any]) -> 
 
 
 def image_score(loudest: tuple[float, ...], settings: dict[str, Any]) -> float:
-    """Calibrated [0, 1] score of the image from `peaks` and `ordinary`: a regression fitted on the validation split."""
-    slopes = settings.get("slopes", [0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    """Calibrated [0, 1] score of the image from its `peaks`: a logistic regression fitted on the validation split."""
+    slopes = settings.get("slopes", [0.0, 1.0, 0.0, 0.0])
     return float(_sigmoid(np.float64(np.dot(slopes, loudest) + settings.get("offset", 0.0))))
 
 
@@ -152,18 +152,6 @@ def peaks(logits: Plane) -> tuple[float, ...]:
     """The largest mean logit over any window of each size in WINDOWS; places outside the breast count -8."""
     clipped = np.clip(logits, -8, 8)
     return tuple(float(cv2.blur(clipped, (n, n), borderType=cv2.BORDER_REPLICATE).max()) for n in WINDOWS)
-
-
-def ordinary(logits: Plane) -> tuple[float, float]:
-    """Minus the median and minus the ninth decile of the breast's logits: how calm the image is as a whole.
-
-    A film that unsettles the network everywhere must show a louder peak before it is called forged.
-    """
-    found = logits[::4, ::4][np.isfinite(logits[::4, ::4])]
-    if found.size == 0:
-        return 0.0, 0.0
-    middle, high = np.percentile(np.clip(found, -8, 8), [50, 90])
-    return -float(middle), -float(high)
 
 
 def _sigmoid(x: Any) -> Any:
