@@ -46,10 +46,10 @@ class Evidence:
     """False where the image gives the method nothing to judge (too small, no grain, no tissue)."""
     reason: str = ""
     """One sentence on why it is not conclusive, or on what the finding shows (`copied from (x, y)`)."""
-    features: tuple[float, ...] = ()
-    """The raw statistics that the score was made from, where a method has several; calibration reads them."""
     weights_sha256: str | None = None
     seconds: float = 0.0
+    features: tuple[float, ...] = ()
+    """The raw statistics that the score was made from, where a method has several; calibration reads them."""
 
     @property
     def label(self) -> Label:

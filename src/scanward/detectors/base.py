@@ -12,6 +12,10 @@ from scanward.image import Image
 from scanward.verdict import Evidence, Finding, box_in_mm
 
 
+FILM_MM = 240.0
+"""The longer side of a common mammography film (18 × 24 cm)."""
+
+
 class Detector(Protocol):
     """Finds forged regions. Built without arguments by `methods.build`; weights load on first use."""
 
@@ -30,10 +34,11 @@ def findings_of(heat: npt.NDArray[np.float32], threshold: float, image: Image, m
                 least_mm2: float = 4.0, most: int = 32) -> tuple[Finding, ...]:
     """Connected regions of a (y, x) heat map at or above `threshold`, strongest first.
 
-    Regions under `least_mm2` (16 pixels where the spacing is unknown) are dropped.
+    Regions under `least_mm2` are dropped; where the spacing is unknown, the longer side counts as FILM_MM.
     """
-    spacing = image.spacing
-    least = 16.0 if spacing is None else max(4.0, least_mm2 / (spacing[1] * spacing[2]))
+    side = FILM_MM / max(heat.shape)
+    _, height, width = image.spacing or (1.0, side, side)
+    least = max(4.0, least_mm2 / (height * width))
     binary = (heat >= threshold).astype(np.uint8)
     contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     findings = []
