@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scanward.image import Image
 from scanward.verdict import Evidence, Finding, box_in_mm
 
-
 FILM_MM = 240.0
 """The longer side of a common mammography film (18 × 24 cm)."""
 
