@@ -165,7 +165,8 @@ def scanner(args: argparse.Namespace) -> None:
         image, heat = thresholds(name)
         forged, clean = parts(rows)
         untouched = [row for row in clean if row.item.step == "none"]
-        body.append([name, tables.image_auc(rows), tables.alarms(forged, image), tables.alarms(untouched, image),
+        body.append([name, tables.image_auc(forged + untouched), tables.alarms(forged, image),
+                     tables.alarms(untouched, image),
                      tables.alarms(clean, image), tables.pixel(forged), tables.overlap(forged, heat)])
     print(tables.table(["detector", "image AUC", "detected", "false alarms, untouched", "false alarms, all steps",
                         "pixel AUC", "IoU"], body))

@@ -337,8 +337,8 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGINT"), reason="no SIGINT here")
 def test_ctrl_c_in_the_program_leaves_130(tmp_path):
-    script = ("import os, signal, sys; from scanward import cli, pipeline\n"
-              "pipeline.scan_source = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+    script = ("import os, signal, sys, time; from scanward import cli, pipeline\n"
+              "pipeline.scan_source = lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
               "sys.exit(cli.run(sys.argv[1:]))")
     path = film(tmp_path / "a.png")
     done = subprocess.run([sys.executable, "-c", script, "scan", str(path)], capture_output=True, text=True,

@@ -71,12 +71,3 @@ def iou(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     p, t = np.asarray(predicted, bool), np.asarray(truth, bool)
     union = np.count_nonzero(p | t)
     return 1.0 if union == 0 else np.count_nonzero(p & t) / union
-
-
-def youden_threshold(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """The threshold with the largest TPR - FPR, midway between the two neighbouring scores."""
-    s, y = np.asarray(scores, np.float64), np.asarray(labels).astype(bool)
-    values = np.unique(s)
-    cuts = np.concatenate([(values[1:] + values[:-1]) / 2, [values[-1] + 1e-9]])
-    gain = [np.mean(s[y] >= c) - np.mean(s[~y] >= c) for c in cuts]
-    return float(cuts[int(np.argmax(gain))])

@@ -20,7 +20,6 @@ from scanward import __version__, formats, methods
 from scanward.detectors.base import Detector
 from scanward.errors import InputError, UnsupportedError
 from scanward.image import Image, Modality
-from scanward.nets.engine import engine, precision
 from scanward.verdict import Evidence, Finding, Label, Verdict
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def _judge(image: Image, method: str, start: float) -> Verdict:
     verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in evidence if e.weights_sha256)
     parameters = {"detectors": list(names), "thresholds": {e.method: round(e.threshold, 6) for e in evidence},
-                  "engine": f"{engine()} {precision()}"}
+                  "engines": {e.method: e.engine for e in evidence if e.engine}}
     return dataclasses.replace(verdict, method=method, version=__version__, weights_sha256=" ".join(hashes) or None,
                                parameters=parameters, seconds=time.perf_counter() - start)
 

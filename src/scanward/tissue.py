@@ -39,7 +39,7 @@ def breast_small(plane: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.bool_],
     bright = _foreground(grey)
     if bright.mean() > 0.97:
         return np.ones(small.shape, np.bool_), ratio
-    return _main_component(bright) & ~_frame(np.asarray(small, np.float32)), ratio
+    return _main_component(bright) & ~_frame(np.asarray(small, np.float32), low), ratio
 
 
 def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
@@ -48,10 +48,10 @@ def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]
     return distance[1:-1, 1:-1] > radius
 
 
-def _frame(small: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _frame(small: npt.NDArray[np.float32], low: float) -> npt.NDArray[np.bool_]:
     """The white frame that a digitiser leaves: nearly the brightest pixels of the image, within a rim of 3 %."""
     rim = max(2, round(0.03 * max(small.shape)))
-    white = (small >= 0.92 * small.max()).astype(np.uint8)
+    white = (small >= low + 0.92 * (float(small.max()) - low)).astype(np.uint8)
     white[rim:-rim, rim:-rim] = 0
     return cv2.dilate(white, np.ones((5, 5), np.uint8)) > 0
 

@@ -48,6 +48,8 @@ class Evidence:
     """One sentence on why it is not conclusive, or on what the finding shows (`copied from (x, y)`)."""
     weights_sha256: str | None = None
     seconds: float = 0.0
+    engine: str = ""
+    """What evaluated the network, and in which arithmetic; empty where there is none."""
     features: tuple[float, ...] = ()
     """The raw statistics that the score was made from, where a method has several; calibration reads them."""
 

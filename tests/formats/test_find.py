@@ -72,10 +72,11 @@ def test_arguments_that_name_nothing_each_get_a_sentence(study, tmp_path):
     sources, errors = find([tmp_path / "nowhere.dcm", tmp_path / "empty", str(tmp_path / "*.dcm"), study / "b", ""])
     assert names(sources, study) == ["b/left"]
     words = [str(e) for e in errors]
-    assert len(words) == 3 + (not os.path.isdir(""))  # "" is the current folder for pathlib
+    assert len(words) == 4
     assert "nowhere.dcm does not exist" in words[0]
     assert "empty holds no images" in words[1]
     assert "No file matches" in words[2]
+    assert "An empty argument" in words[3]
     assert all("\n" not in w and w.endswith(".") for w in words)
 
 

@@ -22,7 +22,8 @@ def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Ima
     """The image after one whole-image step.
 
     `jpeg`: 8 bit at quality `amount`, range mapped to 0..255 and back. `jpeg2000`: the file's depth at `amount`
-    (OpenCV's thousandths of the lossless size). `resample`: by the factor `amount`, Lanczos, spacing corrected.
+    (OpenCV's thousandths of the lossless size). `resample`: by the factor `amount`, area means down and
+    Lanczos up, spacing corrected.
     `noise`: white, σ = `amount` × 2**bits / 256. `gamma`: brightness curve with exponent `amount`.
     """
     plane, top = image.plane, image.largest

@@ -21,10 +21,16 @@ def estimate(value: float, low: float, high: float) -> str:
     return " ".join([f"{value:.3f}", f"({low:.3f}–{high:.3f})"]).replace("0.", ".")
 
 
+def groups(rows: Sequence[Row]) -> list[str]:
+    """What intervals resample: patients, or films where there is one patient only."""
+    patients = [row.item.patient for row in rows]
+    return patients if len(set(patients)) > 1 else [row.item.film for row in rows]
+
+
 def image_auc(rows: Sequence[Row]) -> str:
     """AUC over images; the interval resamples patients."""
     labels = [bool(row.item.attack) for row in rows]
-    return estimate(*auc_interval([row.score for row in rows], labels, [row.item.patient for row in rows]))
+    return estimate(*auc_interval([row.score for row in rows], labels, groups(rows)))
 
 
 def alarms(rows: Sequence[Row], threshold: float) -> str:
@@ -35,7 +41,7 @@ def alarms(rows: Sequence[Row], threshold: float) -> str:
 def overlap(rows: Sequence[Row], heat_threshold: float) -> str:
     """Mean IoU of forged images at the heat threshold; the interval resamples patients."""
     values = ious(rows)[:, bin_of(heat_threshold)]
-    return estimate(*mean_interval(values, [row.item.patient for row in rows]))
+    return estimate(*mean_interval(values, groups(rows)))
 
 
 def pointing(rows: Sequence[Row]) -> str:
@@ -45,13 +51,12 @@ def pointing(rows: Sequence[Row]) -> str:
 
 def pixel(rows: Sequence[Row]) -> str:
     """Pixel AUC over the forged images together; the interval resamples patients."""
-    patients = sorted({row.item.patient for row in rows})
-    by_patient = {p: [row for row in rows if row.item.patient == p] for p in patients}
-    rng = np.random.default_rng(0)
-    drawn = []
+    members: dict[str, list[Row]] = {}
+    for group, row in zip(groups(rows), rows, strict=True):
+        members.setdefault(group, []).append(row)
+    parts, rng, drawn = list(members.values()), np.random.default_rng(0), []
     for _ in range(200):
-        pick = rng.choice(len(patients), len(patients))
-        drawn.append(pixel_auc([row for i in pick for row in by_patient[patients[i]]]))
+        drawn.append(pixel_auc([row for i in rng.choice(len(parts), len(parts)) for row in parts[i]]))
     return estimate(pixel_auc(rows), *np.percentile(drawn, [2.5, 97.5]))
 
 

@@ -56,9 +56,10 @@ def findings_of(heat: npt.NDArray[np.float32], threshold: float, image: Image, m
 
 
 def regions(heat: npt.NDArray[np.float32], threshold: float, image: Image, method: str) -> tuple[Finding, ...]:
-    """Findings of an image that was called tampered: never none, since the heat's own peak counts where it is low."""
-    return (findings_of(heat, threshold, image, method)
-            or findings_of(heat, 0.8 * float(heat.max()), image, method, least_mm2=0))
+    """Findings of an image that was called tampered: where the heat is low everywhere, the places around its peak."""
+    peak = float(heat.max())
+    return findings_of(heat, threshold, image, method) or (
+        findings_of(heat, 0.8 * peak, image, method, least_mm2=0) if peak > 0 else ())
 
 
 def recalibrated(probability: npt.NDArray[np.floating] | np.floating, slope: float,

@@ -59,6 +59,8 @@ def find(arguments: Sequence[str | Path]) -> tuple[list[Source], list[InputError
 
 def _sources(argument: str | Path) -> Iterator[Source]:
     path = Path(argument)
+    if argument == "":
+        raise UnreadableError("An empty argument names no file; leave it out.")
     if path.is_dir():
         yield from _in_folder(path)
     elif os.path.lexists(path):

@@ -18,14 +18,16 @@ def engine() -> Engine:
 
 
 def precision() -> Precision:
-    """`SCANWARD_PRECISION` (bf16 or f32) if set, else bf16 where OpenVINO is the engine and the CPU computes in it.
+    """f32 in torch; in OpenVINO `SCANWARD_PRECISION` (bf16 or f32) if set, else bf16 where the CPU computes in it.
 
     For networks whose answers do not change by it; docs/results.md has the measurement.
     """
+    if engine() == "torch":
+        return "f32"
     wanted = os.environ.get("SCANWARD_PRECISION", "").lower()
     if wanted in ("bf16", "f32"):
         return "bf16" if wanted == "bf16" else "f32"
-    return "bf16" if engine() == "openvino" and _native_bf16() else "f32"
+    return "bf16" if _native_bf16() else "f32"
 
 
 @cache

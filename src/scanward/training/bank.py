@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -186,6 +187,7 @@ def _mimicked(about: dict[str, Any]) -> str:
 def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
     """Append pairs to the bank in `folder`, one at a time, so that an interrupted bank stays readable."""
     folder.mkdir(parents=True, exist_ok=True)
+    _mend(folder)
     count = 0
     with (folder / "planes.u16").open("ab") as planes, (folder / "masks.u8").open("ab") as masks, \
             (folder / "about.jsonl").open("a", encoding="utf-8") as about:
@@ -194,8 +196,26 @@ def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
             masks.write(pair.mask.astype(np.uint8).tobytes())
             row = {**pair.about, "white": pair.white, "references": [_as_json(r) for r in pair.references]}
             about.write(json.dumps(row) + "\n")
+            about.flush()
             count += 1
     return count
+
+
+def _mend(folder: Path) -> None:
+    """Cut the three files to the pairs that all of them hold whole, after a kill between two writes."""
+    sizes = {"planes.u16": 2 * CROP * CROP * 2, "masks.u8": CROP * CROP}
+    about = folder / "about.jsonl"
+    lines = about.read_bytes().splitlines(keepends=True) if about.is_file() else []
+    whole = len(lines) if not lines or lines[-1].endswith(b"\n") else len(lines) - 1
+    for name, size in sizes.items():
+        path = folder / name
+        whole = min(whole, path.stat().st_size // size if path.is_file() else 0)
+    if whole < len(lines):
+        about.write_bytes(b"".join(lines[:whole]))
+    for name, size in sizes.items():
+        path = folder / name
+        if path.is_file() and path.stat().st_size > whole * size:
+            os.truncate(path, whole * size)
 
 
 def _as_json(reference: Reference) -> dict[str, list[float]]:
@@ -212,8 +232,10 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
 
     Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
     """
-    done = Bank(folder) if (folder / "about.jsonl").is_file() else None
-    have = len(done) if done else 0
+    about = folder / "about.jsonl"
+    if about.is_file():
+        _mend(folder)
+    have = len(about.read_bytes().splitlines()) if about.is_file() else 0
     if have < count:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]

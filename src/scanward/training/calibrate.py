@@ -19,8 +19,9 @@ def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
     """`slopes` and `offset` (logistic regression on the rows' features) and `threshold`, from uncalibrated rows.
 
     The threshold lies midway between the loudest authentic image that must stay silent and the next score above.
-    Rows without features are calibrated on the logit of their score, and get one slope.
+    Inconclusive rows are left out. Rows without features are calibrated on the logit of their score, and get one slope.
     """
+    rows = [row for row in rows if row.conclusive]
     x = np.array([row.features or (logit(row.score),) for row in rows])
     y = np.array([bool(row.item.attack) for row in rows])
     slopes, offset = regress(x, y)

@@ -64,6 +64,7 @@ def fit_network(bank: Bank, preset: Preset, out: Path, *, highpass: bool, leave_
         score, decoded = net(x, labels)
         return tile_loss(x, score, decoded, labels)
 
+    torch.manual_seed(seed)
     net = fit(ForensicTransferNet(2 if highpass else 1), draw, preset.schedule, out / f"{label}.ckpt", seed=seed,
               resume=resume, title=label)
     return {k: v.detach().cpu().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}

@@ -6,6 +6,7 @@ over all of them.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -28,14 +29,17 @@ PEAKS = 3
 """Crops a film visit, for each million pixels of breast, and at least."""
 
 
-def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: int = 1, workers: int = 2) -> Bank:
+def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: int = 1, workers: int = 2,
+         resume: bool = True) -> Bank:
     """A bank of authentic crops around the loudest places of every film, `visits` times re-encoded at random.
 
     Films of the other scanner are few and large; they are visited four times as often, and whole, since at the end
-    they are judged whole. A bank that is already in `folder` is opened as it is.
+    they are judged whole. With `resume` a bank that is already in `folder` is opened as it is.
     """
-    if not (folder / "about.jsonl").is_file():
+    if not resume or not (folder / "about.jsonl").is_file():
         part = folder.with_name(folder.name + ".part")
+        for earlier in (part, folder):
+            shutil.rmtree(earlier, ignore_errors=True)
         turns = [f for f in films for _ in range(4 if f.name.startswith("cbis") else 1)]
         jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(turns)]
         with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,

@@ -54,11 +54,13 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, lea
     """Every round, on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
     chosen = bank.visible(bank.without(leave_out))
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
+    torch.manual_seed(seed)
     net = SelfReferenceNet()
     fit(net, _loss(bank, chosen, preset, None), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
         title=label)
     for number, schedule in enumerate(preset.others, 2):
-        negatives = mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number)
+        negatives = mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
+                         resume=resume)
         fit(net, _loss(bank, chosen, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
             seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
     arrays = arrays_of(net)

@@ -61,13 +61,13 @@ class ForensicTransfer:
         known = ~np.isnan(scores)
         heat = heat_of(scores, canvas.shape, offset, image.plane.shape)
         threshold, heat_threshold = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        heat = recalibrated(heat, 1.0, settings.get("heat_offset", 0.0)) * (heat > 0)
+        heat = recalibrated(heat, settings.get("heat_slope", 1.0), settings.get("heat_offset", 0.0)) * (heat > 0)
         score = float(recalibrated(np.float32(self.classify(scores) if known.any() else 0.0),
                               settings.get("slopes", [1.0])[0], settings.get("offset", 0.0)))
         found = regions(heat, heat_threshold, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=bool(known.any()),
                         reason="" if known.any() else "Every tile of the image is background.",
-                        weights_sha256=self._sha256, seconds=time.perf_counter() - start)
+                        engine=f"{engine()} f32", weights_sha256=self._sha256, seconds=time.perf_counter() - start)
 
     def scores(self, canvas: Plane) -> Plane:
         """(rows, columns) tile scores of a canvas from one dense pass; NaN where a tile is background."""

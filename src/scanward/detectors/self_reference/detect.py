@@ -67,7 +67,8 @@ class SelfReference:
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
-                        weights_sha256=self._sha256, seconds=time.perf_counter() - start)
+                        engine=f"{engine()} {precision()}", weights_sha256=self._sha256,
+                        seconds=time.perf_counter() - start)
 
     def logits(self, plane: Plane) -> tuple[Plane | None, str]:
         """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast), or None and why not."""
@@ -109,16 +110,16 @@ def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Referen
         found = infer(np.pad(piece, pad, mode="edge"), reference.gains)
         inside = found[(keep - start) // 2:-(-(end - start) // 2), :-(-(right - left) // 2)]
         full[keep // 2:keep // 2 + len(inside), left // 2:left // 2 + inside.shape[1]] = inside
-        lone = painted(plane[keep:end:2, left:right:2], reference)
-        full[keep // 2:-(-end // 2), left // 2:-(-right // 2)][lone] = PAINTED
+    full[painted(plane[::2, ::2], reference)] = PAINTED
     small = cv2.resize(tissue.astype(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST)
     full[small == 0] = -np.inf
     return full
 
 
 def painted(plane: Plane, reference: Reference) -> npt.NDArray[np.bool_]:
-    """True in patches of at least FLAT × FLAT pixels of one and the same value (y, x), where grain would forbid it.
+    """True in patches of at least FLAT × FLAT samples of one and the same value (y, x), where grain would forbid it.
 
+    `plane` is every second pixel of the image, so that patches from about 20 pixels on are seen.
     The network has learnt to pass over flat places, since film saturates; but there the measured grain is next to none
     too. Values at either end of the range are left alone.
     """
