@@ -130,8 +130,8 @@ def combine(image: Image, evidence: tuple[Evidence, ...]) -> Verdict:
     Every score is stretched, piecewise linearly, so that its method's own threshold falls on .5; the verdict's score
     is the largest of them and its threshold .5. Heat likewise, voxel by voxel, with each method's `heat_threshold` on
     .5. Findings come from the methods that call the image tampered, strongest first; boxes of two methods stay apart
-    even where they overlap. A method that is not conclusive counts for nothing; where none is, the verdict is
-    `inconclusive` with score 0.
+    even where they overlap. A method that is not conclusive cannot raise it; and since it did not look, nothing that
+    the others left unsaid is called authentic: the verdict is then `inconclusive`.
     """
     heard = [e for e in evidence if e.conclusive]
     heat = np.zeros(image.shape, np.float32)
@@ -140,9 +140,9 @@ def combine(image: Image, evidence: tuple[Evidence, ...]) -> Verdict:
         _raise_to(heat, one.heat, one.heat_threshold)
         if one.label == "tampered":
             findings += [dataclasses.replace(f, score=rescale(f.score, one.heat_threshold)) for f in one.findings]
-    label: Label = "inconclusive"
-    if heard:
-        label = "tampered" if any(e.label == "tampered" for e in heard) else "authentic"
+    label: Label = "authentic" if len(heard) == len(evidence) else "inconclusive"
+    if any(e.label == "tampered" for e in heard):
+        label = "tampered"
     score = max((rescale(e.score, e.threshold) for e in heard), default=0.0)
     return Verdict(score, MIDDLE, label, heat, tuple(sorted(findings, key=lambda f: -f.score)), evidence,
                    methods.DEFAULT, image.modality, image.provenance)
