@@ -58,15 +58,15 @@ class ForensicTransfer:
         _, settings = self._weights
         canvas, offset = prepare(image.plane)
         scores = self.scores(canvas)
-        known = ~np.isnan(scores)
-        heat = heat_of(scores, canvas.shape, offset, image.plane.shape)
+        conclusive = bool(np.isfinite(scores).any()) and float(np.ptp(image.plane)) > 0
+        raw = heat_of(scores, canvas.shape, offset, image.plane.shape)
+        heat = recalibrated(raw, settings.get("heat_slope", 1.0), settings.get("heat_offset", 0.0)) * (raw > 0)
         threshold, heat_threshold = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        heat = recalibrated(heat, settings.get("heat_slope", 1.0), settings.get("heat_offset", 0.0)) * (heat > 0)
-        score = float(recalibrated(np.float32(self.classify(scores) if known.any() else 0.0),
-                              settings.get("slopes", [1.0])[0], settings.get("offset", 0.0)))
+        score = float(recalibrated(np.float32(self.classify(scores)), settings.get("slopes", [1.0])[0],
+                                   settings.get("offset", 0.0))) if conclusive else 0.0
         found = regions(heat, heat_threshold, image, self.name) if score >= threshold else ()
-        return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=bool(known.any()),
-                        reason="" if known.any() else "Every tile of the image is background.",
+        return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=conclusive,
+                        reason="" if conclusive else "The image holds nothing but background or one single value.",
                         engine=f"{engine()} f32", weights_sha256=self._sha256, seconds=time.perf_counter() - start)
 
     def scores(self, canvas: Plane) -> Plane:
