@@ -29,7 +29,6 @@ from scanward.detectors.forensic_transfer import ForensicTransfer
 from scanward.detectors.forensic_transfer.detect import prepare
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.reference import measure
-from scanward.formats.write import write_altered
 from scanward.image import Image
 from scanward.tissue import breast_mask
 
@@ -58,11 +57,11 @@ def film(folder: Path) -> Path:
     from pydicom.uid import JPEG2000Lossless
 
     host: Image = cbis("test")[0].read()
-    plane = cv2.resize(host.plane, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    path = write_altered(host.with_plane(plane), folder / "film.dcm", description="Resized for timing",
-                         synthetic=False)
-    data = dcmread(path)
-    data.compress(JPEG2000Lossless)
+    plane = host.with_plane(cv2.resize(host.plane, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)).plane
+    path = folder / "film.dcm"
+    data = dcmread(str(host.provenance.path))
+    data.Rows = data.Columns = SIDE
+    data.compress(JPEG2000Lossless, plane.astype(np.uint16))
     data.save_as(path)
     return path
 
