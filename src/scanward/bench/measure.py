@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.progress import Progress
 
 from scanward.attacks.base import Donor
@@ -52,7 +53,7 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     rows = list(done)
     if jobs:
         donors = donors_of(films)
-        with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+        with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
                                                          initargs=(make_detector, donors, workers)) as pool:
             task = progress.add_task(title, total=len(items), completed=len(done))
             for row in pool.map(_one, jobs, chunksize=4):

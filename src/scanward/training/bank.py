@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.progress import Progress
 
 from scanward.attacks.base import Donor, Place, forge
@@ -239,7 +240,7 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
     if have < count:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
-        with Progress() as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+        with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
                                                                  initargs=(donors,)) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have
