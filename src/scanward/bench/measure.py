@@ -53,8 +53,9 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     rows = list(done)
     if jobs:
         donors = donors_of(films)
-        with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                         initargs=(make_detector, donors, workers)) as pool:
+        bar = Progress(console=Console(stderr=True))
+        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+                                                  initargs=(make_detector, donors, workers)) as pool:
             task = progress.add_task(title, total=len(items), completed=len(done))
             for row in pool.map(_one, jobs, chunksize=4):
                 rows.append(row)

@@ -240,8 +240,9 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
     if have < count:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
-        with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                                 initargs=(donors,)) as pool:
+        bar = Progress(console=Console(stderr=True))
+        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+                                                  initargs=(donors,)) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have
             while have < count:

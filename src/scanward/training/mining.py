@@ -43,8 +43,9 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
             shutil.rmtree(earlier, ignore_errors=True)
         turns = [f for f in films for _ in range(4 if f.name.startswith("cbis") else 1)]
         jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(turns)]
-        with Progress(console=Console(stderr=True)) as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                                 initargs=(arrays,)) as pool:
+        bar = Progress(console=Console(stderr=True))
+        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+                                                  initargs=(arrays,)) as pool:
             task = progress.add_task("mining false alarms", total=len(jobs))
             for pairs in pool.map(_visit, jobs, chunksize=2):
                 write_bank(part, iter(pairs))
