@@ -339,7 +339,8 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
 def test_ctrl_c_in_the_program_leaves_130(tmp_path):
     # a shell that starts jobs in the background has them ignore SIGINT, and children inherit that
     script = ("import os, signal, sys, time; from scanward import cli, pipeline\n"
-              "signal.signal(signal.SIGINT, signal.default_int_handler)\n"              "pipeline.scan_source = lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
+              "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+              "pipeline.scan_source = lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
               "sys.exit(cli.run(sys.argv[1:]))")
     path = film(tmp_path / "a.png")
     done = subprocess.run([sys.executable, "-c", script, "scan", str(path)], capture_output=True, text=True,
