@@ -32,8 +32,10 @@ CANVAS = 4096
 TILE = 256
 STRIDE = 64
 CELL = 16
+"""Pixels a latent cell: four layers of stride 2."""
 RING = 1
-"""Latent cells at a tile's border that its own zero padding reaches; they are left out of its score."""
+"""Latent cells at a tile's border that its own zero padding reaches; scores leave them out, in training too, which is
+what lets one dense pass equal the tile loop."""
 MATRIX = 61
 BACKGROUND = 150 / 1100
 """Tiles whose mean is at or below this share of white are background (the code's mean > 150 of 1100)."""

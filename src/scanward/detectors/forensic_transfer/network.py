@@ -11,13 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TILE = 256
-STRIDE = 64
-CELL = 16
-"""Pixels a latent cell: four layers of stride 2."""
-RING = 1
-"""Latent cells on each side of a tile that its own zero padding reaches; scores leave them out, which is what
-lets one dense pass equal the tile loop."""
+from scanward.detectors.forensic_transfer.detect import RING
+
 WIDTHS = (8, 16, 32, 64, 128)
 
 

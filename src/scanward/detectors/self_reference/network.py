@@ -9,16 +9,12 @@ from torch.nn import functional
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, SCALES
 from scanward.nets.blocks import ConvBlock
 
-ALIGN = 16
-"""Sides of the input must be multiples of this."""
-OUT = 2
-"""Pixels a logit: the output has half the input's sides."""
-
 
 class SelfReferenceNet(nn.Module):
     """Residuals at three scales, their log energies, and a small U-Net with dilated context.
 
-    Input: plane (n, 1, y, x) from `Reference.stabilise` and gains (n, 15) from `Reference.gains`.
+    Input: plane (n, 1, y, x) from `Reference.stabilise`, sides multiples of 16, and gains (n, 15) from
+    `Reference.gains`.
     Output: logits (n, 1, y / 2, x / 2), positive where forged.
     """
 
