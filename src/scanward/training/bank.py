@@ -27,15 +27,17 @@ from scanward.attacks.places import draw_places, share_inside
 from scanward.bench.films import Film, donors_of
 from scanward.bench.reencode import draw, reencode, reencode_mask
 from scanward.detectors.self_reference.reference import Reference, measure
+from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.methods import build
 from scanward.tissue import breast_mask
 
 CROP = 256
-SHARES = {"self-blend": 5, "splice": 5, "composed-mass": 4, "inpaint-telea": 2, "inpaint-ns": 2, "resample": 4,
-          "noise": 3, "blur": 2, "jpeg": 2}
-"""How often each attack is drawn. Copies and other forgeries that keep the image's grain are not among them: with
-nothing else to tell the halves of a pair apart, a network learns what looks like a mass."""
+SHARES = {"self-blend": 4, "splice": 7, "composed-mass": 4, "inpaint-telea": 1, "inpaint-ns": 1, "resample": 4,
+          "noise": 5, "blur": 2, "jpeg": 2}
+"""How often each attack is drawn: most often those that are hardest to see. Copies and other forgeries that keep the
+image's grain are not among them: with nothing else to tell the halves of a pair apart, a network learns what looks like
+a mass."""
 FAITHFUL = ("shift", "lowfreq")
 """Self-blends that keep the grain, left out for the same reason."""
 SIZES_MM = (4.0, 45.0)
@@ -248,12 +250,16 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
             while have < count:
                 jobs = [(turns[i % len(turns)], (seed, first, i)) for i in range(first, first + len(turns))]
                 first += len(turns)
+                before = have
                 for pairs in pool.map(_visit, jobs, chunksize=2):
                     have += write_bank(folder, iter(pairs))
                     progress.update(task, completed=have)
                     if have >= count:
                         pool.shutdown(cancel_futures=True)
                         break
+                if have == before:
+                    raise UnreadableError("None of the training films has room for a forgery; name the data folder "
+                                          "with --data or SCANWARD_DATA.")
     return Bank(folder)
 
 

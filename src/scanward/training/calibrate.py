@@ -18,13 +18,16 @@ FALSE_ALARMS = 0.02
 def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
     """`slopes` and `offset` (logistic regression on the rows' features) and `threshold`, from uncalibrated rows.
 
-    The threshold lies midway between the loudest authentic image that must stay silent and the next score above.
+    The regression sees images as they were read: forgeries pass through no other step, and it must not learn the steps.
+    The threshold lies midway between the loudest authentic image, whatever was done to it, that must stay silent and
+    the next score above.
     Inconclusive rows are left out. Rows without features are calibrated on the logit of their score, and get one slope.
     """
     rows = [row for row in rows if row.conclusive]
     x = np.array([row.features or (logit(row.score),) for row in rows])
     y = np.array([bool(row.item.attack) for row in rows])
-    slopes, offset = regress(x, y)
+    untouched = np.array([row.item.step == "none" for row in rows])
+    slopes, offset = regress(x[untouched], y[untouched])
     z = x @ slopes + offset
     calm = np.sort(z[~y])[::-1]
     loudest = calm[int(FALSE_ALARMS * len(calm))]

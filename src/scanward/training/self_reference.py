@@ -27,7 +27,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to train: a first round on the bank, then others that also see the false alarms of the one before."""
+    """One way to train: a first round on the bank, then others that also see the false alarms of those before."""
 
     pairs: int
     """Pairs in the bank."""
@@ -45,7 +45,7 @@ class Preset:
 PRESETS = {
     "quick": Preset(1200, Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
     "ablation": Preset(6000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
-    "full": Preset(6000, Schedule(3000, 2e-3), (Schedule(1500, 1e-3), Schedule(2500, 1e-3))),
+    "full": Preset(8000, Schedule(4000, 2e-3), (Schedule(2500, 1e-3),) * 3),
 }
 
 
@@ -56,11 +56,12 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, lea
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
     torch.manual_seed(seed)
     net = SelfReferenceNet()
-    fit(net, _loss(bank, chosen, preset, None), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
+    fit(net, _loss(bank, chosen, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
         title=label)
+    negatives: list[Bank] = []
     for number, schedule in enumerate(preset.others, 2):
-        negatives = mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
-                         resume=resume)
+        negatives.append(mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
+                              resume=resume))
         fit(net, _loss(bank, chosen, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
             seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
     arrays = arrays_of(net)
@@ -73,20 +74,27 @@ def arrays_of(net: nn.Module) -> Arrays:
     return {k: v.detach().cpu().contiguous().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
 
 
-def _loss(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: Bank | None) -> Loss:
+def _loss(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: list[Bank]) -> Loss:
+    loudness = [np.array([row["logit"] for row in mined.about]) for mined in negatives]
+    pool = [(mined, i) for mined in negatives for i in range(len(mined))]
+    # every place may come up, those that still sound like a forgery most of all
+    share = 0.1 + 1 / (1 + np.exp(-1 - np.concatenate(loudness))) if pool else np.zeros(0)
+
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        planes, gains, target = batch(bank, chosen, preset, negatives, rng)
+        count = min(preset.negatives, len(pool))
+        picks = rng.choice(len(pool), count, replace=False, p=share / share.sum()) if pool else np.zeros(0, int)
+        planes, gains, target = batch(bank, chosen, preset, [pool[i] for i in picks], rng)
         logits = net(planes.to(memory_format=torch.channels_last), gains)[:, 0]
         return pixel_loss(logits.float(), target)
 
     return draw
 
 
-def batch(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: Bank | None,
+def batch(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: list[tuple[Bank, int]],
           rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Planes (n, 1, crop, crop), gains (n, 15) and targets (n, crop / 2, crop / 2).
 
-    Authentic and forged crops of the same places in turn, then mined authentic ones.
+    Authentic and forged crops of the same places in turn, then the authentic ones of `negatives`.
     """
     rows = []
     for index in rng.choice(chosen, preset.batch, replace=False):
@@ -95,12 +103,10 @@ def batch(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: B
         for half, reference in enumerate(bank.references(index)):
             truth = mask if half else np.zeros_like(mask)
             rows.append(sample(bank.planes[index, half], truth, reference, corner, preset.crop, turn))
-    if negatives is not None:
-        clean = np.zeros((CROP, CROP), bool)
-        for index in rng.choice(len(negatives), preset.negatives, replace=False):
-            corner, turn = _cut(preset, rng)
-            reference = negatives.references(index)[0]
-            rows.append(sample(negatives.planes[index, 0], clean, reference, corner, preset.crop, turn))
+    clean = np.zeros((CROP, CROP), bool)
+    for mined, index in negatives:
+        corner, turn = _cut(preset, rng)
+        rows.append(sample(mined.planes[index, 0], clean, mined.references(index)[0], corner, preset.crop, turn))
     planes, gains, targets = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
     return planes[:, None], gains, targets
 
