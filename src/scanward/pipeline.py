@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -108,7 +109,9 @@ def _judge(image: Image, method: str, start: float) -> Verdict:
         if methods.find(name, "detector").modality != image.modality:
             kind = "a CT volume" if image.modality == "CT" else f"a {image.modality} image"
             raise UnsupportedError(f"{image.name} is {kind}; this version of scanward scans mammograms only.")
-    evidence = tuple(detector.detect(image) for detector in detectors(method))
+    chosen = detectors(method)
+    with ThreadPoolExecutor(len(chosen)) as pool:
+        evidence = tuple(pool.map(lambda detector: detector.detect(image), chosen))
     verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in evidence if e.weights_sha256)
     parameters = {"detectors": list(names), "thresholds": {e.method: round(e.threshold, 6) for e in evidence},

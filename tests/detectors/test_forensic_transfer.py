@@ -57,6 +57,7 @@ def test_an_image_over_4096_pixels_grows_the_canvas(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_and_openvino_agree(kind, monkeypatch):
+    monkeypatch.setenv("SCANWARD_PRECISION", "f32")
     canvas, _ = prepare(film(500, 400, 2))
     fast = shipped(kind).scores(canvas)
     monkeypatch.setenv("SCANWARD_ENGINE", "torch")
@@ -64,12 +65,13 @@ def test_torch_and_openvino_agree(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tile_of_the_loop_is_the_network_of_training(kind):
+def test_a_tile_of_the_loop_is_the_network_of_training(kind, monkeypatch):
     import torch
 
     from scanward.detectors.forensic_transfer.detect import network_input
     from scanward.detectors.forensic_transfer.network import ForensicTransferNet
 
+    monkeypatch.setenv("SCANWARD_PRECISION", "f32")
     detector = shipped(kind)
     arrays, _ = weights.load(kind.weights_name)
     net = ForensicTransferNet(2 if kind.highpass else 1).eval()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.detectors.base import findings_of
-from scanward.detectors.copy_move import keypoints, matching, verify
+from scanward.detectors.copy_move import exact, keypoints, matching, verify
 from scanward.detectors.copy_move.keypoints import Plane
 from scanward.detectors.copy_move.seam import DOUBT, seam
 from scanward.image import Image
@@ -72,13 +72,14 @@ class CopyMove:
         points = keypoints.find(field.grain, inside)
         if len(points) < 50:
             return self._nothing(image, "The image has too little grain to compare.", begun)
-        matches = self._matches(field, points)
+        matches = self._matches(field, points, exact.find(plane, inside, step))
         return self._answer(image, matches, work, step, begun)
 
-    def _matches(self, field: verify.Field, points: npt.NDArray[np.complex64]) -> list[verify.Match]:
-        """Verified twins, surest first, none of them lying on another's."""
+    def _matches(self, field: verify.Field, points: npt.NDArray[np.complex64],
+                 identical: list[verify.Match]) -> list[verify.Match]:
+        """Twins, identical or verified, surest first, none of them lying on another's."""
         options = self.options
-        found: list[verify.Match] = []
+        found = list(identical)
         grain = field.grain
         taken = np.zeros(grain.shape, np.bool_)
         for hypothesis in matching.hypotheses(grain, keypoints.describe(grain, points), options.hypotheses):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scanward import weights
 from scanward.detectors.base import recalibrated, regions
 from scanward.image import Image
-from scanward.nets.engine import engine
+from scanward.nets.engine import engine, precision
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
 from scanward.verdict import Evidence
 
@@ -39,7 +39,7 @@ what lets one dense pass equal the tile loop."""
 MATRIX = 61
 BACKGROUND = 150 / 1100
 """Tiles whose mean is at or below this share of white are background (the code's mean > 150 of 1100)."""
-ROWS, HALO = 512, 32
+ROWS, HALO = 1024, 32
 
 
 class ForensicTransfer:
@@ -69,7 +69,8 @@ class ForensicTransfer:
         found = regions(heat, heat_threshold, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=conclusive,
                         reason="" if conclusive else "The image holds nothing but background or one single value.",
-                        engine=f"{engine()} f32", weights_sha256=self._sha256, seconds=time.perf_counter() - start)
+                        engine=f"{engine()} {precision()}", weights_sha256=self._sha256,
+                        seconds=time.perf_counter() - start)
 
     def scores(self, canvas: Plane) -> Plane:
         """(rows, columns) tile scores of a canvas from one dense pass; NaN where a tile is background."""
@@ -162,7 +163,8 @@ HIGHPASS_GAIN = np.float32(20)
 
 def foreground(canvas: Plane) -> npt.NDArray[np.bool_]:
     """(rows, columns), True where a tile of the canvas is not background."""
-    return window_sums(canvas, TILE, STRIDE) > BACKGROUND * TILE * TILE
+    cells = cv2.resize(canvas, (canvas.shape[1] // STRIDE, canvas.shape[0] // STRIDE), interpolation=cv2.INTER_AREA)
+    return window_sums(np.asarray(cells, np.float32), TILE // STRIDE, 1) > BACKGROUND * (TILE // STRIDE) ** 2
 
 
 def heat_of(scores: Plane, canvas: tuple[int, int], offset: tuple[int, int], shape: tuple[int, int]) -> Plane:
@@ -205,7 +207,7 @@ def classify(matrix: Plane, arrays: Arrays) -> float:
 def _openvino(arrays: Arrays) -> Activity:
     from scanward.detectors.forensic_transfer.graph import build
 
-    run = build(arrays)
+    run = build(arrays, precision())
     return lambda x: run(x[None])[0][0]
 
 

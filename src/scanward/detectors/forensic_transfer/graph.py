@@ -10,21 +10,29 @@ from openvino import opset13 as ops
 from scanward.nets.graph import Arrays, compile_graph, constant, conv
 
 
-def build(arrays: Arrays) -> Callable[..., list[np.ndarray]]:
-    """(1, c, y, x) to [(1, 2, y / 16, x / 16)]: Σ|h0| and Σ|h1| of each latent cell."""
-    x = plane = ops.parameter([1, arrays["encoder.0.0.weight"].shape[1], -1, -1], np.float32, "plane")
+def build(arrays: Arrays, precision: str = "f32") -> Callable[..., list[np.ndarray]]:
+    """(1, c, y, x) to [(1, 2, y / 16, x / 16)]: Σ|h0| and Σ|h1| of each latent cell.
+
+    Batch norms follow the ReLU, so each is folded into the convolution after it. That is wrong where a convolution
+    reads its zero padding, whose reach is the outer ring of cells, which no score looks at.
+    """
+    channels = arrays["encoder.0.0.weight"].shape[1]
+    x = plane = ops.parameter([1, channels, -1, -1], np.float32, "plane")
     layers = sum(name.startswith("encoder.") and name.endswith(".0.weight") for name in arrays)
+    scale, shift = np.ones(channels), np.zeros(channels)
     for i in range(layers):
-        x = ops.relu(conv(x, arrays[f"encoder.{i}.0.weight"], arrays[f"encoder.{i}.0.bias"], stride=1 if i == 0 else 2))
-        x = _norm(x, arrays, f"encoder.{i}.2")
-    half = arrays[f"encoder.{layers - 1}.0.weight"].shape[0] // 2
+        weight, bias = arrays[f"encoder.{i}.0.weight"], arrays[f"encoder.{i}.0.bias"]
+        bias = bias + weight.sum((2, 3)) @ shift
+        x = ops.relu(conv(x, weight * scale[:, None, None], bias, stride=1 if i == 0 else 2))
+        scale, shift = _norm(arrays, f"encoder.{i}.2")
+    x = ops.add(ops.multiply(x, constant(scale.reshape(1, -1, 1, 1))), constant(shift.reshape(1, -1, 1, 1)))
+    half = len(scale) // 2
     sums = np.zeros((2, 2 * half, 1, 1), np.float32)
     sums[0, :half] = sums[1, half:] = 1
-    return compile_graph([conv(ops.absolute(x), sums)], [plane])
+    return compile_graph([conv(ops.absolute(x), sums)], [plane], precision=precision)
 
 
-def _norm(x: object, arrays: Arrays, name: str, eps: float = 1e-5) -> object:
-    """Batch norm; it follows the ReLU here, so it cannot fold into the convolution before it."""
+def _norm(arrays: Arrays, name: str, eps: float = 1e-5) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift of a batch norm."""
     scale = arrays[f"{name}.weight"] / np.sqrt(arrays[f"{name}.running_var"] + eps)
-    shift = arrays[f"{name}.bias"] - arrays[f"{name}.running_mean"] * scale
-    return ops.add(ops.multiply(x, constant(scale.reshape(1, -1, 1, 1))), constant(shift.reshape(1, -1, 1, 1)))
+    return scale, arrays[f"{name}.bias"] - arrays[f"{name}.running_mean"] * scale

@@ -27,7 +27,7 @@ Infer = Callable[[Plane, npt.NDArray[np.float32]], Plane]
 ALIGN = 16
 HALO = 128
 """Rows read beyond a band on either side; what the context beyond them adds is under 1e-2 of a logit."""
-ROWS = 512
+ROWS = 1024
 WINDOWS = (5, 9, 17, 33)
 """Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
 small window only, a chance alarm in no large one."""
@@ -110,25 +110,26 @@ def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Referen
         found = infer(np.pad(piece, pad, mode="edge"), reference.gains)
         inside = found[(keep - start) // 2:-(-(end - start) // 2), :-(-(right - left) // 2)]
         full[keep // 2:keep // 2 + len(inside), left // 2:left // 2 + inside.shape[1]] = inside
-    full[painted(plane[::2, ::2], reference)] = PAINTED
-    small = cv2.resize(tissue.astype(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    full[small == 0] = -np.inf
+    small = cv2.resize(tissue.view(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
+    full[painted(plane[::2, ::2], small, reference)] = PAINTED
+    full[~small] = -np.inf
     return full
 
 
-def painted(plane: Plane, reference: Reference) -> npt.NDArray[np.bool_]:
+def painted(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Reference) -> npt.NDArray[np.bool_]:
     """True in patches of at least FLAT × FLAT samples of one and the same value (y, x), where grain would forbid it.
 
     `plane` is every second pixel of the image, so that patches from about 20 pixels on are seen.
     The network has learnt to pass over flat places, since film saturates; but there the measured grain is next to none
     too. Values at either end of the range are left alone.
     """
-    same = (plane[:, :-1] == plane[:, 1:])[:-1] & (plane[:-1] == plane[1:])[:, :-1]
     whole = np.zeros(plane.shape, np.uint8)
-    whole[:-1, :-1] = same
+    whole[:-1, :-1] = tissue[:-1, :-1]
+    whole[:-1, :-1] &= plane[:-1, :-1] == plane[:-1, 1:]
+    whole[:-1, :-1] &= plane[:-1, :-1] == plane[1:, :-1]
     box = np.ones((FLAT, FLAT), np.uint8)
     if not cv2.erode(whole, box, borderValue=0).any():
-        return whole > 2
+        return np.zeros(plane.shape, np.bool_)
     flat = cv2.morphologyEx(whole, cv2.MORPH_OPEN, box) > 0
     inner = (plane > plane.min()) & (plane < plane.max())
     return flat & inner & (reference.sigma(plane) > LEAST_GRAIN)
