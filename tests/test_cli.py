@@ -288,9 +288,23 @@ def test_train_hands_its_options_to_the_method(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "scanward.training.self_reference",
                         type(sys)("scanward.training.self_reference"))
     sys.modules["scanward.training.self_reference"].train = lambda **options: called.update(options)
-    assert run(capsys, "train", "self-reference", "--preset", "full", "--data", tmp_path, "--no-resume")[0] == 0
-    assert called == {"name": "self-reference", "preset": "full", "data": tmp_path, "resume": False,
-                      "install": False}
+    given = ["--preset", "full", "--data", tmp_path, "--out", tmp_path / "out", "--no-resume"]
+    assert run(capsys, "train", "self-reference", *given)[0] == 0
+    assert called == {"name": "self-reference", "preset": "full", "data": tmp_path, "out": tmp_path / "out",
+                      "resume": False, "install": False}
+
+
+def test_train_says_what_is_missing_and_where_it_cannot_write(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "scanward.training.self_reference", None)
+    code, _, err = run(capsys, "train", "self-reference", "--out", tmp_path)
+    assert code == 2
+    assert "install scanward[train]" in err
+    monkeypatch.undo()
+    taken = tmp_path / "taken"
+    taken.touch()
+    code, _, err = run(capsys, "train", "self-reference", "--out", taken)
+    assert code == 2
+    assert str(taken) in err
 
 
 def test_the_demo_without_its_films_says_what_to_install(capsys, monkeypatch, tmp_path):

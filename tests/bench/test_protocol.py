@@ -102,8 +102,16 @@ def test_bins_and_heat_are_inverse():
         assert heat_at(tables.bin_of(heat)) == pytest.approx(heat, abs=0.03)
 
 
+def test_films_of_one_patient_widen_the_interval():
+    """Two patients, one found four times and one missed four times, are two answers and not eight."""
+    hits = [True] * 4 + [False] * 4
+    assert tables.rate(hits, list("abcdefgh")) == "50.0 % (4/8; 12.5–87.5)"
+    assert tables.rate(hits, list("aaaabbbb")) == "50.0 % (4/8; 0.0–100.0)"
+
+
 def test_tables_print_counts_and_intervals():
-    assert tables.rate(9, 10) == "90.0 % (9/10; 59.6–98.2)"
+    assert tables.rate([True] * 10, list("abcdefghij")) == "100.0 % (10/10; 72.2–100.0)"
+    assert tables.rate([], []) == "–"
     assert tables.estimate(0.5, 0.25, 1.0) == ".500 (.250–1.000)"
     rows = [Row(Item(f"f{i}", f"p{i}", "blur" if i % 2 else ""), i / 10, True, [0] * BINS, [1] * BINS, False, 0.0)
             for i in range(10)]

@@ -10,10 +10,17 @@ from scanward.bench.measure import BINS, Row, ious, pixel_auc
 from scanward.metrics import auc_interval, mean_interval, wilson
 
 
-def rate(k: int, n: int) -> str:
-    """`94.2 % (49/52; 84.4–98.0)`."""
-    low, high = wilson(k, n)
-    return f"{100 * k / n:.1f} % ({k}/{n}; {100 * low:.1f}–{100 * high:.1f})" if n else "–"
+def rate(hits: Sequence[bool], members: Sequence[str]) -> str:
+    """`94.2 % (49/52; 84.4–98.0)`, with the wider of Wilson's interval and that of resampling the groups.
+
+    Wilson's takes images as independent, which those of one patient are not; resampling knows no spread where all or
+    none were hit.
+    """
+    if not len(hits):
+        return "–"
+    k, n = int(np.sum(hits)), len(hits)
+    (low, high), (_, least, most) = wilson(k, n), mean_interval(hits, members)
+    return f"{100 * k / n:.1f} % ({k}/{n}; {100 * min(low, least):.1f}–{100 * max(high, most):.1f})"
 
 
 def estimate(value: float, low: float, high: float) -> str:
@@ -35,7 +42,7 @@ def image_auc(rows: Sequence[Row]) -> str:
 
 def alarms(rows: Sequence[Row], threshold: float) -> str:
     """The share of rows at or above the threshold: detections among forgeries, false alarms among controls."""
-    return rate(sum(row.score >= threshold for row in rows), len(rows))
+    return rate([row.score >= threshold for row in rows], groups(rows))
 
 
 def overlap(rows: Sequence[Row], heat_threshold: float) -> str:
@@ -46,7 +53,7 @@ def overlap(rows: Sequence[Row], heat_threshold: float) -> str:
 
 def pointing(rows: Sequence[Row]) -> str:
     """The share of forged images whose hottest pixel lies in the truth."""
-    return rate(sum(row.hit for row in rows), len(rows))
+    return rate([row.hit for row in rows], groups(rows))
 
 
 def pixel(rows: Sequence[Row]) -> str:

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from scanward import __version__
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED
 from scanward.cli.words import complain, shown
-from scanward.errors import ArgumentError, ScanwardError
+from scanward.errors import ArgumentError, MissingExtraError, ScanwardError
 
 
 class InOrder(TyperGroup):
@@ -81,7 +81,7 @@ def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A detector that is trained.")],
     preset: Annotated[str, typer.Option(help="How long: quick (minutes) or full (an hour on 2 cores).")] = "quick",
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The training data.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where checkpoints and weights go.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where checkpoints and weights go.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, if there is one.")] = True,
     install: Annotated[bool, typer.Option("--install", help="Put the weights into this installation.")] = False,
     debug: Debug = False,
@@ -89,6 +89,7 @@ def train(
     """Train a detector."""
     from importlib import import_module
 
+    from scanward.cli.output import prepare
     from scanward.methods import METHODS, find
 
     row = find(method, "detector")
@@ -96,8 +97,12 @@ def train(
         known = ", ".join(m.name for m in METHODS if m.trainer)
         raise ArgumentError(f"The detector {method!r} is not trained; those that are: {known}.")
     module, function = row.trainer.split(":")
-    options = {key: value for key, value in (("data", data), ("out", out)) if value is not None}
-    getattr(import_module(module), function)(name=method, preset=preset, resume=resume, install=install, **options)
+    try:
+        trainer = getattr(import_module(module), function)
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(f"Training needs {missing.name}, which is not installed; install scanward[train].")\
+            from missing
+    trainer(name=method, preset=preset, data=data, out=prepare(out), resume=resume, install=install)
     return CLEAN
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from scanward import weights
+from scanward.atomic import whole_file
 from scanward.bench.films import Film, mias
 from scanward.bench.measure import Row, run
 from scanward.bench.protocol import ATTACKS, controls, forgeries
@@ -46,14 +47,16 @@ def preset_of(presets: dict[str, Any], name: str) -> Any:
 
 def ship(name: str, arrays: Arrays, settings: dict[str, Any], command: str, folder: Path) -> Path:
     """Write `<name>.safetensors` and its entry of `manifest.toml` into `folder`; other entries stay."""
-    folder.mkdir(parents=True, exist_ok=True)
     data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     path, manifest = folder / f"{name}.safetensors", folder / "manifest.toml"
-    path.write_bytes(data)
     known = tomllib.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
     known[name] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data),
                    "trained_on": TRAINED_ON, "licence": LICENCE, "command": command, "settings": settings}
-    manifest.write_text("\n".join(_table(*entry) for entry in sorted(known.items())), "utf-8")
+    # The weights first: a manifest never promises a file that is not there yet.
+    for target, content in ((path, data),
+                            (manifest, "\n".join(_table(*entry) for entry in sorted(known.items())).encode())):
+        with whole_file(target) as file:
+            file.write(content)
     weights.manifest.cache_clear()
     return path
 

@@ -44,7 +44,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
-    "ablation": Preset(6000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
+    "ablation": Preset(8000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
     "full": Preset(8000, Schedule(4000, 2e-3), (Schedule(2500, 1e-3),) * 3),
 }
 
