@@ -10,21 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward import weights
-from scanward.detectors.base import recalibrated, regions
+from scanward.detectors.base import Arrays, Trained, recalibrated, regions
 from scanward.image import Image
 from scanward.nets.engine import engine, precision
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
 from scanward.verdict import Evidence
 
 Plane = npt.NDArray[np.float32]
-Arrays = dict[str, npt.NDArray[Any]]
 Activity = Callable[[Plane], Plane]
 """Network input (c, y, x), sides multiples of 16, to (2, y / 16, x / 16): Σ|h0| and Σ|h1| of each latent cell."""
 
@@ -42,17 +39,12 @@ BACKGROUND = 150 / 1100
 ROWS, HALO = 1024, 32
 
 
-class ForensicTransfer:
+class ForensicTransfer(Trained):
     """The published method on raw pixels."""
 
     name = "forensic-transfer"
     weights_name = "forensic-transfer-raw"
     highpass = False
-
-    def __init__(self, arrays: Arrays | None = None, settings: dict[str, Any] | None = None) -> None:
-        """Without arguments the shipped weights; training and benches pass their own."""
-        self._given = (arrays, settings or {}) if arrays is not None else None
-        self._sha256: str | None = None
 
     def detect(self, image: Image) -> Evidence:
         """Judge one mammogram."""
@@ -114,14 +106,6 @@ class ForensicTransfer:
             piece = network_input(canvas, (top + start, top + stop, left, right), self.highpass)
             found[:, keep // CELL:end // CELL] = self._activity(piece)[:, (keep - start) // CELL:(end - start) // CELL]
         return found
-
-    @cached_property
-    def _weights(self) -> tuple[Arrays, dict[str, Any]]:
-        if self._given is not None:
-            return self._given
-        arrays, entry = weights.load(self.weights_name)
-        self._sha256 = entry.sha256
-        return arrays, entry.settings
 
     @cached_property
     def _activity(self) -> Activity:

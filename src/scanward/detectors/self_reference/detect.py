@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward import weights
-from scanward.detectors.base import regions
+from scanward.detectors.base import Arrays, Trained, regions
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
 from scanward.nets.engine import engine, precision
@@ -39,16 +38,10 @@ PAINTED = 8.0
 """The logit of a patch that holds one single value in the midst of grain."""
 
 
-class SelfReference:
+class SelfReference(Trained):
     """Noise of each region against the noise of the whole image. See `reference.py` for the idea."""
 
-    name = "self-reference"
-
-    def __init__(self, arrays: dict[str, npt.NDArray[Any]] | None = None,
-                 settings: dict[str, Any] | None = None) -> None:
-        """Without arguments the shipped weights; training and benches pass their own."""
-        self._given = (arrays, settings or {}) if arrays is not None else None
-        self._sha256: str | None = None
+    name = weights_name = "self-reference"
 
     def detect(self, image: Image) -> Evidence:
         """Judge one mammogram."""
@@ -79,14 +72,6 @@ class SelfReference:
         if reference is None:
             return None, "The image holds too little grain to serve as its own reference."
         return dense_logits(plane, tissue, reference, self.infer), ""
-
-    @cached_property
-    def _weights(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        if self._given is not None:
-            return self._given
-        arrays, entry = weights.load(self.name)
-        self._sha256 = entry.sha256
-        return arrays, entry.settings
 
     @cached_property
     def infer(self) -> Infer:
@@ -160,14 +145,14 @@ def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def _openvino(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
+def _openvino(arrays: Arrays) -> Infer:
     from scanward.detectors.self_reference.graph import build
 
     run = build(arrays, precision())
     return lambda plane, gains: run(plane[None, None], gains.reshape(1, -1, 1, 1))[0][0, 0]
 
 
-def _torch(arrays: dict[str, npt.NDArray[Any]]) -> Infer:
+def _torch(arrays: Arrays) -> Infer:
     import torch
 
     from scanward.detectors.self_reference.network import SelfReferenceNet
