@@ -131,7 +131,7 @@ def left_out(args: argparse.Namespace) -> None:
         else:
             arrays = fit_network(bank, known, preset, folder, leave_out=frozenset({family}))
             settings = calibrated(SelfReference, arrays, folder, label, args.data,
-                                  attacks=[a for a in ATTACKS if a not in members])
+                                  attacks=[a for a in ATTACKS if a not in members], steps=STEPS[:1])
             make_detector = partial(SelfReference, arrays, settings)
             image, heat = settings["threshold"], settings["heat_threshold"]
         items = [*controls(films, STEPS[:1]), *forgeries(films, members)]

@@ -17,7 +17,7 @@ from scanward import weights
 from scanward.atomic import whole_file
 from scanward.bench.films import Film, mias
 from scanward.bench.measure import Row, run
-from scanward.bench.protocol import ATTACKS, controls, forgeries
+from scanward.bench.protocol import ATTACKS, STEPS, controls, forgeries
 from scanward.detectors.base import Detector
 from scanward.errors import ArgumentError
 from scanward.training.calibrate import heat_settings, image_settings
@@ -28,13 +28,17 @@ LICENCE = "mini-MIAS: research use only, no sale; CBIS-DDSM: CC BY 3.0"
 
 
 def calibrated(make: Callable[[Arrays, dict[str, Any]], Detector], arrays: Arrays, out: Path, label: str,
-               data: Path | None, attacks: Sequence[str] = ATTACKS) -> dict[str, Any]:
-    """Settings of a detector from the validation split's protocol; the rows stay in `out` as JSONL."""
+               data: Path | None, attacks: Sequence[str] = ATTACKS,
+               steps: Sequence[tuple[str, float]] = STEPS) -> dict[str, Any]:
+    """Settings of a detector from the validation split's protocol; the rows stay in `out` as JSONL.
+
+    `steps` are what the authentic films go through.
+    """
     films: list[Film] = mias("val", data)
     keep = out / f"{label}.val.jsonl"
     keep.unlink(missing_ok=True)
-    rows: list[Row] = run(partial(make, arrays, {}), [*controls(films), *forgeries(films, attacks)], films, keep=keep,
-                          workers=2, title=f"{label}: validation")
+    items = [*controls(films, steps), *forgeries(films, attacks)]
+    rows: list[Row] = run(partial(make, arrays, {}), items, films, keep=keep, workers=2, title=f"{label}: validation")
     return {**image_settings(rows), **heat_settings(rows)}
 
 
