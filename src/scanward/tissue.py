@@ -8,6 +8,10 @@ import numpy.typing as npt
 
 SIDE = 512
 """The longest side that the segmentation works on."""
+_EDGE = (9, 17)
+_GLOW = 51
+"""Pixels of the working size, both sides together: between which widths a label's edge has fallen to black, and how
+wide its glow is."""
 
 
 def breast_mask(plane: npt.NDArray[np.float32], margin: float = 0.0) -> npt.NDArray[np.bool_]:
@@ -39,7 +43,8 @@ def breast_small(plane: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.bool_],
     bright = _foreground(grey)
     if bright.mean() > 0.97:
         return np.ones(small.shape, np.bool_), ratio
-    return _main_component(bright) & ~_frame(np.asarray(small, np.float32), low), ratio
+    breast = _main_component(bright) & ~_frame(np.asarray(small, np.float32), low)
+    return breast & ~_labels(grey), ratio
 
 
 def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
@@ -54,6 +59,25 @@ def _frame(small: npt.NDArray[np.float32], low: float) -> npt.NDArray[np.bool_]:
     white = (small >= low + 0.92 * (float(small.max()) - low)).astype(np.uint8)
     white[rim:-rim, rim:-rim] = 0
     return cv2.dilate(white, np.ones((5, 5), np.uint8)) > 0
+
+
+def _labels(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """White things that stand against bare film, with the glow around them, which may join them to the breast.
+
+    Dense tissue fades into its surroundings; a label's edge falls from white to black within a few pixels.
+    """
+    white = (grey > 180).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(white, connectivity=8)
+    found = np.zeros(grey.shape, np.uint8)
+    near, far = (np.ones((width, width), np.uint8) for width in _EDGE)
+    for number in range(1, count):
+        if not 20 < stats[number, cv2.CC_STAT_AREA] < 0.03 * grey.size:
+            continue
+        own = (labels == number).astype(np.uint8)
+        around = cv2.dilate(own, far) > cv2.dilate(own, near)
+        if (grey[around] < 40).mean() > 0.6:
+            found |= own
+    return cv2.dilate(found, np.ones((_GLOW, _GLOW), np.uint8)) > 0
 
 
 def _foreground(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
