@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -52,6 +53,9 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     jobs = [(item, by_name[item.film]) for item in rest]
     rows = list(done)
     if jobs:
+        if workers > 1:
+            # Spawned processes read this when they import NumPy: two that each run two threads wait for one another.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         donors = donors_of(films)
         bar = Progress(console=Console(stderr=True))
         with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
