@@ -38,6 +38,24 @@ def test_only_the_breast_is_found() -> None:
     assert not found[472:502, 280:360].any(), "the wedge"
 
 
+def test_a_label_that_glows_into_the_breast_is_left_out() -> None:
+    film, truth = phantom()
+    label = np.zeros(film.shape, np.float32)
+    label[70:130, 215:275] = 240
+    film = np.maximum(film, np.maximum(label, 0.15 * cv2.GaussianBlur(label, (0, 0), 15)))
+    found = breast_mask(film)
+    assert not found[70:130, 215:275].any()
+    assert overlap(found, truth) > 0.9
+
+
+def test_a_dense_mass_by_the_skin_stays_in_the_breast() -> None:
+    film, truth = phantom()
+    y, x = np.mgrid[:512, :400]
+    mass = 230 * np.exp(-((y - 256) ** 2 + (x - 255) ** 2) / (2 * 12**2))
+    assert truth[256, 255]
+    assert breast_mask(np.maximum(film, mass).astype(np.float32))[246:266, 245:265].all()
+
+
 @pytest.mark.parametrize(("scale", "offset"), [(257, 0), (16, 900), (0.004, 0)])
 def test_depth_does_not_matter(scale: float, offset: float) -> None:
     film, _ = phantom()
