@@ -40,7 +40,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(8000, Schedule(2000), 60),
+    "full": Preset(6000, Schedule(1200), 60),
 }
 
 

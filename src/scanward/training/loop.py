@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -50,7 +51,7 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
     model.train()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         mean = 0.0
         for step in range(int(state["step"]), schedule.steps):
