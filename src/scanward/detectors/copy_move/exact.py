@@ -91,12 +91,14 @@ def _sampled(whole: npt.NDArray[np.uint16], inside: npt.NDArray[np.bool_],
     top, left = int(rows[0]) * step, int(columns[0]) * step
     part = whole[top:(int(rows[-1]) + 1) * step, left:(int(columns[-1]) + 1) * step]
     every = max(1, round(float(inside.sum()) * step * step / WINDOWS))
-    # Box sums do not change under a mirror or a quarter turn, and these weights cancel an offset.
-    key = np.zeros(part.shape, np.int32)
-    for side, weight in ((1, 85), (3, -7), (5, 5), (7, -3)):
-        sums = cv2.boxFilter(part, cv2.CV_32S, (side, side), normalize=False, borderType=cv2.BORDER_REFLECT)
-        key += weight * np.asarray(sums, np.int32)
-    picked = (key.view(np.uint32) * np.uint32(2654435761)) < np.uint32(2**32 // every - 1)
+    # The middle against the window's sum: a mirror, a quarter turn and an offset leave it as it is.
+    sums = cv2.boxFilter(part, cv2.CV_32S, (SIDE, SIDE), normalize=False, borderType=cv2.BORDER_REFLECT)
+    key = np.multiply(part, SIDE * SIDE, dtype=np.uint32)
+    key -= np.asarray(sums, np.int32).view(np.uint32)
+    key *= np.uint32(2654435761)
+    # Flat places have the key 0, which wraps to the largest.
+    key -= np.uint32(1)
+    picked = key < np.uint32(2**32 // every - 1)
     rim = SIDE // 2
     picked[:rim] = picked[-rim:] = False
     picked[:, :rim] = picked[:, -rim:] = False

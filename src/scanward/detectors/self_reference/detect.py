@@ -26,7 +26,7 @@ Infer = Callable[[Plane, npt.NDArray[np.float32]], Plane]
 ALIGN = 16
 HALO = 128
 """Rows read beyond a band on either side; what the context beyond them adds is under 1e-2 of a logit."""
-ROWS = 1024
+ROWS = 512
 WINDOWS = (5, 9, 17, 33)
 """Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
 small window only, a chance alarm in no large one."""
