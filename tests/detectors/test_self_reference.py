@@ -141,6 +141,16 @@ def test_a_region_without_the_images_grain_is_found_where_it_is():
     assert evidence.findings[0].box_mm == pytest.approx([v * 0.1 for v in evidence.findings[0].box])
 
 
+def test_the_images_own_border_says_nothing():
+    """Residual filters read padding there; a digitiser's last columns are no forgery."""
+    plane = np.random.default_rng(0).normal(100, 5, (200, 312)).astype(np.float32)
+    plane[:, -3:] = 180
+    logits, _ = SelfReference(random_arrays(), {}).logits(plane)
+    assert np.isneginf(logits[:, -module.RIM:]).all() and np.isneginf(logits[:, :module.RIM]).all()
+    assert np.isneginf(logits[:module.RIM]).all() and np.isneginf(logits[-module.RIM:]).all()
+    assert np.isfinite(logits[module.RIM:-module.RIM, module.RIM:-module.RIM]).all()
+
+
 def test_a_patch_painted_in_one_grey_is_found():
     plane = tissue(3)
     plane[180:300, 220:340] = 2000

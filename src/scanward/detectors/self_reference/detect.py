@@ -27,6 +27,8 @@ ALIGN = 16
 HALO = 128
 """Rows read beyond a band on either side; what the context beyond them adds is under 1e-2 of a logit."""
 ROWS = 512
+RIM = 4
+"""Logits along the image's border that are left out: the coarsest residuals read 8 pixels of padding there."""
 WINDOWS = (5, 9, 17, 33)
 """Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
 small window only, a chance alarm in no large one."""
@@ -98,6 +100,8 @@ def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Referen
     small = cv2.resize(tissue.view(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
     full[painted(plane[::2, ::2], small, reference)] = PAINTED
     full[~small] = -np.inf
+    full[:RIM] = full[-RIM:] = -np.inf
+    full[:, :RIM] = full[:, -RIM:] = -np.inf
     return full
 
 
