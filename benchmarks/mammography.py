@@ -153,7 +153,7 @@ def sizes(args: argparse.Namespace) -> None:
     for mm in (5.0, 10.0, 20.0, 40.0):
         line = [f"{mm:g} mm"]
         for strength in (0.5, 0.75, 1.0):
-            items = forgeries(films[::9], mm=mm, strength=strength)
+            items = forgeries(films[::13], mm=mm, strength=strength)
             rows = run(partial(detector, args.detectors[0]), items, films, workers=args.workers,
                        keep=kept(args, f"{args.split}-sizes", args.detectors[0]), title=f"{mm:g} mm {strength}")
             rows = [row for row in rows if row.item.mm == mm]

@@ -33,8 +33,9 @@ from scanward.image import Image
 from scanward.tissue import breast_mask
 
 SIDE = 4096
-MEMORY = ("import resource, sys, scanward; scanward.scan(sys.argv[1]); "
-          "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")
+MEMORY = ("import re, sys, scanward; scanward.scan(sys.argv[1]); "
+          "print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024)")
+"""Not `getrusage`, whose maximum a process inherits from the one that started it."""
 SELF_REFERENCE_FLOP = 21_600
 FORENSIC_FLOP = 2_450
 """Multiply-adds counted twice, a pixel of the input; from the layers' shapes."""
