@@ -56,6 +56,17 @@ def test_a_dense_mass_by_the_skin_stays_in_the_breast() -> None:
     assert breast_mask(np.maximum(film, mass).astype(np.float32))[246:266, 245:265].all()
 
 
+def test_a_white_mass_beside_the_digitisers_frame_stays_in_the_breast() -> None:
+    film, _ = phantom()
+    film = np.ascontiguousarray(film[:, ::-1])
+    film[:, -5:] = 255
+    y, x = np.mgrid[:512, :400]
+    mass = np.where(np.hypot(y - 256, x - 374) < 16, 250, 0)
+    found = breast_mask(np.maximum(film, mass).astype(np.float32))
+    assert found[mass > 0].all()
+    assert not found[200:300, -5:].any(), "the frame"
+
+
 @pytest.mark.parametrize(("scale", "offset"), [(257, 0), (16, 900), (0.004, 0)])
 def test_depth_does_not_matter(scale: float, offset: float) -> None:
     film, _ = phantom()

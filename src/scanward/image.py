@@ -31,6 +31,14 @@ class Provenance:
     """The file itself says that it holds synthetic data (0008,001C)."""
 
 
+def as_uint16(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:
+    """The same values as 16-bit integers; None if not all of them are whole numbers from 0 to 65535."""
+    if plane.min() < 0 or plane.max() > 65535:
+        return None
+    whole = plane.astype(np.uint16)
+    return whole if np.array_equal(whole, plane) else None
+
+
 @dataclass(frozen=True)
 class Image:
     """A 2-D or 3-D medical image in its modality's own unit.

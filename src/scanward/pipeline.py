@@ -110,6 +110,7 @@ def _judge(image: Image, method: str, start: float) -> Verdict:
             kind = "a CT volume" if image.modality == "CT" else f"a {image.modality} image"
             raise UnsupportedError(f"{image.name} is {kind}; this version of scanward scans mammograms only.")
     chosen = detectors(method)
+    # Copy-move uses one core most of the time, and lets go of Python's lock in OpenCV and NumPy.
     with ThreadPoolExecutor(len(chosen)) as pool:
         evidence = tuple(pool.map(lambda detector: detector.detect(image), chosen))
     verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])

@@ -54,11 +54,16 @@ def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]
 
 
 def _frame(small: npt.NDArray[np.float32], low: float) -> npt.NDArray[np.bool_]:
-    """The white frame that a digitiser leaves: nearly the brightest pixels of the image, within a rim of 3 %."""
+    """The white frame that a digitiser leaves: nearly the brightest pixels of the image, within a rim of 3 %, where
+    they reach the image's border; what does not may be a mass."""
     rim = max(2, round(0.03 * max(small.shape)))
     white = (small >= low + 0.92 * (float(small.max()) - low)).astype(np.uint8)
     white[rim:-rim, rim:-rim] = 0
-    return cv2.dilate(white, np.ones((5, 5), np.uint8)) > 0
+    _, labels = cv2.connectedComponents(white, connectivity=8)
+    outside = np.ones(labels.shape, np.bool_)
+    outside[2:-2, 2:-2] = False
+    frame = np.isin(labels, np.unique(labels[outside])) & (white > 0)
+    return cv2.dilate(frame.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
 def _labels(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

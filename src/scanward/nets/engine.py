@@ -20,7 +20,7 @@ def engine() -> Engine:
 def precision() -> Precision:
     """f32 in torch; in OpenVINO `SCANWARD_PRECISION` (bf16 or f32) if set, else bf16 where the CPU computes in it.
 
-    For networks whose answers do not change by it; docs/results.md has the measurement.
+    For networks whose verdicts do not depend on it: docs/results.md has by how much their scores move.
     """
     if engine() == "torch":
         return "f32"

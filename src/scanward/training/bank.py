@@ -188,9 +188,8 @@ def _mimicked(about: dict[str, Any]) -> str:
 
 
 def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
-    """Append pairs to the bank in `folder`, one at a time, so that an interrupted bank stays readable."""
+    """Append pairs to the bank in `folder`, one at a time, so that `make_bank` can go on with an interrupted one."""
     folder.mkdir(parents=True, exist_ok=True)
-    _mend(folder)
     count = 0
     with (folder / "planes.u16").open("ab") as planes, (folder / "masks.u8").open("ab") as masks, \
             (folder / "about.jsonl").open("a", encoding="utf-8") as about:
@@ -204,8 +203,8 @@ def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
     return count
 
 
-def _mend(folder: Path) -> None:
-    """Cut the three files to the pairs that all of them hold whole, after a kill between two writes."""
+def _mend(folder: Path) -> int:
+    """Cut the three files to the pairs that all of them hold whole, after a kill between two writes; their count."""
     sizes = {"planes.u16": 2 * CROP * CROP * 2, "masks.u8": CROP * CROP}
     about = folder / "about.jsonl"
     lines = about.read_bytes().splitlines(keepends=True) if about.is_file() else []
@@ -219,6 +218,7 @@ def _mend(folder: Path) -> None:
         path = folder / name
         if path.is_file() and path.stat().st_size > whole * size:
             os.truncate(path, whole * size)
+    return whole
 
 
 def _as_json(reference: Reference) -> dict[str, list[float]]:
@@ -235,10 +235,7 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
 
     Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
     """
-    about = folder / "about.jsonl"
-    if about.is_file():
-        _mend(folder)
-    have = len(about.read_bytes().splitlines()) if about.is_file() else 0
+    have = _mend(folder)
     if have < count:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]

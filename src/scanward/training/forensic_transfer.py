@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
@@ -40,34 +41,50 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(6000, Schedule(1200), 60),
+    "full": Preset(8000, Schedule(6000), 60),
 }
+VALIDATION = 240
+"""Pairs of validation films on which the loss is followed."""
 
 
 def fit_network(bank: Bank, preset: Preset, out: Path, *, highpass: bool, leave_out: frozenset[str] = frozenset(),
-                seed: int = 0, resume: bool = True) -> Arrays:
-    """The encoder and decoder on tiles of the bank, without the families of `leave_out`."""
+                held: Bank | None = None, seed: int = 0, resume: bool = True) -> Arrays:
+    """The encoder and decoder on tiles of the bank, without the families of `leave_out`.
+
+    The loss on the pairs of `held`, if any, is reported at every checkpoint and decides nothing.
+    """
     chosen = bank.visible(bank.without(leave_out))
     label = "forensic-transfer" + ("-highpass" if highpass else "-raw") + "".join(f"-no-{n}" for n in sorted(leave_out))
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        tiles = []
-        for index in rng.choice(chosen, preset.batch, replace=False):
-            turn = int(rng.integers(8))
-            mask = bank.masks[index] > 0
-            for half, truth in ((0, np.zeros_like(mask)), (1, mask)):
-                tile = sample(bank.planes[index, half], truth, bank.about[index]["white"], highpass, turn)  # type: ignore[arg-type]
-                if tile is not None:
-                    tiles.append(tile)
-        x = torch.from_numpy(np.stack([t for t, _ in tiles])).to(memory_format=torch.channels_last)
-        labels = torch.tensor([y for _, y in tiles])
-        score, decoded = net(x, labels)
-        return tile_loss(x, score, decoded, labels)
+        return _loss(net, bank, rng.choice(chosen, preset.batch, replace=False), rng.integers(8, size=preset.batch),
+                     highpass)
+
+    def check(net: nn.Module) -> float:
+        parts = np.array_split(np.arange(len(held)), max(1, len(held) // preset.batch))  # type: ignore[arg-type]
+        return float(np.mean([float(_loss(net, held, part, np.zeros(len(part), int), highpass))  # type: ignore[arg-type]
+                              for part in parts]))
 
     torch.manual_seed(seed)
     net = fit(ForensicTransferNet(2 if highpass else 1), draw, preset.schedule, out / f"{label}.ckpt", seed=seed,
-              resume=resume, title=label)
+              resume=resume, title=label, check=check if held is not None else None)
     return {k: v.detach().cpu().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
+
+
+def _loss(net: nn.Module, bank: Bank, pairs: npt.NDArray[np.intp], turns: npt.NDArray[np.intp],
+          highpass: bool) -> Tensor:
+    """Of the tiles of these pairs, authentic and forged, each in one of the square's eight symmetries."""
+    tiles = []
+    for index, turn in zip(pairs, turns, strict=True):
+        mask = bank.masks[index] > 0
+        for half, truth in ((0, np.zeros_like(mask)), (1, mask)):
+            tile = sample(bank.planes[index, half], truth, bank.about[index]["white"], highpass, int(turn))  # type: ignore[arg-type]
+            if tile is not None:
+                tiles.append(tile)
+    x = torch.from_numpy(np.stack([t for t, _ in tiles])).to(memory_format=torch.channels_last)
+    labels = torch.tensor([y for _, y in tiles])
+    score, decoded = net(x, labels)
+    return tile_loss(x, score, decoded, labels)
 
 
 def fit_classifier(arrays: Arrays, films: list[Film], preset: Preset, out: Path, *, highpass: bool,
@@ -121,7 +138,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     kind = ForensicTransferHighpass if name == ForensicTransferHighpass.name else ForensicTransfer
     films = mias("train", data)
     bank = make_bank(out / f"bank-{chosen.pairs}", films + cbis("train"), chosen.pairs)
-    arrays = fit_network(bank, chosen, out / preset, highpass=kind.highpass, resume=resume)
+    held = make_bank(out / "bank-val", mias("val", data), VALIDATION)
+    arrays = fit_network(bank, chosen, out / preset, highpass=kind.highpass, held=held, resume=resume)
     arrays = fit_classifier(arrays, films, chosen, out / preset, highpass=kind.highpass)
     settings = calibrated(kind, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 Loss = Callable[[nn.Module, np.random.Generator], Tensor]
 """Draws one batch with the generator and gives the loss of the network on it."""
+Check = Callable[[nn.Module], float]
+"""The loss of the network, in evaluation mode, on what it is not trained on."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,11 @@ class Schedule:
 
 
 def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, seed: int = 0, resume: bool = True,
-        title: str = "training") -> nn.Module:
+        title: str = "training", check: Check | None = None) -> nn.Module:
     """Train `net` in place and return it; an interrupted run goes on from `checkpoint` when called again.
 
     Each step draws from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
+    With `check`, the validation loss stands beside the training loss at every checkpoint.
     """
     torch.manual_seed(seed)
     fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
@@ -68,7 +71,13 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
             state["step"] = step + 1
             if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:
                 _save(fabric, checkpoint, state)
-                progress.console.print(f"{title} step {step + 1} loss {mean:.4f}", highlight=False)
+                said = f"{title} step {step + 1} loss {mean:.4f}"
+                if check is not None:
+                    model.eval()
+                    with torch.inference_mode():
+                        said += f" validation {check(model):.4f}"
+                    model.train()
+                progress.console.print(said, highlight=False)
     net.eval()
     return net
 

@@ -79,10 +79,11 @@ def _loss(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: l
     pool = [(mined, i) for mined in negatives for i in range(len(mined))]
     # every place may come up, those that still sound like a forgery most of all
     share = 0.1 + 1 / (1 + np.exp(-1 - np.concatenate(loudness))) if pool else np.zeros(0)
+    share /= max(share.sum(), 1e-9)
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
         count = min(preset.negatives, len(pool))
-        picks = rng.choice(len(pool), count, replace=False, p=share / share.sum()) if pool else np.zeros(0, int)
+        picks = rng.choice(len(pool), count, replace=False, p=share) if pool else np.zeros(0, int)
         planes, gains, target = batch(bank, chosen, preset, [pool[i] for i in picks], rng)
         logits = net(planes.to(memory_format=torch.channels_last), gains)[:, 0]
         return pixel_loss(logits.float(), target)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scanward.detectors.copy_move.keypoints import Plane
 from scanward.detectors.copy_move.matching import APART, Transform
 from scanward.detectors.copy_move.verify import ELLIPSES, Match
+from scanward.image import as_uint16
 
 SIDE = 7
 WINDOWS = 2**15
@@ -36,7 +37,7 @@ def find(plane: Plane, inside: npt.NDArray[np.bool_], step: int) -> list[Match]:
     `inside` is the tissue on the working grid, whose pixels are `step` pixels of the plane wide; matches are on it.
     Values must be whole numbers from 0 to 65535; nothing is found in others.
     """
-    whole = _stored(plane)
+    whole = as_uint16(plane) if min(plane.shape) >= 2 * SIDE else None
     if whole is None:
         return []
     at, patches = _sampled(whole, inside, step)
@@ -75,13 +76,6 @@ class _Group:
         """On a grid of pixels `step` wide."""
         p, q = ((complex(v[0]) + 0.5 + 0.5j) / step - 0.5 - 0.5j for v in (self.source, self.destination))
         return Transform(self.a, q - self.a * (p.conjugate() if self.mirrored else p), self.mirrored)
-
-
-def _stored(plane: Plane) -> npt.NDArray[np.uint16] | None:
-    if min(plane.shape) < 2 * SIDE or plane.min() < 0 or plane.max() > 65535:
-        return None
-    whole = plane.astype(np.uint16)
-    return whole if np.array_equal(whole, plane) else None
 
 
 def _sampled(whole: npt.NDArray[np.uint16], inside: npt.NDArray[np.bool_],

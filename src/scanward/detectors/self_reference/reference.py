@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter
 
+from scanward.image import as_uint16
+
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -63,11 +65,9 @@ class Reference:
 
     def stabilise(self, plane: Plane) -> Plane:
         """f of every pixel, (y, x)."""
-        low, high = float(plane.min()), float(plane.max())
-        if low >= 0 and high <= 65535 and plane.size > 65536:
-            whole = plane.astype(np.uint16)
-            if np.array_equal(whole, plane):
-                return self._table[whole]
+        whole = as_uint16(plane) if plane.size > 65536 else None
+        if whole is not None:
+            return self._table[whole]
         return np.interp(plane, self.levels, self.stabilised).astype(np.float32)
 
     @cached_property
