@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from scanward import __version__
 from scanward.image import Image
+from scanward.weights import Trained
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def forge(attack: Attack, host: Image, place: Place, seed: int, *, strength: flo
     params = attack.draw(host, place, rng, strength=strength,
                          donor=donor.image if donor else None, donor_place=donor.place if donor else None)
     donor_sha = digest(donor.image) if donor and attack.needs_donor else None
-    record = Record(attack.name, params, seed, digest(host), donor_sha)
+    record = Record(attack.name, params, seed, digest(host), donor_sha, _weights_of(attack), __version__)
     return _apply(attack, host, record, donor)
 
 
@@ -99,7 +101,13 @@ def replay(attack: Attack, record: Record, host: Image, donor: Donor | None = No
         raise ValueError("the host's pixels differ from those the record was made on")
     if record.donor_sha256 and (donor is None or digest(donor.image) != record.donor_sha256):
         raise ValueError("the donor's pixels differ from those the record was made with")
+    if record.weights_sha256 != _weights_of(attack):
+        raise ValueError("the method's weights differ from those the record was made with")
     return _apply(attack, host, record, donor)
+
+
+def _weights_of(attack: Attack) -> str | None:
+    return attack.weights_sha256 if isinstance(attack, Trained) else None
 
 
 def _apply(attack: Attack, host: Image, record: Record, donor: Donor | None) -> Tamper:

@@ -54,6 +54,12 @@ def check_place(shape: tuple[int, ...], place: Place, name: str = "image") -> No
                             f"pixels; choose one from {LEAST:g} to {min(height, width)}.")
 
 
+def check_strength(strength: float) -> None:
+    """`ArgumentError` unless it is above 0 and at most 1."""
+    if not 0 < strength <= 1:
+        raise ArgumentError(f"A strength of {strength:g} is out of range; choose one above 0 and up to 1.")
+
+
 def start(host: Image, place: Place, rng: np.random.Generator, strength: float,
           feather: float | None = None) -> dict[str, Any]:
     """The parameters that every attack shares: a random shape of `place`'s area, and the strength.
@@ -62,8 +68,7 @@ def start(host: Image, place: Place, rng: np.random.Generator, strength: float,
     diameter if None. `ArgumentError` for a place or strength that cannot be used.
     """
     check_place(host.plane.shape, place, host.name)
-    if not 0 < strength <= 1:
-        raise ArgumentError(f"A strength of {strength:g} is out of range; choose one above 0 and up to 1.")
+    check_strength(strength)
     if feather is None:
         feather = float(rng.choice([0.0, rng.uniform(1, 3), rng.uniform(0.05, 0.33) * place.diameter],
                                    p=[0.15, 0.25, 0.6]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward import weights
 from scanward.image import Image
 from scanward.verdict import Evidence, Finding, box_in_mm
 
@@ -31,25 +29,6 @@ class Detector(Protocol):
         `conclusive=False` and a `reason`, not an exception.
         """
         ...
-
-
-class Trained:
-    """A detector's weights and settings: the shipped ones, loaded on first use, or those that are passed."""
-
-    weights_name: str
-
-    def __init__(self, arrays: Arrays | None = None, settings: dict[str, Any] | None = None) -> None:
-        """Without arguments the shipped weights; training and benches pass their own."""
-        self._given = (arrays, settings or {}) if arrays is not None else None
-        self._sha256: str | None = None
-
-    @cached_property
-    def _weights(self) -> tuple[Arrays, dict[str, Any]]:
-        if self._given is not None:
-            return self._given
-        arrays, entry = weights.load(self.weights_name)
-        self._sha256 = entry.sha256
-        return arrays, entry.settings
 
 
 def findings_of(heat: npt.NDArray[np.float32], threshold: float, image: Image, method: str,

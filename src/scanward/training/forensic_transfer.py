@@ -41,7 +41,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(8000, Schedule(6000), 60),
+    "full": Preset(8000, Schedule(2400), 60),
 }
 VALIDATION = 240
 """Pairs of validation films on which the loss is followed."""

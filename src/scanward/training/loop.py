@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ Loss = Callable[[nn.Module, np.random.Generator], Tensor]
 """Draws one batch with the generator and gives the loss of the network on it."""
 Check = Callable[[nn.Module], float]
 """The loss of the network, in evaluation mode, on what it is not trained on."""
+
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+           TimeRemainingColumn())
+"""Of every training's progress bar."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,7 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
         fabric.load(checkpoint, state)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     model.train()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         mean = 0.0
         for step in range(int(state["step"]), schedule.steps):
@@ -70,7 +73,7 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
             progress.update(task, advance=1, description=f"{title} loss {mean:.3f}")
             state["step"] = step + 1
             if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:
-                _save(fabric, checkpoint, state)
+                save(fabric, checkpoint, state)
                 said = f"{title} step {step + 1} loss {mean:.4f}"
                 if check is not None:
                     model.eval()
@@ -90,7 +93,8 @@ def rate_at(step: int, schedule: Schedule) -> float:
     return schedule.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _save(fabric: Fabric, checkpoint: Path, state: dict[str, object]) -> None:
+def save(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
+    """Replace a checkpoint, whole or not at all."""
     part = checkpoint.with_suffix(".part")
     fabric.save(part, state)
     part.replace(checkpoint)

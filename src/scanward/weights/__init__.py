@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +66,25 @@ def load(name: str, folder: Path = FOLDER) -> tuple[dict[str, np.ndarray], Entry
         raise WeightsError(f"The weights {path} are not the ones the manifest promises (SHA-256 {found[:12]}…, "
                            f"expected {wanted.sha256[:12]}…); reinstall scanward.")
     return load_bytes(data), wanted
+
+
+class Trained:
+    """A method's weights and settings: the shipped ones, loaded on first use, or those that are passed."""
+
+    weights_name: str
+
+    def __init__(self, arrays: dict[str, np.ndarray] | None = None, settings: dict[str, Any] | None = None) -> None:
+        """Without arguments the shipped weights; training and benches pass their own."""
+        self._given = (arrays, settings or {}) if arrays is not None else None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Of the shipped file; None for weights that were passed."""
+        return None if self._given is not None else entry(self.weights_name).sha256
+
+    @cached_property
+    def _weights(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if self._given is not None:
+            return self._given
+        arrays, found = load(self.weights_name)
+        return arrays, found.settings

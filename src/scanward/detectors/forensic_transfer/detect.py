@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.detectors.base import Arrays, Trained, recalibrated, regions
+from scanward.detectors.base import Arrays, recalibrated, regions
 from scanward.image import Image
 from scanward.nets.engine import engine, precision
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
 from scanward.verdict import Evidence
+from scanward.weights import Trained
 
 Plane = npt.NDArray[np.float32]
 Activity = Callable[[Plane], Plane]
@@ -61,7 +62,7 @@ class ForensicTransfer(Trained):
         found = regions(heat, heat_threshold, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=conclusive,
                         reason="" if conclusive else "The image holds nothing but background or one single value.",
-                        engine=f"{engine()} {precision()}", weights_sha256=self._sha256,
+                        engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
 
     def scores(self, canvas: Plane) -> Plane:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scanward.detectors.forensic_transfer.detect import RING
+from scanward.nets.blocks import Dropout
 
 WIDTHS = (8, 16, 32, 64, 128)
 
 
 def _block(inputs: int, outputs: int, stride: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(outputs),
-                         nn.Dropout(dropout))
+                         Dropout(dropout))
 
 
 class ForensicTransferNet(nn.Module):

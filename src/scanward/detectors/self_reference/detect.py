@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.detectors.base import Arrays, Trained, regions
+from scanward.detectors.base import Arrays, regions
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
 from scanward.nets.engine import engine, precision
 from scanward.tiles import bands
 from scanward.tissue import breast_mask
 from scanward.verdict import Evidence
+from scanward.weights import Trained
 
 Plane = npt.NDArray[np.float32]
 Infer = Callable[[Plane, npt.NDArray[np.float32]], Plane]
@@ -54,7 +55,7 @@ class SelfReference(Trained):
         if logits is None:
             heat = np.zeros((1, *shape), np.float32)
             return Evidence(self.name, 0.0, settings.get("threshold", 0.5), heat, settings.get("heat_threshold", 0.5),
-                            conclusive=False, reason=reason, weights_sha256=self._sha256,
+                            conclusive=False, reason=reason, weights_sha256=self.weights_sha256,
                             seconds=time.perf_counter() - start)
         heat = heat_of(logits, shape, settings)
         loudest = peaks(logits)
@@ -62,7 +63,7 @@ class SelfReference(Trained):
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
-                        engine=f"{engine()} {precision()}", weights_sha256=self._sha256,
+                        engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
 
     def logits(self, plane: Plane) -> tuple[Plane | None, str]:
