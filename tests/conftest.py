@@ -36,6 +36,7 @@ def bright(monkeypatch):
     pipeline._detector.cache_clear()
     Bright.built = 0
     real = methods.build
-    monkeypatch.setattr(methods, "build", lambda name, kind: Bright() if kind == "detector" else real(name, kind))
+    monkeypatch.setattr(methods, "build", lambda name, kind, **options: Bright() if kind == "detector"
+                        else real(name, kind, **options))
     yield Bright
     pipeline._detector.cache_clear()

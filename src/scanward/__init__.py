@@ -3,6 +3,7 @@
     import scanward
     verdict = scanward.scan("film.dcm")
     print(verdict.label, verdict.findings)
+    tamper = scanward.inject("film.dcm", size_mm=12)
 
 Names are imported when they are first used, so that `import scanward` alone costs nothing.
 """
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scanward.attacks.base import Tamper
     from scanward.errors import (
         ArgumentError,
         InputError,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         WeightsError,
     )
+    from scanward.forgery import inject, remove
     from scanward.image import Image, Provenance
     from scanward.pipeline import load, scan, scan_many
     from scanward.verdict import Evidence, Finding, Verdict
@@ -30,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "load": "scanward.pipeline", "scan": "scanward.pipeline", "scan_many": "scanward.pipeline",
+    "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
     "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
@@ -46,12 +50,15 @@ __all__ = [
     "MissingExtraError",
     "Provenance",
     "ScanwardError",
+    "Tamper",
     "UnreadableError",
     "UnsupportedError",
     "Verdict",
     "WeightsError",
     "__version__",
+    "inject",
     "load",
+    "remove",
     "scan",
     "scan_many",
 ]

@@ -25,6 +25,13 @@ class Method:
     """Names in `weights/manifest.toml`."""
     trainer: str = ""
     """`module:function` that `scanward train` calls, where the method is trained."""
+    action: str = ""
+    """`inject` or `remove`, for the attacks that need no more than a host and a place."""
+    options: tuple[str, ...] = ()
+    """Keyword arguments of the factory that `scanward inject` and `remove` offer."""
+
+
+_CGAN = ("sigma", "threshold", "alpha", "power", "grain")
 
 
 METHODS: tuple[Method, ...] = (
@@ -39,16 +46,29 @@ METHODS: tuple[Method, ...] = (
     Method("forensic-transfer-highpass", "detector", "scanward.detectors.forensic_transfer:ForensicTransferHighpass",
            "MG", "the same network on the high-pass residual, as ForensicTransfer feeds it",
            ("forensic-transfer-highpass",), "scanward.training.forensic_transfer:train"),
+    Method("mammo-cgan", "attack", "scanward.attacks.mammo_cgan:MammoCgan", "MG",
+           "a mass made by two cascaded conditional GANs (Bar-on 2020)", ("mammo-cgan",),
+           "scanward.training.mammo_cgan:train", "inject", _CGAN),
+    Method("mammo-cgan-b", "attack", "scanward.attacks.mammo_cgan:MammoCganB", "MG",
+           "the same with other widths, seed and training patients: an unseen generator", ("mammo-cgan-b",),
+           "scanward.training.mammo_cgan:train", "inject", _CGAN),
+    Method("mammo-cgan-remove", "attack", "scanward.attacks.mammo_cgan:MammoCganRemove", "MG",
+           "the twin trained on healthy tissue: a lesion painted over", ("mammo-cgan-remove",),
+           "scanward.training.mammo_cgan:train", "remove", ("sigma", "power", "grain")),
+    Method("partial-conv", "attack", "scanward.attacks.partial_conv:PartialConv", "MG",
+           "removal by partial convolutions (Liu et al. 2018)", ("partial-conv",),
+           "scanward.training.partial_conv:train", "remove", ("through",)),
     Method("copy-move", "attack", "scanward.attacks.copy_move:CopyMove", "MG", "a region of the host pasted elsewhere"),
     Method("splice", "attack", "scanward.attacks.splice:Splice", "MG",
            "a real lesion of another image, feathered or gradient-domain"),
     Method("composed-mass", "attack", "scanward.attacks.splice:ComposedMass", "MG",
-           "a mass composed from shape and texture models"),
+           "a mass composed from shape and texture models", action="inject"),
     Method("faithful-mass", "attack", "scanward.attacks.splice:FaithfulMass", "MG",
-           "the same under the host's own grain: the hard case"),
-    Method("inpaint-telea", "attack", "scanward.attacks.inpaint:Telea", "MG", "removal by fast marching (Telea 2004)"),
+           "the same under the host's own grain: the hard case", action="inject"),
+    Method("inpaint-telea", "attack", "scanward.attacks.inpaint:Telea", "MG", "removal by fast marching (Telea 2004)",
+           action="remove"),
     Method("inpaint-ns", "attack", "scanward.attacks.inpaint:NavierStokes", "MG",
-           "removal by Navier-Stokes inpainting (Bertalmio 2001)"),
+           "removal by Navier-Stokes inpainting (Bertalmio 2001)", action="remove"),
     Method("resample", "attack", "scanward.attacks.patches:Resample", "MG",
            "a region resized, rotated or warped in place"),
     Method("noise", "attack", "scanward.attacks.patches:Noise", "MG", "grain added to a region"),
@@ -72,7 +92,7 @@ def find(name: str, kind: Kind) -> Method:
     raise ArgumentError(f"No {kind} is called {name!r}; choose one of: {known}.")
 
 
-def build(name: str, kind: Kind) -> Any:
-    """The method itself, imported now."""
+def build(name: str, kind: Kind, **options: Any) -> Any:
+    """The method itself, imported now, with some of the `options` of its row."""
     module, attribute = find(name, kind).factory.split(":")
-    return getattr(import_module(module), attribute)()
+    return getattr(import_module(module), attribute)(**options)

@@ -69,14 +69,18 @@ def start(host: Image, place: Place, rng: np.random.Generator, strength: float,
     """
     check_place(host.plane.shape, place, host.name)
     check_strength(strength)
+    return {"shape": shape_of(place, rng, feather), "strength": float(strength)}
+
+
+def shape_of(place: Place, rng: np.random.Generator, feather: float | None = None) -> dict[str, Any]:
+    """A random shape as `region_of` takes it; `feather` as for `start`."""
     if feather is None:
         feather = float(rng.choice([0.0, rng.uniform(1, 3), rng.uniform(0.05, 0.33) * place.diameter],
                                    p=[0.15, 0.25, 0.6]))
     kind = str(rng.choice(["ellipse", "blob", "polygon"], p=[0.3, 0.5, 0.2]))
-    shape = {"kind": kind, "y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
-             "aspect": float(rng.uniform(0.7, 1.0)), "angle": float(rng.uniform(0, 180)),
-             "seed": int(rng.integers(2**31)), "feather": min(feather, 0.5 * place.diameter)}
-    return {"shape": shape, "strength": float(strength)}
+    return {"kind": kind, "y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
+            "aspect": float(rng.uniform(0.7, 1.0)), "angle": float(rng.uniform(0, 180)),
+            "seed": int(rng.integers(2**31)), "feather": min(feather, 0.5 * place.diameter)}
 
 
 def region_of(shape: dict[str, Any], size: tuple[int, ...], around: float = 0.25) -> Region:

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from scanward.attacks.base import Place
 from scanward.attacks.blend import check_place
+from scanward.attacks.pectoral import pectoral_muscle
+from scanward.errors import ArgumentError
 from scanward.image import Image
 from scanward.tissue import breast_mask, breast_small, eroded
 
-__all__ = ["breast_mask", "draw_places"]
+__all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places"]
 
 
-def draw_places(image: Image | npt.NDArray[np.float32], rng: np.random.Generator, count: int,
-                diameter: float) -> list[Place]:
+def draw_places(image: Image | npt.NDArray[np.float32], rng: np.random.Generator, count: int, diameter: float,
+                breast: tuple[npt.NDArray[np.bool_], float] | None = None) -> list[Place]:
     """`count` random places of `diameter` pixels in the breast of a mammogram (an `Image` or its (y, x) plane).
 
     A region stays inside the breast where the breast is large enough; otherwise it lies as deep as it can.
-    Places may overlap one another. `ArgumentError` for a diameter that does not fit the image.
+    Places may overlap one another. `breast` is what `breast_small` gave for this plane, where it is known already.
+    `ArgumentError` for a diameter that does not fit the image.
     """
     plane = image.plane if isinstance(image, Image) else image
     height, width = plane.shape
     check_place(plane.shape, Place((height - 1) / 2, (width - 1) / 2, diameter))
-    small, ratio = breast_small(plane)
+    small, ratio = breast or breast_small(plane)
     ys, xs = _inner(small, diameter * ratio / 2)
+    return _scattered(ys, xs, ratio, plane.shape, rng, count, diameter)
+
+
+def auto_place(image: Image, rng: np.random.Generator, diameter: float) -> Place:
+    """A place where a lesion of `diameter` pixels would be believed: whole inside the breast, off its border, and
+    off the pectoral muscle and its edge. `ArgumentError` where there is none."""
+    plane = image.plane
+    check_place(plane.shape, Place((plane.shape[0] - 1) / 2, (plane.shape[1] - 1) / 2, diameter), image.name)
+    small, ratio = breast_small(plane)
+    muscle = cv2.resize(pectoral_muscle(plane).view(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    radius = 1.15 * diameter * ratio / 2 + 1
+    inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius)
+    if not inner.any():
+        raise ArgumentError(f"{image.name} has no room for a lesion of {diameter:.0f} pixels inside the breast and "
+                            "off the pectoral muscle; choose a smaller --size, or a place with --at X,Y.")
+    ys, xs = np.nonzero(inner)
+    return _scattered(ys, xs, ratio, plane.shape, rng, 1, diameter)[0]
+
+
+def check_in_breast(image: Image, place: Place) -> None:
+    """`ArgumentError` unless the place is in the image, its centre in the breast, and the breast larger than it."""
+    check_place(image.plane.shape, place, image.name)
+    small, ratio = breast_small(image.plane)
+    y, x = (min(int((value + 0.5) * ratio), length - 1) for value, length in zip((place.y, place.x), small.shape,
+                                                                                strict=True))
+    if not small[y, x]:
+        raise ArgumentError(f"The place x {place.x:g}, y {place.y:g} is not in the breast of {image.name}; choose one "
+                            "inside, or --at auto.")
+    widest = 2 * float(cv2.distanceTransform(np.pad(small, 1).view(np.uint8), cv2.DIST_L2, 5).max()) / ratio
+    if place.diameter > widest:
+        raise ArgumentError(f"A lesion of {place.diameter:.0f} pixels is larger than the breast in {image.name}, where "
+                            f"{widest:.0f} fit; choose a smaller --size.")
+
+
+def _scattered(ys: npt.NDArray[np.intp], xs: npt.NDArray[np.intp], ratio: float, shape: tuple[int, ...],
+               rng: np.random.Generator, count: int, diameter: float) -> list[Place]:
+    """`count` of the small pixels (ys, xs) at random, as places of the large image."""
     chosen = rng.integers(len(ys), size=count)
     jitter = rng.uniform(-0.5, 0.5, (count, 2))
-    y = np.clip((ys[chosen] + 0.5 + jitter[:, 0]) / ratio - 0.5, 0, height - 1)
-    x = np.clip((xs[chosen] + 0.5 + jitter[:, 1]) / ratio - 0.5, 0, width - 1)
+    y = np.clip((ys[chosen] + 0.5 + jitter[:, 0]) / ratio - 0.5, 0, shape[0] - 1)
+    x = np.clip((xs[chosen] + 0.5 + jitter[:, 1]) / ratio - 0.5, 0, shape[1] - 1)
     return [Place(float(a), float(b), float(diameter)) for a, b in zip(y, x, strict=True)]
 
 
@@ -38,15 +79,19 @@ def _inner(small: npt.NDArray[np.bool_], radius: float) -> tuple[npt.NDArray[np.
     Regions are no discs: the fifth keeps their corners inside too.
     """
     for share in (1.2, 1.0, 0.75, 0.5, 0.25, 0.0):
-        inner = eroded(small, radius * share)
-        edge = int(min(radius * share, (min(small.shape) - 1) // 2))
-        framed = np.zeros_like(inner)
-        rows, columns = slice(edge, small.shape[0] - edge), slice(edge, small.shape[1] - edge)
-        framed[rows, columns] = inner[rows, columns]
+        framed = eroded(small, radius * share) & _off_border(small.shape, radius * share)
         if framed.sum() >= 16:
             break
     ys, xs = np.nonzero(framed if framed.any() else np.ones_like(small))
     return ys, xs
+
+
+def _off_border(shape: tuple[int, ...], radius: float) -> npt.NDArray[np.bool_]:
+    """True (y, x) at least `radius` pixels from the image's border, or as deep as the image is."""
+    edge = int(min(radius, (min(shape) - 1) // 2))
+    inside = np.zeros(shape, np.bool_)
+    inside[edge:shape[0] - edge, edge:shape[1] - edge] = True
+    return inside
 
 
 def share_inside(tissue: npt.NDArray[np.bool_], place: Place) -> float:

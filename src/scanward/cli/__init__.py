@@ -67,6 +67,69 @@ def scan(
     return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug))
 
 
+Hosts = Annotated[list[Path], typer.Argument(metavar="HOST...", help="The mammogram; with --count also several, or "
+                                             "folders of them.")]
+To = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the forged image, its mask, a picture "
+                                  "and record.json go.")]
+At = Annotated[str, typer.Option("--at", metavar="X,Y", help="Where, in pixels; auto picks a plausible place.")]
+Size = Annotated[str, typer.Option("--size", metavar="MM", help="The diameter; with --count also a range as in 5-40.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")]
+Count = Annotated[int | None, typer.Option(metavar="N", help="Make a set of N, numbered, with manifest.jsonl; the same "
+                                           "command goes on where it was interrupted.")]
+Strength = Annotated[float, typer.Option(help="Above 0 and up to 1: how much of the change reaches the host.")]
+Stages = Annotated[bool, typer.Option("--stages", help="Save the picture of every stage, too.")]
+Sigma = Annotated[float | None, typer.Option(help="Deviation of the noise of stage 7, in stored values.")]
+Threshold = Annotated[float | None, typer.Option(help="Th of equation 2.2, in stored values.")]
+Alpha = Annotated[float | None, typer.Option(help="α of equation 2.2, in stored values.")]
+Power = Annotated[float | None, typer.Option(help="p of equation 2.2.")]
+Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white noise, or the host's own grain.")]
+Kind = Annotated[str | None, typer.Option("--modality", help="MG, for files that do not say or say it wrong.")]
+Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
+
+
+@app.command()
+def inject(hosts: Hosts, output: To, size: Size, at: At = "auto", method: Annotated[str, typer.Option(
+        help="The attack; `scanward methods` lists them.")] = "mammo-cgan", seed: Seed = 0, count: Count = None,
+        strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None, threshold: Threshold = None,
+        alpha: Alpha = None, power: Power = None, grain: Grain = None, modality: Kind = None, spacing: Spacing = None,
+        quiet: Quiet = False, debug: Debug = False) -> int:
+    """Inject a lesion into a mammogram; the copy is marked as forged."""
+    from scanward.cli.forging import Request, run_forge
+
+    options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain}
+    return run_forge(Request("inject", tuple(hosts), output, method, at, size, seed, count, strength, stages, modality,
+                             spacing, quiet, options))
+
+
+@app.command()
+def remove(hosts: Hosts, output: To, size: Size, at: At = "auto", method: Annotated[str, typer.Option(
+        help="The attack; `scanward methods` lists them.")] = "mammo-cgan-remove", seed: Seed = 0,
+        count: Count = None, strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None,
+        power: Power = None, grain: Grain = None, through: Annotated[int | None, typer.Option(
+            metavar="PIXELS", help="Resample the whole film to this shorter side and back (partial-conv).")] = None,
+        modality: Kind = None, spacing: Spacing = None, quiet: Quiet = False, debug: Debug = False) -> int:
+    """Remove a lesion from a mammogram; the copy is marked as forged."""
+    from scanward.cli.forging import Request, run_forge
+
+    options = {"sigma": sigma, "power": power, "grain": grain, "through": through}
+    return run_forge(Request("remove", tuple(hosts), output, method, at, size, seed, count, strength, stages, modality,
+                             spacing, quiet, options))
+
+
+@app.command()
+def replay(
+    record: Annotated[Path, typer.Argument(metavar="record.json", help="What `inject` or `remove` wrote.")],
+    host: Annotated[Path | None, typer.Option(help="The host, where it has moved.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the image there.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Make a recorded forgery again, and compare its bytes with the recorded ones."""
+    from scanward.cli.forging import run_replay
+
+    return run_replay(record, host, output)
+
+
 @app.command("methods")
 def list_methods() -> int:
     """List the detectors and attacks, and what their weights were trained on."""
@@ -78,7 +141,7 @@ def list_methods() -> int:
 
 @app.command()
 def train(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="A detector that is trained.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A detector or attack that is trained.")],
     preset: Annotated[str, typer.Option(help="How long: quick (minutes) or full (an hour on 2 cores).")] = "quick",
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The training data.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where checkpoints and weights go.")] = Path("runs"),
@@ -86,17 +149,16 @@ def train(
     install: Annotated[bool, typer.Option("--install", help="Put the weights into this installation.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Train a detector."""
+    """Train a detector or an attack."""
     from importlib import import_module
 
     from scanward.cli.output import prepare
-    from scanward.methods import METHODS, find
+    from scanward.methods import METHODS
 
-    row = find(method, "detector")
-    if not row.trainer:
-        known = ", ".join(m.name for m in METHODS if m.trainer)
-        raise ArgumentError(f"The detector {method!r} is not trained; those that are: {known}.")
-    module, function = row.trainer.split(":")
+    trainers = {row.name: row.trainer for row in METHODS if row.trainer}
+    if method not in trainers:
+        raise ArgumentError(f"No method that is trained is called {method!r}; choose one of: {', '.join(trainers)}.")
+    module, function = trainers[method].split(":")
     try:
         trainer = getattr(import_module(module), function)
     except ModuleNotFoundError as missing:

@@ -1,0 +1,97 @@
+"""A lesion removed by partial convolutions: the region is forgotten and painted anew from its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.attacks.base import Place
+from scanward.attacks.blend import Plane, compose, region_of, start
+from scanward.errors import ArgumentError
+from scanward.image import Image
+from scanward.weights import Trained
+
+Fill = Callable[[Plane, npt.NDArray[np.bool_]], Plane]
+"""A square (128, 128) of mean 0 and deviation 1 with its unknown pixels True in a mask, to the square it would be."""
+
+LARGEST = 0.66
+"""Of the network's square that the region may fill; larger ones are painted at reduced size."""
+
+
+class PartialConv(Trained):
+    """Liu et al. 2018. `through` pixels (512 as published; 0, the default, for none) of the shorter side is what the
+    whole film is resampled to and back before it is painted: the published target domain was made so. Its crop to a
+    square is left out, since a forged film keeps its host's frame."""
+
+    name = "partial-conv"
+    family = "partial-conv"
+    weights_name = "partial-conv"
+    needs_donor = False
+
+    def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
+                 through: int | None = None) -> None:
+        super().__init__(arrays, settings)
+        if through is not None and through != 0 and through < 64:
+            raise ArgumentError(f"--through {through} is too small; give at least 64 pixels, or 0 for none.")
+        self._through = int(through or 0)
+
+    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+        """A region with a narrow seam. Raises as `start`."""
+        return start(host, place, rng, strength, feather=float(rng.uniform(0, 2))) | {"through": self._through}
+
+    def apply(self, host: Image, params: dict[str, Any], *,
+              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
+        """The forged (y, x) plane and its truth mask, which tells what was painted and not what was resampled."""
+        plane = resampled(host.plane, params["through"]) if params["through"] else host.plane
+        region = region_of(params["shape"], plane.shape, around=0.6)
+        painted = self._painted(region.cut(plane), region.weight > 0, params["shape"]["diameter"])
+        return compose(plane, region, painted, params["strength"])
+
+    def _painted(self, crop: Plane, unknown: npt.NDArray[np.bool_], diameter: float) -> Plane:
+        side = 128
+        ratio = min(1.0, LARGEST * side / diameter, *((side - 1) / n for n in crop.shape))
+        size = (max(1, round(crop.shape[1] * ratio)), max(1, round(crop.shape[0] * ratio)))
+        small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        missing = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        pads = [((side - n) // 2, side - n - (side - n) // 2) for n in small.shape]
+        square, gone = (np.pad(part, pads, mode="symmetric") for part in (small, missing))
+        known = square[~gone] if not gone.all() else square
+        mean, deviation = known.mean(), max(known.std(), np.float32(1e-3))
+        made = self._fill((square - mean) / deviation, gone)
+        inner = tuple(slice(a, side - b) for a, b in pads)
+        filled = np.where(missing, made[inner] * deviation + mean, small)
+        if ratio < 1:
+            filled = cv2.resize(filled, crop.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.where(unknown, filled, crop).astype(np.float32)
+
+    @cached_property
+    def _fill(self) -> Fill:
+        import torch
+
+        from scanward.attacks.partial_conv.network import PartialConvNet
+
+        net = PartialConvNet().eval()
+        net.load_state_dict({name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in self._weights[0].items()},
+                            strict=False)
+
+        @torch.inference_mode()
+        def run(square: Plane, unknown: npt.NDArray[np.bool_]) -> Plane:
+            mask = torch.from_numpy((~unknown).astype(np.float32))[None, None]
+            x = torch.from_numpy(np.ascontiguousarray(square))[None, None]
+            return np.asarray(net(x * mask, mask)[0, 0].numpy())
+
+        return run
+
+
+def resampled(plane: Plane, shorter: int) -> Plane:
+    """A film (y, x) resized bilinearly so that its shorter side has `shorter` pixels, and back."""
+    ratio = shorter / min(plane.shape)
+    size = (max(1, round(plane.shape[1] * ratio)), max(1, round(plane.shape[0] * ratio)))
+    small = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

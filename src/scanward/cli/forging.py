@@ -1,0 +1,135 @@
+"""`scanward inject`, `remove` and `replay`: options in, files and sentences out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scanward import forgery, formats
+from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED
+from scanward.cli.output import discard_if_empty, prepare
+from scanward.cli.scanning import parse_modality, parse_spacing, progress_bar
+from scanward.cli.words import complain, counted, shown
+from scanward.errors import ArgumentError
+from scanward.forgery import Forged, Order
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, unchecked."""
+
+    action: str
+    hosts: tuple[Path, ...]
+    output: Path
+    method: str
+    at: str
+    size: str
+    seed: int = 0
+    count: int | None = None
+    strength: float = 1.0
+    stages: bool = False
+    modality: str | None = None
+    spacing: str | None = None
+    quiet: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_at(text: str) -> tuple[float, float] | None:
+    """`X,Y` in pixels, or None for `auto`; `ArgumentError` for anything else."""
+    if text == "auto":
+        return None
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentError(f"--at {text!r} is no place; write X,Y in pixels, or auto.") from None
+    return x, y
+
+
+def parse_size(text: str) -> tuple[float, float]:
+    """`12` or `5-40` millimetres; `ArgumentError` for anything else."""
+    try:
+        numbers = [float(part) for part in re.split(r"(?<=[\d.])-", text)]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or numbers[0] > numbers[-1]:
+        raise ArgumentError(f"--size {text!r} is no size in millimetres; write 12, or 5-40 for a range.")
+    return numbers[0], numbers[-1]
+
+
+def run_forge(request: Request) -> int:
+    """Forge what was asked for and return the exit code."""
+    order = Order(request.method, parse_size(request.size), parse_at(request.at), request.seed, request.strength,
+                  {name: value for name, value in request.options.items() if value is not None})
+    forgery.attack_of(order, request.action)
+    modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
+    sources, errors = formats.find(request.hosts)
+    for error in errors:
+        complain(str(error))
+    if not sources:
+        return ERROR
+    if request.count is None:
+        if len(sources) > 1:
+            raise ArgumentError(f"{counted(len(sources), 'host')} were found; name one, or say with --count how many "
+                                "forgeries to make.")
+        made = forgery.forge_file(sources[0], request.output, order, request.action, stages=request.stages,
+                                  modality=modality, spacing=spacing)
+        _tell(made, request.quiet)
+        return CLEAN
+    if request.count < 1:
+        raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
+    many = forgery.forge_many(sources, _new_or_own(request.output), order, request.action, request.count,
+                              stages=request.stages, modality=modality, spacing=spacing)
+    return _run_many(many, request, bool(errors))
+
+
+def _new_or_own(folder: Path) -> Path:
+    prepare(folder)
+    discard_if_empty(folder)
+    return folder
+
+
+def _run_many(many: Any, request: Request, failed: bool) -> int:
+    new = old = 0
+    try:
+        with progress_bar(request.count or 0, request.quiet) as advance:
+            for forged in many:
+                advance(forged.folder)
+                if forged.error is not None:
+                    complain(str(forged.error))
+                    failed = True
+                else:
+                    new, old = new + forged.new, old + (not forged.new)
+    except KeyboardInterrupt:
+        many.close()
+        complain(f"Interrupted after {counted(new + old, 'image')}; run the same command to go on.")
+        return INTERRUPTED
+    if not request.quiet:
+        print(f"{new + old} of {counted(request.count or 0, 'forgery').replace('forgerys', 'forgeries')} in "
+              f"{shown(str(request.output))}" + (f", {old} of them from before." if old else "."))
+    return ERROR if failed else CLEAN
+
+
+def _tell(made: Forged, quiet: bool) -> None:
+    if quiet or made.record is None:
+        return
+    record = made.record
+    x, y = record["at"]
+    print(f"{record['method']} at x {x:.0f}, y {y:.0f}, {record['size_mm']:g} mm:")
+    for name in (record["image"], forgery.MASK, forgery.PICTURE, forgery.STAGES, forgery.RECORD):
+        if (made.folder / name).exists():
+            print(f"  {shown(str(made.folder / name))}")
+
+
+def run_replay(record: Path, host: Path | None, output: Path | None) -> int:
+    """Make a recorded forgery again and say whether its bytes are the recorded ones."""
+    same, written = forgery.replay(record, host=host, folder=output)
+    if written is not None:
+        print(shown(str(written)))
+    if not same:
+        complain(f"{shown(str(record))} gives other bytes here than it was recorded with; another version of scanward "
+                 "or of its libraries made it.")
+        return ERROR
+    print("The same bytes as recorded.")
+    return CLEAN
