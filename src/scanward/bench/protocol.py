@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -60,9 +61,16 @@ def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: fl
             seed = zlib.crc32(f"{film.name} {attack} {mm} {strength}".encode())
             rng = np.random.default_rng(seed)
             size = mm or float(np.exp(rng.uniform(*np.log(SIZES_MM))))
-            method: Attack = build(attack, "attack")
-            found.append(Item(film.name, film.patient, attack, method.family, size, strength, *step, seed))
+            found.append(Item(film.name, film.patient, attack, attack_of(attack).family, size, strength, *step, seed))
     return found
+
+
+@cache
+def attack_of(name: str) -> Attack:
+    """The attack of an item: a method's name, and options of its after blanks, as in `mammo-cgan grain=host`."""
+    method, *options = name.split()
+    attack: Attack = build(method, "attack", **dict(option.split("=") for option in options))
+    return attack
 
 
 def make(item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> tuple[Image, npt.NDArray[np.bool_], Item]:
@@ -78,7 +86,7 @@ def make(item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> tuple[I
     place, mm = place_in(host, item.mm, rng)
     others = [donor for owner, donor in donors if owner != film.name]
     donor = others[int(rng.integers(len(others)))] if others else None
-    tamper = forge(build(item.attack, "attack"), host, place, item.seed, strength=item.strength, donor=donor)
+    tamper = forge(attack_of(item.attack), host, place, item.seed, strength=item.strength, donor=donor)
     image = reencode(tamper.image, item.step, item.amount, item.seed)
     return image, reencode_mask(tamper.mask[0], item.step, item.amount), replace(item, mm=mm)
 

@@ -85,7 +85,8 @@ def print_methods() -> None:
         if not rows:
             continue
         table = Table(title=f"{kind.capitalize()}s", title_justify="left", title_style="bold", box=None, pad_edge=False)
-        for column in ("name", "modality", "what it does" + ("; trained on" if kind == "detector" else "")):
+        trained = "; trained on" if any(row.weights for row in rows) else ""
+        for column in ("name", "modality", "what it does" + trained):
             table.add_column(column, overflow="fold", no_wrap=column == "name")
         for method in rows:
             text = Text(method.summary)

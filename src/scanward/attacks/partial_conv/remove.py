@@ -57,10 +57,10 @@ class PartialConv(Trained):
         side = 128
         ratio = min(1.0, LARGEST * side / diameter, *((side - 1) / n for n in crop.shape))
         size = (max(1, round(crop.shape[1] * ratio)), max(1, round(crop.shape[0] * ratio)))
-        small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.float32)
         missing = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
         pads = [((side - n) // 2, side - n - (side - n) // 2) for n in small.shape]
-        square, gone = (np.pad(part, pads, mode="symmetric") for part in (small, missing))
+        square, gone = np.pad(small, pads, mode="symmetric"), np.pad(missing, pads, mode="symmetric")
         known = square[~gone] if not gone.all() else square
         mean, deviation = known.mean(), max(known.std(), np.float32(1e-3))
         made = self._fill((square - mean) / deviation, gone)

@@ -1,0 +1,123 @@
+"""The loop for a generator against its judges, on networks of a few weights."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from scanward.attacks.base import Place
+from scanward.attacks.mammo_cgan.train import (
+    Weights,
+    augmented,
+    generators_loss,
+    judges_loss,
+    seen,
+    square_side,
+    symmetric,
+)
+from scanward.training.adversarial import fit
+from scanward.training.loop import Schedule
+
+
+def step(net, judges, rng):
+    """The generator is to learn the mean 2 that the judge tells from 0."""
+    real = torch.from_numpy(rng.normal(2, 0.1, (16, 1)).astype(np.float32))
+    made = net(torch.from_numpy(rng.normal(0, 1, (16, 1)).astype(np.float32)))
+
+    def of_judges():
+        loss = ((judges(real) - 1) ** 2).mean() + (judges(made.detach()) ** 2).mean()
+        return loss, float(loss.detach())
+
+    def of_net():
+        return ((judges(made) - 1) ** 2).mean()
+
+    return of_judges, of_net
+
+
+def trained(path, steps, step=step):
+    torch.manual_seed(0)
+    net, judge = nn.Linear(1, 1), nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 1))
+    schedule = Schedule(steps, 1e-2, warmup=5, every=20, precision="32-true")
+    return fit(net, judge, step, schedule, path).state_dict()
+
+
+def test_the_generator_moves_towards_what_is_real(tmp_path):
+    state = trained(tmp_path / "a.ckpt", 300)
+    assert 1 < float(state["bias"]) < 3
+
+
+def test_an_interrupted_run_ends_where_a_whole_one_does(tmp_path):
+    calls = []
+
+    def breaks(net, judges, rng):
+        calls.append(1)
+        if len(calls) == 45:
+            raise KeyboardInterrupt
+        return step(net, judges, rng)
+
+    whole = trained(tmp_path / "whole.ckpt", 60)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut.ckpt", 60, breaks)
+    again = trained(tmp_path / "cut.ckpt", 60)
+    assert len(calls) == 45
+    for name, values in whole.items():
+        assert torch.equal(values, again[name])
+
+
+class Fixed(nn.Module):
+    """A judge that answers the mean of what it sees, times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, number, squares):
+        return [self.weight * squares.mean((1, 2, 3))], [self.weight * squares]
+
+
+def test_a_judge_that_is_too_far_ahead_rests():
+    ones, zeros = torch.ones(2, 1, 64, 64), torch.zeros(2, 1, 64, 64)
+    loss, told = judges_loss(Fixed(), ones, (zeros, zeros), pause=0.1)  # right about everything
+    assert told == 0
+    assert not loss.requires_grad
+    loss, told = judges_loss(Fixed(), zeros, (ones, ones), pause=0.1)  # wrong about everything
+    assert told == pytest.approx(1)
+    assert loss.requires_grad
+
+
+def test_only_squares_whose_truth_is_known_are_compared_with_it():
+    real = torch.zeros(1, 1, 64, 64)
+    made = torch.cat([real, torch.full_like(real, 9.0)])
+    weights = Weights(adversarial=(0, 0), difference=(10, 2), features=0)
+    assert generators_loss(Fixed(), real, (made, made), weights).item() == 0
+    assert generators_loss(Fixed(), real, (made + 1, made + 1), weights).item() == pytest.approx(12)
+
+
+def test_judges_see_the_centre_and_a_seam():
+    torch.manual_seed(0)
+    x = torch.zeros(3, 1, 64, 64)
+    x[:, :, 10:54, 10:54] = 1
+    for _ in range(20):
+        view = seen(x)
+        assert view.shape == (3, 1, 52, 52)
+        assert ((view > view.amin((2, 3), keepdim=True)).sum((2, 3)) == 44 * 44).all()
+
+
+def test_a_lesion_takes_36_of_64_pixels():
+    assert square_side(72) == 128
+    plane = np.zeros((400, 400), np.float32)
+    y, x = np.mgrid[:400, :400]
+    plane[np.hypot(y - 180, x - 220) <= 36] = 100
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        square = augmented(plane, Place(180, 220, 72), (0, 100), rng, True)
+        assert square.shape == (64, 64)
+        bright = square > square.min() + 0.5 * np.ptp(square)
+        assert 36 * 0.75 < 2 * np.sqrt(bright.sum() / np.pi) < 36 * 1.3
+        ys, xs = np.nonzero(bright)
+        assert np.hypot(ys.mean() - 31.5, xs.mean() - 31.5) < 8
+
+
+def test_the_eight_symmetries_are_eight():
+    square = np.arange(9, dtype=np.float32).reshape(3, 3)
+    assert len({symmetric(square, turn).tobytes() for turn in range(8)}) == 8
