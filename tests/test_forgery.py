@@ -15,6 +15,7 @@ import scanward
 from scanward import cli, formats
 from scanward.attacks.places import auto_place
 from scanward.errors import ArgumentError, UnsupportedError
+from scanward.forgery import sets
 
 MASS = ("--method", "composed-mass")
 """An attack without weights: what is tested here is what surrounds the attacks."""
@@ -141,15 +142,47 @@ def test_replay_of_no_record_is_one_sentence(text, tmp_path, capsys):
     assert run(capsys, "replay", tmp_path / "absent.json")[0] == 2
 
 
-@pytest.mark.parametrize("change", [{"params": {}}, {"params": []}, {"params": {"shape": 3}}, {"host_sha256": 5},
-                                    {"spacing": "wide"}, {"seed": None, "method": 7}], ids=str)
+@pytest.mark.parametrize("change", [
+    {"order": {}}, {"params": []}, {"host_sha256": 5}, {"spacing": "wide"}, {"order": None}, {"host": "/"},
+    {"host": "/dev/zero"}, {"modality": "XX"}, {"pixels_sha256": "0"}, {"action": "rename"}], ids=str)
 def test_replay_of_a_broken_record_is_one_sentence(change, png, tmp_path, capsys):
     inject(capsys, png, tmp_path / "out")
     path = tmp_path / "out" / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    code, out, err = run(capsys, "replay", path, "-o", tmp_path / "again")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "internal" not in err.lower()
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": "x"}, {"method": 7}, {"method": "splice"}, {"strength": 2},
+                                    {"size_mm": [1e308, 1e308]}, {"size_mm": []}, {"at": [1]}, {"at": [1e300, 2]},
+                                    {"options": {"through": 10**9}}, {"options": 3}, {"seed": 10**400}], ids=str)
+def test_replay_of_a_broken_order_is_one_sentence(change, png, tmp_path, capsys):
+    inject(capsys, png, tmp_path / "out")
+    path = tmp_path / "out" / "record.json"
+    record = json.loads(path.read_text())
+    record["order"] |= change
+    path.write_text(json.dumps(record))
     code, out, err = run(capsys, "replay", path)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "internal" not in err.lower()
+
+
+def test_altered_parameters_of_a_record_are_not_believed(png, tmp_path, capsys):
+    inject(capsys, png, tmp_path / "out")
+    path = tmp_path / "out" / "record.json"
+    record = json.loads(path.read_text())
+    record["params"]["spicules"] = 10**9
+    path.write_text(json.dumps(record))
+    assert run(capsys, "replay", path)[0] == 0  # the order says everything
+
+
+def test_a_record_of_another_version_gives_the_same_pixels(png, tmp_path, capsys, monkeypatch):
+    inject(capsys, png, tmp_path / "out")
+    monkeypatch.setattr("scanward.formats.write.__version__", "99")
+    code, out, err = run(capsys, "replay", tmp_path / "out" / "record.json")
+    assert (code, err) == (0, "") and "same pixels" in out
 
 
 def test_nothing_is_overwritten(png, tmp_path, capsys):
@@ -183,12 +216,13 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(options, word, png, t
     assert not list(tmp_path.glob(".scanward-*"))
 
 
-@pytest.mark.parametrize(("size", "word"), [("2.9", "3 mm"), ("90", "breast"), ("nan", "--size"), ("big", "--size"),
-                                            ("9-4", "--size"), ("1e9", "pixels")])
+@pytest.mark.parametrize(("size", "word"), [("2.9", "from 3 mm"), ("58", "is larger than the breast"),
+                                            ("90", "does not suit"), ("nan", "nan mm"), ("big", "is no size"),
+                                            ("9-4", "is no size"), ("1e9", "does not suit"), ("5-inf", "5 to inf mm")])
 def test_sizes_that_cannot_be(size, word, png, tmp_path, capsys):
     code, out, err = inject(capsys, png, tmp_path / "out", "--at", "90,200", size=size)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert word in err or "size" in err
+    assert word in err
     assert not (tmp_path / "out").exists()
 
 
@@ -241,11 +275,118 @@ def test_count_makes_a_labelled_set_that_can_be_gone_on_with(png, tmp_path, caps
     assert code == 2 and "another order" in err
 
 
+def test_an_interrupted_set_goes_on(png, tmp_path, capsys, monkeypatch):
+    out, real, made = tmp_path / "set", sets.forge_file, []
+
+    def interrupted(*given, **more):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(given)
+        return real(*given, **more)
+
+    monkeypatch.setattr(sets, "forge_file", interrupted)
+    code, _, err = inject(capsys, png, out, "--count", 4)
+    assert code == 130 and "2 images" in err
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 2
+    monkeypatch.setattr(sets, "forge_file", real)
+    code, printed, _ = inject(capsys, png, out, "--count", 4)
+    assert code == 0 and "4 of 4" in printed and "2 of them from before" in printed
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 4
+    assert inject(capsys, png, out, "--count", 1)[0] == 0
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 4, "a smaller count forgets nothing"
+
+
+@pytest.mark.parametrize("harm", ["record", "image", "mask"])
+def test_what_was_harmed_is_named_and_the_rest_kept(harm, png, tmp_path, capsys):
+    out = tmp_path / "set"
+    inject(capsys, png, out, "--count", 3)
+    home = out / "00002"
+    if harm == "record":
+        (home / "record.json").write_text("{")
+    elif harm == "image":
+        (home / "a füm-forged.png").write_bytes(b"x")
+    else:
+        (home / "mask.png").unlink()
+    code, printed, err = inject(capsys, png, out, "--count", 3)
+    assert code == 2 and err.count("\n") == 1 and "00002" in err and "2 of 3" in printed
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == (2 if harm == "record" else 3)
+
+
+def test_forgeries_do_not_become_hosts(png, tmp_path, capsys):
+    out = png.parent / "set"
+    assert inject(capsys, png.parent, out, "--count", 2)[0] == 0
+    assert "2 of them from before" in inject(capsys, png.parent, out, "--count", 2)[1]
+    inject(capsys, png.parent, tmp_path / "other", "--count", 2)
+    lines = [json.loads(line) for line in (tmp_path / "other" / "manifest.jsonl").read_text().splitlines()]
+    assert {line["image"] for line in lines} == {"a füm-forged.png"}
+
+
+def test_a_first_try_that_failed_locks_nothing(png, tmp_path, capsys):
+    out = tmp_path / "set"
+    code, _, err = run(capsys, "inject", png, "-o", out, "--size", 10, "--modality", "MG", *MASS, "--count", 3)
+    assert code == 2 and err.count("--spacing") == 1
+    assert not out.exists()
+    assert inject(capsys, png, out, "--count", 2)[0] == 0
+
+
+def test_a_manifest_of_something_else_stays(png, tmp_path, capsys):
+    (tmp_path / "manifest.jsonl").write_text("mine\n")
+    code, _, err = inject(capsys, png, tmp_path, "--count", 2)
+    assert code == 2 and "manifest.jsonl" in err
+    assert (tmp_path / "manifest.jsonl").read_text() == "mine\n"
+
+
 def test_a_broken_host_costs_the_set_its_own_share_only(png, tmp_path, capsys):
     png.with_name("b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
     code, printed, err = inject(capsys, png.parent, tmp_path / "set", "--count", 4)
     assert code == 2 and err.count("b.png") == 1 and "2 of 4" in printed
     assert len((tmp_path / "set" / "manifest.jsonl").read_text().splitlines()) == 2
+
+
+def test_one_host_of_two_that_is_missing_is_an_error(png, tmp_path, capsys):
+    code, out, err = run(capsys, "inject", png, tmp_path / "absent.png", "-o", tmp_path / "out", "--size", 10,
+                         "--spacing", 0.2, "--modality", "MG", *MASS)
+    assert code == 2 and "absent.png" in err and "record.json" in out
+
+
+def test_a_forgery_that_changes_nothing_is_refused(png, tmp_path, capsys):
+    code, _, err = inject(capsys, png, tmp_path / "out", "--strength", "1e-9")
+    assert code == 2 and "change nothing" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_pixels_that_are_no_squares_are_refused(png, tmp_path, capsys):
+    code, _, err = run(capsys, "inject", png, "-o", tmp_path / "out", "--size", 10, "--spacing", "0.2x0.4",
+                       "--modality", "MG", *MASS)
+    assert code == 2 and "square" in err
+
+
+def test_a_host_named_after_another_format_keeps_its_own(png, dicom, tmp_path, capsys):
+    for host, name, forged in ((png, "x.dcm", "x-forged.png"), (png, "bare", "bare-forged.png"),
+                               (dicom, "film.png", "film-forged.dcm"), (dicom, "1.2.840.7", "1.2.840-forged.7")):
+        odd = tmp_path / "odd" / name
+        odd.parent.mkdir(exist_ok=True)
+        odd.write_bytes(host.read_bytes())
+        code, _, err = inject(capsys, odd, tmp_path / ("out " + name))
+        assert (code, err) == (0, "")
+        assert (tmp_path / ("out " + name) / forged).is_file()
+
+
+def test_signed_values_never_wrap_round(tmp_path, capsys):
+    host = tmp_path / "signed.npy"
+    np.save(host, np.clip(pixels(bits=16).astype(np.int64), 0, 32700).astype(np.int16))
+    for seed in range(4):
+        out = tmp_path / str(seed)
+        assert inject(capsys, host, out, "--at", "100,210", "--seed", seed)[0] == 0
+        assert np.load(out / "signed-forged.npy").min() >= 0
+
+
+def test_long_names_are_cut(png, tmp_path, capsys):
+    host = tmp_path / ("n" * 240 + ".png")
+    host.write_bytes(png.read_bytes())
+    assert inject(capsys, host, tmp_path / "out")[0] == 0
+    code, _, err = inject(capsys, png, tmp_path / ("o" * 300))
+    assert code == 2 and err.count("\n") == 1 and "internal" not in err.lower()
 
 
 def test_several_hosts_need_a_count(png, tmp_path, capsys):

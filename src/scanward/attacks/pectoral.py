@@ -6,22 +6,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.tissue import breast_small
-
 SIDE = 256
 """The longest side that the search works on."""
 LEAST = 0.045
 """Of the film's contrast: the step that the muscle's edge must have along most of its length."""
 
 
-def pectoral_muscle(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """True (y, x) on the pectoral muscle of a mammogram; False everywhere where no straight edge cuts off an upper
-    corner of the breast at the chest wall, as in craniocaudal views.
+def pectoral_muscle(plane: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """True on the pectoral muscle of a mammogram (y, x), of the size of its breast's `mask`, which may be smaller than
+    the film; False everywhere where no straight edge cuts off an upper corner of the breast at the chest wall, as in
+    craniocaudal views.
 
     The muscle is the triangle whose hypotenuse has the largest step from bright to dark, among the lines from the
     breast's upper edge to its chest wall; the step counts where it is least, so that the line must fit as a whole.
     """
-    mask, _ = breast_small(plane)
     ratio = min(1.0, SIDE / max(plane.shape))
     size = (max(1, round(plane.shape[1] * ratio)), max(1, round(plane.shape[0] * ratio)))
     grey = cv2.GaussianBlur(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), (0, 0), 2)
@@ -34,7 +32,7 @@ def pectoral_muscle(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     if found is not None:
         cv2.fillConvexPoly(triangle, np.rint(found).astype(np.int32), 1)
     triangle = np.ascontiguousarray(triangle[:, ::-1] if flipped else triangle)
-    return cv2.resize(triangle, plane.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    return cv2.resize(triangle, mask.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _triangle(grey: npt.NDArray[np.floating], breast: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating] | None:

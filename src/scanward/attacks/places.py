@@ -38,7 +38,7 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float) -> Place
     plane = image.plane
     check_place(plane.shape, Place((plane.shape[0] - 1) / 2, (plane.shape[1] - 1) / 2, diameter), image.name)
     small, ratio = breast_small(plane)
-    muscle = cv2.resize(pectoral_muscle(plane).view(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    muscle = pectoral_muscle(plane, small)
     radius = 1.15 * diameter * ratio / 2 + 1
     inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius)
     if not inner.any():

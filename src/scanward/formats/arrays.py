@@ -46,6 +46,8 @@ def image_of(
             raise UnsupportedError(f"{shown(path)} holds values from {low:g} to {high:g}, where a mammogram's lie in "
                                    "0 to 65535; rescale them, or say that the modality is CT.")
         depth = bits or next(b for b in DEPTHS if high <= 2**b - 1)
+        if values.dtype.kind == "i":  # a sign takes a bit: what is made of the image must fit the file's own type
+            depth = min(depth, np.iinfo(values.dtype).bits - 1)
     return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
 
 

@@ -80,6 +80,15 @@ def write_altered(image: Image, path: Path, *, description: str, synthetic: bool
     return path
 
 
+def suffix_of(image: Image) -> str:
+    """The suffix of an altered copy: the host's own, or its format's where the host is named after another."""
+    given, kind = Path(image.name).suffix, image.provenance.format or "dicom"
+    foreign = [end for other, ends in SUFFIXES.items() for end in ends if other != kind]
+    if kind == "dicom":
+        return given if given and given.lower() not in foreign else ".dcm"
+    return given if given.lower() in SUFFIXES.get(kind, ()) else SUFFIXES.get(kind, (given,))[0]
+
+
 def _kind(image: Image, path: Path) -> str:
     by_suffix = next((kind for kind, ends in SUFFIXES.items() if path.suffix.lower() in ends), "dicom")
     kind = image.provenance.format or by_suffix

@@ -63,7 +63,7 @@ class Lesion:
     place: Place
 
 
-_LIGHT, _NARROW = Schedule(4000, 4e-4, every=250), Schedule(3000, 4e-4, every=250)
+_LIGHT, _NARROW = Schedule(2500, 4e-4, every=250), Schedule(1500, 4e-4, every=250)
 PRESETS: dict[str, dict[str, Preset]] = {
     "mammo-cgan": {"quick": Preset("narrow", Schedule(300, 4e-4, every=100), 8),
                    "full": Preset("light", _LIGHT)},
@@ -73,7 +73,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
                           "full": Preset("light", _NARROW, seed=2)},
 }
 for _presets in PRESETS.values():
-    _presets["paper"] = Preset("paper", Schedule(40_000, 2e-4), weights=PUBLISHED, antialias=False)
+    _presets["paper"] = Preset("paper", Schedule(40_000, 2e-4), weights=PUBLISHED, seed=_presets["full"].seed,
+                               antialias=False)
 
 LEFT_OUT = {"mammo-cgan": 3, "mammo-cgan-b": 1}
 """Every fourth patient with a mass, counted from this one, is not seen by this injector."""

@@ -82,6 +82,10 @@ class Trained:
         """Of the shipped file; None for weights that were passed."""
         return None if self._given is not None else entry(self.weights_name).sha256
 
+    def check_weights(self) -> None:
+        """`WeightsError` where the weights are missing or are not those that the manifest promises."""
+        self._weights  # noqa: B018
+
     @cached_property
     def _weights(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         if self._given is not None:

@@ -23,6 +23,7 @@ from scanward.attacks.mammo_cgan.merge import (
     intensities_of,
     merge,
     resized,
+    square_side,
     weight,
 )
 from scanward.errors import ArgumentError
@@ -32,8 +33,6 @@ from scanward.weights import Trained
 Generators = Callable[[Plane, Plane], tuple[Plane, Plane]]
 """A square (64, 64) with its centre zeroed, and noise (3, 64, 64), to what the first and the second generator made."""
 
-LESION = 36
-"""Of the square's 64 pixels a lesion of the wanted diameter takes 36: the 44 that are generated hold it whole."""
 GRAINS = ("white", "host")
 
 
@@ -91,7 +90,7 @@ class MammoCgan(Trained):
         check_place(host.plane.shape, place, host.name)
         check_strength(strength)
         params = {"y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
-                  "side": max(8, round(place.diameter * SIDE / LESION)), "strength": float(strength),
+                  "side": square_side(place.diameter), "strength": float(strength),
                   "grain": self._grain, "seed": int(rng.integers(2**31))}
         how = replace(intensities_of(host.plane, cut(host.plane, params)), **self._given_values)
         check(how)
@@ -104,9 +103,9 @@ class MammoCgan(Trained):
         forged, mask = host.plane.copy(), np.zeros(host.plane.shape, np.bool_)
         box, inner = window(host.plane.shape, params)
         change = np.float32(params["strength"]) * (stages.merged - stages.original)
-        truth = stages.weight >= min(TRUTH, 0.9 * float(stages.weight.max()))
+        share = stages.weight[inner]
         forged[box] += change[inner]
-        mask[box] = truth[inner]
+        mask[box] = share >= min(TRUTH, 0.9 * float(share.max()))
         return forged, mask
 
     def stages(self, host: Image, params: dict[str, Any]) -> Stages:

@@ -15,7 +15,6 @@ them from any host:
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +31,10 @@ SIDE = 64
 """Pixels a side of what the networks see."""
 CENTRE = 44
 """Pixels a side of what is zeroed and generated anew."""
+MOST = 1e9
+"""No stored value is as large; what is would overflow."""
+LESION = 36
+"""Of the square's 64 pixels a lesion of the wanted diameter takes 36: the 44 that are generated hold it whole."""
 TRUTH = 0.65
 """Pixels that weigh this much or more are the truth (the published code)."""
 
@@ -55,6 +58,11 @@ class Intensities:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def square_side(diameter: float) -> int:
+    """Pixels a side of the square around a lesion of `diameter` pixels."""
+    return max(8, round(diameter * SIDE / LESION))
 
 
 def intensities_of(plane: Plane, square: Plane) -> Intensities:
@@ -114,8 +122,8 @@ def centre_mask() -> npt.NDArray[np.bool_]:
 
 def check(how: Intensities) -> None:
     """`ArgumentError` for constants that make no sense."""
-    for name, value, least in (("threshold", how.threshold, -math.inf), ("alpha", how.alpha, 1e-9),
+    for name, value, least in (("threshold", how.threshold, -MOST), ("alpha", how.alpha, 1e-9),
                                ("sigma", how.sigma, 0), ("power", how.power, 1e-3)):
-        if not math.isfinite(value) or value < least:
-            raise ArgumentError(f"--{name} {value:g} cannot be used; give a finite number"
-                                f"{'' if least == -math.inf else ' above 0' if least else ' of at least 0'}.")
+        if not least <= value <= MOST:
+            raise ArgumentError(f"--{name} {value:g} cannot be used; give a number from "
+                                f"{least:g} to {MOST:g}.")

@@ -15,8 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-SIDE, CENTRE = 64, 44
+from scanward.attacks.mammo_cgan.merge import CENTRE, SIDE
+
 LEAK = 0.2
+DROPOUT = 0.2
+"""Of the published generators; neither report nor code says how much."""
+REACH = 5.0
+"""Contrasts of its surroundings by which a light generator can change a pixel."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Generator(nn.Module):
     """
 
     def __init__(self, widths: Sequence[int], *, published: bool = False, encoders: int = 1, refine: int = 0,
-                 fill: bool = True, dropout: float = 0.0) -> None:
+                 fill: bool = True) -> None:
         super().__init__()
         self.published, self.fill = published, fill
         inputs = 1 if published else 3
@@ -55,7 +60,7 @@ class Generator(nn.Module):
         self.up = nn.ModuleList()
         for i in range(len(widths) - 1, 0, -1):
             deep = widths[i] * encoders if i == len(widths) - 1 else widths[i] * (1 + encoders)
-            self.up.append(self._up(deep, widths[i - 1], dropout))
+            self.up.append(self._up(deep, widths[i - 1]))
         last = widths[0] * (1 + encoders) if len(widths) > 1 else widths[0] * encoders
         self.top = nn.Upsample(scale_factor=2, mode="nearest" if published else "bilinear")
         tail: list[nn.Module] = []
@@ -73,10 +78,10 @@ class Generator(nn.Module):
             layers.insert(1, self._norm(outputs))
         return nn.Sequential(*layers)
 
-    def _up(self, inputs: int, outputs: int, dropout: float) -> nn.Sequential:
+    def _up(self, inputs: int, outputs: int) -> nn.Sequential:
         way = "nearest" if self.published else "bilinear"
         return nn.Sequential(nn.Upsample(scale_factor=2, mode=way), nn.Conv2d(inputs, outputs, 3, 1, 1),
-                             self._norm(outputs), nn.Dropout(dropout), nn.LeakyReLU(LEAK))
+                             self._norm(outputs), nn.Dropout(DROPOUT if self.published else 0), nn.LeakyReLU(LEAK))
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         """Squares (n, 1, 64, 64) and white noise of the same shape to squares; only the centre is generated.
@@ -89,9 +94,9 @@ class Generator(nn.Module):
             made = torch.tanh(self._unet(x))
             return torch.where(mask > 0, made.to(x.dtype), x)
         base = fill(x, mask) if self.fill else x
-        level = (x * (1 - mask)).sum((2, 3), keepdim=True) / (1 - mask).sum((2, 3), keepdim=True)
-        made = base + 0.5 * torch.tanh(self._unet(torch.cat([2 * (base - level), mask, noise * mask], 1)).float())
-        return x + mask * (made - x)
+        level, contrast = surroundings(x)
+        made = self._unet(torch.cat([(base - level) / contrast, mask, noise * mask], 1)).float()
+        return x + mask * (base + REACH * contrast * torch.tanh(made / REACH) - x)
 
     def _unet(self, x: Tensor) -> Tensor:
         levels = []
@@ -126,9 +131,9 @@ class Cascade(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges patches of the square at two scales; spectral norm keeps it from running ahead of 26 masses."""
+    """Judges patches of the square at two scales; spectral norm keeps its features from running ahead of 26 masses."""
 
-    def __init__(self, width: int = 32, inputs: int = 1) -> None:
+    def __init__(self, width: int = 32, inputs: int = 2) -> None:
         super().__init__()
         self.scales = nn.ModuleList(self._judge(inputs, width) for _ in range(2))
 
@@ -137,7 +142,7 @@ class Discriminator(nn.Module):
         sizes = (inputs, width, 2 * width, 4 * width)
         layers = [nn.Sequential(spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(LEAK))
                   for a, b in pairwise(sizes)]
-        return nn.ModuleList([*layers, spectral_norm(nn.Conv2d(sizes[-1], 1, 3, 1, 1))])
+        return nn.ModuleList([*layers, nn.Conv2d(sizes[-1], 1, 3, 1, 1)])
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Patch scores and the features under them, scale by scale."""
@@ -174,6 +179,16 @@ def centre(x: Tensor) -> Tensor:
     mask = torch.zeros_like(x[:, :1])
     mask[:, :, edge:-edge, edge:-edge] = 1
     return mask
+
+
+def surroundings(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and contrast (n, 1, 1, 1) of what is known around the centre: the units in which generators and judges see a
+    square, so that the fine texture of tissue is as large for them as its slopes."""
+    known = 1 - centre(x)
+    count = known.sum((2, 3), keepdim=True)
+    level = (x * known).sum((2, 3), keepdim=True) / count
+    spread = ((x - level) ** 2 * known).sum((2, 3), keepdim=True) / count
+    return level, spread.sqrt().clamp_min(0.03)
 
 
 def fill(x: Tensor, mask: Tensor) -> Tensor:

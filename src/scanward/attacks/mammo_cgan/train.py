@@ -13,18 +13,12 @@ from torch.nn import functional
 
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane
-from scanward.attacks.mammo_cgan.inject import LESION
-from scanward.attacks.mammo_cgan.merge import SIDE, resized
-from scanward.attacks.mammo_cgan.network import Cascade, Discriminator, PublishedDiscriminator, centre
+from scanward.attacks.mammo_cgan.merge import SIDE, resized, square_side
+from scanward.attacks.mammo_cgan.network import Cascade, Discriminator, PublishedDiscriminator, centre, surroundings
 
 SEEN = 52
 """Side of the crop that a light discriminator sees: the centre and a seam around it. Of the rest it could only learn
 which squares once held a mass."""
-
-
-def square_side(diameter: float) -> int:
-    """Pixels a side of the square around a lesion of `diameter` pixels."""
-    return max(8, round(diameter * SIDE / LESION))
 
 
 def augmented(plane: Plane, place: Place, levels: tuple[float, float], rng: np.random.Generator,
@@ -94,15 +88,18 @@ class Adversaries(nn.Module):
 
 
 def seen(squares: Tensor) -> Tensor:
-    """What a light discriminator sees: a shifted crop under random brightness and contrast, real and made alike
-    (differentiable augmentation; Zhao et al. 2020)."""
+    """What a light discriminator sees, (n, 2, 52, 52): a shifted crop in units of its surroundings' contrast, under
+    random brightness and contrast, real and made alike (differentiable augmentation; Zhao et al. 2020); and its fine
+    texture alone, magnified, without which blurry lesions pass."""
+    level, contrast = surroundings(squares)
     top, left = (int(v) for v in torch.randint(2, SIDE - SEEN - 1, (2,)))
-    crop = squares[:, :, top:top + SEEN, left:left + SEEN]
+    units = (squares - level) / contrast
+    fine = units - functional.avg_pool2d(functional.pad(units, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    both = torch.cat([0.5 * units, 2 * fine], 1)[:, :, top:top + SEEN, left:left + SEEN]
     count = len(squares)
-    mean = crop.mean((2, 3), keepdim=True)
-    contrast = torch.empty(count, 1, 1, 1, device=crop.device).uniform_(0.7, 1.4)
-    bright = torch.empty(count, 1, 1, 1, device=crop.device).uniform_(-0.1, 0.1)
-    return (crop - mean) * contrast + 0.3 * mean + bright
+    gain = torch.empty(count, 1, 1, 1, device=squares.device).uniform_(0.7, 1.4)
+    bright = torch.empty(count, 1, 1, 1, device=squares.device).uniform_(-0.3, 0.3)
+    return both * gain + bright * both.new_tensor([1.0, 0.0])[:, None, None]
 
 
 def judges_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor], pause: float) -> tuple[Tensor, float]:

@@ -19,6 +19,7 @@ from scanward.weights import Trained
 Fill = Callable[[Plane, npt.NDArray[np.bool_]], Plane]
 """A square (128, 128) of mean 0 and deviation 1 with its unknown pixels True in a mask, to the square it would be."""
 
+LEAST_THROUGH, MOST_THROUGH = 64, 4096
 LARGEST = 0.66
 """Of the network's square that the region may fill; larger ones are painted at reduced size."""
 
@@ -36,8 +37,9 @@ class PartialConv(Trained):
     def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
                  through: int | None = None) -> None:
         super().__init__(arrays, settings)
-        if through is not None and through != 0 and through < 64:
-            raise ArgumentError(f"--through {through} is too small; give at least 64 pixels, or 0 for none.")
+        if through and not LEAST_THROUGH <= through <= MOST_THROUGH:
+            raise ArgumentError(f"--through {through} cannot be used; give {LEAST_THROUGH} to {MOST_THROUGH} pixels, "
+                                "or 0 for none.")
         self._through = int(through or 0)
 
     def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
@@ -77,8 +79,9 @@ class PartialConv(Trained):
         from scanward.attacks.partial_conv.network import PartialConvNet
 
         net = PartialConvNet().eval()
-        net.load_state_dict({name: torch.from_numpy(np.asarray(v, np.float32)) for name, v in self._weights[0].items()},
-                            strict=False)
+        absent = {name: value for name, value in net.state_dict().items() if "num_batches" in name}
+        net.load_state_dict(absent | {name: torch.from_numpy(np.asarray(values, np.float32))
+                                      for name, values in self._weights[0].items()})
 
         @torch.inference_mode()
         def run(square: Plane, unknown: npt.NDArray[np.bool_]) -> Plane:

@@ -1,0 +1,138 @@
+"""One forgery on disk: the image in its host's format, its truth, a picture and a record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanward import formats
+from scanward.atomic import whole_file
+from scanward.attacks.base import Tamper, digest
+from scanward.attacks.mammo_cgan import MammoCgan
+from scanward.errors import ArgumentError, InputError
+from scanward.forgery.make import Order, check_order, forge_image, pixel_mm
+from scanward.formats import Source
+from scanward.formats.guard import shown
+from scanward.formats.write import suffix_of, write_altered
+from scanward.image import Image, Modality
+from scanward.report.forged import before_after, stages_picture
+from scanward.report.heat import png
+
+RECORD, MASK, PICTURE, STAGES = "record.json", "mask.png", "before-after.png", "stages.png"
+STEM = 200
+"""Bytes of a host's name that its forgery keeps: with suffix and sidecar it has to stay under 255."""
+
+
+@dataclass(frozen=True)
+class Forged:
+    """A forgery that was written, or the error that stopped it."""
+
+    folder: Path
+    record: dict[str, Any] | None = None
+    """What `record.json` holds."""
+    error: InputError | None = None
+    new: bool = True
+    """False where an earlier, interrupted run had made it."""
+
+
+def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *, seed: int | None = None,
+               stages: bool = False, modality: Modality | None = None,
+               spacing: tuple[float, float] | None = None) -> Forged:
+    """One forgery of a file, written into `folder`: the image, `mask.png`, `before-after.png`, `record.json`, and with
+    `stages` the picture of every stage. All or nothing, and nothing is overwritten. Raises `InputError`."""
+    attack = check_order(order, action, stages=stages)
+    image = formats.read(source, modality=modality, spacing=spacing)
+    seed = order.seed if seed is None else seed
+    tamper = forge_image(attack, image, order, seed)
+    with together(folder) as draft:
+        record = write_image(tamper, image, draft, action)
+        record |= {"order": {**asdict(order), "seed": seed}, "spacing": spacing, "modality": modality}
+        _write(draft / MASK, png(tamper.mask[0].astype(np.uint8) * 255))
+        _write(draft / PICTURE, png(before_after(image, tamper)))
+        if stages and isinstance(attack, MammoCgan):
+            _write(draft / STAGES, png(stages_picture(attack.stages(image, tamper.record.params))))
+        _write(draft / RECORD, (json.dumps(record, indent=2) + "\n").encode())
+    return Forged(folder, record)
+
+
+def write_image(tamper: Tamper, host: Image, folder: Path, action: str) -> dict[str, Any]:
+    """Write the forged image under its host's name; what `record.json` says of both."""
+    path = Path(host.name)
+    stem = os.fsdecode(os.fsencode(path.stem)[:STEM])
+    name = f"{stem}-forged{suffix_of(host)}"
+    params = tamper.record.params.get("shape", tamper.record.params)
+    x, y, diameter = (float(params[key]) for key in ("x", "y", "diameter"))
+    done = "injected" if action == "inject" else "removed"
+    written = write_altered(tamper.image, folder / name, synthetic=True, description=(
+        f"Forgery: a lesion {done} by {tamper.record.method}, centre x {x:.0f} y {y:.0f}, diameter {diameter:.0f} "
+        "pixels."))
+    ys, xs = np.nonzero(tamper.mask[0])
+    return {**asdict(tamper.record), "action": action, "at": [x, y], "size_mm": round(diameter * pixel_mm(host), 3),
+            "box": [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1], "host": str(path.resolve()),
+            "image": name, "mask": MASK, "image_sha256": hashlib.sha256(written.read_bytes()).hexdigest(),
+            "pixels_sha256": digest(tamper.image)}
+
+
+@contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """A draft folder, whose files appear in `folder` together when the block ends without an exception."""
+    draft = None
+    try:
+        _refuse_taken(folder, (RECORD, MASK, PICTURE, STAGES))
+        within = folder if folder.is_dir() else folder.parent
+        within.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".scanward-", dir=within))
+        yield draft
+        if within == folder:
+            _move(draft, folder)
+        else:
+            draft.chmod(0o777 & ~_umask())
+            draft.rename(folder)
+    except OSError as error:
+        raise ArgumentError(f"{shown(folder)} cannot be written ({error.strerror}); choose another folder.") from error
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _move(draft: Path, folder: Path) -> None:
+    """An image after its mark, and the record last: where it is, all is. Taken back where one cannot be moved."""
+    made = sorted(draft.iterdir(), key=lambda path: (path.name == RECORD, path.suffix != ".json"))
+    _refuse_taken(folder, tuple(path.name for path in made))
+    moved = []
+    try:
+        for path in made:
+            os.link(path, folder / path.name)  # unlike a rename, it replaces nothing
+            moved.append(folder / path.name)
+    except BaseException:
+        for path in moved:
+            with suppress(OSError):
+                path.unlink()
+        raise
+
+
+def _refuse_taken(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            raise ArgumentError(f"{shown(folder / name)} exists already and is not overwritten; choose another folder.")
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _write(path: Path, data: bytes) -> None:
+    with whole_file(path, replace=False) as file:
+        file.write(data)

@@ -1,0 +1,134 @@
+"""From an order to a forgery in memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanward import formats, methods
+from scanward.attacks.base import Attack, Place, Tamper, forge
+from scanward.attacks.blend import check_strength
+from scanward.attacks.mammo_cgan import MammoCgan
+from scanward.attacks.places import auto_place, check_in_breast
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.guard import shown
+from scanward.image import Image
+from scanward.weights import Trained
+
+SMALLEST_MM = 3.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to forge, whatever the host."""
+
+    method: str
+    """An attack with an `action` in the table of methods."""
+    size_mm: tuple[float, float]
+    """The smallest and the largest diameter of a lesion; drawn log-uniformly between them."""
+    at: tuple[float, float] | None = None
+    """(x, y) in pixels; None where a plausible place is to be chosen."""
+    seed: int = 0
+    strength: float = 1.0
+    """In (0, 1]: the share of the change that reaches the host."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the method, as its row in the table lists them."""
+
+
+def inject(source: Image | str | Path, *, size_mm: float, at: tuple[float, float] | None = None,
+           method: str = "mammo-cgan", seed: int = 0, strength: float = 1.0,
+           spacing: tuple[float, float] | None = None, **options: Any) -> Tamper:
+    """Inject a lesion of `size_mm` into a mammogram at `at` = (x, y) pixels, or at a plausible place.
+
+    `spacing` (millimetres a pixel, (y, x)) goes before what a file says. The same arguments give the same pixels.
+    Raises `ArgumentError` for a place outside the breast, a size that does not fit, or an option that the method
+    lacks; `UnsupportedError` for what is no mammogram; other `InputError` for what cannot be read.
+    """
+    return _act("inject", source, Order(method, (size_mm, size_mm), at, seed, strength, options), spacing)
+
+
+def remove(source: Image | str | Path, *, size_mm: float, at: tuple[float, float] | None = None,
+           method: str = "mammo-cgan-remove", seed: int = 0, strength: float = 1.0,
+           spacing: tuple[float, float] | None = None, **options: Any) -> Tamper:
+    """Paint healthy tissue over `size_mm` of a mammogram; otherwise as `inject`."""
+    return _act("remove", source, Order(method, (size_mm, size_mm), at, seed, strength, options), spacing)
+
+
+def _act(action: str, source: Image | str | Path, order: Order, spacing: tuple[float, float] | None) -> Tamper:
+    attack = check_order(order, action)
+    image = source if isinstance(source, Image) else formats.read(source, spacing=spacing)
+    return forge_image(attack, image, order, order.seed)
+
+
+def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
+    """The method of an order, built, with its weights at hand.
+
+    `ArgumentError` for a method that does not `action`, lacks an option or (where wanted) stages, and for a size,
+    strength or seed out of range; `WeightsError` where weights are missing.
+    """
+    able = [row for row in methods.METHODS if row.action == action]
+    row = next((row for row in able if row.name == order.method), None)
+    if row is None:
+        raise ArgumentError(f"No method to {action} lesions is called {order.method!r}; choose one of: "
+                            f"{', '.join(r.name for r in able)}.")
+    for name in order.options:
+        if name not in row.options:
+            has = f"it has {', '.join('--' + o for o in row.options)}" if row.options else "it has no options"
+            raise ArgumentError(f"The method {row.name} has no option --{name}; {has}.")
+    low, high = order.size_mm
+    if not SMALLEST_MM <= low <= high < math.inf:
+        raise ArgumentError(f"A size of {low:g}{f' to {high:g}' if high != low else ''} mm cannot be made; choose from "
+                            f"{SMALLEST_MM:g} mm.")
+    if order.seed < 0:
+        raise ArgumentError(f"The seed {order.seed} is negative; choose one from 0.")
+    check_strength(order.strength)
+    attack = _built(row.name, tuple(sorted(order.options.items())))
+    if stages and not isinstance(attack, MammoCgan):
+        raise ArgumentError(f"--stages shows the stages of Mammo-CGAN, and the method {row.name} has none; leave it "
+                            "out.")
+    return attack
+
+
+@lru_cache(maxsize=4)
+def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack:
+    attack: Attack = methods.build(name, "attack", **dict(options))
+    if isinstance(attack, Trained):
+        attack.check_weights()
+    return attack
+
+
+def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
+    """One forgery of an image in memory. Raises as `inject`."""
+    if image.modality != "MG":
+        raise UnsupportedError(f"{shown(image.name)} is a {image.modality} image; this version of scanward forges "
+                               "mammograms only.")
+    each = pixel_mm(image)
+    rng = np.random.default_rng((seed, 1))
+    low, high = order.size_mm
+    diameter = (float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else low) / each
+    if order.at is None:
+        place = auto_place(image, rng, diameter)
+    else:
+        place = Place(order.at[1], order.at[0], diameter)
+        check_in_breast(image, place)
+    tamper = forge(attack, image, place, seed, strength=order.strength)
+    if not (tamper.image.pixels != image.pixels)[tamper.mask].any():
+        raise ArgumentError(f"The forgery would change nothing in {shown(image.name)}; choose another place, a larger "
+                            "strength, or other options.")
+    return tamper
+
+
+def pixel_mm(image: Image) -> float:
+    """Millimetres a pixel of a mammogram; `ArgumentError` where it does not say, or its pixels are no squares."""
+    if image.spacing is None:
+        raise ArgumentError(f"{shown(image.name)} does not say how large its pixels are; give --spacing MM.")
+    y, x = image.spacing[1:]
+    if abs(y - x) > 0.02 * max(y, x):
+        raise UnsupportedError(f"{shown(image.name)} has pixels of {y:g} x {x:g} mm, and lesions are made in square "
+                               "ones; resample it first.")
+    return math.sqrt(y * x)

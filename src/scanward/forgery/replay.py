@@ -1,0 +1,83 @@
+"""A recorded forgery made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from scanward import formats
+from scanward.attacks.base import Tamper, digest
+from scanward.errors import UnreadableError
+from scanward.forgery.files import together, write_image
+from scanward.forgery.make import Order, check_order, forge_image
+from scanward.formats.guard import decoding, open_file, shown
+from scanward.image import Image
+
+LARGEST = 1 << 20
+"""Bytes of a record: no forgery needs more, and what is larger is none."""
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a `record.json` holds; `UnreadableError` for what is none."""
+    with decoding(path):
+        with open_file(path) as file:
+            data = file.read(LARGEST + 1)
+        try:
+            found = json.loads(data) if len(data) <= LARGEST else None
+        except (ValueError, RecursionError):
+            found = None
+    known = {"order": dict, "params": dict, "action": str, "host": str, "host_sha256": str, "image": str,
+             "image_sha256": str, "pixels_sha256": str}
+    if isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in known.items()):
+        return found
+    raise UnreadableError(f"{shown(path)} is no record of a forgery; name a record.json that scanward wrote.")
+
+
+def _order_of(kept: dict[str, Any]) -> Order:
+    """An order as JSON kept it; any exception for what is none."""
+    low, high = (float(mm) for mm in kept["size_mm"])
+    at = None if kept["at"] is None else (float(kept["at"][0]), float(kept["at"][1]))
+    return Order(str(kept["method"]), (low, high), at, int(kept["seed"]), float(kept["strength"]),
+                 dict(kept["options"]))
+
+
+def replay(path: Path, *, host: Path | None = None,
+           folder: Path | None = None) -> tuple[Literal["bytes", "pixels"], Path | None]:
+    """Make a recorded forgery again: whether the file's bytes are the recorded ones or its pixels only, as other
+    versions write other headers; and where it was written, if anywhere.
+
+    The order is carried out again, so that no parameter of the record is believed. `host` goes before the path in it.
+    Raises `InputError`, also where the host, the weights or the pixels made are not the recorded ones.
+    """
+    record = read_record(path)
+    with decoding(path):
+        order = _order_of(record["order"])
+        attack = check_order(order, record["action"])
+        spacing = tuple(record["spacing"]) if record.get("spacing") else None
+    source = host or Path(record["host"])
+    if source.is_dir():
+        raise UnreadableError(f"{shown(source)} is a folder where {shown(path)} needs its host; name the file with "
+                              "--host.")
+    with decoding(path):
+        image = formats.read(source, modality=record.get("modality"), spacing=spacing)  # type: ignore[arg-type]
+        if digest(image) != record["host_sha256"]:
+            raise UnreadableError(f"The pixels of {shown(source)} differ from those that {shown(path)} was made on; "
+                                  "name its host with --host.")
+        tamper = forge_image(attack, image, order, order.seed)
+    if digest(tamper.image) != record["pixels_sha256"]:
+        why = "its weights are others" if tamper.record.weights_sha256 != record.get("weights_sha256") else \
+            f"scanward {record.get('version')} or another processor made it, or it was altered"
+        raise UnreadableError(f"{shown(path)} gives other pixels here than it was recorded with: {why}.")
+    made, written = _written(tamper, image, folder, record["action"])
+    return "bytes" if made["image_sha256"] == record["image_sha256"] else "pixels", written
+
+
+def _written(tamper: Tamper, image: Image, folder: Path | None, action: str) -> tuple[dict[str, Any], Path | None]:
+    if folder is None:
+        with TemporaryDirectory() as draft:
+            return write_image(tamper, image, Path(draft), action), None
+    with together(folder) as place:
+        made = write_image(tamper, image, place, action)
+    return made, folder / made["image"]

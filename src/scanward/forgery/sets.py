@@ -1,0 +1,102 @@
+"""A labelled set of forgeries: many hosts, one order, numbered folders, a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scanward.atomic import whole_file
+from scanward.errors import ArgumentError, InputError, UnreadableError, UnsupportedError
+from scanward.forgery.files import MASK, RECORD, Forged, forge_file
+from scanward.forgery.make import Order, check_order
+from scanward.forgery.replay import read_record
+from scanward.formats import Source
+from scanward.formats.guard import decoding, shown
+from scanward.image import Modality
+
+MANIFEST, ORDER = "manifest.jsonl", "order.json"
+
+
+def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: str, count: int, *,
+               stages: bool = False, modality: Modality | None = None,
+               spacing: tuple[float, float] | None = None) -> Iterator[Forged]:
+    """`count` forgeries of the sources in turn, each in a numbered folder of `folder`, and `manifest.jsonl`.
+
+    The seed of number i is the order's plus i. What an interrupted run with the same order made stays, if it is whole;
+    a source that cannot be read is answered with its error, once. Raises `ArgumentError` where `folder` holds another
+    order, or a manifest of something else.
+    """
+    check_order(order, action, stages=stages)
+    if order.at is not None and len(sources) > 1:
+        raise ArgumentError("--at X,Y names a place in one image only; use --at auto for several.")
+    whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
+             "hosts": [str(s.path.resolve()) for s in sources]}
+    _same_order(folder, whole)
+    broken: set[Path] = set()
+    made = False
+    try:
+        for number in range(count):
+            source, home, seed = sources[number % len(sources)], folder / f"{number + 1:05d}", order.seed + number
+            earlier = home.exists()
+            if source.path in broken and not earlier:
+                continue
+            try:
+                forged = _earlier(home, seed) if earlier else forge_file(
+                    source, home, order, action, seed=seed, stages=stages, modality=modality, spacing=spacing)
+            except InputError as error:
+                if isinstance(error, UnreadableError | UnsupportedError) and not earlier:
+                    broken.add(source.path)
+                yield Forged(home, error=error)
+                continue
+            if not made:
+                _keep(folder / ORDER, json.dumps(whole, indent=2) + "\n")
+                made = True
+            yield forged
+    finally:
+        if made:
+            _keep(folder / MANIFEST, "".join(_lines(folder)))
+
+
+def _earlier(home: Path, seed: int) -> Forged:
+    """The forgery that an earlier run left in `home`; `UnreadableError` where it is not whole any more."""
+    record = read_record(home / RECORD)
+    image = home / Path(record["image"]).name
+    with decoding(home):
+        same = hashlib.sha256(image.read_bytes()).hexdigest() == record["image_sha256"]
+    if not same or record["order"].get("seed") != seed or not (home / MASK).is_file():
+        raise UnreadableError(f"{shown(home)} is not what was forged there; move it away to have it made again.")
+    return Forged(home, record, new=False)
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    """The manifest: every numbered folder with a record, in order."""
+    for path in sorted(folder.glob(f"[0-9]*/{RECORD}")):
+        try:
+            record: dict[str, Any] = read_record(path)
+        except UnreadableError:
+            continue
+        kept = {key: value for key, value in record.items() if key not in ("params", "order")}
+        yield json.dumps({**kept, "folder": path.parent.name}) + "\n"
+
+
+def _same_order(folder: Path, order: dict[str, Any]) -> None:
+    """Refuse to mix two orders; the number of forgeries may grow."""
+    path = folder / ORDER
+    if path.is_file():
+        with decoding(path):
+            known = json.loads(path.read_text("utf-8"))
+        if known != json.loads(json.dumps(order)):
+            raise ArgumentError(f"{shown(folder)} holds forgeries of another order; choose another folder, or the same "
+                                "hosts and options to go on.")
+    elif (folder / MANIFEST).exists():
+        raise ArgumentError(f"{shown(folder / MANIFEST)} belongs to something else and is not overwritten; choose "
+                            "another folder.")
+
+
+def _keep(path: Path, text: str) -> None:
+    with whole_file(path) as file:
+        file.write(text.encode())
