@@ -16,7 +16,7 @@ import tempfile
 import time
 import zlib
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from torch.nn import functional
 
 from scanward import forgery, formats, methods
 from scanward.attacks.base import Attack, Donor, Place, forge
+from scanward.attacks.mammo_cgan import MammoCgan
+from scanward.attacks.mammo_cgan.inject import Generators
 from scanward.attacks.mammo_cgan.merge import levels_of
 from scanward.attacks.mammo_cgan.train import augmented
 from scanward.attacks.partial_conv.network import Texture
@@ -67,15 +69,14 @@ class Kind:
         return np.concatenate(self.squares)
 
 
-class Blurry:
-    """The first prototype's masses: the same generators, smoothed, and no grain added."""
+class Blurry(MammoCgan):
+    """The first prototype's masses: what the same generators made, smoothed; no grain added."""
 
-    def __init__(self) -> None:
-        self.inner = methods.build("mammo-cgan", "attack", sigma=0.0)
-        sharp = self.inner.generators
-        self.inner.generators = lambda zeroed, noise: tuple(
-            np.asarray(cv2.GaussianBlur(made, (0, 0), 2.0), np.float32) for made in sharp(zeroed, noise))
-        self.draw, self.apply, self.name = self.inner.draw, self.inner.apply, "blurry"
+    @cached_property
+    def generators(self) -> Generators:
+        sharp = super().generators
+        return lambda zeroed, noise: tuple(np.asarray(cv2.GaussianBlur(made, (0, 0), 2.0), np.float32)
+                                           for made in sharp(zeroed, noise))
 
 
 def kinds(args: argparse.Namespace) -> dict[str, Kind]:
@@ -88,7 +89,7 @@ def kinds(args: argparse.Namespace) -> dict[str, Kind]:
     injectors: dict[str, Attack] = {
         "mammo-cgan": methods.build("mammo-cgan", "attack"),
         "mammo-cgan, host's grain": methods.build("mammo-cgan", "attack", grain="host"),
-        "mammo-cgan-b": methods.build("mammo-cgan-b", "attack"), "blurry": Blurry(),
+        "mammo-cgan-b": methods.build("mammo-cgan-b", "attack"), "blurry": Blurry(sigma=0.0),
         "pasted (splice)": methods.build("splice", "attack"), "composed-mass": methods.build("composed-mass", "attack")}
     removers = {name: methods.build(name, "attack") for name in ("mammo-cgan-remove", "partial-conv", "inpaint-telea")}
     found |= {name: Kind() for name in (*injectors, *removers)}
@@ -213,8 +214,7 @@ def two_sample(texture: Texture, kind: Kind, real: Kind) -> tuple[float, float, 
         weight = np.where(y[~test], 0.5 / max(1, y[~test].sum()), 0.5 / max(1, (1 - y[~test]).sum()))
         gram = (a * weight[:, None]).T @ a + 0.3 * np.eye(a.shape[1])
         score[test] = b @ np.linalg.solve(gram, (a * weight[:, None]).T @ (2.0 * y[~test] - 1))
-    value, low, high = auc_interval(list(score), list(y > 0), list(who))
-    return (value, low, high) if value >= 0.5 else (1 - value, 1 - high, 1 - low)
+    return auc_interval(list(score), list(y > 0), list(who))
 
 
 def described(texture: Texture, squares: Squares) -> npt.NDArray[np.float64]:
@@ -238,14 +238,16 @@ def pictures(args: argparse.Namespace) -> None:
         for name, count in (("mammo-cgan", 24), ("mammo-cgan-b", 24), ("mammo-cgan-remove", 12), ("partial-conv", 12)):
             attack = methods.build(name, "attack")
             cells = []
-            while len(cells) < count:
+            for number in range(20 * count):
+                if len(cells) == count:
+                    break
                 film = films[int(rng.integers(len(films)))]
                 image = film.read()
                 diameter = float(np.exp(rng.uniform(np.log(8), np.log(30)))) / image.spacing[1]
                 masses = film.masses if attack.name in ("mammo-cgan-remove", "partial-conv") else ()
                 try:
                     place = masses[0] if masses else auto_place(image, rng, diameter)
-                    tamper = forge(attack, image, place, len(cells))
+                    tamper = forge(attack, image, place, number)
                 except ArgumentError:
                     continue
                 cells.append(np.hstack([_view(image.plane, place, window(image)),

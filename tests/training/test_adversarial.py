@@ -11,6 +11,7 @@ from scanward.attacks.mammo_cgan.train import (
     augmented,
     generators_loss,
     judges_loss,
+    overlaid,
     seen,
     square_side,
     symmetric,
@@ -85,12 +86,23 @@ def test_a_judge_that_is_too_far_ahead_rests():
     assert loss.requires_grad
 
 
-def test_only_squares_whose_truth_is_known_are_compared_with_it():
+def test_the_difference_counts_in_the_centre_only():
     real = torch.zeros(1, 1, 64, 64)
-    made = torch.cat([real, torch.full_like(real, 9.0)])
+    inside, outside = real.clone(), torch.ones_like(real)
+    inside[..., 10:54, 10:54], outside[..., 10:54, 10:54] = 1, 0
     weights = Weights(adversarial=(0, 0), difference=(10, 2), features=0)
-    assert generators_loss(Fixed(), real, (made, made), weights).item() == 0
-    assert generators_loss(Fixed(), real, (made + 1, made + 1), weights).item() == pytest.approx(12)
+    assert generators_loss(Fixed(), real, (outside, outside), weights).item() == 0
+    assert generators_loss(Fixed(), real, (inside, inside), weights).item() == pytest.approx(12)
+
+
+def test_a_mass_is_laid_over_tissue_without_its_own_surroundings():
+    mass, tissue = torch.full((1, 1, 64, 64), 0.3), torch.rand(1, 1, 64, 64)
+    mass[..., 24:40, 24:40] = 0.8
+    over = overlaid(tissue, mass)
+    added = over - tissue
+    assert torch.allclose(added[..., 24:40, 24:40], torch.full((16, 16), 0.5), atol=1e-4)
+    added[..., 24:40, 24:40] = 0
+    assert torch.allclose(added, torch.zeros_like(added), atol=1e-4)
 
 
 def test_judges_see_the_centre_and_a_seam_in_units_of_the_surroundings():

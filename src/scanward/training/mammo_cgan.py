@@ -24,6 +24,7 @@ from scanward.attacks.mammo_cgan.train import (
     augmented,
     generators_loss,
     judges_loss,
+    overlaid,
     run,
     symmetric,
 )
@@ -45,8 +46,8 @@ class Preset:
     widths: str
     """Of `network.PRESETS`."""
     schedule: Schedule
-    batch: int = 16
-    """Squares whose centre is known a step, and as many more of healthy tissue for the injectors."""
+    batch: int = 12
+    """Squares of masses, or of healthy tissue, a step; injectors see as many more with masses laid over them."""
     weights: Weights = OURS
     seed: int = 0
     healthy: int = 12
@@ -111,20 +112,17 @@ def healthy(films: list[Film], each: int, seed: int, antialias: bool) -> Squares
 
 
 def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
-    """One step: with `masses` their squares are known and healthy ones are not; without, the healthy ones are."""
+    """One step: with `masses` on their squares, and on as many of healthy tissue with the same masses laid over it;
+    without, on healthy tissue."""
 
     def step(net: nn.Module, judges: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-        def tissue_squares() -> list[Plane]:
-            picks = rng.choice(len(tissue), preset.batch, replace=False)
-            return [symmetric(tissue[i], int(rng.integers(8))) for i in picks]
-
-        known, others = tissue_squares(), []
+        picks = rng.choice(len(tissue), preset.batch, replace=False)
+        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
         if masses:
-            others = known
-            known = [augmented(m.plane, m.place, m.levels, rng, preset.antialias)
-                     for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))]
-        real = torch.from_numpy(np.stack(known))[:, None]
-        made = run(net, torch.from_numpy(np.stack([*known, *others]))[:, None])  # type: ignore[arg-type]
+            known = _tensor([augmented(m.plane, m.place, m.levels, rng, preset.antialias)
+                             for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))])
+            real = torch.cat([known, overlaid(real, known)])
+        made = run(net, real)  # type: ignore[arg-type]
 
         def of_judges() -> tuple[Tensor, float]:
             return judges_loss(judges, real, made, preset.weights.pause)
@@ -135,6 +133,10 @@ def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
         return of_judges, of_net
 
     return step
+
+
+def _tensor(squares: list[Plane]) -> Tensor:
+    return torch.from_numpy(np.stack(squares))[:, None]
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

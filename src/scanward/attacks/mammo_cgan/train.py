@@ -14,7 +14,14 @@ from torch.nn import functional
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_cgan.merge import SIDE, resized, square_side
-from scanward.attacks.mammo_cgan.network import Cascade, Discriminator, PublishedDiscriminator, centre, surroundings
+from scanward.attacks.mammo_cgan.network import (
+    Cascade,
+    Discriminator,
+    PublishedDiscriminator,
+    centre,
+    fill,
+    surroundings,
+)
 
 SEEN = 52
 """Side of the crop that a light discriminator sees: the centre and a seam around it. Of the rest it could only learn
@@ -47,6 +54,16 @@ def augmented(plane: Plane, place: Place, levels: tuple[float, float], rng: np.r
     mean = square.mean()
     square = (square - mean) * np.float32(np.exp(rng.uniform(-0.2, 0.2))) + mean
     return symmetric(square, int(rng.integers(8)))
+
+
+def overlaid(tissue: Tensor, masses: Tensor) -> Tensor:
+    """Squares of healthy tissue with the masses of others laid over it, all (n, 1, 64, 64).
+
+    What a mass adds to a smooth continuation of its surroundings is added to the tissue, as X-rays add up what lies one
+    over the other: so the few masses are known in thousands of surroundings.
+    """
+    mask = centre(masses)
+    return tissue + masses - fill(masses * (1 - mask), mask)
 
 
 def symmetric(square: Plane, turn: int) -> Plane:
@@ -116,16 +133,13 @@ def judges_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor], pa
 
 
 def generators_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor], weights: Weights) -> Tensor:
-    """Adversarial and feature losses of all squares made, and L1 of those whose truth is known: the first of them.
-
-    `real` (n, 1, 64, 64) is the truth of the first n of each of `made` (m ≥ n).
-    """
+    """Adversarial, feature and L1 losses of what each generator made of the squares `real` (n, 1, 64, 64)."""
     total = real.new_zeros(())
     inside = centre(real)
     for number, squares in enumerate(made):
         scores, features = adversaries(number, squares)
         total = total + weights.adversarial[number] * _to(scores, 1.0)
-        difference = ((squares[:len(real)] - real).abs() * inside).sum() / inside.sum()
+        difference = ((squares - real).abs() * inside).sum() / inside.sum()
         total = total + weights.difference[number] * difference
         if weights.features and features:
             with torch.no_grad():
