@@ -6,10 +6,11 @@ import sys
 import pytest
 
 import scanward
-from scanward import errors, image, pipeline, verdict
+from scanward import errors, forgery, image, pipeline, verdict
+from scanward.attacks import base
 
 PROMISED = {
-    "load": pipeline, "scan": pipeline, "scan_many": pipeline,
+    "inject": forgery, "remove": forgery, "Tamper": base, "load": pipeline, "scan": pipeline, "scan_many": pipeline,
     "Image": image, "Provenance": image,
     "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
