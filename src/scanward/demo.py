@@ -27,7 +27,7 @@ RIGHT, LEFT = "1-283.dcm", "1-281.dcm"
 """The mediolateral oblique views."""
 MASS = Place(y=2090, x=1770, diameter=230)
 """The oval mass of the right breast, found by eye; the package does not say where it lies."""
-TARGET = Place(y=1900, x=650, diameter=MASS.diameter)
+TARGET = Place(y=2445, x=583, diameter=300)
 """A place in the left breast where such a mass would be believed."""
 REMOVAL_SEED, INJECTION_SEED = 144, 0
 """The removal's was chosen by eye, so that it covers the mass."""
