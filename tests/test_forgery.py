@@ -427,3 +427,29 @@ def test_auto_places_lie_in_the_breast_and_off_the_muscle(png):
 def test_no_room_is_one_sentence(png):
     with pytest.raises(ArgumentError, match="no room"):
         auto_place(formats.read(png, modality="MG", spacing=(0.2, 0.2)), np.random.default_rng(0), 290)
+
+
+@pytest.mark.parametrize(("command", "method"), [("inject", "mammo-cgan"), ("remove", "mammo-cgan-remove")])
+def test_the_default_methods_show_their_stages_and_replay(command, method, dicom, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, printed, err = run(capsys, command, dicom, "-o", out, "--at", "100,210", "--size", 12, "--stages")
+    assert (code, err) == (0, "")
+    assert f"{method} at x 100, y 210, 12 mm" in printed
+    assert cv2.imread(str(out / "stages.png")).shape[1] > 900
+    assert run(capsys, "replay", out / "record.json")[1] == "The same bytes as recorded.\n"
+
+
+def test_mammo_cgans_constants_can_be_given(dicom, tmp_path, capsys):
+    code, _, err = run(capsys, "inject", dicom, "-o", tmp_path / "out", "--at", "100,210", "--size", 12, "--sigma", 12,
+                       "--threshold", 440, "--alpha", 40, "--power", 12)
+    assert (code, err) == (0, "")
+    used = json.loads((tmp_path / "out" / "record.json").read_text())["params"]["intensities"]
+    assert [used[name] for name in ("sigma", "threshold", "alpha", "power")] == [12, 440, 40, 12]
+
+
+@pytest.mark.parametrize("option", [("--sigma", "-1"), ("--sigma", "nan"), ("--sigma", "1e39"), ("--alpha", "0"),
+                                    ("--power", "inf"), ("--grain", "sand")], ids=str)
+def test_constants_that_make_no_sense(option, dicom, tmp_path, capsys):
+    code, out, err = run(capsys, "inject", dicom, "-o", tmp_path / "out", "--at", "100,210", "--size", 12, *option)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert option[0] in err
