@@ -48,7 +48,7 @@ from scanward.training.mammo_cgan import healthy
 Squares = npt.NDArray[np.float32]
 JITTER = 8
 """Squares cut about each place, each under its own small shift, size and symmetry."""
-PLACES = 3
+PLACES = 2
 """Injections into each held-out film."""
 
 

@@ -34,7 +34,7 @@ class Preset:
     batch: int = 16
 
 
-PRESETS = {"quick": Preset(Schedule(150), 4), "full": Preset(Schedule(1200))}
+PRESETS = {"quick": Preset(Schedule(150), 4), "full": Preset(Schedule(800))}
 
 
 def squares(films: list[Film], each: int, seed: int) -> npt.NDArray[np.float32]:
