@@ -158,10 +158,9 @@ def classifier(args: argparse.Namespace, steps: int = 1500) -> Classifier:
     return net.eval()
 
 
-@torch.inference_mode()
 def realism(args: argparse.Namespace) -> None:
     """The table of kinds: called lesion, Fréchet distance to real masses, AUC of telling them from real masses."""
-    net, texture, found = classifier(args), Texture(), kinds(args)
+    net, texture, found = classifier(args).requires_grad_(False), Texture(), kinds(args)
     body = []
     real = found["real masses"]
     for name, kind in found.items():

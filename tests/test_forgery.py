@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -422,6 +423,20 @@ def test_auto_places_lie_in_the_breast_and_off_the_muscle(png):
         disc = np.hypot(y - place.y, x - place.x) <= 20
         assert inside[disc].all()
         assert not muscle[disc].any()
+
+
+@pytest.mark.data
+def test_auto_places_lie_on_tissue_where_the_mask_takes_in_bare_film():
+    data = os.environ.get("SCANWARD_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")
+    root = Path(data, "mias", "images")
+    if not root.is_dir():
+        pytest.skip(f"no mini-MIAS films in {root}; set SCANWARD_DATA")
+    for name in ("mdb263", "mdb268"):
+        image = formats.read(root / f"{name}.png", modality="MG", spacing=(0.2, 0.2))
+        for seed in range(12):
+            place = auto_place(image, np.random.default_rng(seed), 60)
+            y, x, r = int(place.y), int(place.x), 30
+            assert np.median(image.plane[y - r:y + r, x - r:x + r]) > 24
 
 
 def test_no_room_is_one_sentence(png):

@@ -40,7 +40,7 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float) -> Place
     small, ratio = breast_small(plane)
     muscle = pectoral_muscle(plane, small)
     radius = 1.15 * diameter * ratio / 2 + 1
-    inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius)
+    inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
     if not inner.any():
         raise ArgumentError(f"{image.name} has no room for a lesion of {diameter:.0f} pixels inside the breast and "
                             "off the pectoral muscle; choose a smaller --size, or a place with --at X,Y.")
@@ -61,6 +61,14 @@ def check_in_breast(image: Image, place: Place) -> None:
     if place.diameter > widest:
         raise ArgumentError(f"A lesion of {place.diameter:.0f} pixels is larger than the breast in {image.name}, where "
                             f"{widest:.0f} fit; choose a smaller --size.")
+
+
+def _dense(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
+    """Where a disc is a quarter as bright as the breast's median, above bare film: a mask may take some of that in."""
+    grey = cv2.resize(plane, small.shape[::-1], interpolation=cv2.INTER_AREA)
+    film, breast = float(np.percentile(grey, 0.5)), float(np.median(grey[small]))
+    width = 2 * int(radius) + 1
+    return np.asarray(cv2.blur(grey, (width, width)) >= film + 0.25 * (breast - film))
 
 
 def _scattered(ys: npt.NDArray[np.intp], xs: npt.NDArray[np.intp], ratio: float, shape: tuple[int, ...],
