@@ -281,21 +281,21 @@ def detectors(args: argparse.Namespace) -> None:
     films = mias("test", args.data)
     few = films[::4]
     attacks = ("mammo-cgan", "mammo-cgan grain=host", "mammo-cgan-b", "mammo-cgan-remove", "partial-conv")
+    cells = {(attack, mm, strength): forgeries(few, (attack,), mm=mm, strength=strength)
+             for attack in attacks for mm in (5.0, 10.0, 20.0, 40.0) for strength in (0.5, 1.0)}
     for name in args.detectors:
         image, heat = mammography.thresholds(name)
-        clean = run(partial(mammography.detector, name), controls(films, (("none", 0.0),)), films, workers=2,
-                    keep=mammography.kept(args, "cgan-clean", name), title="authentic")
-        body = []
-        for attack in attacks:
-            for mm in (5.0, 10.0, 20.0, 40.0):
-                line = [attack, f"{mm:g} mm"]
-                for strength in (0.5, 1.0):
-                    items = forgeries(few, (attack,), mm=mm, strength=strength)
-                    rows = run(partial(mammography.detector, name), items, films, workers=2, title=f"{attack} {mm:g}",
-                               keep=mammography.kept(args, "cgan-forged", name))
-                    rows = [row for row in rows if row.item.mm == mm]
-                    line += [tables.image_auc(rows + clean), tables.alarms(rows, image), tables.overlap(rows, heat)]
-                body.append(line)
+        everything = [*controls(films, (("none", 0.0),)), *(item for items in cells.values() for item in items)]
+        made = run(partial(mammography.detector, name), everything, films, workers=2, title=name,
+                   keep=mammography.kept(args, "cgan", name))
+        clean, body = [row for row in made if not row.item.attack], []
+        for attack, mm in {(attack, mm): None for attack, mm, _ in cells}:
+            line = [attack, f"{mm:g} mm"]
+            for strength in (0.5, 1.0):
+                seeds = {item.seed for item in cells[attack, mm, strength]}
+                rows = [row for row in made if row.item.seed in seeds and row.item.attack and row.item.mm == mm]
+                line += [tables.image_auc(rows + clean), tables.alarms(rows, image), tables.overlap(rows, heat)]
+            body.append(line)
         print(f"{name}; false alarms on authentic films {tables.alarms(clean, image)}\n")
         print(tables.table(["attack", "diameter", *(f"{what} at {s}" for s in (0.5, 1.0)
                                                     for what in ("AUC", "detected", "IoU"))], body) + "\n")
