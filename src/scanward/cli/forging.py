@@ -125,8 +125,8 @@ def _run_many(many: Any, request: Request, failed: bool) -> int:
         complain(f"Interrupted after {counted(new + old, 'image')}; run the same command to go on.")
         return INTERRUPTED
     if not request.quiet:
-        print(f"{new + old} of {counted(request.count or 0, 'forgery').replace('forgerys', 'forgeries')} in "
-              f"{shown(str(request.output))}" + (f", {old} of them from before." if old else "."))
+        print(f"{new + old} of {request.count} forged in {shown(str(request.output))}"
+              + (f", {old} of them from before." if old else "."))
     return ERROR if failed else CLEAN
 
 

@@ -1,0 +1,45 @@
+"""`--at auto`: where a lesion would be believed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scanward import formats
+from scanward.attacks.places import auto_place
+from scanward.errors import ArgumentError
+
+
+def test_auto_places_lie_in_the_breast_and_off_the_muscle(png, pixels):
+    values = pixels(bits=16, shape=(500, 400)).astype(np.float32)
+    y, x = np.mgrid[:500, :400]
+    inside = values > 5000
+    muscle = inside & (y - 40 < 260 * (1 - x / 130))
+    values[muscle] += 16000
+    image = formats.read(png, modality="MG", spacing=(0.2, 0.2)).with_plane(values)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        place = auto_place(image, rng, 40)
+        disc = np.hypot(y - place.y, x - place.x) <= 20
+        assert inside[disc].all()
+        assert not muscle[disc].any()
+
+
+@pytest.mark.data
+def test_auto_places_lie_on_tissue_where_the_mask_takes_in_bare_film():
+    data = os.environ.get("SCANWARD_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
+    root = Path(data, "mias", "images")
+    if not root.is_dir():
+        pytest.skip(f"no mini-MIAS films in {root}; set SCANWARD_DATA")
+    for name in ("mdb263", "mdb268"):
+        image = formats.read(root / f"{name}.png", modality="MG", spacing=(0.2, 0.2))
+        for seed in range(12):
+            place = auto_place(image, np.random.default_rng(seed), 60)
+            y, x, r = int(place.y), int(place.x), 30
+            assert np.median(image.plane[y - r:y + r, x - r:x + r]) > 24
+
+
+def test_no_room_is_one_sentence(png):
+    with pytest.raises(ArgumentError, match="no room"):
+        auto_place(formats.read(png, modality="MG", spacing=(0.2, 0.2)), np.random.default_rng(0), 290)

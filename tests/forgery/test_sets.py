@@ -1,0 +1,104 @@
+"""`--count`: labelled sets that can be interrupted, harmed and gone on with."""
+
+import json
+
+import cv2
+import pytest
+
+from scanward.forgery import sets
+
+MASS = ("--method", "composed-mass")
+
+
+def test_count_makes_a_labelled_set_that_can_be_gone_on_with(png, tmp_path, inject, pixels):
+    other, out = png.with_name("b.png"), tmp_path / "set"
+    assert cv2.imwrite(str(other), pixels(seed=1, bits=16))
+    code, printed, err = inject(png.parent, out, "--count", 3, size="5-20")
+    assert (code, err) == (0, "") and "3 of 3" in printed
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == ["a füm-forged.png", "b-forged.png", "a füm-forged.png"]
+    assert len({tuple(line["at"]) for line in lines}) == 3
+    assert all(5 <= line["size_mm"] <= 20 for line in lines)
+    for line in lines:
+        assert (out / line["folder"] / line["image"]).is_file() and (out / line["folder"] / line["mask"]).is_file()
+    times = {p: p.stat().st_mtime_ns for p in out.glob("0*/record.json")}
+    code, printed, _ = inject(png.parent, out, "--count", 5, size="5-20")
+    assert code == 0 and "5 of 5" in printed and "3 of them from before" in printed
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 5
+    assert all(p.stat().st_mtime_ns == then for p, then in times.items())
+    code, _, err = inject(png.parent, out, "--count", 5, size="6-20")
+    assert code == 2 and "another order" in err
+
+
+def test_an_interrupted_set_goes_on(png, tmp_path, monkeypatch, inject):
+    out, real, made = tmp_path / "set", sets.forge_file, []
+
+    def interrupted(*given, **more):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(given)
+        return real(*given, **more)
+
+    monkeypatch.setattr(sets, "forge_file", interrupted)
+    code, _, err = inject(png, out, "--count", 4)
+    assert code == 130 and "2 images" in err
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 2
+    monkeypatch.setattr(sets, "forge_file", real)
+    code, printed, _ = inject(png, out, "--count", 4)
+    assert code == 0 and "4 of 4" in printed and "2 of them from before" in printed
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 4
+    assert inject(png, out, "--count", 1)[0] == 0
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 4, "a smaller count forgets nothing"
+
+
+@pytest.mark.parametrize("harm", ["record", "image", "mask"])
+def test_what_was_harmed_is_named_and_the_rest_kept(harm, png, tmp_path, inject):
+    out = tmp_path / "set"
+    inject(png, out, "--count", 3)
+    home = out / "00002"
+    if harm == "record":
+        (home / "record.json").write_text("{")
+    elif harm == "image":
+        (home / "a füm-forged.png").write_bytes(b"x")
+    else:
+        (home / "mask.png").unlink()
+    code, printed, err = inject(png, out, "--count", 3)
+    assert code == 2 and err.count("\n") == 1 and "00002" in err and "2 of 3" in printed
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == (2 if harm == "record" else 3)
+
+
+def test_forgeries_do_not_become_hosts(png, tmp_path, inject):
+    out = png.parent / "set"
+    assert inject(png.parent, out, "--count", 2)[0] == 0
+    assert "2 of them from before" in inject(png.parent, out, "--count", 2)[1]
+    inject(png.parent, tmp_path / "other", "--count", 2)
+    lines = [json.loads(line) for line in (tmp_path / "other" / "manifest.jsonl").read_text().splitlines()]
+    assert {line["image"] for line in lines} == {"a füm-forged.png"}
+
+
+def test_a_first_try_that_failed_locks_nothing(png, tmp_path, inject, run):
+    out = tmp_path / "set"
+    code, _, err = run("inject", png, "-o", out, "--size", 10, "--modality", "MG", *MASS, "--count", 3)
+    assert code == 2 and err.count("--spacing") == 1
+    assert not out.exists()
+    assert inject(png, out, "--count", 2)[0] == 0
+
+
+def test_a_manifest_of_something_else_stays(png, tmp_path, inject):
+    (tmp_path / "manifest.jsonl").write_text("mine\n")
+    code, _, err = inject(png, tmp_path, "--count", 2)
+    assert code == 2 and "manifest.jsonl" in err
+    assert (tmp_path / "manifest.jsonl").read_text() == "mine\n"
+
+
+def test_a_broken_host_costs_the_set_its_own_share_only(png, tmp_path, inject):
+    png.with_name("b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
+    code, printed, err = inject(png.parent, tmp_path / "set", "--count", 4)
+    assert code == 2 and err.count("b.png") == 1 and "2 of 4" in printed
+    assert len((tmp_path / "set" / "manifest.jsonl").read_text().splitlines()) == 2
+
+
+def test_several_hosts_need_a_count(png, tmp_path, inject, pixels):
+    assert cv2.imwrite(str(png.with_name("b.png")), pixels(seed=1, bits=16))
+    code, _, err = inject(png.parent, tmp_path / "out")
+    assert code == 2 and "--count" in err
