@@ -6,12 +6,17 @@ import torch
 from torch import nn
 
 from scanward.attacks.base import Place
+from scanward.attacks.mammo_cgan.network import PRESETS, Cascade, Widths, centre
 from scanward.attacks.mammo_cgan.train import (
+    OURS,
+    PUBLISHED,
+    Adversaries,
     Weights,
     augmented,
     generators_loss,
     judges_loss,
     overlaid,
+    run,
     seen,
     square_side,
     symmetric,
@@ -136,3 +141,27 @@ def test_a_lesion_takes_36_of_64_pixels():
 def test_the_eight_symmetries_are_eight():
     square = np.arange(9, dtype=np.float32).reshape(3, 3)
     assert len({symmetric(square, turn).tobytes() for turn in range(8)}) == 8
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_both_kinds_of_cascade_can_be_trained(published):
+    torch.manual_seed(0)
+    widths = Widths((8,) * 6, (8,) * 6, published=True) if published else PRESETS["narrow"]
+    cascade, judges = Cascade(widths), Adversaries(published)
+    weights = PUBLISHED if published else OURS
+    real = torch.rand(2, 1, 64, 64)
+    made = run(cascade, real)
+    loss, _ = judges_loss(judges, real, made, pause=0.0)
+    (loss + generators_loss(judges, real, made, weights)).backward()
+    for module in (cascade, judges):
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
+    inside = centre(real).bool()
+    for squares in made:
+        assert torch.allclose(squares[~inside], real[~inside], atol=1e-5)  # only the centre is generated
+
+
+def test_the_published_widths_are_the_codes():
+    paper = PRESETS["paper"]
+    assert paper.published
+    assert paper.first == (100, 200, 400, 800, 1600, 1600)
+    assert all(b >= a for a, b in zip(paper.first, paper.second, strict=True))
