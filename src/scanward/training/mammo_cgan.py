@@ -64,7 +64,7 @@ class Lesion:
     place: Place
 
 
-_LIGHT, _NARROW = Schedule(2500, 4e-4, every=250), Schedule(1500, 4e-4, every=250)
+_LIGHT, _NARROW = Schedule(5000, 4e-4, every=250), Schedule(1500, 4e-4, every=250)
 PRESETS: dict[str, dict[str, Preset]] = {
     "mammo-cgan": {"quick": Preset("narrow", Schedule(300, 4e-4, every=100), 8),
                    "full": Preset("light", _LIGHT)},
