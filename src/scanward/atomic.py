@@ -29,7 +29,7 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
         # mkstemp makes files that only their owner can read; results are meant to be shared as usual.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         _place(temporary, path, replace)
     except OSError as error:
         raise ArgumentError(f"{path} cannot be written ({error.strerror}); free some space or choose another "
@@ -38,7 +38,8 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The process's file mode creation mask, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from scanward import formats
-from scanward.atomic import whole_file
+from scanward.atomic import umask, whole_file
 from scanward.attacks.base import Tamper, digest
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.errors import ArgumentError, InputError
@@ -96,7 +96,7 @@ def together(folder: Path) -> Iterator[Path]:
         if within == folder:
             _move(draft, folder)
         else:
-            draft.chmod(0o777 & ~_umask())
+            draft.chmod(0o777 & ~umask())
             draft.rename(folder)
     except OSError as error:
         raise ArgumentError(f"{shown(folder)} cannot be written ({error.strerror}); choose another folder.") from error
@@ -125,12 +125,6 @@ def _refuse_taken(folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
         if (folder / name).exists() or (folder / name).is_symlink():
             raise ArgumentError(f"{shown(folder / name)} exists already and is not overwritten; choose another folder.")
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -20,7 +20,7 @@ TRUTH, PAPER, INK = (64, 200, 255), 250, (30, 30, 30)
 
 
 def before_after(host: Image, tamper: Tamper) -> Rgb:
-    """The place before, after, and after with the truth outlined; under it the whole film with the place marked."""
+    """The place before, after, and after with the truth outlined; and the whole film with the place marked."""
     mask = tamper.mask[0]
     ys, xs = np.nonzero(mask)
     y, x = (ys.min() + ys.max()) / 2, (xs.min() + xs.max()) / 2

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.attacks.partial_conv.network import SIDE, PartialConvNet, Texture
+from scanward.attacks.partial_conv.network import PartialConvNet, Texture
+from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch, loss
 from scanward.attacks.places import draw_places
 from scanward.bench.films import Film, cbis, mias

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WIDTHS, KERNELS = (32, 64, 96, 128, 128), (7, 5, 3, 3, 3)
-SIDE = 128
-"""Pixels a side of the squares that it is trained on."""
 
 
 class PartialConv2d(nn.Module):

@@ -19,6 +19,8 @@ from scanward.weights import Trained
 Fill = Callable[[Plane, npt.NDArray[np.bool_]], Plane]
 """A square (128, 128) of mean 0 and deviation 1 with its unknown pixels True in a mask, to the square it would be."""
 
+SIDE = 128
+"""Pixels a side of the squares that the network is trained on."""
 LEAST_THROUGH, MOST_THROUGH = 64, 4096
 LARGEST = 0.66
 """Of the network's square that the region may fill; larger ones are painted at reduced size."""
@@ -56,17 +58,16 @@ class PartialConv(Trained):
         return compose(plane, region, painted, params["strength"])
 
     def _painted(self, crop: Plane, unknown: npt.NDArray[np.bool_], diameter: float) -> Plane:
-        side = 128
-        ratio = min(1.0, LARGEST * side / diameter, *((side - 1) / n for n in crop.shape))
+        ratio = min(1.0, LARGEST * SIDE / diameter, *((SIDE - 1) / n for n in crop.shape))
         size = (max(1, round(crop.shape[1] * ratio)), max(1, round(crop.shape[0] * ratio)))
         small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.float32)
         missing = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        pads = [((side - n) // 2, side - n - (side - n) // 2) for n in small.shape]
+        pads = [((SIDE - n) // 2, SIDE - n - (SIDE - n) // 2) for n in small.shape]
         square, gone = np.pad(small, pads, mode="symmetric"), np.pad(missing, pads, mode="symmetric")
         known = square[~gone] if not gone.all() else square
         mean, deviation = known.mean(), max(known.std(), np.float32(1e-3))
         made = self._fill((square - mean) / deviation, gone)
-        inner = tuple(slice(a, side - b) for a, b in pads)
+        inner = tuple(slice(a, SIDE - b) for a, b in pads)
         filled = np.where(missing, made[inner] * deviation + mean, small)
         if ratio < 1:
             filled = cv2.resize(filled, crop.shape[::-1], interpolation=cv2.INTER_LINEAR)

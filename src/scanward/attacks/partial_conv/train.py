@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from scanward.attacks.base import Place
 from scanward.attacks.blend import region_of, shape_of
-from scanward.attacks.partial_conv.network import SIDE, PartialConvNet, Texture
+from scanward.attacks.partial_conv.network import PartialConvNet, Texture
+from scanward.attacks.partial_conv.remove import SIDE
 
 
 def hole(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
