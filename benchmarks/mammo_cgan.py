@@ -89,6 +89,7 @@ def kinds(args: argparse.Namespace) -> dict[str, Kind]:
     injectors: dict[str, Attack] = {
         "mammo-cgan": methods.build("mammo-cgan", "attack"),
         "mammo-cgan, host's grain": methods.build("mammo-cgan", "attack", grain="host"),
+        "mammo-cgan, resynthesised": methods.build("mammo-cgan", "attack", grain="resynthesised"),
         "mammo-cgan-b": methods.build("mammo-cgan-b", "attack"), "blurry": Blurry(sigma=0.0),
         "pasted (splice)": methods.build("splice", "attack"), "composed-mass": methods.build("composed-mass", "attack")}
     removers = {name: methods.build(name, "attack") for name in ("mammo-cgan-remove", "partial-conv", "inpaint-telea")}
@@ -229,35 +230,44 @@ def described(texture: Texture, squares: Squares) -> npt.NDArray[np.float64]:
     return np.concatenate([np.log(np.concatenate(parts, 1) + 1e-6), np.stack(rings, 1)], 1).astype(np.float64)
 
 
+SHEETS = {"mammo-cgan": 24, "mammo-cgan-b": 24, "mammo-cgan-remove": 12, "partial-conv": 12}
+"""Forgeries drawn of each method."""
+
+
 def pictures(args: argparse.Namespace) -> None:
     """Sheets of the unseen CBIS patient (CC BY) and of mini-MIAS test films (not to be passed on)."""
     args.out.mkdir(parents=True, exist_ok=True)
     for label, films in (("cbis", cbis("test")), ("mias", mias("test", args.data))):
         rng = np.random.default_rng(2)
-        for name, count in (("mammo-cgan", 24), ("mammo-cgan-b", 24), ("mammo-cgan-remove", 12), ("partial-conv", 12)):
-            attack = methods.build(name, "attack")
-            cells = []
-            for number in range(20 * count):
-                if len(cells) == count:
-                    break
-                film = films[int(rng.integers(len(films)))]
-                image = film.read()
-                diameter = float(np.exp(rng.uniform(np.log(8), np.log(30)))) / image.spacing[1]
-                masses = film.masses if attack.name in ("mammo-cgan-remove", "partial-conv") else ()
-                try:
-                    place = masses[0] if masses else auto_place(image, rng, diameter)
-                    tamper = forge(attack, image, place, number)
-                except ArgumentError:
-                    continue
-                cells.append(np.hstack([_view(image.plane, place, window(image)),
-                                        _view(tamper.image.plane, place, window(image))]))
-            cv2.imwrite(str(args.out / f"{name}-{label}.png"), _sheet(cells))
-    cells = []
-    for film in mias("test", args.data) + mias("val", args.data):
-        for mass in film.masses:
-            image = film.read()
-            cells.append(_view(image.plane, mass, window(image)))
-    cv2.imwrite(str(args.out / "real-mias.png"), _sheet(cells[:16]))
+        parts = {f"{count} by {name}, drawn at random: before | after": _drawn(name, count, films, rng)
+                 for name, count in SHEETS.items()}
+        more = mias("val", args.data) if label == "mias" else []
+        parts["known masses of these patients"] = [
+            _view(film.read().plane, mass, window(film.read())) for film in films + more for mass in film.masses][:16]
+        cv2.imwrite(str(args.out / f"forgeries-{label}.png"), _page(parts))
+        few = [title for title in parts if " mammo-cgan," in title or "remove" in title or title.startswith("known")]
+        cv2.imwrite(str(args.out / f"forgeries-{label}.jpg"), _page({title: parts[title] for title in few}),
+                    [cv2.IMWRITE_JPEG_QUALITY, 80])
+
+
+def _drawn(name: str, count: int, films: list[Film], rng: np.random.Generator) -> list[Squares]:
+    """Before and after of `count` forgeries; removals take the film's first mass, or tissue where it has none."""
+    attack, cells = methods.build(name, "attack"), []
+    for number in range(20 * count):
+        film = films[int(rng.integers(len(films)))]
+        image = film.read()
+        diameter = float(np.exp(rng.uniform(np.log(8), np.log(30)))) / image.spacing[1]
+        masses = film.masses if methods.find(name, "attack").action == "remove" else ()
+        try:
+            place = masses[0] if masses else auto_place(image, rng, diameter)
+            tamper = forge(attack, image, place, number)
+        except ArgumentError:
+            continue
+        cells.append(np.hstack([_view(image.plane, place, window(image)),
+                                _view(tamper.image.plane, place, window(image))]))
+        if len(cells) == count:
+            break
+    return cells
 
 
 def _view(plane: npt.NDArray[np.float32], place: Place, levels: tuple[float, float], side: int = 160) -> Squares:
@@ -271,16 +281,26 @@ def _view(plane: npt.NDArray[np.float32], place: Place, levels: tuple[float, flo
     return np.pad(grey, 2, constant_values=255)
 
 
-def _sheet(cells: list[Squares], across: int = 4) -> Squares:
-    rows = [np.hstack(cells[i:i + across]) for i in range(0, len(cells), across)]
-    return np.vstack([row for row in rows if row.shape == rows[0].shape])
+def _page(parts: dict[str, list[Squares]], width: int = 8 * 164) -> Squares:
+    """Cells in rows under the title of each part."""
+    rows = []
+    for title, cells in parts.items():
+        head = np.full((30, width), 255, np.uint8)
+        cv2.putText(head, title, (6, 21), cv2.FONT_HERSHEY_SIMPLEX, 0.55, 0, 1, cv2.LINE_AA)
+        rows.append(head)
+        across = width // cells[0].shape[1] if cells else 1
+        for i in range(0, len(cells), across):
+            row = np.hstack(cells[i:i + across])
+            rows.append(np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=255))
+    return np.vstack(rows)
 
 
 def detectors(args: argparse.Namespace) -> None:
     """Detection by diameter and strength, the shipped detectors as they are."""
     films = mias("test", args.data)
     few = films[::4]
-    attacks = ("mammo-cgan", "mammo-cgan grain=host", "mammo-cgan-b", "mammo-cgan-remove", "partial-conv")
+    attacks = ("mammo-cgan", "mammo-cgan grain=host", "mammo-cgan grain=resynthesised", "mammo-cgan-b",
+               "mammo-cgan-remove", "partial-conv")
     cells = {(attack, mm, strength): forgeries(few, (attack,), mm=mm, strength=strength)
              for attack in attacks for mm in (5.0, 10.0, 20.0, 40.0) for strength in (0.5, 1.0)}
     made_by = "-".join(weights.entry(name).sha256[:4] for name in dict.fromkeys(a.split()[0] for a in attacks))

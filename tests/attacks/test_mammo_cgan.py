@@ -157,6 +157,16 @@ def test_host_grain_gives_back_what_the_way_through_64_pixels_takes(host: Image,
     assert lost.std() > 0
 
 
+def test_resynthesised_grain_has_the_hosts_spectrum_and_none_of_its_details(host: Image, untrained: tuple) -> None:
+    lost, made = (stages.noisy - stages.large for stages in (
+        attack.stages(host, forge(attack, host, Place(100, 60, 60), 1).record.params)
+        for attack in (MammoCgan(*untrained, grain="host"), MammoCgan(*untrained, grain="resynthesised"))))
+    assert abs(np.corrcoef(lost.ravel(), made.ravel())[0, 1]) < 0.1
+    assert made.std() == pytest.approx(lost.std(), rel=0.15)
+    neighbours = [np.corrcoef(x[:, 1:].ravel(), x[:, :-1].ravel())[0, 1] for x in (lost, made)]
+    assert neighbours[1] == pytest.approx(neighbours[0], abs=0.1)
+
+
 def test_given_constants_go_before_the_hosts(host: Image, place: Place, untrained: tuple) -> None:
     attack = MammoCgan(*untrained, sigma=1.5, threshold=20, alpha=2.5, power=12)
     found = forge(attack, host, place, 0).record.params["intensities"]

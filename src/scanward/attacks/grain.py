@@ -47,6 +47,20 @@ def white(shape: tuple[int, ...], seed: int, correlation: float = 0.0) -> Plane:
     return noise / max(float(noise.std()), 1e-6)
 
 
+def resynthesised(texture: Plane, seed: int) -> Plane:
+    """New grain (y, x) of a texture's own power spectrum and local strength, and none of its details.
+
+    Random-phase noise (Galerne et al. 2011, section II) of the texture divided by its local deviation, multiplied by it
+    again.
+    """
+    reach = max(3, min(texture.shape) // 8) | 1
+    local = np.sqrt(np.maximum(cv2.blur(texture * texture, (reach, reach), borderType=cv2.BORDER_REFLECT_101), 1e-12))
+    amplitude = np.abs(np.fft.rfft2(texture / local))
+    phase = np.fft.rfft2(white(texture.shape, seed))
+    drawn = np.fft.irfft2(amplitude * phase / np.maximum(np.abs(phase), 1e-12), texture.shape)
+    return np.asarray(drawn * local, np.float32)
+
+
 def ring(weight: Plane) -> npt.NDArray[np.bool_]:
     """The crop's pixels around the region: untouched, and what the forgery must agree with."""
     outside = weight <= 0

@@ -82,7 +82,7 @@ Sigma = Annotated[float | None, typer.Option(help="Deviation of the noise of sta
 Threshold = Annotated[float | None, typer.Option(help="Th of equation 2.2, in stored values.")]
 Alpha = Annotated[float | None, typer.Option(help="α of equation 2.2, in stored values.")]
 Power = Annotated[float | None, typer.Option(help="p of equation 2.2.")]
-Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white noise, or the host's own grain.")]
+Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white, host (its own grain) or resynthesised.")]
 Kind = Annotated[str | None, typer.Option("--modality", help="MG, for files that do not say or say it wrong.")]
 Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]

@@ -21,12 +21,15 @@ from scanward.attacks.mammo_cgan.train import (
     PUBLISHED,
     Adversaries,
     Weights,
+    alike_loss,
     augmented,
     generators_loss,
     judges_loss,
+    lesion_loss,
     overlaid,
     run,
     symmetric,
+    unlike_loss,
 )
 from scanward.attacks.places import draw_places
 from scanward.bench.films import Film, cbis, mias
@@ -64,7 +67,7 @@ class Lesion:
     place: Place
 
 
-_LIGHT, _NARROW = Schedule(5000, 4e-4, every=250), Schedule(1500, 4e-4, every=250)
+_LIGHT, _NARROW = Schedule(5000, 4e-4, every=250), Schedule(2500, 4e-4, every=250)
 PRESETS: dict[str, dict[str, Preset]] = {
     "mammo-cgan": {"quick": Preset("narrow", Schedule(300, 4e-4, every=100), 8),
                    "full": Preset("light", _LIGHT)},
@@ -117,18 +120,26 @@ def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
 
     def step(net: nn.Module, judges: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
         picks = rng.choice(len(tissue), preset.batch, replace=False)
-        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
+        none = real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
         if masses:
             known = _tensor([augmented(m.plane, m.place, m.levels, rng, preset.antialias)
                              for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))])
-            real = torch.cat([known, overlaid(real, known)])
+            real = torch.cat([known, overlaid(none, known)])
         made = run(net, real)  # type: ignore[arg-type]
+        how = preset.weights
 
         def of_judges() -> tuple[Tensor, float]:
-            return judges_loss(judges, real, made, preset.weights.pause)
+            loss, told = judges_loss(judges, real, made, how.pause)
+            return (loss + lesion_loss(judges, known, none) if masses and how.lesion else loss), told
 
         def of_net() -> Tensor:
-            return generators_loss(judges, real, made, preset.weights)
+            loss = generators_loss(judges, real, made, how)
+            if masses and how.lesion:
+                loss = loss + how.lesion * unlike_loss(judges, made[-1])
+            if masses and how.variety:
+                few = real[::4]
+                loss = loss + how.variety * alike_loss(made[-1][::4], run(net, few)[-1], few)  # type: ignore[arg-type]
+            return loss
 
         return of_judges, of_net
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane, check_place, check_strength
-from scanward.attacks.grain import white
+from scanward.attacks.grain import resynthesised, white
 from scanward.attacks.mammo_cgan.merge import (
     SIDE,
     TRUTH,
@@ -33,7 +33,7 @@ from scanward.weights import Trained
 Generators = Callable[[Plane, Plane], tuple[Plane, Plane]]
 """A square (64, 64) with its centre zeroed, and noise (3, 64, 64), to what the first and the second generator made."""
 
-GRAINS = ("white", "host")
+GRAINS = ("white", "host", "resynthesised")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class MammoCgan(Trained):
     """A mass injected by two cascaded conditional GANs.
 
     `sigma`, `threshold`, `alpha` and `power` go before what `merge.py` derives from the host, all in its stored values.
-    `grain` says what stage 7 adds: `white` noise (published), or the `host`'s own, which the way through 64×64 takes
-    away: the hard case, in which the grain of the forged square is the original's.
+    `grain` says what stage 7 adds: `white` noise (published); the `host`'s own, which the way through 64×64 takes away:
+    the hard case, in which the grain of the forged square is the original's; or new grain `resynthesised` from that.
     """
 
     name = "mammo-cgan"
@@ -119,10 +119,11 @@ class MammoCgan(Trained):
         noise = np.random.default_rng(params["seed"]).standard_normal((3, SIDE, SIDE), dtype=np.float32)
         painted, completed = self.generators(zeroed, noise)
         large = resized(completed, side, antialias) * np.float32(how.white - how.black) + np.float32(how.black)
-        if params["grain"] == "host":
-            noisy = large + original - resized(resized(original, SIDE, antialias), side, antialias)
-        else:
+        if params["grain"] == "white":
             noisy = large + np.float32(how.sigma) * white(large.shape, params["seed"] + 1)
+        else:
+            lost = original - resized(resized(original, SIDE, antialias), side, antialias)
+            noisy = large + (lost if params["grain"] == "host" else resynthesised(lost, params["seed"] + 1))
         share = weight(noisy, how, everything=self.everything)
         return Stages(original, small, zeroed, painted, completed, large, noisy, merge(noisy, original, share), share)
 
