@@ -20,52 +20,24 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward import methods, pipeline, weights
+from scanward import methods, pipeline
 from scanward.bench import tables
 from scanward.bench.films import Film, cbis, mias
 from scanward.bench.measure import Row, run
 from scanward.bench.protocol import ATTACKS, FAMILIES, HARD, STEPS, controls, forgeries, make
-from scanward.detectors.base import Detector
 from scanward.detectors.self_reference import SelfReference
 from scanward.image import Image
 from scanward.training.bank import make_bank
 from scanward.training.finish import calibrated
 from scanward.training.self_reference import PRESETS, fit_network
-from scanward.verdict import Evidence
 
 DETECTORS = ("default", "self-reference", "copy-move", "forensic-transfer", "forensic-transfer-highpass")
 HALF = 0.5
 
 
-class Default:
-    """What a plain `scanward scan` answers, as one detector."""
-
-    name = "default"
-
-    def detect(self, image: Image) -> Evidence:
-        """The combined verdict as evidence."""
-        verdict = pipeline.scan(image)
-        return Evidence(self.name, verdict.score, verdict.threshold, verdict.heat, HALF, verdict.findings,
-                        verdict.label != "inconclusive", seconds=verdict.seconds)
-
-
-def detector(name: str) -> Detector:
-    """A shipped detector, or the default combination."""
-    return Default() if name == "default" else methods.build(name, "detector")
-
-
-def thresholds(name: str) -> tuple[float, float]:
-    """(image, heat) thresholds that ship with a detector; both were fixed on the validation split."""
-    if name in ("default", "copy-move"):
-        return HALF, HALF
-    settings = weights.entry(methods.find(name, "detector").weights[0]).settings
-    return settings["threshold"], settings["heat_threshold"]
-
-
 def kept(args: argparse.Namespace, what: str, name: str) -> Path:
     """Where answers are kept: by the weights that gave them, so that other weights never meet old answers."""
-    names = methods.DEFAULT_DETECTORS if name == "default" else (name,)
-    hashes = [weights.entry(w).sha256[:8] for n in names for w in methods.find(n, "detector").weights]
+    hashes = [sha[:8] for sha in pipeline.weights_of(name)]
     return Path(args.out, "-".join([what, name, *hashes]) + ".jsonl")
 
 
@@ -75,9 +47,9 @@ def families(args: argparse.Namespace) -> None:
     items = [*controls(films), *forgeries(films, ATTACKS + HARD)]
     summary, by_attack, calm = [], [], []
     for name in args.detectors:
-        rows = run(partial(detector, name), items, films, keep=kept(args, args.split, name),
+        rows = run(partial(pipeline.one_detector, name), items, films, keep=kept(args, args.split, name),
                    workers=args.workers, title=name)
-        image, heat = thresholds(name)
+        image, heat = pipeline.thresholds(name)
         every, clean = parts(rows)
         forged = [row for row in every if row.item.attack not in HARD]
         plain = [row for row in clean if row.item.step == "none"]
@@ -103,9 +75,9 @@ def encodings(args: argparse.Namespace) -> None:
     for step in STEPS[1:]:
         items = [*controls(films, (step,)), *forgeries(films[::4], step=step)]
         for name in args.detectors:
-            rows = run(partial(detector, name), items, films, keep=kept(args, f"{args.split}-{step[0]}", name),
-                       workers=args.workers, title=f"{name} {step[0]}")
-            image, heat = thresholds(name)
+            rows = run(partial(pipeline.one_detector, name), items, films, workers=args.workers,
+                       keep=kept(args, f"{args.split}-{step[0]}", name), title=f"{name} {step[0]}")
+            image, heat = pipeline.thresholds(name)
             forged, clean = parts(rows)
             body.append([f"{step[0]} {step[1]:g}", name, tables.image_auc(rows), tables.alarms(forged, image),
                          tables.alarms(clean, image), tables.overlap(forged, heat)])
@@ -127,7 +99,7 @@ def left_out(args: argparse.Namespace) -> None:
         label = f"no-{family}"
         members = [a for a in ATTACKS if methods.build(a, "attack").family == family]
         if len(bank.without(frozenset({family}))) == len(bank):
-            make_detector, (image, heat) = partial(detector, "default"), thresholds("default")
+            make_detector, (image, heat) = partial(pipeline.one_detector, "default"), pipeline.thresholds("default")
         else:
             arrays = fit_network(bank, known, preset, folder, leave_out=frozenset({family}))
             settings = calibrated(SelfReference, arrays, folder, label, args.data,
@@ -148,13 +120,13 @@ def sizes(args: argparse.Namespace) -> None:
     """Detection by diameter and strength, over all attacks; where the breast has no room for a diameter, it is left
     out."""
     films = mias(args.split, args.data)
-    image, heat = thresholds(args.detectors[0])
+    image, heat = pipeline.thresholds(args.detectors[0])
     body = []
     for mm in (5.0, 10.0, 20.0, 40.0):
         line = [f"{mm:g} mm"]
         for strength in (0.5, 0.75, 1.0):
             items = forgeries(films[::13], mm=mm, strength=strength)
-            rows = run(partial(detector, args.detectors[0]), items, films, workers=args.workers,
+            rows = run(partial(pipeline.one_detector, args.detectors[0]), items, films, workers=args.workers,
                        keep=kept(args, f"{args.split}-sizes", args.detectors[0]), title=f"{mm:g} mm {strength}")
             rows = [row for row in rows if row.item.mm == mm]
             line += [tables.alarms(rows, image), tables.overlap(rows, heat)]
@@ -169,9 +141,9 @@ def scanner(args: argparse.Namespace) -> None:
     attacks = [name for name in ATTACKS if not methods.build(name, "attack").needs_donor]
     body = []
     for name in args.detectors:
-        rows = run(partial(detector, name), [*controls(films), *forgeries(films, attacks)], films,
+        rows = run(partial(pipeline.one_detector, name), [*controls(films), *forgeries(films, attacks)], films,
                    keep=kept(args, "cbis", name), workers=1, title=name)
-        image, heat = thresholds(name)
+        image, heat = pipeline.thresholds(name)
         forged, clean = parts(rows)
         untouched = [row for row in clean if row.item.step == "none"]
         body.append([name, tables.image_auc(forged + untouched), tables.alarms(forged, image),
@@ -186,7 +158,8 @@ def misses(args: argparse.Namespace) -> None:
     films = cbis("test")
     attacks = [name for name in ATTACKS + HARD if not methods.build(name, "attack").needs_donor]
     items = [item for mm in (8.0, 16.0) for item in forgeries(films, attacks, mm=mm)]
-    rows = run(partial(detector, "default"), items, films, keep=kept(args, "cbis-misses", "default"), title="misses")
+    rows = run(partial(pipeline.one_detector, "default"), items, films, keep=kept(args, "cbis-misses", "default"),
+               title="misses")
     by_name = {film.name: film for film in films}
     cells = []
     for row in sorted(rows, key=lambda row: row.score)[:12]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scanward import __version__, formats, methods
+from scanward import __version__, formats, methods, weights
 from scanward.detectors.base import Detector
 from scanward.errors import InputError, UnsupportedError
 from scanward.image import Image, Modality
@@ -65,6 +65,39 @@ def check_method(method: str) -> None:
     """Raise `ArgumentError` with the known names unless `method` is the default or a detector."""
     if method != methods.DEFAULT:
         methods.find(method, "detector")
+
+
+class Combined:
+    """What a plain `scanward scan` answers, as one detector, for benches that run detectors."""
+
+    name = methods.DEFAULT
+
+    def detect(self, image: Image) -> Evidence:
+        """The combined verdict as evidence."""
+        verdict = scan(image)
+        reason = " ".join(e.reason for e in verdict.evidence if e.reason)
+        return Evidence(self.name, verdict.score, verdict.threshold, verdict.heat, MIDDLE, verdict.findings,
+                        verdict.label != "inconclusive", reason, verdict.weights_sha256, verdict.seconds)
+
+
+def one_detector(method: str = methods.DEFAULT) -> Detector:
+    """`method` as one detector."""
+    return Combined() if method == methods.DEFAULT else _detector(method)
+
+
+def thresholds(method: str = methods.DEFAULT) -> tuple[float, float]:
+    """(image, heat) thresholds of a method, both fixed on the validation split."""
+    names = methods.find(method, "detector").weights if method != methods.DEFAULT else ()
+    if not names:
+        return MIDDLE, MIDDLE
+    settings = weights.entry(names[0]).settings
+    return float(settings["threshold"]), float(settings["heat_threshold"])
+
+
+def weights_of(method: str = methods.DEFAULT) -> tuple[str, ...]:
+    """SHA-256 of every file of weights that a method runs with."""
+    names = methods.DEFAULT_DETECTORS if method == methods.DEFAULT else (method,)
+    return tuple(weights.entry(w).sha256 for name in names for w in methods.find(name, "detector").weights)
 
 
 def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality: Modality | None = None,

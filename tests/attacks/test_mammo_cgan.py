@@ -17,6 +17,7 @@ from scanward.attacks.mammo_cgan.merge import (
     intensities_of,
     merge,
     resized,
+    symmetric,
     weight,
 )
 from scanward.attacks.mammo_cgan.network import PRESETS, Cascade, centre, fill
@@ -98,6 +99,14 @@ def test_the_zeroed_centre_is_44_of_64() -> None:
     assert mask[53, 53]
     assert not mask[54, 53]
     assert np.array_equal(centre(torch.zeros(1, 1, 64, 64))[0, 0].numpy() > 0, mask)
+
+
+def test_the_eight_symmetries_are_eight_and_can_be_undone() -> None:
+    square = np.arange(9, dtype=np.float32).reshape(3, 3)
+    turned = [symmetric(square, turn) for turn in range(8)]
+    assert len({one.tobytes() for one in turned}) == 8
+    for turn, one in enumerate(turned):
+        assert np.array_equal(symmetric(one, turn, back=True), square)
 
 
 def test_bilinear_resizing_by_hand() -> None:
@@ -190,6 +199,7 @@ def test_other_seeds_give_other_lesions(host: Image, place: Place, untrained: tu
     attack = MammoCgan(*untrained, sigma=0.0)
     one, two = (attack.stages(host, forge(attack, host, place, seed).record.params).completed for seed in (0, 1))
     assert np.abs(one - two).max() > 1e-4
+    assert len({forge(attack, host, place, seed).record.params["turn"] for seed in range(40)}) == 8
 
 
 def test_replay_needs_the_same_weights(host: Image, place: Place, untrained: tuple) -> None:

@@ -12,17 +12,13 @@ from scanward.attacks.mammo_cgan.train import (
     PUBLISHED,
     Adversaries,
     Weights,
-    alike_loss,
     augmented,
     generators_loss,
     judges_loss,
-    lesion_loss,
     overlaid,
     run,
     seen,
     square_side,
-    symmetric,
-    unlike_loss,
 )
 from scanward.training.adversarial import fit
 from scanward.training.loop import Schedule
@@ -103,33 +99,6 @@ def test_the_difference_counts_in_the_centre_only():
     assert generators_loss(Fixed(), real, (inside, inside), weights).item() == pytest.approx(12)
 
 
-def test_a_difference_at_the_seam_counts_more_than_one_in_the_middle():
-    real = torch.zeros(1, 1, 64, 64)
-    weights = Weights(adversarial=(0, 0), difference=(1, 0), features=0, seam=4)
-    values = []
-    for y in (10, 32):
-        other = real.clone()
-        other[..., y, 32] = 1
-        values.append(generators_loss(Fixed(), real, (other, other), weights).item())
-    assert values[0] / values[1] == pytest.approx(5 / (1 + 4 * np.exp(-3.5)), rel=1e-3)  # depth counts up to 8 pixels
-
-
-def test_the_judge_of_lesions_is_right_at_no_loss():
-    ones, zeros = torch.ones(2, 1, 64, 64), torch.zeros(2, 1, 64, 64)
-    assert lesion_loss(Fixed(), ones, zeros).item() == 0
-    assert lesion_loss(Fixed(), zeros, ones).item() == pytest.approx(1)
-    assert unlike_loss(Fixed(), ones).item() == 0
-    assert unlike_loss(Fixed(), zeros).item() == pytest.approx(1)
-
-
-def test_two_draws_may_not_be_nearer_to_each_other_than_to_the_real_lesion():
-    real = torch.rand(1, 1, 64, 64)
-    one, other = real + 0.2, real - 0.3
-    assert alike_loss(one, one, real).item() > 0
-    assert alike_loss(one, other, real).item() == 0
-    assert alike_loss(real, real, real).item() == 0
-
-
 def test_a_mass_is_laid_over_tissue_without_its_own_surroundings():
     mass, tissue = torch.full((1, 1, 64, 64), 0.3), torch.rand(1, 1, 64, 64)
     mass[..., 24:40, 24:40] = 0.8
@@ -168,11 +137,6 @@ def test_a_lesion_takes_36_of_64_pixels():
         assert np.hypot(ys.mean() - 31.5, xs.mean() - 31.5) < 8
 
 
-def test_the_eight_symmetries_are_eight():
-    square = np.arange(9, dtype=np.float32).reshape(3, 3)
-    assert len({symmetric(square, turn).tobytes() for turn in range(8)}) == 8
-
-
 @pytest.mark.parametrize("published", [True, False])
 def test_both_kinds_of_cascade_can_be_trained(published):
     torch.manual_seed(0)
@@ -182,8 +146,6 @@ def test_both_kinds_of_cascade_can_be_trained(published):
     real = torch.rand(2, 1, 64, 64)
     made = run(cascade, real)
     loss, _ = judges_loss(judges, real, made, pause=0.0)
-    if weights.lesion:
-        loss = loss + lesion_loss(judges, real, 1 - real)
     (loss + generators_loss(judges, real, made, weights)).backward()
     for module in (cascade, judges):
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())

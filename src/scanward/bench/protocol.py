@@ -42,6 +42,9 @@ class Item:
     step: str = "none"
     amount: float = 0.0
     seed: int = 0
+    x: float | None = None
+    """Where, in the film's pixels; None to draw the place from the seed."""
+    y: float | None = None
 
 
 def controls(films: Sequence[Film], steps: Sequence[tuple[str, float]] = STEPS) -> list[Item]:
@@ -49,18 +52,20 @@ def controls(films: Sequence[Film], steps: Sequence[tuple[str, float]] = STEPS) 
     return [Item(f.name, f.patient, step=step, amount=amount) for f in films for step, amount in steps]
 
 
-def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: float | None = None,
+def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: float | Sequence[float] | None = None,
               strength: float = 1.0, step: tuple[str, float] = STEPS[0]) -> list[Item]:
     """Every film by every attack, once, then through one whole-image step.
 
-    Diameters are `mm`, or drawn log-uniformly between 5 and 40 mm.
+    Diameters are `mm`, or drawn from those, or log-uniformly between 5 and 40 mm.
     """
     found = []
     for film in films:
         for attack in attacks:
-            seed = zlib.crc32(f"{film.name} {attack} {mm} {strength}".encode())
+            fixed = mm if isinstance(mm, float) else None
+            seed = zlib.crc32(f"{film.name} {attack} {fixed} {strength}".encode())
             rng = np.random.default_rng(seed)
-            size = mm or float(np.exp(rng.uniform(*np.log(SIZES_MM))))
+            drawn = rng.choice(mm) if isinstance(mm, Sequence) else np.exp(rng.uniform(*np.log(SIZES_MM)))
+            size = fixed or float(drawn)
             found.append(Item(film.name, film.patient, attack, attack_of(attack).family, size, strength, *step, seed))
     return found
 
@@ -84,6 +89,8 @@ def make(item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> tuple[I
         return image, np.zeros(image.plane.shape, bool), item
     rng = np.random.default_rng(item.seed)
     place, mm = place_in(host, item.mm, rng)
+    if item.x is not None and item.y is not None:
+        place, mm = Place(item.y, item.x, item.mm / (host.spacing[1] if host.spacing else 0.1)), item.mm
     others = [donor for owner, donor in donors if owner != film.name]
     donor = others[int(rng.integers(len(others)))] if others else None
     tamper = forge(attack_of(item.attack), host, place, item.seed, strength=item.strength, donor=donor)

@@ -6,16 +6,23 @@ Authentic controls go through the same steps as forgeries, so that no detector c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.attacks.partial_conv.remove import resampled
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
+Plane = npt.NDArray[np.float32]
+
 STEPS = ("none", "jpeg", "jpeg2000", "resample", "noise", "gamma")
+"""Those that are drawn in training."""
+TESTED = ("sharpen", "rescan", "through")
+"""Those that are only ever tested on."""
 
 
 def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Image:
@@ -25,29 +32,24 @@ def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Ima
     (OpenCV's thousandths of the lossless size). `resample`: by the factor `amount`, area means down and
     Lanczos up, spacing corrected.
     `noise`: white, σ = `amount` × 2**bits / 256. `gamma`: brightness curve with exponent `amount`.
+    `sharpen`: unsharp masking over 1.5 pixels by `amount`. `rescan`: a film digitised again, a little turned, with the
+    blur and noise of another scanner, times `amount`. `through`: bilinearly to `amount` pixels of the shorter side, and
+    back.
     """
-    plane, top = image.plane, image.largest
     if step == "none":
         return image
-    if step == "jpeg":
-        return image.with_plane(_jpeg(plane, amount))
-    if step == "jpeg2000":
-        kind = np.uint8 if image.bits <= 8 else np.uint16
-        _, data = cv2.imencode(".jp2", plane.astype(kind), [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, int(amount)])
-        return image.with_plane(np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32))
     if step == "resample":
         spacing = image.spacing and (image.spacing[0], image.spacing[1] / amount, image.spacing[2] / amount)
-        return dataclasses.replace(image, spacing=spacing).with_plane(_resize(plane, amount))
-    if step == "noise":
-        grain = np.random.default_rng(seed).standard_normal(plane.shape, np.float32)
-        return image.with_plane(plane + grain * np.float32(amount * (top + 1) / 256))
-    if step == "gamma":
-        return image.with_plane(top * (plane / top) ** amount)
-    raise ArgumentError(f"No re-encoding step is called {step!r}; choose one of: {', '.join(STEPS)}.")
+        return dataclasses.replace(image, spacing=spacing).with_plane(_resize(image.plane, amount))
+    if step not in _PLANES:
+        raise ArgumentError(f"No re-encoding step is called {step!r}; choose one of: {', '.join(STEPS + TESTED)}.")
+    return image.with_plane(_PLANES[step](image, amount, seed))
 
 
 def reencode_mask(mask: npt.NDArray[np.bool_], step: str, amount: float = 0.0) -> npt.NDArray[np.bool_]:
     """A (y, x) truth mask on the grid of the re-encoded image."""
+    if step == "rescan":
+        return _turned(mask.astype(np.float32)) >= 0.5
     if step != "resample":
         return mask
     return _resize(mask.astype(np.float32), amount) >= 0.5
@@ -63,7 +65,37 @@ def draw(rng: np.random.Generator, share: float = 0.5) -> dict[str, Any]:
     return {"step": step, "amount": float(rng.uniform(low, high)), "seed": int(rng.integers(2**31))}
 
 
-def _jpeg(plane: npt.NDArray[np.float32], quality: float) -> npt.NDArray[np.float32]:
+def _noise(image: Image, amount: float, seed: int) -> Plane:
+    grain = np.random.default_rng(seed).standard_normal(image.plane.shape, np.float32)
+    return image.plane + grain * np.float32(amount * (image.largest + 1) / 256)
+
+
+def _gamma(image: Image, amount: float, _: int) -> Plane:
+    return np.asarray(image.largest * (image.plane / image.largest) ** amount, np.float32)
+
+
+def _jpeg2000(image: Image, amount: float, _: int) -> Plane:
+    kind = np.uint8 if image.bits <= 8 else np.uint16
+    _, data = cv2.imencode(".jp2", image.plane.astype(kind), [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, int(amount)])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32)
+
+
+def _sharpen(image: Image, amount: float, _: int) -> Plane:
+    return image.plane + np.float32(amount) * (image.plane - cv2.GaussianBlur(image.plane, (0, 0), 1.5))
+
+
+def _rescan(image: Image, amount: float, seed: int) -> Plane:
+    blurred = cv2.GaussianBlur(_turned(image.plane), (0, 0), 0.6 * amount)
+    grain = np.random.default_rng(seed).standard_normal(blurred.shape, np.float32)
+    return np.asarray(blurred + grain * np.float32(0.3 * amount * (image.largest + 1) / 256), np.float32)
+
+
+def _through(image: Image, amount: float, _: int) -> Plane:
+    return resampled(image.plane, int(amount))
+
+
+def _jpeg(image: Image, quality: float, _: int) -> Plane:
+    plane = image.plane
     low, high = float(plane.min()), float(plane.max())
     scale = 255 / max(high - low, 1e-6)
     if high <= 255 and low >= 0:
@@ -74,7 +106,18 @@ def _jpeg(plane: npt.NDArray[np.float32], quality: float) -> npt.NDArray[np.floa
     return decoded / np.float32(scale) + np.float32(low)
 
 
-def _resize(plane: npt.NDArray[np.float32], factor: float) -> npt.NDArray[np.float32]:
+def _turned(plane: Plane) -> Plane:
+    height, width = plane.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.4, 1.0)
+    return np.asarray(cv2.warpAffine(plane, turn, (width, height), flags=cv2.INTER_LINEAR), np.float32)
+
+
+def _resize(plane: Plane, factor: float) -> Plane:
     size = tuple(max(1, round(n * factor)) for n in plane.shape[::-1])
     kind = cv2.INTER_LANCZOS4 if factor > 1 else cv2.INTER_AREA
     return np.asarray(cv2.resize(plane, size, interpolation=kind), np.float32)
+
+
+_PLANES: dict[str, Callable[[Image, float, int], Plane]] = {
+    "jpeg": _jpeg, "jpeg2000": _jpeg2000, "noise": _noise, "gamma": _gamma, "sharpen": _sharpen, "rescan": _rescan,
+    "through": _through}

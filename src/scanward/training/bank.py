@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -25,11 +26,11 @@ from rich.progress import Progress
 from scanward.attacks.base import Donor, Place, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.bench.films import Film, donors_of
+from scanward.bench.protocol import attack_of
 from scanward.bench.reencode import draw, reencode, reencode_mask
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.errors import UnreadableError
 from scanward.image import Image
-from scanward.methods import build
 from scanward.tissue import breast_mask
 
 CROP = 256
@@ -38,6 +39,13 @@ SHARES = {"self-blend": 4, "splice": 7, "composed-mass": 4, "inpaint-telea": 1, 
 """How often each attack is drawn: most often those that are hardest to see. Copies and other forgeries that keep the
 image's grain are not among them: with nothing else to tell the halves of a pair apart, a network learns what looks like
 a mass."""
+GENERATED = {"mammo-cgan": 4, "mammo-cgan grain=host": 4, "mammo-cgan grain=resynthesised": 3, "mammo-cgan-remove": 3,
+             "mammo-cgan-remove grain=host": 2, "splice": 2, "noise": 2}
+"""The same of a second bank, of what generators paint; with some of what else is hard to see, so that it is not
+forgotten. No other generator is trained on: `mammo-cgan-b`, `partial-conv` and `diffusion` are only ever tested on."""
+LEAST_PAINTED = 72
+"""Pixels of a lesion from which on putting the host's grain back leaves anything to tell it by: the way through 64×64
+takes some away."""
 FAITHFUL = ("shift", "lowfreq")
 """Self-blends that keep the grain, left out for the same reason."""
 SIZES_MM = (4.0, 45.0)
@@ -65,14 +73,15 @@ class Pair:
     """Film, attack, family, variant, diameter in mm, re-encoding, and the families that show in the crop."""
 
 
-def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6) -> Iterator[Pair]:
+def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6,
+          shares: Mapping[str, int] = MappingProxyType(SHARES)) -> Iterator[Pair]:
     """Forge a film at several places at once, re-encode both versions alike, and cut the pairs."""
     host = host_of(film.read(), rng)
     spacing = host.spacing[1] if host.spacing else 0.1
     drawn: list[_Drawn] = []
     forged, tissue = host, breast_mask(host.plane)
     for _ in range(pairs):
-        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn)
+        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn, shares)
         if made is not None:
             forged = made
     step = draw(rng, 0.35)
@@ -110,22 +119,24 @@ def host_of(image: Image, rng: np.random.Generator) -> Image:
 
 def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spacing: float,
                 donors: list[tuple[str, Donor]], film: str, rng: np.random.Generator,
-                drawn: list[_Drawn]) -> Image | None:
+                drawn: list[_Drawn], kinds: Mapping[str, int]) -> Image | None:
     """One more forgery on `forged`, appended to `drawn`; None where it found no free place."""
     others = [donor for owner, donor in donors if owner != film]
-    shares = np.array([share if others or name != "splice" else 0 for name, share in SHARES.items()])
-    name = str(rng.choice(list(SHARES), p=shares / shares.sum()))
+    shares = np.array([share if others or name != "splice" else 0 for name, share in kinds.items()])
+    name = str(rng.choice(list(kinds), p=shares / shares.sum()))
     mm = float(np.exp(rng.uniform(*np.log(SIZES_MM))))
     strength = 1.0 if rng.random() < 0.6 else float(rng.uniform(0.5, 1.0))
     donor = others[int(rng.integers(len(others)))] if others else None
     mm = min(mm, 0.45 * min(host.plane.shape) * spacing)
+    if "grain=" in name and mm / spacing < LEAST_PAINTED:
+        return None
     for place in draw_places(host.plane, rng, 6, mm / spacing):
         free = all(np.hypot(place.y - p.y, place.x - p.x) > 0.6 * (place.diameter + p.diameter) for p, _, _ in drawn)
         if free and share_inside(tissue, place) > 0.9:
             break
     else:
         return None
-    attack = build(name, "attack")
+    attack = attack_of(name)
     tamper = forge(attack, forged, place, int(rng.integers(2**31)), strength=strength, donor=donor)
     if tamper.record.params.get("variant") in FAITHFUL:
         return None
@@ -230,7 +241,8 @@ def _reference(row: dict[str, list[float]]) -> Reference:
     return Reference(np.array(row["levels"]), np.array(row["stabilised"]), np.array(row["gains"], np.float32))
 
 
-def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, workers: int = 2) -> Bank:
+def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, workers: int = 2,
+              shares: Mapping[str, int] = MappingProxyType(SHARES)) -> Bank:
     """At least `count` pairs of `films`, visited in turn; an interrupted bank is continued, a finished one opened.
 
     Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
@@ -241,7 +253,7 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
         bar = Progress(console=Console(stderr=True))
         with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                  initargs=(donors,)) as pool:
+                                                  initargs=(donors, dict(shares))) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have
             while have < count:
@@ -261,13 +273,18 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
 
 
 _DONORS: list[tuple[str, Donor]] = []
+_SHARES: dict[str, int] = {}
 
 
-def _start(donors: list[tuple[str, Donor]]) -> None:
+def _start(donors: list[tuple[str, Donor]], shares: dict[str, int]) -> None:
+    import torch
+
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     _DONORS[:] = donors
+    _SHARES.update(shares)
 
 
 def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
     film, seed = job
-    return list(visit(film, _DONORS, np.random.default_rng(seed)))
+    return list(visit(film, _DONORS, np.random.default_rng(seed), shares=_SHARES))

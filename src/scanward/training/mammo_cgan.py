@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from scanward import weights
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane
-from scanward.attacks.mammo_cgan.merge import SIDE, levels_of
+from scanward.attacks.mammo_cgan.merge import SIDE, levels_of, symmetric
 from scanward.attacks.mammo_cgan.network import PRESETS as WIDTHS
 from scanward.attacks.mammo_cgan.network import Cascade
 from scanward.attacks.mammo_cgan.train import (
@@ -21,15 +21,11 @@ from scanward.attacks.mammo_cgan.train import (
     PUBLISHED,
     Adversaries,
     Weights,
-    alike_loss,
     augmented,
     generators_loss,
     judges_loss,
-    lesion_loss,
     overlaid,
     run,
-    symmetric,
-    unlike_loss,
 )
 from scanward.attacks.places import draw_places
 from scanward.bench.films import Film, cbis, mias
@@ -67,7 +63,7 @@ class Lesion:
     place: Place
 
 
-_LIGHT, _NARROW = Schedule(5000, 4e-4, every=250), Schedule(2500, 4e-4, every=250)
+_LIGHT, _NARROW = Schedule(5000, 4e-4, every=250), Schedule(1500, 4e-4, every=250)
 PRESETS: dict[str, dict[str, Preset]] = {
     "mammo-cgan": {"quick": Preset("narrow", Schedule(300, 4e-4, every=100), 8),
                    "full": Preset("light", _LIGHT)},
@@ -120,26 +116,18 @@ def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
 
     def step(net: nn.Module, judges: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
         picks = rng.choice(len(tissue), preset.batch, replace=False)
-        none = real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
+        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
         if masses:
             known = _tensor([augmented(m.plane, m.place, m.levels, rng, preset.antialias)
                              for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))])
-            real = torch.cat([known, overlaid(none, known)])
+            real = torch.cat([known, overlaid(real, known)])
         made = run(net, real)  # type: ignore[arg-type]
-        how = preset.weights
 
         def of_judges() -> tuple[Tensor, float]:
-            loss, told = judges_loss(judges, real, made, how.pause)
-            return (loss + lesion_loss(judges, known, none) if masses and how.lesion else loss), told
+            return judges_loss(judges, real, made, preset.weights.pause)
 
         def of_net() -> Tensor:
-            loss = generators_loss(judges, real, made, how)
-            if masses and how.lesion:
-                loss = loss + how.lesion * unlike_loss(judges, made[-1])
-            if masses and how.variety:
-                few = real[::4]
-                loss = loss + how.variety * alike_loss(made[-1][::4], run(net, few)[-1], few)  # type: ignore[arg-type]
-            return loss
+            return generators_loss(judges, real, made, preset.weights)
 
         return of_judges, of_net
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
@@ -17,17 +16,20 @@ from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
-from scanward.training.bank import CROP, Bank, make_bank
+from scanward.training.bank import CROP, GENERATED, Bank, make_bank
 from scanward.training.finish import calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, fit
 from scanward.training.mining import mine
 
 Arrays = dict[str, np.ndarray]
+Pool = list[tuple[Bank, int]]
+"""Pairs of one or more banks."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to train: a first round on the bank, then others that also see the false alarms of those before."""
+    """One way to train: a first round on the bank, then others that also see the false alarms of those before, the last
+    of them on what generators paint, too."""
 
     pairs: int
     """Pairs in the bank."""
@@ -40,33 +42,44 @@ class Preset:
     negatives: int = 4
     """Mined authentic crops a step in the other rounds."""
     crop: int = 224
+    generated: int = 0
+    """Pairs in the bank of generated forgeries."""
+    last: tuple[Schedule, ...] = ()
+    """Rounds that draw from both banks."""
 
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
     "ablation": Preset(8000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
-    "full": Preset(8000, Schedule(4000, 2e-3), (Schedule(2500, 1e-3),) * 3),
+    "full": Preset(8000, Schedule(4000, 2e-3), (Schedule(2500, 1e-3),) * 3, generated=3000,
+                   last=(Schedule(2500, 1e-3),)),
 }
 
 
-def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, leave_out: frozenset[str] = frozenset(),
-                seed: int = 0, resume: bool = True) -> Arrays:
-    """Every round, on the bank without the families of `leave_out`; the arrays are also saved under `out`."""
-    chosen = bank.visible(bank.without(leave_out))
+def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, generated: Bank | None = None,
+                leave_out: frozenset[str] = frozenset(), seed: int = 0, resume: bool = True) -> Arrays:
+    """Every round, on the banks without the families of `leave_out`; the arrays are also saved under `out`."""
+    pool = pool_of(bank, leave_out)
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
     torch.manual_seed(seed)
     net = SelfReferenceNet()
-    fit(net, _loss(bank, chosen, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume,
-        title=label)
+    fit(net, _loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume, title=label)
     negatives: list[Bank] = []
-    for number, schedule in enumerate(preset.others, 2):
+    for number, schedule in enumerate((*preset.others, *preset.last), 2):
+        if generated is not None and number == 2 + len(preset.others):
+            pool = pool + pool_of(generated, leave_out)
         negatives.append(mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
                               resume=resume))
-        fit(net, _loss(bank, chosen, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
+        fit(net, _loss(pool, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
             seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
     arrays = arrays_of(net)
     save_file(arrays, out / f"{label}.safetensors")
     return arrays
+
+
+def pool_of(bank: Bank, leave_out: frozenset[str]) -> Pool:
+    """The bank's pairs that show something, and nothing of the families of `leave_out`."""
+    return [(bank, int(i)) for i in bank.visible(bank.without(leave_out))]
 
 
 def arrays_of(net: nn.Module) -> Arrays:
@@ -74,31 +87,32 @@ def arrays_of(net: nn.Module) -> Arrays:
     return {k: v.detach().cpu().contiguous().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
 
 
-def _loss(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: list[Bank]) -> Loss:
+def _loss(pool: Pool, preset: Preset, negatives: list[Bank]) -> Loss:
     loudness = [np.array([row["logit"] for row in mined.about]) for mined in negatives]
-    pool = [(mined, i) for mined in negatives for i in range(len(mined))]
+    alarms = [(mined, i) for mined in negatives for i in range(len(mined))]
     # every place may come up, those that still sound like a forgery most of all
-    share = 0.1 + 1 / (1 + np.exp(-1 - np.concatenate(loudness))) if pool else np.zeros(0)
+    share = 0.1 + 1 / (1 + np.exp(-1 - np.concatenate(loudness))) if alarms else np.zeros(0)
     share /= max(share.sum(), 1e-9)
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        count = min(preset.negatives, len(pool))
-        picks = rng.choice(len(pool), count, replace=False, p=share) if pool else np.zeros(0, int)
-        planes, gains, target = batch(bank, chosen, preset, [pool[i] for i in picks], rng)
+        count = min(preset.negatives, len(alarms))
+        picks = rng.choice(len(alarms), count, replace=False, p=share) if alarms else np.zeros(0, int)
+        planes, gains, target = batch(pool, preset, [alarms[i] for i in picks], rng)
         logits = net(planes.to(memory_format=torch.channels_last), gains)[:, 0]
         return pixel_loss(logits.float(), target)
 
     return draw
 
 
-def batch(bank: Bank, chosen: npt.NDArray[np.intp], preset: Preset, negatives: list[tuple[Bank, int]],
+def batch(pool: Pool, preset: Preset, negatives: Pool,
           rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Planes (n, 1, crop, crop), gains (n, 15) and targets (n, crop / 2, crop / 2).
 
     Authentic and forged crops of the same places in turn, then the authentic ones of `negatives`.
     """
     rows = []
-    for index in rng.choice(chosen, preset.batch, replace=False):
+    for number in rng.choice(len(pool), preset.batch, replace=False):
+        bank, index = pool[number]
         corner, turn = _cut(preset, rng)
         mask = np.asarray(bank.masks[index]) > 0
         for half, reference in enumerate(bank.references(index)):
@@ -123,7 +137,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen = preset_of(PRESETS, preset)
     films = mias("train", data) + cbis("train")
     bank = make_bank(out / f"bank-{chosen.pairs}", films, chosen.pairs)
-    arrays = fit_network(bank, films, chosen, out / preset, resume=resume)
+    generated = make_bank(out / f"bank-generated-{chosen.generated}", films, chosen.generated, seed=1,
+                          shares=GENERATED) if chosen.generated else None
+    arrays = fit_network(bank, films, chosen, out / preset, generated=generated, resume=resume)
     settings = calibrated(SelfReference, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset
     return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder)

@@ -24,6 +24,7 @@ from scanward.attacks.mammo_cgan.merge import (
     merge,
     resized,
     square_side,
+    symmetric,
     weight,
 )
 from scanward.errors import ArgumentError
@@ -86,12 +87,13 @@ class MammoCgan(Trained):
 
     def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
-        """The square, the host's intensities and the seed of all noise. `ArgumentError` for what cannot be used."""
+        """The square, the host's intensities, the seed of all noise, and the symmetry under which the generators see
+        the square: it decides a lesion's shape more than their noise does. `ArgumentError` for what cannot be used."""
         check_place(host.plane.shape, place, host.name)
         check_strength(strength)
         params = {"y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
                   "side": square_side(place.diameter), "strength": float(strength),
-                  "grain": self._grain, "seed": int(rng.integers(2**31))}
+                  "grain": self._grain, "seed": int(rng.integers(2**31)), "turn": int(rng.integers(8))}
         how = replace(intensities_of(host.plane, cut(host.plane, params)), **self._given_values)
         check(how)
         return params | {"intensities": how.to_json()}
@@ -117,7 +119,9 @@ class MammoCgan(Trained):
         small = (resized(original, SIDE, antialias) - np.float32(how.black)) / np.float32(how.white - how.black)
         zeroed = np.where(centre_mask(), 0, small).astype(np.float32)
         noise = np.random.default_rng(params["seed"]).standard_normal((3, SIDE, SIDE), dtype=np.float32)
-        painted, completed = self.generators(zeroed, noise)
+        turn = int(params.get("turn", 0))
+        made = self.generators(symmetric(zeroed, turn), noise)
+        painted, completed = (symmetric(square, turn, back=True) for square in made)
         large = resized(completed, side, antialias) * np.float32(how.white - how.black) + np.float32(how.black)
         if params["grain"] == "white":
             noisy = large + np.float32(how.sigma) * white(large.shape, params["seed"] + 1)

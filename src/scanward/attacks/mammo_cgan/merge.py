@@ -112,6 +112,15 @@ def resized(square: Plane, side: int, antialias: bool) -> Plane:
     return np.asarray(cv2.resize(square, (side, side), interpolation=way), np.float32)
 
 
+def symmetric(square: Plane, turn: int, *, back: bool = False) -> Plane:
+    """One of the square's eight symmetries, `turn` from 0 to 7; with `back` what undoes it."""
+    steps = -1 if turn & 1 else 1, -1 if turn & 2 else 1
+    if turn & 4 and not back:
+        square = square.T
+    square = square[::steps[0], ::steps[1]]
+    return np.ascontiguousarray(square.T if turn & 4 and back else square, np.float32)
+
+
 def centre_mask() -> npt.NDArray[np.bool_]:
     """(64, 64), True on the central 44×44."""
     mask = np.zeros((SIDE, SIDE), np.bool_)

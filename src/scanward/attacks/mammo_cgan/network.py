@@ -95,7 +95,7 @@ class Generator(nn.Module):
             return torch.where(mask > 0, made.to(x.dtype), x)
         base = fill(x, mask) if self.fill else x
         level, contrast = surroundings(x)
-        made = self._unet(torch.cat([(base - level) / contrast, mask, octaves(noise) * mask], 1)).float()
+        made = self._unet(torch.cat([(base - level) / contrast, mask, noise * mask], 1)).float()
         return x + mask * (base + REACH * contrast * torch.tanh(made / REACH) - x)
 
     def _unet(self, x: Tensor) -> Tensor:
@@ -189,15 +189,6 @@ def surroundings(x: Tensor) -> tuple[Tensor, Tensor]:
     level = (x * known).sum((2, 3), keepdim=True) / count
     spread = ((x - level) ** 2 * known).sum((2, 3), keepdim=True) / count
     return level, spread.sqrt().clamp_min(0.03)
-
-
-def octaves(noise: Tensor) -> Tensor:
-    """White noise (n, 1, 64, 64) as a sum of five octaves of equal strength, so that it can decide a lesion's shape; of
-    white noise alone a convolution sees hardly more than its mean, nothing."""
-    sizes = (1, 2, 4, 8, 16)
-    parts = [functional.interpolate(functional.avg_pool2d(noise, size) * size, scale_factor=size, mode="bilinear")
-             for size in sizes]
-    return torch.stack(parts).sum(0) / len(sizes) ** 0.5
 
 
 def fill(x: Tensor, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane
-from scanward.attacks.mammo_cgan.merge import SIDE, resized, square_side
+from scanward.attacks.mammo_cgan.merge import SIDE, resized, square_side, symmetric
 from scanward.attacks.mammo_cgan.network import (
     Cascade,
     Discriminator,
@@ -66,12 +66,6 @@ def overlaid(tissue: Tensor, masses: Tensor) -> Tensor:
     return tissue + masses - fill(masses * (1 - mask), mask)
 
 
-def symmetric(square: Plane, turn: int) -> Plane:
-    """One of the square's eight symmetries."""
-    turned = square.T if turn & 4 else square
-    return np.ascontiguousarray(turned[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1], np.float32)
-
-
 @dataclass(frozen=True)
 class Weights:
     """Of the generators' losses; the published pair is (adversarial, L1) = (50, 1) for the first generator and
@@ -81,35 +75,24 @@ class Weights:
     difference: tuple[float, float] = (10.0, 2.0)
     features: float = 2.0
     """Feature matching (Salimans et al. 2016, section 3.1)."""
-    lesion: float = 0.5
-    """Of a judge of what is a lesion and what is healthy tissue, for injectors (after Odena et al. 2017, section 2)."""
-    variety: float = 2.0
-    """Of two draws for one place being too alike (after Mao et al. 2019, eq. 2)."""
-    seam: float = 4.0
-    """By how much more the L1 difference counts on the centre's edge than inside it."""
     pause: float = 0.12
     """A discriminator rests while its loss is below this: it is too far ahead."""
 
 
 OURS = Weights()
-PUBLISHED = Weights((50.0, 4.0), (1.0, 160.0), features=0.0, lesion=0.0, variety=0.0, seam=0.0)
-
-
-LESION = 2
-"""Number of the judge of lesions."""
+PUBLISHED = Weights((50.0, 4.0), (1.0, 160.0), 0.0)
 
 
 class Adversaries(nn.Module):
-    """The discriminator of each of the two generators, and a judge that tells lesions from healthy tissue."""
+    """The discriminator of each of the two generators."""
 
     def __init__(self, published: bool = False) -> None:
         super().__init__()
         self.published = published
-        self.judges = nn.ModuleList([PublishedDiscriminator(), PublishedDiscriminator()] if published else
-                                    [Discriminator() for _ in range(3)])
+        self.judges = nn.ModuleList(PublishedDiscriminator() if published else Discriminator() for _ in range(2))
 
     def forward(self, number: int, squares: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The scores and features of judge `number` on squares (n, 1, 64, 64)."""
+        """The scores and features of generator `number`'s judge on squares (n, 1, 64, 64)."""
         if self.published:
             return self.judges[number](torch.cat([squares, squares * (1 - centre(squares))], 1))
         return self.judges[number](seen(squares))
@@ -146,11 +129,11 @@ def judges_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor], pa
 def generators_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor], weights: Weights) -> Tensor:
     """Adversarial, feature and L1 losses of what each generator made of the squares `real` (n, 1, 64, 64)."""
     total = real.new_zeros(())
-    counts = _counts(real, weights.seam)
+    inside = centre(real)
     for number, squares in enumerate(made):
         scores, features = adversaries(number, squares)
         total = total + weights.adversarial[number] * _to(scores, 1.0)
-        difference = ((squares - real).abs() * counts).sum() / counts.sum()
+        difference = ((squares - real).abs() * inside).sum() / inside.sum()
         total = total + weights.difference[number] * difference
         if weights.features and features:
             with torch.no_grad():
@@ -158,38 +141,6 @@ def generators_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor]
             total = total + weights.features * torch.stack(
                 [functional.l1_loss(a.mean(0), b.mean(0)) for a, b in zip(features, wanted, strict=True)]).mean()
     return total
-
-
-def lesion_loss(adversaries: nn.Module, masses: Tensor, tissue: Tensor) -> Tensor:
-    """Least squares of the judge of lesions on real masses and on healthy tissue."""
-    return 0.5 * (_to(adversaries(LESION, masses)[0], 1.0) + _to(adversaries(LESION, tissue)[0], 0.0))
-
-
-def unlike_loss(adversaries: nn.Module, made: Tensor) -> Tensor:
-    """How far made squares (n, 1, 64, 64) are from being taken for lesions."""
-    return _to(adversaries(LESION, made)[0], 1.0)
-
-
-def alike_loss(made: Tensor, again: Tensor, real: Tensor) -> Tensor:
-    """How much nearer two draws for the same squares (n, 1, 64, 64) are to each other than the first is to the real
-    ones, in units of their surroundings' contrast and without their fine texture."""
-    inside, (_, contrast) = centre(real), surroundings(real)
-
-    def between(a: Tensor, b: Tensor) -> Tensor:
-        return functional.avg_pool2d((a - b) * inside / contrast, 4).abs().mean((1, 2, 3))
-
-    return functional.relu(between(made, real).detach() - between(made, again)).mean()
-
-
-def _counts(real: Tensor, seam: float) -> Tensor:
-    """(n, 1, 64, 64): 1 on the centre, 1 + `seam` on its edge, falling by e every 2 pixels."""
-    inside = centre(real)
-    depth = torch.zeros_like(inside)
-    shrunk = inside
-    for _ in range(8):
-        depth = depth + shrunk
-        shrunk = -functional.max_pool2d(-shrunk, 3, 1, 1)
-    return inside * (1 + seam * torch.exp(-(depth - 1) / 2))
 
 
 def _to(scores: list[Tensor], aim: float) -> Tensor:
