@@ -93,7 +93,9 @@ def kinds(args: argparse.Namespace) -> dict[str, Kind]:
         "mammo-cgan-b": methods.build("mammo-cgan-b", "attack"), "blurry": Blurry(sigma=0.0),
         "pasted (splice)": methods.build("splice", "attack"), "composed-mass": methods.build("composed-mass", "attack")}
     removers = {name: methods.build(name, "attack") for name in ("mammo-cgan-remove", "partial-conv", "inpaint-telea")}
-    found |= {name: Kind() for name in (*injectors, *removers)}
+    there = {"mammo-cgan at the real masses' places": injectors["mammo-cgan"],
+             "mammo-cgan-b at the real masses' places": injectors["mammo-cgan-b"]}
+    found |= {name: Kind() for name in (*there, *injectors, *removers)}
     for film in train:
         if film.masses:
             plane = film.read().plane
@@ -107,6 +109,11 @@ def kinds(args: argparse.Namespace) -> dict[str, Kind]:
             for name, attack in removers.items():
                 forged = forge(attack, image, Place(mass.y, mass.x, min(1.2 * mass.diameter, 300)), 0).image.plane
                 found[name].add(forged, mass, levels, film.patient, rng)
+            gone = forge(removers["mammo-cgan-remove"], image, mass, 0).image
+            for name, attack in there.items():
+                for number in range(PLACES):
+                    forged = forge(attack, gone, mass, number).image.plane
+                    found[name].add(forged, mass, levels, film.patient, rng)
         for number in range(PLACES):
             try:
                 place = auto_place(image, rng, float(rng.choice(diameters)))

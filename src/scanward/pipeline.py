@@ -21,6 +21,7 @@ from scanward import __version__, formats, methods, weights
 from scanward.detectors.base import Detector
 from scanward.errors import InputError, UnsupportedError
 from scanward.image import Image, Modality
+from scanward.site import Site, threshold_of
 from scanward.verdict import Evidence, Finding, Label, Verdict
 
 if TYPE_CHECKING:
@@ -101,21 +102,22 @@ def weights_of(method: str = methods.DEFAULT) -> tuple[str, ...]:
 
 
 def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality: Modality | None = None,
-         spacing: tuple[float, float] | None = None) -> Verdict:
+         spacing: tuple[float, float] | None = None, site: Site | None = None) -> Verdict:
     """Judge one image, or the image in a file.
 
     `method` is `default` (every detector of `methods.DEFAULT_DETECTORS`, combined by `combine`) or the name of one
-    detector, whose own scale then stands. `seconds` of the verdict includes reading where a path is given.
+    detector, whose own scale then stands. `site` raises thresholds to what its own authentic images ask for. `seconds`
+    of the verdict includes reading where a path is given.
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
     check_method(method)
     image = source if isinstance(source, Image) else load(source, modality=modality, spacing=spacing)
-    return _judge(image, method, start)
+    return _judge(image, method, start, site)
 
 
 def scan_source(source: Source, *, method: str = methods.DEFAULT, modality: Modality | None = None,
-                spacing: tuple[float, float] | None = None) -> Result:
+                spacing: tuple[float, float] | None = None, site: Site | None = None) -> Result:
     """Judge one source that `formats.find` returned; what is wrong with its file is in the result, not raised.
 
     Errors that every file would meet (an unknown method, missing weights) are raised.
@@ -124,19 +126,35 @@ def scan_source(source: Source, *, method: str = methods.DEFAULT, modality: Moda
     start = time.perf_counter()
     try:
         image = formats.read(source, modality=modality, spacing=spacing)
-        return Result(source.path, image, _judge(image, method, start))
+        return Result(source.path, image, _judge(image, method, start, site))
     except InputError as error:
         return Result(source.path, error=error)
 
 
 def scan_many(sources: Iterable[Source], *, method: str = methods.DEFAULT, modality: Modality | None = None,
-              spacing: tuple[float, float] | None = None) -> Iterator[Result]:
+              spacing: tuple[float, float] | None = None, site: Site | None = None) -> Iterator[Result]:
     """`scan_source` over many, one at a time: an unusable file never stops the others."""
     for source in sources:
-        yield scan_source(source, method=method, modality=modality, spacing=spacing)
+        yield scan_source(source, method=method, modality=modality, spacing=spacing, site=site)
 
 
-def _judge(image: Image, method: str, start: float) -> Verdict:
+def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
+    """A site's thresholds from the verdicts of its authentic images; `ArgumentError` for fewer than ten that a
+    detector could judge."""
+    scores: dict[str, list[float]] = {}
+    hashes: dict[str, str | None] = {}
+    judged = [result.verdict for result in results if result.verdict is not None]
+    for verdict in judged:
+        for evidence in verdict.evidence:
+            found = scores.setdefault(evidence.method, [])
+            if evidence.conclusive:
+                found.append(evidence.score)
+                hashes[evidence.method] = evidence.weights_sha256
+    thresholds = {name: threshold_of(found, false_alarms) for name, found in (scores or {"": []}).items()}
+    return Site(thresholds, hashes, len(judged), false_alarms)
+
+
+def _judge(image: Image, method: str, start: float, site: Site | None) -> Verdict:
     names = methods.DEFAULT_DETECTORS if method == methods.DEFAULT else (method,)
     for name in names:
         if methods.find(name, "detector").modality != image.modality:
@@ -146,6 +164,9 @@ def _judge(image: Image, method: str, start: float) -> Verdict:
     # Copy-move uses one core most of the time, and lets go of Python's lock in OpenCV and NumPy.
     with ThreadPoolExecutor(len(chosen)) as pool:
         evidence = tuple(pool.map(lambda detector: detector.detect(image), chosen))
+    if site is not None:
+        evidence = tuple(dataclasses.replace(e, threshold=site.threshold(e.method, e.threshold, e.weights_sha256))
+                         for e in evidence)
     verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in evidence if e.weights_sha256)
     parameters = {"detectors": list(names), "thresholds": {e.method: round(e.threshold, 6) for e in evidence},

@@ -1,14 +1,15 @@
 """Protocols: the same set again for anyone, with truth that fits what was done."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from scanward.bench import tables
+from scanward.bench import mammography, tables
 from scanward.bench.films import Film, cbis, donors_of, mias
 from scanward.bench.measure import BINS, Row, answer, heat_at, ious, load, pixel_auc, run
-from scanward.bench.protocol import Item, controls, forgeries, make
+from scanward.bench.protocol import Item, attack_of, controls, forgeries, make
 from scanward.bench.reencode import STEPS, TESTED, reencode, reencode_mask
 from scanward.errors import ScanwardError
 from scanward.image import Image
@@ -140,3 +141,41 @@ def test_the_unseen_scanner_has_four_films():
     assert len(train) == len(test) == 4
     assert {f.patient for f in train}.isdisjoint({f.patient for f in test})
     assert cbis("val") == []
+
+
+def test_every_group_of_the_mammography_bench_is_frozen():
+    lists = mammography.frozen()
+    assert set(lists) == {f"{name}/{group.title}" for name, groups in mammography.PROTOCOLS.items() for group in groups}
+    for name, groups in mammography.PROTOCOLS.items():
+        for group in groups:
+            items = lists[f"{name}/{group.title}"]
+            assert {item.attack for item in items} == set(group.attacks)
+            assert len({(item.film, item.attack) for item in items}) == len(items) > 20 * len(group.attacks)
+            assert all(item.mm == group.mm for item in items if isinstance(group.mm, float))
+
+
+def test_a_frozen_place_is_used_as_it_is():
+    item = Item("f0", "p0", "blur", "blur", 12.0, seed=3, x=150.0, y=250.0)
+    _, truth, used = make(item, FILMS[0], [])
+    assert used == item
+    ys, xs = np.nonzero(truth)
+    assert abs(ys.mean() - 250) < 15 and abs(xs.mean() - 150) < 15
+
+
+def test_options_of_an_attack_are_numbers_where_they_look_like_numbers():
+    assert attack_of("partial-conv through=512")._through == 512
+    with pytest.raises(ScanwardError, match="--grain"):
+        attack_of("mammo-cgan grain=none")
+
+
+@pytest.mark.data
+def test_the_frozen_lists_are_what_the_test_films_give():
+    films, group = mias("test"), mammography.PROTOCOLS["source"][0]
+    diameters = [round(mass.diameter * 0.2, 1) for film in mias("train") for mass in film.masses]
+    drawn = mammography.draw(replace(group, every=13), films, diameters)
+    frozen = {item.film: item for item in mammography.frozen()[f"source/{group.title}"]}
+    assert len(drawn) == 4
+    assert all(frozen[item.film] == item for item in drawn)
+    items = mammography.items_of("source", group, films)
+    assert len(items) == 2 * len(films)
+    assert sum(bool(item.attack) for item in items) == len(films)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
 from scanward.bench.confusion import SOURCE, TARGET, Confusion
-from scanward.bench.films import Film, mias
-from scanward.bench.protocol import ATTACKS, STEPS, Item, controls, forgeries, place_in
+from scanward.bench.films import MIAS_SPACING, Film, mias
+from scanward.bench.protocol import ATTACKS, STEPS, Item, attack_of, controls, forgeries, place_in
 
 PLAIN = STEPS[0]
 THROUGH = ("through", 512.0)
@@ -44,6 +45,18 @@ class Group:
     """Of the films in name order, every which one is used."""
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """One forgery of a group: everything that is not the group's own."""
+
+    attack: str
+    film: str
+    mm: float
+    x: float
+    y: float
+    seed: int
+
+
 PROTOCOLS: dict[str, tuple[Group, ...]] = {
     "source": (Group("injected by the generator trained on", ("mammo-cgan",), (), published=SOURCE),),
     "target": (
@@ -69,38 +82,50 @@ PROTOCOLS: dict[str, tuple[Group, ...]] = {
 
 
 @cache
-def frozen() -> dict[str, tuple[Item, ...]]:
-    """Every group's items, forged and authentic, by `protocol/title`."""
-    found: dict[str, list[Item]] = {}
-    text = files("scanward.bench").joinpath("protocols.jsonl").read_text("utf-8")
-    for line in text.splitlines():
+def frozen() -> dict[str, tuple[Frozen, ...]]:
+    """Every group's forgeries, by `protocol/title`, in the order of `PROTOCOLS`."""
+    found: dict[str, list[Frozen]] = {}
+    for line in files("scanward.bench").joinpath("protocols.jsonl").read_text("utf-8").splitlines():
         row = json.loads(line)
-        found.setdefault(row.pop("group"), []).append(Item(**row))
+        found.setdefault(row["group"], []).extend(Frozen(row["attack"], *item) for item in row["items"])
     return {name: tuple(items) for name, items in found.items()}
 
 
-def drawn(protocol: str, group: Group, films: Sequence[Film], diameters: Sequence[float]) -> list[Item]:
-    """A group's items, each forgery with its place, drawn anew: what was frozen."""
+def items_of(protocol: str, group: Group, films: Sequence[Film]) -> list[Item]:
+    """A group's items: its controls, then its frozen forgeries. `films` are all of the split."""
+    by_name = {film.name: film for film in films}
+    return [*controls(films[::group.every], (group.control,)),
+            *(Item(one.film, by_name[one.film].patient, one.attack, attack_of(one.attack).family, one.mm,
+                   group.strength, *group.step, one.seed, one.x, one.y)
+              for one in frozen()[f"{protocol}/{group.title}"])]
+
+
+def draw(group: Group, films: Sequence[Film], diameters: Sequence[float]) -> list[Frozen]:
+    """A group's forgeries drawn anew, as they were before they were frozen.
+
+    Where a breast has no room for the group's one diameter, the film is left out; drawn diameters are halved there.
+    """
+    found = []
     some = films[::group.every]
-    items = controls(some, (group.control,))
-    by_name = {film.name: film for film in some}
+    hosts = {film.name: film.read() for film in some}
     mm = tuple(diameters) if group.mm == () else group.mm
     for item in forgeries(some, group.attacks, mm=mm, strength=group.strength, step=group.step):
-        place, used = place_in(by_name[item.film].read(), item.mm, np.random.default_rng(item.seed))
+        place, used = place_in(hosts[item.film], item.mm, np.random.default_rng(item.seed))
         if not isinstance(group.mm, float) or used == group.mm:
-            items.append(replace(item, x=place.x, y=place.y, mm=used))
-    return items
+            found.append(Frozen(item.attack, item.film, round(used, 2), round(place.x, 1), round(place.y, 1),
+                                item.seed))
+    return found
 
 
-def freeze() -> str:
-    """The text of the frozen lists, from the test films and the diameters of the training films' annotated masses."""
-    films = mias("test")
-    spacing = 0.2
-    diameters = [round(mass.diameter * spacing, 1) for film in mias("train") for mass in film.masses]
+def freeze(data: Path | None = None) -> str:
+    """The text of `protocols.jsonl`: from the test films, and the diameters of the training films' masses."""
+    test = mias("test", data)
+    diameters = [round(mass.diameter * MIAS_SPACING, 1) for film in mias("train", data) for mass in film.masses]
     lines = []
     for protocol, groups in PROTOCOLS.items():
         for group in groups:
-            for item in drawn(protocol, group, films, diameters):
-                plain = {key: value for key, value in asdict(item).items() if value not in ("", None)}
-                lines.append(json.dumps({"group": f"{protocol}/{group.title}", **plain}))
+            drawn = draw(group, test, diameters)
+            for attack in group.attacks:
+                items = [list(astuple(one)[1:]) for one in drawn if one.attack == attack]
+                lines.append(json.dumps({"group": f"{protocol}/{group.title}", "attack": attack, "items": items}))
     return "\n".join(lines) + "\n"

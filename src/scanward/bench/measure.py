@@ -123,7 +123,7 @@ def ious(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
 
 def _key(item: Item) -> tuple[Any, ...]:
     """What makes an item the same one again; the diameter may have been halved since."""
-    return item.film, item.attack, item.strength, item.step, item.amount, item.seed
+    return item.film, item.attack, item.strength, item.step, item.amount, item.seed, item.x, item.y
 
 
 _WORKER: dict[str, Any] = {}

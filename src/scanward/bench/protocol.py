@@ -74,7 +74,8 @@ def forgeries(films: Sequence[Film], attacks: Sequence[str] = ATTACKS, *, mm: fl
 def attack_of(name: str) -> Attack:
     """The attack of an item: a method's name, and options of its after blanks, as in `mammo-cgan grain=host`."""
     method, *options = name.split()
-    attack: Attack = build(method, "attack", **dict(option.split("=") for option in options))
+    given = dict(option.split("=") for option in options)
+    attack: Attack = build(method, "attack", **{k: int(v) if v.isdecimal() else v for k, v in given.items()})
     return attack
 
 

@@ -44,6 +44,9 @@ def _root(context: typer.Context, version: Annotated[bool, typer.Option("--versi
 
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")]
+Kind = Annotated[str | None, typer.Option("--modality", help="MG, for files that do not say or say it wrong.")]
+Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
 
 
 @app.command()
@@ -58,13 +61,29 @@ def scan(
     modality: Annotated[str | None, typer.Option(help="MG or CT, for files that do not say or say it wrong.")] = None,
     spacing: Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say: "
                                                 "one number, or row x column as in 0.05x0.05.")] = None,
+    site: Annotated[Path | None, typer.Option(metavar="FILE", help="Thresholds of this site, from `scanward "
+                                              "calibrate`.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No table and no progress bar, errors only.")] = False,
     debug: Debug = False,
 ) -> int:
     """Scan images for forged regions. Exits with 0: nothing found, 1: something found, 2: an error."""
     from scanward.cli.scanning import Request, run_scan
 
-    return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug))
+    return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug, site))
+
+
+@app.command()
+def calibrate(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Authentic images of this site, ten or more, "
+                                                "or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The site file for `scan --site`.")],
+    false_alarms: Annotated[float, typer.Option(help="The rate that each detector is to keep to.")] = 0.02,
+    modality: Kind = None, spacing: Spacing = None, quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Fit the thresholds to this site's scanners, from authentic images of theirs."""
+    from scanward.cli.calibrating import run_calibrate
+
+    return run_calibrate(tuple(paths), output, false_alarms, modality, spacing, quiet, debug)
 
 
 Hosts = Annotated[list[Path], typer.Argument(metavar="HOST...", help="The mammogram; with --count also several, or "
@@ -83,9 +102,6 @@ Threshold = Annotated[float | None, typer.Option(help="Th of equation 2.2, in st
 Alpha = Annotated[float | None, typer.Option(help="α of equation 2.2, in stored values.")]
 Power = Annotated[float | None, typer.Option(help="p of equation 2.2.")]
 Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white, host (its own grain) or resynthesised.")]
-Kind = Annotated[str | None, typer.Option("--modality", help="MG, for files that do not say or say it wrong.")]
-Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
 
 
 @app.command()
@@ -166,6 +182,28 @@ def train(
             from missing
     trainer(name=method, preset=preset, data=data, out=prepare(out), resume=resume, install=install)
     return CLEAN
+
+
+bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by protocols that anyone can repeat.",
+                        no_args_is_help=True)
+app.add_typer(bench_app)
+
+
+@bench_app.command("mammography")
+def bench_mammography(
+    protocols: Annotated[list[str] | None, typer.Argument(metavar="[PROTOCOL...]", help="source, target, hard, sizes, "
+                         "compression, families; all of them where none is named.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="A detector; may be given several times.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with mias/.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown, JSON), curves "
+                                         "(PNG) and the answers go; an interrupted bench goes on.")] = Path("bench"),
+    workers: Annotated[int, typer.Option(help="Processes that scan side by side.")] = 2,
+    debug: Debug = False,
+) -> int:
+    """Forge the frozen sets of the mammography protocols again, scan them, and print the tables."""
+    from scanward.cli.benching import Request, run_bench
+
+    return run_bench(Request(tuple(protocols or ()), tuple(method or ("default",)), data, output, workers))
 
 
 @app.command()

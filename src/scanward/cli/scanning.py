@@ -22,6 +22,7 @@ from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.image import Image, Modality
 from scanward.pipeline import Result
+from scanward.site import Site, read_site
 from scanward.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Request:
     spacing: str | None = None
     quiet: bool = False
     debug: bool = False
+    site: Path | None = None
 
 
 def parse_modality(text: str | None) -> Modality | None:
@@ -70,16 +72,17 @@ def run_scan(request: Request) -> int:
     """Scan everything that was asked for and return the exit code."""
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
     pipeline.check_method(request.method)
+    site = read_site(request.site) if request.site else None
     outlet = Outlet(request)
     code = CLEAN
     try:
-        sources, unusable = _found(request)
+        sources, unusable = found_sources(request)
         for result in unusable:
             outlet.result(result)
         with progress_bar(len(sources), request.quiet) as advance:
             for source in sources:
                 advance(source.path)
-                outlet.result(_one(source, request, modality, spacing))
+                outlet.result(one_result(source, request, modality, spacing, site))
     except KeyboardInterrupt:
         complain(f"Interrupted after {counted(outlet.done, 'image')}; what is finished is kept.")
         code = INTERRUPTED
@@ -90,7 +93,7 @@ def run_scan(request: Request) -> int:
     return ERROR if outlet.failed else FOUND if outlet.found else CLEAN
 
 
-def _found(request: Request) -> tuple[list[Source], list[Result]]:
+def found_sources(request: Request) -> tuple[list[Source], list[Result]]:
     """What the arguments name, each once; and for each argument that names nothing its error."""
     sources: dict[tuple[Path, ...], Source] = {}
     unusable: list[Result] = []
@@ -103,10 +106,10 @@ def _found(request: Request) -> tuple[list[Source], list[Result]]:
     return list(sources.values()), unusable
 
 
-def _one(source: Source, request: Request, modality: Modality | None,
-         spacing: tuple[float, float] | None) -> Result:
+def one_result(source: Source, request: Request, modality: Modality | None, spacing: tuple[float, float] | None,
+         site: Site | None) -> Result:
     try:
-        return pipeline.scan_source(source, method=request.method, modality=modality, spacing=spacing)
+        return pipeline.scan_source(source, method=request.method, modality=modality, spacing=spacing, site=site)
     except ScanwardError:
         raise
     except Exception as error:

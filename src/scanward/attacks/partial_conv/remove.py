@@ -54,24 +54,8 @@ class PartialConv(Trained):
         """The forged (y, x) plane and its truth mask, which tells what was painted and not what was resampled."""
         plane = resampled(host.plane, params["through"]) if params["through"] else host.plane
         region = region_of(params["shape"], plane.shape, around=0.6)
-        painted = self._painted(region.cut(plane), region.weight > 0, params["shape"]["diameter"])
+        painted = paint(region.cut(plane), region.weight > 0, params["shape"]["diameter"], self._fill)
         return compose(plane, region, painted, params["strength"])
-
-    def _painted(self, crop: Plane, unknown: npt.NDArray[np.bool_], diameter: float) -> Plane:
-        ratio = min(1.0, LARGEST * SIDE / diameter, *((SIDE - 1) / n for n in crop.shape))
-        size = (max(1, round(crop.shape[1] * ratio)), max(1, round(crop.shape[0] * ratio)))
-        small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.float32)
-        missing = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        pads = [((SIDE - n) // 2, SIDE - n - (SIDE - n) // 2) for n in small.shape]
-        square, gone = np.pad(small, pads, mode="symmetric"), np.pad(missing, pads, mode="symmetric")
-        known = square[~gone] if not gone.all() else square
-        mean, deviation = known.mean(), max(known.std(), np.float32(1e-3))
-        made = self._fill((square - mean) / deviation, gone)
-        inner = tuple(slice(a, SIDE - b) for a, b in pads)
-        filled = np.where(missing, made[inner] * deviation + mean, small)
-        if ratio < 1:
-            filled = cv2.resize(filled, crop.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.where(unknown, filled, crop).astype(np.float32)
 
     @cached_property
     def _fill(self) -> Fill:
@@ -91,6 +75,25 @@ class PartialConv(Trained):
             return np.asarray(net(x * mask, mask)[0, 0].numpy())
 
         return run
+
+
+def paint(crop: Plane, unknown: npt.NDArray[np.bool_], diameter: float, fill: Fill) -> Plane:
+    """`crop` (y, x) with its `unknown` pixels filled, at reduced size where a region of `diameter` pixels is too large
+    for the square that `fill` takes."""
+    ratio = min(1.0, LARGEST * SIDE / diameter, *((SIDE - 1) / n for n in crop.shape))
+    size = (max(1, round(crop.shape[1] * ratio)), max(1, round(crop.shape[0] * ratio)))
+    small = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.float32)
+    missing = cv2.resize(unknown.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    pads = [((SIDE - n) // 2, SIDE - n - (SIDE - n) // 2) for n in small.shape]
+    square, gone = np.pad(small, pads, mode="symmetric"), np.pad(missing, pads, mode="symmetric")
+    known = square[~gone] if not gone.all() else square
+    mean, deviation = known.mean(), max(known.std(), np.float32(1e-3))
+    made = fill((square - mean) / deviation, gone)
+    inner = tuple(slice(a, SIDE - b) for a, b in pads)
+    filled = np.where(missing, made[inner] * deviation + mean, small)
+    if ratio < 1:
+        filled = cv2.resize(filled, crop.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(unknown, filled, crop).astype(np.float32)
 
 
 def resampled(plane: Plane, shorter: int) -> Plane:

@@ -1,0 +1,48 @@
+"""Curves of a bench: ROC and reliability, one line a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scanward.bench.outcome import Outcome, reliability
+from scanward.errors import MissingExtraError
+
+
+def curves(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
+    """A PNG with both; `MissingExtraError` without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError("Curves need matplotlib, which is not installed; install scanward[bench].") from missing
+    figure = Figure(figsize=(13, 6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    roc, calibration = figure.subplots(1, 2)
+    for outcome in outcomes:
+        false, true = _roc(outcome)
+        line = roc.step(false, true, where="post", label=outcome.title)[0]
+        points = reliability(outcome.rows)
+        calibration.plot([p[0] for p in points], [p[1] for p in points], "o-", color=line.get_color())
+        counts = outcome.confusion
+        roc.plot(counts.fp / max(1, counts.fp + counts.tn), counts.tp / max(1, counts.tp + counts.fn), "o",
+                 color=line.get_color())
+    for axes, x, y in ((roc, "false alarms", "detected (dot: the shipped threshold)"),
+                       (calibration, "score", "share forged, classes balanced")):
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, zorder=0)
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    roc.legend(loc="lower right", fontsize="small")
+    figure.suptitle(title)
+    figure.savefig(path)
+
+
+def _roc(outcome: Outcome) -> tuple[list[float], list[float]]:
+    score = np.array([row.score for row in outcome.rows])
+    forged = np.array([bool(row.item.attack) for row in outcome.rows])
+    false, true = [0.0], [0.0]
+    for cut in np.unique(score)[::-1]:
+        false.append(float((score[~forged] >= cut).mean()))
+        true.append(float((score[forged] >= cut).mean()))
+    return false, true

@@ -1,0 +1,41 @@
+"""`scanward calibrate`: authentic images in, a site file out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from scanward import pipeline
+from scanward.atomic import whole_file
+from scanward.cli.codes import CLEAN, ERROR
+from scanward.cli.scanning import Request, found_sources, one_result, parse_modality, parse_spacing, progress_bar
+from scanward.cli.words import complain, counted
+from scanward.errors import ArgumentError
+from scanward.site import LEAST
+
+
+def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, modality: str | None,
+                  spacing: str | None, quiet: bool, debug: bool) -> int:
+    """Scan, fit, write; images that cannot be used are named, and the others are used."""
+    request = Request(paths, modality=modality, spacing=spacing, quiet=quiet, debug=debug)
+    kind, size = parse_modality(modality), parse_spacing(spacing)
+    if not 0 < false_alarms < 0.5:
+        raise ArgumentError(f"--false-alarms {false_alarms:g} is not a rate; give one above 0 and below 0.5.")
+    sources, results = found_sources(request)
+    if not results and len(sources) < LEAST:
+        raise ArgumentError(f"{counted(len(sources), 'authentic image')} cannot tell a threshold; give {LEAST} or "
+                            "more.")
+    with progress_bar(len(sources), quiet) as advance:
+        for source in sources:
+            advance(source.path)
+            results.append(one_result(source, request, kind, size, None))
+    for result in results:
+        if result.error is not None:
+            complain(str(result.error))
+    site = pipeline.calibrate(results, false_alarms)
+    with whole_file(output) as file:
+        file.write((json.dumps(site.to_json(), indent=1) + "\n").encode())
+    if not quiet:
+        raised = sum(result.verdict is not None and result.verdict.label == "tampered" for result in results)
+        print(f"{output}: from {counted(site.images, 'authentic image')}, of which {raised} raised an alarm before.")
+    return ERROR if any(result.error for result in results) else CLEAN

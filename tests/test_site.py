@@ -1,0 +1,114 @@
+"""A site's own thresholds: how they are made, what they change, and what is refused."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from scanward import cli
+from scanward.errors import ArgumentError
+from scanward.site import Site, read_site, threshold_of
+
+
+@given(st.lists(st.floats(0, 1), min_size=99, max_size=300), st.floats(0.01, 0.3))
+def test_with_many_images_the_threshold_is_conformal(scores, rate):
+    threshold = threshold_of(scores, rate)
+    over = sum(score >= threshold for score in scores)
+    assert over <= int(rate * (len(scores) + 1)) - 1
+    assert sum(score >= np.nextafter(threshold, 0) for score in scores) >= int(rate * (len(scores) + 1))
+
+
+def test_with_few_images_it_is_the_end_of_students_interval():
+    logits = np.linspace(-3, -1, 10)
+    found = threshold_of(1 / (1 + np.exp(-logits)), 0.02)
+    bound = logits.mean() + stats.t.ppf(0.98, 9) * logits.std(ddof=1) * np.sqrt(1.1)
+    assert found == pytest.approx(1 / (1 + np.exp(-bound)))
+
+
+def test_thresholds_keep_to_their_rate_on_new_images_of_the_same_kind():
+    rng = np.random.default_rng(0)
+    for count in (10, 100):
+        rates = []
+        for _ in range(400):
+            scores = 1 / (1 + np.exp(-rng.normal(-2, 1, count + 200)))
+            rates.append(np.mean(scores[count:] >= threshold_of(scores[:count], 0.02)))
+        assert np.mean(rates) < 0.03
+
+
+@pytest.mark.parametrize("bad", [0, 0.5, -1, float("nan")])
+def test_rates_that_are_none(bad):
+    with pytest.raises(ArgumentError, match="--false-alarms"):
+        threshold_of([0.1] * 20, bad)
+
+
+def test_a_site_never_lowers_a_threshold_and_knows_its_weights():
+    site = Site({"a": 0.3, "b": 0.9}, {"a": "x", "b": "x"}, 10, 0.02)
+    assert site.threshold("a", 0.5, "x") == 0.5
+    assert site.threshold("b", 0.5, "x") == 0.9
+    assert site.threshold("c", 0.5, "y") == 0.5
+    with pytest.raises(ArgumentError, match="other weights"):
+        site.threshold("b", 0.5, "y")
+
+
+def film(path, value):
+    pixels = np.full((64, 48), 500, np.uint16)
+    pixels[10:18, 20:28] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.fixture
+def authentic(tmp_path, bright):
+    """Twelve authentic films of a scanner that makes the stand-in detector (threshold 0.8) cry wolf."""
+    for i in range(12):
+        film(tmp_path / "our füms" / f"{i}.png", 53000 + 100 * i)
+    return tmp_path / "our füms"
+
+
+def run(*arguments):
+    return cli.run([str(a) for a in arguments])
+
+
+def test_a_calibrated_site_is_calm_and_still_sees_what_is_louder(authentic, tmp_path, capsys):
+    calm, loud, out = authentic / "0.png", film(tmp_path / "forged.png", 65000), tmp_path / "site.json"
+    assert run("scan", calm, "--modality", "MG") == 1
+    assert run("calibrate", authentic, "-o", out, "--modality", "MG") == 0
+    assert "12 authentic images, of which 12 raised an alarm before" in capsys.readouterr().out
+    assert run("scan", calm, "--modality", "MG", "--site", out) == 0
+    assert run("scan", loud, "--modality", "MG", "--site", out) == 1
+    assert 0.8 < read_site(out).thresholds["bright"] < 1
+
+
+def test_too_few_images_write_nothing(authentic, tmp_path, capsys):
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("1.png", "2.png"):
+        shutil.copy(authentic / name, few)
+    assert run("calibrate", few, "-o", tmp_path / "site.json", "--modality", "MG") == 2
+    assert "10 or more" in capsys.readouterr().err
+    (authentic / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for i in range(3):
+        (authentic / f"{i}.png").unlink()
+    assert run("calibrate", authentic, "-o", tmp_path / "site.json", "--modality", "MG") == 2
+    err = capsys.readouterr().err
+    assert "broken.png" in err and "10 or more" in err
+    assert not (tmp_path / "site.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "scanward-site", "thresholds": {"a": 2}}',
+                                  json.dumps({"format": "scanward-site", "thresholds": {"a": 2},
+                                              "weights_sha256": {}, "images": 1, "false_alarms": 0.1})])
+def test_files_that_are_no_site(authentic, tmp_path, capsys, text):
+    path = tmp_path / "no site.json"
+    path.write_text(text)
+    assert run("scan", authentic, "--modality", "MG", "--site", path) == 2
+    err = capsys.readouterr().err
+    assert "no site.json" in err and err.count("\n") == 1
+    assert run("scan", authentic, "--site", tmp_path / "absent.json") == 2
+    assert "absent.json" in capsys.readouterr().err
