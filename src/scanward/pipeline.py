@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from scanward import __version__, formats, methods, weights
 from scanward.detectors.base import Detector
-from scanward.errors import InputError, UnsupportedError
+from scanward.errors import ArgumentError, InputError, UnsupportedError
 from scanward.image import Image, Modality
-from scanward.site import Site, threshold_of
+from scanward.site import LEAST, Site, threshold_of
 from scanward.verdict import Evidence, Finding, Label, Verdict
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
             if evidence.conclusive:
                 found.append(evidence.score)
                 hashes[evidence.method] = evidence.weights_sha256
-    thresholds = {name: threshold_of(found, false_alarms) for name, found in (scores or {"": []}).items()}
+    if len(judged) < LEAST:
+        raise ArgumentError(f"Of {len(judged)} usable authentic images no threshold can be told; give {LEAST} or more.")
+    thresholds = {name: threshold_of(found, false_alarms) for name, found in scores.items()}
     return Site(thresholds, hashes, len(judged), false_alarms)
 
 
