@@ -6,12 +6,12 @@ import sys
 import pytest
 
 import scanward
-from scanward import errors, forgery, image, pipeline, verdict
+from scanward import errors, forgery, image, pipeline, site, verdict
 from scanward.attacks import base
 
 PROMISED = {
     "inject": forgery, "remove": forgery, "Tamper": base, "load": pipeline, "scan": pipeline, "scan_many": pipeline,
-    "Image": image, "Provenance": image,
+    "Image": image, "Provenance": image, "Site": site, "read_site": site,
     "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
     "ArgumentError": errors, "WeightsError": errors, "MissingExtraError": errors,

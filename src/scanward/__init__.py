@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from scanward.forgery import inject, remove
     from scanward.image import Image, Provenance
     from scanward.pipeline import load, scan, scan_many
+    from scanward.site import Site, read_site
     from scanward.verdict import Evidence, Finding, Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "load": "scanward.pipeline", "scan": "scanward.pipeline", "scan_many": "scanward.pipeline",
+    "Site": "scanward.site", "read_site": "scanward.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
     "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
@@ -50,6 +52,7 @@ __all__ = [
     "MissingExtraError",
     "Provenance",
     "ScanwardError",
+    "Site",
     "Tamper",
     "UnreadableError",
     "UnsupportedError",
@@ -58,6 +61,7 @@ __all__ = [
     "__version__",
     "inject",
     "load",
+    "read_site",
     "remove",
     "scan",
     "scan_many",
