@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.report.heat import Rgb, window
+from scanward.report.heat import Rgb, to_grey, window
 
 if TYPE_CHECKING:
     from scanward.attacks.base import Tamper
@@ -84,8 +84,7 @@ def _whole(image: Image, place: tuple[float, float], reach: float, low: float, h
 
 
 def _grey(plane: npt.NDArray[np.float32], low: float, high: float) -> Rgb:
-    values = np.rint(np.clip((plane - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
-    return np.dstack([values] * 3)
+    return np.dstack([to_grey(plane, low, high)] * 3)
 
 
 def _row(panels: list[tuple[str, Rgb]]) -> Rgb:

@@ -121,7 +121,7 @@ def crop(image: Image, verdict: Verdict, finding: Finding, *, side: int = 240, m
     centred = move.copy()
     centred[:, 2] += zoom / 2 - 0.5
     view = cv2.warpAffine(plane, centred, (side, side), flags=cv2.INTER_LINEAR, borderValue=low)
-    picture = np.dstack([_to_grey(view, low, high)] * 3)
+    picture = np.dstack([to_grey(view, low, high)] * 3)
     line = _outline(finding) @ move[:, :2].T + move[:, 2]
     _stroke(picture, line, FOUND)
     return picture
@@ -164,11 +164,12 @@ def windowed(image: Image, index: int, size: tuple[int, int]) -> npt.NDArray[np.
     """One slice as grey uint8 of `size` (width, height)."""
     low, high = window(image, index)
     scale = size[0] / image.shape[2]
-    return _to_grey(cv2.resize(image.pixels[index], size, interpolation=_interpolation(scale)), low, high)
+    return to_grey(cv2.resize(image.pixels[index], size, interpolation=_interpolation(scale)), low, high)
 
 
-def _to_grey(plane: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
-    return np.rint(np.clip((plane - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+def to_grey(plane: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Values from `low` (black) to `high` (white)."""
+    return np.rint(np.clip((plane - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
 
 
 def _fit(image: Image, width: int) -> tuple[tuple[int, int], float]:

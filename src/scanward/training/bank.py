@@ -49,6 +49,8 @@ takes some away."""
 FAITHFUL = ("shift", "lowfreq")
 """Self-blends that keep the grain, left out for the same reason."""
 SIZES_MM = (4.0, 45.0)
+SMALL_MM = (3.0, 12.0)
+"""Of a bank of what is hardest to see."""
 LARGE = 1536
 """Films with a longer side give a random window of this many pixels a visit."""
 
@@ -74,14 +76,15 @@ class Pair:
 
 
 def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6,
-          shares: Mapping[str, int] = MappingProxyType(SHARES)) -> Iterator[Pair]:
+          shares: Mapping[str, int] = MappingProxyType(SHARES),
+          sizes: tuple[float, float] = SIZES_MM) -> Iterator[Pair]:
     """Forge a film at several places at once, re-encode both versions alike, and cut the pairs."""
     host = host_of(film.read(), rng)
     spacing = host.spacing[1] if host.spacing else 0.1
     drawn: list[_Drawn] = []
     forged, tissue = host, breast_mask(host.plane)
     for _ in range(pairs):
-        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn, shares)
+        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn, shares, sizes)
         if made is not None:
             forged = made
     step = draw(rng, 0.35)
@@ -119,12 +122,12 @@ def host_of(image: Image, rng: np.random.Generator) -> Image:
 
 def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spacing: float,
                 donors: list[tuple[str, Donor]], film: str, rng: np.random.Generator,
-                drawn: list[_Drawn], kinds: Mapping[str, int]) -> Image | None:
+                drawn: list[_Drawn], kinds: Mapping[str, int], sizes: tuple[float, float]) -> Image | None:
     """One more forgery on `forged`, appended to `drawn`; None where it found no free place."""
     others = [donor for owner, donor in donors if owner != film]
     shares = np.array([share if others or name != "splice" else 0 for name, share in kinds.items()])
     name = str(rng.choice(list(kinds), p=shares / shares.sum()))
-    mm = float(np.exp(rng.uniform(*np.log(SIZES_MM))))
+    mm = float(np.exp(rng.uniform(*np.log(sizes))))
     strength = 1.0 if rng.random() < 0.6 else float(rng.uniform(0.5, 1.0))
     donor = others[int(rng.integers(len(others)))] if others else None
     mm = min(mm, 0.45 * min(host.plane.shape) * spacing)
@@ -242,7 +245,7 @@ def _reference(row: dict[str, list[float]]) -> Reference:
 
 
 def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, workers: int = 2,
-              shares: Mapping[str, int] = MappingProxyType(SHARES)) -> Bank:
+              shares: Mapping[str, int] = MappingProxyType(SHARES), sizes: tuple[float, float] = SIZES_MM) -> Bank:
     """At least `count` pairs of `films`, visited in turn; an interrupted bank is continued, a finished one opened.
 
     Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
@@ -253,7 +256,7 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
         bar = Progress(console=Console(stderr=True))
         with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                  initargs=(donors, dict(shares))) as pool:
+                                                  initargs=(donors, dict(shares), sizes)) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have
             while have < count:
@@ -273,18 +276,18 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
 
 
 _DONORS: list[tuple[str, Donor]] = []
-_SHARES: dict[str, int] = {}
+_KINDS: dict[str, Any] = {}
 
 
-def _start(donors: list[tuple[str, Donor]], shares: dict[str, int]) -> None:
+def _start(donors: list[tuple[str, Donor]], shares: dict[str, int], sizes: tuple[float, float]) -> None:
     import torch
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     _DONORS[:] = donors
-    _SHARES.update(shares)
+    _KINDS.update(shares=shares, sizes=sizes)
 
 
 def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
     film, seed = job
-    return list(visit(film, _DONORS, np.random.default_rng(seed), shares=_SHARES))
+    return list(visit(film, _DONORS, np.random.default_rng(seed), **_KINDS))

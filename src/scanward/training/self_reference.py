@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,18 @@ from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
-from scanward.training.bank import CROP, GENERATED, Bank, make_bank
-from scanward.training.finish import calibrated, preset_of, ship
+from scanward.training.bank import CROP, GENERATED, SIZES_MM, SMALL_MM, Bank, make_bank
+from scanward.training.finish import TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, fit
 from scanward.training.mining import mine
 
+FORGED = "; forged by classical attacks, mammo-cgan and mammo-cgan-remove"
 Arrays = dict[str, np.ndarray]
 Pool = list[tuple[Bank, int]]
 """Pairs of one or more banks."""
+
+
+LAST = Schedule(2500, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -42,21 +47,21 @@ class Preset:
     negatives: int = 4
     """Mined authentic crops a step in the other rounds."""
     crop: int = 224
-    generated: int = 0
-    """Pairs in the bank of generated forgeries."""
-    last: tuple[Schedule, ...] = ()
-    """Rounds that draw from both banks."""
+    generated: tuple[tuple[int, tuple[float, float]], ...] = ()
+    """Banks of generated forgeries: how many pairs, and their diameters in mm. Each gets a round of its own, which also
+    draws from those before."""
+    last: Schedule = LAST
 
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
     "ablation": Preset(8000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
-    "full": Preset(8000, Schedule(4000, 2e-3), (Schedule(2500, 1e-3),) * 3, generated=3000,
-                   last=(Schedule(2500, 1e-3),)),
+    "full": Preset(8000, Schedule(4000, 2e-3), (LAST,) * 3,
+                   generated=((3000, SIZES_MM), (2500, SMALL_MM))),
 }
 
 
-def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, generated: Bank | None = None,
+def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, generated: Sequence[Bank] = (),
                 leave_out: frozenset[str] = frozenset(), seed: int = 0, resume: bool = True) -> Arrays:
     """Every round, on the banks without the families of `leave_out`; the arrays are also saved under `out`."""
     pool = pool_of(bank, leave_out)
@@ -65,9 +70,9 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, gen
     net = SelfReferenceNet()
     fit(net, _loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume, title=label)
     negatives: list[Bank] = []
-    for number, schedule in enumerate((*preset.others, *preset.last), 2):
-        if generated is not None and number == 2 + len(preset.others):
-            pool = pool + pool_of(generated, leave_out)
+    rounds = [(schedule, None) for schedule in preset.others] + [(preset.last, more) for more in generated]
+    for number, (schedule, more) in enumerate(rounds, 2):
+        pool = pool + pool_of(more, leave_out) if more is not None else pool
         negatives.append(mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
                               resume=resume))
         fit(net, _loss(pool, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
@@ -137,9 +142,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen = preset_of(PRESETS, preset)
     films = mias("train", data) + cbis("train")
     bank = make_bank(out / f"bank-{chosen.pairs}", films, chosen.pairs)
-    generated = make_bank(out / f"bank-generated-{chosen.generated}", films, chosen.generated, seed=1,
-                          shares=GENERATED) if chosen.generated else None
+    generated = [make_bank(out / f"bank-generated-{count}", films, count, seed=number, shares=GENERATED, sizes=sizes)
+                 for number, (count, sizes) in enumerate(chosen.generated, 1)]
     arrays = fit_network(bank, films, chosen, out / preset, generated=generated, resume=resume)
     settings = calibrated(SelfReference, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder)
+    return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder, TRAINED_ON + FORGED)
