@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scanward import formats, methods, pipeline
 from scanward.errors import ArgumentError, InputError, UnreadableError, UnsupportedError
 from scanward.image import Image
-from scanward.verdict import Evidence, Finding
+from scanward.verdict import DOUBT, Evidence, Finding
 
 UNIT = st.floats(0, 1)
 
@@ -52,6 +52,21 @@ def test_the_strongest_method_gives_the_score_and_heat_is_the_voxelwise_maximum(
     np.testing.assert_allclose(verdict.heat[0], [[0.3, 0.25], [0.5, 1.0]], rtol=1e-6)
     # `one` calls the image authentic, so its finding is not reported.
     assert [(f.method, f.score) for f in verdict.findings] == [("two", 0.7), ("two", 0.6)]
+
+
+@pytest.mark.parametrize(("score", "label"), [(0.2, "authentic"), (0.3, "inconclusive"), (0.49, "inconclusive"),
+                                              (0.5, "tampered")])
+def test_a_score_that_is_neither_leaves_the_verdict_open(score, label):
+    image = image_of(np.zeros((2, 2)))
+    calm = evidence_of("calm", 0.1, 0.5, np.zeros((2, 2)))
+    one = evidence_of("one", score, 0.5, np.zeros((2, 2)), doubt=0.3)
+    verdict = pipeline.combine(image, (calm, one))
+    assert (one.label, verdict.label) == (label, label)
+    assert verdict.doubtful == (label == "inconclusive")
+    assert verdict.score == pytest.approx(score)
+    assert pipeline._placed(one, None).reason == (DOUBT if label == "inconclusive" else "")
+    louder = evidence_of("louder", 0.9, 0.5, np.ones((2, 2)))
+    assert pipeline.combine(image, (one, louder)).label == "tampered"
 
 
 def test_a_method_that_cannot_judge_neither_alarms_nor_reassures():

@@ -13,6 +13,7 @@ from scipy import stats
 from scanward import cli
 from scanward.errors import ArgumentError
 from scanward.site import Site, read_site, threshold_of
+from scanward.verdict import Evidence
 
 
 @given(st.lists(st.floats(0, 1), min_size=99, max_size=300), st.floats(0.01, 0.3))
@@ -47,12 +48,19 @@ def test_rates_that_are_none(bad):
 
 
 def test_a_site_never_lowers_a_threshold_and_knows_its_weights():
-    site = Site({"a": 0.3, "b": 0.9}, {"a": "x", "b": "x"}, 10, 0.02)
-    assert site.threshold("a", 0.5, "x") == 0.5
-    assert site.threshold("b", 0.5, "x") == 0.9
-    assert site.threshold("c", 0.5, "y") == 0.5
+    site = Site({"a": 0.3, "b": 0.9}, {"a": 0.2, "b": 0.7}, {"a": "x", "b": "x"}, 10, 0.02)
+
+    def placed(method, weights="x", doubt=0.4):
+        return site.thresholds_of(Evidence(method, 0.1, 0.5, np.zeros((1, 2, 2), np.float32), 0.5,
+                                           weights_sha256=weights, doubt=doubt))
+
+    assert placed("a") == (0.5, 0.4)
+    assert placed("b") == (0.9, 0.7)
+    assert placed("b", doubt=None) == (0.9, None)
+    assert placed("b", doubt=0.8) == (0.9, 0.8)
+    assert placed("c", "y") == (0.5, 0.4)
     with pytest.raises(ArgumentError, match="other weights"):
-        site.threshold("b", 0.5, "y")
+        placed("b", "y")
 
 
 def film(path, value):
@@ -102,7 +110,7 @@ def test_too_few_images_write_nothing(authentic, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "scanward-site", "thresholds": {"a": 2}}',
-                                  json.dumps({"format": "scanward-site", "thresholds": {"a": 2},
+                                  json.dumps({"format": "scanward-site", "thresholds": {"a": 2}, "doubts": {"a": 1},
                                               "weights_sha256": {}, "images": 1, "false_alarms": 0.1})])
 def test_files_that_are_no_site(authentic, tmp_path, capsys, text):
     path = tmp_path / "no site.json"

@@ -21,8 +21,8 @@ from scanward import __version__, formats, methods, weights
 from scanward.detectors.base import Detector
 from scanward.errors import ArgumentError, InputError, UnsupportedError
 from scanward.image import Image, Modality
-from scanward.site import LEAST, Site, threshold_of
-from scanward.verdict import Evidence, Finding, Label, Verdict
+from scanward.site import LEAST, Site, site_of
+from scanward.verdict import DOUBT, Evidence, Finding, Label, Verdict
 
 if TYPE_CHECKING:
     from scanward.formats import Source
@@ -77,8 +77,9 @@ class Combined:
         """The combined verdict as evidence."""
         verdict = scan(image)
         reason = " ".join(e.reason for e in verdict.evidence if e.reason)
-        return Evidence(self.name, verdict.score, verdict.threshold, verdict.heat, MIDDLE, verdict.findings,
-                        verdict.label != "inconclusive", reason, verdict.weights_sha256, verdict.seconds)
+        judged = verdict.label != "inconclusive" or verdict.doubtful
+        return Evidence(self.name, verdict.score, verdict.threshold, verdict.heat, MIDDLE, verdict.findings, judged,
+                        reason, verdict.weights_sha256, verdict.seconds)
 
 
 def one_detector(method: str = methods.DEFAULT) -> Detector:
@@ -152,8 +153,7 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
                 hashes[evidence.method] = evidence.weights_sha256
     if len(judged) < LEAST:
         raise ArgumentError(f"Of {len(judged)} usable authentic images no threshold can be told; give {LEAST} or more.")
-    thresholds = {name: threshold_of(found, false_alarms) for name, found in scores.items()}
-    return Site(thresholds, hashes, len(judged), false_alarms)
+    return site_of(scores, hashes, len(judged), false_alarms)
 
 
 def _judge(image: Image, method: str, start: float, site: Site | None) -> Verdict:
@@ -166,15 +166,21 @@ def _judge(image: Image, method: str, start: float, site: Site | None) -> Verdic
     # Copy-move uses one core most of the time, and lets go of Python's lock in OpenCV and NumPy.
     with ThreadPoolExecutor(len(chosen)) as pool:
         evidence = tuple(pool.map(lambda detector: detector.detect(image), chosen))
-    if site is not None:
-        evidence = tuple(dataclasses.replace(e, threshold=site.threshold(e.method, e.threshold, e.weights_sha256))
-                         for e in evidence)
+    evidence = tuple(_placed(e, site) for e in evidence)
     verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in evidence if e.weights_sha256)
     parameters = {"detectors": list(names), "thresholds": {e.method: round(e.threshold, 6) for e in evidence},
                   "engines": {e.method: e.engine for e in evidence if e.engine}}
     return dataclasses.replace(verdict, method=method, version=__version__, weights_sha256=" ".join(hashes) or None,
                                parameters=parameters, seconds=time.perf_counter() - start)
+
+
+def _placed(evidence: Evidence, site: Site | None) -> Evidence:
+    """Evidence on the site's thresholds, with the reason where it is neither."""
+    if site is not None:
+        threshold, doubt = site.thresholds_of(evidence)
+        evidence = dataclasses.replace(evidence, threshold=threshold, doubt=doubt)
+    return dataclasses.replace(evidence, reason=DOUBT) if evidence.doubtful and not evidence.reason else evidence
 
 
 def _alone(image: Image, evidence: Evidence) -> Verdict:
@@ -191,7 +197,8 @@ def combine(image: Image, evidence: tuple[Evidence, ...]) -> Verdict:
     is the largest of them and its threshold .5. Heat likewise, voxel by voxel, with each method's `heat_threshold` on
     .5. Findings come from the methods that call the image tampered, strongest first; boxes of two methods stay apart
     even where they overlap. A method that is not conclusive cannot raise it; and since it did not look, nothing that
-    the others left unsaid is called authentic: the verdict is then `inconclusive`.
+    the others left unsaid is called authentic: the verdict is then `inconclusive`. So it is where no method raises the
+    alarm and one is in doubt.
     """
     heard = [e for e in evidence if e.conclusive]
     heat = np.zeros(image.shape, np.float32)
@@ -200,7 +207,7 @@ def combine(image: Image, evidence: tuple[Evidence, ...]) -> Verdict:
         _raise_to(heat, one.heat, one.heat_threshold)
         if one.label == "tampered":
             findings += [dataclasses.replace(f, score=rescale(f.score, one.heat_threshold)) for f in one.findings]
-    label: Label = "authentic" if len(heard) == len(evidence) else "inconclusive"
+    label: Label = "authentic" if all(e.label == "authentic" for e in evidence) else "inconclusive"
     if any(e.label == "tampered" for e in heard):
         label = "tampered"
     score = max((rescale(e.score, e.threshold) for e in heard), default=0.0)

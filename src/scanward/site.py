@@ -13,9 +13,12 @@ import numpy as np
 from scipy import stats
 
 from scanward.errors import ArgumentError
+from scanward.verdict import Evidence
 
 LEAST = 10
 """Authentic images that a threshold is made from, at least."""
+DOUBTS = 2.5
+"""Times as often as an alarm, an authentic image may be left in doubt or raise one."""
 _EDGE = 1e-4
 
 
@@ -25,24 +28,36 @@ class Site:
 
     thresholds: Mapping[str, float]
     """By detector; where it is lower than the shipped one, the shipped one stands."""
+    doubts: Mapping[str, float]
+    """By detector: scores from here to the threshold are neither."""
     weights_sha256: Mapping[str, str | None]
     images: int
     """Authentic images they come from."""
     false_alarms: float
     """The rate that each detector is to keep to."""
 
-    def threshold(self, method: str, shipped: float, weights_sha256: str | None) -> float:
-        """The detector's threshold here; `ArgumentError` where this site was calibrated with other weights."""
+    def thresholds_of(self, evidence: Evidence) -> tuple[float, float | None]:
+        """The threshold here, and where doubt begins; `ArgumentError` where other weights gave the evidence."""
+        method = evidence.method
         if method not in self.thresholds:
-            return shipped
-        if self.weights_sha256.get(method) != weights_sha256:
+            return evidence.threshold, evidence.doubt
+        if self.weights_sha256.get(method) != evidence.weights_sha256:
             raise ArgumentError(f"The site file was made with other weights of {method} than are installed; run "
                                 "`scanward calibrate` again.")
-        return max(shipped, self.thresholds[method])
+        threshold = max(evidence.threshold, self.thresholds[method])
+        return threshold, None if evidence.doubt is None else min(threshold, max(evidence.doubt, self.doubts[method]))
 
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward calibrate` writes."""
         return {"format": "scanward-site", **asdict(self)}
+
+
+def site_of(scores: Mapping[str, Sequence[float]], weights_sha256: Mapping[str, str | None], images: int,
+            false_alarms: float) -> Site:
+    """From each detector's scores of authentic images: its threshold, and doubt from `DOUBTS` times the rate on."""
+    return Site({name: threshold_of(found, false_alarms) for name, found in scores.items()},
+                {name: threshold_of(found, min(0.49, DOUBTS * false_alarms)) for name, found in scores.items()},
+                weights_sha256, images, false_alarms)
 
 
 def threshold_of(scores: Sequence[float], false_alarms: float) -> float:
@@ -71,12 +86,13 @@ def read_site(path: Path) -> Site:
         found = json.loads(path.read_text("utf-8"))
         if found["format"] != "scanward-site":
             raise ValueError
-        thresholds = {str(name): float(value) for name, value in found["thresholds"].items()}
+        thresholds, doubts = ({str(name): float(value) for name, value in found[key].items()}
+                              for key in ("thresholds", "doubts"))
         hashes = {str(name): None if value is None else str(value)
                   for name, value in found["weights_sha256"].items()}
-        if not all(0 <= value <= 1 for value in thresholds.values()):
+        if thresholds.keys() != doubts.keys() or not all(0 <= v <= 1 for v in (*thresholds.values(), *doubts.values())):
             raise ValueError
-        return Site(thresholds, hashes, int(found["images"]), float(found["false_alarms"]))
+        return Site(thresholds, doubts, hashes, int(found["images"]), float(found["false_alarms"]))
     except OSError as error:
         raise ArgumentError(f"The site file {path} cannot be read ({error.strerror}).") from error
     except (ValueError, TypeError, KeyError, AttributeError):

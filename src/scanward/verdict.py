@@ -11,6 +11,8 @@ import numpy.typing as npt
 from scanward.image import Image, Modality, Provenance
 
 Label = Literal["authentic", "tampered", "inconclusive"]
+DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
+"""The reason where a score is neither."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,17 @@ class Evidence:
     """What evaluated the network, and in which arithmetic; empty where there is none."""
     features: tuple[float, ...] = ()
     """The raw statistics that the score was made from, where a method has several; calibration reads them."""
+    doubt: float | None = None
+    """Scores from here to the threshold are neither; None where the method has no such band."""
+
+    @property
+    def doubtful(self) -> bool:
+        """The method could judge, and its score is neither."""
+        return self.conclusive and self.doubt is not None and self.doubt <= self.score < self.threshold
 
     @property
     def label(self) -> Label:
-        if not self.conclusive:
+        if not self.conclusive or self.doubtful:
             return "inconclusive"
         return "tampered" if self.score >= self.threshold else "authentic"
 
@@ -81,6 +90,11 @@ class Verdict:
     weights_sha256: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Inconclusive for a score that is neither, and not for want of something to judge by."""
+        return self.label == "inconclusive" and any(e.doubtful for e in self.evidence)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward scan --json` prints for this image."""

@@ -77,6 +77,16 @@ def page(tmp_path, *cases, title="A report") -> Page:
     return parsed
 
 
+def test_a_score_that_is_neither_is_shown_and_explained(tmp_path):
+    plain = case("a.dcm", "authentic")
+    evidence = dataclasses.replace(plain.verdict.evidence[0], score=0.6, doubt=0.5)
+    answer = dataclasses.replace(plain.verdict, label="inconclusive", score=0.48, evidence=(evidence,))
+    text = page(tmp_path, dataclasses.replace(plain, verdict=answer)).text
+    for words in ("INCONCLUSIVE", "not enough for an alarm", "In doubt", "0.48 / 0.50", "0.60 / 0.62"):
+        assert words in text
+    assert "too little to judge" not in text and "not scored" not in text
+
+
 def test_summary_says_in_words_what_was_found(tmp_path):
     text = page(tmp_path, case("a.dcm"), case("b.dcm", "authentic"), case("c.dcm", "inconclusive")).text
     for words in ("a.dcm", "▲ TAMPERED", "b.dcm", "✓ AUTHENTIC: nothing found", "c.dcm", "? INCONCLUSIVE",

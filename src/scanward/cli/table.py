@@ -59,7 +59,7 @@ class Lines:
 def described(verdict: Verdict) -> str:
     """The number of findings and the strongest one's place; or the reason why nothing can be said."""
     if verdict.label == "inconclusive":
-        return "nothing to judge by"
+        return "unusual, but no alarm" if verdict.doubtful else "nothing to judge by"
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]

@@ -20,7 +20,7 @@ from scanward.errors import WeightsError
 from scanward.image import Image
 from scanward.methods import METHODS
 from scanward.report import heat
-from scanward.verdict import Evidence, Finding, Verdict
+from scanward.verdict import DOUBT, Evidence, Finding, Verdict
 
 WIDTH = 900
 """Pixels; the widest picture that is embedded."""
@@ -60,6 +60,7 @@ class Card:
     name: str
     caption: str
     label: str
+    doubtful: bool
     score: float
     threshold: float
     seconds: float
@@ -85,7 +86,7 @@ class Card:
 
     @property
     def meaning(self) -> str:
-        return LABELS[self.label][2]
+        return DOUBT if self.doubtful else LABELS[self.label][2]
 
 
 def render_card(case: Case) -> Card:
@@ -96,8 +97,8 @@ def render_card(case: Case) -> Card:
     if case.truth is not None:
         truth = _uri(heat.png(heat.truth_marks(image, verdict, case.truth, width=WIDTH, weight=WEIGHT)))
     return Card(
-        name=case.name, caption=case.caption, label=verdict.label, score=verdict.score, threshold=verdict.threshold,
-        seconds=verdict.seconds, synthetic=image.provenance.synthetic,
+        name=case.name, caption=case.caption, label=verdict.label, doubtful=verdict.doubtful, score=verdict.score,
+        threshold=verdict.threshold, seconds=verdict.seconds, synthetic=image.provenance.synthetic,
         base=_uri(heat.jpeg(layers.grey[..., 0])), heat=_uri(heat.png(layers.heat)),
         marks=_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
         findings=tuple(_finding(image, verdict, f, rank) for rank, f in enumerate(verdict.findings, 1)),
@@ -165,7 +166,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "summary": summary,
         "label": evidence.label,
         "symbol": LABELS[evidence.label][0],
-        "word": ANSWERS[evidence.label],
+        "word": "In doubt" if evidence.doubtful else ANSWERS[evidence.label],
+        "scored": evidence.conclusive,
         "score": evidence.score,
         "threshold": evidence.threshold,
         "reason": evidence.reason,
