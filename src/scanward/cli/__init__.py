@@ -192,7 +192,8 @@ app.add_typer(bench_app)
 @bench_app.command("mammography")
 def bench_mammography(
     protocols: Annotated[list[str] | None, typer.Argument(metavar="[PROTOCOL...]", help="source, target, hard, sizes, "
-                         "compression, families; all of them where none is named.")] = None,
+                         "compression, families: all of these where none is named; or leave-one-out, "
+                         "which trains networks first.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="A detector; may be given several times.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with mias/.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown, JSON), curves "

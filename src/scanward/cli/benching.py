@@ -19,7 +19,10 @@ from scanward.bench.outcome import Estimate, Outcome, confusion_table, figures_t
 from scanward.bench.plots import curves
 from scanward.cli.codes import CLEAN
 from scanward.cli.output import prepare
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, MissingExtraError
+
+LEFT_OUT = "leave-one-out"
+"""The one protocol that trains networks first (an hour and more), and is run only where it is named."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ def run_bench(request: Request) -> int:
     """Run the protocols, one after the other; answers are kept, so that an interrupted bench goes on."""
     chosen = request.protocols or tuple(PROTOCOLS)
     for name in chosen:
-        if name not in PROTOCOLS:
-            raise ArgumentError(f"No mammography protocol is called {name!r}; choose from: {', '.join(PROTOCOLS)}.")
+        if name not in (*PROTOCOLS, LEFT_OUT):
+            raise ArgumentError(f"No mammography protocol is called {name!r}; choose from: "
+                                f"{', '.join((*PROTOCOLS, LEFT_OUT))}.")
     for method in request.methods:
         pipeline.check_method(method)
     if request.workers < 1:
@@ -48,13 +52,13 @@ def run_bench(request: Request) -> int:
     for protocol in chosen:
         parts: list[str] = []
         report: dict[str, Any] = {"protocol": protocol, "version": __version__, "methods": {}}
-        for method in request.methods:
+        for method in request.methods if protocol != LEFT_OUT else (methods.DEFAULT,):
             outcomes = _outcomes(protocol, method, films, request)
             parts.append(_markdown(protocol, method, outcomes))
             report["methods"][method] = {"weights_sha256": list(pipeline.weights_of(method)),
                                          "groups": [outcome.to_json() for outcome in outcomes]}
             curves(outcomes, f"{protocol}, {method}", request.output / f"{protocol}-{method}.png")
-        report["attacks"] = _attack_weights(protocol)
+        report["attacks"] = _attack_weights(protocol) if protocol != LEFT_OUT else {}
         _write(request.output / f"{protocol}.md", "\n".join(parts))
         _write(request.output / f"{protocol}.json", json.dumps(report, indent=1))
         print("\n".join(parts), flush=True)
@@ -62,6 +66,8 @@ def run_bench(request: Request) -> int:
 
 
 def _outcomes(protocol: str, method: str, films: list[Film], request: Request) -> list[Outcome]:
+    if protocol == LEFT_OUT:
+        return _left_out(request)
     groups = PROTOCOLS[protocol]
     items = {group.title: items_of(protocol, group, films) for group in groups}
     every = list(dict.fromkeys(item for some in items.values() for item in some))
@@ -72,6 +78,15 @@ def _outcomes(protocol: str, method: str, films: list[Film], request: Request) -
     image, heat = pipeline.thresholds(method)
     return [Outcome(group.title, tuple(by_item[item] for item in items[group.title]), image, heat, group.published)
             for group in groups]
+
+
+def _left_out(request: Request) -> list[Outcome]:
+    try:
+        from scanward.training.left_out import outcomes
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(f"Leaving families out needs {missing.name}, which is not installed; install "
+                                "scanward[train].") from missing
+    return list(outcomes(request.data, request.output / LEFT_OUT, request.workers))
 
 
 def _attack_weights(protocol: str) -> dict[str, str]:

@@ -1,0 +1,46 @@
+"""`scanward bench mammography leave-one-out`: each family tested by a network that was trained without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from scanward import methods, pipeline
+from scanward.bench.films import cbis, mias
+from scanward.bench.mammography import PROTOCOLS, items_of
+from scanward.bench.measure import run
+from scanward.bench.outcome import Outcome
+from scanward.bench.protocol import ATTACKS, FAMILIES, STEPS
+from scanward.detectors.base import Detector
+from scanward.detectors.self_reference import SelfReference
+from scanward.training.bank import make_bank
+from scanward.training.finish import calibrated
+from scanward.training.self_reference import PRESETS, fit_network
+
+
+def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation") -> Iterator[Outcome]:
+    """One family after the other: a network without it, thresholds from validation without it, its test.
+
+    A family that the bank holds no pair of (copies) is in no network's training, and tested with the shipped default.
+    Whatever is finished under `out` is used again.
+    """
+    films, chosen = mias("test", data), PRESETS[preset]
+    known = mias("train", data) + cbis("train")
+    bank = make_bank(out / f"bank-{chosen.pairs}", known, chosen.pairs)
+    for family in FAMILIES:
+        label = f"no-{family}"
+        members = [name for name in ATTACKS if methods.build(name, "attack").family == family]
+        items = {item: None for group in PROTOCOLS["families"] if group.title in members
+                 for item in items_of("families", group, films)}
+        if len(bank.without(frozenset({family}))) == len(bank):
+            make_detector: Callable[[], Detector] = partial(pipeline.one_detector, methods.DEFAULT)
+            image, heat = pipeline.thresholds()
+        else:
+            arrays = fit_network(bank, known, chosen, out, leave_out=frozenset({family}))
+            settings = calibrated(SelfReference, arrays, out, label, data, steps=STEPS[:1],
+                                  attacks=[name for name in ATTACKS if name not in members])
+            make_detector = partial(SelfReference, arrays, settings)
+            image, heat = settings["threshold"], settings["heat_threshold"]
+        rows = run(make_detector, list(items), films, keep=out / f"{label}.jsonl", workers=workers, title=label)
+        yield Outcome(family, tuple(rows), image, heat)

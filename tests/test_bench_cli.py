@@ -1,0 +1,53 @@
+"""`scanward bench mammography`: what it prints and writes, and what it refuses."""
+
+import json
+
+import cv2
+import pytest
+
+from scanward import cli
+from scanward.bench import mammography
+from scanward.bench.films import mias
+from scanward.cli import benching
+
+
+def run(*arguments):
+    return cli.run([str(a) for a in arguments])
+
+
+@pytest.mark.parametrize(("arguments", "word"), [(("nonsense",), "nonsense"), (("source", "--method", "none"), "none"),
+                                                 (("source", "--workers", "0"), "--workers")])
+def test_what_it_refuses_in_one_sentence(arguments, word, tmp_path, capsys):
+    assert run("bench", "mammography", *arguments, "-o", tmp_path / "out") == 2
+    err = capsys.readouterr().err
+    assert word in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_data_is_said(tmp_path, capsys):
+    assert run("bench", "mammography", "source", "--data", tmp_path, "-o", tmp_path / "out") == 2
+    assert "annotations.csv" in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
+    films = mias("test")[:2]
+    names = {film.name for film in films}
+    whole = mammography.frozen()
+    monkeypatch.setattr(benching, "mias", lambda split, data: films)
+    monkeypatch.setattr(mammography, "frozen", lambda: {
+        name: tuple(item for item in items if item.film in names) for name, items in whole.items()})
+    out = tmp_path / "out put"
+    assert run("bench", "mammography", "source", "-o", out) == 0
+    printed = capsys.readouterr().out
+    assert "| TP |" in printed and "| 45 |" in printed and "false alarms per 1,000" in printed
+    assert (out / "source.md").read_text().strip() == printed.strip()
+    report = json.loads((out / "source.json").read_text())
+    group = report["methods"]["default"]["groups"][0]
+    assert group["tn"] + group["fp"] == group["fn"] + group["tp"] == 2
+    assert report["attacks"]["mammo-cgan"] and len(report["methods"]["default"]["weights_sha256"]) == 1
+    assert cv2.imread(str(out / "source-default.png")).std() > 5
+    answers = next((out / "answers").iterdir())
+    before = answers.read_bytes()
+    assert run("bench", "mammography", "source", "-o", out) == 0
+    assert answers.read_bytes() == before
