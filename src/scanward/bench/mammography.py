@@ -75,7 +75,7 @@ PROTOCOLS: dict[str, tuple[Group, ...]] = {
     "sizes": tuple(Group(f"injected, {mm:g} mm, strength {strength:g}", ("mammo-cgan",), mm, strength, every=2)
                    for strength in (1.0, 0.5) for mm in (4.0, 6.0, 8.0, 12.0, 20.0, 40.0)),
     "compression": tuple(Group(f"{step} {amount:g}" if amount else "as it is", MIXED, None, 1.0, (step, amount),
-                               (step, amount), every=2) for step, amount in COMPRESSION),
+                               (step, amount), every=4) for step, amount in COMPRESSION),
     "families": tuple(Group(attack, (attack,)) for attack in ATTACKS),
 }
 """The protocols of `scanward bench mammography`, in the order in which they are run."""

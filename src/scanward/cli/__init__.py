@@ -163,6 +163,8 @@ def train(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where checkpoints and weights go.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, if there is one.")] = True,
     install: Annotated[bool, typer.Option("--install", help="Put the weights into this installation.")] = False,
+    adapt: Annotated[Path | None, typer.Option(metavar="DIR", help="Fine-tune the shipped weights on five or more "
+                     "forgeries of a new kind, as `inject` and `remove` write them (self-reference).")] = None,
     debug: Debug = False,
 ) -> int:
     """Train a detector or an attack."""
@@ -180,7 +182,10 @@ def train(
     except ModuleNotFoundError as missing:
         raise MissingExtraError(f"Training needs {missing.name}, which is not installed; install scanward[train].")\
             from missing
-    trainer(name=method, preset=preset, data=data, out=prepare(out), resume=resume, install=install)
+    more = {} if adapt is None else {"adapt": adapt}
+    if more and method != "self-reference":
+        raise ArgumentError(f"{method} cannot be adapted; --adapt is for self-reference.")
+    trainer(name=method, preset=preset, data=data, out=prepare(out), resume=resume, install=install, **more)
     return CLEAN
 
 

@@ -98,7 +98,7 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
     for mask in masks:
         union |= mask
     for (_, _, about), mask in zip(drawn, masks, strict=True):
-        window = _window(mask, rng)
+        window = window_of(mask, rng)
         if window is None:
             continue
         present = {_mimicked(a) for (_, _, a), m in zip(drawn, masks, strict=True) if m[window].any()}
@@ -149,7 +149,7 @@ def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spaci
     return tamper.image
 
 
-def _window(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[slice, slice] | None:
+def window_of(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[slice, slice] | None:
     """A CROP-sized window around a random pixel of the mask, or of its rim: two times in three what is forged can be
     held against what is not."""
     if min(mask.shape) < CROP or not mask.any():

@@ -1,0 +1,109 @@
+"""`scanward train self-reference --adapt DIR`: a few forgeries of a new kind, and a detector that knows it afterwards.
+
+ForensicTransfer (Cozzolino et al. 2018, section 4.4) does so with as few as ten images of the target domain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from scanward import formats, weights
+from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference.network import SelfReferenceNet
+from scanward.detectors.self_reference.reference import measure
+from scanward.errors import ArgumentError
+from scanward.forgery.replay import read_record
+from scanward.image import Image
+from scanward.tissue import breast_mask
+from scanward.training.bank import CROP, Bank, Pair, window_of, write_bank
+from scanward.training.finish import TRAINED_ON, calibrated, ship
+from scanward.training.loop import Schedule, fit
+from scanward.training.self_reference import PRESETS, Pool, arrays_of, batch, pixel_loss, pool_of
+
+LEAST = 5
+EACH = 12
+"""Pairs of crops an image."""
+SCHEDULE = Schedule(300, 3e-4, warmup=20, every=100)
+OLD = 0.5
+"""Share of what is known already in each step, where its bank is at hand, so that it is not forgotten."""
+
+
+def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool, install: bool) -> Path:
+    """Fine-tune the shipped weights on the forgeries in `folder`, calibrate, write; see `train`.
+
+    Each forgery lies in a folder of its own with its record.json and mask.png, as `scanward inject` and `remove` write
+    them. Raises `ArgumentError` for fewer than five.
+    """
+    bank = _bank(folder, out / "adapt" / "bank")
+    arrays, entry = weights.load(name)
+    net = SelfReferenceNet()
+    net.load_state_dict({key: torch.from_numpy(values) for key, values in arrays.items()})
+    new, old = [(bank, i) for i in range(len(bank))], _old(out)
+    preset = dataclasses.replace(PRESETS["full"], batch=4)
+
+    def draw(model: nn.Module, rng: np.random.Generator) -> Tensor:
+        pool = old if old and rng.random() < OLD else new
+        planes, gains, target = batch(pool, preset, [], rng)
+        return pixel_loss(model(planes.to(memory_format=torch.channels_last), gains)[:, 0].float(), target)
+
+    fit(net, draw, SCHEDULE, out / "adapt" / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
+    made = arrays_of(net)
+    settings = calibrated(SelfReference, made, out / "adapt", name, data)
+    kinds, images = sorted({row["attack"] for row in bank.about}), len({row["film"] for row in bank.about})
+    command = f"{entry.command}; scanward train {name} --adapt DIR ({images} forgeries: {', '.join(kinds)})"
+    return ship(name, made, settings, command, weights.FOLDER if install else out / "adapt", TRAINED_ON)
+
+
+def _old(out: Path) -> Pool:
+    """The bank of the full preset, where it was made."""
+    folder = out / f"bank-{PRESETS['full'].pairs}"
+    return pool_of(Bank(folder), frozenset()) if (folder / "about.jsonl").is_file() else []
+
+
+def _bank(folder: Path, bank: Path) -> Bank:
+    for name in ("about.jsonl", "planes.u16", "masks.u8"):
+        (bank / name).unlink(missing_ok=True)
+    records = sorted(folder.glob("**/record.json"))
+    if len(records) < LEAST:
+        raise ArgumentError(f"{folder} holds {len(records)} forgeries with their record.json; give {LEAST} or more, as "
+                            "`scanward inject` and `remove` write them.")
+    rng = np.random.default_rng(0)
+    write_bank(bank, (pair for record in records for pair in _pairs(record, rng)))
+    return Bank(bank)
+
+
+def _pairs(record: Path, rng: np.random.Generator) -> Iterator[Pair]:
+    """Crops about the forged region, each with one of the same image that lies off it."""
+    kept = read_record(record)
+    spacing = tuple(kept["spacing"]) if kept.get("spacing") else None
+    image: Image = formats.read(record.parent / kept["image"], modality="MG", spacing=spacing)  # type: ignore[arg-type]
+    truth = cv2.imread(str(record.parent / "mask.png"), cv2.IMREAD_GRAYSCALE)
+    if truth is None or truth.shape != image.plane.shape:
+        raise ArgumentError(f"{record.parent / 'mask.png'} is not the truth of {kept['image']}; forge it again.")
+    mask, tissue = truth > 0, breast_mask(image.plane)
+    reference = measure(image.plane, tissue)
+    calm = _calm(mask, tissue)
+    if reference is None or not calm.any():
+        return
+    for _ in range(EACH):
+        window, other = window_of(mask, rng), window_of(calm, rng)
+        if window is None or other is None or mask[other].any():
+            continue
+        about = {"film": str(record.parent), "attack": str(kept["order"].get("method")), "family": "", "variant": "",
+                 "present": []}
+        yield Pair(image.plane[other].astype(np.uint16), image.plane[window].astype(np.uint16), mask[window],
+                   (reference, reference), float(image.plane.max()), about)
+
+
+def _calm(mask: npt.NDArray[np.bool_], tissue: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tissue (y, x) about which a crop holds nothing forged."""
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * CROP + 1, 2 * CROP + 1), np.uint8)) > 0
+    return tissue & ~near

@@ -1,0 +1,60 @@
+"""Adapting the shipped weights to a few forgeries of a new kind."""
+
+import dataclasses
+import tomllib
+
+import cv2
+import numpy as np
+import pytest
+
+from scanward import cli, weights
+from scanward.training import adapt as module
+from scanward.training.bank import Bank
+
+
+def film(path, seed):
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:900, :700]
+    breast = np.hypot((y - 450) / 0.9, x) < 560
+    plane = np.where(breast, 28000 + 9000 * np.sin(y / 60) * np.cos(x / 45) + rng.normal(0, 300, y.shape), 500)
+    assert cv2.imwrite(str(path), np.rint(plane).clip(0, 65535).astype(np.uint16))
+
+
+@pytest.fixture(scope="module")
+def forged(tmp_path_factory):
+    """Six films with a composed mass each."""
+    folder = tmp_path_factory.mktemp("new kind")
+    (folder / "hosts").mkdir()
+    for seed in range(3):
+        film(folder / "hosts" / f"{seed}.png", seed)
+    assert cli.run(["inject", str(folder / "hosts"), "-o", str(folder / "set"), "--size", "10", "--count", "6",
+                    "--spacing", "0.2", "--modality", "MG", "--method", "composed-mass"]) == 0
+    return folder / "set"
+
+
+def test_pairs_hold_a_forged_crop_and_one_from_off_it(forged, tmp_path):
+    bank = module._bank(forged, tmp_path / "bank")
+    assert len(bank) >= 4 * module.EACH
+    for i in range(len(bank)):
+        assert bank.masks[i].any()
+        assert not np.array_equal(bank.planes[i, 0], bank.planes[i, 1])
+    assert {row["attack"] for row in bank.about} == {"composed-mass"}
+    assert len(bank) == len(module._bank(forged, tmp_path / "bank"))  # made anew, not added to
+
+
+def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SCHEDULE", dataclasses.replace(module.SCHEDULE, steps=2, warmup=1))
+    monkeypatch.setattr(module, "calibrated", lambda *_: {"threshold": 0.5})
+    assert cli.run(["train", "self-reference", "--adapt", str(forged), "--out", str(tmp_path)]) == 0
+    entry = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
+    assert "--adapt" in entry["command"] and "composed-mass" in entry["command"]
+    assert entry["sha256"] != weights.entry("self-reference").sha256
+    assert len(Bank(tmp_path / "adapt" / "bank")) >= 4 * module.EACH
+
+
+def test_what_cannot_be_adapted_to(forged, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert cli.run(["train", "self-reference", "--adapt", str(tmp_path / "empty"), "--out", str(tmp_path)]) == 2
+    assert "5 or more" in capsys.readouterr().err
+    assert cli.run(["train", "partial-conv", "--adapt", str(forged), "--out", str(tmp_path)]) == 2
+    assert "cannot be adapted" in capsys.readouterr().err
