@@ -18,7 +18,7 @@ from scanward.methods import METHODS, build
 
 NAMES = [m.name for m in METHODS if m.kind == "attack"]
 FAMILIES = {"copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg", "self-blend", "faithful-mass",
-            "mammo-cgan", "mammo-cgan-b", "mammo-cgan-remove", "partial-conv"}
+            "mammo-cgan", "mammo-cgan-b", "mammo-cgan-remove", "partial-conv", "diffusion"}
 SEEDS = range(12)
 
 
