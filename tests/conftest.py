@@ -16,6 +16,7 @@ class Bright:
     """A detector whose answer can be told by eye: heat is brightness on a 16-bit scale, 0.8 of it is an alarm."""
 
     name = "bright"
+    weights_sha256 = "ab"
     built = 0
 
     def __init__(self):
@@ -27,7 +28,7 @@ class Bright:
         _, y, x = np.unravel_index(heat.argmax(), heat.shape)
         finding = Finding((int(x), int(y), int(x) + 8, int(y) + 8), score, method=self.name)
         return Evidence(self.name, score, 0.8, heat, 0.8, (finding,), conclusive=score > 0,
-                        reason="" if score else "It is black.", weights_sha256="ab")
+                        reason="" if score else "It is black.", weights_sha256=self.weights_sha256)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -10,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from scanward import cli
+from scanward import cli, pipeline
 from scanward.errors import ArgumentError
-from scanward.site import Site, read_site, threshold_of
+from scanward.image import Image
+from scanward.site import Site, read_site, site_of, threshold_of
 from scanward.verdict import Evidence
 
 
@@ -50,17 +53,40 @@ def test_rates_that_are_none(bad):
 def test_a_site_never_lowers_a_threshold_and_knows_its_weights():
     site = Site({"a": 0.3, "b": 0.9}, {"a": 0.2, "b": 0.7}, {"a": "x", "b": "x"}, 10, 0.02)
 
-    def placed(method, weights="x", doubt=0.4):
-        return site.thresholds_of(Evidence(method, 0.1, 0.5, np.zeros((1, 2, 2), np.float32), 0.5,
-                                           weights_sha256=weights, doubt=doubt))
+    def placed(method, doubt=0.4):
+        return site.thresholds_of(Evidence(method, 0.1, 0.5, np.zeros((1, 2, 2), np.float32), 0.5, doubt=doubt))
 
     assert placed("a") == (0.5, 0.4)
     assert placed("b") == (0.9, 0.7)
     assert placed("b", doubt=None) == (0.9, None)
     assert placed("b", doubt=0.8) == (0.9, 0.8)
-    assert placed("c", "y") == (0.5, 0.4)
-    with pytest.raises(ArgumentError, match="other weights"):
-        placed("b", "y")
+    site.check("b", "x")
+    with pytest.raises(ArgumentError, match="other weights of b"):
+        site.check("b", "y")
+    with pytest.raises(ArgumentError, match="no threshold of c"):
+        site.check("c", "x")
+
+
+@given(st.lists(st.floats(0.9, 1), min_size=10, max_size=60), st.sampled_from([0.01, 0.02, 0.2]))
+def test_a_site_of_any_scores_can_be_read_again(scores, rate):
+    site = site_of({"a": scores}, {"a": None}, len(scores), rate)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "site.json")
+        path.write_text(json.dumps(site.to_json()))
+        assert read_site(path) == site
+    if int(rate * (len(scores) + 1)) == 0:
+        assert site.thresholds["a"] > max(scores)
+
+
+def test_an_alarm_that_the_site_calls_off_leaves_no_findings(bright):
+    plane = np.full((1, 64, 48), 500, np.float32)
+    plane[0, 10:18, 20:28] = 60000
+    image = Image(plane, "MG", bits=16)
+    site = Site({"bright": 0.95}, {"bright": 0.9}, {"bright": "ab"}, 12, 0.02)
+    loud, calm = pipeline.scan(image), pipeline.scan(image, site=site)
+    assert (loud.label, calm.label) == ("tampered", "authentic")
+    assert all(not e.findings and not e.reason for e in calm.evidence)
+    assert loud.parameters["thresholds"] != calm.parameters["thresholds"]
 
 
 def film(path, value):
@@ -83,7 +109,7 @@ def run(*arguments):
     return cli.run([str(a) for a in arguments])
 
 
-def test_a_calibrated_site_is_calm_and_still_sees_what_is_louder(authentic, tmp_path, capsys):
+def test_a_calibrated_site_is_calm_and_still_sees_what_is_louder(authentic, bright, tmp_path, capsys, monkeypatch):
     calm, loud, out = authentic / "0.png", film(tmp_path / "forged.png", 65000), tmp_path / "site.json"
     assert run("scan", calm, "--modality", "MG") == 1
     assert run("calibrate", authentic, "-o", out, "--modality", "MG") == 0
@@ -91,6 +117,11 @@ def test_a_calibrated_site_is_calm_and_still_sees_what_is_louder(authentic, tmp_
     assert run("scan", calm, "--modality", "MG", "--site", out) == 0
     assert run("scan", loud, "--modality", "MG", "--site", out) == 1
     assert 0.8 < read_site(out).thresholds["bright"] < 1
+    capsys.readouterr()
+    monkeypatch.setattr(bright, "weights_sha256", "other")
+    assert run("scan", authentic, "--modality", "MG", "--site", out) == 2
+    err = capsys.readouterr().err
+    assert "site.json" in err and "other weights" in err and err.count("\n") == 1
 
 
 def test_too_few_images_write_nothing(authentic, tmp_path, capsys):
@@ -111,7 +142,9 @@ def test_too_few_images_write_nothing(authentic, tmp_path, capsys):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "scanward-site", "thresholds": {"a": 2}}',
                                   json.dumps({"format": "scanward-site", "thresholds": {"a": 2}, "doubts": {"a": 1},
-                                              "weights_sha256": {}, "images": 1, "false_alarms": 0.1})])
+                                              "weights_sha256": {}, "images": 1, "false_alarms": 0.1}),
+                                  "[" * 60_000, '{"format": "scanward-site", "thresholds": {"a": ' + "9" * 400 + "}}",
+                                  " " * 70_000])
 def test_files_that_are_no_site(authentic, tmp_path, capsys, text):
     path = tmp_path / "no site.json"
     path.write_text(text)

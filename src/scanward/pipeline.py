@@ -102,6 +102,13 @@ def weights_of(method: str = methods.DEFAULT) -> tuple[str, ...]:
     return tuple(weights.entry(w).sha256 for name in names for w in methods.find(name, "detector").weights)
 
 
+def check_site(site: Site | None, method: str = methods.DEFAULT) -> None:
+    """`ArgumentError` unless the site was calibrated for every detector of `method` with the installed weights."""
+    if site is not None:
+        for detector in detectors(method):
+            site.check(detector.name, getattr(detector, "weights_sha256", None))
+
+
 def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality: Modality | None = None,
          spacing: tuple[float, float] | None = None, site: Site | None = None) -> Verdict:
     """Judge one image, or the image in a file.
@@ -113,6 +120,7 @@ def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality:
     """
     start = time.perf_counter()
     check_method(method)
+    check_site(site, method)
     image = source if isinstance(source, Image) else load(source, modality=modality, spacing=spacing)
     return _judge(image, method, start, site)
 
@@ -124,6 +132,7 @@ def scan_source(source: Source, *, method: str = methods.DEFAULT, modality: Moda
     Errors that every file would meet (an unknown method, missing weights) are raised.
     """
     check_method(method)
+    check_site(site, method)
     start = time.perf_counter()
     try:
         image = formats.read(source, modality=modality, spacing=spacing)
@@ -170,7 +179,8 @@ def _judge(image: Image, method: str, start: float, site: Site | None) -> Verdic
     verdict = combine(image, evidence) if method == methods.DEFAULT else _alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in evidence if e.weights_sha256)
     parameters = {"detectors": list(names), "thresholds": {e.method: round(e.threshold, 6) for e in evidence},
-                  "engines": {e.method: e.engine for e in evidence if e.engine}}
+                  "engines": {e.method: e.engine for e in evidence if e.engine},
+                  "doubts": {e.method: round(e.doubt, 6) for e in evidence if e.doubt is not None}}
     return dataclasses.replace(verdict, method=method, version=__version__, weights_sha256=" ".join(hashes) or None,
                                parameters=parameters, seconds=time.perf_counter() - start)
 
@@ -178,8 +188,11 @@ def _judge(image: Image, method: str, start: float, site: Site | None) -> Verdic
 def _placed(evidence: Evidence, site: Site | None) -> Evidence:
     """Evidence on the site's thresholds, with the reason where it is neither."""
     if site is not None:
+        shipped = evidence.label
         threshold, doubt = site.thresholds_of(evidence)
         evidence = dataclasses.replace(evidence, threshold=threshold, doubt=doubt)
+        if shipped == "tampered" != evidence.label:
+            evidence = dataclasses.replace(evidence, findings=(), reason="")
     return dataclasses.replace(evidence, reason=DOUBT) if evidence.doubtful and not evidence.reason else evidence
 
 

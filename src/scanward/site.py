@@ -19,6 +19,10 @@ LEAST = 10
 """Authentic images that a threshold is made from, at least."""
 DOUBTS = 2.5
 """Times as often as an alarm, an authentic image may be left in doubt or raise one."""
+NEVER = 1 + 1e-9
+"""Just above every score."""
+LARGEST = 1 << 16
+"""Bytes of a site file: no site needs more, and what is larger is none."""
 _EDGE = 1e-4
 
 
@@ -37,15 +41,18 @@ class Site:
     """The rate that each detector is to keep to."""
 
     def thresholds_of(self, evidence: Evidence) -> tuple[float, float | None]:
-        """The threshold here, and where doubt begins; `ArgumentError` where other weights gave the evidence."""
+        """The threshold here, and where doubt begins; the shipped ones are never lowered."""
         method = evidence.method
-        if method not in self.thresholds:
-            return evidence.threshold, evidence.doubt
-        if self.weights_sha256.get(method) != evidence.weights_sha256:
-            raise ArgumentError(f"The site file was made with other weights of {method} than are installed; run "
-                                "`scanward calibrate` again.")
         threshold = max(evidence.threshold, self.thresholds[method])
         return threshold, None if evidence.doubt is None else min(threshold, max(evidence.doubt, self.doubts[method]))
+
+    def check(self, method: str, weights_sha256: str | None) -> None:
+        """`ArgumentError` unless this site was calibrated for the detector with these weights."""
+        if method not in self.thresholds:
+            raise ArgumentError(f"The site file holds no threshold of {method}; it is for the default method.")
+        if self.weights_sha256.get(method) != weights_sha256:
+            raise ArgumentError(f"The site file was made with other weights of {method} than are installed; run "
+                                "`scanward calibrate` again.")
 
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward calibrate` writes."""
@@ -55,6 +62,10 @@ class Site:
 def site_of(scores: Mapping[str, Sequence[float]], weights_sha256: Mapping[str, str | None], images: int,
             false_alarms: float) -> Site:
     """From each detector's scores of authentic images: its threshold, and doubt from `DOUBTS` times the rate on."""
+    for name, found in scores.items():
+        if len(found) < LEAST:
+            raise ArgumentError(f"{name} could judge {len(found)} of the {images} authentic images; give {LEAST} or "
+                                "more that it can.")
     return Site({name: threshold_of(found, false_alarms) for name, found in scores.items()},
                 {name: threshold_of(found, min(0.49, DOUBTS * false_alarms)) for name, found in scores.items()},
                 weights_sha256, images, false_alarms)
@@ -64,7 +75,7 @@ def threshold_of(scores: Sequence[float], false_alarms: float) -> float:
     """The score that an authentic image of this kind exceeds with probability `false_alarms` at most.
 
     With enough images the conformal one (Vovk et al. 2005; the ⌊rate · (n + 1)⌋th largest score), which holds for any
-    distribution. With fewer, the upper end of Student's prediction interval of one more logit.
+    distribution. With fewer, the upper end of Student's prediction interval of one more logit, and above them all.
     """
     count = len(scores)
     if count < LEAST:
@@ -77,23 +88,26 @@ def threshold_of(scores: Sequence[float], false_alarms: float) -> float:
     logits = np.array([math.log(p / (1 - p)) for p in np.clip(scores, _EDGE, 1 - _EDGE)])
     spread = float(logits.std(ddof=1)) * math.sqrt(1 + 1 / count)
     bound = float(logits.mean() + stats.t.ppf(1 - false_alarms, count - 1) * spread)
-    return float(1 / (1 + math.exp(-bound)))
+    return max(float(1 / (1 + math.exp(-bound))), float(np.nextafter(max(scores), 2)))
 
 
 def read_site(path: Path) -> Site:
     """A site file; `ArgumentError` for what is none."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        found = json.loads(data) if len(data) <= LARGEST else {}
         if found["format"] != "scanward-site":
             raise ValueError
         thresholds, doubts = ({str(name): float(value) for name, value in found[key].items()}
                               for key in ("thresholds", "doubts"))
         hashes = {str(name): None if value is None else str(value)
                   for name, value in found["weights_sha256"].items()}
-        if thresholds.keys() != doubts.keys() or not all(0 <= v <= 1 for v in (*thresholds.values(), *doubts.values())):
+        values = (*thresholds.values(), *doubts.values())
+        if thresholds.keys() != doubts.keys() or not all(0 <= value <= NEVER for value in values):
             raise ValueError
         return Site(thresholds, doubts, hashes, int(found["images"]), float(found["false_alarms"]))
     except OSError as error:
         raise ArgumentError(f"The site file {path} cannot be read ({error.strerror}).") from error
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise ArgumentError(f"{path} is not a site file; make one with `scanward calibrate`.") from None

@@ -8,7 +8,7 @@ import pytest
 
 from scanward.bench.confusion import SOURCE
 from scanward.bench.measure import BINS, Row
-from scanward.bench.outcome import Outcome, confusion_table, figures_table, mean_of, reliability
+from scanward.bench.outcome import Outcome, confusion_table, counts_table, figures_table, mean_of, reliability
 from scanward.bench.plots import curves
 from scanward.bench.protocol import Item
 
@@ -31,7 +31,7 @@ OUTCOME = Outcome("blur", ROWS, 0.5, 0.5, SOURCE)
 def test_counts_and_figures_by_hand():
     counts = OUTCOME.confusion
     assert (counts.tn, counts.fp, counts.fn, counts.tp) == (2, 1, 1, 2)
-    figures = {name: value[0] for name, value in OUTCOME.figures().items()}
+    figures = {name: value[0] for name, value in OUTCOME.figures.items()}
     assert figures["balanced accuracy"] == pytest.approx(2 / 3)
     assert figures["image AUC"] == pytest.approx(8 / 9)  # of nine pairs only 0.4 against 0.7 is wrong
     assert figures["IoU"] == pytest.approx((0.6 + 0.2 + 1) / 3)
@@ -43,7 +43,7 @@ def test_counts_and_figures_by_hand():
 def test_intervals_hold_their_value_and_narrow_with_patients():
     many = Outcome("blur", tuple(replace(r, item=replace(r.item, patient=f"{r.item.patient}{i}"))
                                  for r in ROWS for i in range(20)), 0.5, 0.5)
-    for few, more in zip(OUTCOME.figures().values(), many.figures().values(), strict=True):
+    for few, more in zip(OUTCOME.figures.values(), many.figures.values(), strict=True):
         assert few[1] <= few[0] <= few[2]
         assert more[2] - more[1] <= few[2] - few[1]
 
@@ -68,8 +68,18 @@ def test_tables_show_ours_beside_the_papers():
     text = confusion_table(OUTCOME)
     assert "| TP | 2 | 45 |" in text
     assert "90.1 % (91/101" in text
-    assert "| blur |" in figures_table({"blur": OUTCOME.figures()})
-    assert json.dumps(OUTCOME.to_json())
+    assert "| blur |" in figures_table({"blur": OUTCOME.figures})
+    assert json.dumps(OUTCOME.to_json(), allow_nan=False)
+    silent = Outcome("silent", tuple(replace(r, score=0.0) for r in ROWS), 0.5, 0.5).to_json()
+    assert silent["rates"]["ppv"][0] is None
+    assert json.dumps(silent, allow_nan=False)
+
+
+def test_one_rate_has_one_interval():
+    rates = OUTCOME.to_json()["rates"]
+    assert f"{100 * rates['tpr'][1]:.1f}–{100 * rates['tpr'][2]:.1f}" in counts_table([OUTCOME])
+    assert f"{100 * rates['tpr'][1]:.1f}–{100 * rates['tpr'][2]:.1f}" in confusion_table(OUTCOME)
+    assert "333 (1/3; " in counts_table([OUTCOME])
 
 
 def test_curves_are_a_picture(tmp_path):

@@ -96,6 +96,10 @@ def test_rows_are_kept_and_a_second_run_goes_on(tmp_path):
     rows = run(Hot, items, FILMS, keep=keep)
     assert [row.item for row in rows] == items
     assert load(keep) == rows
+    with keep.open("a") as file:
+        file.write('{"item": {"fi')  # what a kill leaves
+    assert load(keep) == rows
+    assert load(keep) == rows
     assert len(keep.read_text().splitlines()) == len(items)
 
 
@@ -179,3 +183,8 @@ def test_the_frozen_lists_are_what_the_test_films_give():
     items = mammography.items_of("source", group, films)
     assert len(items) == 2 * len(films)
     assert sum(bool(item.attack) for item in items) == len(films)
+
+
+def test_a_data_folder_without_a_frozen_film_is_named():
+    with pytest.raises(ScanwardError, match="lacks the film mdb"):
+        mammography.items_of("source", mammography.PROTOCOLS["source"][0], FILMS)

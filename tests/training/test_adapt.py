@@ -9,7 +9,6 @@ import pytest
 
 from scanward import cli, weights
 from scanward.training import adapt as module
-from scanward.training.bank import Bank
 
 
 def film(path, seed):
@@ -33,13 +32,14 @@ def forged(tmp_path_factory):
 
 
 def test_pairs_hold_a_forged_crop_and_one_from_off_it(forged, tmp_path):
-    bank = module._bank(forged, tmp_path / "bank")
-    assert len(bank) >= 4 * module.EACH
-    for i in range(len(bank)):
+    records = module._records(forged)
+    pool = module._pool(records, tmp_path / "bank")
+    assert len(pool) >= 4 * module.EACH
+    for bank, i in pool:
         assert bank.masks[i].any()
         assert not np.array_equal(bank.planes[i, 0], bank.planes[i, 1])
-    assert {row["attack"] for row in bank.about} == {"composed-mass"}
-    assert len(bank) == len(module._bank(forged, tmp_path / "bank"))  # made anew, not added to
+        assert bank.about[i]["attack"] == "composed-mass"
+    assert len(pool) == len(module._pool(records, tmp_path / "bank"))  # made anew, not added to
 
 
 def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path, monkeypatch):
@@ -47,9 +47,14 @@ def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path,
     monkeypatch.setattr(module, "calibrated", lambda *_: {"threshold": 0.5})
     assert cli.run(["train", "self-reference", "--adapt", str(forged), "--out", str(tmp_path)]) == 0
     entry = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
-    assert "--adapt" in entry["command"] and "composed-mass" in entry["command"]
+    assert "--adapt" in entry["command"] and "adapted to 6 forgeries: composed-mass" in entry["trained_on"]
     assert entry["sha256"] != weights.entry("self-reference").sha256
-    assert len(Bank(tmp_path / "adapt" / "bank")) >= 4 * module.EACH
+    # Other forgeries are another training, in the same folder too.
+    one = next(forged.glob("*/record.json")).parent
+    monkeypatch.setattr(module, "LEAST", 1)
+    assert cli.run(["train", "self-reference", "--adapt", str(one), "--out", str(tmp_path)]) == 0
+    other = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
+    assert other["sha256"] != entry["sha256"] and "adapted to 1 forgeries" in other["trained_on"]
 
 
 def test_what_cannot_be_adapted_to(forged, tmp_path, capsys):

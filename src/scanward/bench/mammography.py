@@ -18,6 +18,7 @@ import numpy as np
 from scanward.bench.confusion import SOURCE, TARGET, Confusion
 from scanward.bench.films import MIAS_SPACING, Film, mias
 from scanward.bench.protocol import ATTACKS, STEPS, Item, attack_of, controls, forgeries, place_in
+from scanward.errors import UnreadableError
 
 PLAIN = STEPS[0]
 THROUGH = ("through", 512.0)
@@ -94,6 +95,10 @@ def frozen() -> dict[str, tuple[Frozen, ...]]:
 def items_of(protocol: str, group: Group, films: Sequence[Film]) -> list[Item]:
     """A group's items: its controls, then its frozen forgeries. `films` are all of the split."""
     by_name = {film.name: film for film in films}
+    absent = {one.film for one in frozen()[f"{protocol}/{group.title}"]} - by_name.keys()
+    if absent:
+        raise UnreadableError(f"The data folder lacks the film {min(absent)}, which a frozen list names; give all of "
+                              "mini-MIAS with --data or SCANWARD_DATA.")
     return [*controls(films[::group.every], (group.control,)),
             *(Item(one.film, by_name[one.film].patient, one.attack, attack_of(one.attack).family, one.mm,
                    group.strength, *group.step, one.seed, one.x, one.y)

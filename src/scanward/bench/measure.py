@@ -73,9 +73,12 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
 
 
 def load(path: Path) -> list[Row]:
-    """The rows that `run` kept."""
-    found = []
-    for line in path.read_text("utf-8").splitlines():
+    """The rows that `run` kept; what a kill left of a last line is cut off the file."""
+    text, found = path.read_text("utf-8"), []
+    whole = text[:text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, "utf-8")
+    for line in whole.splitlines():
         row = json.loads(line)
         found.append(Row(**{**row, "item": Item(**row["item"]), "features": tuple(row["features"])}))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,21 @@ class Outcome:
         """The forged rows."""
         return [row for row in self.rows if row.item.attack]
 
+    @cached_property
     def figures(self) -> dict[str, Estimate]:
         """Everything measured besides the counts, with intervals from resampling patients."""
         return mean_of([self])
+
+    def members(self, name: str) -> tuple[list[bool], list[str]]:
+        """Of the rate `name`: hit or not, and whose image it is."""
+        judged = [(bool(row.item.attack), row.conclusive and row.score >= self.threshold, who)
+                  for row, who in zip(self.rows, tables.groups(self.rows), strict=True)]
+        found = {"npv": [(not forged, who) for forged, called, who in judged if not called],
+                 "ppv": [(forged, who) for forged, called, who in judged if called],
+                 "tnr": [(not called, who) for forged, called, who in judged if not forged],
+                 "tpr": [(called, who) for forged, called, who in judged if forged],
+                 "accuracy": [(forged == called, who) for forged, called, who in judged]}[name]
+        return [hit for hit, _ in found], [who for _, who in found]
 
     def statistics(self) -> dict[str, Callable[[Sequence[Row]], float]]:
         """What `figures` computes, of any of the rows."""
@@ -54,18 +67,20 @@ class Outcome:
                 "Brier score": _brier, "calibration error": _calibration_error}
 
     def to_json(self) -> dict[str, Any]:
-        """Counts, rates and figures."""
+        """Counts, rates and figures; null where nothing was counted."""
         counts = self.confusion
+        low, high = tables.rate_interval(*self.members("tnr"))
         return {"group": self.title, "tn": counts.tn, "fp": counts.fp, "fn": counts.fn, "tp": counts.tp,
-                "rates": {name: _with_wilson(*getattr(counts, name)) for name in RATES},
-                "false alarms per 1000": [1000 * v for v in _with_wilson(counts.fp, counts.fp + counts.tn)],
-                "figures": {name: list(value) for name, value in self.figures().items()},
+                "rates": {name: _known(_share(*self.members(name))) for name in RATES},
+                "false alarms per 1000": _known((1000 * counts.fp / max(1, counts.fp + counts.tn), 1000 * (1 - high),
+                                                 1000 * (1 - low))),
+                "figures": {name: _known(value) for name, value in self.figures.items()},
                 "inconclusive": sum(not row.conclusive for row in self.rows),
                 "seconds an image": float(np.mean([row.seconds for row in self.rows]))}
 
 
-def interval(outcomes: Sequence[Outcome], statistic: Callable[[list[list[Row]]], float]) -> Estimate:
-    """A statistic of one or more groups' rows, its interval from drawing the same patients for all of them."""
+def mean_of(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
+    """Every figure, averaged over the groups; intervals draw the same patients for all of them."""
     owners = [tables.groups(outcome.rows) for outcome in outcomes]
     names = sorted({name for owner in owners for name in owner})
     members = [{name: [row for row, who in zip(outcome.rows, owner, strict=True) if who == name] for name in names}
@@ -75,22 +90,16 @@ def interval(outcomes: Sequence[Outcome], statistic: Callable[[list[list[Row]]],
         picks = [names[i] for i in rng.integers(0, len(names), len(names))]
         parts = [[row for name in picks for row in of[name]] for of in members]
         if all({bool(row.item.attack) for row in part} == {True, False} for part in parts):
-            drawn.append(statistic(parts))
-    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (float("nan"), float("nan"))
-    return statistic([list(outcome.rows) for outcome in outcomes]), float(low), float(high)
+            drawn.append(_mean(outcomes, parts))
+    whole = _mean(outcomes, [outcome.rows for outcome in outcomes])
+    bounds = np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else np.full((2, len(whole)), np.nan)
+    return {name: (float(value), float(low), float(high))
+            for name, value, low, high in zip(outcomes[0].statistics(), whole, *bounds, strict=True)}
 
 
-def mean_of(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
-    """Every figure, averaged over the groups."""
-    found = {}
-    for name in outcomes[0].statistics():
-        each = [outcome.statistics()[name] for outcome in outcomes]
-
-        def mean(parts: list[list[Row]], each: list[Callable[[Sequence[Row]], float]] = each) -> float:
-            return float(np.mean([f(part) for f, part in zip(each, parts, strict=True)]))
-
-        found[name] = interval(outcomes, mean)
-    return found
+def _mean(outcomes: Sequence[Outcome], parts: Sequence[Sequence[Row]]) -> npt.NDArray[np.float64]:
+    return np.mean([[f(part) for f in outcome.statistics().values()]
+                    for outcome, part in zip(outcomes, parts, strict=True)], axis=0)
 
 
 def overlaps(rows: Sequence[Row], heat_threshold: float) -> npt.NDArray[np.float64]:
@@ -99,14 +108,28 @@ def overlaps(rows: Sequence[Row], heat_threshold: float) -> npt.NDArray[np.float
 
 
 def confusion_table(outcome: Outcome) -> str:
-    """The report's tables 3 and 4, with its own column where it has one."""
+    """The report's tables 3 and 4, with its own column where it has one. Whose images the report counted is not known,
+    so its column has Wilson's intervals alone."""
     ours, theirs = outcome.confusion, outcome.published
     head = ["", "ours"] + (["published"] if theirs else [])
     body = [[name.upper(), str(getattr(ours, name)), *([str(getattr(theirs, name))] if theirs else [])]
             for name in ("tn", "fp", "fn", "tp")]
-    body += [[name.upper() if name != "accuracy" else name, _rate(*getattr(ours, name)),
+    body += [[name.upper() if name != "accuracy" else name, tables.rate(*outcome.members(name)),
               *([_rate(*getattr(theirs, name))] if theirs else [])] for name in RATES]
     return tables.table(head, body)
+
+
+def counts_table(outcomes: Sequence[Outcome]) -> str:
+    """What was detected, and the false alarms per 1,000 authentic images."""
+    body = []
+    for outcome in outcomes:
+        hits, owners = outcome.members("tnr")
+        low, high = tables.rate_interval(hits, owners)
+        false = len(hits) - sum(hits)
+        body.append([outcome.title, tables.rate(*outcome.members("tpr")),
+                     f"{1000 * false / max(1, len(hits)):.0f} ({false}/{len(hits)}; {1000 * (1 - high):.0f}–"
+                     f"{1000 * (1 - low):.0f})"])
+    return tables.table(["group", "detected", "false alarms per 1,000"], body)
 
 
 def figures_table(figures: dict[str, dict[str, Estimate]]) -> str:
@@ -151,10 +174,15 @@ def _calibration_error(rows: Sequence[Row]) -> float:
     return sum(weight * abs(said - true) for said, true, weight in reliability(rows))
 
 
-def _with_wilson(k: int, n: int) -> list[float]:
-    return [k / n if n else float("nan"), *wilson(k, n)]
+def _share(hits: Sequence[bool], members: Sequence[str]) -> Estimate:
+    return (float(np.mean(hits)) if hits else float("nan"), *tables.rate_interval(hits, members))
+
+
+def _known(values: Sequence[float]) -> list[float | None]:
+    """For JSON, which has no NaN."""
+    return [None if np.isnan(value) else value for value in values]
 
 
 def _rate(k: int, n: int) -> str:
-    share, low, high = _with_wilson(k, n)
-    return f"{100 * share:.1f} % ({k}/{n}; {100 * low:.1f}–{100 * high:.1f})" if n else "–"
+    low, high = wilson(k, n)
+    return f"{100 * k / n:.1f} % ({k}/{n}; {100 * low:.1f}–{100 * high:.1f})" if n else "–"

@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from scanward.bench.outcome import Outcome, reliability
-from scanward.errors import MissingExtraError
 
 
 def curves(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
-    """A PNG with both; `MissingExtraError` without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as missing:
-        raise MissingExtraError("Curves need matplotlib, which is not installed; install scanward[bench].") from missing
+    """A PNG with both; needs matplotlib."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 6), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     roc, calibration = figure.subplots(1, 2)

@@ -18,9 +18,17 @@ def rate(hits: Sequence[bool], members: Sequence[str]) -> str:
     """
     if not len(hits):
         return "–"
+    low, high = rate_interval(hits, members)
     k, n = int(np.sum(hits)), len(hits)
-    (low, high), (_, least, most) = wilson(k, n), mean_interval(hits, members)
-    return f"{100 * k / n:.1f} % ({k}/{n}; {100 * min(low, least):.1f}–{100 * max(high, most):.1f})"
+    return f"{100 * k / n:.1f} % ({k}/{n}; {100 * low:.1f}–{100 * high:.1f})"
+
+
+def rate_interval(hits: Sequence[bool], members: Sequence[str]) -> tuple[float, float]:
+    """The interval of `rate`; (0, 1) where nothing was counted."""
+    if not len(hits):
+        return 0.0, 1.0
+    (low, high), (_, least, most) = wilson(int(np.sum(hits)), len(hits)), mean_interval(hits, members)
+    return min(low, least), max(high, most)
 
 
 def estimate(value: float, low: float, high: float) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from scanward import __version__, methods, pipeline, weights
 from scanward.atomic import whole_file
-from scanward.bench import tables
-from scanward.bench.confusion import Confusion
 from scanward.bench.films import Film, mias
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
-from scanward.bench.outcome import Estimate, Outcome, confusion_table, figures_table, mean_of
+from scanward.bench.outcome import Estimate, Outcome, confusion_table, counts_table, figures_table, mean_of
 from scanward.bench.plots import curves
+from scanward.bench.protocol import Item
 from scanward.cli.codes import CLEAN
 from scanward.cli.output import prepare
 from scanward.errors import ArgumentError, MissingExtraError
@@ -39,86 +40,87 @@ class Request:
 def run_bench(request: Request) -> int:
     """Run the protocols, one after the other; answers are kept, so that an interrupted bench goes on."""
     chosen = request.protocols or tuple(PROTOCOLS)
-    for name in chosen:
-        if name not in (*PROTOCOLS, LEFT_OUT):
-            raise ArgumentError(f"No mammography protocol is called {name!r}; choose from: "
-                                f"{', '.join((*PROTOCOLS, LEFT_OUT))}.")
-    for method in request.methods:
-        pipeline.check_method(method)
-    if request.workers < 1:
-        raise ArgumentError("--workers takes 1 or more.")
+    _check(request, chosen)
     films = mias("test", request.data)
     prepare(request.output)
     for protocol in chosen:
         parts: list[str] = []
-        report: dict[str, Any] = {"protocol": protocol, "version": __version__, "methods": {}}
-        for method in request.methods if protocol != LEFT_OUT else (methods.DEFAULT,):
-            outcomes = _outcomes(protocol, method, films, request)
-            parts.append(_markdown(protocol, method, outcomes))
-            report["methods"][method] = {"weights_sha256": list(pipeline.weights_of(method)),
-                                         "groups": [outcome.to_json() for outcome in outcomes]}
-            curves(outcomes, f"{protocol}, {method}", request.output / f"{protocol}-{method}.png")
-        report["attacks"] = _attack_weights(protocol) if protocol != LEFT_OUT else {}
+        report: dict[str, Any] = {"protocol": protocol, "version": __version__, "attacks": _attack_weights(protocol),
+                                  "methods": {}}
+        for method in request.methods:
+            outcomes = _left_out(request) if protocol == LEFT_OUT else _outcomes(protocol, method, films, request)
+            name = "trained for this" if protocol == LEFT_OUT else method
+            parts.append(_markdown(protocol, name, outcomes))
+            hashes = [] if protocol == LEFT_OUT else list(pipeline.weights_of(method))
+            report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
+            curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
         _write(request.output / f"{protocol}.md", "\n".join(parts))
-        _write(request.output / f"{protocol}.json", json.dumps(report, indent=1))
+        _write(request.output / f"{protocol}.json", json.dumps(report, indent=1, allow_nan=False))
         print("\n".join(parts), flush=True)
     return CLEAN
 
 
+def _check(request: Request, chosen: tuple[str, ...]) -> None:
+    """Everything that would stop the bench, before the first image is scanned."""
+    for name in chosen:
+        if name not in (*PROTOCOLS, LEFT_OUT):
+            raise ArgumentError(f"No mammography protocol is called {name!r}; choose from: "
+                                f"{', '.join((*PROTOCOLS, LEFT_OUT))}.")
+        _attack_weights(name)
+    for method in request.methods:
+        pipeline.check_method(method)
+        pipeline.weights_of(method)
+    if LEFT_OUT in chosen and request.methods != (methods.DEFAULT,):
+        raise ArgumentError(f"{LEFT_OUT} trains networks of its own; leave --method out.")
+    if request.workers < 1:
+        raise ArgumentError(f"--workers {request.workers} cannot work; give 1 or more.")
+    for module, extra in (("matplotlib", "bench"), *((("lightning", "train"),) if LEFT_OUT in chosen else ())):
+        if find_spec(module) is None:
+            raise MissingExtraError(f"This bench needs {module}, which is not installed; install scanward[{extra}].")
+
+
 def _outcomes(protocol: str, method: str, films: list[Film], request: Request) -> list[Outcome]:
-    if protocol == LEFT_OUT:
-        return _left_out(request)
     groups = PROTOCOLS[protocol]
     items = {group.title: items_of(protocol, group, films) for group in groups}
     every = list(dict.fromkeys(item for some in items.values() for item in some))
-    made_by = "".join(sha[:6] for sha in (*pipeline.weights_of(method), *_attack_weights(protocol).values()))
-    rows = run(partial(pipeline.one_detector, method), every, films, workers=request.workers,
-               keep=request.output / "answers" / f"{protocol}-{method}-{made_by}.jsonl", title=f"{protocol}, {method}")
+    keep = request.output / "answers" / f"{protocol}-{method}-{_made_by(protocol, method, every)}.jsonl"
+    rows = run(partial(pipeline.one_detector, method), every, films, workers=request.workers, keep=keep,
+               title=f"{protocol}, {method}")
     by_item = {row.item: row for row in rows}
     image, heat = pipeline.thresholds(method)
     return [Outcome(group.title, tuple(by_item[item] for item in items[group.title]), image, heat, group.published)
             for group in groups]
 
 
+def _made_by(protocol: str, method: str, items: list[Item]) -> str:
+    """What kept answers depend on, as a few letters: version, weights with their settings, attacks, items."""
+    names = methods.DEFAULT_DETECTORS if method == methods.DEFAULT else (method,)
+    used = [weights.entry(name) for detector in names for name in methods.find(detector, "detector").weights]
+    everything = [__version__, [(entry.sha256, entry.settings) for entry in used], _attack_weights(protocol),
+                  [astuple(item) for item in items]]
+    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:16]
+
+
 def _left_out(request: Request) -> list[Outcome]:
-    try:
-        from scanward.training.left_out import outcomes
-    except ModuleNotFoundError as missing:
-        raise MissingExtraError(f"Leaving families out needs {missing.name}, which is not installed; install "
-                                "scanward[train].") from missing
+    from scanward.training.left_out import outcomes
+
     return list(outcomes(request.data, request.output / LEFT_OUT, request.workers))
 
 
 def _attack_weights(protocol: str) -> dict[str, str]:
-    names = {attack.split()[0] for group in PROTOCOLS[protocol] for attack in group.attacks}
+    names = {attack.split()[0] for group in PROTOCOLS.get(protocol, ()) for attack in group.attacks}
     return {name: weights.entry(name).sha256 for name in sorted(names) if methods.find(name, "attack").weights}
 
 
 def _markdown(protocol: str, method: str, outcomes: list[Outcome]) -> str:
-    figures: dict[str, dict[str, Estimate]] = {outcome.title: outcome.figures() for outcome in outcomes}
+    figures: dict[str, dict[str, Estimate]] = {outcome.title: outcome.figures for outcome in outcomes}
     if len(outcomes) > 1:
         figures["mean over the groups"] = mean_of(outcomes)
-    parts = [f"## {protocol}, {method}", "", figures_table(figures), ""]
-    parts += ["False alarms per 1,000 authentic images, and detections:", "", _counts_table(outcomes), ""]
+    parts = [f"## {protocol}, {method}", "", figures_table(figures), "", counts_table(outcomes), ""]
     for outcome in outcomes:
         if outcome.published:
             parts += [f"{outcome.title}:", "", confusion_table(outcome), ""]
     return "\n".join(parts)
-
-
-def _counts_table(outcomes: list[Outcome]) -> str:
-    body = []
-    for outcome in outcomes:
-        counts: Confusion = outcome.confusion
-        owners = tables.groups(outcome.rows)
-        called = [(row, who, row.conclusive and row.score >= outcome.threshold)
-                  for row, who in zip(outcome.rows, owners, strict=True)]
-        found = [(hit, who) for row, who, hit in called if row.item.attack]
-        calm = counts.fp + counts.tn
-        low, high = outcome.to_json()["false alarms per 1000"][1:]
-        body.append([outcome.title, tables.rate([hit for hit, _ in found], [who for _, who in found]),
-                     f"{1000 * counts.fp / max(1, calm):.0f} ({counts.fp}/{calm}; {low:.0f}–{high:.0f})"])
-    return tables.table(["group", "detected", "false alarms per 1,000"], body)
 
 
 def _write(path: Path, text: str) -> None:

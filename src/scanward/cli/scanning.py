@@ -72,7 +72,7 @@ def run_scan(request: Request) -> int:
     """Scan everything that was asked for and return the exit code."""
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
     pipeline.check_method(request.method)
-    site = read_site(request.site) if request.site else None
+    site = _site_of(request)
     outlet = Outlet(request)
     code = CLEAN
     try:
@@ -91,6 +91,17 @@ def run_scan(request: Request) -> int:
     if code == INTERRUPTED:
         return code
     return ERROR if outlet.failed else FOUND if outlet.found else CLEAN
+
+
+def _site_of(request: Request) -> Site | None:
+    if request.site is None:
+        return None
+    site = read_site(request.site)
+    try:
+        pipeline.check_site(site, request.method)
+    except ArgumentError as error:
+        raise ArgumentError(f"{request.site}: {error}") from None
+    return site
 
 
 def found_sources(request: Request) -> tuple[list[Source], list[Result]]:

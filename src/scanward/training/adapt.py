@@ -6,6 +6,7 @@ ForensicTransfer (Cozzolino et al. 2018, section 4.4) does so with as few as ten
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,13 +25,15 @@ from scanward.forgery.replay import read_record
 from scanward.image import Image
 from scanward.tissue import breast_mask
 from scanward.training.bank import CROP, Bank, Pair, window_of, write_bank
-from scanward.training.finish import TRAINED_ON, calibrated, ship
+from scanward.training.finish import calibrated, ship
 from scanward.training.loop import Schedule, fit
 from scanward.training.self_reference import PRESETS, Pool, arrays_of, batch, pixel_loss, pool_of
 
 LEAST = 5
 EACH = 12
 """Pairs of crops an image."""
+PAIRS = 4
+"""Pairs a step."""
 SCHEDULE = Schedule(300, 3e-4, warmup=20, every=100)
 OLD = 0.5
 """Share of what is known already in each step, where its bank is at hand, so that it is not forgotten."""
@@ -42,24 +45,32 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
     Each forgery lies in a folder of its own with its record.json and mask.png, as `scanward inject` and `remove` write
     them. Raises `ArgumentError` for fewer than five.
     """
-    bank = _bank(folder, out / "adapt" / "bank")
+    records = _records(folder)
     arrays, entry = weights.load(name)
+    # Another kind, or other weights to begin with, is another training: nothing of an earlier one may be gone on with.
+    made_of = "".join([entry.sha256, *(str(read_record(record)["image_sha256"]) for record in records)])
+    work = out / "adapt" / hashlib.sha256(made_of.encode()).hexdigest()[:12]
+    new, old = _pool(records, work / "bank"), _old(out)
+    if len(new) < PAIRS:
+        raise ArgumentError(f"The forgeries in {folder} leave too little room for crops on and off them; give larger "
+                            "films or smaller forgeries.")
     net = SelfReferenceNet()
     net.load_state_dict({key: torch.from_numpy(values) for key, values in arrays.items()})
-    new, old = [(bank, i) for i in range(len(bank))], _old(out)
-    preset = dataclasses.replace(PRESETS["full"], batch=4)
+    preset = dataclasses.replace(PRESETS["full"], batch=PAIRS)
 
     def draw(model: nn.Module, rng: np.random.Generator) -> Tensor:
         pool = old if old and rng.random() < OLD else new
         planes, gains, target = batch(pool, preset, [], rng)
         return pixel_loss(model(planes.to(memory_format=torch.channels_last), gains)[:, 0].float(), target)
 
-    fit(net, draw, SCHEDULE, out / "adapt" / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
+    fit(net, draw, SCHEDULE, work / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
     made = arrays_of(net)
-    settings = calibrated(SelfReference, made, out / "adapt", name, data)
-    kinds, images = sorted({row["attack"] for row in bank.about}), len({row["film"] for row in bank.about})
-    command = f"{entry.command}; scanward train {name} --adapt DIR ({images} forgeries: {', '.join(kinds)})"
-    return ship(name, made, settings, command, weights.FOLDER if install else out / "adapt", TRAINED_ON)
+    settings = calibrated(SelfReference, made, work, name, data)
+    about = [bank.about[i] for bank, i in new]
+    kinds, images = sorted({row["attack"] for row in about}), len({row["film"] for row in about})
+    command = f"{entry.command}; scanward train {name} --adapt DIR"
+    return ship(name, made, settings, command, weights.FOLDER if install else out / "adapt",
+                f"{entry.trained_on}; adapted to {images} forgeries: {', '.join(kinds)}")
 
 
 def _old(out: Path) -> Pool:
@@ -68,16 +79,21 @@ def _old(out: Path) -> Pool:
     return pool_of(Bank(folder), frozenset()) if (folder / "about.jsonl").is_file() else []
 
 
-def _bank(folder: Path, bank: Path) -> Bank:
-    for name in ("about.jsonl", "planes.u16", "masks.u8"):
-        (bank / name).unlink(missing_ok=True)
+def _records(folder: Path) -> list[Path]:
     records = sorted(folder.glob("**/record.json"))
     if len(records) < LEAST:
         raise ArgumentError(f"{folder} holds {len(records)} forgeries with their record.json; give {LEAST} or more, as "
                             "`scanward inject` and `remove` write them.")
+    return records
+
+
+def _pool(records: list[Path], folder: Path) -> Pool:
+    for name in ("about.jsonl", "planes.u16", "masks.u8"):
+        (folder / name).unlink(missing_ok=True)
     rng = np.random.default_rng(0)
-    write_bank(bank, (pair for record in records for pair in _pairs(record, rng)))
-    return Bank(bank)
+    count = write_bank(folder, (pair for record in records for pair in _pairs(record, rng)))
+    bank = Bank(folder) if count else None
+    return [(bank, i) for i in range(count)] if bank is not None else []
 
 
 def _pairs(record: Path, rng: np.random.Generator) -> Iterator[Pair]:

@@ -34,7 +34,8 @@ def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
     calm = np.sort(z[~y])[::-1]
     loudest = calm[int(FALSE_ALARMS * len(calm))]
     cut = (loudest + z[z > loudest].min(initial=loudest + 1)) / 2
-    doubt = min(cut, calm[int(DOUBTS * len(calm))])
+    quiet = calm[int(DOUBTS * len(calm))]
+    doubt = min(cut, (quiet + z[z > quiet].min(initial=quiet + 1)) / 2)
     return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut))),
             "doubt": float(1 / (1 + np.exp(-doubt)))}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from scanward import methods, pipeline
 from scanward.bench.films import cbis, mias
@@ -16,7 +19,7 @@ from scanward.detectors.base import Detector
 from scanward.detectors.self_reference import SelfReference
 from scanward.training.bank import make_bank
 from scanward.training.finish import calibrated
-from scanward.training.self_reference import PRESETS, fit_network
+from scanward.training.self_reference import PRESETS, Arrays, fit_network
 
 
 def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation") -> Iterator[Outcome]:
@@ -35,12 +38,18 @@ def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation
                  for item in items_of("families", group, films)}
         if len(bank.without(frozenset({family}))) == len(bank):
             make_detector: Callable[[], Detector] = partial(pipeline.one_detector, methods.DEFAULT)
-            image, heat = pipeline.thresholds()
+            made, (image, heat) = pipeline.weights_of(), pipeline.thresholds()
         else:
             arrays = fit_network(bank, known, chosen, out, leave_out=frozenset({family}))
             settings = calibrated(SelfReference, arrays, out, label, data, steps=STEPS[:1],
                                   attacks=[name for name in ATTACKS if name not in members])
             make_detector = partial(SelfReference, arrays, settings)
-            image, heat = settings["threshold"], settings["heat_threshold"]
-        rows = run(make_detector, list(items), films, keep=out / f"{label}.jsonl", workers=workers, title=label)
+            made, image, heat = _hashes(arrays), settings["threshold"], settings["heat_threshold"]
+        made_by = hashlib.sha256(repr((made, image)).encode()).hexdigest()[:12]
+        rows = run(make_detector, list(items), films, keep=out / f"{label}-{made_by}.jsonl", workers=workers,
+                   title=label)
         yield Outcome(family, tuple(rows), image, heat)
+
+
+def _hashes(arrays: Arrays) -> tuple[str, ...]:
+    return tuple(hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for values in arrays.values())
