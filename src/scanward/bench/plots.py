@@ -21,13 +21,15 @@ def curves(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
     for outcome in outcomes:
         false, true = _roc(outcome)
         line = roc.step(false, true, where="post", label=outcome.title)[0]
-        points = reliability(outcome.rows)
-        calibration.plot([p[0] for p in points], [p[1] for p in points], "o-", color=line.get_color())
+        points = reliability(outcome.rows, bins=5)
+        said, true, weight = (list(part) for part in zip(*points, strict=True))
+        calibration.plot(said, true, "-", color=line.get_color(), linewidth=1)
+        calibration.scatter(said, true, [10 + 400 * w for w in weight], color=line.get_color(), alpha=0.7)
         counts = outcome.confusion
         roc.plot(counts.fp / max(1, counts.fp + counts.tn), counts.tp / max(1, counts.tp + counts.fn), "o",
                  color=line.get_color())
     for axes, x, y in ((roc, "false alarms", "detected (dot: the shipped threshold)"),
-                       (calibration, "score", "share forged, classes balanced")):
+                       (calibration, "score", "share forged, classes balanced (size: share of all)")):
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, zorder=0)
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     roc.legend(loc="lower right", fontsize="small")
