@@ -123,18 +123,33 @@ SITE_STEPS = (("none", 0.0), ("jpeg", 95.0), ("resample", 0.9), ("gamma", 0.8), 
 
 
 def site(args: argparse.Namespace) -> None:
-    """The other scanner with the shipped thresholds, and with those of ten authentic images of its other patient."""
+    """The other scanner with the shipped thresholds, and with those of ten authentic images: of the patient that was
+    trained on, or of two films of the unseen one, tested on its other two."""
     own, films = cbis("train"), cbis("test")
     attacks = [name for name in ATTACKS if not methods.build(name, "attack").needs_donor]
     name = "self-reference"
     detector, shipped = partial(pipeline.one_detector, name), pipeline.thresholds(name)[0]
-    calm = run(detector, controls(own, SITE_STEPS), own, keep=kept(args, "site-own", name), title="own")[::2]
-    fitted = max(shipped, threshold_of([row.score for row in calm], 0.02))
-    forged, clean = parts(run(detector, [*controls(films, SITE_STEPS), *forgeries(films, attacks)], films,
-                              keep=kept(args, "site", name), title=name))
-    print(tables.table(["thresholds", "value", "false alarms", "detected"], [
-        [label, f"{value:.3f}", tables.alarms(clean, value), tables.alarms(forged, value)]
-        for label, value in (("shipped", shipped), ("calibrated", fitted))]))
+    known = run(detector, controls(own, SITE_STEPS), own, keep=kept(args, "site-own", name), title="own")[::2]
+    rows = run(detector, [*controls(films, SITE_STEPS), *forgeries(films, attacks)], films,
+               keep=kept(args, "site", name), title=name)
+    halves = [{film.name for film in films[:2]}, {film.name for film in films[2:]}]
+    folds = {film: [row for row in rows if not row.item.attack and row.item.film not in half]
+             for half in halves for film in half}
+    limits = {"shipped": dict.fromkeys(folds, shipped),
+              "ten images of the patient trained on": dict.fromkeys(folds, _limit(known, shipped)),
+              "ten images of the patient's two other films": {film: _limit(calm, shipped)
+                                                              for film, calm in folds.items()}}
+    body = []
+    for label, limit in limits.items():
+        calls = [[(row.score >= limit[row.item.film], row.item.film) for row in part] for part in parts(rows)]
+        values = sorted(set(limit.values()))
+        body.append([label, ", ".join(f"{value:.3f}" for value in values),
+                     *(tables.rate([hit for hit, _ in some], [film for _, film in some]) for some in calls[::-1])])
+    print(tables.table(["thresholds from", "value", "false alarms", "detected"], body))
+
+
+def _limit(calm: list[Row], shipped: float) -> float:
+    return max(shipped, threshold_of([row.score for row in calm], 0.02))
 
 
 def misses(args: argparse.Namespace) -> None:
