@@ -53,13 +53,11 @@ def test_rates_that_are_none(bad):
 def test_a_site_never_lowers_a_threshold_and_knows_its_weights():
     site = Site({"a": 0.3, "b": 0.9}, {"a": 0.2, "b": 0.7}, {"a": "x", "b": "x"}, 10, 0.02)
 
-    def placed(method, doubt=0.4):
-        return site.thresholds_of(Evidence(method, 0.1, 0.5, np.zeros((1, 2, 2), np.float32), 0.5, doubt=doubt))
+    def placed(method):
+        return site.thresholds_of(Evidence(method, 0.1, 0.5, np.zeros((1, 2, 2), np.float32), 0.5))
 
-    assert placed("a") == (0.5, 0.4)
+    assert placed("a") == (0.5, 0.2)
     assert placed("b") == (0.9, 0.7)
-    assert placed("b", doubt=None) == (0.9, None)
-    assert placed("b", doubt=0.8) == (0.9, 0.8)
     site.check("b", "x")
     with pytest.raises(ArgumentError, match="other weights of b"):
         site.check("b", "y")
@@ -82,7 +80,7 @@ def test_an_alarm_that_the_site_calls_off_leaves_no_findings(bright):
     plane = np.full((1, 64, 48), 500, np.float32)
     plane[0, 10:18, 20:28] = 60000
     image = Image(plane, "MG", bits=16)
-    site = Site({"bright": 0.95}, {"bright": 0.9}, {"bright": "ab"}, 12, 0.02)
+    site = Site({"bright": 0.95}, {"bright": 0.93}, {"bright": "ab"}, 12, 0.02)
     loud, calm = pipeline.scan(image), pipeline.scan(image, site=site)
     assert (loud.label, calm.label) == ("tampered", "authentic")
     assert all(not e.findings and not e.reason for e in calm.evidence)

@@ -40,11 +40,10 @@ class Site:
     false_alarms: float
     """The rate that each detector is to keep to."""
 
-    def thresholds_of(self, evidence: Evidence) -> tuple[float, float | None]:
-        """The threshold here, and where doubt begins; the shipped ones are never lowered."""
-        method = evidence.method
-        threshold = max(evidence.threshold, self.thresholds[method])
-        return threshold, None if evidence.doubt is None else min(threshold, max(evidence.doubt, self.doubts[method]))
+    def thresholds_of(self, evidence: Evidence) -> tuple[float, float]:
+        """The threshold here, which is never under the shipped one, and where doubt begins."""
+        threshold = max(evidence.threshold, self.thresholds[evidence.method])
+        return threshold, min(threshold, self.doubts[evidence.method])
 
     def check(self, method: str, weights_sha256: str | None) -> None:
         """`ArgumentError` unless this site was calibrated for the detector with these weights."""

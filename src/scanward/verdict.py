@@ -55,7 +55,8 @@ class Evidence:
     features: tuple[float, ...] = ()
     """The raw statistics that the score was made from, where a method has several; calibration reads them."""
     doubt: float | None = None
-    """Scores from here to the threshold are neither; None where the method has no such band."""
+    """Scores from here to the threshold are neither. Known only of a site that was calibrated: what is unusual on one
+    scanner is not on another."""
 
     @property
     def doubtful(self) -> bool:

@@ -25,7 +25,6 @@ def test_the_threshold_lets_two_in_a_hundred_authentic_images_pass():
     alarms = sum(score(settings, r.features) >= settings["threshold"] for r in calm)
     found = sum(score(settings, r.features) >= settings["threshold"] for r in forged)
     assert alarms == 2
-    assert sum(score(settings, r.features) >= settings["doubt"] for r in calm) == 5
     assert found > 80
     assert settings["slopes"][0] > 5 * settings["slopes"][1], "the useless feature is all but ignored"
 

@@ -13,16 +13,14 @@ from scanward.bench.measure import BINS, Row, ious
 
 FALSE_ALARMS = 0.02
 """Share of authentic validation images that the image threshold lets through as alarms."""
-DOUBTS = 0.05
-"""Share of them that may be left in doubt or raise an alarm."""
 
 
 def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
-    """`slopes` and `offset` (logistic regression on the features), `threshold` and `doubt`, from uncalibrated rows.
+    """`slopes` and `offset` (logistic regression on the rows' features) and `threshold`, from uncalibrated rows.
 
     The regression sees images as they were read: forgeries pass through no other step, and it must not learn the steps.
     The threshold lies midway between the loudest authentic image, whatever was done to it, that must stay silent and
-    the next score above; doubt begins at the score that DOUBTS of the authentic ones reach.
+    the next score above.
     Inconclusive rows are left out. Rows without features are calibrated on the logit of their score, and get one slope.
     """
     rows = [row for row in rows if row.conclusive]
@@ -34,10 +32,7 @@ def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
     calm = np.sort(z[~y])[::-1]
     loudest = calm[int(FALSE_ALARMS * len(calm))]
     cut = (loudest + z[z > loudest].min(initial=loudest + 1)) / 2
-    quiet = calm[int(DOUBTS * len(calm))]
-    doubt = min(cut, (quiet + z[z > quiet].min(initial=quiet + 1)) / 2)
-    return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut))),
-            "doubt": float(1 / (1 + np.exp(-doubt)))}
+    return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut)))}
 
 
 def heat_settings(rows: Sequence[Row]) -> dict[str, float]:

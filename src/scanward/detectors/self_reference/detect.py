@@ -64,7 +64,7 @@ class SelfReference(Trained):
         found = regions(heat, level, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
                         engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
-                        seconds=time.perf_counter() - start, doubt=settings.get("doubt"))
+                        seconds=time.perf_counter() - start)
 
     def logits(self, plane: Plane) -> tuple[Plane | None, str]:
         """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast), or None and why not."""
