@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from scanward.attacks.base import Attack, Donor, Place, Record, digest, forge, replay
 from scanward.attacks.blend import region_of
+from scanward.attacks.diffusion import remove
 from scanward.attacks.mammo_cgan.inject import window
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
@@ -23,7 +24,9 @@ SEEDS = range(12)
 
 
 @pytest.fixture(params=NAMES)
-def attack(request: pytest.FixtureRequest) -> Attack:
+def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Attack:
+    # What an attack promises does not hang on how finely diffusion draws; at its own 24 steps this file takes minutes.
+    monkeypatch.setattr(remove, "STEPS", 2)
     return build(request.param, "attack")
 
 
