@@ -176,16 +176,16 @@ def train(
     trainers = {row.name: row.trainer for row in METHODS if row.trainer}
     if method not in trainers:
         raise ArgumentError(f"No method that is trained is called {method!r}; choose one of: {', '.join(trainers)}.")
-    module, function = trainers[method].split(":")
+    if adapt is not None and method != "self-reference":
+        raise ArgumentError(f"{method} cannot be adapted; --adapt is for self-reference.")
+    module, function = (trainers[method] if adapt is None else "scanward.training.adapt:adapt").split(":")
+    given: dict[str, Any] = {"preset": preset} if adapt is None else {"folder": adapt}
     try:
         trainer = getattr(import_module(module), function)
     except ModuleNotFoundError as missing:
         raise MissingExtraError(f"Training needs {missing.name}, which is not installed; install scanward[train].")\
             from missing
-    more = {} if adapt is None else {"adapt": adapt}
-    if more and method != "self-reference":
-        raise ArgumentError(f"{method} cannot be adapted; --adapt is for self-reference.")
-    trainer(name=method, preset=preset, data=data, out=prepare(out), resume=resume, install=install, **more)
+    trainer(name=method, data=data, out=prepare(out), resume=resume, install=install, **given)
     return CLEAN
 
 

@@ -137,15 +137,8 @@ def _cut(preset: Preset, rng: np.random.Generator) -> tuple[tuple[int, int], int
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
-          resume: bool = True, install: bool = False, adapt: Path | None = None) -> Path:
-    """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`.
-
-    With `adapt` the shipped weights are fine-tuned on the forgeries in that folder instead.
-    """
-    if adapt is not None:
-        from scanward.training import adapt as adaptation
-
-        return adaptation.adapt(name, adapt, data=data, out=out, resume=resume, install=install)
+          resume: bool = True, install: bool = False) -> Path:
+    """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`."""
     chosen = preset_of(PRESETS, preset)
     films = mias("train", data) + cbis("train")
     bank = make_bank(out / f"bank-{chosen.pairs}", films, chosen.pairs)
