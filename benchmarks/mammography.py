@@ -186,8 +186,8 @@ def _cell(image: Image, truth: npt.NDArray[np.bool_], row: Row, side: int = 640)
     cv2.drawContours(hot, contours, -1, (255, 255, 0), 2)
     cell = cv2.resize(np.hstack([plain, hot]), (480, 240), interpolation=cv2.INTER_AREA)
     text = f"{row.item.attack} {row.item.mm:g} mm, score {row.score:.2f}"
-    for colour, thick in ((0, 3), (255, 1)):
-        cv2.putText(cell, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (colour,) * 3, thick, cv2.LINE_AA)
+    cell[:22] = 0
+    cv2.putText(cell, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return np.pad(cell, ((0, 8), (0, 8), (0, 0)))
 
 
