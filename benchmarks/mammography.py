@@ -1,7 +1,6 @@
 """How well the mammography detectors do on patients that no model was trained on.
 
     python benchmarks/mammography.py families    every attack, every detector; false alarms by re-encoding
-    python benchmarks/mammography.py encodings   the same forgeries after whole-image re-encoding
     python benchmarks/mammography.py sizes       diameter against strength
     python benchmarks/mammography.py scanner     the 16-bit patient no model has seen
     python benchmarks/mammography.py site        its false alarms before and after `scanward calibrate`
@@ -64,21 +63,6 @@ def families(args: argparse.Namespace) -> None:
     print()
     print(tables.table(["false alarms by re-encoding", *(f"{step} {amount:g}" if amount else step
                                                          for step, amount in STEPS)], calm))
-
-
-def encodings(args: argparse.Namespace) -> None:
-    """Every attack after each whole-image step, against controls that went through the same step."""
-    films, body = mias(args.split, args.data), []
-    for step in STEPS[1:]:
-        items = [*controls(films, (step,)), *forgeries(films[::4], step=step)]
-        for name in args.detectors:
-            rows = run(partial(pipeline.one_detector, name), items, films, workers=args.workers,
-                       keep=kept(args, f"{args.split}-{step[0]}", name), title=f"{name} {step[0]}")
-            image, heat = pipeline.thresholds(name)
-            forged, clean = parts(rows)
-            body.append([f"{step[0]} {step[1]:g}", name, tables.image_auc(rows), tables.alarms(forged, image),
-                         tables.alarms(clean, image), tables.overlap(forged, heat)])
-    print(tables.table(["after", "detector", "image AUC", "detected", "false alarms", "IoU"], body))
 
 
 def sizes(args: argparse.Namespace) -> None:
@@ -199,14 +183,14 @@ def parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:
 def main() -> None:
     """Parse the command line and run one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["families", "encodings", "sizes", "scanner", "site", "misses"])
+    parser.add_argument("table", choices=["families", "sizes", "scanner", "site", "misses"])
     parser.add_argument("--split", choices=["val", "test"], default="test")
     parser.add_argument("--detectors", nargs="+", default=list(DETECTORS), choices=DETECTORS)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    print_table = {"families": families, "encodings": encodings, "sizes": sizes,
+    print_table = {"families": families, "sizes": sizes,
                    "scanner": scanner, "site": site, "misses": misses}[args.table]
     print_table(args)
 

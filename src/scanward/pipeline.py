@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from scanward import __version__, formats, methods, weights
 from scanward.detectors.base import Detector
-from scanward.errors import ArgumentError, InputError, UnsupportedError
+from scanward.errors import InputError, UnsupportedError
 from scanward.image import Image, Modality
-from scanward.site import LEAST, Site, site_of
+from scanward.site import Site, site_of
 from scanward.verdict import DOUBT, Evidence, Finding, Label, Verdict
 
 if TYPE_CHECKING:
@@ -160,8 +160,6 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
             if evidence.conclusive:
                 found.append(evidence.score)
                 hashes[evidence.method] = evidence.weights_sha256
-    if len(judged) < LEAST:
-        raise ArgumentError(f"Of {len(judged)} usable authentic images no threshold can be told; give {LEAST} or more.")
     return site_of(scores, hashes, len(judged), false_alarms)
 
 
@@ -191,7 +189,7 @@ def _placed(evidence: Evidence, site: Site | None) -> Evidence:
         shipped = evidence.label
         threshold, doubt = site.thresholds_of(evidence)
         evidence = dataclasses.replace(evidence, threshold=threshold, doubt=doubt)
-        if shipped == "tampered" != evidence.label:
+        if shipped == "tampered" and evidence.label != "tampered":
             evidence = dataclasses.replace(evidence, findings=(), reason="")
     return dataclasses.replace(evidence, reason=DOUBT) if evidence.doubtful and not evidence.reason else evidence
 

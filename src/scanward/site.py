@@ -61,6 +61,8 @@ class Site:
 def site_of(scores: Mapping[str, Sequence[float]], weights_sha256: Mapping[str, str | None], images: int,
             false_alarms: float) -> Site:
     """From each detector's scores of authentic images: its threshold, and doubt from `DOUBTS` times the rate on."""
+    if images < LEAST:
+        raise ArgumentError(f"Of {images} usable authentic images no threshold can be told; give {LEAST} or more.")
     for name, found in scores.items():
         if len(found) < LEAST:
             raise ArgumentError(f"{name} could judge {len(found)} of the {images} authentic images; give {LEAST} or "
@@ -79,8 +81,7 @@ def threshold_of(scores: Sequence[float], false_alarms: float) -> float:
     count = len(scores)
     if count < LEAST:
         raise ArgumentError(f"{count} authentic images cannot tell a threshold; give {LEAST} or more.")
-    if not 0 < false_alarms < 0.5:
-        raise ArgumentError(f"--false-alarms {false_alarms:g} is not a rate; give one above 0 and below 0.5.")
+    check_rate(false_alarms)
     allowed = int(false_alarms * (count + 1))
     if allowed >= 1:
         return float(np.nextafter(np.sort(scores)[-allowed], 2))
@@ -88,6 +89,12 @@ def threshold_of(scores: Sequence[float], false_alarms: float) -> float:
     spread = float(logits.std(ddof=1)) * math.sqrt(1 + 1 / count)
     bound = float(logits.mean() + stats.t.ppf(1 - false_alarms, count - 1) * spread)
     return max(float(1 / (1 + math.exp(-bound))), float(np.nextafter(max(scores), 2)))
+
+
+def check_rate(false_alarms: float) -> None:
+    """`ArgumentError` for what is no rate of false alarms."""
+    if not 0 < false_alarms < 0.5:
+        raise ArgumentError(f"--false-alarms {false_alarms:g} is not a rate; give one above 0 and below 0.5.")
 
 
 def read_site(path: Path) -> Site:

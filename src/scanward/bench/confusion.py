@@ -55,9 +55,14 @@ TARGET = Confusion(tn=24, fp=8, fn=16, tp=16)
 own counts give 62.5."""
 
 
+def judgements(rows: Sequence[Row], threshold: float) -> list[tuple[bool, bool]]:
+    """Of each row: forged, and called forged."""
+    return [(bool(row.item.attack), row.conclusive and row.score >= threshold) for row in rows]
+
+
 def confusion(rows: Sequence[Row], threshold: float) -> Confusion:
     """Of a detector's answers; those it is not conclusive about count as called authentic, since no alarm is raised."""
-    called = [(bool(row.item.attack), row.conclusive and row.score >= threshold) for row in rows]
+    called = judgements(rows, threshold)
     return Confusion(*(called.count(kind) for kind in ((False, False), (False, True), (True, False), (True, True))))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.bench import tables
-from scanward.bench.confusion import Confusion, confusion
+from scanward.bench.confusion import Confusion, confusion, judgements
 from scanward.bench.measure import Row, ious, pixel_auc
 from scanward.metrics import auc, wilson
 
@@ -36,11 +36,6 @@ class Outcome:
         """Counts at the shipped threshold."""
         return confusion(self.rows, self.threshold)
 
-    @property
-    def forged(self) -> list[Row]:
-        """The forged rows."""
-        return [row for row in self.rows if row.item.attack]
-
     @cached_property
     def figures(self) -> dict[str, Estimate]:
         """Everything measured besides the counts, with intervals from resampling patients."""
@@ -48,14 +43,21 @@ class Outcome:
 
     def members(self, name: str) -> tuple[list[bool], list[str]]:
         """Of the rate `name`: hit or not, and whose image it is."""
-        judged = [(bool(row.item.attack), row.conclusive and row.score >= self.threshold, who)
-                  for row, who in zip(self.rows, tables.groups(self.rows), strict=True)]
+        judged = [(*pair, who) for pair, who in zip(judgements(self.rows, self.threshold), tables.groups(self.rows),
+                                                    strict=True)]
         found = {"npv": [(not forged, who) for forged, called, who in judged if not called],
                  "ppv": [(forged, who) for forged, called, who in judged if called],
                  "tnr": [(not called, who) for forged, called, who in judged if not forged],
                  "tpr": [(called, who) for forged, called, who in judged if forged],
                  "accuracy": [(forged == called, who) for forged, called, who in judged]}[name]
         return [hit for hit, _ in found], [who for _, who in found]
+
+    @property
+    def false_alarms(self) -> Estimate:
+        """Per 1,000 authentic images, with its interval."""
+        hits, owners = self.members("tnr")
+        low, high = tables.rate_interval(hits, owners)
+        return 1000 * (len(hits) - sum(hits)) / max(1, len(hits)), 1000 * (1 - high), 1000 * (1 - low)
 
     def statistics(self) -> dict[str, Callable[[Sequence[Row]], float]]:
         """What `figures` computes, of any of the rows."""
@@ -69,11 +71,9 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Counts, rates and figures; null where nothing was counted."""
         counts = self.confusion
-        low, high = tables.rate_interval(*self.members("tnr"))
         return {"group": self.title, "tn": counts.tn, "fp": counts.fp, "fn": counts.fn, "tp": counts.tp,
                 "rates": {name: _known(_share(*self.members(name))) for name in RATES},
-                "false alarms per 1000": _known((1000 * counts.fp / max(1, counts.fp + counts.tn), 1000 * (1 - high),
-                                                 1000 * (1 - low))),
+                "false alarms per 1000": _known(self.false_alarms),
                 "figures": {name: _known(value) for name, value in self.figures.items()},
                 "inconclusive": sum(not row.conclusive for row in self.rows),
                 "seconds an image": float(np.mean([row.seconds for row in self.rows]))}
@@ -129,12 +129,9 @@ def counts_table(outcomes: Sequence[Outcome]) -> str:
     """What was detected, and the false alarms per 1,000 authentic images."""
     body = []
     for outcome in outcomes:
-        hits, owners = outcome.members("tnr")
-        low, high = tables.rate_interval(hits, owners)
-        false = len(hits) - sum(hits)
+        counts, (value, low, high) = outcome.confusion, outcome.false_alarms
         body.append([outcome.title, tables.rate(*outcome.members("tpr")),
-                     f"{1000 * false / max(1, len(hits)):.0f} ({false}/{len(hits)}; {1000 * (1 - high):.0f}–"
-                     f"{1000 * (1 - low):.0f})"])
+                     f"{value:.0f} ({counts.fp}/{counts.fp + counts.tn}; {low:.0f}–{high:.0f})"])
     return tables.table(["group", "detected", "false alarms per 1,000"], body)
 
 

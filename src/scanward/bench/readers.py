@@ -22,7 +22,7 @@ BLIND: Table = ((36, 44), (124, 56))
 """Bar-on 2020: real healthy mammograms, then injected ones."""
 WARNED = Confusion(tn=48, fp=8, fn=15, tp=13)
 """Bar-on 2020: what the same four radiologists called real or fake once they knew of fakes."""
-READERS, DRAWS = 0.05, 1000
+ALPHA, DRAWS = 0.05, 1000
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def association(table: Table) -> Association:
                        float(corrected.pvalue), float(stats.fisher_exact(counts).pvalue))
 
 
-def power(table: Table, *, alpha: float = READERS, corrected: bool = False) -> float:
+def power(table: Table, *, alpha: float = ALPHA, corrected: bool = False) -> float:
     """The probability that a study of this size and these rates gives p < `alpha`: over every table two binomials can
     give, weighted by their probabilities."""
     (a, n), (b, m) = _totals(table)
@@ -56,7 +56,7 @@ def power(table: Table, *, alpha: float = READERS, corrected: bool = False) -> f
     return float(weight[_p(first, n, second, m, corrected) < alpha].sum())
 
 
-def resampled_power(table: Table, *, draws: int = DRAWS, alpha: float = READERS, corrected: bool = False,
+def resampled_power(table: Table, *, draws: int = DRAWS, alpha: float = ALPHA, corrected: bool = False,
                     seed: int = 0) -> tuple[float, float, float]:
     """`power` as the report has it, from `draws` random tables; with the 95 % range that so many draws scatter over."""
     (a, n), (b, m) = _totals(table)

@@ -11,7 +11,7 @@ from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.scanning import Request, found_sources, one_result, parse_modality, parse_spacing, progress_bar
 from scanward.cli.words import complain, counted
 from scanward.errors import ArgumentError
-from scanward.site import LEAST
+from scanward.site import LEAST, check_rate
 
 
 def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, modality: str | None,
@@ -19,8 +19,7 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     """Scan, fit, write; images that cannot be used are named, and the others are used."""
     request = Request(paths, modality=modality, spacing=spacing, quiet=quiet, debug=debug)
     kind, size = parse_modality(modality), parse_spacing(spacing)
-    if not 0 < false_alarms < 0.5:
-        raise ArgumentError(f"--false-alarms {false_alarms:g} is not a rate; give one above 0 and below 0.5.")
+    check_rate(false_alarms)
     sources, results = found_sources(request)
     if not results and len(sources) < LEAST:
         raise ArgumentError(f"{counted(len(sources), 'authentic image')} cannot tell a threshold; give {LEAST} or "

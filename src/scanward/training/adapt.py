@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,8 +89,7 @@ def _records(folder: Path) -> list[Path]:
 
 
 def _pool(records: list[Path], folder: Path) -> Pool:
-    for name in ("about.jsonl", "planes.u16", "masks.u8"):
-        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     rng = np.random.default_rng(0)
     count = write_bank(folder, (pair for record in records for pair in _pairs(record, rng)))
     bank = Bank(folder) if count else None
