@@ -8,7 +8,7 @@ import pytest
 from scanward.bench.films import Film
 from scanward.image import Image
 from scanward.training import bank as module
-from scanward.training.bank import Bank, make_bank, visit, write_bank
+from scanward.training.bank import Bank, Recipe, make_bank, visit, write_bank
 
 
 def synthetic(seed: int) -> Image:
@@ -20,6 +20,7 @@ def synthetic(seed: int) -> Image:
 
 
 FILMS = [Film(f"f{i}", f"p{i}", "train", partial(synthetic, i)) for i in range(3)]
+RECIPE = Recipe(0)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def no_reencoding(monkeypatch):
 def test_halves_differ_only_near_the_truth(no_reencoding):
     import cv2
 
-    pairs = [pair for i in range(8) for pair in visit(FILMS[i % 3], [], np.random.default_rng(i), pairs=1)]
+    pairs = [pair for i in range(8) for pair in visit(FILMS[i % 3], [], np.random.default_rng(i), RECIPE, pairs=1)]
     assert len(pairs) >= 6
     for pair in pairs:
         reach = round(0.7 * pair.about["mm"] / 0.2) | 1
@@ -41,12 +42,12 @@ def test_halves_differ_only_near_the_truth(no_reencoding):
 
 
 def test_the_same_seed_gives_the_same_pairs(no_reencoding):
-    first, second = (list(visit(FILMS[0], [], np.random.default_rng(7))) for _ in range(2))
+    first, second = (list(visit(FILMS[0], [], np.random.default_rng(7), RECIPE)) for _ in range(2))
     assert all(np.array_equal(a.forged, b.forged) and a.about == b.about for a, b in zip(first, second, strict=True))
 
 
 def test_a_family_is_left_out_with_the_self_blends_that_mimic_it(tmp_path, no_reencoding):
-    pairs = [pair for i in range(6) for pair in visit(FILMS[i % 3], [], np.random.default_rng(i))]
+    pairs = [pair for i in range(6) for pair in visit(FILMS[i % 3], [], np.random.default_rng(i), RECIPE)]
     count = write_bank(tmp_path, iter(pairs))
     bank = Bank(tmp_path)
     assert len(bank) == count == len(pairs)
@@ -62,11 +63,28 @@ def test_a_family_is_left_out_with_the_self_blends_that_mimic_it(tmp_path, no_re
 
 
 def test_a_finished_bank_is_opened_and_a_short_one_continued(tmp_path, no_reencoding):
-    first = make_bank(tmp_path / "bank", FILMS, 4, workers=1)
+    first = make_bank(tmp_path / "bank", FILMS, Recipe(4), workers=1)
     assert len(first) >= 4
     before = first.planes[0].copy()
-    again = make_bank(tmp_path / "bank", FILMS, len(first), workers=1)
+    again = make_bank(tmp_path / "bank", FILMS, Recipe(len(first)), workers=1)
     assert len(again) == len(first)
-    longer = make_bank(tmp_path / "bank", FILMS, len(first) + 3, workers=1)
+    longer = make_bank(tmp_path / "bank", FILMS, Recipe(len(first) + 3), workers=1)
     assert len(longer) >= len(first) + 3
     assert np.array_equal(longer.planes[0], before)
+
+
+def test_a_past_softens_the_whole_film_before_the_forgery_and_the_halves_still_differ_only_there(monkeypatch):
+    monkeypatch.setattr(module, "past", lambda image, rng: {"step": "smooth", "amount": 1.0, "seed": 0})
+    monkeypatch.setattr(module, "draw", lambda rng, share: {"step": "none", "amount": 0.0, "seed": 0})
+    recipe = Recipe(0, shares={"blur": 1}, past=1.0)
+    pairs = [pair for i in range(4) for pair in visit(FILMS[0], [], np.random.default_rng(i), recipe, pairs=1)]
+    plain = [pair for i in range(4) for pair in visit(FILMS[0], [], np.random.default_rng(i), Recipe(0), pairs=1)]
+    grain = [np.mean([np.abs(np.diff(p.authentic.astype(float))).mean() for p in found]) for found in (pairs, plain)]
+    assert pairs
+    assert grain[0] < 0.7 * grain[1]
+    for pair in pairs:
+        far = np.ones_like(pair.mask)
+        ys, xs = np.nonzero(pair.mask)
+        reach = round(pair.about["mm"] / 0.2) + 8
+        far[max(0, ys.min() - reach):ys.max() + reach, max(0, xs.min() - reach):xs.max() + reach] = False
+        assert np.array_equal(pair.authentic[far], pair.forged[far])

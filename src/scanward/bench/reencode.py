@@ -20,9 +20,12 @@ from scanward.image import Image
 Plane = npt.NDArray[np.float32]
 
 STEPS = ("none", "jpeg", "jpeg2000", "resample", "noise", "gamma")
-"""Those that are drawn in training."""
-TESTED = ("sharpen", "rescan", "through")
-"""Those that are only ever tested on."""
+"""Those that every training draws after a forgery."""
+PASTS = ("jpeg", "smooth", "rescan", "through")
+"""Those that may have happened to a film before anybody forged it."""
+TESTED = ("sharpen",)
+"""Only ever tested on."""
+KNOWN = tuple(dict.fromkeys(STEPS + PASTS + TESTED))
 
 
 def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Image:
@@ -32,9 +35,9 @@ def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Ima
     (OpenCV's thousandths of the lossless size). `resample`: by the factor `amount`, area means down and
     Lanczos up, spacing corrected.
     `noise`: white, σ = `amount` × 2**bits / 256. `gamma`: brightness curve with exponent `amount`.
-    `sharpen`: unsharp masking over 1.5 pixels by `amount`. `rescan`: a film digitised again, a little turned, with the
-    blur and noise of another scanner, times `amount`. `through`: bilinearly to `amount` pixels of the shorter side, and
-    back.
+    `sharpen`: unsharp masking over 1.5 pixels by `amount`. `smooth`: a Gaussian of σ = `amount` pixels. `rescan`: a
+    film digitised again, a little turned, with the blur and noise of another scanner, all times `amount`. `through`:
+    bilinearly to `amount` pixels of the shorter side, and back.
     """
     if step == "none":
         return image
@@ -42,14 +45,14 @@ def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Ima
         spacing = image.spacing and (image.spacing[0], image.spacing[1] / amount, image.spacing[2] / amount)
         return dataclasses.replace(image, spacing=spacing).with_plane(_resize(image.plane, amount))
     if step not in _PLANES:
-        raise ArgumentError(f"No re-encoding step is called {step!r}; choose one of: {', '.join(STEPS + TESTED)}.")
+        raise ArgumentError(f"No re-encoding step is called {step!r}; choose one of: {', '.join(KNOWN)}.")
     return image.with_plane(_PLANES[step](image, amount, seed))
 
 
 def reencode_mask(mask: npt.NDArray[np.bool_], step: str, amount: float = 0.0) -> npt.NDArray[np.bool_]:
     """A (y, x) truth mask on the grid of the re-encoded image."""
     if step == "rescan":
-        return _turned(mask.astype(np.float32)) >= 0.5
+        return _turned(mask.astype(np.float32), amount) >= 0.5
     if step != "resample":
         return mask
     return _resize(mask.astype(np.float32), amount) >= 0.5
@@ -62,6 +65,14 @@ def draw(rng: np.random.Generator, share: float = 0.5) -> dict[str, Any]:
     step = str(rng.choice(STEPS[1:]))
     low, high = {"jpeg": (90, 99), "jpeg2000": (80, 220), "resample": (0.8, 1.25), "noise": (0.1, 0.5),
                  "gamma": (0.8, 1.25)}[step]
+    return {"step": step, "amount": float(rng.uniform(low, high)), "seed": int(rng.integers(2**31))}
+
+
+def past(image: Image, rng: np.random.Generator) -> dict[str, Any]:
+    """Arguments of `reencode` for what a film may have been through before: any of `PASTS`."""
+    step = str(rng.choice(PASTS))
+    low, high = {"jpeg": (60, 98), "smooth": (0.4, 1.1), "rescan": (0.4, 1.6),
+                 "through": (0.35 * min(image.plane.shape), 0.95 * min(image.plane.shape))}[step]
     return {"step": step, "amount": float(rng.uniform(low, high)), "seed": int(rng.integers(2**31))}
 
 
@@ -84,8 +95,12 @@ def _sharpen(image: Image, amount: float, _: int) -> Plane:
     return image.plane + np.float32(amount) * (image.plane - cv2.GaussianBlur(image.plane, (0, 0), 1.5))
 
 
+def _smooth(image: Image, amount: float, _: int) -> Plane:
+    return np.asarray(cv2.GaussianBlur(image.plane, (0, 0), amount), np.float32)
+
+
 def _rescan(image: Image, amount: float, seed: int) -> Plane:
-    blurred = cv2.GaussianBlur(_turned(image.plane), (0, 0), 0.6 * amount)
+    blurred = cv2.GaussianBlur(_turned(image.plane, amount), (0, 0), 0.6 * amount)
     grain = np.random.default_rng(seed).standard_normal(blurred.shape, np.float32)
     return np.asarray(blurred + grain * np.float32(0.3 * amount * (image.largest + 1) / 256), np.float32)
 
@@ -106,9 +121,9 @@ def _jpeg(image: Image, quality: float, _: int) -> Plane:
     return decoded / np.float32(scale) + np.float32(low)
 
 
-def _turned(plane: Plane) -> Plane:
+def _turned(plane: Plane, amount: float) -> Plane:
     height, width = plane.shape
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.4, 1.0)
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0.4 * amount, 1.0)
     return np.asarray(cv2.warpAffine(plane, turn, (width, height), flags=cv2.INTER_LINEAR), np.float32)
 
 
@@ -119,5 +134,5 @@ def _resize(plane: Plane, factor: float) -> Plane:
 
 
 _PLANES: dict[str, Callable[[Image, float, int], Plane]] = {
-    "jpeg": _jpeg, "jpeg2000": _jpeg2000, "noise": _noise, "gamma": _gamma, "sharpen": _sharpen, "rescan": _rescan,
-    "through": _through}
+    "jpeg": _jpeg, "jpeg2000": _jpeg2000, "noise": _noise, "gamma": _gamma, "sharpen": _sharpen, "smooth": _smooth,
+    "rescan": _rescan, "through": _through}

@@ -76,7 +76,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
 
 def _old(out: Path) -> Pool:
     """The bank of the full preset, where it was made."""
-    folder = out / f"bank-{PRESETS['full'].pairs}"
+    folder = out / f"bank-{PRESETS['full'].bank.pairs}"
     return pool_of(Bank(folder), frozenset()) if (folder / "about.jsonl").is_file() else []
 
 

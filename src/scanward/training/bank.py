@@ -11,10 +11,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -27,7 +26,7 @@ from scanward.attacks.base import Donor, Place, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.bench.films import Film, donors_of
 from scanward.bench.protocol import attack_of
-from scanward.bench.reencode import draw, reencode, reencode_mask
+from scanward.bench.reencode import draw, past, reencode, reencode_mask
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.errors import UnreadableError
 from scanward.image import Image
@@ -43,16 +42,28 @@ GENERATED = {"mammo-cgan": 4, "mammo-cgan grain=host": 4, "mammo-cgan grain=resy
              "mammo-cgan-remove grain=host": 2, "splice": 2, "noise": 2}
 """The same of a second bank, of what generators paint; with some of what else is hard to see, so that it is not
 forgotten. No other generator is trained on: `mammo-cgan-b`, `partial-conv` and `diffusion` are only ever tested on."""
+EVERYTHING = {**SHARES, **GENERATED}
+"""A third bank's."""
 LEAST_PAINTED = 72
 """Pixels of a lesion from which on putting the host's grain back leaves anything to tell it by: the way through 64×64
 takes some away."""
 FAITHFUL = ("shift", "lowfreq")
 """Self-blends that keep the grain, left out for the same reason."""
-SIZES_MM = (4.0, 45.0)
-SMALL_MM = (3.0, 12.0)
-"""Of a bank of what is hardest to see."""
 LARGE = 1536
 """Films with a longer side give a random window of this many pixels a visit."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a bank holds."""
+
+    pairs: int
+    shares: Mapping[str, int] = field(default_factory=lambda: SHARES)
+    """How often each attack is drawn."""
+    sizes: tuple[float, float] = (4.0, 45.0)
+    """Diameters in mm, drawn log-uniformly."""
+    past: float = 0.0
+    """Share of the films that went through something before they were forged, and again afterwards."""
 
 
 _Drawn = tuple[Place, npt.NDArray[np.bool_], dict[str, Any]]
@@ -75,19 +86,18 @@ class Pair:
     """Film, attack, family, variant, diameter in mm, re-encoding, and the families that show in the crop."""
 
 
-def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, pairs: int = 6,
-          shares: Mapping[str, int] = MappingProxyType(SHARES),
-          sizes: tuple[float, float] = SIZES_MM) -> Iterator[Pair]:
+def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator, recipe: Recipe,
+          pairs: int = 6) -> Iterator[Pair]:
     """Forge a film at several places at once, re-encode both versions alike, and cut the pairs."""
-    host = host_of(film.read(), rng)
+    host = lived(host_of(film.read(), rng), recipe.past, rng)
     spacing = host.spacing[1] if host.spacing else 0.1
     drawn: list[_Drawn] = []
     forged, tissue = host, breast_mask(host.plane)
     for _ in range(pairs):
-        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn, shares, sizes)
+        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn, recipe)
         if made is not None:
             forged = made
-    step = draw(rng, 0.35)
+    step = past(host, rng) if recipe.past and rng.random() < 0.5 * recipe.past else draw(rng, 0.35)
     before, after = reencode(host, **step), reencode(forged, **step)
     tissue = breast_mask(before.plane)
     references = (measure(before.plane, tissue), measure(after.plane, tissue))
@@ -120,14 +130,19 @@ def host_of(image: Image, rng: np.random.Generator) -> Image:
     return dataclasses.replace(image, bits=bits).with_plane(plane * ((2**bits - 1) / image.largest))
 
 
+def lived(image: Image, share: float, rng: np.random.Generator) -> Image:
+    """The image, or with the probability `share` what a past of resampling, scanning or compression made of it."""
+    return reencode(image, **past(image, rng)) if share and rng.random() < share else image
+
+
 def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spacing: float,
                 donors: list[tuple[str, Donor]], film: str, rng: np.random.Generator,
-                drawn: list[_Drawn], kinds: Mapping[str, int], sizes: tuple[float, float]) -> Image | None:
+                drawn: list[_Drawn], recipe: Recipe) -> Image | None:
     """One more forgery on `forged`, appended to `drawn`; None where it found no free place."""
     others = [donor for owner, donor in donors if owner != film]
-    shares = np.array([share if others or name != "splice" else 0 for name, share in kinds.items()])
-    name = str(rng.choice(list(kinds), p=shares / shares.sum()))
-    mm = float(np.exp(rng.uniform(*np.log(sizes))))
+    shares = np.array([share if others or name != "splice" else 0 for name, share in recipe.shares.items()])
+    name = str(rng.choice(list(recipe.shares), p=shares / shares.sum()))
+    mm = float(np.exp(rng.uniform(*np.log(recipe.sizes))))
     strength = 1.0 if rng.random() < 0.6 else float(rng.uniform(0.5, 1.0))
     donor = others[int(rng.integers(len(others)))] if others else None
     mm = min(mm, 0.45 * min(host.plane.shape) * spacing)
@@ -244,19 +259,18 @@ def _reference(row: dict[str, list[float]]) -> Reference:
     return Reference(np.array(row["levels"]), np.array(row["stabilised"]), np.array(row["gains"], np.float32))
 
 
-def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, workers: int = 2,
-              shares: Mapping[str, int] = MappingProxyType(SHARES), sizes: tuple[float, float] = SIZES_MM) -> Bank:
-    """At least `count` pairs of `films`, visited in turn; an interrupted bank is continued, a finished one opened.
+def make_bank(folder: Path, films: list[Film], recipe: Recipe, *, seed: int = 0, workers: int = 2) -> Bank:
+    """At least `recipe.pairs` pairs of `films`, visited in turn; a bank cut short is gone on with, a whole one opened.
 
     Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
     """
-    have = _mend(folder)
+    have, count = _mend(folder), recipe.pairs
     if have < count:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
         bar = Progress(console=Console(stderr=True))
         with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                  initargs=(donors, dict(shares), sizes)) as pool:
+                                                  initargs=(donors, recipe)) as pool:
             task = progress.add_task("forging pairs", total=count, completed=have)
             first = have
             while have < count:
@@ -276,18 +290,18 @@ def make_bank(folder: Path, films: list[Film], count: int, *, seed: int = 0, wor
 
 
 _DONORS: list[tuple[str, Donor]] = []
-_KINDS: dict[str, Any] = {}
+_RECIPE: list[Recipe] = []
 
 
-def _start(donors: list[tuple[str, Donor]], shares: dict[str, int], sizes: tuple[float, float]) -> None:
+def _start(donors: list[tuple[str, Donor]], recipe: Recipe) -> None:
     import torch
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     _DONORS[:] = donors
-    _KINDS.update(shares=shares, sizes=sizes)
+    _RECIPE[:] = [recipe]
 
 
 def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
     film, seed = job
-    return list(visit(film, _DONORS, np.random.default_rng(seed), **_KINDS))
+    return list(visit(film, _DONORS, np.random.default_rng(seed), _RECIPE[0]))

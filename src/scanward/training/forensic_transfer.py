@@ -19,7 +19,7 @@ from scanward.detectors.forensic_transfer.detect import ForensicTransfer, Forens
 from scanward.detectors.forensic_transfer.network import ForensicTransferNet, MatrixClassifier
 from scanward.detectors.forensic_transfer.network import loss as tile_loss
 from scanward.detectors.forensic_transfer.train import sample
-from scanward.training.bank import Bank, make_bank
+from scanward.training.bank import Bank, Recipe, make_bank
 from scanward.training.finish import calibrated, preset_of, ship
 from scanward.training.loop import Schedule, fit
 
@@ -137,8 +137,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen = preset_of(PRESETS, preset)
     kind = ForensicTransferHighpass if name == ForensicTransferHighpass.name else ForensicTransfer
     films = mias("train", data)
-    bank = make_bank(out / f"bank-{chosen.pairs}", films + cbis("train"), chosen.pairs)
-    held = make_bank(out / "bank-val", mias("val", data), VALIDATION)
+    bank = make_bank(out / f"bank-{chosen.pairs}", films + cbis("train"), Recipe(chosen.pairs))
+    held = make_bank(out / "bank-val", mias("val", data), Recipe(VALIDATION))
     arrays = fit_network(bank, chosen, out / preset, highpass=kind.highpass, held=held, resume=resume)
     arrays = fit_classifier(arrays, films, chosen, out / preset, highpass=kind.highpass)
     settings = calibrated(kind, arrays, out / preset, name, data)

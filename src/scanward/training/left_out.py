@@ -30,7 +30,7 @@ def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation
     """
     films, chosen = mias("test", data), PRESETS[preset]
     known = mias("train", data) + cbis("train")
-    bank = make_bank(out / f"bank-{chosen.pairs}", known, chosen.pairs)
+    bank = make_bank(out / f"bank-{chosen.bank.pairs}", known, chosen.bank)
     for family in FAMILIES:
         label = f"no-{family}"
         members = [name for name in ATTACKS if methods.build(name, "attack").family == family]

@@ -23,16 +23,18 @@ from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.detect import dense_logits
 from scanward.detectors.self_reference.reference import measure
 from scanward.tissue import breast_mask
-from scanward.training.bank import CROP, Bank, Pair, write_bank
+from scanward.training.bank import CROP, Bank, Pair, lived, write_bank
 
 Arrays = dict[str, np.ndarray]
 PEAKS = 3
 """Crops a film visit, for each million pixels of breast, and at least."""
 
 
-def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: int = 1, workers: int = 2,
-         resume: bool = True) -> Bank:
+def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: int = 1, past: float = 0.0,
+         workers: int = 2, resume: bool = True) -> Bank:
     """A bank of authentic crops around the loudest places of every film, `visits` times re-encoded at random.
+
+    A share `past` of them went through something else before, as in `Recipe`.
 
     Films of the other scanner are few and large; they are visited four times as often, and whole, since at the end
     they are judged whole. With `resume` a bank that is already in `folder` is opened as it is.
@@ -45,7 +47,7 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
         jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(turns)]
         bar = Progress(console=Console(stderr=True))
         with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                  initargs=(arrays,)) as pool:
+                                                  initargs=(arrays, past)) as pool:
             task = progress.add_task("mining false alarms", total=len(jobs))
             for pairs in pool.map(_visit, jobs, chunksize=2):
                 write_bank(part, iter(pairs))
@@ -54,9 +56,10 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
     return Bank(folder)
 
 
-def loudest(film: Film, detector: SelfReference, rng: np.random.Generator) -> Iterator[Pair]:
+def loudest(film: Film, detector: SelfReference, past: float,
+            rng: np.random.Generator) -> Iterator[Pair]:
     """Authentic crops around the film's highest logits, strongest first and not overlapping."""
-    image = reencode(film.read(), **draw(rng, 0.6))
+    image = reencode(lived(film.read(), past, rng), **draw(rng, 0.6))
     plane = image.plane
     tissue = breast_mask(plane)
     reference = measure(plane, tissue)
@@ -75,14 +78,14 @@ def loudest(film: Film, detector: SelfReference, rng: np.random.Generator) -> It
         smooth[max(0, y - CROP // 2) // 2:(y + CROP // 2) // 2, max(0, x - CROP // 2) // 2:(x + CROP // 2) // 2] = -8
 
 
-_DETECTOR: list[SelfReference] = []
+_DETECTOR: list[tuple[SelfReference, float]] = []
 
 
-def _start(arrays: Arrays) -> None:
+def _start(arrays: Arrays, past: float) -> None:
     cv2.setNumThreads(1)
-    _DETECTOR[:] = [SelfReference(arrays, {})]
+    _DETECTOR[:] = [(SelfReference(arrays, {}), past)]
 
 
 def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
     film, seed = job
-    return list(loudest(film, _DETECTOR[0], np.random.default_rng(seed)))
+    return list(loudest(film, *_DETECTOR[0], np.random.default_rng(seed)))

@@ -17,7 +17,7 @@ from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
-from scanward.training.bank import CROP, GENERATED, SIZES_MM, SMALL_MM, Bank, make_bank
+from scanward.training.bank import CROP, EVERYTHING, GENERATED, Bank, Recipe, make_bank
 from scanward.training.finish import TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, fit
 from scanward.training.mining import mine
@@ -34,10 +34,9 @@ LAST = Schedule(2500, 1e-3)
 @dataclass(frozen=True)
 class Preset:
     """One way to train: a first round on the bank, then others that also see the false alarms of those before, the last
-    of them on what generators paint, too."""
+    of them on further banks, too."""
 
-    pairs: int
-    """Pairs in the bank."""
+    bank: Recipe
     first: Schedule
     others: tuple[Schedule, ...]
     visits: int = 2
@@ -47,21 +46,20 @@ class Preset:
     negatives: int = 4
     """Mined authentic crops a step in the other rounds."""
     crop: int = 224
-    generated: tuple[tuple[int, tuple[float, float]], ...] = ()
-    """Banks of generated forgeries: how many pairs, and their diameters in mm. Each gets a round of its own, which also
-    draws from those before."""
-    last: Schedule = LAST
+    further: tuple[tuple[Recipe, Schedule], ...] = ()
+    """Banks that each get a round of its own, which also draws from those before."""
 
 
 PRESETS = {
-    "quick": Preset(1200, Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
-    "ablation": Preset(8000, Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
-    "full": Preset(8000, Schedule(4000, 2e-3), (LAST,) * 3,
-                   generated=((3000, SIZES_MM), (2500, SMALL_MM))),
+    "quick": Preset(Recipe(1200), Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
+    "ablation": Preset(Recipe(8000), Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
+    "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
+        (Recipe(3000, GENERATED), LAST), (Recipe(2500, GENERATED, (3.0, 12.0)), LAST),
+        (Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6), Schedule(4000, 1.5e-3)))),
 }
 
 
-def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, generated: Sequence[Bank] = (),
+def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, further: Sequence[Bank] = (),
                 leave_out: frozenset[str] = frozenset(), seed: int = 0, resume: bool = True) -> Arrays:
     """Every round, on the banks without the families of `leave_out`; the arrays are also saved under `out`."""
     pool = pool_of(bank, leave_out)
@@ -70,11 +68,12 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, gen
     net = SelfReferenceNet()
     fit(net, _loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume, title=label)
     negatives: list[Bank] = []
-    rounds = [(schedule, None) for schedule in preset.others] + [(preset.last, more) for more in generated]
+    rounds = [(schedule, None) for schedule in preset.others] + [
+        (schedule, (more, recipe.past)) for more, (recipe, schedule) in zip(further, preset.further, strict=True)]
     for number, (schedule, more) in enumerate(rounds, 2):
-        pool = pool + pool_of(more, leave_out) if more is not None else pool
+        pool = pool + pool_of(more[0], leave_out) if more is not None else pool
         negatives.append(mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
-                              resume=resume))
+                              past=more[1] if more is not None else 0.0, resume=resume))
         fit(net, _loss(pool, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
             seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
     arrays = arrays_of(net)
@@ -141,10 +140,10 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`."""
     chosen = preset_of(PRESETS, preset)
     films = mias("train", data) + cbis("train")
-    bank = make_bank(out / f"bank-{chosen.pairs}", films, chosen.pairs)
-    generated = [make_bank(out / f"bank-generated-{count}", films, count, seed=number, shares=GENERATED, sizes=sizes)
-                 for number, (count, sizes) in enumerate(chosen.generated, 1)]
-    arrays = fit_network(bank, films, chosen, out / preset, generated=generated, resume=resume)
+    bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
+    further = [make_bank(out / f"bank-{number}-{recipe.pairs}", films, recipe, seed=number)
+               for number, (recipe, _) in enumerate(chosen.further, 1)]
+    arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
     settings = calibrated(SelfReference, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset
     return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder, TRAINED_ON + FORGED)
