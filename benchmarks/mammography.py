@@ -16,15 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
 from scanward import methods, pipeline
 from scanward.bench import tables
 from scanward.bench.films import Film, cbis, mias
 from scanward.bench.measure import Row, run
-from scanward.bench.protocol import ATTACKS, HARD, STEPS, controls, forgeries, make
-from scanward.image import Image
+from scanward.bench.misses import sheet
+from scanward.bench.protocol import ATTACKS, HARD, STEPS, controls, forgeries
 from scanward.site import threshold_of
 
 DETECTORS = ("default", "self-reference", "copy-move", "forensic-transfer", "forensic-transfer-highpass")
@@ -143,36 +141,10 @@ def misses(args: argparse.Namespace) -> None:
     items = [item for mm in (8.0, 16.0) for item in forgeries(films, attacks, mm=mm)]
     rows = run(partial(pipeline.one_detector, "default"), items, films, keep=kept(args, "cbis-misses", "default"),
                title="misses")
-    by_name = {film.name: film for film in films}
-    cells = []
-    for row in sorted(rows, key=lambda row: row.score)[:12]:
-        image, truth, _ = make(row.item, by_name[row.item.film], [])
-        cells.append(_cell(image, truth, row))
-    sheet = np.vstack([np.hstack(cells[i:i + 3]) for i in range(0, len(cells), 3)])
+    lowest = [(row.item.attack, row) for row in sorted(rows, key=lambda row: row.score)[:12]]
     path = args.out / "misses.png"
-    cv2.imwrite(str(path), sheet)
+    cv2.imwrite(str(path), sheet(lowest, films, partial(pipeline.one_detector, "default")))
     print(f"{path}: {sum(row.score < HALF for row in rows)} of {len(rows)} missed; the 12 lowest scores are shown")
-
-
-def _cell(image: Image, truth: npt.NDArray[np.bool_], row: Row, side: int = 640) -> npt.NDArray[np.uint8]:
-    """The forged place as it looks, and the heat over it, with the truth's outline."""
-    ys, xs = np.nonzero(truth)
-    top, left = (int(np.clip(v.mean() - side / 2, 0, n - side))
-                 for v, n in zip((ys, xs), image.plane.shape, strict=True))
-    window = slice(top, top + side), slice(left, left + side)
-    crop = image.plane[window]
-    low, high = np.percentile(crop, [1, 99])
-    grey = np.clip((crop - low) / max(high - low, 1) * 255, 0, 255).astype(np.uint8)
-    plain = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-    heat = pipeline.scan(image).heat[0][window]
-    hot = cv2.addWeighted(plain, 0.5, cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), 0.8, 0)
-    contours, _ = cv2.findContours(truth[window].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(hot, contours, -1, (255, 255, 0), 2)
-    cell = cv2.resize(np.hstack([plain, hot]), (480, 240), interpolation=cv2.INTER_AREA)
-    text = f"{row.item.attack} {row.item.mm:g} mm, score {row.score:.2f}"
-    cell[:22] = 0
-    cv2.putText(cell, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.pad(cell, ((0, 8), (0, 8), (0, 0)))
 
 
 def parts(rows: list[Row]) -> tuple[list[Row], list[Row]]:

@@ -10,11 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from scanward import __version__, methods, pipeline, weights
 from scanward.atomic import whole_file
 from scanward.bench.films import Film, mias
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
+from scanward.bench.misses import lowest, sheet
 from scanward.bench.outcome import Estimate, Outcome, confusion_table, counts_table, figures_table, mean_of
 from scanward.bench.plots import curves
 from scanward.bench.protocol import Item
@@ -51,6 +54,8 @@ def run_bench(request: Request) -> int:
             outcomes = _left_out(request) if protocol == LEFT_OUT else _outcomes(protocol, method, films, request)
             name = "trained for this" if protocol == LEFT_OUT else method
             parts.append(_markdown(protocol, name, outcomes))
+            if protocol != LEFT_OUT:
+                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, films, method)
             hashes = [] if protocol == LEFT_OUT else list(pipeline.weights_of(method))
             report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
             curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
@@ -99,6 +104,13 @@ def _made_by(protocol: str, method: str, items: list[Item]) -> str:
     everything = [__version__, [(entry.sha256, entry.settings) for entry in used], _attack_weights(protocol),
                   [astuple(item) for item in items]]
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:16]
+
+
+def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method: str) -> None:
+    drawn = sheet(lowest(outcomes), films, partial(pipeline.one_detector, method))
+    path.unlink(missing_ok=True)
+    if drawn is not None:
+        cv2.imwrite(str(path), drawn)
 
 
 def _left_out(request: Request) -> list[Outcome]:

@@ -25,10 +25,10 @@ from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
 from scanward.tissue import breast_mask
-from scanward.training.bank import CROP, Bank, Pair, window_of, write_bank
+from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
 from scanward.training.finish import calibrated, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.self_reference import PRESETS, Pool, arrays_of, batch, pixel_loss, pool_of
+from scanward.training.self_reference import PRESETS, arrays_of, batch, pixel_loss
 
 LEAST = 5
 EACH = 12
@@ -77,7 +77,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
 def _old(out: Path) -> Pool:
     """The bank of the full preset, where it was made."""
     folder = out / f"bank-{PRESETS['full'].bank.pairs}"
-    return pool_of(Bank(folder), frozenset()) if (folder / "about.jsonl").is_file() else []
+    return pool_of(Bank(folder)) if (folder / "about.jsonl").is_file() else []
 
 
 def _records(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -65,6 +65,9 @@ class Recipe:
     past: float = 0.0
     """Share of the films that went through something before they were forged, and again afterwards."""
 
+
+PAINTED = (Recipe(3000, GENERATED), Recipe(2500, GENERATED, (3.0, 12.0)))
+"""Two banks of what generators paint, the second of what is smallest."""
 
 _Drawn = tuple[Place, npt.NDArray[np.bool_], dict[str, Any]]
 
@@ -207,6 +210,15 @@ class Bank:
                          >= least], np.intp)
 
 
+Pool = list[tuple[Bank, int]]
+"""Pairs of one or more banks."""
+
+
+def pool_of(bank: Bank, leave_out: frozenset[str] = frozenset()) -> Pool:
+    """The bank's pairs that show something, and nothing of the families of `leave_out`."""
+    return [(bank, int(i)) for i in bank.visible(bank.without(leave_out))]
+
+
 MIMICS = {"noise": "noise", "blur": "blur", "denoise": "blur", "jpeg": "jpeg", "affine": "resample",
           "shift": "copy-move"}
 """Self-blend variants that are another family's forgery under another name."""
@@ -287,6 +299,12 @@ def make_bank(folder: Path, films: list[Film], recipe: Recipe, *, seed: int = 0,
                     raise UnreadableError("None of the training films has room for a forgery; name the data folder "
                                           "with --data or SCANWARD_DATA.")
     return Bank(folder)
+
+
+def banks_of(recipes: Sequence[Recipe], films: list[Film], out: Path) -> list[Bank]:
+    """The further banks of a preset, which trainings share."""
+    return [make_bank(out / f"bank-{number}-{recipe.pairs}", films, recipe, seed=number)
+            for number, recipe in enumerate(recipes, 1)]
 
 
 _DONORS: list[tuple[str, Donor]] = []

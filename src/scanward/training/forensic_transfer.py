@@ -19,8 +19,8 @@ from scanward.detectors.forensic_transfer.detect import ForensicTransfer, Forens
 from scanward.detectors.forensic_transfer.network import ForensicTransferNet, MatrixClassifier
 from scanward.detectors.forensic_transfer.network import loss as tile_loss
 from scanward.detectors.forensic_transfer.train import sample
-from scanward.training.bank import Bank, Recipe, make_bank
-from scanward.training.finish import calibrated, preset_of, ship
+from scanward.training.bank import PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
+from scanward.training.finish import FORGED, TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Schedule, fit
 
 Arrays = dict[str, np.ndarray]
@@ -37,33 +37,34 @@ class Preset:
     """Training films whose score matrices train the classifier: each twice authentic and three times forged."""
     batch: int = 12
     """Pairs a step."""
+    further: tuple[Recipe, ...] = ()
+    """Banks that are drawn from beside the first."""
 
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(8000, Schedule(2400), 60),
+    "full": Preset(8000, Schedule(2400), 60, further=PAINTED),
 }
 VALIDATION = 240
 """Pairs of validation films on which the loss is followed."""
 
 
-def fit_network(bank: Bank, preset: Preset, out: Path, *, highpass: bool, leave_out: frozenset[str] = frozenset(),
-                held: Bank | None = None, seed: int = 0, resume: bool = True) -> Arrays:
-    """The encoder and decoder on tiles of the bank, without the families of `leave_out`.
+def fit_network(pool: Pool, preset: Preset, out: Path, *, highpass: bool, held: Bank | None = None, seed: int = 0,
+                resume: bool = True) -> Arrays:
+    """The encoder and decoder on tiles of the pool.
 
     The loss on the pairs of `held`, if any, is reported at every checkpoint and decides nothing.
     """
-    chosen = bank.visible(bank.without(leave_out))
-    label = "forensic-transfer" + ("-highpass" if highpass else "-raw") + "".join(f"-no-{n}" for n in sorted(leave_out))
+    label = "forensic-transfer" + ("-highpass" if highpass else "-raw")
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        return _loss(net, bank, rng.choice(chosen, preset.batch, replace=False), rng.integers(8, size=preset.batch),
-                     highpass)
+        picks = rng.choice(len(pool), preset.batch, replace=False)
+        return _loss(net, [pool[i] for i in picks], rng.integers(8, size=preset.batch), highpass)
 
     def check(net: nn.Module) -> float:
         parts = np.array_split(np.arange(len(held)), max(1, len(held) // preset.batch))  # type: ignore[arg-type]
-        return float(np.mean([float(_loss(net, held, part, np.zeros(len(part), int), highpass))  # type: ignore[arg-type]
-                              for part in parts]))
+        return float(np.mean([float(_loss(net, [(held, int(i)) for i in part], np.zeros(len(part), int),  # type: ignore[misc]
+                                          highpass)) for part in parts]))
 
     torch.manual_seed(seed)
     net = fit(ForensicTransferNet(2 if highpass else 1), draw, preset.schedule, out / f"{label}.ckpt", seed=seed,
@@ -71,11 +72,10 @@ def fit_network(bank: Bank, preset: Preset, out: Path, *, highpass: bool, leave_
     return {k: v.detach().cpu().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
 
 
-def _loss(net: nn.Module, bank: Bank, pairs: npt.NDArray[np.intp], turns: npt.NDArray[np.intp],
-          highpass: bool) -> Tensor:
+def _loss(net: nn.Module, pairs: Pool, turns: npt.NDArray[np.intp], highpass: bool) -> Tensor:
     """Of the tiles of these pairs, authentic and forged, each in one of the square's eight symmetries."""
     tiles = []
-    for index, turn in zip(pairs, turns, strict=True):
+    for (bank, index), turn in zip(pairs, turns, strict=True):
         mask = bank.masks[index] > 0
         for half, truth in ((0, np.zeros_like(mask)), (1, mask)):
             tile = sample(bank.planes[index, half], truth, bank.about[index]["white"], highpass, int(turn))  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def _loss(net: nn.Module, bank: Bank, pairs: npt.NDArray[np.intp], turns: npt.ND
 
 
 def fit_classifier(arrays: Arrays, films: list[Film], preset: Preset, out: Path, *, highpass: bool,
-                   attacks: tuple[str, ...] = ATTACKS, seed: int = 0) -> Arrays:
+                   attacks: tuple[str, ...] = (*ATTACKS, "mammo-cgan"), seed: int = 0) -> Arrays:
     """The score-matrix classifier on matrices of whole training films; returns `arrays` with it added."""
     kind = ForensicTransferHighpass if highpass else ForensicTransfer
     detector = kind(arrays)
@@ -137,10 +137,14 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen = preset_of(PRESETS, preset)
     kind = ForensicTransferHighpass if name == ForensicTransferHighpass.name else ForensicTransfer
     films = mias("train", data)
-    bank = make_bank(out / f"bank-{chosen.pairs}", films + cbis("train"), Recipe(chosen.pairs))
+    every = films + cbis("train")
+    first = make_bank(out / f"bank-{chosen.pairs}", every, Recipe(chosen.pairs))
+    banks = [first, *banks_of(chosen.further, every, out)]
+    pool = [pair for bank in banks for pair in pool_of(bank)]
     held = make_bank(out / "bank-val", mias("val", data), Recipe(VALIDATION))
-    arrays = fit_network(bank, chosen, out / preset, highpass=kind.highpass, held=held, resume=resume)
+    arrays = fit_network(pool, chosen, out / preset, highpass=kind.highpass, held=held, resume=resume)
     arrays = fit_classifier(arrays, films, chosen, out / preset, highpass=kind.highpass)
     settings = calibrated(kind, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset
-    return ship(kind.weights_name, arrays, settings, f"scanward train {name} --preset {preset}", folder)
+    return ship(kind.weights_name, arrays, settings, f"scanward train {name} --preset {preset}", folder,
+                TRAINED_ON + FORGED)

@@ -17,17 +17,12 @@ from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
-from scanward.training.bank import CROP, EVERYTHING, GENERATED, Bank, Recipe, make_bank
-from scanward.training.finish import TRAINED_ON, calibrated, preset_of, ship
+from scanward.training.bank import CROP, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
+from scanward.training.finish import FORGED, TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, fit
 from scanward.training.mining import mine
 
-FORGED = "; forged by classical attacks, mammo-cgan and mammo-cgan-remove"
 Arrays = dict[str, np.ndarray]
-Pool = list[tuple[Bank, int]]
-"""Pairs of one or more banks."""
-
-
 LAST = Schedule(2500, 1e-3)
 
 
@@ -54,7 +49,7 @@ PRESETS = {
     "quick": Preset(Recipe(1200), Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
     "ablation": Preset(Recipe(8000), Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
     "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
-        (Recipe(3000, GENERATED), LAST), (Recipe(2500, GENERATED, (3.0, 12.0)), LAST),
+        (PAINTED[0], LAST), (PAINTED[1], LAST),
         (Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6), Schedule(4000, 1.5e-3)))),
 }
 
@@ -79,11 +74,6 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     arrays = arrays_of(net)
     save_file(arrays, out / f"{label}.safetensors")
     return arrays
-
-
-def pool_of(bank: Bank, leave_out: frozenset[str]) -> Pool:
-    """The bank's pairs that show something, and nothing of the families of `leave_out`."""
-    return [(bank, int(i)) for i in bank.visible(bank.without(leave_out))]
 
 
 def arrays_of(net: nn.Module) -> Arrays:
@@ -141,8 +131,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen = preset_of(PRESETS, preset)
     films = mias("train", data) + cbis("train")
     bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
-    further = [make_bank(out / f"bank-{number}-{recipe.pairs}", films, recipe, seed=number)
-               for number, (recipe, _) in enumerate(chosen.further, 1)]
+    further = banks_of([recipe for recipe, _ in chosen.further], films, out)
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
     settings = calibrated(SelfReference, arrays, out / preset, name, data)
     folder = weights.FOLDER if install else out / preset
