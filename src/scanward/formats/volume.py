@@ -165,6 +165,7 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
     with open_file(path) as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
+        held = left_in(raw)  # gzip reads ahead: a small file is at its end before the first voxel
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
         head = file.read(540)
         kind = nibabel.Nifti2Header if head[4:8] == b"n+2\0" else nibabel.Nifti1Header
@@ -177,8 +178,8 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
         offset = int(header.get_data_offset())
         if not length <= offset <= _LONGEST_HEADER + length:
             raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
-        if left_in(raw) * INFLATION < needed:
-            raise cut_short(path, needed, left_in(raw))
+        if held * INFLATION < needed:
+            raise cut_short(path, needed, held)
         file.seek(offset, io.SEEK_SET)
         if not zipped and left_in(file) < needed:
             raise cut_short(path, needed, left_in(file))
