@@ -29,6 +29,8 @@ class Provenance:
     body_part: str | None = None
     synthetic: bool = False
     """The file itself says that it holds synthetic data (0008,001C)."""
+    to_world: tuple[tuple[float, float, float, float], ...] | None = None
+    """Of a volume: three rows that take (x, y, z, 1) in voxels to the patient's coordinates in mm (LPS)."""
 
 
 def as_uint16(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:

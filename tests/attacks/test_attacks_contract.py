@@ -17,7 +17,7 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.methods import METHODS, build
 
-NAMES = [m.name for m in METHODS if m.kind == "attack"]
+NAMES = [m.name for m in METHODS if m.kind == "attack" and m.modality == "MG"]
 FAMILIES = {"copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg", "self-blend", "faithful-mass",
             "mammo-cgan", "mammo-cgan-b", "mammo-cgan-remove", "partial-conv", "diffusion"}
 SEEDS = range(12)

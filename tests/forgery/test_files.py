@@ -53,7 +53,7 @@ def test_a_forgery_beside_its_host_leaves_it_alone(png, inject):
 
 @pytest.mark.parametrize(("options", "word"), [
     (("--at", "5000,10"), "outside"), (("--at", "290,10"), "breast"), (("--at", "here"), "--at"),
-    (("--at", "1,2,3"), "--at"), (("--at", "nan,2"), "finite"), (("--strength", "0"), "strength"),
+    (("--at", "1,2,3"), "--at"), (("--at", "nan,2"), "no place"), (("--strength", "0"), "strength"),
     (("--strength", "1.5"), "strength"), (("--method", "inpaint-telea"), "inject"), (("--sigma", "3"), "--sigma"),
     (("--stages",), "--stages"), (("--count", "0"), "--count"), (("--seed", "-1"), "--seed"),
 ], ids=str)

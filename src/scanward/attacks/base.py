@@ -51,6 +51,16 @@ class Place:
     diameter: float
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A place in a volume: its voxel (z, y, x), fractions allowed, and the lesion's diameter in mm."""
+
+    z: float
+    y: float
+    x: float
+    diameter_mm: float
+
+
 class Attack(Protocol):
     """One kind of forgery of a mammogram."""
 

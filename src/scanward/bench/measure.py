@@ -21,6 +21,7 @@ from scanward.attacks.base import Donor
 from scanward.bench.films import Film, donors_of
 from scanward.bench.protocol import Item, make
 from scanward.detectors.base import Detector
+from scanward.image import Image
 from scanward.metrics import auc
 
 BINS = 256
@@ -58,7 +59,7 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         donors = donors_of(films)
         bar = Progress(console=Console(stderr=True))
-        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
+        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=start,
                                                   initargs=(make_detector, donors, workers)) as pool:
             task = progress.add_task(title, total=len(items), completed=len(done))
             for row in pool.map(_one, jobs, chunksize=4):
@@ -132,7 +133,8 @@ def _key(item: Item) -> tuple[Any, ...]:
 _WORKER: dict[str, Any] = {}
 
 
-def _start(make_detector: Callable[[], Detector], donors: list[tuple[str, Donor]], workers: int) -> None:
+def start(make_detector: Callable[[], Detector], donors: list[tuple[str, Donor]], workers: int) -> None:
+    """Make a process of a pool ready to scan."""
     if workers > 1:
         cv2.setNumThreads(1)
     _WORKER.update(detector=make_detector(), donors=donors)
@@ -140,3 +142,9 @@ def _start(make_detector: Callable[[], Detector], donors: list[tuple[str, Donor]
 
 def _one(job: tuple[Item, Film]) -> Row:
     return answer(_WORKER["detector"], *job, _WORKER["donors"])
+
+
+def picture(job: tuple[Item, Film]) -> tuple[Image, npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """An item's image, its truth (y, x) and its heat (y, x), in a process that `start` made ready."""
+    image, truth, _ = make(*job, _WORKER["donors"])
+    return image, truth, _WORKER["detector"].detect(image).heat[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -10,9 +12,8 @@ import numpy.typing as npt
 
 from scanward.bench.confusion import judgements
 from scanward.bench.films import Film, donors_of
-from scanward.bench.measure import Row
+from scanward.bench.measure import Row, picture, start
 from scanward.bench.outcome import Outcome
-from scanward.bench.protocol import make
 from scanward.detectors.base import Detector
 from scanward.image import Image
 
@@ -36,11 +37,13 @@ def sheet(rows: Sequence[tuple[str, Row]], films: Sequence[Film],
     """(y, x, 3) BGR: one cell a row of answers, each forged and scanned once more; None where nothing was missed."""
     if not rows:
         return None
-    by_name, donors, detector = {film.name: film for film in films}, donors_of(films), make_detector()
-    cells = []
-    for title, row in rows:
-        image, truth, _ = make(row.item, by_name[row.item.film], donors)
-        cells.append(_cell(image, truth, detector.detect(image).heat[0], title, row))
+    by_name = {film.name: film for film in films}
+    jobs = [(row.item, by_name[row.item.film]) for _, row in rows]
+    # In a process of its own, as the bench's answers are made: the attacks' threads and the detectors' stay apart.
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=start,
+                             initargs=(make_detector, donors_of(films), 2)) as pool:
+        seen = list(pool.map(picture, jobs))
+    cells = [_cell(*parts, title, row) for parts, (title, row) in zip(seen, rows, strict=True)]
     cells += [np.zeros_like(cells[0])] * (-len(cells) % COLUMNS)
     return np.vstack([np.hstack(cells[i:i + COLUMNS]) for i in range(0, len(cells), COLUMNS)])
 

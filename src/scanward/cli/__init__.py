@@ -86,12 +86,15 @@ def calibrate(
     return run_calibrate(tuple(paths), output, false_alarms, modality, spacing, quiet, debug)
 
 
-Hosts = Annotated[list[Path], typer.Argument(metavar="HOST...", help="The mammogram; with --count also several, or "
-                                             "folders of them.")]
+Hosts = Annotated[list[Path], typer.Argument(metavar="HOST...", help="A mammogram, or a chest CT (a folder with its "
+                                             "series, MetaImage, NIfTI); with --count also several.")]
 To = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the forged image, its mask, a picture "
                                   "and record.json go.")]
-At = Annotated[str, typer.Option("--at", metavar="X,Y", help="Where, in pixels; auto picks a plausible place.")]
-Size = Annotated[str, typer.Option("--size", metavar="MM", help="The diameter; with --count also a range as in 5-40.")]
+At = Annotated[list[str] | None, typer.Option("--at", metavar="X,Y[,Z]", help="Where, in pixels, or in voxels of a "
+                                              "CT, which takes several; auto, the default, picks a place.")]
+World = Annotated[bool, typer.Option("--world", help="--at is in the patient's millimetres (CT).")]
+Size = Annotated[str, typer.Option("--size", "--diameter", metavar="MM", help="The diameter; with --count also a range "
+                                   "as in 5-40.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")]
 Count = Annotated[int | None, typer.Option(metavar="N", help="Make a set of N, numbered, with manifest.jsonl; the same "
                                            "command goes on where it was interrupted.")]
@@ -101,36 +104,40 @@ Sigma = Annotated[float | None, typer.Option(help="Deviation of the noise of sta
 Threshold = Annotated[float | None, typer.Option(help="Th of equation 2.2, in stored values.")]
 Alpha = Annotated[float | None, typer.Option(help="α of equation 2.2, in stored values.")]
 Power = Annotated[float | None, typer.Option(help="p of equation 2.2.")]
+Noise = Annotated[str | None, typer.Option(help="The touch-up: copied from elsewhere, gaussian or none (ct-gan).")]
+Density = Annotated[float | None, typer.Option(help="Mean HU of the nodule (ct-gan).")]
+Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `scanward methods` lists them; mammo-cgan "
+                                            "or ct-gan, and for removal their twins, where none is named.")]
 Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white, host (its own grain) or resynthesised.")]
 
 
 @app.command()
-def inject(hosts: Hosts, output: To, size: Size, at: At = "auto", method: Annotated[str, typer.Option(
-        help="The attack; `scanward methods` lists them.")] = "mammo-cgan", seed: Seed = 0, count: Count = None,
-        strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None, threshold: Threshold = None,
-        alpha: Alpha = None, power: Power = None, grain: Grain = None, modality: Kind = None, spacing: Spacing = None,
-        quiet: Quiet = False, debug: Debug = False) -> int:
-    """Inject a lesion into a mammogram; the copy is marked as forged."""
+def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
+           seed: Seed = 0, count: Count = None, strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None,
+           threshold: Threshold = None, alpha: Alpha = None, power: Power = None, grain: Grain = None,
+           noise: Noise = None, density: Density = None, modality: Kind = None, spacing: Spacing = None,
+           quiet: Quiet = False, debug: Debug = False) -> int:
+    """Inject a lesion into a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.forging import Request, run_forge
 
-    options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain}
-    return run_forge(Request("inject", tuple(hosts), output, method, at, size, seed, count, strength, stages, modality,
-                             spacing, quiet, options))
+    options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "noise": noise,
+               "density": density}
+    return run_forge(Request("inject", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
+                             stages, modality, spacing, quiet, options, world))
 
 
 @app.command()
-def remove(hosts: Hosts, output: To, size: Size, at: At = "auto", method: Annotated[str, typer.Option(
-        help="The attack; `scanward methods` lists them.")] = "mammo-cgan-remove", seed: Seed = 0,
-        count: Count = None, strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None,
-        power: Power = None, grain: Grain = None, through: Annotated[int | None, typer.Option(
-            metavar="PIXELS", help="Resample the whole film to this shorter side and back (partial-conv).")] = None,
-        modality: Kind = None, spacing: Spacing = None, quiet: Quiet = False, debug: Debug = False) -> int:
-    """Remove a lesion from a mammogram; the copy is marked as forged."""
+def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
+           seed: Seed = 0, count: Count = None, strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None,
+           power: Power = None, grain: Grain = None, noise: Noise = None, through: Annotated[int | None, typer.Option(
+               metavar="PIXELS", help="Resample the whole film to this shorter side and back (partial-conv).")] = None,
+           modality: Kind = None, spacing: Spacing = None, quiet: Quiet = False, debug: Debug = False) -> int:
+    """Remove a lesion from a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.forging import Request, run_forge
 
-    options = {"sigma": sigma, "power": power, "grain": grain, "through": through}
-    return run_forge(Request("remove", tuple(hosts), output, method, at, size, seed, count, strength, stages, modality,
-                             spacing, quiet, options))
+    options = {"sigma": sigma, "power": power, "grain": grain, "noise": noise, "through": through}
+    return run_forge(Request("remove", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
+                             stages, modality, spacing, quiet, options, world))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
 from scanward.formats.write import SIDECAR
+from scanward.formats.write_volume import ENDINGS
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Request:
     action: str
     hosts: tuple[Path, ...]
     output: Path
-    method: str
-    at: str
+    method: str | None
+    at: tuple[str, ...]
     size: str
     seed: int = 0
     count: int | None = None
@@ -36,17 +38,23 @@ class Request:
     spacing: str | None = None
     quiet: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+    world: bool = False
 
 
-def parse_at(text: str) -> tuple[float, float] | None:
-    """`X,Y` in pixels, or None for `auto`; `ArgumentError` for anything else."""
-    if text == "auto":
+def parse_at(texts: tuple[str, ...]) -> tuple[tuple[float, ...], ...] | None:
+    """`X,Y` in pixels or `X,Y,Z` in voxels each, or None for `auto`; `ArgumentError` for anything else."""
+    if texts in ((), ("auto",)):
         return None
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentError(f"--at {text!r} is no place; write X,Y in pixels, or auto.") from None
-    return x, y
+    places = []
+    for text in texts:
+        try:
+            place = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            place = ()
+        if len(place) not in (2, 3) or not all(math.isfinite(v) for v in place):
+            raise ArgumentError(f"--at {text!r} is no place; write X,Y in pixels, X,Y,Z in voxels of a CT, or auto.")
+        places.append(place)
+    return tuple(places)
 
 
 def parse_size(text: str) -> tuple[float, float]:
@@ -62,15 +70,18 @@ def parse_size(text: str) -> tuple[float, float]:
 
 def run_forge(request: Request) -> int:
     """Forge what was asked for and return the exit code."""
-    order = Order(request.method, parse_size(request.size), parse_at(request.at), request.seed, request.strength,
-                  {name: value for name, value in request.options.items() if value is not None})
-    forgery.check_order(order, request.action, stages=request.stages)
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
+    size, at = parse_size(request.size), parse_at(request.at)
+    if request.method is not None:
+        forgery.check_order(_order(request, request.method, size, at), request.action, stages=request.stages)
     sources, errors = _hosts(request)
     for error in errors:
         complain(str(error))
     if not sources:
         return ERROR
+    chest = sources[0].kind == "series" or modality == "CT" or (modality is None and _is_volume(sources[0].path))
+    order = _order(request, request.method or forgery.default_method(request.action, "CT" if chest else "MG"), size, at)
+    forgery.check_order(order, request.action, stages=request.stages)
     if request.count is None:
         if len(sources) > 1:
             raise ArgumentError(f"{counted(len(sources), 'host')} were found; name one, or say with --count how many "
@@ -84,6 +95,15 @@ def run_forge(request: Request) -> int:
     many = forgery.forge_many(sources, _new_or_own(request.output), order, request.action, request.count,
                               stages=request.stages, modality=modality, spacing=spacing)
     return _run_many(many, request, bool(errors))
+
+
+def _order(request: Request, method: str, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None) -> Order:
+    given = {name: value for name, value in request.options.items() if value is not None}
+    return Order(method, size, at, request.seed, request.strength, given, request.world)
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(ENDINGS)
 
 
 def _hosts(request: Request) -> tuple[list[Source], list[InputError]]:
@@ -134,9 +154,11 @@ def _tell(made: Forged, quiet: bool) -> None:
     if quiet or made.record is None:
         return
     record = made.record
-    x, y = record["at"]
-    print(f"{record['method']} at x {x:.0f}, y {y:.0f}, {record['size_mm']:g} mm:")
-    for name in (record["image"], forgery.MASK, forgery.PICTURE, forgery.STAGES, forgery.RECORD):
+    places = record["at"] if isinstance(record["at"][0], list) else [record["at"]]
+    where = "; ".join(", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz", place, strict=False))
+                      for place in places)
+    print(f"{record['method']} at {where}, {record['size_mm']:g} mm:")
+    for name in (record["image"], record["mask"], forgery.PICTURE, forgery.STAGES, forgery.RECORD):
         if (made.folder / name).exists():
             print(f"  {shown(str(made.folder / name))}")
 

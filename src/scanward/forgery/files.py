@@ -19,13 +19,16 @@ from scanward import formats
 from scanward.atomic import umask, whole_file
 from scanward.attacks.base import Tamper, digest
 from scanward.attacks.mammo_cgan import MammoCgan
-from scanward.errors import ArgumentError, InputError
-from scanward.forgery.make import Order, check_order, forge_image, pixel_mm
+from scanward.errors import ArgumentError, InputError, UnreadableError
+from scanward.forgery.chest import MASK as VOLUME_MASK
+from scanward.forgery.chest import write_chest
+from scanward.forgery.make import check_order, forge_image, pixel_mm
+from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.write import suffix_of, write_altered
 from scanward.image import Image, Modality
-from scanward.report.forged import before_after, stages_picture
+from scanward.report.forged import before_after, planes_before_after, stages_picture
 from scanward.report.heat import png
 
 RECORD, MASK, PICTURE, STAGES = "record.json", "mask.png", "before-after.png", "stages.png"
@@ -51,22 +54,39 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
     """One forgery of a file, written into `folder`: the image, `mask.png`, `before-after.png`, `record.json`, and with
     `stages` the picture of every stage. All or nothing, and nothing is overwritten. Raises `InputError`."""
     attack = check_order(order, action, stages=stages)
+    source = source if isinstance(source, Source) else series_or_file(source)
     image = formats.read(source, modality=modality, spacing=spacing)
     seed = order.seed if seed is None else seed
     tamper = forge_image(attack, image, order, seed)
     with together(folder) as draft:
-        record = write_image(tamper, image, draft, action)
+        record = write_image(tamper, image, source, draft, action)
         record |= {"order": {**asdict(order), "seed": seed}, "spacing": spacing, "modality": modality}
-        _write(draft / MASK, png(tamper.mask[0].astype(np.uint8) * 255))
-        _write(draft / PICTURE, png(before_after(image, tamper)))
+        _write(draft / PICTURE, png(planes_before_after(image, tamper) if image.modality == "CT" else
+                                    before_after(image, tamper)))
         if stages and isinstance(attack, MammoCgan):
             _write(draft / STAGES, png(stages_picture(attack.stages(image, tamper.record.params))))
         _write(draft / RECORD, (json.dumps(record, indent=2) + "\n").encode())
     return Forged(folder, record)
 
 
-def write_image(tamper: Tamper, host: Image, folder: Path, action: str) -> dict[str, Any]:
-    """Write the forged image under its host's name; what `record.json` says of both."""
+def series_or_file(path: Path) -> Source:
+    """What a path names: a file, or a folder's one image or series. Raises as `formats.find`; `UnreadableError` where a
+    folder holds several."""
+    if not path.is_dir():
+        return Source((path,), "file")
+    sources, errors = formats.find([path])
+    if errors:
+        raise errors[0]
+    if len(sources) != 1:
+        raise UnreadableError(f"{shown(path)} holds {len(sources)} images; name one of them.")
+    return sources[0]
+
+
+def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, action: str) -> dict[str, Any]:
+    """Write the forged image under its host's name, and its mask; what `record.json` says of them."""
+    if host.modality == "CT":
+        return write_chest(tamper, host, source, folder, action)
+    _write(folder / MASK, png(tamper.mask[0].astype(np.uint8) * 255))
     path = Path(host.name)
     stem = os.fsdecode(os.fsencode(path.stem)[:STEM])
     name = f"{stem}-forged{suffix_of(host)}"
@@ -88,7 +108,7 @@ def together(folder: Path) -> Iterator[Path]:
     """A draft folder, whose files appear in `folder` together when the block ends without an exception."""
     draft = None
     try:
-        _refuse_taken(folder, (RECORD, MASK, PICTURE, STAGES))
+        _refuse_taken(folder, (RECORD, MASK, VOLUME_MASK, PICTURE, STAGES))
         within = folder if folder.is_dir() else folder.parent
         within.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".scanward-", dir=within))
@@ -112,12 +132,15 @@ def _move(draft: Path, folder: Path) -> None:
     moved = []
     try:
         for path in made:
-            os.link(path, folder / path.name)  # unlike a rename, it replaces nothing
+            if path.is_dir():
+                path.rename(folder / path.name)  # which fails where something of that name is not empty
+            else:
+                os.link(path, folder / path.name)  # unlike a rename, it replaces nothing
             moved.append(folder / path.name)
     except BaseException:
         for path in moved:
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
 
 

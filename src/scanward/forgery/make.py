@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,59 +13,61 @@ import numpy as np
 from scanward import formats, methods
 from scanward.attacks.base import Attack, Place, Tamper, forge
 from scanward.attacks.blend import check_strength
+from scanward.attacks.ct_gan import CtGan
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.attacks.places import auto_place, check_in_breast
 from scanward.errors import ArgumentError, UnsupportedError
+from scanward.forgery.chest import forge_chest
+from scanward.forgery.order import Order
 from scanward.formats.guard import shown
-from scanward.image import Image
+from scanward.image import Image, Modality
 from scanward.weights import Trained
 
 SMALLEST_MM = 3.0
 
 
-@dataclass(frozen=True)
-class Order:
-    """What to forge, whatever the host."""
-
-    method: str
-    """An attack with an `action` in the table of methods."""
-    size_mm: tuple[float, float]
-    """The smallest and the largest diameter of a lesion; drawn log-uniformly between them."""
-    at: tuple[float, float] | None = None
-    """(x, y) in pixels; None where a plausible place is to be chosen."""
-    seed: int = 0
-    strength: float = 1.0
-    """In (0, 1]: the share of the change that reaches the host."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Of the method, as its row in the table lists them."""
-
-
-def inject(source: Image | str | Path, *, size_mm: float, at: tuple[float, float] | None = None,
-           method: str = "mammo-cgan", seed: int = 0, strength: float = 1.0,
+def inject(source: Image | str | Path, *, size_mm: float, at: Sequence[float] | None = None, world: bool = False,
+           method: str | None = None, seed: int = 0, strength: float = 1.0,
            spacing: tuple[float, float] | None = None, **options: Any) -> Tamper:
-    """Inject a lesion of `size_mm` into a mammogram at `at` = (x, y) pixels, or at a plausible place.
+    """Inject a lesion of `size_mm` at `at`: (x, y) in pixels of a mammogram, (x, y, z) in voxels of a chest CT, slices
+    counted from 0 towards the head; or at a plausible place.
 
-    `spacing` (millimetres a pixel, (y, x)) goes before what a file says. The same arguments give the same pixels.
-    Raises `ArgumentError` for a place outside the breast, a size that does not fit, or an option that the method
-    lacks; `UnsupportedError` for what is no mammogram; other `InputError` for what cannot be read.
+    With `world` a place in CT is in the patient's millimetres (LPS). `method` is `mammo-cgan` or `ct-gan` where it is
+    None. `spacing` (millimetres a pixel, (y, x)) goes before what a file says. The same arguments give the same pixels.
+    Raises `ArgumentError` for a place outside the breast or the lungs, a size that does not fit, or an option that the
+    method lacks; `UnsupportedError` for an image that the method does not forge; other `InputError` for what cannot be
+    read.
     """
-    return _act("inject", source, Order(method, (size_mm, size_mm), at, seed, strength, options), spacing)
+    return _act("inject", source, method, ((size_mm, size_mm), _places(at), seed, strength, options, world), spacing)
 
 
-def remove(source: Image | str | Path, *, size_mm: float, at: tuple[float, float] | None = None,
-           method: str = "mammo-cgan-remove", seed: int = 0, strength: float = 1.0,
+def remove(source: Image | str | Path, *, size_mm: float, at: Sequence[float] | None = None, world: bool = False,
+           method: str | None = None, seed: int = 0, strength: float = 1.0,
            spacing: tuple[float, float] | None = None, **options: Any) -> Tamper:
-    """Paint healthy tissue over `size_mm` of a mammogram; otherwise as `inject`."""
-    return _act("remove", source, Order(method, (size_mm, size_mm), at, seed, strength, options), spacing)
+    """Paint healthy tissue over `size_mm` of a mammogram or a chest CT; otherwise as `inject`."""
+    return _act("remove", source, method, ((size_mm, size_mm), _places(at), seed, strength, options, world), spacing)
 
 
-def _act(action: str, source: Image | str | Path, order: Order, spacing: tuple[float, float] | None) -> Tamper:
-    attack = check_order(order, action)
+def _places(at: Sequence[float] | None) -> tuple[tuple[float, ...], ...] | None:
+    return None if at is None else (tuple(float(v) for v in at),)
+
+
+def _act(action: str, source: Image | str | Path, method: str | None, rest: tuple[Any, ...],
+         spacing: tuple[float, float] | None) -> Tamper:
+    if method is not None:
+        check_order(Order(method, *rest), action)
     image = source if isinstance(source, Image) else formats.read(source, spacing=spacing)
-    return forge_image(attack, image, order, order.seed)
+    order = Order(method or default_method(action, image.modality), *rest)
+    return forge_image(check_order(order, action), image, order, order.seed)
 
 
-def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
+def default_method(action: str, modality: Modality) -> str:
+    """The method of an order that names none."""
+    method = "ct-gan" if modality == "CT" else "mammo-cgan"
+    return method if action == "inject" else f"{method}-remove"
+
+
+def check_order(order: Order, action: str, *, stages: bool = False) -> Attack | CtGan:
     """The method of an order, built, with its weights at hand.
 
     `ArgumentError` for a method that does not `action`, lacks an option or (where wanted) stages, and for a size,
@@ -95,18 +97,20 @@ def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
 
 
 @lru_cache(maxsize=4)
-def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack:
-    attack: Attack = methods.build(name, "attack", **dict(options))
+def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack | CtGan:
+    attack: Attack | CtGan = methods.build(name, "attack", **dict(options))
     if isinstance(attack, Trained):
         attack.check_weights()
     return attack
 
 
-def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
+def forge_image(attack: Attack | CtGan, image: Image, order: Order, seed: int) -> Tamper:
     """One forgery of an image in memory. Raises as `inject`."""
+    if isinstance(attack, CtGan):
+        return forge_chest(attack, image, order, seed)
     if image.modality != "MG":
-        raise UnsupportedError(f"{shown(image.name)} is a {image.modality} image; this version of scanward forges "
-                               "mammograms only.")
+        raise UnsupportedError(f"{shown(image.name)} is a {image.modality} image, and {attack.name} forges mammograms; "
+                               "choose a method for CT.")
     each = pixel_mm(image)
     rng = np.random.default_rng((seed, 1))
     low, high = order.size_mm
@@ -114,7 +118,10 @@ def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper
     if order.at is None:
         place = auto_place(image, rng, diameter)
     else:
-        place = Place(order.at[1], order.at[0], diameter)
+        if len(order.at) > 1 or len(order.at[0]) != 2 or order.world:
+            raise ArgumentError(f"{shown(image.name)} is a mammogram, which takes one place of two numbers in pixels; "
+                                "write --at X,Y.")
+        place = Place(order.at[0][1], order.at[0][0], diameter)
         check_in_breast(image, place)
     tamper = forge(attack, image, place, seed, strength=order.strength)
     if not (tamper.image.pixels != image.pixels)[tamper.mask].any():

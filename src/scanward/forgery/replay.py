@@ -10,8 +10,10 @@ from typing import Any, Literal
 from scanward import formats
 from scanward.attacks.base import Tamper, digest
 from scanward.errors import UnreadableError
-from scanward.forgery.files import together, write_image
-from scanward.forgery.make import Order, check_order, forge_image
+from scanward.forgery.files import series_or_file, together, write_image
+from scanward.forgery.make import check_order, forge_image
+from scanward.forgery.order import Order
+from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.image import Image
 
@@ -38,9 +40,12 @@ def read_record(path: Path) -> dict[str, Any]:
 def _order_of(kept: dict[str, Any]) -> Order:
     """An order as JSON kept it; any exception for what is none."""
     low, high = (float(mm) for mm in kept["size_mm"])
-    at = None if kept["at"] is None else (float(kept["at"][0]), float(kept["at"][1]))
+    at = kept["at"]
+    if at is not None:
+        # records of version 0.1 hold one place of two numbers
+        at = tuple(tuple(float(v) for v in place) for place in ([at] if not isinstance(at[0], list) else at))
     return Order(str(kept["method"]), (low, high), at, int(kept["seed"]), float(kept["strength"]),
-                 dict(kept["options"]))
+                 dict(kept["options"]), bool(kept.get("world", False)))
 
 
 def replay(path: Path, *, host: Path | None = None,
@@ -57,11 +62,9 @@ def replay(path: Path, *, host: Path | None = None,
         attack = check_order(order, record["action"])
         spacing = tuple(record["spacing"]) if record.get("spacing") else None
     source = host or Path(record["host"])
-    if source.is_dir():
-        raise UnreadableError(f"{shown(source)} is a folder where {shown(path)} needs its host; name the file with "
-                              "--host.")
     with decoding(path):
-        image = formats.read(source, modality=record.get("modality"), spacing=spacing)  # type: ignore[arg-type]
+        host_source = series_or_file(source)
+        image = formats.read(host_source, modality=record.get("modality"), spacing=spacing)  # type: ignore[arg-type]
         if digest(image) != record["host_sha256"]:
             raise UnreadableError(f"The pixels of {shown(source)} differ from those that {shown(path)} was made on; "
                                   "name its host with --host.")
@@ -70,14 +73,15 @@ def replay(path: Path, *, host: Path | None = None,
         why = "its weights are others" if tamper.record.weights_sha256 != record.get("weights_sha256") else \
             f"scanward {record.get('version')} or another processor made it, or it was altered"
         raise UnreadableError(f"{shown(path)} gives other pixels here than it was recorded with: {why}.")
-    made, written = _written(tamper, image, folder, record["action"])
+    made, written = _written(tamper, image, host_source, folder, record["action"])
     return "bytes" if made["image_sha256"] == record["image_sha256"] else "pixels", written
 
 
-def _written(tamper: Tamper, image: Image, folder: Path | None, action: str) -> tuple[dict[str, Any], Path | None]:
+def _written(tamper: Tamper, image: Image, source: Source, folder: Path | None,
+             action: str) -> tuple[dict[str, Any], Path | None]:
     if folder is None:
         with TemporaryDirectory() as draft:
-            return write_image(tamper, image, Path(draft), action), None
+            return write_image(tamper, image, source, Path(draft), action), None
     with together(folder) as place:
-        made = write_image(tamper, image, place, action)
+        made = write_image(tamper, image, source, place, action)
     return made, folder / made["image"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,11 +10,13 @@ from typing import Any
 
 from scanward.atomic import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError, UnsupportedError
-from scanward.forgery.files import MASK, RECORD, Forged, forge_file
-from scanward.forgery.make import Order, check_order
+from scanward.forgery.files import RECORD, Forged, forge_file
+from scanward.forgery.make import check_order
+from scanward.forgery.order import Order
 from scanward.forgery.replay import read_record
 from scanward.formats import Source
 from scanward.formats.guard import decoding, shown
+from scanward.formats.write_volume import hash_of
 from scanward.image import Modality
 
 MANIFEST, ORDER = "manifest.jsonl", "order.json"
@@ -32,7 +33,7 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
     """
     check_order(order, action, stages=stages)
     if order.at is not None and len(sources) > 1:
-        raise ArgumentError("--at X,Y names a place in one image only; use --at auto for several.")
+        raise ArgumentError("--at names places in one image only; use --at auto for several.")
     whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
              "hosts": [str(s.path.resolve()) for s in sources]}
     _same_order(folder, whole)
@@ -66,8 +67,8 @@ def _earlier(home: Path, seed: int) -> Forged:
     record = read_record(home / RECORD)
     image = home / Path(record["image"]).name
     with decoding(home):
-        same = hashlib.sha256(image.read_bytes()).hexdigest() == record["image_sha256"]
-    if not same or record["order"].get("seed") != seed or not (home / MASK).is_file():
+        same = hash_of(image) == record["image_sha256"]
+    if not same or record["order"].get("seed") != seed or not (home / Path(str(record["mask"])).name).is_file():
         raise UnreadableError(f"{shown(home)} is not what was forged there; move it away to have it made again.")
     return Forged(home, record, new=False)
 

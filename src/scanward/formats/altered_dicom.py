@@ -49,8 +49,8 @@ def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description
         # The reader makes bright padding black; where it is black still, the host's own value goes back.
         values = np.where((stored == padding[0]) & (plane == 0), stored, values)
     uid = derived_uid(known, hashlib.sha256(values.tobytes()).hexdigest(), synthetic)
-    _describe(source, uid, description, synthetic)
-    _set_pixels(source, values, layout)
+    describe(source, uid, description, synthetic)
+    set_pixels(source, values, layout)
     buffer = io.BytesIO()
     # dcmwrite, as the data set's own method refuses a host in big endian.
     pydicom.dcmwrite(buffer, source, implicit_vr=False, little_endian=True, enforce_file_format=True, overwrite=True)
@@ -72,7 +72,7 @@ def _swap_words(dataset: Dataset) -> None:
             element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
 
 
-def _describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> None:
+def describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> None:
     """Mark a data set as derived from what it was (PS3.3 C.7.6.1 and C.12.1)."""
     item = Dataset()
     if dataset.get("SOPClassUID") and dataset.get("SOPInstanceUID"):
@@ -95,7 +95,7 @@ def _describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> 
         dataset.add_new(SYNTHETIC, "CS", "YES")
 
 
-def _set_pixels(dataset: Dataset, values: npt.NDArray[np.int64], layout: Layout) -> None:
+def set_pixels(dataset: Dataset, values: npt.NDArray[np.int64], layout: Layout) -> None:
     size = layout.allocated // 8
     data = values.astype(f"<i{size}" if layout.signed else f"<u{size}").tobytes()
     dataset.add_new(0x7FE00010, "OW" if size == 2 else "OB", data + b"\0" * (len(data) % 2))

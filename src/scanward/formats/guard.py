@@ -147,3 +147,8 @@ def plausible(millimetres: float) -> bool:
 def three(spacing: Sequence[float] | None, depth: float = 1.0) -> tuple[float, float, float] | None:
     """(y, x) spacing as (z, y, x)."""
     return None if spacing is None else (float(depth), float(spacing[0]), float(spacing[1]))
+
+
+def rows_of(matrix: npt.NDArray[np.float64]) -> tuple[tuple[float, float, float, float], ...]:
+    """A (3, 4) matrix as `Provenance.to_world` keeps it."""
+    return tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in matrix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
 from scanward.formats.dicom import Header, hounsfield, layout_of, modality_of, opened, provenance_of, spacing_of
 from scanward.formats.dicom import whole_hounsfield as whole
-from scanward.formats.guard import check_size, decoding, shown
+from scanward.formats.guard import check_size, decoding, rows_of, shown
 from scanward.formats.pixels import read_frame
 from scanward.image import Image, Modality
 
@@ -80,7 +81,10 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
             if i == 0:
                 provenance = provenance_of(header, folder)
     y, x = spacing or first.spacing
-    return Image(pixels, "CT", (step, y, x), bits, integer, provenance=provenance)
+    world = np.column_stack([first.orientation[0] * first.spacing[1], first.orientation[1] * first.spacing[0],
+                             first.normal * step, first.position])
+    return Image(pixels, "CT", (step, y, x), bits, integer, provenance=dataclasses.replace(
+        provenance, to_world=rows_of(world)))
 
 
 def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:

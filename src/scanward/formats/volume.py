@@ -7,10 +7,12 @@ grid, its axes named after the patient's nearest ones.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,7 +21,7 @@ import numpy.typing as npt
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import image_of
-from scanward.formats.guard import check_size, clean, cut_short, left_in, open_file, plausible, shown
+from scanward.formats.guard import check_size, clean, cut_short, left_in, open_file, plausible, rows_of, shown
 from scanward.image import Image, Modality
 
 INFLATION = 1032
@@ -40,35 +42,76 @@ def upright(
 ) -> tuple[npt.NDArray[Any], tuple[float, float, float]]:
     """`values` (z, y, x) turned to LPS, and the (z, y, x) spacing.
 
-    Column i of `axes` (3, 3) is the step in mm, patient coordinates (LPS), from one voxel to the next along the file's
-    axis i, counted x, y, z.
+    Column i of `axes` (3, 3 or more columns) is the step in mm, patient coordinates (LPS), from one voxel to the next
+    along the file's axis i, counted x, y, z.
     """
-    steps = np.linalg.norm(axes, axis=0)
+    steps = np.linalg.norm(axes[:, :3], axis=0)
     if not all(plausible(float(s)) for s in steps):
         raise UnreadableError(f"{shown(path)} has voxels of {' x '.join(f'{s:g}' for s in steps)} mm; correct its "
                               "spacing and direction.")
-    nearest = np.abs(axes / steps).argmax(axis=0)
-    if sorted(nearest) != [0, 1, 2]:
+    if sorted(np.abs(axes[:, :3] / steps).argmax(axis=0)) != [0, 1, 2]:
         raise UnsupportedError(f"{shown(path)} lies too oblique to name its axes; resample it along the patient's.")
-    order = np.argsort(nearest)
-    turned = values.transpose(2, 1, 0).transpose(order)
-    flips = tuple(slice(None, None, -1 if axes[patient, own] < 0 else 1) for patient, own in enumerate(order))
+    order, flips = _turn(axes)
     x, y, z = (float(s) for s in steps[order])
-    return turned[flips].transpose(2, 1, 0), (z, y, x)
+    return values.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0), (z, y, x)
+
+
+def turned_back(values: npt.NDArray[Any], axes: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """The inverse of `upright`: LPS values (z, y, x) along the file's own axes."""
+    order, flips = _turn(axes)
+    return values.transpose(2, 1, 0)[flips].transpose(np.argsort(order)).transpose(2, 1, 0)
+
+
+def _turn(axes: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], tuple[slice, ...]]:
+    """Which of the file's axes goes along each of the patient's, and in which direction."""
+    order = np.argsort(np.abs(axes[:, :3] / np.linalg.norm(axes[:, :3], axis=0)).argmax(axis=0))
+    return order, tuple(slice(None, None, -1 if axes[patient, own] < 0 else 1) for patient, own in enumerate(order))
 
 
 def _image(
     path: Path, values: npt.NDArray[Any], axes: npt.NDArray[np.float64], kind: str, modality: Modality | None,
     spacing: Spacing,
 ) -> Image:  # fmt: skip
+    """`axes` (3, 4): the steps, and where the file's first voxel lies."""
     turned, (z, y, x) = upright(path, values, axes)
+    order, flips = _turn(axes)
+    lengths = np.array(values.shape[::-1])[order]
+    steps = axes[:, order] * [part.step for part in flips]
+    first = axes[:, 3] - sum(steps[:, i] * (lengths[i] - 1) for i, part in enumerate(flips) if part.step < 0)
     if spacing is not None:
         y, x = spacing
-    return image_of(path, turned, kind, modality or "CT", (z, y, x))
+    image = image_of(path, turned, kind, modality or "CT", (z, y, x))
+    world = rows_of(np.column_stack([steps, first]))
+    return dataclasses.replace(image, provenance=dataclasses.replace(image.provenance, to_world=world))
+
+
+@dataclass(frozen=True)
+class MetaLayout:
+    """A MetaImage in memory."""
+
+    header: str
+    """Its lines, up to and with ElementDataFile."""
+    data: bytes
+    """The voxels, inflated."""
+    dtype: np.dtype[Any]
+    shape: tuple[int, int, int]
+    """(z, y, x) of the file's own axes."""
+    axes: npt.NDArray[np.float64]
+    """(3, 4), as `_image` takes them."""
+    local: bool
+    """The voxels follow the header in one file."""
+    compressed: bool
 
 
 def read_metaimage(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
     """A `.mha`, or a `.mhd` with its data file in the same folder; raw or zlib-compressed."""
+    layout = meta_layout(path)
+    values = np.frombuffer(layout.data, layout.dtype).reshape(layout.shape)
+    return _image(path, values, layout.axes, "metaimage", modality, spacing)
+
+
+def meta_layout(path: Path) -> MetaLayout:
+    """All of a MetaImage file. Raises as `read`."""
     with open_file(path) as file:
         fields = _meta_fields(file, path)
         shape = _meta_shape(fields, path)
@@ -80,9 +123,12 @@ def read_metaimage(path: Path, modality: Modality | None, spacing: Spacing) -> I
         order = ">" if _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB") else "<"
         dtype = np.dtype(f"{order}{kind}")
         needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        local = file.tell()
         data = _meta_data(file, fields, path, needed)
-    values = np.frombuffer(data, dtype).reshape(shape)
-    return _image(path, values, _meta_axes(fields, path), "metaimage", modality, spacing)
+        file.seek(0)
+        header = file.read(local).decode("utf-8", "replace")
+    return MetaLayout(header, data, dtype, shape, _meta_axes(fields, path), fields["ElementDataFile"] == "LOCAL",
+                      _true(fields, "CompressedData"))
 
 
 def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
@@ -123,7 +169,9 @@ def _meta_axes(fields: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
     key = next((k for k in ("TransformMatrix", "Rotation", "Orientation") if k in fields), None)
     # The file lists one direction after the other: its rows are our columns.
     directions = np.array(_numbers(fields, key, 9, path)).reshape(3, 3).T if key else np.eye(3)
-    return directions * np.array(steps)
+    place = next((k for k in ("Offset", "Position", "Origin") if k in fields), None)
+    origin = _numbers(fields, place, 3, path) if place else [0.0, 0.0, 0.0]
+    return np.column_stack([directions * np.array(steps), origin])
 
 
 def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
@@ -158,43 +206,74 @@ def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int)
     return data[:needed]
 
 
+@dataclass(frozen=True)
+class NiftiLayout:
+    """Where and how a NIfTI file stores its voxels."""
+
+    shape: tuple[int, int, int]
+    """(z, y, x) of the file's own axes."""
+    dtype: np.dtype[Any]
+    offset: int
+    """Byte of the first voxel."""
+    slope: float
+    intercept: float
+    axes: npt.NDArray[np.float64]
+    """(3, 4), as `_image` takes them."""
+    second: bool
+    """NIfTI-2."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the voxels."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+
 def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
     """NIfTI-1 or -2 in one file, plain or gzipped, with its scale applied."""
-    import nibabel  # a third of a second
-
     with open_file(path) as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         held = left_in(raw)  # gzip reads ahead: a small file is at its end before the first voxel
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
-        head = file.read(540)
-        kind = nibabel.Nifti2Header if head[4:8] == b"n+2\0" else nibabel.Nifti1Header
-        length = 540 if kind is nibabel.Nifti2Header else 348
-        if len(head) < length or (length == 348 and head[344:348] != b"n+1\0"):
-            raise UnreadableError(f"{shown(path)} is no NIfTI file of one piece; save it as .nii or .nii.gz.")
-        # check=False: the library's checks write to stderr; those that matter are made here.
-        header = kind(head[:length], check=False)
-        shape, dtype, needed = _nifti_layout(header, path)
-        offset = int(header.get_data_offset())
-        if not length <= offset <= _LONGEST_HEADER + length:
-            raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
-        if held * INFLATION < needed:
-            raise cut_short(path, needed, held)
-        file.seek(offset, io.SEEK_SET)
-        if not zipped and left_in(file) < needed:
-            raise cut_short(path, needed, left_in(file))
-        data = file.read(needed)
+        layout = nifti_layout(file.read(540), path)
+        if held * INFLATION < layout.size:
+            raise cut_short(path, layout.size, held)
+        file.seek(layout.offset, io.SEEK_SET)
+        if not zipped and left_in(file) < layout.size:
+            raise cut_short(path, layout.size, left_in(file))
+        data = file.read(layout.size)
         file.read(1)  # at the end of the stream gzip compares its checksum
-    if len(data) < needed:
-        raise cut_short(path, needed, len(data))
-    values = _scaled(np.frombuffer(data, dtype).reshape(shape), header)
+    if len(data) < layout.size:
+        raise cut_short(path, layout.size, len(data))
+    values = np.frombuffer(data, layout.dtype).reshape(layout.shape)
+    if (layout.slope, layout.intercept) != (1.0, 0.0):
+        values = values.astype(np.float32) * np.float32(layout.slope) + np.float32(layout.intercept)
+    return _image(path, values, layout.axes, "nifti", modality, spacing)
+
+
+def nifti_layout(head: bytes, path: Path) -> NiftiLayout:
+    """What the first 540 bytes of a NIfTI file say. Raises as `read`."""
+    import nibabel  # a third of a second
+
+    second = head[4:8] == b"n+2\0"
+    length = 540 if second else 348
+    if len(head) < length or (not second and head[344:348] != b"n+1\0"):
+        raise UnreadableError(f"{shown(path)} is no NIfTI file of one piece; save it as .nii or .nii.gz.")
+    # check=False: the library's checks write to stderr; those that matter are made here.
+    header = (nibabel.Nifti2Header if second else nibabel.Nifti1Header)(head[:length], check=False)
+    shape, dtype = _nifti_voxels(header, path)
+    offset = int(header.get_data_offset())
+    if not length <= offset <= _LONGEST_HEADER + length:
+        raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
+    slope, intercept = header.get_slope_inter()
     unit = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
-    axes = _RAS_TO_LPS @ np.asarray(header.get_best_affine(), np.float64)[:3, :3] * unit
-    return _image(path, values, axes, "nifti", modality, spacing)
+    axes = _RAS_TO_LPS @ np.asarray(header.get_best_affine(), np.float64)[:3] * unit
+    return NiftiLayout(shape, dtype, offset, 1.0 if slope is None else float(slope), float(intercept or 0.0), axes,
+                       second)
 
 
-def _nifti_layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any], int]:
-    """(z, y, x) shape, type and bytes of the voxels."""
+def _nifti_voxels(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """(z, y, x) shape and type of the voxels."""
     dims = tuple(int(n) for n in header.get_data_shape())
     if len(dims) < 3 or any(n != 1 for n in dims[3:]):
         raise UnsupportedError(f"{shown(path)} has {len(dims)} axes; Scanward reads volumes of 3.")
@@ -204,14 +283,7 @@ def _nifti_layout(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dty
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise UnsupportedError(f"{shown(path)} stores voxels of type {clean(dtype, 40)}; Scanward reads one number a "
                                "voxel.")
-    return (z, y, x), dtype, x * y * z * dtype.itemsize
-
-
-def _scaled(values: npt.NDArray[Any], header: Any) -> npt.NDArray[Any]:
-    slope, intercept = header.get_slope_inter()
-    if slope is None or (slope, intercept or 0.0) == (1.0, 0.0):
-        return values
-    return values.astype(np.float32) * np.float32(slope) + np.float32(intercept or 0.0)
+    return (z, y, x), dtype
 
 
 READERS: dict[str, Callable[[Path, Modality | None, Spacing], Image]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.report.heat import Rgb, to_grey, window
+from scanward.report.heat import LUNG_WINDOW, Rgb, to_grey, window
 
 if TYPE_CHECKING:
     from scanward.attacks.base import Tamper
@@ -37,6 +37,42 @@ def before_after(host: Image, tamper: Tamper) -> Rgb:
     panels = [("before", view(host.plane)), ("after", view(tamper.image.plane)), ("truth", outlined),
               ("whole film, after", _whole(tamper.image, (y, x), reach, low, high))]
     return _row(panels)
+
+
+def planes_before_after(host: Image, tamper: Tamper) -> Rgb:
+    """Each lesion of a volume in the axial, coronal and sagittal plane through it, in the lung window: before, after,
+    and after with the truth outlined; at most four lesions."""
+    spacing = host.spacing or (1.0, 1.0, 1.0)
+    rows = []
+    for place in tamper.record.params["places"][:4]:
+        centre = tuple(round(c) for c in place["centre"])
+        reach = max(20.0, 1.1 * place["diameter_mm"])
+        panels = []
+        for title, axis in (("axial", 0), ("coronal", 1), ("sagittal", 2)):
+            before, after, truth = (_section(volume, centre, axis, spacing, reach)
+                                    for volume in (host.pixels, tamper.image.pixels, tamper.mask))
+            outlined = _grey(after, *LUNG_WINDOW)
+            contours, _ = cv2.findContours((truth > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(outlined, contours, -1, TRUTH, 1)
+            panels.append(np.vstack([_row([(f"{title}, {name}", picture)]) for name, picture in (
+                ("before", _grey(before, *LUNG_WINDOW)), ("after", _grey(after, *LUNG_WINDOW)),
+                ("truth", outlined))]))
+        rows.append(np.hstack(panels))
+    return np.vstack(rows)
+
+
+def _section(volume: npt.NDArray[Any], centre: tuple[int, ...], axis: int, spacing: tuple[float, ...],
+             reach: float) -> npt.NDArray[np.float32]:
+    """A square of 2 `reach` mm through a voxel, across one axis, at a panel's size; the head is up."""
+    plane = np.take(volume, min(max(centre[axis], 0), volume.shape[axis] - 1), axis).astype(np.float32)
+    steps = [s for other, s in enumerate(spacing) if other != axis]
+    at = [c for other, c in enumerate(centre) if other != axis]
+    zoom = [step * SIDE / (2 * reach) for step in steps]
+    flip = -1 if axis else 1
+    move = np.array([[zoom[1], 0, SIDE / 2 - zoom[1] * (at[1] + 0.5)],
+                     [0, flip * zoom[0], SIDE / 2 - flip * zoom[0] * (at[0] + 0.5)]])
+    return np.asarray(cv2.warpAffine(plane, move, (SIDE, SIDE), flags=cv2.INTER_LINEAR,
+                                     borderMode=cv2.BORDER_CONSTANT, borderValue=float(plane.min())), np.float32)
 
 
 def stages_picture(stages: Stages) -> Rgb:

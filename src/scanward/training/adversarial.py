@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from scanward.training.loop import COLUMNS, Schedule, rate_at, save
+from scanward.training.loop import COLUMNS, Schedule, layout_of, rate_at, save
 
 Step = Callable[[nn.Module, nn.Module, np.random.Generator], tuple[Callable[[], tuple[Tensor, float]],
                                                                    Callable[[], Tensor]]]
@@ -31,7 +31,7 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
     fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
     fabric.launch()
     for module in (net, judges):
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(memory_format=layout_of(module))  # type: ignore[call-overload]
     mean = copy.deepcopy(net)
     made = [fabric.setup(module, torch.optim.Adam(module.parameters(), schedule.rate, betas=(0.5, 0.99)))
             for module in (net, judges)]

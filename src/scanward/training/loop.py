@@ -51,7 +51,7 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
     fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
     fabric.launch()
     optimizer = torch.optim.AdamW(net.parameters(), schedule.rate, weight_decay=schedule.decay)
-    model, optimizer = fabric.setup(net.to(memory_format=torch.channels_last), optimizer)  # type: ignore[call-overload]
+    model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), optimizer)  # type: ignore[call-overload]
     state = {"net": model, "optimizer": optimizer, "step": 0}
     if resume and checkpoint.is_file():
         fabric.load(checkpoint, state)
@@ -83,6 +83,12 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
                 progress.console.print(said, highlight=False)
     net.eval()
     return net
+
+
+def layout_of(net: nn.Module) -> torch.memory_format:
+    """Channels last, in two dimensions or in three: the fastest on CPUs."""
+    flat = all(parameter.ndim < 5 for parameter in net.parameters())
+    return torch.channels_last if flat else torch.channels_last_3d
 
 
 def rate_at(step: int, schedule: Schedule) -> float:

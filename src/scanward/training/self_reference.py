@@ -23,7 +23,8 @@ from scanward.training.loop import Loss, Schedule, fit
 from scanward.training.mining import mine
 
 Arrays = dict[str, np.ndarray]
-LAST = Schedule(2500, 1e-3)
+LAST, LONG = Schedule(2500, 1e-3), Schedule(4000, 1.5e-3)
+LIVED = Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ PRESETS = {
     "ablation": Preset(Recipe(8000), Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
     "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
         (PAINTED[0], LAST), (PAINTED[1], LAST),
-        (Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6), Schedule(4000, 1.5e-3)))),
+        (LIVED, LONG), (LIVED, LONG))),
 }
 
 

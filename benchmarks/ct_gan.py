@@ -1,0 +1,279 @@
+"""Whether CT-GAN's nodules are taken for nodules, how real they are, and how long they take to make.
+
+    python benchmarks/ct_gan.py success     a nodule judge's word on injections, removals and real nodules
+    python benchmarks/ct_gan.py realism     telling injected nodules from real ones, by two-sample tests
+    python benchmarks/ct_gan.py pictures    24 injections and 12 removals drawn at random, in two planes
+    python benchmarks/ct_gan.py speed       seconds and memory of one injection in a series of 300 slices
+
+Each attacker works on the scan that neither it nor its judge has seen; real nodules are those of LIDC-IDRI's test
+patients, planted at the same places. One scan is one patient, so intervals are over places and nodules.
+Answers go to standard output as Markdown, pictures under --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import torch
+from torch import nn
+
+from scanward import methods
+from scanward.attacks.base import Spot
+from scanward.attacks.ct_gan import CtGan
+from scanward.attacks.ct_gan.cube import SIDE, Cuboid, cut
+from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
+from scanward.bench import tables
+from scanward.bench.chests import SHARP, THIN, Nodule, nodules, planted, scan_of
+from scanward.bench.films import data_folder
+from scanward.bench.judge import NoduleJudge, NoduleJudgeB
+from scanward.image import Image
+from scanward.lung import Lungs, lungs_of
+from scanward.metrics import auc
+from scanward.training.cubes import candidates, healthy
+
+Cubes = npt.NDArray[np.float32]
+ROUNDS = (("ct-gan", SHARP, NoduleJudge), ("ct-gan-b", THIN, NoduleJudgeB))
+"""Attacker, the scan it has not seen, and the judge that has not seen it either."""
+WINDOW = (-1350.0, 150.0)
+
+
+@dataclass
+class Stage:
+    """A held-out scan with places in it, and a real nodule for each."""
+
+    image: Image
+    lungs: Lungs
+    centres: list[tuple[float, float, float]]
+    real: list[Nodule]
+
+    def forged(self, attack: CtGan, number: int, host: Image | None = None) -> Image:
+        """The scan with the attack at a place, at the diameter of the real nodule there."""
+        host = host or self.image
+        spot = Spot(*self.centres[number], max(4.0, self.real[number].diameter * self.real[number].voxel))
+        params = attack.draw(host, spot, np.random.default_rng(number), lungs=self.lungs)
+        box, values, _ = attack.apply(host, params)
+        return _with(host, box, values)
+
+    def genuine(self, number: int) -> Image:
+        """The scan with the real nodule at a place."""
+        box, values = planted(self.image, self.centres[number], self.real[number], number)
+        return _with(self.image, box, values)
+
+    def cube(self, image: Image, number: int) -> torch.Tensor:
+        """(1, 1, 32, 32, 32) HU about a place, 1 mm a voxel."""
+        return cut(torch.from_numpy(image.pixels), Cuboid(self.centres[number], image.spacing or (1.0,) * 3))
+
+
+def _with(image: Image, box: tuple[slice, ...], values: Cubes) -> Image:
+    # A view would do, but attacks read the whole scan: one copy a forgery keeps every one of them apart.
+    pixels = image.pixels.copy()
+    pixels[box] = values
+    return Image(pixels, "CT", image.spacing)
+
+
+def stage(args: argparse.Namespace, name: str) -> Stage:
+    """So many healthy places of a scan, and as many nodules of test patients, both drawn at random."""
+    image = scan_of(name, args.data)
+    lungs, rng = lungs_of(image), np.random.default_rng(11)
+    scan, found = torch.from_numpy(image.pixels), []
+    for centre in candidates(image, lungs, rng, 6 * args.places):
+        if len(found) < args.places and healthy(cut(scan, Cuboid(centre, image.spacing or (1.0,) * 3))[0, 0].numpy()):
+            found.append(centre)
+    known = [n for n in nodules("test", args.data) if n.diameter * n.voxel >= 4]
+    return Stage(image, lungs, found, [known[i] for i in rng.permutation(len(known))[:len(found)]])
+
+
+def success(args: argparse.Namespace) -> None:
+    """Called nodule: healthy places, real nodules planted there, injections there, and both after a removal."""
+    body = []
+    for name, scan, kind in ROUNDS:
+        place, judge = stage(args, scan), kind()
+        inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
+        numbers = range(len(place.centres))
+        genuine = [place.cube(place.genuine(n), n) for n in numbers]
+        cubes = {"healthy places": [place.cube(place.image, n) for n in numbers],
+                 "real nodules planted there": genuine,
+                 f"injected by {name}": [place.cube(place.forged(inject, n), n) for n in numbers],
+                 f"real nodules removed by {name}-remove": [place.cube(place.forged(remove, n, place.genuine(n)), n)
+                                                            for n in numbers]}
+        owners = [nodule.patient for nodule in place.real]
+        for label, some in cubes.items():
+            called = judge.of_cubes(torch.cat(some)) >= judge.threshold
+            body.append([scan, label, tables.rate([bool(c) for c in called], owners)])
+    print(tables.table(["scan", "what", "called a nodule"], body))
+
+
+def realism(args: argparse.Namespace) -> None:
+    """How well a classifier of random 3-D texture features tells each kind from real nodules at other places."""
+    body, texture = [], Texture()
+    for name, scan, _ in ROUNDS:
+        place = stage(args, scan)
+        numbers = range(len(place.centres))
+        real = torch.cat([place.cube(place.genuine(n), n) for n in numbers])
+        ways = {f"injected, noise {noise}": methods.build(name, "attack", noise=noise)
+                for noise in ("copied", "gaussian", "none")}
+        kinds = {label: torch.cat([place.cube(place.forged(attack, n), n) for n in numbers])
+                 for label, attack in ways.items()}
+        kinds |= {"a smooth ball of the real density": torch.cat([_ball(place, n) for n in numbers]),
+                  "healthy places": torch.cat([place.cube(place.image, n) for n in numbers])}
+        half = np.random.default_rng(0).permutation(len(real)) < len(real) // 2
+        body.append([scan, "real nodules, half against half",
+                     tables.estimate(*told(texture(real[half]), texture(real[~half])))])
+        body += [[scan, label, tables.estimate(*told(texture(cubes), texture(real)))] for label, cubes in kinds.items()]
+    print(tables.table(["scan", "kind", "AUC of telling from real nodules"], body))
+
+
+def _ball(place: Stage, number: int) -> torch.Tensor:
+    """The healthy place with a smooth ball of the real nodule's diameter and density."""
+    nodule, cube = place.real[number], place.cube(place.image, number)
+    axis = torch.arange(SIDE) - (SIDE - 1) / 2
+    radius = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).sqrt()
+    share = torch.sigmoid((nodule.diameter * nodule.voxel / 2 - radius) / 0.7)
+    return torch.maximum(cube, share * nodule.density + (1 - share) * cube)
+
+
+class Texture(nn.Module):
+    """Means and deviations of random convolutions at three scales: features that no attacker was trained against."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layers = nn.ModuleList(nn.Conv3d(1, 24, 3) for _ in range(3)).requires_grad_(False)
+
+    def forward(self, hu: torch.Tensor) -> npt.NDArray[np.float64]:
+        """Cubes (n, 1, 32, 32, 32) of HU to (n, 144)."""
+        x, found = (hu[..., 6:-6, 6:-6, 6:-6].clamp(-1000, 400) + 850) / 300, []
+        for layer in self.layers:
+            y = torch.relu(layer(x))
+            found += [y.mean((2, 3, 4)), y.std((2, 3, 4))]
+            x = nn.functional.avg_pool3d(x, 2)
+        return torch.cat(found, 1).numpy().astype(np.float64)
+
+
+def told(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64],
+         draws: int = 200) -> tuple[float, float, float]:
+    """Cross-validated AUC of a ridge regression between two kinds of features, and its interval over the cubes."""
+    x = np.concatenate([first, second])
+    y = np.repeat([1.0, 0.0], [len(first), len(second)])
+    order = np.random.default_rng(0).permutation(len(x))
+    scores = np.zeros(len(x))
+    for fold in np.array_split(order, 8):
+        rest = np.setdiff1d(order, fold)
+        mean, spread = x[rest].mean(0), x[rest].std(0) + 1e-9
+        a = (x[rest] - mean) / spread
+        w = np.linalg.solve(a.T @ a + 0.3 * len(rest) * np.eye(a.shape[1]), a.T @ (y[rest] - y[rest].mean()))
+        scores[fold] = (x[fold] - mean) / spread @ w
+    rng, drawn = np.random.default_rng(1), []
+    for _ in range(draws):
+        picks = np.concatenate([rng.integers(len(first), size=len(first)),
+                                len(first) + rng.integers(len(second), size=len(second))])
+        drawn.append(auc(scores[picks], y[picks]))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return auc(scores, y), float(low), float(high)
+
+
+def pictures(args: argparse.Namespace) -> None:
+    """Before and after, axial and coronal, 40 mm wide: 24 injections and 12 removals of real nodules."""
+    args.places = 24
+    for name, scan, _ in ROUNDS:
+        place = stage(args, scan)
+        inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
+        cells = [_cell(place.image, place.forged(inject, n), place.centres[n]) for n in range(24)]
+        for number in range(12):
+            genuine = place.genuine(number)
+            cells.append(_cell(genuine, place.forged(remove, number, genuine), place.centres[number]))
+        sheet = np.vstack([np.hstack(cells[row:row + 12]) for row in (0, 12, 24)])
+        path = args.out / f"{name}.png"
+        args.out.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), sheet)
+        print(path)
+
+
+def _cell(before: Image, after: Image, centre: tuple[float, float, float], side: int = 110) -> npt.NDArray[np.uint8]:
+    """Axial before, coronal before, axial after, coronal after, one under the other."""
+    rows = []
+    for image in (before, after):
+        for axis in (0, 1):
+            z, y, x = (round(c) for c in centre)
+            plane = image.pixels[z] if axis == 0 else image.pixels[::-1, y]
+            steps = [s for i, s in enumerate(image.spacing or (1.0,) * 3) if i != axis]
+            middle = (y, x) if axis == 0 else (image.shape[0] - 1 - z, x)
+            zoom = [s * side / 40 for s in steps]
+            move = np.array([[zoom[1], 0, side / 2 - zoom[1] * (middle[1] + 0.5)],
+                             [0, zoom[0], side / 2 - zoom[0] * (middle[0] + 0.5)]])
+            part = cv2.warpAffine(plane, move, (side, side), flags=cv2.INTER_LINEAR, borderValue=-1000.0)
+            grey = np.clip((part - WINDOW[0]) / (WINDOW[1] - WINDOW[0]) * 255, 0, 255).astype(np.uint8)
+            rows.append(np.pad(grey[:-1, :-1], ((0, 1), (0, 1))))
+    return np.vstack([*rows, np.full((6, side), 255, np.uint8)])
+
+
+def speed(args: argparse.Namespace) -> None:
+    """One injection in a new process, in 297 slices of 512×512; and the generator's part at the published width."""
+    with tempfile.TemporaryDirectory() as folder:
+        host = _long_series(args, Path(folder) / "host")
+        command = [sys.executable, "-m", "scanward", "inject", str(host), "--size", "12", "--at", "150,256,60", "-q",
+                   "-o"]
+        seconds = []
+        for number in range(args.repeats):
+            start = time.perf_counter()
+            subprocess.run([*command, str(Path(folder) / str(number))], check=True)
+            seconds.append(time.perf_counter() - start)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    body = [["`scanward inject`, 297 slices, reading and writing included", f"{np.median(seconds):.2f}"]]
+    times = {}
+    for preset in ("light", "paper"):
+        net = Generator(PRESETS[preset]).eval()
+        cube = torch.rand(1, 1, SIDE, SIDE, SIDE) - 0.5
+        given = (cube * (1 - hole(cube)), wanted(torch.zeros_like(cube), torch.zeros(1)), torch.zeros_like(cube))
+        with torch.inference_mode():
+            net(*given)
+            start = time.perf_counter()
+            for _ in range(args.repeats):
+                net(*given)
+            times[preset] = (time.perf_counter() - start) / args.repeats
+        count = sum(p.numel() for p in net.parameters()) / 1e6
+        body.append([f"the generator alone, preset `{preset}` ({count:.1f} M parameters)", f"{times[preset]:.4f}"])
+    body.append(["`paper` ÷ `light`", f"{times['paper'] / times['light']:.1f}×"])
+    print(tables.table(["step", "s"], body))
+    print(f"\npeak memory of one injection: {peak:.0f} MiB")
+
+
+def _long_series(args: argparse.Namespace, folder: Path) -> Path:
+    """The sharp scan three times over, one on top of the other."""
+    folder.mkdir()
+    files = sorted((data_folder(args.data) / "ct" / SHARP).glob("*.dcm"))
+    parts = sorted((pydicom.dcmread(f) for f in files), key=lambda d: float(d.ImagePositionPatient[2]))
+    low = float(parts[0].ImagePositionPatient[2])
+    for number in range(3 * len(parts)):
+        part = parts[number % len(parts)]
+        part.ImagePositionPatient[2] = low + 3.0 * number
+        part.SOPInstanceUID = part.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.{number + 1}"
+        part.save_as(folder / f"{number:03d}.dcm")
+    return folder
+
+
+def main() -> None:
+    """Parse the command line and run one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["success", "realism", "pictures", "speed"])
+    parser.add_argument("--places", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    args = parser.parse_args()
+    {"success": success, "realism": realism, "pictures": pictures, "speed": speed}[args.table](args)
+
+
+if __name__ == "__main__":
+    main()

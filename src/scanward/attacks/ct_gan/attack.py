@@ -1,0 +1,145 @@
+"""CT-GAN at work: a nodule injected into, or removed from, a chest CT (Mirsky et al. 2019, section 4.3)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.attacks.base import Spot
+from scanward.attacks.blend import check_strength
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.image import Image
+from scanward.lung import Lungs, lungs_of
+from scanward.weights import Trained
+
+if TYPE_CHECKING:
+    from scanward.attacks.ct_gan.tamper import Forger
+
+NOISES = ("copied", "gaussian", "none")
+"""What the touch-up adds, since the way through millimetres takes a scan's noise away: that of another place in the
+lungs, white noise of the lung's own deviation, or nothing."""
+SMALLEST_MM, LARGEST_MM = 4.0, 30.0
+BOUNDS_MM = (6.0, 10.0)
+"""Between which diameters nodules are drawn of other densities."""
+DENSEST = (-800.0, 800.0)
+VISIBLE = 40.0
+"""HU by which a voxel must have changed to count as truth: less is noise."""
+
+Region = tuple[tuple[slice, slice, slice], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+
+
+class CtGan(Trained):
+    """A nodule painted by the injector. `noise` is the touch-up; `density` the nodule's mean HU, drawn from those of
+    real nodules where it is None."""
+
+    name = "ct-gan"
+    family = "ct-gan"
+    weights_name = "ct-gan"
+    inject = True
+
+    def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
+                 noise: str = "copied", density: float | None = None) -> None:
+        super().__init__(arrays, settings)
+        if noise not in NOISES:
+            raise ArgumentError(f"--noise {noise!r} is not one of {', '.join(NOISES)}.")
+        if density is not None and not DENSEST[0] <= float(density) <= DENSEST[1]:
+            raise ArgumentError(f"--density {density:g} cannot be made; give {DENSEST[0]:g} to {DENSEST[1]:g} HU.")
+        self._noise, self._density = noise, density
+
+    def draw(self, host: Image, spot: Spot, rng: np.random.Generator, *, strength: float = 1.0,
+             lungs: Lungs | None = None) -> dict[str, Any]:
+        """Cuboid, density, noise and its source, the seed of all else; JSON values only. Raises as `check_spot`."""
+        from scanward.attacks.ct_gan.cube import cuboid_of
+
+        check_spot(host, spot)
+        check_strength(strength)
+        spacing = host.spacing or (1.0, 1.0, 1.0)
+        centre = (float(spot.z), float(spot.y), float(spot.x))
+        cuboid = cuboid_of(centre, spacing, spot.diameter_mm)
+        density = self._density
+        known = self._weights[1]["densities"][int(np.digitize(spot.diameter_mm, BOUNDS_MM))]
+        share = rng.uniform(0, len(known) - 1)
+        drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else (density + 300) / 500
+        params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(spot.diameter_mm),
+                  "voxel": cuboid.voxel, "density": drawn, "noise": self._noise, "strength": float(strength),
+                  "seed": int(rng.integers(2**31))}
+        if self._noise == "copied":
+            params["noise_from"] = list(_elsewhere(lungs or lungs_of(host), centre, spacing, rng))
+        return params
+
+    def apply(self, host: Image, params: dict[str, Any]) -> Region:
+        """The changed box, what stands in it, rounded as the host's voxels are, and the truth mask in it, (z, y, x)."""
+        import torch
+
+        from scanward.attacks.ct_gan.cube import window
+        from scanward.attacks.ct_gan.tamper import cuboid_from, tampered
+
+        with torch.inference_mode():
+            box, made = tampered(torch.from_numpy(host.pixels), params, self.forger)
+            weight = window(cuboid_from(params), box).numpy()
+        values = np.asarray(made.numpy(), np.float32)
+        values = np.rint(values) if host.integer else values
+        change = np.abs(values - host.pixels[box])
+        return box, values, (change >= VISIBLE * params["strength"]) if self.inject else (weight >= 0.5) & (change > 0)
+
+    @cached_property
+    def forger(self) -> Forger:
+        """The trained generator."""
+        from scanward.attacks.ct_gan.tamper import forger_of
+
+        return forger_of(*self._weights, inject=self.inject)
+
+
+class CtGanB(CtGan):
+    """Another attacker: other patients, widths and seed."""
+
+    name = family = weights_name = "ct-gan-b"
+
+
+class CtGanRemove(CtGan):
+    """The twin trained on healthy lung, which paints a nodule over."""
+
+    name = family = weights_name = "ct-gan-remove"
+    inject = False
+
+
+class CtGanBRemove(CtGanRemove):
+    """The other attacker's twin."""
+
+    name = family = weights_name = "ct-gan-b-remove"
+
+
+def check_spot(host: Image, spot: Spot) -> None:
+    """`UnsupportedError` where the image is no CT volume of known spacing, `ArgumentError` for a place outside it or a
+    diameter that cannot be made."""
+    if host.modality != "CT" or host.spacing is None:
+        raise UnsupportedError(f"{host.name} is no CT volume with a known voxel size, and nodules are made in those.")
+    depth, height, width = host.shape
+    inside = 0 <= spot.z <= depth - 1 and 0 <= spot.y <= height - 1 and 0 <= spot.x <= width - 1
+    if not inside:
+        raise ArgumentError(f"The place (x, y, z) = ({spot.x:g}, {spot.y:g}, {spot.z:g}) lies outside {host.name} of "
+                            f"{width} x {height} x {depth} voxels; choose one inside.")
+    if not SMALLEST_MM <= spot.diameter_mm <= LARGEST_MM:
+        raise ArgumentError(f"A diameter of {spot.diameter_mm:g} mm cannot be made; choose from {SMALLEST_MM:g} to "
+                            f"{LARGEST_MM:g} mm.")
+    high = depth * host.spacing[0]
+    if high < spot.diameter_mm:
+        raise UnsupportedError(f"{host.name} is {high:g} mm high, too low for {spot.diameter_mm:g} mm; give the whole "
+                               "series.")
+
+
+def _elsewhere(lungs: Lungs, centre: tuple[float, float, float], spacing: tuple[float, float, float],
+               rng: np.random.Generator) -> tuple[float, float, float]:
+    """Another place in the lungs, a cuboid away where there is one, to copy noise from; the place itself without."""
+    depth = lungs.depth()
+    if not lungs.mask.any():
+        return centre
+    places = np.argwhere(lungs.mask & (depth >= min(10.0, 0.7 * float(depth.max()))))
+    voxels = (places + 0.5) * lungs.step - 0.5
+    away = np.linalg.norm((voxels - centre) * spacing, axis=1)
+    far = voxels[away > 40] if (away > 40).any() else voxels
+    z, y, x = (float(v) for v in far[int(rng.integers(len(far)))])
+    return z, y, x

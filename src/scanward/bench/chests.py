@@ -1,0 +1,108 @@
+"""Chest CT for training and tests: scans of five patients, and real nodules of LIDC-IDRI with their masks.
+
+CT: CPTAC-LSCC (CC BY 4.0), Lung-Fused-CT-Pathology and LIDC-IDRI (CC BY 3.0; Armato et al. 2011).
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from scanward import formats
+from scanward.attacks.ct_gan.cube import LARGEST, SIDE, Cuboid, spread
+from scanward.bench.films import data_folder
+from scanward.errors import UnreadableError
+from scanward.image import Image
+
+Cube = npt.NDArray[np.float32]
+
+SHARP, THIN = "cptac-lscc-C3N-00247", "lung-fused-ct-pathology-1"
+"""A whole chest of 99 slices of 3 mm and a sharp kernel; an upper chest of 98 slices of 1 mm."""
+PARTS = ("lidc-idri-0001", "lidc-idri-0003")
+"""Parts of two more, about 40 and 27 mm high."""
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A real nodule in the middle of a cube, at 1 mm a voxel or more."""
+
+    name: str
+    patient: str
+    hu: Cube
+    """(32, 32, 32)."""
+    mask: Cube
+    """(32, 32, 32) in [0, 1]: the share of each voxel that its readers outlined."""
+    diameter: float
+    """In voxels of the cube."""
+    voxel: float
+    """Millimetres a voxel."""
+
+    @property
+    def density(self) -> float:
+        """Mean HU inside the outline."""
+        return float((self.hu * self.mask).sum() / self.mask.sum())
+
+
+def scan_of(name: str, data: Path | None = None) -> Image:
+    """One of the five chest CTs."""
+    folder = data_folder(data) / "ct" / name
+    sources, errors = formats.find([folder])
+    if errors or len(sources) != 1:
+        raise UnreadableError(f"{folder} holds no CT series; name the data folder with --data or SCANWARD_DATA.")
+    return formats.read(sources[0])
+
+
+def part_of(patient: str, parts: int) -> int:
+    """Into which of so many parts a patient falls, by name, for models that must not share patients."""
+    return zlib.crc32(patient.encode()) % parts
+
+
+def nodules(split: str, data: Path | None = None) -> list[Nodule]:
+    """The nodules of a split (`train`, `val`, `test`) up to 30 mm, in the order of the table."""
+    folder = data_folder(data) / "lidc-nodules"
+    table = folder / "nodules.csv"
+    if not table.is_file():
+        raise UnreadableError(f"{table} is missing; name the data folder with --data or SCANWARD_DATA.")
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split and float(row["diameter_mm"]) <= 30]
+    return [_nodule(folder, row["nodule"], row["patient"], float(row["diameter_mm"])) for row in rows]
+
+
+def _nodule(folder: Path, name: str, patient: str, diameter: float) -> Nodule:
+    image = formats.read(folder / "images" / f"{name}.nii.gz")
+    mask = formats.read(folder / "masks" / f"{name}.nii.gz")
+    inside = mask.pixels > 0
+    voxel = max(1.0, diameter / LARGEST)
+    centre = ndimage.center_of_mass(inside)
+    axes = [(np.arange(SIDE) - (SIDE - 1) / 2) * voxel / step + middle
+            for step, middle in zip(image.spacing or (1.0,) * 3, centre, strict=True)]
+    grid = np.meshgrid(*axes, indexing="ij")
+    hu = ndimage.map_coordinates(image.pixels, grid, order=1, mode="nearest")
+    share = ndimage.map_coordinates(inside.astype(np.float32), grid, order=1, mode="constant")
+    return Nodule(name, patient, np.clip(hu, -1000, 2000).astype(np.float32), share.astype(np.float32),
+                  diameter / voxel, voxel)
+
+
+def planted(image: Image, centre: tuple[float, float, float], nodule: Nodule,
+            seed: int) -> tuple[tuple[slice, slice, slice], Cube]:
+    """A real nodule, mirrored at random, in the lung of a CT at `centre` (z, y, x): the box that changes, and what
+    stands in it.
+
+    Its voxels inside its outline, softened by a voxel, where they are brighter than the lung.
+    """
+    rng = np.random.default_rng(seed)
+    flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
+    outline = np.clip(1.4 * ndimage.gaussian_filter(nodule.mask, 0.7), 0, 1)[flips]
+    cuboid = Cuboid(centre, image.spacing or (1.0, 1.0, 1.0), nodule.voxel)
+    box = cuboid.box(image.shape)
+    hu, share = (spread(torch.from_numpy(np.ascontiguousarray(part, np.float32))[None, None], cuboid, box).numpy()
+                 for part in (nodule.hu[flips], outline))
+    lung = image.pixels[box]
+    return box, np.maximum(share * hu + (1 - share) * lung, lung).astype(np.float32)

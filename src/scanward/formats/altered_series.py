@@ -1,0 +1,77 @@
+"""An altered CT series: a new series of the host's slices, in which only the changed voxels differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+
+from scanward.errors import UnreadableError
+from scanward.formats.altered_dicom import describe, set_pixels
+from scanward.formats.dicom import layout_of, opened, rescale_of
+from scanward.formats.guard import clean, decoding, shown
+from scanward.formats.pixels import Layout, read_frame
+from scanward.formats.reference import derived_uid
+
+Volume = npt.NDArray[np.float32]
+
+
+def write_series(paths: Sequence[Path], before: Volume, after: Volume, folder: Path, description: str,
+                 synthetic: bool) -> dict[str, Any]:
+    """Write every slice of `paths` (in the order of the volume) into `folder` under its own name; what to note of it.
+
+    `before` and `after` are (z, y, x) HU. A voxel that they agree on keeps its stored value, a slice without any other
+    its compressed pixels as they are. All slices get one new Series Instance UID and SOP Instance UIDs of their own,
+    and are marked as derived, since a viewer shows the series as one. Raises `UnreadableError` where a host has changed
+    since it was read.
+    """
+    changed = before != after
+    series = derived_uid(str(paths[0].parent.name), hashlib.sha256(after[changed].tobytes()).hexdigest(), synthetic)
+    for path, old, new, where in zip(_names(paths), before, after, changed, strict=True):
+        source, name = path
+        with decoding(source):
+            _write_slice(source, folder / name, old, new, where, description, synthetic, str(series))
+    return {"series_instance_uid": str(series)}
+
+
+def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Every file with its own name, or numbered where files of several folders share one."""
+    names = [path.name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{number:06d}.dcm" for number in range(len(paths))]
+    return list(zip(paths, names, strict=True))
+
+
+def _write_slice(host: Path, target: Path, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32],
+                 where: npt.NDArray[np.bool_], description: str, synthetic: bool, series: str) -> None:
+    with opened(host) as (header, stream):
+        layout = layout_of(header)
+        rewritten = bool(where.any()) or not header.little
+        stored = read_frame(stream, layout) if rewritten else None
+        slope, intercept = rescale_of(header)
+    if (layout.rows, layout.columns) != before.shape:
+        raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
+    data = pydicom.dcmread(host, force=True, stop_before_pixels=rewritten)
+    uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic)
+    describe(data, uid, description, synthetic)
+    data.SeriesInstanceUID = series
+    if stored is not None:
+        values = stored.astype(np.int64)
+        values[where] = _stored(after[where], slope, intercept, layout)
+        set_pixels(data, values, layout)
+    else:
+        data.file_meta.MediaStorageSOPInstanceUID = uid
+    pydicom.dcmwrite(target, data, enforce_file_format=True, overwrite=False,
+                     **({"implicit_vr": False, "little_endian": True} if rewritten else {}))
+
+
+def _stored(hu: npt.NDArray[np.float32], slope: float, intercept: float, layout: Layout) -> npt.NDArray[np.int64]:
+    """HU as the slice stores them, within what its bits hold."""
+    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    return np.clip(np.rint((hu.astype(np.float64) - intercept) / slope), low,
+                   low + 2**layout.stored - 1).astype(np.int64)

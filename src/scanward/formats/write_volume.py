@@ -1,0 +1,95 @@
+"""An altered CT volume, written in its host's own format and marked as altered; and masks as NIfTI."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward import __version__
+from scanward.atomic import whole_file
+from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats import Source
+from scanward.formats.guard import shown
+from scanward.formats.write import SIDECAR, Mark
+from scanward.image import Image
+
+ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
+
+
+def write_altered_volume(host: Image, altered: Image, source: Source | Path, folder: Path, *, description: str,
+                         synthetic: bool) -> Path:
+    """Write an altered CT beside a `.scanward.json` that says so: a DICOM series into a folder of its own, MetaImage
+    and NIfTI as one file (two for `.mhd`), all named after the host with `-forged`. Returns what is read again: the
+    folder or the file.
+
+    `host` is the image as it was read from `source`. What does not differ from it keeps its stored value, its header
+    and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
+    """
+    kind, path = host.provenance.format, Path(host.name)
+    mark = Mark(description, synthetic or host.provenance.synthetic)
+    stem, ending = _stem(path, kind)
+    name = f"{stem}-{'forged' if synthetic else 'altered'}{ending}"
+    note = {"scanward": __version__, "file": name, "altered": True, "synthetic": mark.synthetic,
+            "description": description, "format": kind}
+    with whole_file(folder / (name + SIDECAR), replace=False) as file:
+        # The mark comes first, so that at no moment a forged image lies there unmarked.
+        file.write((json.dumps(note, indent=2) + "\n").encode())
+    if kind == "dicom":
+        from scanward.formats.altered_series import write_series
+
+        if not isinstance(source, Source) or source.kind != "series" or len(source.paths) != host.shape[0]:
+            raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
+                                   "give the folder.")
+        (folder / name).mkdir()
+        write_series(source.paths, host.pixels, altered.pixels, folder / name, mark.text, mark.synthetic)
+        return folder / name
+    if kind in ("metaimage", "nifti"):
+        from scanward.formats.altered_volume import write_volume
+
+        write_volume(path, kind, host.pixels, altered.pixels, folder / name, mark.text)
+        return folder / name
+    raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to DICOM, "
+                           "MetaImage or NIfTI.")
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, of a MetaImage header and its voxels, or of a folder's files in the order of their names."""
+    sha = hashlib.sha256()
+    beside = sorted(path.iterdir()) if path.is_dir() else [path, *(
+        other for other in (path.with_suffix(".raw"), path.with_suffix(".zraw")) if path.suffix == ".mhd" and
+        other.is_file())]
+    for file in beside:
+        sha.update(file.read_bytes())
+    return sha.hexdigest()
+
+
+def _stem(path: Path, kind: str) -> tuple[str, str]:
+    """A host's name without its ending, and the ending of what is made of it."""
+    if kind == "dicom":
+        return path.name, ""
+    ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
+    if ending is None:
+        return path.name, ".nii.gz" if kind == "nifti" else ".mha"
+    return path.name[:-len(ending)], path.name[-len(ending):]
+
+
+def write_mask(path: Path, mask: npt.NDArray[np.bool_], image: Image) -> None:
+    """A truth mask (z, y, x) as a gzipped NIfTI-1 file of bytes that lies where the image does."""
+    import nibabel
+
+    if image.provenance.to_world is not None:
+        affine = np.vstack([np.diag([-1.0, -1.0, 1.0]) @ np.array(image.provenance.to_world), [0, 0, 0, 1]])
+    else:
+        z, y, x = image.spacing or (1.0, 1.0, 1.0)
+        affine = np.diag([-x, -y, z, 1.0])
+    if mask.shape != image.shape:
+        raise UnreadableError(f"A mask of {mask.shape} voxels does not fit {shown(image.name)}; make it again.")
+    made = nibabel.Nifti1Image(np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8), affine)
+    made.header.set_xyzt_units("mm")
+    with whole_file(path, replace=False) as file:
+        file.write(gzip.compress(made.to_bytes(), 6, mtime=0))

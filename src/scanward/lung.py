@@ -1,0 +1,73 @@
+"""Where the lungs are in a chest CT, coarsely: which places a lesion may take, and what counts as inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanward.image import Image
+
+COARSE_MM = 3.0
+"""About the spacing within a slice that the segmentation works at."""
+AIRY = -500.0
+"""HU below which a voxel is air or lung."""
+LEAST_ML = 30.0
+"""Smaller airy regions are bowel, throat or a gap in the clothes."""
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """A coarse mask over a whole volume."""
+
+    mask: npt.NDArray[np.bool_]
+    """(z, y, x), True in the lungs, their vessels and small lesions included."""
+    step: tuple[float, float, float]
+    """Voxels of the volume a voxel of the mask, (z, y, x)."""
+    spacing: tuple[float, float, float]
+    """Millimetres a voxel of the mask."""
+
+    def depth(self) -> npt.NDArray[np.float32]:
+        """Millimetres to the nearest voxel outside the lungs, (z, y, x) of the mask; the volume's ends are no edge."""
+        padded = np.pad(self.mask, ((1, 1), (0, 0), (0, 0)), mode="edge")
+        return np.asarray(ndimage.distance_transform_edt(padded, self.spacing)[1:-1], np.float32)
+
+    def at(self, centre: tuple[float, float, float]) -> tuple[int, int, int]:
+        """The mask's index (z, y, x) of a voxel of the volume."""
+        z, y, x = (int(np.clip(c / s, 0, n - 1)) for c, s, n in zip(centre, self.step, self.mask.shape, strict=True))
+        return z, y, x
+
+    def voxel(self, index: tuple[int, ...]) -> tuple[float, float, float]:
+        """The volume's voxel (z, y, x) in the middle of the mask's."""
+        z, y, x = ((i + 0.5) * s - 0.5 for i, s in zip(index, self.step, strict=True))
+        return float(z), float(y), float(x)
+
+
+def lungs_of(image: Image) -> Lungs:
+    """The lungs of a chest CT; empty where there are none.
+
+    Air that touches a slice's border is outside the patient; of the rest, regions of more than 30 ml are lung, closed
+    over vessels and nodules.
+    """
+    height, width = image.shape[1:]
+    z, y, x = image.spacing or (1.0, 1.0, 1.0)
+    factor = max(1, round(COARSE_MM / y)), max(1, round(COARSE_MM / x))
+    size = (max(1, width // factor[1]), max(1, height // factor[0]))
+    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image.pixels])
+    step = (1.0, height / size[1], width / size[0])
+    spacing = (z, y * step[1], x * step[2])
+    airy = small < AIRY
+    labels, count = ndimage.label(airy)
+    outside = np.unique(np.concatenate([labels[:, 0].ravel(), labels[:, -1].ravel(), labels[:, :, 0].ravel(),
+                                        labels[:, :, -1].ravel()]))
+    volume = np.bincount(labels.ravel(), minlength=count + 1) * np.prod(spacing) / 1000
+    keep = volume >= LEAST_ML
+    keep[outside] = False
+    keep[0] = False
+    mask = keep[labels]
+    ball = np.linalg.norm(np.mgrid[-1:2, -3:4, -3:4] * np.reshape(spacing, (3, 1, 1, 1)), axis=0) <= 9.5
+    closed = ndimage.binary_closing(np.pad(mask, ((1, 1), (3, 3), (3, 3)), mode="edge"), ball)[1:-1, 3:-3, 3:-3]
+    return Lungs(np.asarray(closed | mask), step, spacing)

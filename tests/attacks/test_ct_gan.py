@@ -1,0 +1,241 @@
+"""CT-GAN: the geometry by hand, the whole attack against another implementation, gradients, and refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from scanward.attacks.base import Spot
+from scanward.attacks.ct_gan import CtGan, CtGanRemove
+from scanward.attacks.ct_gan.attack import check_spot
+from scanward.attacks.ct_gan.cube import Cuboid, Equaliser, cuboid_of, cut, repaired, spread, window
+from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
+from scanward.attacks.ct_gan.shape import shape_of
+from scanward.attacks.ct_gan.tamper import Forger, tampered
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.image import Image
+
+SPACING = (2.5, 0.7, 0.8)
+CURVE = Equaliser(torch.tensor([-1000.0, -800.0, 0.0, 2000.0]), torch.tensor([-0.5, 0.1, 0.4, 0.5]))
+
+
+def ramp(shape=(30, 70, 60)):
+    z, y, x = np.mgrid[:shape[0], :shape[1], :shape[2]].astype(np.float32)
+    return 3 * z - 2 * y + 0.5 * x - 700
+
+
+def lung(shape=(30, 70, 60), seed=0):
+    noise = np.random.default_rng(seed).normal(0, 60, shape)
+    return np.rint(ndimage.gaussian_filter(noise, 0.7) * 3 - 850).astype(np.float32)
+
+
+def params(**more):
+    return {"centre": [14.3, 33.6, 29.2], "spacing": list(SPACING), "diameter_mm": 10.0, "voxel": 1.0, "density": 0.3,
+            "noise": "none", "strength": 1.0, "seed": 5, **more}
+
+
+def paint(level, asked, noise):
+    """A generator whose answer is known: a bright blob where it is asked for, and something of the noise."""
+    mask = hole(level)
+    return torch.where(mask > 0, (0.7 * asked[:, :1] - 0.4 + 0.01 * noise).clamp(-0.5, 0.5), level)
+
+
+def test_a_cube_of_a_ramp_is_the_ramp_itself():
+    cuboid = Cuboid((14.0, 33.0, 29.0), SPACING, 1.0)
+    cube = cut(torch.from_numpy(ramp()), cuboid)[0, 0]
+    mm = np.arange(32) - 15.5
+    z, y, x = np.meshgrid(14 + mm / 2.5, 33 + mm / 0.7, 29 + mm / 0.8, indexing="ij")
+    assert np.allclose(cube.numpy(), 3 * z - 2 * y + 0.5 * x - 700, atol=2e-3)
+
+
+def test_and_comes_back_as_it_was():
+    scan, cuboid = torch.from_numpy(ramp()), Cuboid((14.3, 33.6, 29.2), SPACING, 1.0)
+    box = cuboid.box(tuple(scan.shape))
+    assert [(s.start, s.stop) for s in box] == [(10, 20), (17, 51), (15, 45)]
+    assert torch.allclose(spread(cut(scan, cuboid), cuboid, box), scan[box], atol=2e-3)
+
+
+def test_beyond_the_scan_its_border_goes_on():
+    cube = cut(torch.from_numpy(ramp()), Cuboid((0.0, 0.0, 0.0), SPACING, 1.0))[0, 0]
+    assert torch.all(cube[:15, :15, :15] == -700)
+
+
+@pytest.mark.parametrize(("diameter", "side"), [(4, 32), (16, 32), (24, 48), (30, 60)])
+def test_large_lesions_get_a_large_cuboid(diameter, side):
+    assert 32 * cuboid_of((0, 0, 0), (1, 1, 1), diameter).voxel == pytest.approx(side)
+
+
+@given(st.floats(-1000, 2000))
+@settings(max_examples=60, deadline=None)
+def test_equalising_has_an_inverse(hu):
+    level = CURVE.forward(torch.tensor([hu], dtype=torch.float64).float())
+    assert -0.5 <= float(level) <= 0.5
+    assert float(CURVE.inverse(level)) == pytest.approx(hu, abs=0.05)
+
+
+def test_equalising_by_hand():
+    assert CURVE.forward(torch.tensor([-2000.0, -900.0, -400.0, 3000.0])).tolist() == pytest.approx(
+        [-0.5, -0.2, 0.25, 0.5])
+
+
+def test_metal_is_repaired_from_its_surroundings_and_nothing_is_darker_than_air():
+    cube = torch.full((1, 1, 32, 32, 32), -800.0)
+    cube[..., 16, 16, 16], cube[..., 3, 3, 3] = 3000.0, -1400.0
+    made = repaired(cube)
+    assert float(made[..., 16, 16, 16]) == pytest.approx((124 * -800 + 3000) / 125, abs=1e-3)
+    assert float(made[..., 3, 3, 3]) == -1000
+
+
+def test_the_window_is_whole_on_what_was_painted_and_gone_at_the_border():
+    cuboid = Cuboid((30, 30, 30), (1, 1, 1), 1.0)
+    weight = window(cuboid, (slice(18, 43),) * 3)
+    assert torch.all(weight[3:22, 3:22, 3:22] == 1)
+    assert float(weight[0].max()) < 0.001
+    assert torch.all(weight >= 0)
+
+
+def other(scan, drawn, inject):
+    """The attack once more, in NumPy and SciPy."""
+    centre, voxel = np.array(drawn["centre"]), drawn["voxel"]
+    steps = np.array(drawn["spacing"])
+    axes = [c + (np.arange(32) - 15.5) * voxel / s for c, s in zip(centre, steps, strict=True)]
+    cube = ndimage.map_coordinates(scan, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest").clip(-1000, 2000)
+    hu, levels = (t.numpy().astype(float) for t in (CURVE.hu, CURVE.level))
+    level = np.interp(cube, hu, levels)
+    inside = np.zeros(cube.shape, bool)
+    inside[6:26, 6:26, 6:26] = True
+    noise = np.random.default_rng(drawn["seed"]).standard_normal((1, 1, 32, 32, 32), np.float32)[0, 0]
+    ball = shape_of(drawn["diameter_mm"] / voxel, drawn["seed"]) if inject else 0
+    made = np.where(inside, np.clip(0.7 * ball - 0.4 + 0.01 * noise, -0.5, 0.5), level)
+    painted = np.interp(made, levels, hu).clip(-1000, 2000)
+    half = 12 * voxel / steps
+    box = tuple(slice(max(0, int(np.ceil(c - h))), min(n, int(np.floor(c + h)) + 1))
+                for c, h, n in zip(centre, half, scan.shape, strict=True))
+    back = [(np.arange(b.start, b.stop) - c) * s / voxel + 15.5 for b, c, s in zip(box, centre, steps, strict=True)]
+    painted = ndimage.map_coordinates(painted, np.meshgrid(*back, indexing="ij"), order=1, mode="nearest")
+    away = [np.abs(np.arange(b.start, b.stop) - c) * s for b, c, s in zip(box, centre, steps, strict=True)]
+    fall = [0.5 + 0.5 * np.cos(np.pi * np.clip((a - 9.5 * voxel) / (2.5 * voxel), 0, 1)) for a in away]
+    weight = fall[0][:, None, None] * fall[1][:, None] * fall[2]
+    original = scan[box]
+    if not inject:
+        return box, weight * painted + (1 - weight) * original
+    share = weight / (1 + np.exp(-(painted + 700) / 70))
+    return box, np.maximum(share * painted + (1 - share) * original, original)
+
+
+@pytest.mark.parametrize("inject", [True, False])
+@pytest.mark.parametrize("more", [{}, {"centre": [2.0, 5.5, 50.0]}, {"diameter_mm": 24.0, "voxel": 1.5}])
+def test_the_attack_equals_another_implementation_within_one_hu(inject, more):
+    scan, drawn = lung(), params(**more)
+    box, made = tampered(torch.from_numpy(scan), drawn, Forger(paint, CURVE, inject))
+    expected_box, expected = other(scan.astype(float), drawn, inject)
+    assert box == expected_box
+    assert np.abs(made.numpy() - expected).max() < 1
+    assert np.abs(made.numpy() - scan[box]).max() > 100
+
+
+@pytest.mark.parametrize("inject", [True, False])
+@pytest.mark.parametrize("noise", ["none", "copied"])
+def test_gradients_are_those_of_finite_differences(inject, noise):
+    torch.manual_seed(0)
+    net = Generator(PRESETS["narrow"]).eval().requires_grad_(False).double()
+
+    def complete(level, asked, chance):
+        return net(level, asked.double(), chance.double())
+
+    curve = Equaliser(CURVE.hu.double(), CURVE.level.double())
+    drawn = params(noise=noise, noise_from=[12.0, 30.0, 25.0])
+    scan = torch.from_numpy(lung().astype(float) + 0.37).requires_grad_()
+    forger = Forger(complete, curve, inject)
+    weights = torch.from_numpy(np.random.default_rng(1).standard_normal(scan.shape))
+
+    def total(of):
+        box, made = tampered(of, drawn, forger)
+        return (made * weights[box]).sum()
+
+    (gradient,) = torch.autograd.grad(total(scan), scan)
+    assert torch.count_nonzero(gradient) > 1000
+    rng = np.random.default_rng(2)
+    direction = torch.from_numpy(rng.standard_normal(scan.shape))
+    with torch.no_grad():
+        slope = (total(scan + 1e-4 * direction) - total(scan - 1e-4 * direction)) / 2e-4
+    assert float(slope) == pytest.approx(float((gradient * direction).sum()), rel=0.02)
+
+
+def test_only_what_lies_in_the_hole_is_asked_of_the_generator():
+    net = Generator(PRESETS["narrow"]).eval()
+    cube = torch.rand(1, 1, 32, 32, 32) - 0.5
+    known = cube * (1 - hole(cube))
+    asked = wanted(torch.zeros(1, 1, 32, 32, 32), torch.zeros(1))
+    made = net(known, asked, torch.zeros_like(cube))
+    assert torch.equal(made * (1 - hole(cube)), known)
+    assert float(made.detach().abs().max()) <= 0.5
+
+
+@pytest.mark.parametrize("diameter", [5.0, 10.0, 16.0])
+def test_shapes_have_the_volume_of_their_ball_and_differ_by_seed(diameter):
+    first, again, second = (shape_of(diameter, seed) for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+    assert (first >= 0.5).sum() == pytest.approx(np.pi / 6 * diameter**3, rel=0.1)
+
+
+def chest():
+    _, y, x = np.mgrid[:24, :120, :120]
+    plane = np.where(np.hypot((y - 60) / 55, (x - 60) / 58) < 1, 40.0, -1000.0)
+    for side in (35, 85):
+        plane = np.where(np.hypot((y - 60) / 40, (x - side) / 18) < 1, -860.0, plane)
+    noise = np.random.default_rng(0).normal(0, 15, plane.shape)
+    return Image(np.rint(plane + noise).astype(np.float32), "CT", (2.5, 2.5, 2.5))
+
+
+@pytest.mark.parametrize("kind", [CtGan, CtGanRemove])
+def test_the_shipped_attacks_replay_and_touch_nothing_outside_their_cuboid(kind):
+    host, attack = chest(), kind()
+    drawn = attack.draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0))
+    drawn = json.loads(json.dumps(drawn))
+    box, values, mask = attack.apply(host, drawn)
+    again = kind().apply(host, drawn)
+    assert np.array_equal(values, again[1])
+    assert np.array_equal(values, np.rint(values))
+    assert all((s.stop - 1 - s.start) * 2.5 <= 24 for s in box)
+    assert mask.any()
+    if kind is CtGan:
+        assert (values >= host.pixels[box]).all()
+        assert values[mask].mean() > host.pixels[box][mask].mean() + 100
+
+
+def test_strength_scales_the_change():
+    host = chest()
+    attack = CtGan(noise="none", density=50)
+    changes = []
+    for strength in (1.0, 0.5):
+        drawn = attack.draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0), strength=strength)
+        box, values, _ = attack.apply(host, drawn)
+        changes.append(values - host.pixels[box])
+    assert np.abs(changes[1] - 0.5 * changes[0]).max() <= 1
+
+
+@pytest.mark.parametrize(("spot", "word"), [
+    (Spot(12, 60, 500, 10), "outside"), (Spot(-1, 60, 30, 10), "outside"), (Spot(float("nan"), 60, 30, 10), "outside"),
+    (Spot(12, 60, 35, 2), "cannot be made"), (Spot(12, 60, 35, 40), "cannot be made")])
+def test_places_that_cannot_be(spot, word):
+    with pytest.raises(ArgumentError, match=word):
+        check_spot(chest(), spot)
+
+
+def test_what_is_no_volume():
+    film = Image(np.zeros((1, 100, 100), np.float32), "MG", (1, 0.1, 0.1))
+    with pytest.raises(UnsupportedError, match="no CT volume"):
+        check_spot(film, Spot(0, 50, 50, 10))
+    slab = Image(chest().pixels[:3], "CT", (2.5, 2.5, 2.5))
+    with pytest.raises(UnsupportedError, match="whole series"):
+        check_spot(slab, Spot(1, 50, 50, 20))
+    with pytest.raises(ArgumentError, match="--noise"):
+        CtGan(noise="pink")
+    with pytest.raises(ArgumentError, match="--density"):
+        CtGan(density=5000)

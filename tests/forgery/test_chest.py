@@ -1,0 +1,147 @@
+"""Nodules injected into and removed from chest CT by the command line, in every format of a volume."""
+
+import json
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from scanward import formats, inject, scan
+from scanward.errors import UnsupportedError
+
+PLACE = "35,60,12"
+
+
+def hounsfield():
+    _, y, x = np.mgrid[:24, :120, :120]
+    plane = np.where(np.hypot((y - 60) / 55, (x - 60) / 58) < 1, 40.0, -1000.0)
+    for side in (35, 85):
+        plane = np.where(np.hypot((y - 60) / 40, (x - side) / 18) < 1, -860.0, plane)
+    return np.rint(plane + np.random.default_rng(0).normal(0, 15, plane.shape)).astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def series(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hosts") / "a chest"
+    folder.mkdir()
+    for number, plane in enumerate(hounsfield()):
+        data = pydicom.Dataset()
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", generate_uid(entropy_srcs=[str(number)])
+        data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "CT", "1.2.3.4", "1.2.3"
+        data.PatientName, data.KVP = "Doe^Jane", "120"
+        data.ImagePositionPatient, data.ImageOrientationPatient = [-150, -140, 2.5 * number], [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.RescaleSlope, data.RescaleIntercept = [2.5, 2.5], 1, -1024
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.Rows, data.Columns = plane.shape
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+        data.PixelData = (plane + 1024).clip(0, 4095).astype(np.uint16).tobytes()
+        data["PixelData"].VR = "OW"
+        data.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_a_nodule_in_a_series_changes_its_surroundings_only(run, series, tmp_path):
+    out = tmp_path / "out put"
+    code, printed, err = run("inject", series, "--at", PLACE, "--diameter", "12", "-o", out)
+    assert (code, err) == (0, "")
+    assert "ct-gan at x 35, y 60, z 12, 12 mm" in printed
+    record = json.loads((out / "record.json").read_text())
+    before, after = formats.read(series), formats.read(out / record["image"])
+    truth = formats.read(out / "mask.nii.gz").pixels > 0
+    changed = before.pixels != after.pixels
+    near = np.zeros(changed.shape, bool)
+    near[7:18, 50:71, 25:46] = True
+    assert changed.any() and not changed[~near].any()
+    assert truth[12, 60, 35]
+    assert 0.3 < truth.sum() * 2.5**3 / (np.pi / 6 * 12**3) < 4
+    assert (after.pixels - before.pixels)[truth].mean() > 200
+    data = pydicom.dcmread(out / record["image"] / "012.dcm")
+    assert data[0x0008001C].value == "YES" and data.PatientName == "Doe^Jane" and data.KVP == 120
+    assert "ct-gan" in data.DerivationDescription and "12 mm" in data.DerivationDescription
+
+
+def test_the_same_place_in_millimetres_and_from_the_record(run, series, tmp_path):
+    run("inject", series, "--at", PLACE, "--size", "12", "-o", tmp_path / "a")
+    code, _, err = run("inject", series, "--at=-62.5,10,30", "--world", "--size", "12", "-o", tmp_path / "b")
+    assert (code, err) == (0, "")
+    name = "a chest-forged"
+    first, second = (formats.read(tmp_path / part / name).pixels for part in "ab")
+    assert np.array_equal(first, second)
+    code, printed, _ = run("replay", tmp_path / "a" / "record.json")
+    assert code == 0 and "same bytes" in printed
+
+
+def test_several_places_at_once_and_removal(run, series, tmp_path):
+    places = ("--at", "35,50,12", "--at", "85,60,10")
+    code, _, err = run("inject", series, *places, "--size", "8-14", "-o", tmp_path / "two")
+    assert (code, err) == (0, "")
+    record = json.loads((tmp_path / "two" / "record.json").read_text())
+    assert [[round(v) for v in place] for place in record["at"]] == [[35, 50, 12], [85, 60, 10]]
+    forged = tmp_path / "two" / record["image"]
+    before, during = formats.read(series).pixels, formats.read(forged).pixels
+    assert during[12, 50, 35] > before[12, 50, 35] + 200 and during[10, 60, 85] > before[10, 60, 85] + 200
+    code, printed, _ = run("remove", forged, "--at", "35,50,12", "--size", "14", "-o", tmp_path / "gone")
+    assert code == 0 and "ct-gan-remove" in printed
+    after = formats.read(next((tmp_path / "gone").glob("*-forged"))).pixels
+    assert after[12, 50, 35] < -600
+    assert after[10, 60, 85] == during[10, 60, 85]
+
+
+@pytest.mark.parametrize("name", ["ct.nii.gz", "ct.mha", "ct.mhd"])
+def test_volumes_come_back_in_their_own_format(run, tmp_path, name):
+    image = sitk.GetImageFromArray(hounsfield())
+    image.SetSpacing((2.5, 2.5, 2.5))
+    path = tmp_path / name
+    sitk.WriteImage(image, str(path))
+    code, _, err = run("inject", path, "--at", "auto", "--size", "10", "--seed", "3", "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["image"] == name.replace("ct.", "ct-forged.")
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / record["image"])))
+    assert 0 < (theirs != hounsfield()).sum() < 5000
+    assert sitk.ReadImage(str(tmp_path / "out" / "mask.nii.gz")).GetSize() == image.GetSize()
+
+
+def test_a_set_goes_on_where_it_stopped(run, series, tmp_path):
+    out = tmp_path / "set"
+    assert run("inject", series, "--count", "2", "--size", "6-20", "-o", out)[0] == 0
+    before = (out / "00001" / "record.json").read_bytes()
+    code, printed, _ = run("inject", series, "--count", "3", "--size", "6-20", "-o", out)
+    assert code == 0 and "3 of 3 forged" in printed and "2 of them from before" in printed
+    assert (out / "00001" / "record.json").read_bytes() == before
+    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert len({tuple(row["at"][0]) for row in rows}) == 3
+
+
+@pytest.mark.parametrize(("options", "word"), [
+    (("--at", "60,60,12"), "lungs"), (("--at", "35,60"), "three numbers"), (("--at", "1,2,x"), "--at"),
+    (("--at", "35,60,99"), "outside"), (("--size", "50"), "cannot be made"), (("--size", "1"), "cannot be made"),
+    (("--noise", "pink"), "--noise"), (("--density", "9999"), "--density"), (("--method", "mammo-cgan"), "CT"),
+    (("--stages",), "--stages"), (("--grain", "host"), "--grain"), (("--strength", "0"), "strength")])
+def test_what_cannot_be_is_one_sentence_and_leaves_nothing(run, series, tmp_path, options, word):
+    size = () if "--size" in options else ("--size", "10")
+    code, out, err = run("inject", series, "-o", tmp_path / "out", *size, *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert word in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_single_slice_and_a_volume_without_lungs(run, series, tmp_path):
+    code, _, err = run("inject", series / "005.dcm", "--method", "ct-gan", "--size", "10", "-o", tmp_path / "out")
+    assert code == 2 and err.count("\n") == 1
+    empty = sitk.GetImageFromArray(np.full((20, 64, 64), 40, np.int16))
+    sitk.WriteImage(empty, str(tmp_path / "empty.mha"))
+    code, _, err = run("inject", tmp_path / "empty.mha", "--size", "10", "-o", tmp_path / "out")
+    assert code == 2 and "no room in its lungs" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_public_face(series):
+    tamper = inject(series, size_mm=10, at=(35, 60, 12), density=50)
+    assert tamper.record.method == "ct-gan" and tamper.mask.any()
+    with pytest.raises(UnsupportedError):
+        scan(tamper.image)
