@@ -119,19 +119,18 @@ def realism(args: argparse.Namespace) -> None:
     body, texture = [], Texture()
     for name, scan, _ in ROUNDS:
         place = stage(args, scan)
-        numbers = range(len(place.centres))
-        real = torch.cat([place.cube(place.genuine(n), n) for n in numbers])
+        # Forged and real at different places, or a classifier would know them by their surroundings.
+        others, numbers = range(1, len(place.centres), 2), range(0, len(place.centres), 2)
+        real = torch.cat([place.cube(place.genuine(n), n) for n in others])
         ways = {f"injected, noise {noise}": methods.build(name, "attack", noise=noise)
                 for noise in ("copied", "gaussian", "none")}
         kinds = {label: torch.cat([place.cube(place.forged(attack, n), n) for n in numbers])
                  for label, attack in ways.items()}
-        kinds |= {"a smooth ball of the real density": torch.cat([_ball(place, n) for n in numbers]),
+        kinds |= {"real nodules": torch.cat([place.cube(place.genuine(n), n) for n in numbers]),
+                  "a smooth ball of the real density": torch.cat([_ball(place, n) for n in numbers]),
                   "healthy places": torch.cat([place.cube(place.image, n) for n in numbers])}
-        half = np.random.default_rng(0).permutation(len(real)) < len(real) // 2
-        body.append([scan, "real nodules, half against half",
-                     tables.estimate(*told(texture(real[half]), texture(real[~half])))])
         body += [[scan, label, tables.estimate(*told(texture(cubes), texture(real)))] for label, cubes in kinds.items()]
-    print(tables.table(["scan", "kind", "AUC of telling from real nodules"], body))
+    print(tables.table(["scan", "kind", "AUC of telling from real nodules elsewhere"], body))
 
 
 def _ball(place: Stage, number: int) -> torch.Tensor:

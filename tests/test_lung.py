@@ -39,6 +39,18 @@ def test_depth_is_in_millimetres_and_the_ends_of_a_scan_are_no_edge():
     assert depth[0].max() == pytest.approx(depth[12].max(), abs=0.1)
 
 
+@pytest.mark.parametrize("diameter", [10, 20, 30])
+@pytest.mark.parametrize("spacing", [(2.5, 2.0, 2.0), (1.0, 1.0, 1.0)])
+def test_a_solid_lesion_of_any_size_lies_in_the_lungs(diameter, spacing):
+    z, y, x = np.mgrid[:30, :150, :150]
+    plane = np.where(np.hypot(y - 75, x - 75) < 70, 40.0, -1000.0)
+    plane = np.where(np.hypot(y - 75, x - 75) < 55, -850.0, plane)
+    steps = zip((z - 15, y - 75, x - 75), spacing, strict=True)
+    plane = np.where(sum((d * s) ** 2 for d, s in steps) < (diameter / 2) ** 2, 30.0, plane)
+    found = lungs_of(Image(plane.astype(np.float32), "CT", spacing))
+    assert found.mask[found.at((15, 75, 75))]
+
+
 @pytest.mark.parametrize("value", [-1000.0, 40.0])
 def test_nothing_but_air_or_tissue_has_no_lungs(value):
     image = Image(np.full((20, 64, 64), value, np.float32), "CT", (2.5, 2.0, 2.0))

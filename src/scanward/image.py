@@ -61,6 +61,9 @@ class Image:
     inverted: bool = False
     """The file was MONOCHROME1; writers flip back."""
     provenance: Provenance = field(default_factory=Provenance)
+    grid: tuple[float, float, float] | None = None
+    """Of a CT: the step between the HU that its file can store, and the lowest and highest of them; None where it
+    stores broken numbers, or each slice on a grid of its own."""
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.dtype != np.float32 or 0 in self.pixels.shape:
@@ -91,6 +94,15 @@ class Image:
     def largest(self) -> float:
         """The largest value that the file's depth can store (MG)."""
         return float(2**self.bits - 1)
+
+    def storable(self, values: npt.NDArray[np.float32], known: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """HU as a CT's file can hold them. Where they come back as `known`, the values of the image there, they are
+        those: padding may lie off the grid."""
+        if self.grid is None:
+            return np.rint(values) if self.integer else values
+        step, low, high = self.grid
+        made = np.clip(low + np.rint((values - low) / step) * step, low, high).astype(np.float32)
+        return np.where(np.abs(values - known) < 0.5 * step, known, made)
 
     def with_plane(self, plane: npt.NDArray[np.floating]) -> Image:
         """The same image with other (y, x) pixels, rounded and clipped to the file's own depth."""

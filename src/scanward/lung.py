@@ -15,6 +15,8 @@ COARSE_MM = 3.0
 """About the spacing within a slice that the segmentation works at."""
 AIRY = -500.0
 """HU below which a voxel is air or lung."""
+LARGEST_HOLE = 1000.0
+"""Square millimetres of a hole in a slice of lung that is still a lesion: a disc of 36 mm."""
 LEAST_ML = 30.0
 """Smaller airy regions are bowel, throat or a gap in the clothes."""
 
@@ -50,7 +52,7 @@ def lungs_of(image: Image) -> Lungs:
     """The lungs of a chest CT; empty where there are none.
 
     Air that touches a slice's border is outside the patient; of the rest, regions of more than 30 ml are lung, closed
-    over vessels and nodules.
+    over vessels and nodules and filled where lesions lie in it.
     """
     height, width = image.shape[1:]
     z, y, x = image.spacing or (1.0, 1.0, 1.0)
@@ -70,4 +72,15 @@ def lungs_of(image: Image) -> Lungs:
     mask = keep[labels]
     ball = np.linalg.norm(np.mgrid[-1:2, -3:4, -3:4] * np.reshape(spacing, (3, 1, 1, 1)), axis=0) <= 9.5
     closed = ndimage.binary_closing(np.pad(mask, ((1, 1), (3, 3), (3, 3)), mode="edge"), ball)[1:-1, 3:-3, 3:-3]
-    return Lungs(np.asarray(closed | mask), step, spacing)
+    return Lungs(_filled(closed | mask, spacing[1] * spacing[2]), step, spacing)
+
+
+def _filled(mask: npt.NDArray[np.bool_], pixel: float) -> npt.NDArray[np.bool_]:
+    """The mask with the holes of its slices that a lesion could leave: larger ones are heart or liver."""
+    made = mask.copy()
+    for number, plane in enumerate(mask):
+        labels, count = ndimage.label(ndimage.binary_fill_holes(plane) & ~plane)
+        small = np.bincount(labels.ravel(), minlength=count + 1) * pixel <= LARGEST_HOLE
+        small[0] = False
+        made[number] |= small[labels]
+    return made

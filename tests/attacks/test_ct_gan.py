@@ -1,5 +1,6 @@
 """CT-GAN: the geometry by hand, the whole attack against another implementation, gradients, and refusals."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -207,6 +208,36 @@ def test_the_shipped_attacks_replay_and_touch_nothing_outside_their_cuboid(kind)
     if kind is CtGan:
         assert (values >= host.pixels[box]).all()
         assert values[mask].mean() > host.pixels[box][mask].mean() + 100
+
+
+def test_after_an_attack_gradients_still_go_through_it():
+    host, attack = chest(), CtGan()
+    drawn = attack.draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0))
+    attack.apply(host, drawn)
+    scan = torch.from_numpy(host.pixels).requires_grad_()
+    tampered(scan, drawn, attack.forger)[1].sum().backward()
+    assert torch.count_nonzero(scan.grad) > 1000
+
+
+def test_the_number_of_threads_changes_nothing():
+    host = chest()
+    drawn = CtGanRemove().draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0))
+    before, made = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        made.append(CtGanRemove().apply(host, drawn)[1])
+    torch.set_num_threads(before)
+    assert np.array_equal(*made)
+
+
+def test_values_are_those_that_the_file_can_hold():
+    host = dataclasses.replace(chest(), grid=(2.0, -1024.0, 7166.0))
+    host = dataclasses.replace(host, pixels=(2 * np.rint(host.pixels / 2)).clip(-1024).astype(np.float32))
+    for kind in (CtGan, CtGanRemove):
+        attack = kind()
+        _, values, _ = attack.apply(host, attack.draw(host, Spot(12, 60, 35, 12.0), np.random.default_rng(1)))
+        assert values.min() >= -1024
+        assert np.array_equal(values, 2 * np.rint(values / 2))
 
 
 def test_strength_scales_the_change():

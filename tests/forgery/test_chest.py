@@ -1,6 +1,7 @@
 """Nodules injected into and removed from chest CT by the command line, in every format of a volume."""
 
 import json
+import shutil
 
 import numpy as np
 import pydicom
@@ -128,6 +129,78 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(run, series, tmp_path
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert word in err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_forged_beside_its_host_is_no_host_and_replays(run, series, tmp_path):
+    case = tmp_path / "case"
+    shutil.copytree(series, case)
+    assert run("inject", case, "--at", PLACE, "--size", "10", "-o", case / "first")[0] == 0
+    code, _, err = run("inject", case, "--at", "85,60,12", "--size", "10", "-o", case / "second")
+    assert (code, err) == (0, "")
+    code, printed, err = run("replay", case / "first" / "record.json")
+    assert (code, err) == (0, "") and "same bytes" in printed
+    moved = case.rename(tmp_path / "moved")
+    code, printed, _ = run("replay", moved / "first" / "record.json", "--host", moved)
+    assert code == 0 and "same bytes" in printed
+
+
+@pytest.mark.parametrize("where", [("--at", PLACE, "--at", "36,60,12"), ("--at", PLACE, "--at", PLACE)])
+def test_two_lesions_do_not_share_a_place(run, series, tmp_path, where):
+    code, _, err = run("inject", series, *where, "--size", "10", "-o", tmp_path / "out")
+    assert code == 2 and "overlap" in err
+
+
+def test_a_series_stored_in_steps_of_two_comes_back_as_it_was_returned(series, tmp_path, run):
+    host = tmp_path / "coarse"
+    host.mkdir()
+    for path in sorted(series.iterdir()):
+        data = pydicom.dcmread(path)
+        data.RescaleSlope = 2
+        data.PixelData = (data.pixel_array // 2).astype(np.uint16).tobytes()
+        data["PixelData"].VR = "OW"
+        data.save_as(host / path.name)
+    run("inject", host, "--at", PLACE, "--size", "12", "-o", tmp_path / "out")
+    tamper = inject(host, size_mm=12, at=(35, 60, 12))
+    written = formats.read(tmp_path / "out" / "coarse-forged")
+    assert np.array_equal(written.pixels, tamper.image.pixels)
+
+
+def test_slices_without_preamble_are_written_whole(series, tmp_path, run):
+    host = tmp_path / "odd"
+    host.mkdir()
+    for number, path in enumerate(sorted(series.iterdir())):
+        data = pydicom.dcmread(path)
+        if number % 2:
+            pydicom.dcmwrite(host / path.name, data, implicit_vr=False, little_endian=True, force_encoding=True,
+                             enforce_file_format=False)
+        else:
+            data.save_as(host / path.name)
+    before = formats.read(host)
+    code, _, err = run("inject", host, "--at", PLACE, "--size", "12", "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    after = formats.read(tmp_path / "out" / "odd-forged")
+    assert 0 < (after.pixels != before.pixels).sum() < 5000
+
+
+@pytest.mark.parametrize("name", [r"a\1 50%.mhd", "UP.MHD", "x" * 230 + ".mha", "plain"])
+def test_odd_names_of_volumes(run, tmp_path, name):
+    image = sitk.GetImageFromArray(hounsfield())
+    image.SetSpacing((2.5, 2.5, 2.5))
+    sitk.WriteImage(image, str(tmp_path / "ct.mhd"), useCompression=False)
+    if name == "plain":
+        sitk.WriteImage(image, str(tmp_path / "ct.nii"))
+        (tmp_path / "ct.nii").rename(tmp_path / name)
+    elif name.endswith(".mha"):
+        sitk.WriteImage(image, str(tmp_path / "ct.mha"))
+        (tmp_path / "ct.mha").rename(tmp_path / name)
+    else:
+        (tmp_path / "ct.mhd").rename(tmp_path / name)
+    code, _, err = run("inject", tmp_path / name, "--at", PLACE, "--size", "12", "--method", "ct-gan", "-o",
+                       tmp_path / "out")
+    assert (code, err) == (0, "")
+    made = next(p for p in (tmp_path / "out").iterdir() if "-forged" in p.name and p.suffix not in (".json", ".raw"))
+    assert 0 < (formats.read(made).pixels != hounsfield()).sum() < 5000
+    assert run("replay", tmp_path / "out" / "record.json")[0] == 0
 
 
 def test_a_single_slice_and_a_volume_without_lungs(run, series, tmp_path):

@@ -57,10 +57,11 @@ class NoduleJudge(Trained):
         """The probability from which a cube is called a nodule, fixed on validation patients."""
         return float(self._weights[1]["threshold"])
 
-    @torch.inference_mode()
     def of_cubes(self, hu: Tensor) -> npt.NDArray[np.float64]:
         """Probabilities (n,) that cubes (n, 1, 32, 32, 32) of HU at 1 mm show a nodule in their middle."""
-        parts = [torch.sigmoid(self._net(part)) for part in hu.split(32)]
+        net = self.net
+        with torch.inference_mode():
+            parts = [torch.sigmoid(net(part)) for part in hu.split(32)]
         return np.asarray(torch.cat(parts).numpy(), np.float64)
 
     def at(self, image: Image, centres: Sequence[tuple[float, float, float]]) -> npt.NDArray[np.float64]:
@@ -69,7 +70,8 @@ class NoduleJudge(Trained):
         return self.of_cubes(torch.cat([cut(scan, Cuboid(centre, spacing)) for centre in centres]))
 
     @cached_property
-    def _net(self) -> JudgeNet:
+    def net(self) -> JudgeNet:
+        """The classifier itself."""
         net = JudgeNet().eval()
         net.load_state_dict({name: torch.from_numpy(np.asarray(values, np.float32))
                              for name, values in self._weights[0].items()})

@@ -84,8 +84,8 @@ def run_forge(request: Request) -> int:
     forgery.check_order(order, request.action, stages=request.stages)
     if request.count is None:
         if len(sources) > 1:
-            raise ArgumentError(f"{counted(len(sources), 'host')} were found; name one, or say with --count how many "
-                                "forgeries to make.")
+            raise ArgumentError(f"{counted(len(sources), 'host')} were found; name one (of several series in a folder, "
+                                "move one into its own), or say with --count how many forgeries to make.")
         made = forgery.forge_file(sources[0], request.output, order, request.action, stages=request.stages,
                                   modality=modality, spacing=spacing)
         _tell(made, request.quiet)
@@ -112,8 +112,7 @@ def _hosts(request: Request) -> tuple[list[Source], list[InputError]]:
     named, output = {path.resolve() for path in request.hosts}, request.output.resolve()
 
     def made_here(path: Path) -> bool:
-        beside = path.name in (forgery.MASK, forgery.PICTURE, forgery.STAGES) and \
-            (path.parent / forgery.RECORD).exists()
+        beside = path.name in forgery.BESIDE and (path.parent / forgery.RECORD).exists()
         return beside or output in path.parents or path.with_name(path.name + SIDECAR).exists()
 
     return [source for source in sources
@@ -157,7 +156,8 @@ def _tell(made: Forged, quiet: bool) -> None:
     places = record["at"] if isinstance(record["at"][0], list) else [record["at"]]
     where = "; ".join(", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz", place, strict=False))
                       for place in places)
-    print(f"{record['method']} at {where}, {record['size_mm']:g} mm:")
+    sizes = record["size_mm"] if isinstance(record["size_mm"], list) else [record["size_mm"]]
+    print(f"{record['method']} at {where}, {' and '.join(f'{size:g}' for size in sizes)} mm:")
     for name in (record["image"], record["mask"], forgery.PICTURE, forgery.STAGES, forgery.RECORD):
         if (made.folder / name).exists():
             print(f"  {shown(str(made.folder / name))}")

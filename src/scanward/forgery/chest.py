@@ -11,7 +11,7 @@ import numpy as np
 from scanward import __version__
 from scanward.attacks.base import Record, Spot, Tamper, digest
 from scanward.attacks.ct_gan import CtGan
-from scanward.attacks.ct_gan.attack import LARGEST_MM, SMALLEST_MM
+from scanward.attacks.ct_gan.attack import LARGEST_MM, SMALLEST_MM, check_spot
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.order import Order
 from scanward.formats import Source
@@ -23,8 +23,6 @@ from scanward.lung import Lungs, lungs_of
 MASK = "mask.nii.gz"
 TRIES = 400
 """Places that `auto` looks at before it gives up."""
-APART_MM = 6.0
-"""Least distance between the rims of two lesions of one order."""
 CALM = (-960.0, -650.0)
 """Mean HU about a place for a lesion: lung, not windpipe, wall or a large vessel."""
 
@@ -40,12 +38,12 @@ def forge_chest(attack: CtGan, image: Image, order: Order, seed: int) -> Tamper:
     for number, spot in enumerate(spots_of(image, lungs, order, seed)):
         drawn = attack.draw(image, spot, np.random.default_rng((seed, 3, number)), strength=order.strength, lungs=lungs)
         box, values, changed = attack.apply(now, drawn)
+        if not (values != pixels[box])[changed].any():
+            raise ArgumentError(f"The forgery would change nothing in {shown(image.name)}; choose another place, a "
+                                "larger strength, or other options.")
         pixels[box] = values
         mask[box] |= changed
         params.append(drawn)
-    if not (pixels != image.pixels)[mask].any():
-        raise ArgumentError(f"The forgery would change nothing in {shown(image.name)}; choose another place, a larger "
-                            "strength, or other options.")
     record = Record(attack.name, {"places": params}, seed, digest(image), None, attack.weights_sha256, __version__)
     return Tamper(now, mask, record)
 
@@ -63,8 +61,15 @@ def spots_of(image: Image, lungs: Lungs, order: Order, seed: int) -> list[Spot]:
     if order.at is None:
         return [auto_spot(image, lungs, sizes[0], rng)]
     spots = [Spot(*_voxel(image, at, order.world), size) for at, size in zip(order.at, sizes, strict=True)]
-    for spot in spots:
+    for number, spot in enumerate(spots):
+        check_spot(image, spot)
         _check_in_lungs(image, lungs, spot)
+        for other in spots[:number]:
+            away = np.linalg.norm(np.subtract((spot.z, spot.y, spot.x), (other.z, other.y, other.x))
+                                  * (image.spacing or (1.0,) * 3))
+            if away < 0.5 * (spot.diameter_mm + other.diameter_mm):
+                raise ArgumentError(f"Two lesions {away:.0f} mm apart would overlap in {shown(image.name)}; choose "
+                                    "other places or smaller diameters.")
     return spots
 
 
@@ -110,9 +115,7 @@ def _voxel(image: Image, at: tuple[float, ...], world: bool) -> tuple[float, flo
 
 
 def _check_in_lungs(image: Image, lungs: Lungs, spot: Spot) -> None:
-    depth, height, width = image.shape
-    inside = 0 <= spot.z <= depth - 1 and 0 <= spot.y <= height - 1 and 0 <= spot.x <= width - 1
-    if inside and not lungs.mask[lungs.at((spot.z, spot.y, spot.x))]:
+    if not lungs.mask[lungs.at((spot.z, spot.y, spot.x))]:
         raise ArgumentError(f"The place (x, y, z) = ({spot.x:.0f}, {spot.y:.0f}, {spot.z:.0f}) does not lie in the "
                             f"lungs of {shown(image.name)}; choose another, or --at auto.")
 
@@ -128,8 +131,7 @@ def write_chest(tamper: Tamper, host: Image, source: Source | Path, folder: Path
     write_mask(folder / MASK, tamper.mask, host)
     spots = np.argwhere(tamper.mask)
     low, high = spots.min(0), spots.max(0) + 1
-    first = places[0]
     return {**asdict(tamper.record), "action": action, "at": [list(p["centre"][::-1]) for p in places],
-            "size_mm": round(first["diameter_mm"], 3), "box": [int(v) for v in (*low[::-1], *high[::-1])],
+            "size_mm": [round(p["diameter_mm"], 3) for p in places], "box": [int(v) for v in (*low[::-1], *high[::-1])],
             "host": str(Path(host.name).resolve()), "image": written.name, "mask": MASK,
             "image_sha256": hash_of(written), "pixels_sha256": digest(tamper.image)}

@@ -32,6 +32,8 @@ from scanward.report.forged import before_after, planes_before_after, stages_pic
 from scanward.report.heat import png
 
 RECORD, MASK, PICTURE, STAGES = "record.json", "mask.png", "before-after.png", "stages.png"
+BESIDE = (MASK, VOLUME_MASK, PICTURE, STAGES)
+"""Pictures and masks beside a record, which are no hosts."""
 STEM = 200
 """Bytes of a host's name that its forgery keeps: with suffix and sidecar it has to stay under 255."""
 
@@ -70,16 +72,20 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
 
 
 def series_or_file(path: Path) -> Source:
-    """What a path names: a file, or a folder's one image or series. Raises as `formats.find`; `UnreadableError` where a
-    folder holds several."""
+    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image below it.
+
+    Raises as `formats.find`; `UnreadableError` where there are several.
+    """
     if not path.is_dir():
         return Source((path,), "file")
     sources, errors = formats.find([path])
     if errors:
         raise errors[0]
-    if len(sources) != 1:
-        raise UnreadableError(f"{shown(path)} holds {len(sources)} images; name one of them.")
-    return sources[0]
+    own = [source for source in sources if source.kind == "series" and source.path.resolve() == path.resolve()]
+    if len(own or sources) != 1:
+        raise UnreadableError(f"{shown(path)} holds {len(own or sources)} images; move the one that is meant into a "
+                              "folder of its own.")
+    return (own or sources)[0]
 
 
 def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, action: str) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def together(folder: Path) -> Iterator[Path]:
     """A draft folder, whose files appear in `folder` together when the block ends without an exception."""
     draft = None
     try:
-        _refuse_taken(folder, (RECORD, MASK, VOLUME_MASK, PICTURE, STAGES))
+        _refuse_taken(folder, (RECORD, *BESIDE))
         within = folder if folder.is_dir() else folder.parent
         within.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".scanward-", dir=within))

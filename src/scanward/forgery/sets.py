@@ -35,22 +35,22 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
     if order.at is not None and len(sources) > 1:
         raise ArgumentError("--at names places in one image only; use --at auto for several.")
     whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
-             "hosts": [str(s.path.resolve()) for s in sources]}
+             "hosts": [str((s.path if s.kind == "file" else s.paths[0]).resolve()) for s in sources]}
     _same_order(folder, whole)
-    broken: set[Path] = set()
+    broken: set[Source] = set()
     made = False
     try:
         for number in range(count):
             source, home, seed = sources[number % len(sources)], folder / f"{number + 1:05d}", order.seed + number
             earlier = home.exists()
-            if source.path in broken and not earlier:
+            if source in broken and not earlier:
                 continue
             try:
                 forged = _earlier(home, seed) if earlier else forge_file(
                     source, home, order, action, seed=seed, stages=stages, modality=modality, spacing=spacing)
             except InputError as error:
                 if isinstance(error, UnreadableError | UnsupportedError) and not earlier:
-                    broken.add(source.path)
+                    broken.add(source)
                 yield Forged(home, error=error)
                 continue
             if not made:
@@ -89,7 +89,7 @@ def _same_order(folder: Path, order: dict[str, Any]) -> None:
     path = folder / ORDER
     if path.is_file():
         with decoding(path):
-            known = json.loads(path.read_text("utf-8"))
+            known = {"world": False, **json.loads(path.read_text("utf-8"))}
         if known != json.loads(json.dumps(order)):
             raise ArgumentError(f"{shown(folder)} holds forgeries of another order; choose another folder, or the same "
                                 "hosts and options to go on.")

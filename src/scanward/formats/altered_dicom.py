@@ -43,7 +43,7 @@ def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description
     if stored.shape != plane.shape or (clean(source.get("SOPInstanceUID", "")) or None) != known:
         raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
     if not header.little:
-        _swap_words(source)
+        swap_words(source)
     values = _stored(plane, layout, image.inverted)
     if padding is not None:
         # The reader makes bright padding black; where it is black still, the host's own value goes back.
@@ -65,7 +65,7 @@ def _stored(plane: npt.NDArray[np.float32], layout: Layout, inverted: bool) -> n
     return low + (largest - whole if inverted else whole)
 
 
-def _swap_words(dataset: Dataset) -> None:
+def swap_words(dataset: Dataset) -> None:
     """pydicom turns numbers into little endian, but takes words of other binary data (overlays, tables) as bytes."""
     for element in dataset.iterall():
         if element.VR == "OW" and isinstance(element.value, bytes):

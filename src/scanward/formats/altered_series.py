@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.dataset import FileMetaDataset
 
+from scanward.atomic import whole_file
 from scanward.errors import UnreadableError
-from scanward.formats.altered_dicom import describe, set_pixels
+from scanward.formats.altered_dicom import describe, set_pixels, swap_words
 from scanward.formats.dicom import layout_of, opened, rescale_of
 from scanward.formats.guard import clean, decoding, shown
 from scanward.formats.pixels import Layout, read_frame
@@ -22,8 +24,8 @@ Volume = npt.NDArray[np.float32]
 
 
 def write_series(paths: Sequence[Path], before: Volume, after: Volume, folder: Path, description: str,
-                 synthetic: bool) -> dict[str, Any]:
-    """Write every slice of `paths` (in the order of the volume) into `folder` under its own name; what to note of it.
+                 synthetic: bool, host_series: str | None) -> None:
+    """Write every slice of `paths` (in the order of the volume) into `folder` under its own name.
 
     `before` and `after` are (z, y, x) HU. A voxel that they agree on keeps its stored value, a slice without any other
     its compressed pixels as they are. All slices get one new Series Instance UID and SOP Instance UIDs of their own,
@@ -31,12 +33,12 @@ def write_series(paths: Sequence[Path], before: Volume, after: Volume, folder: P
     since it was read.
     """
     changed = before != after
-    series = derived_uid(str(paths[0].parent.name), hashlib.sha256(after[changed].tobytes()).hexdigest(), synthetic)
-    for path, old, new, where in zip(_names(paths), before, after, changed, strict=True):
-        source, name = path
+    series = str(derived_uid(host_series, hashlib.sha256(after[changed].tobytes()).hexdigest(), synthetic))
+    for (source, name), old, new, where in zip(_names(paths), before, after, changed, strict=True):
         with decoding(source):
-            _write_slice(source, folder / name, old, new, where, description, synthetic, str(series))
-    return {"series_instance_uid": str(series)}
+            data = _altered_slice(source, old, new, where, description, synthetic, series)
+        with whole_file(folder / name, replace=False) as file:
+            file.write(data)
 
 
 def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -47,8 +49,9 @@ def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     return list(zip(paths, names, strict=True))
 
 
-def _write_slice(host: Path, target: Path, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32],
-                 where: npt.NDArray[np.bool_], description: str, synthetic: bool, series: str) -> None:
+def _altered_slice(host: Path, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32],
+                   where: npt.NDArray[np.bool_], description: str, synthetic: bool, series: str) -> bytes:
+    """The bytes of one slice of the new series."""
     with opened(host) as (header, stream):
         layout = layout_of(header)
         rewritten = bool(where.any()) or not header.little
@@ -57,6 +60,8 @@ def _write_slice(host: Path, target: Path, before: npt.NDArray[np.float32], afte
     if (layout.rows, layout.columns) != before.shape:
         raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
     data = pydicom.dcmread(host, force=True, stop_before_pixels=rewritten)
+    if not header.little:
+        swap_words(data)
     uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic)
     describe(data, uid, description, synthetic)
     data.SeriesInstanceUID = series
@@ -65,9 +70,13 @@ def _write_slice(host: Path, target: Path, before: npt.NDArray[np.float32], afte
         values[where] = _stored(after[where], slope, intercept, layout)
         set_pixels(data, values, layout)
     else:
-        data.file_meta.MediaStorageSOPInstanceUID = uid
-    pydicom.dcmwrite(target, data, enforce_file_format=True, overwrite=False,
+        meta = getattr(data, "file_meta", None) or FileMetaDataset()
+        meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = uid, header.syntax
+        data.file_meta = meta
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, data, enforce_file_format=True,
                      **({"implicit_vr": False, "little_endian": True} if rewritten else {}))
+    return buffer.getvalue()
 
 
 def _stored(hu: npt.NDArray[np.float32], slope: float, intercept: float, layout: Layout) -> npt.NDArray[np.int64]:

@@ -252,6 +252,14 @@ def whole_hounsfield(header: Header) -> bool:
     return all(v == int(v) for v in rescale_of(header))
 
 
+def grid_of(header: Header, layout: Layout) -> tuple[float, float, float]:
+    """As `Image.grid`."""
+    slope, intercept = rescale_of(header)
+    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    ends = sorted(slope * stored + intercept for stored in (low, low + 2**layout.stored - 1))
+    return abs(slope), ends[0], ends[1]
+
+
 def hounsfield(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[np.float32]:
     """Stored values as HU; padding darker than air is raised to `AIR`, so that it does not ring when resampled."""
     slope, intercept = rescale_of(header)

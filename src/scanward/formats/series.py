@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
-from scanward.formats.dicom import Header, hounsfield, layout_of, modality_of, opened, provenance_of, spacing_of
+from scanward.formats.dicom import (
+    Header,
+    grid_of,
+    hounsfield,
+    layout_of,
+    modality_of,
+    opened,
+    provenance_of,
+    spacing_of,
+)
 from scanward.formats.dicom import whole_hounsfield as whole
 from scanward.formats.guard import check_size, decoding, rows_of, shown
 from scanward.formats.pixels import read_frame
@@ -72,19 +81,20 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
     check_size(folder, first.rows, first.columns, len(slices))
     step = _step(slices)
     pixels = np.empty((len(slices), first.rows, first.columns), np.float32)
-    integer, bits = True, 0
+    integer, bits, grids = True, 0, set()
     for i, place in enumerate(slices):
         with decoding(place.path), opened(place.path) as (header, stream):
             layout = layout_of(header)
             pixels[i] = hounsfield(read_frame(stream, layout), header)
             integer, bits = integer and whole(header), max(bits, layout.stored)
+            grids.add(grid_of(header, layout))
             if i == 0:
                 provenance = provenance_of(header, folder)
     y, x = spacing or first.spacing
     world = np.column_stack([first.orientation[0] * first.spacing[1], first.orientation[1] * first.spacing[0],
                              first.normal * step, first.position])
-    return Image(pixels, "CT", (step, y, x), bits, integer, provenance=dataclasses.replace(
-        provenance, to_world=rows_of(world)))
+    return Image(pixels, "CT", (step, y, x), bits, integer, grid=grids.pop() if len(grids) == 1 else None,
+                 provenance=dataclasses.replace(provenance, to_world=rows_of(world)))
 
 
 def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:

@@ -70,9 +70,12 @@ def _turn(axes: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], tuple[sl
 
 def _image(
     path: Path, values: npt.NDArray[Any], axes: npt.NDArray[np.float64], kind: str, modality: Modality | None,
-    spacing: Spacing,
+    spacing: Spacing, scale: tuple[float, float] = (1.0, 0.0),
 ) -> Image:  # fmt: skip
-    """`axes` (3, 4): the steps, and where the file's first voxel lies."""
+    """`axes` (3, 4): the steps, and where the file's first voxel lies; `scale`: slope and intercept to HU."""
+    stored = values.dtype
+    if scale != (1.0, 0.0):
+        values = values.astype(np.float32) * np.float32(scale[0]) + np.float32(scale[1])
     turned, (z, y, x) = upright(path, values, axes)
     order, flips = _turn(axes)
     lengths = np.array(values.shape[::-1])[order]
@@ -82,7 +85,11 @@ def _image(
         y, x = spacing
     image = image_of(path, turned, kind, modality or "CT", (z, y, x))
     world = rows_of(np.column_stack([steps, first]))
-    return dataclasses.replace(image, provenance=dataclasses.replace(image.provenance, to_world=world))
+    grid = None
+    if stored.kind in "iu" and image.modality == "CT":
+        low, high = sorted(scale[0] * float(end) + scale[1] for end in (np.iinfo(stored).min, np.iinfo(stored).max))
+        grid = (abs(scale[0]), low, high)
+    return dataclasses.replace(image, grid=grid, provenance=dataclasses.replace(image.provenance, to_world=world))
 
 
 @dataclass(frozen=True)
@@ -246,9 +253,7 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
     if len(data) < layout.size:
         raise cut_short(path, layout.size, len(data))
     values = np.frombuffer(data, layout.dtype).reshape(layout.shape)
-    if (layout.slope, layout.intercept) != (1.0, 0.0):
-        values = values.astype(np.float32) * np.float32(layout.slope) + np.float32(layout.intercept)
-    return _image(path, values, layout.axes, "nifti", modality, spacing)
+    return _image(path, values, layout.axes, "nifti", modality, spacing, (layout.slope, layout.intercept))
 
 
 def nifti_layout(head: bytes, path: Path) -> NiftiLayout:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from scanward import __version__
 from scanward.atomic import whole_file
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
-from scanward.formats.guard import shown
+from scanward.formats.guard import open_file, shown
 from scanward.formats.write import SIDECAR, Mark
 from scanward.image import Image
 
+STEM = 200
+"""Bytes of a host's name that an altered copy keeps: with ending and sidecar it has to stay under 255."""
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
 
 
@@ -31,9 +34,16 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
     """
     kind, path = host.provenance.format, Path(host.name)
+    if kind not in ("dicom", "metaimage", "nifti"):
+        raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to "
+                               "DICOM, MetaImage or NIfTI.")
+    paths = source.paths if isinstance(source, Source) and source.kind == "series" else ()
+    if kind == "dicom" and len(paths) != host.shape[0]:
+        raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
+                               "give the folder.")
     mark = Mark(description, synthetic or host.provenance.synthetic)
-    stem, ending = _stem(path, kind)
-    name = f"{stem}-{'forged' if synthetic else 'altered'}{ending}"
+    stem, ending = _stem(path.resolve(), kind)
+    name = f"{os.fsdecode(os.fsencode(stem)[:STEM])}-{'forged' if synthetic else 'altered'}{ending}"
     note = {"scanward": __version__, "file": name, "altered": True, "synthetic": mark.synthetic,
             "description": description, "format": kind}
     with whole_file(folder / (name + SIDECAR), replace=False) as file:
@@ -42,27 +52,20 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     if kind == "dicom":
         from scanward.formats.altered_series import write_series
 
-        if not isinstance(source, Source) or source.kind != "series" or len(source.paths) != host.shape[0]:
-            raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
-                                   "give the folder.")
-        (folder / name).mkdir()
-        write_series(source.paths, host.pixels, altered.pixels, folder / name, mark.text, mark.synthetic)
-        return folder / name
-    if kind in ("metaimage", "nifti"):
+        write_series(paths, host.pixels, altered.pixels, folder / name, mark.text, mark.synthetic,
+                     host.provenance.series_instance_uid)
+    else:
         from scanward.formats.altered_volume import write_volume
 
         write_volume(path, kind, host.pixels, altered.pixels, folder / name, mark.text)
-        return folder / name
-    raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to DICOM, "
-                           "MetaImage or NIfTI.")
+    return folder / name
 
 
 def hash_of(path: Path) -> str:
     """SHA-256 of a file, of a MetaImage header and its voxels, or of a folder's files in the order of their names."""
     sha = hashlib.sha256()
     beside = sorted(path.iterdir()) if path.is_dir() else [path, *(
-        other for other in (path.with_suffix(".raw"), path.with_suffix(".zraw")) if path.suffix == ".mhd" and
-        other.is_file())]
+        other for other in sorted(path.parent.glob("*raw")) if path.suffix.lower() == ".mhd")]
     for file in beside:
         sha.update(file.read_bytes())
     return sha.hexdigest()
@@ -74,7 +77,9 @@ def _stem(path: Path, kind: str) -> tuple[str, str]:
         return path.name, ""
     ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
     if ending is None:
-        return path.name, ".nii.gz" if kind == "nifti" else ".mha"
+        with open_file(path) as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        return path.name, (".nii.gz" if zipped else ".nii") if kind == "nifti" else ".mha"
     return path.name[:-len(ending)], path.name[-len(ending):]
 
 

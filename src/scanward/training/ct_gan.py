@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.attacks.ct_gan.attack import BOUNDS_MM
+from scanward.attacks.ct_gan.attack import BOUNDS_MM, density_of
 from scanward.attacks.ct_gan.cube import Equaliser
 from scanward.attacks.ct_gan.network import PRESETS as WIDTHS
 from scanward.attacks.ct_gan.network import Discriminator, Generator, hole, wanted
 from scanward.attacks.ct_gan.train import OURS, PUBLISHED, Weights, generator_loss, judge_loss
 from scanward.bench.chests import PARTS, SHARP, THIN, Nodule, nodules, part_of, scan_of
 from scanward.training.adversarial import Step, fit
-from scanward.training.cubes import Batch, Cubes, density_of, patches
+from scanward.training.cubes import Batch, Cubes, patches
 from scanward.training.finish import preset_of, ship
 from scanward.training.loop import Schedule
 
@@ -63,6 +63,12 @@ PRESETS = {
            "paper": Preset("paper", Schedule(20_000, 2e-4), 50, PUBLISHED, anchored=False)}
     for name, width in (("ct-gan", "light"), ("ct-gan-b", "narrow"))
 }
+
+
+def nodules_of(part: int, data: Path | None) -> list[Nodule]:
+    """The training nodules of one third of the patients; of those whose lungs `ct-gan` is trained on, none but its."""
+    absent = {name.upper() for name in PARTS} if part != OF["ct-gan"].part else set()
+    return [n for n in nodules("train", data) if part_of(n.patient, THIRDS) == part and n.patient not in absent]
 
 
 def equaliser_of(cubes: Cubes, anchored: bool, seed: int) -> Equaliser:
@@ -119,12 +125,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     attacker, inject = name.removesuffix("-remove"), not name.endswith("-remove")
     chosen: Preset = preset_of(PRESETS[attacker], preset)
     who = OF[attacker]
-    known = [n for n in nodules("train", data) if part_of(n.patient, THIRDS) == who.part]
-    scans = [scan_of(scan, data) for scan in who.scans]
-    share = [scan.shape[0] * (scan.spacing or (1.0,))[0] for scan in scans]
-    lung = torch.cat([patches([scan], round(chosen.lung * s / sum(share)), who.seed)
-                      for scan, s in zip(scans, share, strict=True)])
-    cubes = Cubes(lung, known)
+    known = nodules_of(who.part, data)
+    cubes = Cubes(patches([scan_of(scan, data) for scan in who.scans], chosen.lung, who.seed), known)
     equaliser = equaliser_of(cubes, chosen.anchored, who.seed)
     seed = who.seed + (0 if inject else 10)
     torch.manual_seed(seed)

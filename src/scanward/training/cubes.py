@@ -16,6 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from scanward.attacks.ct_gan.attack import density_of
 from scanward.attacks.ct_gan.cube import AIR, METAL, Cuboid, cut
 from scanward.bench.chests import SIDE, Nodule
 from scanward.image import Image
@@ -43,25 +44,24 @@ class Batch:
     """(n,), -1 for -800 HU and 1 for 200."""
 
 
-def density_of(hu: float) -> float:
-    """HU to the units of a batch's density."""
-    return (hu + 300) / 500
+def patches(images: Sequence[Image], count: int, seed: int, across: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+    """(n, 44, 44, 44) HU of healthy lung at 1 mm, about random places of the scans, without lesions in the middle.
 
-
-def patches(images: Sequence[Image], each: int, seed: int) -> Tensor:
-    """(n, 44, 44, 44) HU of healthy lung at 1 mm, about random places of the scans, without lesions in the middle."""
+    About `count` in all, by the scans' heights; `across` says between which parts of the width they lie.
+    """
     rng = np.random.default_rng(seed)
-    found = []
-    for image in images:
-        lungs = lungs_of(image)
-        scan = torch.from_numpy(image.pixels)
-        places = candidates(image, lungs, rng, 4 * each)
-        made = 0
-        for centre in places:
+    heights = [image.shape[0] * (image.spacing or (1.0,))[0] for image in images]
+    found: list[Tensor] = []
+    for image, height in zip(images, heights, strict=True):
+        scan, wanted = torch.from_numpy(image.pixels), len(found) + round(count * height / sum(heights))
+        for centre in candidates(image, lungs_of(image), rng, 8 * count):
+            if len(found) == wanted:
+                break
+            if not across[0] <= centre[2] / image.shape[2] <= across[1]:
+                continue
             patch = _patch(scan, centre, image.spacing or (1.0,) * 3)
-            if made < each and healthy(patch[ROOM:-ROOM, ROOM:-ROOM, ROOM:-ROOM].numpy()):
+            if healthy(patch[ROOM:-ROOM, ROOM:-ROOM, ROOM:-ROOM].numpy()):
                 found.append(patch)
-                made += 1
     return torch.stack(found)
 
 

@@ -15,16 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scanward import weights
-from scanward.bench.chests import nodules, part_of, scan_of
+from scanward.bench.chests import nodules, scan_of
 from scanward.bench.judge import JudgeNet
 from scanward.metrics import auc
-from scanward.training.ct_gan import LICENCE, OF, THIRDS
+from scanward.training.ct_gan import LICENCE, OF, nodules_of
 from scanward.training.cubes import Cubes, patches
 from scanward.training.finish import preset_of, ship
 from scanward.training.loop import Schedule, fit
 
 PART = 2
 """The third of the training patients' nodules that no attacker sees."""
+
+TRAINED, HELD = 0.62, 0.72
+"""Parts of a scan's width: lung up to the first is trained on, from the second on the threshold is chosen."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,10 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     """Classifier and threshold; writes weights (float16) and a manifest into `out`, or the package with `install`."""
     chosen: Preset = preset_of(PRESETS, preset)
     who = OF["ct-gan-b" if name.endswith("-b") else "ct-gan"]
-    known = [n for n in nodules("train", data) if part_of(n.patient, THIRDS) == PART]
-    scans = [scan_of(scan, data) for scan in who.scans]
-    share = [scan.shape[0] * (scan.spacing or (1.0,))[0] for scan in scans]
-    lung = torch.cat([patches([scan], round(chosen.lung * s / sum(share)), who.seed + 5)
-                      for scan, s in zip(scans, share, strict=True)])
-    seed = who.seed + 20
-    cubes, held = Cubes(lung, known), Cubes(lung, nodules("val", data))
+    known = nodules_of(PART, data)
+    scans, seed = [scan_of(scan, data) for scan in who.scans], who.seed + 20
+    cubes = Cubes(patches(scans, chosen.lung, seed, (0.0, TRAINED)), known)
+    held = Cubes(patches(scans, chosen.lung // 5, seed, (HELD, 1.0)), nodules("val", data))
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
         batch = cubes.draw(rng, chosen.batch, shift=3.0, vary=0.7)

@@ -62,7 +62,7 @@ class CtGan(Trained):
         density = self._density
         known = self._weights[1]["densities"][int(np.digitize(spot.diameter_mm, BOUNDS_MM))]
         share = rng.uniform(0, len(known) - 1)
-        drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else (density + 300) / 500
+        drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else density_of(density)
         params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(spot.diameter_mm),
                   "voxel": cuboid.voxel, "density": drawn, "noise": self._noise, "strength": float(strength),
                   "seed": int(rng.integers(2**31))}
@@ -71,17 +71,22 @@ class CtGan(Trained):
         return params
 
     def apply(self, host: Image, params: dict[str, Any]) -> Region:
-        """The changed box, what stands in it, rounded as the host's voxels are, and the truth mask in it, (z, y, x)."""
+        """The changed box, what stands in it as the host's file stores it, and the truth mask in it, (z, y, x)."""
         import torch
 
         from scanward.attacks.ct_gan.cube import window
         from scanward.attacks.ct_gan.tamper import cuboid_from, tampered
 
-        with torch.inference_mode():
-            box, made = tampered(torch.from_numpy(host.pixels), params, self.forger)
-            weight = window(cuboid_from(params), box).numpy()
-        values = np.asarray(made.numpy(), np.float32)
-        values = np.rint(values) if host.integer else values
+        # built outside of inference mode, or nobody could send gradients through it afterwards
+        forger, threads = self.forger, torch.get_num_threads()
+        torch.set_num_threads(1)  # sums of several threads differ in the last bit, and a forgery must replay
+        try:
+            with torch.inference_mode():
+                box, made = tampered(torch.from_numpy(host.pixels), params, forger)
+                weight = window(cuboid_from(params), box).numpy()
+        finally:
+            torch.set_num_threads(threads)
+        values = host.storable(np.asarray(made.numpy(), np.float32), host.pixels[box])
         change = np.abs(values - host.pixels[box])
         return box, values, (change >= VISIBLE * params["strength"]) if self.inject else (weight >= 0.5) & (change > 0)
 
@@ -110,6 +115,11 @@ class CtGanBRemove(CtGanRemove):
     """The other attacker's twin."""
 
     name = family = weights_name = "ct-gan-b-remove"
+
+
+def density_of(hu: float) -> float:
+    """HU in the units of a generator's condition: -1 for -800, 1 for 200."""
+    return (float(hu) + 300) / 500
 
 
 def check_spot(host: Image, spot: Spot) -> None:
