@@ -47,6 +47,7 @@ def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
     assert group["tn"] + group["fp"] == group["fn"] + group["tp"] == 2
     assert report["attacks"]["mammo-cgan"] and len(report["methods"]["default"]["weights_sha256"]) == 1
     assert cv2.imread(str(out / "source-default.png")).std() > 5
+    assert (out / "source-default-misses.png").exists() == (group["fn"] > 0)
     answers = next((out / "answers").iterdir())
     before = answers.read_bytes()
     assert run("bench", "mammography", "source", "-o", out) == 0

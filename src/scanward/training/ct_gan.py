@@ -59,9 +59,10 @@ OF = {"ct-gan": Patients((THIN, *PARTS), 0, 0), "ct-gan-b": Patients((SHARP,), 1
 THIRDS = 3
 PRESETS = {
     name: {"quick": Preset("narrow", Schedule(200, 4e-4, every=100), 8, lung=150),
-           "full": Preset(width, Schedule(1600, 4e-4, every=200)),
+           "full": Preset(width, Schedule(steps, 4e-4, every=100)),
            "paper": Preset("paper", Schedule(20_000, 2e-4), 50, PUBLISHED, anchored=False)}
-    for name, width in (("ct-gan", "light"), ("ct-gan-b", "narrow"))
+    for name, width, steps in (("ct-gan", "light", 1000), ("ct-gan-remove", "light", 700), ("ct-gan-b", "narrow", 1000),
+                               ("ct-gan-b-remove", "narrow", 700))
 }
 
 
@@ -123,7 +124,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
           resume: bool = True, install: bool = False) -> Path:
     """Generator and discriminator; writes float16 weights and a manifest into `out`, or the package with `install`."""
     attacker, inject = name.removesuffix("-remove"), not name.endswith("-remove")
-    chosen: Preset = preset_of(PRESETS[attacker], preset)
+    chosen: Preset = preset_of(PRESETS[name], preset)
     who = OF[attacker]
     known = nodules_of(who.part, data)
     cubes = Cubes(patches([scan_of(scan, data) for scan in who.scans], chosen.lung, who.seed), known)

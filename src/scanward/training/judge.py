@@ -40,7 +40,7 @@ class Preset:
     lung: int = 900
 
 
-PRESETS = {"quick": Preset(Schedule(150, 1e-3, every=50), 8, 150), "full": Preset(Schedule(1500, 1e-3, every=250))}
+PRESETS = {"quick": Preset(Schedule(150, 1e-3, every=50), 8, 150), "full": Preset(Schedule(900, 1e-3, every=150))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
