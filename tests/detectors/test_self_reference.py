@@ -177,3 +177,13 @@ def test_too_small_is_inconclusive_and_says_why():
     evidence = shipped().detect(image_of(tissue(6)[:40, :40]))
     assert evidence.label == "inconclusive"
     assert "smaller" in evidence.reason
+
+
+def test_windows_are_in_millimetres_where_pixels_are_finer():
+    logits = np.full((200, 200), -6.0, np.float32)
+    logits[90:105, 90:105] = 4.0  # 30 pixels: 6 mm of a coarse film, 1.5 mm of a fine one
+    coarse, fine = module.peaks(logits, 0.2), module.peaks(logits, 0.05)
+    assert coarse == module.peaks(logits) == module.peaks(logits, 0.4)
+    assert coarse[:2] == pytest.approx((4.0, 4.0))
+    assert fine[0] == pytest.approx(-6 + 10 * 15**2 / 21**2, abs=1e-4)
+    assert fine[1] == pytest.approx(-6 + 10 * 15**2 / 37**2, abs=1e-4)

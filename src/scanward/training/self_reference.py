@@ -44,6 +44,9 @@ class Preset:
     crop: int = 224
     further: tuple[tuple[Recipe, Schedule], ...] = ()
     """Banks that each get a round of its own, which also draws from those before."""
+    averaged: int = 1
+    """The weights of so many of the last rounds are averaged (Wortsman et al. 2022, model soups): calmer on scanners
+    that none of them knows."""
 
 
 PRESETS = {
@@ -51,7 +54,7 @@ PRESETS = {
     "ablation": Preset(Recipe(8000), Schedule(600, 2e-3), (Schedule(250, 1e-3),), visits=1),
     "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
         (PAINTED[0], LAST), (PAINTED[1], LAST),
-        (LIVED, LONG), (LIVED, LONG))),
+        (LIVED, LONG), (LIVED, LONG)), averaged=2),
 }
 
 
@@ -64,6 +67,7 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     net = SelfReferenceNet()
     fit(net, _loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume, title=label)
     negatives: list[Bank] = []
+    made = [arrays_of(net)]
     rounds = [(schedule, None) for schedule in preset.others] + [
         (schedule, (more, recipe.past)) for more, (recipe, schedule) in zip(further, preset.further, strict=True)]
     for number, (schedule, more) in enumerate(rounds, 2):
@@ -72,14 +76,17 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
                               past=more[1] if more is not None else 0.0, resume=resume))
         fit(net, _loss(pool, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
             seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
-    arrays = arrays_of(net)
+        made.append(arrays_of(net))
+    last = made[-preset.averaged:]
+    arrays = {key: np.mean([arrays[key] for arrays in last], 0).astype(last[0][key].dtype) for key in last[0]}
     save_file(arrays, out / f"{label}.safetensors")
     return arrays
 
 
 def arrays_of(net: nn.Module) -> Arrays:
-    """What inference needs of a network."""
-    return {k: v.detach().cpu().contiguous().numpy() for k, v in net.state_dict().items() if "num_batches" not in k}
+    """What inference needs of a network; copies, which further training leaves alone."""
+    state = net.state_dict().items()
+    return {key: value.detach().cpu().numpy().copy() for key, value in state if "num_batches" not in key}
 
 
 def _loss(pool: Pool, preset: Preset, negatives: list[Bank]) -> Loss:
