@@ -32,7 +32,6 @@ class Method:
 
 
 _CGAN = ("sigma", "threshold", "alpha", "power", "grain")
-_CT = ("noise", "density")
 
 
 METHODS: tuple[Method, ...] = (
@@ -80,12 +79,6 @@ METHODS: tuple[Method, ...] = (
     Method("jpeg", "attack", "scanward.attacks.patches:Jpeg", "MG", "a region through JPEG"),
     Method("self-blend", "attack", "scanward.attacks.self_blend:SelfBlend", "MG",
            "the host blended with an altered copy of itself; for training"),
-    Method("ct-gan", "attack", "scanward.attacks.ct_gan:CtGan", "CT",
-           "a lung nodule painted by a 3-D conditional GAN (Mirsky et al. 2019)", ("ct-gan",),
-           "scanward.training.ct_gan:train", "inject", _CT),
-    Method("ct-gan-remove", "attack", "scanward.attacks.ct_gan:CtGanRemove", "CT",
-           "the twin trained on healthy lung: a nodule painted over", ("ct-gan-remove",),
-           "scanward.training.ct_gan:train", "remove", ("noise",)),
 )
 
 DEFAULT = "default"

@@ -62,9 +62,15 @@ def _act(action: str, source: Image | str | Path, method: str | None, rest: tupl
 
 
 def default_method(action: str, modality: Modality) -> str:
-    """The method of an order that names none."""
-    method = "ct-gan" if modality == "CT" else "mammo-cgan"
-    return method if action == "inject" else f"{method}-remove"
+    """The method of an order that names none: the first of the table that does this to such images.
+
+    `UnsupportedError` where there is none.
+    """
+    found = next((row.name for row in methods.METHODS if row.action == action and row.modality == modality), None)
+    if found is None:
+        raise UnsupportedError(f"This version of scanward has no method to {action} lesions in {modality} images; give "
+                               "a mammogram.")
+    return found
 
 
 def check_order(order: Order, action: str, *, stages: bool = False) -> Attack | CtGan:
