@@ -61,8 +61,8 @@ PRESETS = {
     name: {"quick": Preset("narrow", Schedule(200, 4e-4, every=100), 8, lung=150),
            "full": Preset(width, Schedule(steps, 4e-4, every=100)),
            "paper": Preset("paper", Schedule(20_000, 2e-4), 50, PUBLISHED, anchored=False)}
-    for name, width, steps in (("ct-gan", "light", 700), ("ct-gan-remove", "light", 500), ("ct-gan-b", "narrow", 700),
-                               ("ct-gan-b-remove", "narrow", 500))
+    for name, width, steps in (("ct-gan", "light", 500), ("ct-gan-remove", "light", 300), ("ct-gan-b", "narrow", 500),
+                               ("ct-gan-b-remove", "narrow", 300))
 }
 
 
