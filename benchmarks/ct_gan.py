@@ -40,12 +40,12 @@ from scanward.bench.judge import NoduleJudge, NoduleJudgeB
 from scanward.image import Image
 from scanward.lung import Lungs, lungs_of
 from scanward.metrics import auc
+from scanward.report.heat import LUNG_WINDOW, to_grey
 from scanward.training.cubes import candidates, healthy
 
 Cubes = npt.NDArray[np.float32]
 ROUNDS = (("ct-gan", SHARP, NoduleJudge), ("ct-gan-b", THIN, NoduleJudgeB))
 """Attacker, the scan it has not seen, and the judge that has not seen it either."""
-WINDOW = (-1350.0, 150.0)
 
 
 @dataclass
@@ -212,8 +212,7 @@ def _cell(before: Image, after: Image, centre: tuple[float, float, float], side:
             move = np.array([[zoom[1], 0, side / 2 - zoom[1] * (middle[1] + 0.5)],
                              [0, zoom[0], side / 2 - zoom[0] * (middle[0] + 0.5)]])
             part = cv2.warpAffine(plane, move, (side, side), flags=cv2.INTER_LINEAR, borderValue=-1000.0)
-            grey = np.clip((part - WINDOW[0]) / (WINDOW[1] - WINDOW[0]) * 255, 0, 255).astype(np.uint8)
-            rows.append(np.pad(grey[:-1, :-1], ((0, 1), (0, 1))))
+            rows.append(np.pad(to_grey(part, *LUNG_WINDOW)[:-1, :-1], ((0, 1), (0, 1))))
     return np.vstack([*rows, np.full((6, side), 255, np.uint8)])
 
 

@@ -34,7 +34,7 @@ def test_the_lungs_of_a_phantom_with_the_nodule_inside():
 
 def test_depth_is_in_millimetres_and_the_ends_of_a_scan_are_no_edge():
     image, _ = chest()
-    depth = lungs_of(image).depth()
+    depth = lungs_of(image).depth
     assert depth.max() == pytest.approx(50, abs=4)
     assert depth[0].max() == pytest.approx(depth[12].max(), abs=0.1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -32,6 +33,7 @@ class Lungs:
     spacing: tuple[float, float, float]
     """Millimetres a voxel of the mask."""
 
+    @cached_property
     def depth(self) -> npt.NDArray[np.float32]:
         """Millimetres to the nearest voxel outside the lungs, (z, y, x) of the mask; the volume's ends are no edge."""
         padded = np.pad(self.mask, ((1, 1), (0, 0), (0, 0)), mode="edge")

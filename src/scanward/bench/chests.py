@@ -23,6 +23,8 @@ from scanward.image import Image
 
 Cube = npt.NDArray[np.float32]
 
+SOFTEN = 0.7
+"""Voxels by which an outline is blurred, so that the nodule's own rim comes along."""
 SHARP, THIN = "cptac-lscc-C3N-00247", "lung-fused-ct-pathology-1"
 """A whole chest of 99 slices of 3 mm and a sharp kernel; an upper chest of 98 slices of 1 mm."""
 PARTS = ("lidc-idri-0001", "lidc-idri-0003")
@@ -43,6 +45,11 @@ class Nodule:
     """In voxels of the cube."""
     voxel: float
     """Millimetres a voxel."""
+
+    @property
+    def outline(self) -> Cube:
+        """The mask softened by `SOFTEN`, (32, 32, 32) in [0, 1]."""
+        return np.clip(1.4 * ndimage.gaussian_filter(self.mask, SOFTEN), 0, 1).astype(np.float32)
 
     @property
     def density(self) -> float:
@@ -99,10 +106,9 @@ def planted(image: Image, centre: tuple[float, float, float], nodule: Nodule,
     """
     rng = np.random.default_rng(seed)
     flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
-    outline = np.clip(1.4 * ndimage.gaussian_filter(nodule.mask, 0.7), 0, 1)[flips]
     cuboid = Cuboid(centre, image.spacing or (1.0, 1.0, 1.0), nodule.voxel)
     box = cuboid.box(image.shape)
-    hu, share = (spread(torch.from_numpy(np.ascontiguousarray(part, np.float32))[None, None], cuboid, box).numpy()
-                 for part in (nodule.hu[flips], outline))
+    hu, share = (spread(torch.from_numpy(np.ascontiguousarray(part[flips]))[None, None], cuboid, box).numpy()
+                 for part in (nodule.hu, nodule.outline))
     lung = image.pixels[box]
     return box, np.maximum(share * hu + (1 - share) * lung, lung).astype(np.float32)

@@ -75,8 +75,7 @@ def spots_of(image: Image, lungs: Lungs, order: Order, seed: int) -> list[Spot]:
 
 def auto_spot(image: Image, lungs: Lungs, diameter_mm: float, rng: np.random.Generator) -> Spot:
     """A random place in calm lung with room for a lesion; `ArgumentError` where there is none."""
-    depth = lungs.depth()
-    room = np.argwhere(lungs.mask & (depth > 0.5 * diameter_mm + 2))
+    room = np.argwhere(lungs.mask & (lungs.depth > 0.5 * diameter_mm + 2))
     rng.shuffle(room)
     for index in room[:TRIES]:
         z, y, x = lungs.voxel(tuple(index))

@@ -26,7 +26,7 @@ from scanward.forgery.make import check_order, forge_image, pixel_mm
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
-from scanward.formats.write import suffix_of, write_altered
+from scanward.formats.write import STEM, suffix_of, write_altered
 from scanward.image import Image, Modality
 from scanward.report.forged import before_after, planes_before_after, stages_picture
 from scanward.report.heat import png
@@ -34,8 +34,6 @@ from scanward.report.heat import png
 RECORD, MASK, PICTURE, STAGES = "record.json", "mask.png", "before-after.png", "stages.png"
 BESIDE = (MASK, VOLUME_MASK, PICTURE, STAGES)
 """Pictures and masks beside a record, which are no hosts."""
-STEM = 200
-"""Bytes of a host's name that its forgery keeps: with suffix and sidecar it has to stay under 255."""
 
 
 @dataclass(frozen=True)

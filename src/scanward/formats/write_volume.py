@@ -16,11 +16,9 @@ from scanward.atomic import whole_file
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
-from scanward.formats.write import SIDECAR, Mark
+from scanward.formats.write import SIDECAR, STEM, Mark
 from scanward.image import Image
 
-STEM = 200
-"""Bytes of a host's name that an altered copy keeps: with ending and sidecar it has to stay under 255."""
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
 
 

@@ -26,8 +26,6 @@ ROOM = 6
 """Voxels on each side of a patch by which the cubes cut from it are shifted."""
 SOLID = -300.0
 """HU above which a voxel of the lungs is vessel or lesion."""
-SOFTEN = 0.7
-"""Voxels by which an outline is blurred, so that the nodule's own rim comes along."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def patches(images: Sequence[Image], count: int, seed: int, across: tuple[float,
 def candidates(image: Image, lungs: Lungs, rng: np.random.Generator, count: int) -> list[tuple[float, float, float]]:
     """Random voxels (z, y, x) at least 5 mm inside the lungs and, where the scan has the height, 16 mm from its
     ends."""
-    depth = lungs.depth()
+    depth = lungs.depth.copy()
     margin = min(len(depth) // 2, math.ceil(16 / lungs.spacing[0]))
     depth[:margin] = depth[len(depth) - margin:] = 0
     places = np.argwhere(depth > 5)
@@ -107,8 +105,7 @@ class Cubes:
     def __init__(self, lung: Tensor, nodules: Sequence[Nodule]) -> None:
         self.lung = lung
         self.hu = torch.from_numpy(np.stack([n.hu for n in nodules]))
-        soft = [np.clip(1.4 * ndimage.gaussian_filter(n.mask, SOFTEN), 0, 1) for n in nodules]
-        self.mask = torch.from_numpy(np.stack(soft).astype(np.float32))
+        self.mask = torch.from_numpy(np.stack([n.outline for n in nodules]))
         self.densities = torch.tensor([density_of(n.density) for n in nodules])
 
     def draw(self, rng: np.random.Generator, count: int, *, shift: float = 1.5, vary: float = 0.3) -> Batch:

@@ -144,9 +144,9 @@ def check_spot(host: Image, spot: Spot) -> None:
 def _elsewhere(lungs: Lungs, centre: tuple[float, float, float], spacing: tuple[float, float, float],
                rng: np.random.Generator) -> tuple[float, float, float]:
     """Another place in the lungs, a cuboid away where there is one, to copy noise from; the place itself without."""
-    depth = lungs.depth()
     if not lungs.mask.any():
         return centre
+    depth = lungs.depth
     places = np.argwhere(lungs.mask & (depth >= min(10.0, 0.7 * float(depth.max()))))
     voxels = (places + 0.5) * lungs.step - 0.5
     away = np.linalg.norm((voxels - centre) * spacing, axis=1)

@@ -7,7 +7,6 @@ repair, rescale, paste, touch up. Axes are (z, y, x); values are HU, equalised v
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +20,6 @@ with the scan."""
 LARGEST = 16.0
 """Voxels of the cube that a lesion fills at most; a larger one gets a larger cuboid, not a larger cube."""
 AIR, METAL = -1000.0, 2000.0
-Complete = Callable[[Tensor], Tensor]
-"""Equalised cubes (1, 1, 32, 32, 32), their centres still there, to completed ones."""
 
 
 @dataclass(frozen=True)
