@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from scanward.attacks.ct_gan.cube import Cuboid, cut
 from scanward.image import Image
+from scanward.nets.blocks import filled
 from scanward.weights import Trained
 
 LOW, HIGH = -1000.0, 400.0
@@ -72,10 +73,7 @@ class NoduleJudge(Trained):
     @cached_property
     def net(self) -> JudgeNet:
         """The classifier itself."""
-        net = JudgeNet().eval()
-        net.load_state_dict({name: torch.from_numpy(np.asarray(values, np.float32))
-                             for name, values in self._weights[0].items()})
-        return net
+        return filled(JudgeNet(), self._weights[0])
 
 
 class NoduleJudgeB(NoduleJudge):

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def filled(net: Net, arrays: Mapping[str, npt.NDArray[Any]]) -> Net:
+    """`net` with these parameters, in f32 whatever they are kept in, and in evaluation mode.
+
+    Batch norm's counters may be missing: inference has no use for them.
+    """
+    net.load_state_dict({name: torch.from_numpy(np.asarray(values, np.float32) if values.dtype.kind == "f" else values)
+                         for name, values in arrays.items()})
+    return net.eval()
 
 
 class Dropout(nn.Module):

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from scanward.attacks.ct_gan.cube import HOLE, SIDE
+from scanward.nets.fill import fill
 
 LEAK = 0.2
 CONDITION = 2
@@ -80,7 +81,7 @@ class Generator(nn.Module):
         if self.published:
             made = 0.5 * torch.tanh(self._unet(x, None))
             return torch.where(mask > 0, made.to(x.dtype), x)
-        base = fill(x, mask)
+        base = fill(x, mask, rounds=2)
         seen = torch.cat([base, mask, noise * mask, wanted], 1)
         made = base + torch.tanh(self._unet(seen, seen).to(x.dtype))
         return torch.where(mask > 0, made.clamp(-0.5, 0.5), x)
@@ -135,20 +136,3 @@ def wanted(shape: Tensor, density: Tensor) -> Tensor:
     """The condition (n, 2, 32, 32, 32) for shapes (n, 1, 32, 32, 32) in [0, 1], empty for healthy tissue, and densities
     (n,), -1 for -800 HU and 1 for 200."""
     return torch.cat([shape, shape * density[:, None, None, None, None]], 1)
-
-
-def fill(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` with its masked part filled smoothly from around it: averages of the known voxels, coarse to fine."""
-    known = 1 - mask
-    if x.shape[-1] > 4:
-        share = functional.avg_pool3d(known, 2)
-        mean = functional.avg_pool3d(x * known, 2) / share.clamp_min(1e-6)
-        coarse = fill(mean, (share == 0).to(x.dtype))
-        guess = functional.interpolate(coarse, scale_factor=2, mode="trilinear")
-    else:
-        total = known.sum((2, 3, 4), keepdim=True).clamp_min(1)
-        guess = ((x * known).sum((2, 3, 4), keepdim=True) / total).expand_as(x)
-    y = x * known + guess * mask
-    for _ in range(2):
-        y = x * known + functional.avg_pool3d(functional.pad(y, (1,) * 6, mode="replicate"), 3, 1) * mask
-    return y

@@ -25,6 +25,7 @@ from scanward.attacks.ct_gan.cube import (
 )
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.attacks.ct_gan.shape import shape_of
+from scanward.nets.blocks import filled
 
 Box = tuple[slice, slice, slice]
 LUNG, TISSUE = -600.0, -800.0
@@ -44,11 +45,7 @@ class Forger:
 
 def forger_of(arrays: dict[str, Any], settings: dict[str, Any], *, inject: bool) -> Forger:
     """From weights and their settings; the generator in evaluation mode, f32, its parameters without gradient."""
-    net = Generator(PRESETS[settings["preset"]])
-    absent = {name: value for name, value in net.state_dict().items() if "num_batches" in name}
-    net.load_state_dict(absent | {name: torch.from_numpy(np.asarray(values, np.float32))
-                                  for name, values in arrays.items() if "num_batches" not in name})
-    net.eval().requires_grad_(False)
+    net = filled(Generator(PRESETS[settings["preset"]]), arrays).requires_grad_(False)
     return Forger(net, Equaliser(torch.tensor(settings["hu"]), torch.tensor(settings["level"])), inject)
 
 

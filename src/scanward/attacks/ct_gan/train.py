@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from scanward.attacks.ct_gan.network import hole
+from scanward.nets.losses import feature_matching, least_squares
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def judge_loss(judge: nn.Module, real: Tensor, made: Tensor, wanted: Tensor, pau
     known = real * (1 - hole(real))
     good, _ = judge(real, known, wanted)
     bad, _ = judge(made.detach(), known, wanted)
-    value = 0.5 * (_to(good, 1.0) + _to(bad, 0.0))
+    value = 0.5 * (least_squares(good, 1.0) + least_squares(bad, 0.0))
     told = float(value.detach())
     return (value if told > pause else value.detach()), told
 
@@ -42,14 +42,9 @@ def generator_loss(judge: nn.Module, real: Tensor, made: Tensor, wanted: Tensor,
     known = real * (1 - mask)
     scores, features = judge(made, known, wanted)
     difference = ((made - real).abs() * mask).sum() / mask.sum()
-    total = _to(scores, 1.0) + weights.difference * difference
+    total = least_squares(scores, 1.0) + weights.difference * difference
     if weights.features:
         with torch.no_grad():
             _, aims = judge(real, known, wanted)
-        total = total + weights.features * torch.stack(
-            [functional.l1_loss(a.mean(0), b.mean(0)) for a, b in zip(features, aims, strict=True)]).mean()
+        total = total + weights.features * feature_matching(features, aims)
     return total
-
-
-def _to(scores: list[Tensor], aim: float) -> Tensor:
-    return torch.stack([((score.float() - aim) ** 2).mean() for score in scores]).mean()

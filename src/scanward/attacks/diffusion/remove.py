@@ -45,10 +45,9 @@ class Diffusion(Trained):
         import torch
 
         from scanward.attacks.diffusion.network import Denoiser, sample
+        from scanward.nets.blocks import filled
 
-        net = Denoiser().eval()
-        net.load_state_dict({name: torch.from_numpy(np.asarray(values, np.float32))
-                             for name, values in self._weights[0].items()})
+        net = filled(Denoiser(), self._weights[0])
 
         def run(square: Plane, unknown: npt.NDArray[np.bool_], seed: int) -> Plane:
             mask = torch.from_numpy((~unknown).astype(np.float32))[None, None]

@@ -179,11 +179,9 @@ def load_generators(arrays: dict[str, Any], settings: dict[str, Any]) -> Generat
     import torch
 
     from scanward.attacks.mammo_cgan.network import PRESETS, Cascade
+    from scanward.nets.blocks import filled
 
-    net = Cascade(PRESETS[settings["preset"]])
-    net.load_state_dict({name: torch.from_numpy(np.asarray(values, np.float32)) if values.dtype.kind == "f" else
-                         torch.from_numpy(values) for name, values in arrays.items()})
-    net.eval()
+    net = filled(Cascade(PRESETS[settings["preset"]]), arrays)
 
     @torch.inference_mode()
     def run(zeroed: Plane, noise: Plane) -> tuple[Plane, Plane]:

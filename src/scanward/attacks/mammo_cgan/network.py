@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from scanward.attacks.mammo_cgan.merge import CENTRE, SIDE
+from scanward.nets.fill import fill
 
 LEAK = 0.2
 DROPOUT = 0.2
@@ -189,19 +190,3 @@ def surroundings(x: Tensor) -> tuple[Tensor, Tensor]:
     level = (x * known).sum((2, 3), keepdim=True) / count
     spread = ((x - level) ** 2 * known).sum((2, 3), keepdim=True) / count
     return level, spread.sqrt().clamp_min(0.03)
-
-
-def fill(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` with its masked part filled smoothly from around it: averages of the known pixels, coarse to fine."""
-    known = 1 - mask
-    if x.shape[-1] > 4:
-        share = functional.avg_pool2d(known, 2)
-        mean = functional.avg_pool2d(x * known, 2) / share.clamp_min(1e-6)
-        coarse = fill(mean, (share == 0).to(x.dtype))
-        guess = functional.interpolate(coarse, scale_factor=2, mode="bilinear")
-    else:
-        guess = ((x * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp_min(1)).expand_as(x)
-    y = x * known + guess * mask
-    for _ in range(4):
-        y = x * known + functional.avg_pool2d(functional.pad(y, (1, 1, 1, 1), mode="replicate"), 3, 1) * mask
-    return y

@@ -22,6 +22,7 @@ from scanward.attacks.mammo_cgan.network import (
     fill,
     surroundings,
 )
+from scanward.nets.losses import feature_matching, least_squares
 
 SEEN = 52
 """Side of the crop that a light discriminator sees: the centre and a seam around it. Of the rest it could only learn
@@ -119,7 +120,7 @@ def judges_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor], pa
     for number, squares in enumerate(made):
         on_real, _ = adversaries(number, real)
         on_made, _ = adversaries(number, squares.detach())
-        loss = 0.5 * (_to(on_real, 1.0) + _to(on_made, 0.0))
+        loss = 0.5 * (least_squares(on_real, 1.0) + least_squares(on_made, 0.0))
         values.append(float(loss.detach()))
         if values[-1] >= pause:
             total = total + loss
@@ -132,19 +133,14 @@ def generators_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor]
     inside = centre(real)
     for number, squares in enumerate(made):
         scores, features = adversaries(number, squares)
-        total = total + weights.adversarial[number] * _to(scores, 1.0)
+        total = total + weights.adversarial[number] * least_squares(scores, 1.0)
         difference = ((squares - real).abs() * inside).sum() / inside.sum()
         total = total + weights.difference[number] * difference
         if weights.features and features:
             with torch.no_grad():
                 _, wanted = adversaries(number, real)
-            total = total + weights.features * torch.stack(
-                [functional.l1_loss(a.mean(0), b.mean(0)) for a, b in zip(features, wanted, strict=True)]).mean()
+            total = total + weights.features * feature_matching(features, wanted)
     return total
-
-
-def _to(scores: list[Tensor], aim: float) -> Tensor:
-    return torch.stack([((score.float() - aim) ** 2).mean() for score in scores]).mean()
 
 
 def run(cascade: Cascade, squares: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,11 +62,9 @@ class PartialConv(Trained):
         import torch
 
         from scanward.attacks.partial_conv.network import PartialConvNet
+        from scanward.nets.blocks import filled
 
-        net = PartialConvNet().eval()
-        absent = {name: value for name, value in net.state_dict().items() if "num_batches" in name}
-        net.load_state_dict(absent | {name: torch.from_numpy(np.asarray(values, np.float32))
-                                      for name, values in self._weights[0].items()})
+        net = filled(PartialConvNet(), self._weights[0])
 
         @torch.inference_mode()
         def run(square: Plane, unknown: npt.NDArray[np.bool_]) -> Plane:
