@@ -54,6 +54,19 @@ def test_replay_finds_a_host_that_has_moved_and_refuses_another(png, tmp_path, i
     assert code == 2 and "differ" in err
 
 
+def test_replay_searches_below_a_folder_only_where_its_user_names_it(png, tmp_path, inject, run):
+    out, deep = tmp_path / "out", tmp_path / "films" / "deep"
+    inject(png, out)
+    deep.mkdir(parents=True)
+    png.rename(deep / png.name)
+    record = json.loads((out / "record.json").read_text())
+    (out / "record.json").write_text(json.dumps(record | {"host": str(deep.parent)}))
+    code, _, err = run("replay", out / "record.json")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "films holds no images" in err
+    assert run("replay", out / "record.json", "--host", deep.parent)[0] == 0
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"method": "composed-mass"}', "\0\1",
                                   '{"method": "x", "params": {}, "host": "h", "image": "i", "image_sha256": ""}'])
 def test_replay_of_no_record_is_one_sentence(text, tmp_path, run):

@@ -40,6 +40,14 @@ def test_a_folder_is_searched_whole(study):
     assert errors == []
 
 
+def test_a_folder_is_searched_without_what_lies_below(study):
+    sources, errors = find([study / "a", study / "ct"], below=False)
+    assert names(sources, study) == ["a/film.png", "a/right.dcm", "ct"]
+    assert errors == []
+    sources, errors = find([study], below=False)
+    assert (sources, ["study holds no images" in str(e) for e in errors]) == ([], [True])
+
+
 def test_nothing_is_found_twice_and_arguments_keep_their_order(study):
     os.symlink(study, study / "b/loop")
     sources, errors = find([study / "b/left", study, str(study / "a/right.dcm"), study])

@@ -69,14 +69,15 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
     return Forged(folder, record)
 
 
-def series_or_file(path: Path) -> Source:
-    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image below it.
+def series_or_file(path: Path, *, below: bool = True) -> Source:
+    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
+    unless `below` is off, in a subfolder.
 
     Raises as `formats.find`; `UnreadableError` where there are several.
     """
     if not path.is_dir():
         return Source((path,), "file")
-    sources, errors = formats.find([path])
+    sources, errors = formats.find([path], below=below)
     if errors:
         raise errors[0]
     own = [source for source in sources if source.kind == "series" and source.path.resolve() == path.resolve()]

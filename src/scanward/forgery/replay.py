@@ -63,7 +63,8 @@ def replay(path: Path, *, host: Path | None = None,
         spacing = tuple(record["spacing"]) if record.get("spacing") else None
     source = host or Path(record["host"])
     with decoding(path):
-        host_source = series_or_file(source)
+        # A record may name any folder, the root of the disk too: only its user may have one searched to its depths.
+        host_source = series_or_file(source, below=host is not None)
         image = formats.read(host_source, modality=record.get("modality"), spacing=spacing)  # type: ignore[arg-type]
         if digest(image) != record["host_sha256"]:
             raise UnreadableError(f"The pixels of {shown(source)} differ from those that {shown(path)} was made on; "

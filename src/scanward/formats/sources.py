@@ -37,12 +37,12 @@ class Source:
         return self.paths[0] if self.kind == "file" else self.paths[0].parent
 
 
-def find(arguments: Sequence[str | Path]) -> tuple[list[Source], list[InputError]]:
+def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[Source], list[InputError]]:
     """The images that files, folders and globs name, and an error for each argument that names none.
 
     A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones and hidden files
     passed over, links followed but no folder entered twice) for files that look like images; its CT slices of one
-    SeriesInstanceUID become one series. A glob is tried where no file has that very name. Arguments keep their order,
+    SeriesInstanceUID become one series; without `below` its subfolders are left alone. A glob is tried where no file has that very name. Arguments keep their order,
     names within a folder are sorted, and nothing is found twice.
     """
     sources: dict[tuple[str, ...], Source] = {}
@@ -50,19 +50,19 @@ def find(arguments: Sequence[str | Path]) -> tuple[list[Source], list[InputError
     for argument in arguments:
         try:
             with decoding(argument):
-                for source in _sources(argument):
+                for source in _sources(argument, below):
                     sources.setdefault(tuple(os.path.realpath(p) for p in source.paths), source)
         except InputError as error:
             errors.append(error)
     return list(sources.values()), errors
 
 
-def _sources(argument: str | Path) -> Iterator[Source]:
+def _sources(argument: str | Path, below: bool) -> Iterator[Source]:
     path = Path(argument)
     if argument == "":
         raise UnreadableError("An empty argument names no file; leave it out.")
     if path.is_dir():
-        yield from _in_folder(path)
+        yield from _in_folder(path, below)
     elif os.path.lexists(path):
         yield Source((path,), "file")
     elif glob.has_magic(str(argument)):
@@ -71,17 +71,17 @@ def _sources(argument: str | Path) -> Iterator[Source]:
             raise UnreadableError(f"No file matches {shown(argument)}; check the pattern.")
         for match in map(Path, names):
             if match.is_dir():
-                yield from _in_folder(match)
+                yield from _in_folder(match, below)
             else:
                 yield Source((match,), "file")
     else:
         raise UnreadableError(f"{shown(argument)} does not exist; check the path.")
 
 
-def _in_folder(folder: Path) -> Iterator[Source]:
+def _in_folder(folder: Path, below: bool) -> Iterator[Source]:
     """The folder's sources; then, where a part of it may not be read, that error."""
     closed: list[OSError] = []
-    sources = _grouped(_images(folder, closed))
+    sources = _grouped(_images(folder, closed, below))
     yield from sources
     if closed:
         where = closed[0].filename or folder
@@ -92,7 +92,7 @@ def _in_folder(folder: Path) -> Iterator[Source]:
                               "MetaImage or NIfTI files.")
 
 
-def _images(folder: Path, closed: list[OSError]) -> Iterator[tuple[Path, str]]:
+def _images(folder: Path, closed: list[OSError], below: bool) -> Iterator[tuple[Path, str]]:
     """Image files below `folder` with their kinds, folder by folder, sorted; errors on the way go to `closed`."""
     entered: set[tuple[int, int]] = set()
     for root, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
@@ -107,6 +107,8 @@ def _images(folder: Path, closed: list[OSError]) -> Iterator[tuple[Path, str]]:
             kind = _kind(path)
             if kind:
                 yield path, kind
+        if not below:
+            return
 
 
 def _kind(path: Path) -> str | None:
