@@ -42,8 +42,8 @@ def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[S
 
     A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones and hidden files
     passed over, links followed but no folder entered twice) for files that look like images; its CT slices of one
-    SeriesInstanceUID become one series; without `below` its subfolders are left alone. A glob is tried where no file has that very name. Arguments keep their order,
-    names within a folder are sorted, and nothing is found twice.
+    SeriesInstanceUID become one series; without `below` its subfolders are left alone. A glob is tried where no file
+    has that very name. Arguments keep their order, names within a folder are sorted, and nothing is found twice.
     """
     sources: dict[tuple[str, ...], Source] = {}
     errors: list[InputError] = []
