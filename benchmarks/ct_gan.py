@@ -2,7 +2,7 @@
 
     python benchmarks/ct_gan.py success     a nodule judge's word on injections, removals and real nodules
     python benchmarks/ct_gan.py realism     telling injected nodules from real ones, by two-sample tests
-    python benchmarks/ct_gan.py pictures    24 injections and 12 removals drawn at random, in two planes
+    python benchmarks/ct_gan.py pictures    24 injections and 12 removals drawn at random, in three planes
     python benchmarks/ct_gan.py speed       seconds and memory of one injection in a series of 300 slices
 
 Each attacker works on the scan that neither it nor its judge has seen; real nodules are those of LIDC-IDRI's test
@@ -44,8 +44,8 @@ from scanward.report.heat import LUNG_WINDOW, to_grey
 from scanward.training.cubes import candidates, healthy
 
 Cubes = npt.NDArray[np.float32]
-ROUNDS = (("ct-gan", SHARP, NoduleJudge), ("ct-gan-b", THIN, NoduleJudgeB))
-"""Attacker, the scan it has not seen, and the judge that has not seen it either."""
+ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
+"""Scans, each with a judge and attackers that have not seen it."""
 
 
 @dataclass
@@ -97,16 +97,16 @@ def stage(args: argparse.Namespace, name: str) -> Stage:
 def success(args: argparse.Namespace) -> None:
     """Called nodule: healthy places, real nodules planted there, injections there, and both after a removal."""
     body = []
-    for name, scan, kind in ROUNDS:
+    for scan, kind, names in ROUNDS:
         place, judge = stage(args, scan), kind()
-        inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
         numbers = range(len(place.centres))
-        genuine = [place.cube(place.genuine(n), n) for n in numbers]
         cubes = {"healthy places": [place.cube(place.image, n) for n in numbers],
-                 "real nodules planted there": genuine,
-                 f"injected by {name}": [place.cube(place.forged(inject, n), n) for n in numbers],
-                 f"real nodules removed by {name}-remove": [place.cube(place.forged(remove, n, place.genuine(n)), n)
-                                                            for n in numbers]}
+                 "real nodules planted there": [place.cube(place.genuine(n), n) for n in numbers]}
+        for name in names:
+            inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
+            cubes[f"injected by {name}"] = [place.cube(place.forged(inject, n), n) for n in numbers]
+            cubes[f"real nodules removed by {name}-remove"] = [
+                place.cube(place.forged(remove, n, place.genuine(n)), n) for n in numbers]
         owners = [nodule.patient for nodule in place.real]
         for label, some in cubes.items():
             called = judge.of_cubes(torch.cat(some)) >= judge.threshold
@@ -117,13 +117,13 @@ def success(args: argparse.Namespace) -> None:
 def realism(args: argparse.Namespace) -> None:
     """How well a classifier of random 3-D texture features tells each kind from real nodules at other places."""
     body, texture = [], Texture()
-    for name, scan, _ in ROUNDS:
+    for scan, _, names in ROUNDS:
         place = stage(args, scan)
         # Forged and real at different places, or a classifier would know them by their surroundings.
         others, numbers = range(1, len(place.centres), 2), range(0, len(place.centres), 2)
         real = torch.cat([place.cube(place.genuine(n), n) for n in others])
-        ways = {f"injected, noise {noise}": methods.build(name, "attack", noise=noise)
-                for noise in ("copied", "gaussian", "none")}
+        ways = {f"{name}, noise {noise}": methods.build(name, "attack", noise=noise)
+                for name in names for noise in ("copied", "gaussian", "none")}
         kinds = {label: torch.cat([place.cube(place.forged(attack, n), n) for n in numbers])
                  for label, attack in ways.items()}
         kinds |= {"real nodules": torch.cat([place.cube(place.genuine(n), n) for n in numbers]),
@@ -183,16 +183,16 @@ def told(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64],
 
 
 def pictures(args: argparse.Namespace) -> None:
-    """Before and after, axial and coronal, 40 mm wide: 24 injections and 12 removals of real nodules."""
+    """Before and after, 40 mm wide: 24 injections and 12 removals of real nodules."""
     args.places = 24
-    for name, scan, _ in ROUNDS:
+    for name, scan in [(name, scan) for scan, _, names in ROUNDS for name in names]:
         place = stage(args, scan)
         inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
         cells = [_cell(place.image, place.forged(inject, n), place.centres[n]) for n in range(24)]
         for number in range(12):
             genuine = place.genuine(number)
             cells.append(_cell(genuine, place.forged(remove, number, genuine), place.centres[number]))
-        sheet = np.vstack([np.hstack(cells[row:row + 12]) for row in (0, 12, 24)])
+        sheet = np.vstack([np.hstack(cells[row:row + 6]) for row in range(0, 36, 6)])
         path = args.out / f"{name}.png"
         args.out.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), sheet)
@@ -200,20 +200,21 @@ def pictures(args: argparse.Namespace) -> None:
 
 
 def _cell(before: Image, after: Image, centre: tuple[float, float, float], side: int = 110) -> npt.NDArray[np.uint8]:
-    """Axial before, coronal before, axial after, coronal after, one under the other."""
+    """Axial, coronal and sagittal, before above after."""
     rows = []
     for image in (before, after):
-        for axis in (0, 1):
-            z, y, x = (round(c) for c in centre)
-            plane = image.pixels[z] if axis == 0 else image.pixels[::-1, y]
-            steps = [s for i, s in enumerate(image.spacing or (1.0,) * 3) if i != axis]
-            middle = (y, x) if axis == 0 else (image.shape[0] - 1 - z, x)
-            zoom = [s * side / 40 for s in steps]
-            move = np.array([[zoom[1], 0, side / 2 - zoom[1] * (middle[1] + 0.5)],
-                             [0, zoom[0], side / 2 - zoom[0] * (middle[0] + 0.5)]])
+        planes = []
+        for axis in range(3):
+            rest = [i for i in range(3) if i != axis]
+            plane = np.take(image.pixels, round(centre[axis]), axis)
+            zoom = [(image.spacing or (1.0,) * 3)[i] * side / 40 for i in rest]
+            move = np.array([[zoom[1], 0, side / 2 - zoom[1] * (centre[rest[1]] + 0.5)],
+                             [0, zoom[0], side / 2 - zoom[0] * (centre[rest[0]] + 0.5)]])
             part = cv2.warpAffine(plane, move, (side, side), flags=cv2.INTER_LINEAR, borderValue=-1000.0)
-            rows.append(np.pad(to_grey(part, *LUNG_WINDOW)[:-1, :-1], ((0, 1), (0, 1))))
-    return np.vstack([*rows, np.full((6, side), 255, np.uint8)])
+            grey = to_grey(part[::-1] if axis else part, *LUNG_WINDOW)  # the head up
+            planes.append(np.pad(grey[:-1, :-1], ((0, 1), (0, 1))))
+        rows.append(np.hstack(planes))
+    return np.pad(np.vstack(rows), ((0, 6), (0, 6)), constant_values=255)
 
 
 def speed(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,14 +56,15 @@ class Patients:
     seed: int
 
 
-OF = {"ct-gan": Patients((THIN, *PARTS), 0, 0), "ct-gan-b": Patients((SHARP,), 1, 1)}
+OF = {"ct-gan": Patients((THIN, *PARTS), 0, 0), "ct-gan-b": Patients((SHARP,), 1, 1),
+      "ct-diffusion": Patients((THIN, *PARTS), 1, 2)}
 THIRDS = 3
 PRESETS = {
     name: {"quick": Preset("narrow", Schedule(200, 4e-4, every=100), 8, lung=150),
            "full": Preset(width, Schedule(steps, 4e-4, every=100)),
            "paper": Preset("paper", Schedule(20_000, 2e-4), 50, PUBLISHED, anchored=False)}
-    for name, width, steps in (("ct-gan", "light", 500), ("ct-gan-remove", "light", 300), ("ct-gan-b", "narrow", 500),
-                               ("ct-gan-b-remove", "narrow", 300))
+    for name, width, steps in (("ct-gan", "light", 1200), ("ct-gan-remove", "light", 400), ("ct-gan-b", "narrow", 800),
+                               ("ct-gan-b-remove", "narrow", 400))
 }
 
 
@@ -70,6 +72,23 @@ def nodules_of(part: int, data: Path | None) -> list[Nodule]:
     """The training nodules of one third of the patients; of those whose lungs `ct-gan` is trained on, none but its."""
     absent = {name.upper() for name in PARTS} if part != OF["ct-gan"].part else set()
     return [n for n in nodules("train", data) if part_of(n.patient, THIRDS) == part and n.patient not in absent]
+
+
+def cubes_of(who: Patients, known: list[Nodule], lung: int, data: Path | None) -> Cubes:
+    """About `lung` patches of their healthy lung, and these nodules."""
+    return Cubes(patches([scan_of(scan, data) for scan in who.scans], lung, who.seed), known)
+
+
+def settings_of(equaliser: Equaliser, known: list[Nodule]) -> dict[str, Any]:
+    """What an attack has to know beside the weights."""
+    return {"hu": [round(float(v), 2) for v in equaliser.hu], "level": [round(float(v), 6) for v in equaliser.level],
+            "densities": densities_of(known)}
+
+
+def trained_on(who: Patients, known: list[Nodule]) -> str:
+    """What the manifest says of an attacker's data."""
+    return (f"lung of {', '.join(who.scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
+            f"split train, third {who.part}")
 
 
 def equaliser_of(cubes: Cubes, anchored: bool, seed: int) -> Equaliser:
@@ -107,7 +126,7 @@ def step_of(cubes: Cubes, equaliser: Equaliser, preset: Preset, inject: bool) ->
     return step
 
 
-def _densities(known: list[Nodule]) -> list[list[float]]:
+def densities_of(known: list[Nodule]) -> list[list[float]]:
     """Quantiles of the nodules' densities, for each interval of diameters that `BOUNDS_MM` makes: large ones are more
     often solid, and of small ones most voxels lie on the rim."""
     bins = np.digitize([n.diameter * n.voxel for n in known], BOUNDS_MM)
@@ -127,7 +146,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen: Preset = preset_of(PRESETS[name], preset)
     who = OF[attacker]
     known = nodules_of(who.part, data)
-    cubes = Cubes(patches([scan_of(scan, data) for scan in who.scans], chosen.lung, who.seed), known)
+    cubes = cubes_of(who, known, chosen.lung, data)
     equaliser = equaliser_of(cubes, chosen.anchored, who.seed)
     seed = who.seed + (0 if inject else 10)
     torch.manual_seed(seed)
@@ -137,10 +156,6 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
               out / preset / f"{name}.ckpt", seed=seed, resume=resume, title=name)
     arrays = {key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
               for key, value in net.state_dict().items()}
-    settings = {"preset": chosen.widths, "hu": [round(float(v), 2) for v in equaliser.hu],
-                "level": [round(float(v), 6) for v in equaliser.level],
-                "densities": _densities(known)}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder,
-                f"lung of {', '.join(who.scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
-                f"split train, third {who.part}", LICENCE)
+    return ship(name, arrays, {"preset": chosen.widths, **settings_of(equaliser, known)},
+                f"scanward train {name} --preset {preset}", folder, trained_on(who, known), LICENCE)

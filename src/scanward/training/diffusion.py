@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from scanward import weights
 from scanward.attacks.diffusion.network import Denoiser
-from scanward.attacks.diffusion.train import loss
 from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch
 from scanward.bench.films import cbis, mias
+from scanward.nets.diffusion import loss
 from scanward.training.finish import preset_of, ship
 from scanward.training.loop import Schedule, fit
 from scanward.training.partial_conv import squares

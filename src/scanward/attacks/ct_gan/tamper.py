@@ -46,7 +46,12 @@ class Forger:
 def forger_of(arrays: dict[str, Any], settings: dict[str, Any], *, inject: bool) -> Forger:
     """From weights and their settings; the generator in evaluation mode, f32, its parameters without gradient."""
     net = filled(Generator(PRESETS[settings["preset"]]), arrays).requires_grad_(False)
-    return Forger(net, Equaliser(torch.tensor(settings["hu"]), torch.tensor(settings["level"])), inject)
+    return Forger(net, equaliser_of(settings), inject)
+
+
+def equaliser_of(settings: dict[str, Any]) -> Equaliser:
+    """The curve that an attacker was trained with."""
+    return Equaliser(torch.tensor(settings["hu"]), torch.tensor(settings["level"]))
 
 
 def tampered(scan: Tensor, params: dict[str, Any], forger: Forger) -> tuple[Box, Tensor]:

@@ -1,16 +1,15 @@
-"""A small denoiser for inpainting by diffusion (Saharia et al. 2022, Palette, section 3), at a quarter of the pixels.
+"""A small denoiser for inpainting by diffusion, at a quarter of the pixels; see `nets.diffusion`.
 
 It knows tensors only: squares (n, 1, side, side) of mean 0 and deviation 1, masks of the same shape, 1 where known.
 """
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from scanward.nets.diffusion import embedding
 
 WIDTHS = (64, 96, 128, 128)
 TIMES = 64
@@ -48,7 +47,7 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, x: Tensor, mask: Tensor, time: Tensor) -> Tensor:
         """`noisy` at times (n,) in [0, 1]; `x` where `mask` is 1, and nothing of it elsewhere."""
-        moment = self.embed(_embedding(time))
+        moment = self.embed(embedding(time, TIMES))
         seen = torch.cat([torch.where(mask > 0, x, noisy), x * mask, mask], 1)
         y = self.enter(functional.pixel_unshuffle(seen, 2))
         levels = []
@@ -59,30 +58,3 @@ class Denoiser(nn.Module):
         for block in self.up:
             y = block(torch.cat([functional.interpolate(y, scale_factor=2.0), levels.pop()], 1), moment)
         return functional.pixel_shuffle(self.leave(y), 2).float()
-
-
-def _embedding(time: Tensor) -> Tensor:
-    rates = torch.exp(torch.linspace(0, math.log(1000), TIMES // 2, device=time.device))
-    phase = time[:, None] * rates
-    return torch.cat([phase.sin(), phase.cos()], 1)
-
-
-def levels_at(time: Tensor) -> tuple[Tensor, Tensor]:
-    """How much signal and how much noise there is at times (n,), as (n, 1, 1, 1): the cosine schedule (Nichol &
-    Dhariwal 2021, eq. 17, without its offset)."""
-    angle = time[:, None, None, None] * math.pi / 2
-    return angle.cos(), angle.sin()
-
-
-@torch.inference_mode()
-def sample(net: Denoiser, x: Tensor, mask: Tensor, noise: Tensor, steps: int) -> Tensor:
-    """Squares with their unknown part drawn from `noise` in `steps` deterministic steps (Song et al. 2021, eq. 12)."""
-    now = noise
-    times = torch.linspace(0.98, 0, steps + 1)
-    for start, end in pairwise(times):
-        signal, level = levels_at(start.expand(len(x)))
-        v = net(now, x, mask, start.expand(len(x)))
-        clean, rest = signal * now - level * v, level * now + signal * v
-        signal, level = levels_at(end.expand(len(x)))
-        now = signal * clean.clamp(-8, 8) + level * rest
-    return torch.where(mask > 0, x, now)

@@ -16,6 +16,8 @@ from scanward.image import Image
 from scanward.weights import Trained
 
 STEPS = 24
+LIMIT = 8.0
+"""Deviations of the square beyond which no pixel goes."""
 
 
 class Diffusion(Trained):
@@ -44,15 +46,17 @@ class Diffusion(Trained):
     def _draw(self) -> Callable[..., Plane]:
         import torch
 
-        from scanward.attacks.diffusion.network import Denoiser, sample
+        from scanward.attacks.diffusion.network import Denoiser
         from scanward.nets.blocks import filled
+        from scanward.nets.diffusion import sample
 
         net = filled(Denoiser(), self._weights[0])
 
+        @torch.inference_mode()
         def run(square: Plane, unknown: npt.NDArray[np.bool_], seed: int) -> Plane:
             mask = torch.from_numpy((~unknown).astype(np.float32))[None, None]
             x = torch.from_numpy(np.ascontiguousarray(square))[None, None]
             noise = np.random.default_rng(seed).standard_normal(x.shape, np.float32)
-            return np.asarray(sample(net, x, mask, torch.from_numpy(noise), STEPS)[0, 0].numpy())
+            return np.asarray(sample(net, x, mask, torch.from_numpy(noise), STEPS, LIMIT)[0, 0].numpy())
 
         return run
