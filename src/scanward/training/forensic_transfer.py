@@ -43,7 +43,8 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(8000, Schedule(2400), 60, further=PAINTED),
+    "full": Preset(8000, Schedule(2400), 60),
+    "painted": Preset(8000, Schedule(2400), 60, further=PAINTED),
 }
 VALIDATION = 240
 """Pairs of validation films on which the loss is followed."""
