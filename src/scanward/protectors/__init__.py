@@ -1,0 +1,1 @@
+"""Protectors: what makes a forgery fail, or show."""

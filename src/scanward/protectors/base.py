@@ -1,0 +1,18 @@
+"""What every protector gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from scanward.image import Image
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Protected(Generic[Record]):
+    """An image under protection, and the record that verifies it and, with the key, undoes it."""
+
+    image: Image
+    record: Record
