@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from scanward.forgery import inject, remove
     from scanward.image import Image, Provenance
     from scanward.pipeline import load, scan, scan_many
+    from scanward.protection import protect, verify
+    from scanward.protectors.base import Protected
+    from scanward.protectors.evidence import Answer
     from scanward.site import Site, read_site
     from scanward.verdict import Evidence, Finding, Verdict
 
@@ -36,7 +39,8 @@ _HOMES = {
     "load": "scanward.pipeline", "scan": "scanward.pipeline", "scan_many": "scanward.pipeline",
     "Site": "scanward.site", "read_site": "scanward.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
-    "Image": "scanward.image", "Provenance": "scanward.image",
+    "protect": "scanward.protection", "verify": "scanward.protection", "Protected": "scanward.protectors.base",
+    "Answer": "scanward.protectors.evidence", "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
     "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",
@@ -44,12 +48,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answer",
     "ArgumentError",
     "Evidence",
     "Finding",
     "Image",
     "InputError",
     "MissingExtraError",
+    "Protected",
     "Provenance",
     "ScanwardError",
     "Site",
@@ -61,10 +67,12 @@ __all__ = [
     "__version__",
     "inject",
     "load",
+    "protect",
     "read_site",
     "remove",
     "scan",
     "scan_many",
+    "verify",
 ]
 
 

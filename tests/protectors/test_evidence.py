@@ -186,7 +186,7 @@ def test_a_copied_region_is_found_through_jpeg_2000(protected):
 @pytest.mark.parametrize("what", ["the original", "another key", "blurred", "shifted", "another size"])
 def test_without_its_evidence_nothing_is_called_authentic(protected, what):
     image = protected.image
-    made = {"the original": lambda: volume(), "another key": lambda: image,
+    made = {"the original": volume, "another key": lambda: image,
             "blurred": lambda: other(protected, [cv2.GaussianBlur(q, (0, 0), 1.0) for q in image.pixels]),
             "shifted": lambda: other(protected, np.roll(image.pixels, 1, 2)),
             "another size": lambda: dataclasses.replace(image, pixels=image.pixels[:-1])}[what]()
@@ -261,7 +261,8 @@ def test_a_key_file_is_new_private_and_whole(tmp_path):
     Image(np.full((1, 40, 40), -1024, np.float32), "CT", (1, 1, 1), grid=GRID),
     Image(np.zeros((1, 1, 1), np.float32), "MG", (1, 1, 1), bits=8),
     Image(np.full((4, 40, 40), 0.5, np.float32), "CT", (1, 1, 1)),
-    Image(np.full((1, 40, 40), 0.5, np.float32), "MG", integer=False)], ids=["padding", "1x1", "broken CT", "broken MG"])
+    Image(np.full((1, 40, 40), 0.5, np.float32), "MG", integer=False)],
+    ids=["padding", "1x1", "broken CT", "broken MG"])
 def test_what_cannot_carry_evidence_is_refused_in_a_sentence(image):
     with pytest.raises(UnsupportedError, match=r"\.$"):
         weave(image, KEY)

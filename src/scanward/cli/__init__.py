@@ -162,6 +162,52 @@ def list_methods() -> int:
     return CLEAN
 
 
+Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`.")]
+Kept = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record, evidence.json, where it does "
+                                           "not lie beside the image.")]
+Guarded = Annotated[Path, typer.Argument(metavar="IMAGE", help="A mammogram, or a CT: a folder with its series, "
+                                         "MetaImage, NIfTI.")]
+Into = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the image and what belongs to it go.")]
+
+
+@app.command("key")
+def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new key's file.")],
+            debug: Debug = False) -> int:
+    """Make the secret key of a site, with which images are protected and verified."""
+    from scanward.cli.protecting import run_key
+
+    return run_key(file)
+
+
+@app.command()
+def protect(image: Guarded, output: Into, key: Key, quiet: Quiet = False, debug: Debug = False) -> int:
+    """Weave keyed evidence into an image, so that whatever is changed in it shows; reversible with the key."""
+    from scanward.cli.protecting import run_protect
+
+    return run_protect(image, output, key, quiet)
+
+
+@app.command()
+def verify(image: Guarded, key: Key, record: Kept = None,
+           output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the map of what "
+                                                       "was altered and its picture go.")] = None,
+           as_json: Annotated[bool, typer.Option("--json", help="The answer as one JSON object.")] = False,
+           quiet: Quiet = False, debug: Debug = False) -> int:
+    """Say whether a protected image was altered. Exits with 0: authentic, 1: tampered, 3: neither can be said."""
+    from scanward.cli.protecting import run_verify
+
+    return run_verify(image, key, record, output, as_json, quiet)
+
+
+@app.command()
+def unprotect(image: Guarded, output: Into, key: Key, record: Kept = None, quiet: Quiet = False,
+              debug: Debug = False) -> int:
+    """Take the evidence out again, to the last bit."""
+    from scanward.cli.protecting import run_unprotect
+
+    return run_unprotect(image, output, key, record, quiet)
+
+
 @app.command()
 def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A detector or attack that is trained.")],

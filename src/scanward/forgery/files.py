@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from scanward import formats
-from scanward.atomic import umask, whole_file
+from scanward.atomic import whole_file, whole_folder
 from scanward.attacks.base import Tamper, digest
 from scanward.attacks.mammo_cgan import MammoCgan
-from scanward.errors import ArgumentError, InputError, UnreadableError
+from scanward.errors import InputError
 from scanward.forgery.chest import MASK as VOLUME_MASK
 from scanward.forgery.chest import write_chest
 from scanward.forgery.make import check_order, forge_image, pixel_mm
 from scanward.forgery.order import Order
 from scanward.formats import Source
-from scanward.formats.guard import shown
+from scanward.formats.sources import series_or_file
 from scanward.formats.write import STEM, suffix_of, write_altered
 from scanward.image import Image, Modality
 from scanward.report.forged import before_after, planes_before_after, stages_picture
@@ -69,24 +66,6 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
     return Forged(folder, record)
 
 
-def series_or_file(path: Path, *, below: bool = True) -> Source:
-    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
-    unless `below` is off, in a subfolder.
-
-    Raises as `formats.find`; `UnreadableError` where there are several.
-    """
-    if not path.is_dir():
-        return Source((path,), "file")
-    sources, errors = formats.find([path], below=below)
-    if errors:
-        raise errors[0]
-    own = [source for source in sources if source.kind == "series" and source.path.resolve() == path.resolve()]
-    if len(own or sources) != 1:
-        raise UnreadableError(f"{shown(path)} holds {len(own or sources)} images; move the one that is meant into a "
-                              "folder of its own.")
-    return (own or sources)[0]
-
-
 def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, action: str) -> dict[str, Any]:
     """Write the forged image under its host's name, and its mask; what `record.json` says of them."""
     if host.modality == "CT":
@@ -108,51 +87,10 @@ def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, actio
             "pixels_sha256": digest(tamper.image)}
 
 
-@contextmanager
-def together(folder: Path) -> Iterator[Path]:
-    """A draft folder, whose files appear in `folder` together when the block ends without an exception."""
-    draft = None
-    try:
-        _refuse_taken(folder, (RECORD, *BESIDE))
-        within = folder if folder.is_dir() else folder.parent
-        within.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".scanward-", dir=within))
-        yield draft
-        if within == folder:
-            _move(draft, folder)
-        else:
-            draft.chmod(0o777 & ~umask())
-            draft.rename(folder)
-    except OSError as error:
-        raise ArgumentError(f"{shown(folder)} cannot be written ({error.strerror}); choose another folder.") from error
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _move(draft: Path, folder: Path) -> None:
-    """An image after its mark, and the record last: where it is, all is. Taken back where one cannot be moved."""
-    made = sorted(draft.iterdir(), key=lambda path: (path.name == RECORD, path.suffix != ".json"))
-    _refuse_taken(folder, tuple(path.name for path in made))
-    moved = []
-    try:
-        for path in made:
-            if path.is_dir():
-                path.rename(folder / path.name)  # which fails where something of that name is not empty
-            else:
-                os.link(path, folder / path.name)  # unlike a rename, it replaces nothing
-            moved.append(folder / path.name)
-    except BaseException:
-        for path in moved:
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
-
-
-def _refuse_taken(folder: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        if (folder / name).exists() or (folder / name).is_symlink():
-            raise ArgumentError(f"{shown(folder / name)} exists already and is not overwritten; choose another folder.")
+def together(folder: Path) -> AbstractContextManager[Path]:
+    """A draft folder, whose files appear in `folder` together when the block ends without an exception: an image after
+    its mark, and the record last. Where it is, all is."""
+    return whole_folder(folder, last=RECORD, taken=(RECORD, *BESIDE))
 
 
 def _write(path: Path, data: bytes) -> None:

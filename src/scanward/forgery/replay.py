@@ -10,11 +10,12 @@ from typing import Any, Literal
 from scanward import formats
 from scanward.attacks.base import Tamper, digest
 from scanward.errors import UnreadableError
-from scanward.forgery.files import series_or_file, together, write_image
+from scanward.forgery.files import together, write_image
 from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.sources import series_or_file
 from scanward.image import Image
 
 LARGEST = 1 << 20

@@ -57,6 +57,24 @@ def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[S
     return list(sources.values()), errors
 
 
+def series_or_file(path: Path, *, below: bool = True) -> Source:
+    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
+    unless `below` is off, in a subfolder.
+
+    Raises as `find`; `UnreadableError` where there are several.
+    """
+    if not path.is_dir():
+        return Source((path,), "file")
+    sources, errors = find([path], below=below)
+    if errors:
+        raise errors[0]
+    own = [source for source in sources if source.kind == "series" and source.path.resolve() == path.resolve()]
+    if len(own or sources) != 1:
+        raise UnreadableError(f"{shown(path)} holds {len(own or sources)} images; move the one that is meant into a "
+                              "folder of its own.")
+    return (own or sources)[0]
+
+
 def _sources(argument: str | Path, below: bool) -> Iterator[Source]:
     path = Path(argument)
     if argument == "":

@@ -23,10 +23,10 @@ ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
 
 
 def write_altered_volume(host: Image, altered: Image, source: Source | Path, folder: Path, *, description: str,
-                         synthetic: bool) -> Path:
+                         synthetic: bool, ending: str = "forged") -> Path:
     """Write an altered CT beside a `.scanward.json` that says so: a DICOM series into a folder of its own, MetaImage
-    and NIfTI as one file (two for `.mhd`), all named after the host with `-forged`. Returns what is read again: the
-    folder or the file.
+    and NIfTI as one file (two for `.mhd`), all named after the host with `-` and `ending`. Returns what is read again:
+    the folder or the file.
 
     `host` is the image as it was read from `source`. What does not differ from it keeps its stored value, its header
     and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
@@ -40,8 +40,8 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
         raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
                                "give the folder.")
     mark = Mark(description, synthetic or host.provenance.synthetic)
-    stem, ending = _stem(path.resolve(), kind)
-    name = f"{os.fsdecode(os.fsencode(stem)[:STEM])}-{'forged' if synthetic else 'altered'}{ending}"
+    stem, suffix = _stem(path.resolve(), kind)
+    name = f"{os.fsdecode(os.fsencode(stem)[:STEM])}-{ending}{suffix}"
     note = {"scanward": __version__, "file": name, "altered": True, "synthetic": mark.synthetic,
             "description": description, "format": kind}
     with whole_file(folder / (name + SIDECAR), replace=False) as file:

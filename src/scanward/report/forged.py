@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.report.heat import LUNG_WINDOW, Rgb, to_grey, window
+from scanward.report.panels import row
 
 if TYPE_CHECKING:
     from scanward.attacks.base import Tamper
     from scanward.attacks.mammo_cgan.inject import Stages
     from scanward.image import Image
 
-SIDE, HEAD, GAP = 320, 30, 8
-TRUTH, PAPER, INK = (64, 200, 255), 250, (30, 30, 30)
+SIDE = 320
+TRUTH = (64, 200, 255)
 
 
 def before_after(host: Image, tamper: Tamper) -> Rgb:
@@ -36,7 +37,7 @@ def before_after(host: Image, tamper: Tamper) -> Rgb:
     cv2.drawContours(outlined, contours, -1, TRUTH, 2)
     panels = [("before", view(host.plane)), ("after", view(tamper.image.plane)), ("truth", outlined),
               ("whole film, after", _whole(tamper.image, (y, x), reach, low, high))]
-    return _row(panels)
+    return row(panels)
 
 
 def planes_before_after(host: Image, tamper: Tamper) -> Rgb:
@@ -54,7 +55,7 @@ def planes_before_after(host: Image, tamper: Tamper) -> Rgb:
             outlined = _grey(after, *LUNG_WINDOW)
             contours, _ = cv2.findContours((truth > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(outlined, contours, -1, TRUTH, 1)
-            panels.append(np.vstack([_row([(f"{title}, {name}", picture)]) for name, picture in (
+            panels.append(np.vstack([row([(f"{title}, {name}", picture)]) for name, picture in (
                 ("before", _grey(before, *LUNG_WINDOW)), ("after", _grey(after, *LUNG_WINDOW)),
                 ("truth", outlined))]))
         rows.append(np.hstack(panels))
@@ -87,7 +88,7 @@ def stages_picture(stages: Stages) -> Rgb:
              ("6 original size", stages.large, low, high), ("7 with grain: G", stages.noisy, low, high),
              ("8 merged: M", stages.merged, low, high), ("what of G went into M: W", stages.weight, 0.0, 1.0)]
     panels = [(title, _grey(_fit(plane), a, b)) for title, plane, a, b in shown]
-    rows = [_row(panels[i:i + 3]) for i in range(0, 9, 3)]
+    rows = [row(panels[i:i + 3]) for i in range(0, 9, 3)]
     return np.vstack(rows)
 
 
@@ -121,13 +122,3 @@ def _whole(image: Image, place: tuple[float, float], reach: float, low: float, h
 
 def _grey(plane: npt.NDArray[np.float32], low: float, high: float) -> Rgb:
     return np.dstack([to_grey(plane, low, high)] * 3)
-
-
-def _row(panels: list[tuple[str, Rgb]]) -> Rgb:
-    """Panels side by side on white, each under its title."""
-    row = np.full((HEAD + SIDE + GAP, len(panels) * (SIDE + GAP) + GAP, 3), PAPER, np.uint8)
-    for number, (title, panel) in enumerate(panels):
-        left = GAP + number * (SIDE + GAP)
-        row[HEAD:HEAD + SIDE, left:left + SIDE] = panel
-        cv2.putText(row, title, (left, HEAD - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, INK, 1, cv2.LINE_AA)
-    return row

@@ -23,7 +23,7 @@ BLOCK_MM = 5.0
 """About how high a block of a volume is."""
 AMPLITUDE_HU = 4.0
 FILM_SHARE = 1024
-"""A film's range over the amplitude there; never less than one step."""
+"""A film's range, in whole bits, over the amplitude there; never less than one step."""
 CELLS = 64
 """Intervals of a block's mean that get patterns of their own: of a film's range, and 64 HU wide in CT."""
 CELL_HU = 64.0
@@ -56,8 +56,9 @@ def scale_of(image: Image) -> Scale:
         step, low, high = image.grid
         return Scale(step, low, round((high - low) / step), max(1, round(AMPLITUDE_HU / step)), CELL_HU / step)
     if image.modality == "MG" and image.integer:
-        largest = int(image.largest)
-        return Scale(1.0, 0.0, largest, max(1, round(largest / FILM_SHARE)), max(4.0, (largest + 1) / CELLS))
+        # A 12-bit film may lie in a 16-bit file, and nothing that is done to it shall change what is sought in it.
+        used = 2 ** int(image.pixels.max()).bit_length()
+        return Scale(1.0, 0.0, int(image.largest), max(1, used // FILM_SHARE), max(4.0, used / CELLS))
     raise UnsupportedError(f"{image.name} is not stored in whole steps of one size, and evidence cannot be woven into "
                            "it; convert it to 16-bit whole numbers.")
 

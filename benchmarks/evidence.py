@@ -1,0 +1,260 @@
+"""Whether keyed evidence finds forgeries, raises no false alarm, and does no harm.
+
+    python benchmarks/evidence.py forgeries     what `verify` says of forgeries, as they are and processed afterwards
+    python benchmarks/evidence.py alarms        protected scans that nobody forged, through JPEG 2000
+    python benchmarks/evidence.py fidelity      how little it changes, seconds, and whether it is undone
+
+A forgery counts as undetected where it convinces the nodule judge and `verify` neither marks its place nor says that
+the evidence is missing. Answers go to standard output as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from ct_gan import Stage, stage
+from PIL import Image as Pillow
+from rich.console import Console
+from rich.progress import track
+from scipy import ndimage
+from skimage.metrics import structural_similarity
+
+from scanward import methods
+from scanward.bench import tables
+from scanward.bench.chests import PARTS, SHARP, THIN, planted, scan_of
+from scanward.bench.films import mias
+from scanward.bench.judge import NoduleJudge, NoduleJudgeB
+from scanward.image import Image
+from scanward.protectors.base import Protected
+from scanward.protectors.evidence import Answer, Record, unweave, verify, weave
+from scanward.protectors.evidence.pattern import Grid
+
+Volume = npt.NDArray[np.float32]
+Judge = NoduleJudge | NoduleJudgeB
+KEY = bytes(range(32))
+APART, NEAR = 45.0, 3.0
+"""Millimetres between places that are forged at once, and within which one counts as found."""
+SCANS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
+"""Scans, each with a judge and attackers that have not seen it."""
+
+
+def jpeg2000(pixels: Volume, ratio: float = 7.0) -> Volume:
+    """Every slice through lossy JPEG 2000."""
+    made = np.empty_like(pixels)
+    for number, plane in enumerate(pixels):
+        file = io.BytesIO()
+        Pillow.fromarray((plane + 1024).clip(0, 65535).astype(np.uint16)).save(
+            file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
+        made[number] = np.asarray(Pillow.open(file)).astype(np.float32) - 1024
+    return made
+
+
+def blurred(sigma: float) -> Callable[[Volume], Volume]:
+    """Every slice through a Gaussian."""
+    return lambda pixels: np.rint(np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in pixels]))
+
+
+def resampled(pixels: Volume) -> Volume:
+    """Every slice through four fifths of its size and back."""
+    height, width = pixels.shape[1:]
+    small = [cv2.resize(plane, (round(0.8 * width), round(0.8 * height)), interpolation=cv2.INTER_AREA)
+             for plane in pixels]
+    return np.rint(np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC) for plane in small]))
+
+
+def grainy(pixels: Volume) -> Volume:
+    """With noise of 10 HU."""
+    return np.rint(pixels + np.random.default_rng(0).normal(0, 10, pixels.shape)).astype(np.float32)
+
+
+AFTERWARDS: dict[str, Callable[[Volume], Volume]] = {
+    "as it is": lambda pixels: pixels, "JPEG 2000, 7:1": jpeg2000, "blurred, σ .5": blurred(0.5),
+    "blurred, σ 1": blurred(1.0), "noise, 10 HU": grainy, "resampled": resampled}
+
+
+def smooth(place: Stage, host: Image, number: int) -> Image:
+    """A smooth nodule added: the forgery that carries a pattern along."""
+    lump = 700.0 * np.exp(-0.5 * (_away(host, place.centres[number]) / (0.3 * _mm(place, number))) ** 2)
+    return dataclasses.replace(host, pixels=np.rint(host.pixels + lump).astype(np.float32))
+
+
+def copied(place: Stage, host: Image, number: int) -> Image:
+    """The ball there replaced by the one 25 mm further along the width."""
+    step = round(25 / (host.spacing or (1.0,) * 3)[2])
+    way = -step if place.centres[number][2] > host.shape[2] / 2 else step
+    inside = _away(host, place.centres[number]) < max(5.0, 0.6 * _mm(place, number))
+    return dataclasses.replace(host, pixels=np.where(inside, np.roll(host.pixels, way, 2), host.pixels))
+
+
+def inpainted(place: Stage, host: Image, number: int) -> Image:
+    """The ball there filled smoothly, under the scan's own spread of noise."""
+    inside = _away(host, place.centres[number]) < max(5.0, 0.7 * _mm(place, number))
+    z, y, x = np.nonzero(inside)
+    box = np.s_[z.min():z.max() + 1, max(0, y.min() - 12):y.max() + 13, max(0, x.min() - 12):x.max() + 13]
+    part, hole = host.pixels[box].copy(), inside[box]
+    ring = ndimage.binary_dilation(hole, iterations=3) & ~hole
+    noise = np.random.default_rng(number).normal(0, part[ring].std(), part.shape)
+    pixels = host.pixels.copy()
+    pixels[box] = np.where(hole, np.rint(np.median(part[ring]) + noise), part)
+    return dataclasses.replace(host, pixels=pixels)
+
+
+def _away(image: Image, centre: tuple[float, float, float]) -> npt.NDArray[np.float64]:
+    z, y, x = (((np.arange(n) - c) * s) ** 2
+               for n, c, s in zip(image.shape, centre, image.spacing or (1.0,) * 3, strict=True))
+    return np.sqrt(z[:, None, None] + y[:, None] + x)
+
+
+def _mm(place: Stage, number: int) -> float:
+    return place.real[number].diameter * place.real[number].voxel
+
+
+def apart(place: Stage) -> list[int]:
+    """Places of the stage that can be forged at once."""
+    chosen: list[int] = []
+    for number, centre in enumerate(place.centres):
+        if all(np.linalg.norm((np.array(centre) - place.centres[other]) * (place.image.spacing or (1.0,) * 3)) > APART
+               for other in chosen):
+            chosen.append(number)
+    return chosen
+
+
+def forgeries(args: argparse.Namespace) -> None:
+    """Each kind at all places of a scan at once: what it looks like to the judge, and what `verify` says of it."""
+    rows: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
+    for name, kind, attackers in SCANS:
+        place, judge = stage(args, name), kind()
+        numbers = apart(place)
+        ill = place.image
+        for number in numbers:
+            ill = dataclasses.replace(ill, pixels=_planted(place, ill, number))
+        ways: list[tuple[str, Image, bool, Callable[[Image, int], Image]]] = [
+            ("a smooth nodule added", place.image, True, lambda host, n, p=place: smooth(p, host, n)),
+            ("copied over it", ill, False, lambda host, n, p=place: copied(p, host, n)),
+            ("inpainted", ill, False, lambda host, n, p=place: inpainted(p, host, n))]
+        for attacker in attackers:
+            inject, remove = methods.build(attacker, "attack"), methods.build(f"{attacker}-remove", "attack")
+            ways += [(f"injected by {attacker}", place.image, True,
+                      lambda host, n, p=place, a=inject: p.forged(a, n, host)),
+                     (f"removed by {attacker}-remove", ill, False,
+                      lambda host, n, p=place, a=remove: p.forged(a, n, host))]
+        for label, host, wanted, way in track(ways, name, console=Console(stderr=True)):
+            made = weave(host, KEY)
+            forged = made.image
+            for number in numbers:
+                forged = way(forged, number)
+            forged = dataclasses.replace(made.image, pixels=np.rint(forged.pixels))
+            for after, process in AFTERWARDS.items():
+                final = dataclasses.replace(made.image, pixels=process(forged.pixels).astype(np.float32))
+                rows.setdefault((label, after), []).extend(_told(place, judge, numbers, final, made, wanted))
+    body = [[label, after, _rate([row[0] for row in of]), _rate([row[1] for row in of]),
+             _rate([row[2] for row in of]), _rate([row[3] for row in of])]
+            for (label, after), of in rows.items()]
+    every = [row for of in rows.values() for row in of]
+    body.append(["all", "", *(_rate([row[column] for row in every]) for column in range(4))])
+    print(tables.table(["forgery", "afterwards", "convinces the judge", "place marked within 3 mm",
+                        "neither marked nor called indeterminate", "and convinces the judge"], body))
+
+
+def _planted(place: Stage, host: Image, number: int) -> Volume:
+    box, values = planted(host, place.centres[number], place.real[number], number)
+    pixels = host.pixels.copy()
+    pixels[box] = values
+    return pixels
+
+
+def _told(place: Stage, judge: Judge, numbers: list[int], final: Image, made: Protected[Record],
+          wanted: bool) -> list[tuple[bool, bool, bool, bool]]:
+    """Of each place: whether the judge is convinced, whether it is marked, and whether it passes."""
+    answer = verify(final, KEY, made.record.salt, made.record)
+    called = judge.of_cubes(torch.cat([place.cube(final, n) for n in numbers])) >= judge.threshold
+    told = []
+    for number, ill in zip(numbers, called, strict=True):
+        marked = _marked(answer, final, place.centres[number])
+        passes = not marked and answer.label != "indeterminate"
+        told.append((bool(ill) == wanted, marked, passes, passes and bool(ill) == wanted))
+    return told
+
+
+def _marked(answer: Answer, image: Image, centre: tuple[float, float, float]) -> bool:
+    """Whether an altered block lies within `NEAR` of the place."""
+    return bool(((answer.map() == 1) & (_away(image, centre) <= NEAR)).any())
+
+
+def alarms(args: argparse.Namespace) -> None:
+    """Protected scans that nobody forged, lossless and through JPEG 2000, each under a key of its own."""
+    body = []
+    for name in (SHARP, THIN, *PARTS):
+        image = scan_of(name, args.data)
+        labels: dict[str, list[str]] = {"lossless": [], "JPEG 2000, 7:1": []}
+        drift: list[float] = []
+        for number in track(range(args.trials), name, console=Console(stderr=True)):
+            made = weave(image, number.to_bytes(32, "big"), number.to_bytes(16, "big"))
+            for way, pixels in (("lossless", made.image.pixels), ("JPEG 2000, 7:1", jpeg2000(made.image.pixels))):
+                final = dataclasses.replace(made.image, pixels=pixels)
+                answer = verify(final, number.to_bytes(32, "big"), made.record.salt, made.record)
+                labels[way].append(answer.label)
+            drift.append(_drift(final, made.record))
+        for way, found in labels.items():
+            body.append([name, way, _rate([label == "tampered" for label in found]),
+                         _rate([label == "indeterminate" for label in found]),
+                         f"{max(drift):.1f}" if way != "lossless" else "0"])
+    print(tables.table(["scan", "encoding", "called tampered", "called indeterminate",
+                        "largest drift of a block's mean, HU"], body))
+
+
+def _rate(hits: list[bool]) -> str:
+    return tables.rate(hits, [str(number) for number in range(len(hits))])
+
+
+def _drift(image: Image, record: Record) -> float:
+    grid: Grid = record.grid
+    return float(np.abs(grid.means(image.pixels) - (record.means * record.step + record.offset)).max())
+
+
+def fidelity(args: argparse.Namespace) -> None:
+    """Scans and films, before and after."""
+    body = []
+    films = [film.read() for film in mias("test", args.data)[:4]]
+    for image in (*(scan_of(name, args.data) for name in (SHARP, THIN, *PARTS)), *films):
+        started = time.perf_counter()
+        made = weave(image, KEY)
+        woven = time.perf_counter() - started
+        started = time.perf_counter()
+        label = verify(made.image, KEY, made.record.salt, made.record).label
+        verified = time.perf_counter() - started
+        again = np.array_equal(unweave(made.image, KEY, made.record).pixels, image.pixels)
+        change = made.image.pixels - image.pixels
+        full = 4096.0 if image.modality == "CT" else image.largest + 1
+        middle = image.shape[0] // 2
+        body.append([Path(image.name).name, " × ".join(map(str, image.shape)), f"{np.abs(change).max():.0f}",
+                     f"{20 * np.log10(full / np.sqrt((change**2).mean())):.1f}",
+                     f"{structural_similarity(image.pixels[middle], made.image.pixels[middle], data_range=full):.5f}",
+                     f"{len(made.record.to_json(KEY)) / 1e6:.2f}", f"{woven:.1f}", f"{verified:.1f}",
+                     f"{label}, {'undone exactly' if again else 'NOT UNDONE'}"])
+    print(tables.table(["image", "size", "largest change", "PSNR, dB", "SSIM", "record, MB", "weave, s", "verify, s",
+                        "verified"], body))
+
+
+def main() -> None:
+    """Parse the command line and run one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["forgeries", "alarms", "fidelity"])
+    parser.add_argument("--places", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    {"forgeries": forgeries, "alarms": alarms, "fidelity": fidelity}[args.table](args)
+
+
+if __name__ == "__main__":
+    main()

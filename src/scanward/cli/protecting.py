@@ -1,0 +1,86 @@
+"""`scanward key`, `protect`, `verify` and `unprotect`: options in, files, sentences and exit codes out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from scanward import protection
+from scanward.cli.codes import CLEAN, FOUND, UNSURE
+from scanward.cli.words import shown
+from scanward.image import Image
+from scanward.protectors.evidence import Found, make_key
+
+CODES = {"authentic": CLEAN, "tampered": FOUND, "indeterminate": UNSURE}
+MOST = 20
+"""Findings that are printed; all are in `verified.json`."""
+
+
+@contextmanager
+def _busy(what: str, quiet: bool) -> Iterator[None]:
+    """A moving sign on stderr while that is a terminal."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def run_key(path: Path) -> int:
+    """Make a key and say what it is for."""
+    make_key(path)
+    print(f"{shown(str(path))}: keep it secret and safe; without it nothing it protected can be verified or undone.")
+    return CLEAN
+
+
+def run_protect(path: Path, output: Path, key: Path, quiet: bool) -> int:
+    """Protect one image and say what was written."""
+    with _busy("weaving", quiet):
+        written = protection.protect_file(path, output, key)
+    if not quiet:
+        for name in (written.name, protection.PICTURE, protection.RECORD):
+            print(shown(str(output / name)))
+    return CLEAN
+
+
+def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quiet: bool) -> int:
+    """Undo a protection and say where the original is."""
+    with _busy("undoing", quiet):
+        written = protection.unprotect_file(path, output, key, record)
+    if not quiet:
+        print(f"{shown(str(written))}: voxel for voxel the original.")
+    return CLEAN
+
+
+def run_verify(path: Path, key: Path, record: Path | None, output: Path | None, as_json: bool, quiet: bool) -> int:
+    """Verify one image; the exit code says what it is."""
+    with _busy("verifying", quiet):
+        image, answer, _ = protection.verify_file(path, key, record, output)
+    if as_json:
+        json.dump({"path": str(path), "label": answer.label, "sentence": answer.sentence, "exact": answer.exact,
+                   "findings": [{"centre": found.centre[::-1], "why": found.why} for found in answer.findings]},
+                  sys.stdout)
+        print()
+    elif not quiet:
+        print(f"{answer.label}: {shown(str(path))}\n  {answer.sentence}")
+        for found in answer.findings[:MOST]:
+            print(f"  {_place(found, image)}")
+        if len(answer.findings) > MOST:
+            print(f"  and {len(answer.findings) - MOST} more")
+    return CODES[answer.label]
+
+
+def _place(found: Found, image: Image) -> str:
+    z, y, x = found.centre
+    where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if image.shape[0] > 1 else "")
+    sides = [s.stop - s.start for s in found.box]
+    if image.spacing is None:
+        return f"{where}: {sides[2]} x {sides[1]} pixels, {found.why}"
+    mm = [side * step for side, step in zip(sides, image.spacing, strict=True)][0 if image.shape[0] > 1 else 1:]
+    return f"{where}: {' x '.join(f'{length:.0f}' for length in mm[::-1])} mm, {found.why}"

@@ -1,0 +1,9 @@
+"""Images under keyed evidence on disk: woven in, verified, and taken out again.
+
+The command line and the public `scanward.protect` and `scanward.verify` call these functions.
+"""
+
+from scanward.protection.files import MAP, PICTURE, RECORD, VERIFIED, protect_file, unprotect_file, verify_file
+from scanward.protection.make import protect, verify
+
+__all__ = ["MAP", "PICTURE", "RECORD", "VERIFIED", "protect", "protect_file", "unprotect_file", "verify", "verify_file"]

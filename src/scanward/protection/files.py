@@ -1,0 +1,148 @@
+"""Protected files: the image in its own format, its record and a picture; and what verifying them writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from scanward import formats
+from scanward.atomic import whole_file, whole_folder
+from scanward.errors import UnreadableError
+from scanward.formats import Source
+from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.sources import series_or_file
+from scanward.formats.write import SIDECAR, STEM, suffix_of, write_altered
+from scanward.formats.write_volume import write_altered_volume, write_mask
+from scanward.image import Image
+from scanward.protectors.evidence import Answer, Record, from_json, read_key, unweave, verify, weave
+from scanward.protectors.evidence.record import MARK, salt_of
+from scanward.report.heat import png
+from scanward.report.protected import verified_picture, woven_picture
+
+RECORD, PICTURE = "evidence.json", "protected.png"
+VERIFIED, MAP = "verified.json", "altered"
+UNDONE = "unprotected.json"
+LARGEST = 1 << 28
+"""Bytes of a record."""
+HEADER = 1 << 16
+"""Bytes of a file in which its mark is looked for."""
+
+
+def protect_file(path: Path, folder: Path, key: Path) -> Path:
+    """Write the protected image into `folder`, with `evidence.json`, its mark and a picture; returns the image.
+
+    All or nothing, and nothing is overwritten. Raises `InputError`.
+    """
+    master, source = read_key(key), series_or_file(path)
+    image = formats.read(source)
+    made = weave(image, master)
+    with whole_folder(folder, last=RECORD, taken=(PICTURE,)) as draft:
+        written = _write(image, made.image, source, draft, f"{MARK}{made.record.salt.hex()}. Protected against "
+                         "tampering; reversible with the key.", "protected")
+        _put(draft / PICTURE, png(woven_picture(image, made.image)))
+        _put(draft / RECORD, made.record.to_json(master).encode())
+    return folder / written.name
+
+
+def verify_file(path: Path, key: Path, record: Path | None = None,
+                folder: Path | None = None) -> tuple[Image, Answer, Path | None]:
+    """What `verify` says of a file or series; the record that was used is `record`, or the one beside the image.
+
+    With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
+    where neither a record nor the salt of one is to be found.
+    """
+    master, source = read_key(key), series_or_file(path)
+    found = record or _record_beside(path)
+    kept = _read_record(found, master) if found is not None else None
+    salt = kept.salt if kept is not None else _salt_beside(source)
+    image = formats.read(source)
+    if salt is None:
+        raise UnreadableError(f"{shown(path)} names no evidence, and no {RECORD} lies beside it; name the record with "
+                              "--record.")
+    answer = verify(image, master, salt, kept)
+    if folder is not None:
+        _write_answer(image, answer, folder)
+    return image, answer, found
+
+
+def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
+    """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
+    master, source = read_key(key), series_or_file(path)
+    found = record or _record_beside(path)
+    if found is None:
+        raise UnreadableError(f"No {RECORD} lies beside {shown(path)}, and nothing is undone without it; name it with "
+                              "--record.")
+    kept = _read_record(found, master)
+    image = formats.read(source)
+    original = unweave(image, master, kept)
+    with whole_folder(folder, last=UNDONE) as draft:
+        written = _write(image, original, source, draft, "Protection undone; the voxels are the original ones.",
+                         "unprotected")
+        _put(draft / UNDONE, _json({"image": written.name, "original_sha256": kept.original_sha256}))
+    return folder / written.name
+
+
+def _write(host: Image, altered: Image, source: Source, folder: Path, description: str, ending: str) -> Path:
+    if host.modality == "CT":
+        return write_altered_volume(host, altered, source, folder, description=description, synthetic=False,
+                                    ending=ending)
+    stem = os.fsdecode(os.fsencode(Path(host.name).stem)[:STEM])
+    return write_altered(altered, folder / f"{stem}-{ending}{suffix_of(host)}", description=description,
+                         synthetic=False)
+
+
+def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
+    heat = answer.map()
+    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "why": found.why,
+                 "box": [v for s in found.box[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
+    with whole_folder(folder, last=VERIFIED, taken=("verified.png",)) as draft:
+        _put(draft / "verified.png", png(verified_picture(image, heat)))
+        if image.modality == "CT":
+            write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)
+        else:
+            _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))
+        _put(draft / VERIFIED, _json({"label": answer.label, "sentence": answer.sentence, "exact": answer.exact,
+                                      "kept": round(answer.kept, 3), "findings": findings}))
+
+
+def _read_record(path: Path, master: bytes) -> Record:
+    with decoding(path):
+        with open_file(path) as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise UnreadableError(f"{shown(path)} is no record of protected images; it is too large.")
+        return from_json(data.decode("utf-8", "replace"), master, shown(path))
+
+
+def _record_beside(path: Path) -> Path | None:
+    """In the folder of a file, or in that of a series or the one around it."""
+    real = path.resolve()
+    folders = (real, real.parent) if real.is_dir() else (real.parent,)
+    return next((folder / RECORD for folder in folders if (folder / RECORD).is_file()), None)
+
+
+def _salt_beside(source: Source) -> bytes | None:
+    """The salt in an image's own mark, or in the small file beside it that says it was altered."""
+    first, name = source.paths[0], source.path.resolve()
+    for path in (first, name.with_name(name.name + SIDECAR)):
+        if path.is_file():
+            with decoding(path), open_file(path) as file:
+                # marks are ASCII in every format; what surrounds them need not be
+                text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()
+            salt = salt_of(text)
+            if salt is not None:
+                return salt
+    return None
+
+
+def _json(values: dict[str, object]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _put(path: Path, data: bytes) -> None:
+    with whole_file(path, replace=False) as file:
+        file.write(data)

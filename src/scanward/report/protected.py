@@ -1,0 +1,67 @@
+"""Pictures of a protection: the image, what was woven into it, and where it was altered since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.report.heat import LUNG_WINDOW, Rgb, to_grey, window
+from scanward.report.panels import row
+
+if TYPE_CHECKING:
+    from scanward.image import Image
+
+SIDE = 480
+ALTERED, MISSING = (230, 60, 50), (240, 180, 40)
+NEAR = 48
+"""Pixels on each side of the middle of which the pattern itself is shown."""
+MOST = 3
+"""Slices in one picture of a verification."""
+
+
+def woven_picture(before: Image, after: Image) -> Rgb:
+    """The middle slice before and after, and of its middle the change alone, pixel by pixel on grey, ten times over."""
+    index = before.shape[0] // 2
+    low, high = _window(before, index)
+    y, x = (max(0, length // 2 - NEAR) for length in before.shape[1:])
+    change = (after.pixels - before.pixels)[index, y:y + 2 * NEAR, x:x + 2 * NEAR]
+    return row([("before", _grey(before.pixels[index], low, high)),
+                ("protected", _grey(after.pixels[index], low, high)),
+                ("in its middle, what was added, times ten", _grey(10 * change + (low + high) / 2, low, high))])
+
+
+def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:
+    """The slices with most of what was altered (`altered` is 1 there, and 0.5 where nothing vouches), outlined; the
+    middle one where nothing was."""
+    counts = (altered == 1).sum((1, 2))
+    along = np.arange(len(counts))
+    middle = np.average(along, weights=counts) if counts.any() else len(counts) // 2
+    worst = np.lexsort((np.abs(along - middle), -counts))[:MOST]
+    slices = sorted(int(z) for z in worst if counts[z]) or [len(counts) // 2]
+    panels = []
+    for index in slices:
+        picture = _grey(image.pixels[index], *_window(image, index))
+        scale = SIDE / max(altered.shape[1:])
+        for level, colour in ((0.5, MISSING), (1.0, ALTERED)):
+            inside = (altered[index] == level).astype(np.uint8)
+            contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, [np.rint((c + 0.5) * scale).astype(np.int32) for c in contours], -1, colour, 1)
+        panels.append((f"slice {index}" if image.shape[0] > 1 else "altered", picture))
+    return row(panels)
+
+
+def _window(image: Image, index: int) -> tuple[float, float]:
+    return LUNG_WINDOW if image.modality == "CT" else window(image, index)
+
+
+def _grey(plane: npt.NDArray[np.float32], low: float, high: float) -> Rgb:
+    """A slice on a square of `SIDE`."""
+    scale = SIDE / max(plane.shape)
+    size = (max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    canvas = np.zeros((SIDE, SIDE, 3), np.uint8)
+    canvas[:size[1], :size[0]] = to_grey(cv2.resize(plane, size, interpolation=way), low, high)[..., None]
+    return canvas
