@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,33 +14,26 @@ TILE, HIGH = 64, 16
 """Pixels of a side, and slices, of the tiles that the noise's spectrum is estimated on."""
 RINGS = 46
 """Radial frequencies of a tile."""
+AROUND = 17
+"""Pixels of a side of the square that a local deviation is taken over."""
 CLIP = 3.0
 """Local deviations beyond which a value says no more."""
 STEP, RIM = 32, 8
 """Slices filtered together, and those on each side that they need to see."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An image made ready to be held against patterns."""
-
-    white: Floats
-    """(z, y, x): whitened, over its local deviation, clipped, and divided by that deviation once more."""
-    gain: Floats
-    """(HIGH // 2 + 1, RINGS): what whitened it, over frequencies along z and radial ones in the slice."""
-
-
-def prepare(steps: Floats) -> Prepared:
-    """Of an image (z, y, x) in steps of its file."""
+def prepare(steps: Floats) -> Floats:
+    """An image (z, y, x) in steps of its file, ready to be held against patterns: whitened by the spectrum of its own
+    noise, over its local deviation, clipped; and the same two weights once more, as a matched filter has them."""
     gain = whitening(steps)
     white = filtered(steps, gain)
     for number, plane in enumerate(white):
-        sigma = np.sqrt(cv2.blur(plane * plane, (17, 17), borderType=cv2.BORDER_REFLECT)) + 1e-6
+        sigma = np.sqrt(cv2.blur(plane * plane, (AROUND, AROUND), borderType=cv2.BORDER_REFLECT)) + 1e-6
         white[number] = np.clip(plane / sigma, -CLIP, CLIP) / sigma
-    return Prepared(white, gain)
+    return filtered(white, gain)
 
 
-def answers(image: Prepared, pattern: npt.NDArray[np.int8],
+def answers(prepared: Floats, pattern: npt.NDArray[np.int8],
             grid: Grid) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Sums of each block: of what speaks for the pattern, and of its square.
 
@@ -50,8 +41,7 @@ def answers(image: Prepared, pattern: npt.NDArray[np.int8],
     throws to it; a sum of several blocks over the root of its variance then has tails below those of the normal
     distribution (Hoeffding 1963, theorem 2). Where it does, their quotient is the pattern's amplitude.
     """
-    back = filtered(image.white, image.gain)
-    return grid.sums(back * pattern), grid.sums(back * back)
+    return grid.sums(prepared * pattern), grid.sums(prepared * prepared)
 
 
 def whitening(steps: Floats) -> Floats:
