@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from scanward.errors import ArgumentError
 
-Kind = Literal["detector", "attack", "protector"]
+Kind = Literal["detector", "attack", "protector", "judge"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Method:
 
 
 _CGAN = ("sigma", "threshold", "alpha", "power", "grain")
+_CT = ("noise", "density")
 
 
 METHODS: tuple[Method, ...] = (
@@ -79,6 +80,28 @@ METHODS: tuple[Method, ...] = (
     Method("jpeg", "attack", "scanward.attacks.patches:Jpeg", "MG", "a region through JPEG"),
     Method("self-blend", "attack", "scanward.attacks.self_blend:SelfBlend", "MG",
            "the host blended with an altered copy of itself; for training"),
+    Method("ct-gan", "attack", "scanward.attacks.ct_gan:CtGan", "CT",
+           "a lung nodule painted by a 3-D conditional GAN (Mirsky et al. 2019)", ("ct-gan",),
+           "scanward.training.ct_gan:train", "inject", _CT),
+    Method("ct-gan-b", "attack", "scanward.attacks.ct_gan:CtGanB", "CT",
+           "the same with other patients, widths and seed: an unseen attacker", ("ct-gan-b",),
+           "scanward.training.ct_gan:train", "inject", _CT),
+    Method("ct-gan-remove", "attack", "scanward.attacks.ct_gan:CtGanRemove", "CT",
+           "the twin trained on healthy lung: a nodule painted over", ("ct-gan-remove",),
+           "scanward.training.ct_gan:train", "remove", ("noise",)),
+    Method("ct-gan-b-remove", "attack", "scanward.attacks.ct_gan:CtGanBRemove", "CT",
+           "the unseen attacker's twin", ("ct-gan-b-remove",),
+           "scanward.training.ct_gan:train", "remove", ("noise",)),
+    Method("ct-diffusion", "attack", "scanward.attacks.ct_diffusion:CtDiffusion", "CT",
+           "a nodule drawn by a 3-D diffusion model: an unseen attacker of another kind", ("ct-diffusion",),
+           "scanward.training.ct_diffusion:train", "inject", _CT),
+    Method("ct-diffusion-remove", "attack", "scanward.attacks.ct_diffusion:CtDiffusionRemove", "CT",
+           "the same model painting a nodule over", ("ct-diffusion",), action="remove", options=("noise",)),
+    Method("nodule-judge", "judge", "scanward.bench.judge:NoduleJudge", "CT",
+           "whether a place shows a nodule; measures attacks on the scans that ct-gan has not seen", ("nodule-judge",),
+           "scanward.training.judge:train"),
+    Method("nodule-judge-b", "judge", "scanward.bench.judge:NoduleJudgeB", "CT",
+           "the same for the scans that ct-gan-b has not seen", ("nodule-judge-b",), "scanward.training.judge:train"),
 )
 
 DEFAULT = "default"

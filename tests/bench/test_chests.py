@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from scanward import weights
 from scanward.attacks.ct_gan.cube import Cuboid, cut
 from scanward.bench.chests import SHARP, Nodule, nodules, part_of, planted, scan_of
 from scanward.bench.judge import NoduleJudge
@@ -66,8 +65,6 @@ def test_a_large_lump_is_not_healthy_and_a_vessel_is():
 
 @pytest.mark.data
 def test_the_judge_knows_real_nodules_of_patients_it_has_not_seen():
-    if NoduleJudge.weights_name not in weights.manifest():
-        pytest.skip("the judge's weights do not ship yet")
     image, judge = scan_of(SHARP), NoduleJudge()
     rng = np.random.default_rng(3)
     centres = [c for c in candidates(image, lungs_of(image), rng, 60)

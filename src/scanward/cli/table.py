@@ -79,7 +79,7 @@ def print_methods() -> None:
 
     known = manifest()
     console = Console(file=sys.stdout, highlight=False)
-    kinds: tuple[Kind, ...] = ("detector", "attack", "protector")
+    kinds: tuple[Kind, ...] = ("detector", "attack", "protector", "judge")
     for kind in kinds:
         rows = [m for m in METHODS if m.kind == kind]
         if not rows:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.attacks.ct_gan.attack import BOUNDS_MM, density_of
+from scanward.attacks.ct_gan.attack import BOUNDS_MM
 from scanward.attacks.ct_gan.cube import Equaliser
+from scanward.attacks.ct_gan.density import density_of
 from scanward.attacks.ct_gan.network import PRESETS as WIDTHS
 from scanward.attacks.ct_gan.network import Discriminator, Generator, hole, wanted
 from scanward.attacks.ct_gan.train import OURS, PUBLISHED, Weights, generator_loss, judge_loss

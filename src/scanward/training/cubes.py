@@ -16,8 +16,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from scanward.attacks.ct_gan.attack import density_of
 from scanward.attacks.ct_gan.cube import AIR, METAL, Cuboid, cut
+from scanward.attacks.ct_gan.density import density_of
 from scanward.bench.chests import SIDE, Nodule
 from scanward.image import Image
 from scanward.lung import Lungs, lungs_of

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from scanward.attacks.base import Spot
 from scanward.attacks.blend import check_strength
+from scanward.attacks.ct_gan.density import density_of
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.lung import Lungs, lungs_of
@@ -24,6 +25,8 @@ lungs, white noise of the lung's own deviation, or nothing."""
 SMALLEST_MM, LARGEST_MM = 4.0, 30.0
 BOUNDS_MM = (6.0, 10.0)
 """Between which diameters nodules are drawn of other densities."""
+FAINTEST = 0.2
+"""Share of the real nodules, the faintest, whose densities are not drawn: nobody would see such a forgery."""
 DENSEST = (-800.0, 800.0)
 VISIBLE = 40.0
 """HU by which a voxel must have changed to count as truth: less is noise."""
@@ -61,7 +64,7 @@ class CtGan(Trained):
         cuboid = cuboid_of(centre, spacing, spot.diameter_mm)
         density = self._density
         known = self._weights[1]["densities"][int(np.digitize(spot.diameter_mm, BOUNDS_MM))]
-        share = rng.uniform(0, len(known) - 1)
+        share = rng.uniform(FAINTEST * (len(known) - 1), len(known) - 1)
         drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else density_of(density)
         params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(spot.diameter_mm),
                   "voxel": cuboid.voxel, "density": drawn, "noise": self._noise, "strength": float(strength),
@@ -115,11 +118,6 @@ class CtGanBRemove(CtGanRemove):
     """The other attacker's twin."""
 
     name = family = weights_name = "ct-gan-b-remove"
-
-
-def density_of(hu: float) -> float:
-    """HU in the units of a generator's condition: -1 for -800, 1 for 200."""
-    return (float(hu) + 300) / 500
 
 
 def check_spot(host: Image, spot: Spot) -> None:

@@ -23,6 +23,7 @@ from scanward.attacks.ct_gan.cube import (
     spread,
     window,
 )
+from scanward.attacks.ct_gan.density import hu_of
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.attacks.ct_gan.shape import shape_of
 from scanward.nets.blocks import filled
@@ -41,12 +42,14 @@ class Forger:
     equaliser: Equaliser
     inject: bool
     """Otherwise it paints healthy lung."""
+    noise: float = 1.0
+    """Of the noise that it is given. A remover works without: what noise makes it dream up looks like small nodules."""
 
 
 def forger_of(arrays: dict[str, Any], settings: dict[str, Any], *, inject: bool) -> Forger:
     """From weights and their settings; the generator in evaluation mode, f32, its parameters without gradient."""
     net = filled(Generator(PRESETS[settings["preset"]]), arrays).requires_grad_(False)
-    return Forger(net, equaliser_of(settings), inject)
+    return Forger(net, equaliser_of(settings), inject, 1.0 if inject else 0.0)
 
 
 def equaliser_of(settings: dict[str, Any]) -> Equaliser:
@@ -81,13 +84,22 @@ def cuboid_from(params: dict[str, Any]) -> Cuboid:
 def _completed(cube: Tensor, params: dict[str, Any], forger: Forger) -> Tensor:
     """The cube in HU as the generator completes it."""
     level = forger.equaliser.forward(cube)
-    noise = np.random.default_rng(params["seed"]).standard_normal(tuple(cube.shape), np.float32)
+    noise = forger.noise * np.random.default_rng(params["seed"]).standard_normal(tuple(cube.shape), np.float32)
     shape = torch.zeros_like(cube)
     if forger.inject:
         shape[0, 0] = torch.from_numpy(shape_of(params["diameter_mm"] / params["voxel"], params["seed"]))
     asked = wanted(shape, torch.tensor([params["density"]], dtype=torch.float32))
     made = forger.complete(level * (1 - hole(level)), asked, torch.from_numpy(noise))
-    return repaired(forger.equaliser.inverse(made))
+    hu = repaired(forger.equaliser.inverse(made))
+    return _as_dense_as_asked(hu, cube, shape, params["density"]) if forger.inject else hu
+
+
+def _as_dense_as_asked(made: Tensor, cube: Tensor, shape: Tensor, density: float) -> Tensor:
+    """The nodule raised, most in its middle, to the mean HU that a real one of this density has within its outline:
+    small ones are painted too faint."""
+    composed, middle = shape * hu_of(density) + (1 - shape) * cube, shape * shape
+    lacks = ((torch.maximum(composed, cube) - made) * shape).sum() / (middle * shape).sum()
+    return made + lacks.clamp_min(0) * middle
 
 
 def _noise(scan: Tensor, original: Tensor, cube: Tensor, cuboid: Cuboid, box: Box, params: dict[str, Any]) -> Tensor:
