@@ -22,9 +22,9 @@ Floats = npt.NDArray[np.floating]
 
 LOCAL = 0.25
 """Share of the blocks up to which changed ones are places, and beyond which the whole was processed anew."""
-SCALES = (1, 2, 3, 4, 5, 7, 11)
-"""Windows, in blocks a side."""
-SHARE, DEVIATIONS = 0.5, 4.5
+SCALES = (2, 3, 4, 5, 7, 11)
+"""Windows, in blocks a side: a single one in quiet air may lose its pattern to JPEG 2000."""
+SHARE, DEVIATIONS = 0.5, 6.0
 """A window has lost the pattern where what speaks for it falls below this share of what is expected there, less so many
 deviations. Untouched windows keep six tenths of it and more; measured in docs/results.md."""
 PRESENT = 2.5
@@ -70,6 +70,8 @@ class Answer:
     """Share of the pattern that is still there."""
     exact: bool = False
     """Held against the record voxel by voxel."""
+    margin: float = np.inf
+    """Deviations by which the weakest window still keeps the pattern; negative where one has lost it."""
 
     def map(self) -> npt.NDArray[np.float32]:
         """(z, y, x): 1 where altered, 0.5 where nothing vouches, 0 elsewhere."""
@@ -93,22 +95,24 @@ def verify(image: Image, master: bytes, salt: bytes, record: Record | None = Non
         if changed is not None and changed.mean() < LOCAL:
             return _exact(changed, grid)
     spoken, variance, able = _pattern_left(scale, image, grid, master, salt)
-    gone, vouched, kept = _gone(spoken, variance, able, scale)
+    gone, vouched, kept, margin = _gone(spoken, variance, able, scale)
     drift = _drift(image, scale, record) if record is not None else np.zeros(grid.count)
     moved = drift > 1
     share = float(vouched[able].mean()) if able.any() else 0.0
     whole = kept < KEPT or share < COVERED - float((gone & able).sum() / max(able.sum(), 1))
     altered = moved if whole else moved | (gone & able)
     if altered.any():
-        return Answer("tampered", f"It was altered in {_places(altered)}.", altered, vouched, grid,
-                      _findings(altered, grid, drift), kept)
-    if whole:
-        return Answer("indeterminate", "The evidence is missing: it was never protected with this key, or was "
-                      "processed as a whole.", altered, vouched, grid, (), kept)
-    if record is None:
-        return Answer("indeterminate", "The pattern is there everywhere, but small changes show only against the "
-                      "record.", altered, vouched, grid, (), kept)
-    return Answer("authentic", "It was encoded anew, and nothing else.", altered, vouched, grid, (), kept)
+        label, sentence = "tampered", f"It was altered in {_places(altered)}."
+    elif whole:
+        label, sentence = "indeterminate", ("The evidence is missing: it was never protected with this key, or was "
+                                            "processed as a whole.")
+    elif record is None:
+        label, sentence = "indeterminate", ("The pattern is there everywhere, but small changes show only against the "
+                                            "record.")
+    else:
+        label, sentence = "authentic", "It was encoded anew, and nothing else."
+    return Answer(label, sentence, altered, vouched, grid, _findings(altered, grid, drift), kept,  # type: ignore[arg-type]
+                  margin=margin)
 
 
 def _exact(changed: Blocks, grid: Grid) -> Answer:
@@ -147,13 +151,14 @@ def _pattern_left(scale: Scale, image: Image, grid: Grid, master: bytes, salt: b
     return spoken, variance, ~grid.any((steps <= low) | (steps >= high)) & (variance > 0)
 
 
-def _gone(spoken: Floats, variance: Floats, able: Blocks, scale: Scale) -> tuple[Blocks, Blocks, float]:
-    """Blocks in windows that have lost the pattern, blocks in windows that have it, and how much of it is left."""
+def _gone(spoken: Floats, variance: Floats, able: Blocks, scale: Scale) -> tuple[Blocks, Blocks, float, float]:
+    """Blocks in windows that have lost the pattern, blocks in windows that have it, how much of it is left, and by how
+    many deviations the weakest window has it."""
     strength = float((spoken * able).sum() / max((variance * able).sum(), 1e-30))
     wide = np.divide(_windows(spoken * able, AROUND), _windows(variance * able, AROUND), out=np.zeros(able.shape),
                      where=_windows(able * 1.0, AROUND) > 0.5)
     local = np.clip(wide, 0.0, max(strength, 0.0))
-    gone, vouched = np.zeros(able.shape, bool), np.zeros(able.shape, bool)
+    gone, vouched, margin = np.zeros(able.shape, bool), np.zeros(able.shape, bool), np.inf
     for side in SCALES:
         sums, spread = _windows(spoken * able, side), _windows(variance * able, side)
         full = _windows(able.astype(float), side)
@@ -162,9 +167,10 @@ def _gone(spoken: Floats, variance: Floats, able: Blocks, scale: Scale) -> tuple
         bound = SHARE * expected - DEVIATIONS
         telling = (bound >= PRESENT) & (full > 0.5 * side**3)
         lost = telling & (seen < bound)
+        margin = min(margin, float((seen - bound)[telling].min(initial=np.inf)))
         gone |= _dilated(lost, side)
         vouched |= _dilated(telling & ~lost, side)
-    return gone, vouched & ~gone, max(strength, 0.0) / scale.amplitude
+    return gone, vouched & ~gone, max(strength, 0.0) / scale.amplitude, margin
 
 
 def _windows(values: Floats, side: int) -> Floats:
