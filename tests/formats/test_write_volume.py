@@ -81,7 +81,8 @@ def test_a_scaled_nifti_keeps_its_scale(tmp_path):
     data[112:120] = np.array([0.5, -1024], "<f4").tobytes()
     path.write_bytes(data)
     host = read(path)
-    written = write_altered_volume(host, altered(host), path, tmp_path, description="x", synthetic=False)
+    written = write_altered_volume(host, altered(host), path, tmp_path, description="x", synthetic=False,
+                                   ending="altered")
     assert written.name == "ct-altered.nii"
     assert np.array_equal(read(written).pixels, altered(host).pixels)
 
