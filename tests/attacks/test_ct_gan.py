@@ -142,6 +142,13 @@ def test_the_attack_equals_another_implementation_within_one_hu(inject, more):
     assert np.abs(made.numpy() - scan[box]).max() > 100
 
 
+@pytest.mark.parametrize("inject", [True, False])
+def test_at_zero_strength_no_voxel_changes(inject):
+    scan = lung()
+    box, made = tampered(torch.from_numpy(scan), params(strength=0.0), Forger(paint, CURVE, inject))
+    assert np.array_equal(made.numpy(), scan[box])
+
+
 @pytest.mark.parametrize("asked", [0, 150])
 def test_a_nodule_is_as_dense_as_asked_though_the_generator_paints_it_too_faint(asked):
     scan, drawn = np.full((40, 40, 40), -850, np.float32), params(centre=[20.0] * 3, spacing=[1.0] * 3,
