@@ -10,6 +10,9 @@ from scanward.attacks.ct_gan.attack import CtGan
 if TYPE_CHECKING:
     from scanward.attacks.ct_gan.tamper import Forger
 
+CALM = 0.7
+"""Of the noise that healthy lung is drawn from: calmer lung has fewer blobs that look like small nodules."""
+
 
 class CtDiffusion(CtGan):
     """A nodule drawn from noise, of the asked outline and density."""
@@ -25,7 +28,8 @@ class CtDiffusion(CtGan):
         from scanward.nets.blocks import filled
 
         arrays, settings = self._weights
-        return Forger(filled(Denoiser(), arrays).requires_grad_(False).complete, equaliser_of(settings), self.inject)
+        net = filled(Denoiser(), arrays).requires_grad_(False)
+        return Forger(net.complete, equaliser_of(settings), self.inject, 1.0 if self.inject else CALM)
 
 
 class CtDiffusionRemove(CtDiffusion):
