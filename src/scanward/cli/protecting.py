@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,12 +60,9 @@ def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quie
 def run_verify(path: Path, key: Path, record: Path | None, output: Path | None, as_json: bool, quiet: bool) -> int:
     """Verify one image; the exit code says what it is."""
     with _busy("verifying", quiet):
-        image, answer, _ = protection.verify_file(path, key, record, output)
+        image, answer = protection.verify_file(path, key, record, output)
     if as_json:
-        json.dump({"path": str(path), "label": answer.label, "sentence": answer.sentence, "exact": answer.exact,
-                   "findings": [{"centre": found.centre[::-1], "why": found.why} for found in answer.findings]},
-                  sys.stdout)
-        print()
+        print(json.dumps({"path": str(path), **protection.facts(answer)}))
     elif not quiet:
         print(f"{answer.label}: {shown(str(path))}\n  {answer.sentence}")
         for found in answer.findings[:MOST]:

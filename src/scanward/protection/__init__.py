@@ -3,7 +3,7 @@
 The command line and the public `scanward.protect` and `scanward.verify` call these functions.
 """
 
-from scanward.protection.files import MAP, PICTURE, RECORD, VERIFIED, protect_file, unprotect_file, verify_file
+from scanward.protection.files import PICTURE, RECORD, facts, protect_file, unprotect_file, verify_file
 from scanward.protection.make import protect, verify
 
-__all__ = ["MAP", "PICTURE", "RECORD", "VERIFIED", "protect", "protect_file", "unprotect_file", "verify", "verify_file"]
+__all__ = ["PICTURE", "RECORD", "facts", "protect", "protect_file", "unprotect_file", "verify", "verify_file"]

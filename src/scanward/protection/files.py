@@ -43,14 +43,16 @@ def protect_file(path: Path, folder: Path, key: Path) -> Path:
     with whole_folder(folder, last=RECORD, taken=(PICTURE,)) as draft:
         written = _write(image, made.image, source, draft, f"{MARK}{made.record.salt.hex()}. Protected against "
                          "tampering; reversible with the key.", "protected")
+        # Nothing is kept that could not be undone.
+        unweave(formats.read(series_or_file(written)), master, made.record)
         _put(draft / PICTURE, png(woven_picture(image, made.image)))
         _put(draft / RECORD, made.record.to_json(master).encode())
     return folder / written.name
 
 
 def verify_file(path: Path, key: Path, record: Path | None = None,
-                folder: Path | None = None) -> tuple[Image, Answer, Path | None]:
-    """What `verify` says of a file or series; the record that was used is `record`, or the one beside the image.
+                folder: Path | None = None) -> tuple[Image, Answer]:
+    """A file or series, and what `verify` says of it; the record is `record`, or the one beside the image.
 
     With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
     where neither a record nor the salt of one is to be found.
@@ -66,7 +68,15 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     answer = verify(image, master, salt, kept)
     if folder is not None:
         _write_answer(image, answer, folder)
-    return image, answer, found
+    return image, answer
+
+
+def facts(answer: Answer) -> dict[str, object]:
+    """An answer for JSON."""
+    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "why": found.why,
+                 "box": [v for s in found.box[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
+    return {"label": answer.label, "sentence": answer.sentence, "exact": answer.exact, "kept": round(answer.kept, 3),
+            "findings": findings}
 
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
@@ -97,16 +107,13 @@ def _write(host: Image, altered: Image, source: Source, folder: Path, descriptio
 
 def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
     heat = answer.map()
-    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "why": found.why,
-                 "box": [v for s in found.box[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
     with whole_folder(folder, last=VERIFIED, taken=("verified.png",)) as draft:
         _put(draft / "verified.png", png(verified_picture(image, heat)))
         if image.modality == "CT":
             write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)
         else:
             _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))
-        _put(draft / VERIFIED, _json({"label": answer.label, "sentence": answer.sentence, "exact": answer.exact,
-                                      "kept": round(answer.kept, 3), "findings": findings}))
+        _put(draft / VERIFIED, _json(facts(answer)))
 
 
 def _read_record(path: Path, master: bytes) -> Record:

@@ -7,12 +7,12 @@ from typing import Generic, TypeVar
 
 from scanward.image import Image
 
-Record = TypeVar("Record")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
-class Protected(Generic[Record]):
+class Protected(Generic[Kept]):
     """An image under protection, and the record that verifies it and, with the key, undoes it."""
 
     image: Image
-    record: Record
+    record: Kept

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.image import Image
-from scanward.protectors.evidence.keys import key_of, words
-from scanward.protectors.evidence.matched import answers, prepare
-from scanward.protectors.evidence.pattern import Grid, cells_of, signs
+from scanward.protectors.evidence.keys import key_of
+from scanward.protectors.evidence.matched import asked
+from scanward.protectors.evidence.pattern import Grid
 from scanward.protectors.evidence.record import Record
-from scanward.protectors.evidence.weave import Scale, grid_of, macs_of, scale_of
+from scanward.protectors.evidence.weave import CELLS, Scale, grid_of, macs_of, scale_of
 
 Label = Literal["authentic", "tampered", "indeterminate"]
 Blocks = npt.NDArray[np.bool_]
@@ -29,19 +29,25 @@ SHARE, DEVIATIONS = 0.5, 6.0
 deviations. Untouched windows keep six tenths of it and more; measured in docs/results.md."""
 PRESENT = 2.5
 """Deviations that this bound must stand for, or chance alone might reach it."""
-TOLERANCE, EDGE = 30.0, 0.1
-"""HU by which a mean may drift in another encoding, and the share of the differences around it by which it may, too."""
-FILM_TOLERANCE = 0.02
-"""The same of a film, as a share of its range."""
+TOLERANCE, FILM_TOLERANCE = (8.0, 30.0), (0.005, 0.02)
+"""Least and most by which a block's mean may drift in another encoding: HU, and the share of a film's range. In between
+it is `SPREADS` deviations of this image's drifts."""
+EDGE = (0.01, 0.1)
+"""The same for blocks at edges, as a share of the differences around them: `EDGES` times what 199 in 200 keep to."""
+SPREADS, EDGES = 12.0, 3.0
+STEEP = 300.0
+"""HU between neighbours' means from which on a block lies at an edge."""
+SHIFT, FILM_SHIFT = 2.0, 0.005
+"""By which all values together may lie elsewhere: HU, and the share of a film's range."""
+SAME = 1e-3
+"""Relative difference below which two spacings are one; and millimetres below which two places are, times ten."""
 AROUND = 11
 """Blocks a side of the surroundings by which a window is judged: bones and air keep less of the pattern than lung."""
 COVERED = 0.9
 """Share of the blocks that the pattern must vouch for."""
-KEPT = 0.5
-"""Share of the pattern below which an image counts as processed as a whole: JPEG 2000 at 7:1 leaves seven tenths, a
-blur of half a pixel a third, and that unevenly."""
-BOUND = 0.125
-"""How near a block's mean may come to another interval, as a share of its width, for that one's pattern to count."""
+KEPT = 0.55
+"""Share of the pattern below which an image counts as processed as a whole: JPEG 2000 at 7:1 leaves six to nine tenths,
+a blur of half a pixel at most a half, and that unevenly."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,11 @@ class Answer:
     altered: Blocks
     """Blocks (z, y, x) that were altered."""
     vouched: Blocks
-    """Blocks whose evidence is there."""
+    """Blocks that are what they were, voxel by voxel or as far as the pattern tells."""
     grid: Grid
     findings: tuple[Found, ...] = ()
     kept: float = 1.0
-    """Share of the pattern that is still there."""
+    """The pattern's strength over that at its weaving; 0 where no record says what that was."""
     exact: bool = False
     """Held against the record voxel by voxel."""
     margin: float = np.inf
@@ -82,37 +88,60 @@ class Answer:
 def verify(image: Image, master: bytes, salt: bytes, record: Record | None = None) -> Answer:
     """Held against its record block by block; where it was encoded anew, against the recorded means and the pattern.
 
-    Without a record only the pattern can be asked; that finds large changes, and vouches for nothing.
-
-    Raises as `scale_of`.
+    Without a record only the pattern can be asked; that finds large changes, and vouches for nothing. Raises as
+    `scale_of` then.
     """
-    scale, grid = scale_of(image), grid_of(image)
+    grid = grid_of(image) if record is None else record.grid
+    scale = scale_of(image) if record is None else Scale(record.step, record.offset, 0, record.amplitude, record.cell)
+    if image.shape != grid.shape:
+        none = np.zeros(Grid(image.shape, grid.block).count, bool)
+        return Answer("indeterminate", "It has another size than what was protected.", none, none,
+                      Grid(image.shape, grid.block), (), 0.0)
+    steps = scale.steps(image)
     if record is not None:
-        if record.grid.shape != image.shape:
-            return _missing(Grid(image.shape, grid.block), "It has another size than what was protected")
-        grid = record.grid
-        changed = _changed(scale, image, grid, master, record)
+        whole = _as_a_whole(image, record)
+        if whole:
+            every = np.ones(grid.count, bool)
+            return Answer("tampered", whole, every, ~every, grid, _findings(every, grid), 0.0)
+        changed = _changed(steps, scale, image, master, record)
         if changed is not None and changed.mean() < LOCAL:
             return _exact(changed, grid)
-    spoken, variance, able = _pattern_left(scale, image, grid, master, salt)
-    gone, vouched, kept, margin = _gone(spoken, variance, able, scale)
-    drift = _drift(image, scale, record) if record is not None else np.zeros(grid.count)
-    moved = drift > 1
+    spoken, variance = asked(steps, grid, key_of(master, salt, "pattern"), scale.cell)
+    able = (_able(steps, scale, grid) if record is None else record.woven) & (variance > 0)
+    strength = float((spoken * able).sum() / max((variance * able).sum(), 1e-30))
+    return _weighed(image, record, grid, able, _gone(spoken, variance, able), strength)
+
+
+def _weighed(image: Image, record: Record | None, grid: Grid, able: Blocks, pattern: tuple[Blocks, Blocks, float],
+             strength: float) -> Answer:
+    """The answer on an image that is not voxel by voxel what was protected, or has no record."""
+    gone, vouched, margin = pattern
+    label: Label
     share = float(vouched[able].mean()) if able.any() else 0.0
-    whole = kept < KEPT or share < COVERED - float((gone & able).sum() / max(able.sum(), 1))
-    altered = moved if whole else moved | (gone & able)
+    missing = share < COVERED - float((gone & able).sum() / max(able.sum(), 1))
+    if record is None:
+        label, sentence = "indeterminate", ("The evidence is missing: it was never protected with this key, or was "
+                                            "processed as a whole." if missing else "The pattern is there everywhere, "
+                                            "but small changes show only against the record.")
+        altered = np.zeros_like(gone) if missing else gone & able
+        if altered.any():
+            label, sentence = "tampered", f"It was altered in {_places(altered)}."
+        return Answer(label, sentence, altered, vouched, grid, _findings(altered, grid, np.zeros(grid.count)), 0.0,
+                      margin=margin)
+    kept = max(strength, 0.0) / record.strength if record.strength > 0 else 0.0
+    missing = missing or kept < KEPT
+    drift, allowed = _drift(image, record)
+    altered = (drift > 1) if missing else (drift > 1) | (gone & able)
     if altered.any():
         label, sentence = "tampered", f"It was altered in {_places(altered)}."
-    elif whole:
+    elif missing:
         label, sentence = "indeterminate", ("The evidence is missing: it was never protected with this key, or was "
                                             "processed as a whole.")
-    elif record is None:
-        label, sentence = "indeterminate", ("The pattern is there everywhere, but small changes show only against the "
-                                            "record.")
     else:
-        label, sentence = "authentic", "It was encoded anew, and nothing else."
-    return Answer(label, sentence, altered, vouched, grid, _findings(altered, grid, drift), kept,  # type: ignore[arg-type]
-                  margin=margin)
+        unit = "HU" if record.modality == "CT" else "grey levels"
+        label, sentence = "authentic", (f"It was encoded anew; the mean of no {_side(record)} block moved by more than "
+                                        f"{allowed:.0f} {unit}.")
+    return Answer(label, sentence, altered, vouched, grid, _findings(altered, grid, drift), kept, margin=margin)
 
 
 def _exact(changed: Blocks, grid: Grid) -> Answer:
@@ -122,38 +151,38 @@ def _exact(changed: Blocks, grid: Grid) -> Answer:
                   _findings(changed, grid), 1.0, True)
 
 
-def _missing(grid: Grid, why: str) -> Answer:
-    none = np.zeros(grid.count, bool)
-    return Answer("indeterminate", f"{why}; its evidence cannot be read.", none, none, grid, (), 0.0)
+def _as_a_whole(image: Image, record: Record) -> str:
+    """What is wrong with the whole image, in a sentence: its spacing, where it lies, or all its values; or nothing."""
+    if record.spacing is not None and not (image.spacing is not None and
+                                           np.allclose(image.spacing, record.spacing, rtol=SAME, atol=0)):
+        now = "unknown" if image.spacing is None else " x ".join(f"{mm:g}" for mm in image.spacing)
+        return f"Its voxels are {now} mm now, and were {' x '.join(f'{mm:g}' for mm in record.spacing)} mm."
+    there = image.provenance.to_world
+    if record.to_world is not None and there is not None and not np.allclose(there, record.to_world, atol=10 * SAME):
+        return "It lies elsewhere in the patient than what was protected, or the other way round."
+    shift = float(np.median(_moved(image, record)[record.woven]))
+    if abs(shift) > (SHIFT if record.modality == "CT" else FILM_SHIFT * record.cell * CELLS):
+        return f"All its values were moved by about {shift:+.0f}."
+    return ""
 
 
-def _changed(scale: Scale, image: Image, grid: Grid, master: bytes, record: Record) -> Blocks | None:
-    """Blocks that are not what was recorded; None where the image is stored in other steps."""
-    if (scale.step, scale.offset) != (record.step, record.offset):
+def _changed(steps: npt.NDArray[np.int32], scale: Scale, image: Image, master: bytes, record: Record) -> Blocks | None:
+    """Blocks that are not what was recorded; None where the image holds values between the recorded steps."""
+    if not np.array_equal(scale.image(steps, image).pixels, image.pixels):
         return None
-    found = np.frombuffer(macs_of(scale.steps(image), grid, master, record.salt), np.uint32)
-    return np.asarray(found != np.frombuffer(record.macs, np.uint32)).reshape(grid.count)
+    found = np.frombuffer(macs_of(steps, record.grid, master, record.salt), np.uint32)
+    return np.asarray(found != np.frombuffer(record.macs, np.uint32)).reshape(record.grid.count)
 
 
-def _pattern_left(scale: Scale, image: Image, grid: Grid, master: bytes, salt: bytes) -> tuple[Floats, Floats, Blocks]:
-    """What speaks for the pattern in each block, its variance, and which blocks can have carried it."""
-    steps = scale.steps(image)
-    random = words(key_of(master, salt, "pattern"), grid.shape)
-    means = grid.means(steps)
-    prepared = prepare(steps.astype(np.float32))
-    cells, place = cells_of(means, scale.cell), means / scale.cell % 1
-    spoken, variance = answers(prepared, signs(random, cells, grid), grid)
-    near = np.where(place < BOUND, -1, np.where(place > 1 - BOUND, 1, 0))
-    if near.any():
-        other, _ = answers(prepared, signs(random, cells + near, grid), grid)
-        spoken = np.where(near != 0, np.maximum(spoken, other), spoken)
+def _able(steps: npt.NDArray[np.int32], scale: Scale, grid: Grid) -> Blocks:
+    """Blocks that can have carried the pattern, as far as an image alone tells."""
     low, high = int(steps.min()) + 2 * scale.amplitude, scale.largest - 2 * scale.amplitude
-    return spoken, variance, ~grid.any((steps <= low) | (steps >= high)) & (variance > 0)
+    return ~grid.any((steps <= low) | (steps >= high))
 
 
-def _gone(spoken: Floats, variance: Floats, able: Blocks, scale: Scale) -> tuple[Blocks, Blocks, float, float]:
-    """Blocks in windows that have lost the pattern, blocks in windows that have it, how much of it is left, and by how
-    many deviations the weakest window has it."""
+def _gone(spoken: Floats, variance: Floats, able: Blocks) -> tuple[Blocks, Blocks, float]:
+    """Blocks in windows that have lost the pattern, blocks in windows that have it, and by how many deviations the
+    weakest window has it."""
     strength = float((spoken * able).sum() / max((variance * able).sum(), 1e-30))
     wide = np.divide(_windows(spoken * able, AROUND), _windows(variance * able, AROUND), out=np.zeros(able.shape),
                      where=_windows(able * 1.0, AROUND) > 0.5)
@@ -170,7 +199,7 @@ def _gone(spoken: Floats, variance: Floats, able: Blocks, scale: Scale) -> tuple
         margin = min(margin, float((seen - bound)[telling].min(initial=np.inf)))
         gone |= _dilated(lost, side)
         vouched |= _dilated(telling & ~lost, side)
-    return gone, vouched & ~gone, max(strength, 0.0) / scale.amplitude, margin
+    return gone, vouched & ~gone, margin
 
 
 def _windows(values: Floats, side: int) -> Floats:
@@ -179,20 +208,26 @@ def _windows(values: Floats, side: int) -> Floats:
 
 def _dilated(mask: Blocks, side: int) -> Blocks:
     """The blocks of windows whose middles are given."""
-    if side == 1:
-        return mask
     # an even window lies one further to the low side in uniform_filter
     return np.asarray(ndimage.maximum_filter(mask, side, mode="constant", origin=-1 if side % 2 == 0 else 0))
 
 
-def _drift(image: Image, scale: Scale, record: Record) -> Floats:
-    """How far each block's mean is from the recorded one, over what another encoding may do."""
-    recorded = record.means * record.step + record.offset
-    drift = record.grid.means(image.pixels) - recorded
-    drift -= np.median(drift)
+def _moved(image: Image, record: Record) -> Floats:
+    """By how much each block's mean is another than recorded, in the image's unit."""
+    return record.grid.means(image.pixels) - (record.means * record.step + record.offset)
+
+
+def _drift(image: Image, record: Record) -> tuple[Floats, float]:
+    """How far each block's mean is from the recorded one, over what another encoding may do there; and what that is
+    away from edges."""
+    moved, recorded = np.abs(_moved(image, record)), record.means * record.step
+    unit = 1.0 if record.modality == "CT" else record.cell * record.step * CELLS / 4096
     around = ndimage.maximum_filter(recorded, 3) - ndimage.minimum_filter(recorded, 3)
-    least = TOLERANCE if record.modality == "CT" else FILM_TOLERANCE * scale.largest
-    return np.asarray(np.abs(drift) / (least + EDGE * around))
+    low, high = TOLERANCE if record.modality == "CT" else (share * record.cell * CELLS for share in FILM_TOLERANCE)
+    least = float(np.clip(SPREADS * 1.4826 * np.median(moved), low, high))
+    steep = around > STEEP * unit
+    share = EDGES * float(np.percentile(moved[steep] / around[steep], 99.5)) if steep.any() else EDGE[1]
+    return np.asarray(moved / (least + min(max(share, EDGE[0]), EDGE[1]) * around)), least
 
 
 def _findings(altered: Blocks, grid: Grid, drift: Floats | None = None) -> tuple[Found, ...]:
@@ -212,6 +247,13 @@ def _findings(altered: Blocks, grid: Grid, drift: Floats | None = None) -> tuple
                     zip(part, grid.block, grid.shape, strict=True))
         found.append(Found(centre, box, why))  # type: ignore[arg-type]
     return tuple(sorted(found, key=lambda f: -np.prod([s.stop - s.start for s in f.box])))
+
+
+def _side(record: Record) -> str:
+    """A block's size, for people."""
+    if record.spacing is None:
+        return " x ".join(map(str, record.grid.block[1:])) + " pixel"
+    return f"{max(n * mm for n, mm in zip(record.grid.block[1:], record.spacing[1:], strict=True)):.0f} mm"
 
 
 def _places(altered: Blocks) -> str:

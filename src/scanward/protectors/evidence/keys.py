@@ -21,18 +21,22 @@ SALT = 16
 def make_key(path: Path) -> None:
     """Write a new random key, readable by its owner alone. `ArgumentError` where the file exists."""
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+            stream.write(f"{HEADER}{secrets.token_hex(32)}\n")
     except FileExistsError:
         raise ArgumentError(f"{path} exists, and what it protects could not be verified any more; choose another "
                             "name.") from None
-    with os.fdopen(file, "w", encoding="ascii") as stream:
-        stream.write(f"{HEADER}{secrets.token_hex(32)}\n")
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error
 
 
 def read_key(path: Path) -> bytes:
     """The 32 bytes of a key file; `UnreadableError` where it is none."""
     try:
-        text = path.read_bytes()[:200].decode("ascii").strip()
+        if path.exists() and not path.is_file():
+            raise ValueError  # a pipe or device would never end
+        with path.open("rb") as file:
+            text = file.read(200).decode("ascii").strip()
         key = bytes.fromhex(text.removeprefix(HEADER))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no key file"
@@ -54,9 +58,9 @@ def words(key: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     return np.frombuffer(b"".join(planes), np.uint8).reshape(shape)
 
 
-def macs(key: bytes, blocks: npt.NDArray[np.int32], size: int = 4) -> bytes:
-    """A keyed hash (BLAKE2b, RFC 7693) of each row of `blocks` and of its place, one after the other."""
+def macs(key: bytes, blocks: npt.NDArray[np.int32]) -> bytes:
+    """Four bytes of a keyed hash (BLAKE2b, RFC 7693) of each row of `blocks` and of its place, one after the other."""
     rows = memoryview(np.ascontiguousarray(blocks, "<i4").tobytes())
     length = len(rows) // len(blocks)
-    return b"".join(hashlib.blake2b(rows[start:start + length], key=key, digest_size=size,
+    return b"".join(hashlib.blake2b(rows[start:start + length], key=key, digest_size=4,
                                     salt=start.to_bytes(16, "big")).digest() for start in range(0, len(rows), length))

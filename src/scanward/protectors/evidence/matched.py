@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from scanward.protectors.evidence.pattern import Grid
+from scanward.protectors.evidence.keys import words
+from scanward.protectors.evidence.pattern import Grid, cells_of, signs
 
 Floats = npt.NDArray[np.float32]
 TILE, HIGH = 64, 16
@@ -16,10 +17,27 @@ RINGS = 46
 """Radial frequencies of a tile."""
 AROUND = 17
 """Pixels of a side of the square that a local deviation is taken over."""
+BOUND = 0.125
+"""How near a block's mean may come to another interval, as a share of its width, for that one's pattern to count."""
 CLIP = 3.0
 """Local deviations beyond which a value says no more."""
 STEP, RIM = 32, 8
 """Slices filtered together, and those on each side that they need to see."""
+
+
+def asked(steps: npt.NDArray[np.int32], grid: Grid, key: bytes,
+          cell: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """As `answers`, of the key's pattern as it belongs to the means that the image's blocks have now; where a mean lies
+    near the next interval, of whichever of both fits better."""
+    prepared, random = prepare(steps.astype(np.float32)), words(key, grid.shape)
+    means = grid.means(steps)
+    cells, place = cells_of(means, cell), means / cell % 1
+    spoken, variance = answers(prepared, signs(random, cells, grid), grid)
+    near = np.where(place < BOUND, -1, np.where(place > 1 - BOUND, 1, 0))
+    if near.any():
+        other, _ = answers(prepared, signs(random, cells + near, grid), grid)
+        spoken = np.where(near != 0, np.maximum(spoken, other), spoken)
+    return spoken, variance
 
 
 def prepare(steps: Floats) -> Floats:
@@ -39,7 +57,7 @@ def answers(prepared: Floats, pattern: npt.NDArray[np.int8],
 
     The latter is the variance of the former where the image does not carry these signs, as they are independent coin
     throws to it; a sum of several blocks over the root of its variance then has tails below those of the normal
-    distribution (Hoeffding 1963, theorem 2). Where it does, their quotient is the pattern's amplitude.
+    distribution (Hoeffding 1963, theorem 2). Where it does, their quotient is proportional to the pattern's amplitude.
     """
     return grid.sums(prepared * pattern), grid.sums(prepared * prepared)
 

@@ -41,6 +41,14 @@ class Record:
     """The image's value at stored step 0."""
     amplitude: int
     """Of the pattern, in steps."""
+    cell: float
+    """Width of an interval of means, in steps."""
+    spacing: tuple[float, ...] | None
+    """Millimetres a voxel, (z, y, x)."""
+    to_world: tuple[tuple[float, ...], ...] | None
+    """As in `Provenance`."""
+    strength: float
+    """Sum over variance of the pattern in the protected image."""
     means: npt.NDArray[np.int32]
     """Of each block (z, y, x) before the protection, in whole steps."""
     woven: npt.NDArray[np.bool_]
@@ -55,6 +63,7 @@ class Record:
         body = {"scanward_evidence": VERSION, "name": self.name, "modality": self.modality, "salt": self.salt.hex(),
                 "shape": list(self.grid.shape), "block": list(self.grid.block), "step": self.step,
                 "offset": self.offset, "amplitude": self.amplitude,
+                "cell": self.cell, "spacing": self.spacing, "to_world": self.to_world, "strength": self.strength,
                 "means": _packed(self.means.astype("<i4").tobytes()),
                 "woven": _packed(np.packbits(self.woven).tobytes()), "macs": _packed(self.macs),
                 "original_sha256": self.original_sha256}
@@ -77,10 +86,12 @@ def from_json(text: str, master: bytes, where: str) -> Record:
                               "belong together.")
     grid = Grid(tuple(body["shape"]), tuple(body["block"]))
     count, blocks = grid.count, int(np.prod(grid.count))
+    means = np.frombuffer(_unpacked(body["means"]), "<i4").reshape(count).astype(np.int32)
+    woven = np.unpackbits(np.frombuffer(_unpacked(body["woven"]), np.uint8), count=blocks).astype(bool).reshape(count)
     return Record(body["name"], body["modality"], bytes.fromhex(body["salt"]), grid, body["step"], body["offset"],
-                  body["amplitude"], np.frombuffer(_unpacked(body["means"]), "<i4").reshape(count).astype(np.int32),
-                  np.unpackbits(np.frombuffer(_unpacked(body["woven"]), np.uint8), count=blocks).astype(bool)
-                  .reshape(count), _unpacked(body["macs"]), body["original_sha256"])
+                  body["amplitude"], body["cell"], body["spacing"] and tuple(body["spacing"]),
+                  body["to_world"] and tuple(map(tuple, body["to_world"])), body["strength"], means, woven,
+                  _unpacked(body["macs"]), body["original_sha256"])
 
 
 def salt_of(text: str) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.image import Image
 from scanward.protectors.base import Protected
 from scanward.protectors.evidence.keys import SALT, key_of, macs, words
+from scanward.protectors.evidence.matched import asked
 from scanward.protectors.evidence.pattern import Grid, cells_of, signs
 from scanward.protectors.evidence.record import Record, sha_of
 
@@ -22,11 +24,14 @@ SIDE = 8
 BLOCK_MM = 5.0
 """About how high a block of a volume is."""
 AMPLITUDE_HU = 4.0
+"""Or one step, where steps are larger."""
 FILM_SHARE = 1024
 """A film's range, in whole bits, over the amplitude there; never less than one step."""
 CELLS = 64
 """Intervals of a block's mean that get patterns of their own: of a film's range, and 64 HU wide in CT."""
 CELL_HU = 64.0
+EXACT = 2.0**24
+"""Whole numbers up to which float32 holds every one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +59,18 @@ def scale_of(image: Image) -> Scale:
     """`UnsupportedError` for images that are not stored in whole steps."""
     if image.modality == "CT" and image.grid is not None:
         step, low, high = image.grid
-        return Scale(step, low, round((high - low) / step), max(1, round(AMPLITUDE_HU / step)), CELL_HU / step)
-    if image.modality == "MG" and image.integer:
-        # A 12-bit film may lie in a 16-bit file, and nothing that is done to it shall change what is sought in it.
-        used = 2 ** int(image.pixels.max()).bit_length()
-        return Scale(1.0, 0.0, int(image.largest), max(1, used // FILM_SHARE), max(4.0, used / CELLS))
-    raise UnsupportedError(f"{image.name} is not stored in whole steps of one size, and evidence cannot be woven into "
-                           "it; convert it to 16-bit whole numbers.")
+        made = Scale(step, low, round((high - low) / step), max(1, round(AMPLITUDE_HU / step)), CELL_HU / step)
+    elif image.modality == "MG" and image.integer:
+        # A 12-bit film may lie in a 16-bit file.
+        used = 2 ** int(np.ptp(image.pixels)).bit_length()
+        made = Scale(1.0, 0.0, int(image.largest), max(1, used // FILM_SHARE), max(4.0, used / CELLS))
+    else:
+        raise UnsupportedError(f"{image.name} is not stored in whole steps of one size in all slices, and evidence "
+                               "cannot be woven into it; give a whole series or volume of 16-bit whole numbers.")
+    if made.largest * max(1.0, made.step) >= EXACT or abs(made.offset) >= EXACT:
+        raise UnsupportedError(f"{image.name} stores numbers of more than 24 bits, and evidence could not be taken out "
+                               "of it again; convert it to 16-bit whole numbers.")
+    return made
 
 
 def grid_of(image: Image) -> Grid:
@@ -70,7 +80,7 @@ def grid_of(image: Image) -> Grid:
 
 
 def weave(image: Image, master: bytes, salt: bytes | None = None) -> Protected[Record]:
-    """The image under a pattern of `AMPLITUDE_HU`, with its record. Raises as `scale_of`, and `UnsupportedError` where
+    """The image under its pattern, with its record. Raises as `scale_of`, and `UnsupportedError` where
     hardly any block can carry the pattern."""
     salt = secrets.token_bytes(SALT) if salt is None else salt
     scale, grid = scale_of(image), grid_of(image)
@@ -83,14 +93,18 @@ def weave(image: Image, master: bytes, salt: bytes | None = None) -> Protected[R
         raise UnsupportedError(f"{image.name} holds hardly anything between the ends of its range, and no evidence "
                                "could be woven into it.")
     after = before + _pattern(master, salt, grid, means, woven, scale)
-    record = Record(image.name, image.modality, salt, grid, scale.step, scale.offset, scale.amplitude, means, woven,
+    spoken, variance = asked(after, grid, key_of(master, salt, "pattern"), scale.cell)
+    strength = float(spoken[woven].sum() / max(variance[woven].sum(), 1e-30))
+    record = Record(Path(image.name).name, image.modality, salt, grid, scale.step, scale.offset, scale.amplitude,
+                    scale.cell, image.spacing, image.provenance.to_world, strength, means, woven,
                     macs_of(after, grid, master, salt), sha_of(before))
     return Protected(scale.image(after, image), record)
 
 
 def unweave(image: Image, master: bytes, record: Record) -> Image:
     """The image as it was before `weave`, bit for bit; `UnreadableError` where that cannot be."""
-    scale = scale_of(image)
+    own = scale_of(image)
+    scale = dataclasses.replace(own, amplitude=record.amplitude, cell=record.cell)
     fits = image.shape == record.grid.shape and (scale.step, scale.offset) == (record.step, record.offset)
     if fits:
         after = scale.steps(image)
