@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.detectors.base import Arrays, recalibrated, regions
+from scanward.detectors.forensic_transfer.geometry import CELL, RING, STRIDE, TILE
 from scanward.image import Image
 from scanward.nets.engine import engine, precision
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
@@ -27,13 +28,6 @@ Activity = Callable[[Plane], Plane]
 """Network input (c, y, x), sides multiples of 16, to (2, y / 16, x / 16): Σ|h0| and Σ|h1| of each latent cell."""
 
 CANVAS = 4096
-TILE = 256
-STRIDE = 64
-CELL = 16
-"""Pixels a latent cell: four layers of stride 2."""
-RING = 1
-"""Latent cells at a tile's border that its own zero padding reaches; scores leave them out, in training too, which is
-what lets one dense pass equal the tile loop."""
 MATRIX = 61
 BACKGROUND = 150 / 1100
 """Tiles whose mean is at or below this share of white are background (the code's mean > 150 of 1100)."""

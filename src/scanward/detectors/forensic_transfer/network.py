@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scanward.detectors.forensic_transfer.detect import RING
+from scanward.detectors.forensic_transfer.geometry import RING
 from scanward.nets.blocks import Dropout
 
 WIDTHS = (8, 16, 32, 64, 128)
