@@ -287,6 +287,20 @@ def test_a_film_too():
     assert np.hypot(answer.findings[0].centre[1] - 214.5, answer.findings[0].centre[2] - 114.5) < 5
 
 
+@pytest.mark.parametrize("bits", [12, 16])
+def test_a_film_is_judged_by_its_own_range_not_by_its_files(bits):
+    rng = np.random.default_rng(2)
+    plane = np.rint(1800 + ndimage.gaussian_filter(rng.normal(0, 200, (400, 400)), 0.7))
+    plane[:8] = 0
+    made = weave(Image(plane[None].astype(np.float32), "MG", (1.0, 0.1, 0.1), bits=bits), KEY)
+    y, x = np.mgrid[:400, :400]
+    mass = np.rint(600 * np.exp(-((y - 200)**2 + (x - 200)**2) / (2 * 15**2)))
+    pixels = dusted(made.image.pixels + mass).astype(np.float32)
+    answer = verify(dataclasses.replace(made.image, pixels=pixels), KEY, made.record.salt, made.record)
+    assert answer.label == "tampered"
+    assert np.hypot(answer.findings[0].centre[1] - 200, answer.findings[0].centre[2] - 200) < 8
+
+
 def test_a_record_is_read_with_its_own_key_only(protected):
     text = protected.record.to_json(KEY)
     assert from_json(text, KEY, "it").macs == protected.record.macs
