@@ -65,10 +65,11 @@ class Stage:
         box, values, _ = attack.apply(host, params)
         return _with(host, box, values)
 
-    def genuine(self, number: int) -> Image:
+    def genuine(self, number: int, host: Image | None = None) -> Image:
         """The scan with the real nodule at a place."""
-        box, values = planted(self.image, self.centres[number], self.real[number], number)
-        return _with(self.image, box, values)
+        host = host or self.image
+        box, values = planted(host, self.centres[number], self.real[number], number)
+        return _with(host, box, values)
 
     def cube(self, image: Image, number: int) -> torch.Tensor:
         """(1, 1, 32, 32, 32) HU about a place, 1 mm a voxel."""

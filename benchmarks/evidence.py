@@ -2,6 +2,7 @@
 
     python benchmarks/evidence.py forgeries     what `verify` says of forgeries, as they are and processed afterwards
     python benchmarks/evidence.py alarms        protected scans that nobody forged, through JPEG 2000
+    python benchmarks/evidence.py treatments    what unforged scans are called after the same treatments
     python benchmarks/evidence.py fidelity      how little it changes, seconds, and whether it is undone
 
 A forgery counts as undetected where it convinces the nodule judge and `verify` neither marks its place nor says that
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from ct_gan import Stage, stage
+from ct_gan import ROUNDS, Stage, stage
 from PIL import Image as Pillow
 from rich.console import Console
 from rich.progress import track
@@ -31,7 +32,7 @@ from skimage.metrics import structural_similarity
 
 from scanward import methods
 from scanward.bench import tables
-from scanward.bench.chests import PARTS, SHARP, THIN, planted, scan_of
+from scanward.bench.chests import PARTS, SHARP, THIN, scan_of
 from scanward.bench.films import mias
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
 from scanward.image import Image
@@ -44,8 +45,6 @@ Judge = NoduleJudge | NoduleJudgeB
 KEY = bytes(range(32))
 APART, NEAR = 45.0, 3.0
 """Millimetres between places that are forged at once, and within which one counts as found."""
-SCANS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
-"""Scans, each with a judge and attackers that have not seen it."""
 
 
 def jpeg2000(pixels: Volume, ratio: float = 7.0) -> Volume:
@@ -133,12 +132,12 @@ def apart(place: Stage) -> list[int]:
 def forgeries(args: argparse.Namespace) -> None:
     """Each kind at all places of a scan at once: what it looks like to the judge, and what `verify` says of it."""
     rows: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
-    for name, kind, attackers in SCANS:
+    for name, kind, attackers in ROUNDS:
         place, judge = stage(args, name), kind()
         numbers = apart(place)
         ill = place.image
         for number in numbers:
-            ill = dataclasses.replace(ill, pixels=_planted(place, ill, number))
+            ill = dataclasses.replace(place.image, pixels=place.genuine(number, ill).pixels)
         ways: list[tuple[str, Image, bool, Callable[[Image, int], Image]]] = [
             ("a smooth nodule added", place.image, True, lambda host, n, p=place: smooth(p, host, n)),
             ("copied over it", ill, False, lambda host, n, p=place: copied(p, host, n)),
@@ -165,13 +164,6 @@ def forgeries(args: argparse.Namespace) -> None:
     body.append(["all", "", *(_rate([row[column] for row in every]) for column in range(4))])
     print(tables.table(["forgery", "afterwards", "convinces the judge", "place marked within 3 mm",
                         "neither marked nor called indeterminate", "and convinces the judge"], body))
-
-
-def _planted(place: Stage, host: Image, number: int) -> Volume:
-    box, values = planted(host, place.centres[number], place.real[number], number)
-    pixels = host.pixels.copy()
-    pixels[box] = values
-    return pixels
 
 
 def _told(place: Stage, judge: Judge, numbers: list[int], final: Image, made: Protected[Record],
@@ -232,6 +224,18 @@ def _rate(hits: list[bool]) -> str:
     return tables.rate(hits, [str(number) for number in range(len(hits))])
 
 
+def treatments(args: argparse.Namespace) -> None:
+    """Protected scans that nobody forged, after each of the treatments."""
+    body = []
+    for name in (SHARP, THIN, PARTS[0], "lidc-idri-0002"):
+        made = weave(scan_of(name, args.data), KEY)
+        for after, process in AFTERWARDS.items():
+            final = dataclasses.replace(made.image, pixels=process(made.image.pixels).astype(np.float32))
+            answer = verify(final, KEY, made.record.salt, made.record)
+            body.append([name, after, answer.label, f"{answer.altered.sum()} of {answer.altered.size}"])
+    print(tables.table(["scan", "afterwards", "answer", "blocks marked"], body))
+
+
 def _drift(image: Image, record: Record) -> float:
     grid: Grid = record.grid
     return float(np.abs(grid.means(image.pixels) - (record.means * record.step + record.offset)).max())
@@ -264,12 +268,12 @@ def fidelity(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse the command line and run one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["forgeries", "alarms", "fidelity"])
+    parser.add_argument("table", choices=["forgeries", "alarms", "treatments", "fidelity"])
     parser.add_argument("--places", type=int, default=60)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    {"forgeries": forgeries, "alarms": alarms, "fidelity": fidelity}[args.table](args)
+    {"forgeries": forgeries, "alarms": alarms, "treatments": treatments, "fidelity": fidelity}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from scanward import methods, pipeline
+from scanward import cli, methods, pipeline
 from scanward.verdict import Evidence, Finding
 
 # The clock of a busy machine says nothing of the code: no example fails for being slow.
@@ -41,3 +41,15 @@ def bright(monkeypatch):
                         else real(name, kind, **options))
     yield Bright
     pipeline._detector.cache_clear()
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; its exit code, what it printed and what it complained of."""
+
+    def _run(*arguments):
+        code = cli.run([str(a) for a in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return _run

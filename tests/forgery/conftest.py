@@ -6,8 +6,6 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from scanward import cli
-
 MASS = ("--method", "composed-mass")
 """An attack without weights: what is tested here is what surrounds the attacks."""
 
@@ -51,17 +49,6 @@ def dicom(tmp_path):
     data["PixelData"].VR = "OW"
     data.save_as(path, enforce_file_format=True)
     return path
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command; its exit code, what it printed and what it complained of."""
-
-    def _run(*arguments):
-        code = cli.run([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return _run
 
 
 @pytest.fixture

@@ -11,16 +11,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy import ndimage
 
-from scanward import cli, formats
-
-
-@pytest.fixture
-def run(capsys):
-    def _run(*arguments):
-        code = cli.run([str(a) for a in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-    return _run
+from scanward import formats
 
 
 @pytest.fixture

@@ -7,15 +7,63 @@ section 3).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 Velocity = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """The noisy image, the clean one (read only where known), the mask and times (n,) in [0, 1] to the velocity v (Salimans
 & Ho 2022, section 4)."""
+
+
+TIMES = 64
+"""Length of a moment's embedding."""
+
+
+class _Block(nn.Module):
+    """Two convolutions with group norm, shifted and scaled by the moment, around a shortcut."""
+
+    def __init__(self, conv: type[nn.Module], inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first, self.second = conv(inputs, outputs, 3, 1, 1), conv(outputs, outputs, 3, 1, 1)
+        self.norms = nn.ModuleList([nn.GroupNorm(8, outputs), nn.GroupNorm(8, outputs)])
+        self.moment = nn.Linear(TIMES, 2 * outputs)
+        self.short = conv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, moment: Tensor) -> Tensor:
+        told = self.moment(moment)
+        scale, shift = told.reshape(*told.shape, *(1,) * (x.ndim - 2)).chunk(2, 1)
+        y = functional.silu(self.norms[0](self.first(x)) * (1 + scale) + shift)
+        return self.short(x) + functional.silu(self.norms[1](self.second(y)))
+
+
+class UNet(nn.Module):
+    """A U-Net of a few levels, halved by averages, that is told the moment; of squares, or `solid`, of cubes."""
+
+    def __init__(self, inputs: int, outputs: int, widths: Sequence[int], *, solid: bool = False) -> None:
+        super().__init__()
+        conv: type[nn.Module] = nn.Conv3d if solid else nn.Conv2d
+        self.pool = functional.avg_pool3d if solid else functional.avg_pool2d
+        self.embed = nn.Sequential(nn.Linear(TIMES, TIMES), nn.SiLU(), nn.Linear(TIMES, TIMES))
+        self.enter = conv(inputs, widths[0], 3, 1, 1)
+        self.down = nn.ModuleList(_Block(conv, a, b) for a, b in zip((widths[0], *widths), widths, strict=False))
+        self.up = nn.ModuleList(_Block(conv, a + b, b) for b, a in reversed(list(pairwise(widths))))
+        self.leave = conv(widths[0], outputs, 3, 1, 1)
+
+    def told(self, x: Tensor, time: Tensor) -> Tensor:
+        """`x` (n, inputs, ...) at times (n,) in [0, 1] to (n, outputs, ...)."""
+        moment = self.embed(embedding(time, TIMES))
+        y, levels = self.enter(x), []
+        for number, block in enumerate(self.down):
+            y = block(self.pool(y, 2) if number else y, moment)
+            levels.append(y)
+        levels.pop()
+        for block in self.up:
+            y = block(torch.cat([functional.interpolate(y, scale_factor=2.0), levels.pop()], 1), moment)
+        return self.leave(y)
 
 
 def embedding(time: Tensor, size: int) -> Tensor:

@@ -8,60 +8,28 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from scanward.attacks.ct_gan.network import CONDITION, hole
-from scanward.nets.diffusion import embedding, sample
+from scanward.nets.diffusion import UNet, sample
 
 WIDTHS = (48, 96, 128)
-TIMES = 64
-"""Length of a moment's embedding."""
 SCALE = 3.0
 """By which equalised units, about uniform, get a deviation near that of the noise."""
 STEPS = 12
 
 
-class _Block(nn.Module):
-    """Two convolutions with group norm, shifted and scaled by the moment, around a shortcut."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv3d(inputs, outputs, 3, 1, 1), nn.Conv3d(outputs, outputs, 3, 1, 1)
-        self.norms = nn.ModuleList([nn.GroupNorm(8, outputs), nn.GroupNorm(8, outputs)])
-        self.moment = nn.Linear(TIMES, 2 * outputs)
-        self.short = nn.Conv3d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-
-    def forward(self, x: Tensor, moment: Tensor) -> Tensor:
-        scale, shift = self.moment(moment)[:, :, None, None, None].chunk(2, 1)
-        y = functional.silu(self.norms[0](self.first(x)) * (1 + scale) + shift)
-        return self.short(x) + functional.silu(self.norms[1](self.second(y)))
-
-
-class Denoiser(nn.Module):
+class Denoiser(UNet):
     """A U-Net that answers with the velocity at a moment; `complete` runs it from noise to a cube."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Sequential(nn.Linear(TIMES, TIMES), nn.SiLU(), nn.Linear(TIMES, TIMES))
-        self.enter = nn.Conv3d(8 * (3 + CONDITION), WIDTHS[0], 3, 1, 1)
-        self.down = nn.ModuleList(_Block(a, b) for a, b in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False))
-        self.up = nn.ModuleList(_Block(WIDTHS[i] + WIDTHS[i - 1], WIDTHS[i - 1]) for i in range(len(WIDTHS) - 1, 0, -1))
-        self.leave = nn.Conv3d(WIDTHS[0], 8, 3, 1, 1)
+        super().__init__(8 * (3 + CONDITION), 8, WIDTHS, solid=True)
 
     def forward(self, noisy: Tensor, x: Tensor, mask: Tensor, time: Tensor, wanted: Tensor) -> Tensor:
         """`noisy` and `x` times `SCALE`, at times (n,) in [0, 1]; `mask` is 1 where `x` is known, `wanted` as
         `ct_gan.network.wanted` makes it."""
-        moment = self.embed(embedding(time, TIMES))
-        y = self.enter(_folded(torch.cat([torch.where(mask > 0, x, noisy), x * mask, mask, wanted], 1)))
-        levels = []
-        for number, block in enumerate(self.down):
-            y = block(functional.avg_pool3d(y, 2) if number else y, moment)
-            levels.append(y)
-        levels.pop()
-        for block in self.up:
-            y = block(torch.cat([functional.interpolate(y, scale_factor=2.0), levels.pop()], 1), moment)
-        return _unfolded(self.leave(y)).float()
+        seen = torch.cat([torch.where(mask > 0, x, noisy), x * mask, mask, wanted], 1)
+        return _unfolded(self.told(_folded(seen), time)).float()
 
     def complete(self, x: Tensor, wanted: Tensor, noise: Tensor) -> Tensor:
         """As `ct_gan.network.Generator`: cubes with a zeroed centre, condition and white noise, to whole cubes.

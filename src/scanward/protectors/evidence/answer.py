@@ -99,27 +99,30 @@ def verify(image: Image, master: bytes, salt: bytes, record: Record | None = Non
                       Grid(image.shape, grid.block), (), 0.0)
     steps = scale.steps(image)
     if record is not None:
-        whole = _as_a_whole(image, record)
+        whole = _elsewhere(image, record)
         if whole:
-            every = np.ones(grid.count, bool)
-            return Answer("tampered", whole, every, ~every, grid, _findings(every, grid), 0.0)
+            return _everywhere(whole, grid)
         changed = _changed(steps, scale, image, master, record)
         if changed is not None and changed.mean() < LOCAL:
             return _exact(changed, grid)
+        moved = _moved(image, record)
+        shift = float(np.median(moved[record.woven]))
+        if abs(shift) > (SHIFT if record.modality == "CT" else FILM_SHIFT * record.cell * CELLS):
+            return _everywhere(f"All its values were moved by about {shift:+.0f}.", grid)
     spoken, variance = asked(steps, grid, key_of(master, salt, "pattern"), scale.cell)
     able = (_able(steps, scale, grid) if record is None else record.woven) & (variance > 0)
     strength = float((spoken * able).sum() / max((variance * able).sum(), 1e-30))
-    return _weighed(image, record, grid, able, _gone(spoken, variance, able), strength)
+    return _weighed(None if record is None else (record, moved), grid, able, _gone(spoken, variance, able), strength)
 
 
-def _weighed(image: Image, record: Record | None, grid: Grid, able: Blocks, pattern: tuple[Blocks, Blocks, float],
+def _weighed(known: tuple[Record, Floats] | None, grid: Grid, able: Blocks, pattern: tuple[Blocks, Blocks, float],
              strength: float) -> Answer:
     """The answer on an image that is not voxel by voxel what was protected, or has no record."""
     gone, vouched, margin = pattern
     label: Label
     share = float(vouched[able].mean()) if able.any() else 0.0
     missing = share < COVERED - float((gone & able).sum() / max(able.sum(), 1))
-    if record is None:
+    if known is None:
         label, sentence = "indeterminate", ("The evidence is missing: it was never protected with this key, or was "
                                             "processed as a whole." if missing else "The pattern is there everywhere, "
                                             "but small changes show only against the record.")
@@ -128,9 +131,10 @@ def _weighed(image: Image, record: Record | None, grid: Grid, able: Blocks, patt
             label, sentence = "tampered", f"It was altered in {_places(altered)}."
         return Answer(label, sentence, altered, vouched, grid, _findings(altered, grid, np.zeros(grid.count)), 0.0,
                       margin=margin)
+    record, moved = known
     kept = max(strength, 0.0) / record.strength if record.strength > 0 else 0.0
     missing = missing or kept < KEPT
-    drift, allowed = _drift(image, record)
+    drift, allowed = _drift(moved, record)
     altered = (drift > 1) if missing else (drift > 1) | (gone & able)
     if altered.any():
         label, sentence = "tampered", f"It was altered in {_places(altered)}."
@@ -151,8 +155,13 @@ def _exact(changed: Blocks, grid: Grid) -> Answer:
                   _findings(changed, grid), 1.0, True)
 
 
-def _as_a_whole(image: Image, record: Record) -> str:
-    """What is wrong with the whole image, in a sentence: its spacing, where it lies, or all its values; or nothing."""
+def _everywhere(why: str, grid: Grid) -> Answer:
+    every = np.ones(grid.count, bool)
+    return Answer("tampered", why, every, ~every, grid, _findings(every, grid), 0.0)
+
+
+def _elsewhere(image: Image, record: Record) -> str:
+    """What is wrong with its spacing or where it lies, in a sentence; or nothing."""
     if record.spacing is not None and not (image.spacing is not None and
                                            np.allclose(image.spacing, record.spacing, rtol=SAME, atol=0)):
         now = "unknown" if image.spacing is None else " x ".join(f"{mm:g}" for mm in image.spacing)
@@ -160,9 +169,6 @@ def _as_a_whole(image: Image, record: Record) -> str:
     there = image.provenance.to_world
     if record.to_world is not None and there is not None and not np.allclose(there, record.to_world, atol=10 * SAME):
         return "It lies elsewhere in the patient than what was protected, or the other way round."
-    shift = float(np.median(_moved(image, record)[record.woven]))
-    if abs(shift) > (SHIFT if record.modality == "CT" else FILM_SHIFT * record.cell * CELLS):
-        return f"All its values were moved by about {shift:+.0f}."
     return ""
 
 
@@ -217,10 +223,10 @@ def _moved(image: Image, record: Record) -> Floats:
     return record.grid.means(image.pixels) - (record.means * record.step + record.offset)
 
 
-def _drift(image: Image, record: Record) -> tuple[Floats, float]:
+def _drift(moved: Floats, record: Record) -> tuple[Floats, float]:
     """How far each block's mean is from the recorded one, over what another encoding may do there; and what that is
     away from edges."""
-    moved, recorded = np.abs(_moved(image, record)), record.means * record.step
+    moved, recorded = np.abs(moved), record.means * record.step
     unit = 1.0 if record.modality == "CT" else record.cell * record.step * CELLS / 4096
     around = ndimage.maximum_filter(recorded, 3) - ndimage.minimum_filter(recorded, 3)
     low, high = TOLERANCE if record.modality == "CT" else (share * record.cell * CELLS for share in FILM_TOLERANCE)
