@@ -31,7 +31,6 @@ from torch import nn
 from scanward import methods
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
-from scanward.attacks.ct_gan.cube import SIDE, Cuboid, cut
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.bench import tables
 from scanward.bench.chests import SHARP, THIN, Nodule, nodules, planted, scan_of
@@ -40,6 +39,7 @@ from scanward.bench.judge import NoduleJudge, NoduleJudgeB
 from scanward.image import Image
 from scanward.lung import Lungs, lungs_of
 from scanward.metrics import auc
+from scanward.nets.cube import SIDE, Cuboid, cut
 from scanward.report.heat import LUNG_WINDOW, to_grey
 from scanward.training.cubes import candidates, healthy
 

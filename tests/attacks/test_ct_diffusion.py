@@ -1,18 +1,9 @@
-"""The diffusion attacker on CT: its voxels as channels, and what it leaves alone."""
+"""The diffusion attacker on CT: what it leaves alone."""
 
 import torch
 
-from scanward.attacks.ct_diffusion.network import Denoiser, _folded, _unfolded
+from scanward.attacks.ct_diffusion.network import Denoiser
 from scanward.attacks.ct_gan.network import hole
-
-
-def test_folding_keeps_neighbours_together_and_has_an_inverse():
-    x = torch.arange(2 * 4**3, dtype=torch.float32).reshape(1, 2, 4, 4, 4)
-    folded = _folded(x)
-    assert folded.shape == (1, 16, 2, 2, 2)
-    # the first channel's first corner: (z, y, x) of 0 and 1 each
-    assert folded[0, :8, 0, 0, 0].tolist() == [0, 1, 4, 5, 16, 17, 20, 21]
-    assert torch.equal(_unfolded(folded), x)
 
 
 def test_known_voxels_stay_noise_decides_and_gradients_go_through():

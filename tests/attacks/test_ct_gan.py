@@ -13,12 +13,13 @@ from scipy import ndimage
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan, CtGanRemove
 from scanward.attacks.ct_gan.attack import check_spot
-from scanward.attacks.ct_gan.cube import Cuboid, Equaliser, cuboid_of, cut, repaired, spread, window
+from scanward.attacks.ct_gan.cube import REACH, Equaliser, cuboid_of, repaired, window
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.attacks.ct_gan.shape import shape_of
 from scanward.attacks.ct_gan.tamper import Forger, tampered
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
+from scanward.nets.cube import Cuboid, cut, spread
 
 SPACING = (2.5, 0.7, 0.8)
 CURVE = Equaliser(torch.tensor([-1000.0, -800.0, 0.0, 2000.0]), torch.tensor([-0.5, 0.1, 0.4, 0.5]))
@@ -55,7 +56,7 @@ def test_a_cube_of_a_ramp_is_the_ramp_itself():
 
 def test_and_comes_back_as_it_was():
     scan, cuboid = torch.from_numpy(ramp()), Cuboid((14.3, 33.6, 29.2), SPACING, 1.0)
-    box = cuboid.box(tuple(scan.shape))
+    box = cuboid.box(tuple(scan.shape), REACH)
     assert [(s.start, s.stop) for s in box] == [(10, 20), (17, 51), (15, 45)]
     assert torch.allclose(spread(cut(scan, cuboid), cuboid, box), scan[box], atol=2e-3)
 

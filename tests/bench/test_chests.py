@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from scanward.attacks.ct_gan.cube import Cuboid, cut
 from scanward.bench.chests import SHARP, Nodule, nodules, part_of, planted, scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.image import Image
 from scanward.lung import lungs_of
+from scanward.nets.cube import Cuboid, cut
 from scanward.training.cubes import Cubes, candidates, healthy
 
 

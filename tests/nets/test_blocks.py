@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scanward.nets.blocks import Dropout
+from scanward.nets.blocks import Dropout, folded, unfolded
 
 
 def test_dropout_keeps_its_share_and_the_mean():
@@ -24,3 +24,12 @@ def test_dropout_forgets_other_values_each_time():
 def test_dropout_is_nothing_in_evaluation():
     x = torch.randn(2, 3, 5, 5)
     assert Dropout(0.5).eval()(x) is x
+
+
+def test_folding_keeps_neighbours_together_and_has_an_inverse():
+    x = torch.arange(2 * 4**3, dtype=torch.float32).reshape(1, 2, 4, 4, 4)
+    made = folded(x)
+    assert made.shape == (1, 16, 2, 2, 2)
+    # the first channel's first corner: (z, y, x) of 0 and 1 each
+    assert made[0, :8, 0, 0, 0].tolist() == [0, 1, 4, 5, 16, 17, 20, 21]
+    assert torch.equal(unfolded(made), x)

@@ -16,10 +16,11 @@ import torch
 from scipy import ndimage
 
 from scanward import formats
-from scanward.attacks.ct_gan.cube import LARGEST, SIDE, Cuboid, spread
+from scanward.attacks.ct_gan.cube import LARGEST, REACH
 from scanward.bench.films import data_folder
 from scanward.errors import UnreadableError
 from scanward.image import Image
+from scanward.nets.cube import SIDE, Cuboid, spread
 
 Cube = npt.NDArray[np.float32]
 
@@ -107,7 +108,7 @@ def planted(image: Image, centre: tuple[float, float, float], nodule: Nodule,
     rng = np.random.default_rng(seed)
     flips = tuple(slice(None, None, int(rng.choice([-1, 1]))) for _ in range(3))
     cuboid = Cuboid(centre, image.spacing or (1.0, 1.0, 1.0), nodule.voxel)
-    box = cuboid.box(image.shape)
+    box = cuboid.box(image.shape, REACH)
     hu, share = (spread(torch.from_numpy(np.ascontiguousarray(part[flips]))[None, None], cuboid, box).numpy()
                  for part in (nodule.hu, nodule.outline))
     lung = image.pixels[box]

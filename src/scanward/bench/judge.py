@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scanward.attacks.ct_gan.cube import Cuboid, cut
 from scanward.image import Image
 from scanward.nets.blocks import filled
+from scanward.nets.cube import Cuboid, cut
 from scanward.weights import Trained
 
 LOW, HIGH = -1000.0, 400.0

@@ -180,11 +180,23 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new k
 
 
 @app.command()
-def protect(image: Guarded, output: Into, key: Key, quiet: Quiet = False, debug: Debug = False) -> int:
-    """Weave keyed evidence into an image, so that whatever is changed in it shows; reversible with the key."""
+def protect(
+    image: Guarded, output: Into,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: "
+                                             "whatever is changed afterwards shows, and the protection can be "
+                                             "undone.")] = None,
+    method: Annotated[str | None, typer.Option(help="A perturbation against some forgers (CT): mits-gan, or "
+                                               "mits-gan-published or tafim for comparison.")] = None,
+    epsilon: Annotated[float | None, typer.Option(metavar="HU", help="What a voxel changes by at most; 16 where "
+                                                  "nothing is said (mits-gan).")] = None,
+    around: Annotated[list[str] | None, typer.Option(metavar="X,Y,Z:MM", help="A place, in voxels, and the diameter "
+                                                     "of what is there; may be given several times.")] = None,
+    quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Weave keyed evidence into an image, so that whatever is changed in it shows; or perturb it against forgers."""
     from scanward.cli.protecting import run_protect
 
-    return run_protect(image, output, key, quiet)
+    return run_protect(image, output, key, method, epsilon, tuple(around or ()), quiet)
 
 
 @app.command()

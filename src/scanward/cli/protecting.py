@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from rich.console import Console
 from scanward import protection
 from scanward.cli.codes import CLEAN, FOUND, UNSURE
 from scanward.cli.words import shown
+from scanward.errors import ArgumentError
 from scanward.image import Image
+from scanward.protection import Around, Perturb
 from scanward.protectors.evidence import Found, make_key
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "indeterminate": UNSURE}
@@ -38,13 +40,31 @@ def run_key(path: Path) -> int:
     return CLEAN
 
 
-def run_protect(path: Path, output: Path, key: Path, quiet: bool) -> int:
+def parse_around(texts: Sequence[str]) -> list[Around]:
+    """`X,Y,Z:MM` each, in voxels and millimetres; `ArgumentError` for anything else."""
+    places = []
+    for text in texts:
+        where, _, diameter = text.partition(":")
+        try:
+            x, y, z = (float(part) for part in where.split(","))
+            places.append(Around(z, y, x, float(diameter)))
+        except ValueError:
+            raise ArgumentError(f"--around {text!r} is no place; write X,Y,Z:MM, in voxels, and the diameter of what "
+                                "is there in mm.") from None
+    return places
+
+
+def run_protect(path: Path, output: Path, key: Path | None, method: str | None, epsilon: float | None,
+                around: Sequence[str], quiet: bool) -> int:
     """Protect one image and say what was written."""
-    with _busy("weaving", quiet):
-        written = protection.protect_file(path, output, key)
+    if method is None and (around or epsilon is not None):
+        raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
+    perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
+    with _busy("protecting", quiet):
+        written = protection.protect_file(path, output, key, perturb)
     if not quiet:
-        for name in (written.name, protection.PICTURE, protection.RECORD):
-            print(shown(str(output / name)))
+        for file in written:
+            print(shown(str(file)))
     return CLEAN
 
 

@@ -53,3 +53,17 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, y, x) to (n, outputs, y / stride, x / stride)."""
         return self.act(self.bn(self.conv(x)))
+
+
+def folded(x: Tensor) -> Tensor:
+    """(n, c, 2a, 2b, 2c) to (n, 8c, a, b, c)."""
+    n, c, *space = x.shape
+    z, y, w = (side // 2 for side in space)
+    return x.reshape(n, c, z, 2, y, 2, w, 2).permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, 8 * c, z, y, w)
+
+
+def unfolded(x: Tensor) -> Tensor:
+    """And back."""
+    n, c, z, y, w = x.shape
+    apart = x.reshape(n, c // 8, 2, 2, 2, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return apart.reshape(n, c // 8, 2 * z, 2 * y, 2 * w)

@@ -1,9 +1,11 @@
-"""Images under keyed evidence on disk: woven in, verified, and taken out again.
+"""Images on disk perturbed, put under keyed evidence, verified, and given back as they were.
 
 The command line and the public `scanward.protect` and `scanward.verify` call these functions.
 """
 
 from scanward.protection.files import PICTURE, RECORD, facts, protect_file, unprotect_file, verify_file
-from scanward.protection.make import protect, verify
+from scanward.protection.make import Perturb, protect, verify
+from scanward.protectors.mits_gan import Around
 
-__all__ = ["PICTURE", "RECORD", "facts", "protect", "protect_file", "unprotect_file", "verify", "verify_file"]
+__all__ = ["PICTURE", "RECORD", "Around", "Perturb", "facts", "protect", "protect_file", "unprotect_file", "verify",
+           "verify_file"]

@@ -11,19 +11,20 @@ import numpy as np
 
 from scanward import formats
 from scanward.atomic import whole_file, whole_folder
-from scanward.errors import UnreadableError
+from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sources import series_or_file
 from scanward.formats.write import SIDECAR, STEM, suffix_of, write_altered
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
+from scanward.protection.make import Perturb, perturbed
 from scanward.protectors.evidence import Answer, Record, from_json, read_key, unweave, verify, weave
 from scanward.protectors.evidence.record import MARK, salt_of
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
 
-RECORD, PICTURE = "evidence.json", "protected.png"
+RECORD, PICTURE, PERTURBATION = "evidence.json", "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
 UNDONE = "unprotected.json"
 LARGEST = 1 << 28
@@ -32,22 +33,36 @@ HEADER = 1 << 16
 """Bytes of a file in which its mark is looked for."""
 
 
-def protect_file(path: Path, folder: Path, key: Path) -> Path:
-    """Write the protected image into `folder`, with `evidence.json`, its mark and a picture; returns the image.
+def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | None = None) -> list[Path]:
+    """Write the protected image into `folder`, with its mark, a picture, `evidence.json` where there is a key and
+    `perturbation.json` where it was perturbed; returns these, the image first.
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
-    master, source = read_key(key), series_or_file(path)
+    if key is None and perturb is None:
+        raise ArgumentError("Nothing was asked for; give --key FILE for evidence, --method for a perturbation, or "
+                            "both.")
+    master, source = None if key is None else read_key(key), series_or_file(path)
     image = formats.read(source)
-    made = weave(image, master)
-    with whole_folder(folder, last=RECORD, taken=(PICTURE,)) as draft:
-        written = _write(image, made.image, source, draft, f"{MARK}{made.record.salt.hex()}. Protected against "
-                         "tampering; reversible with the key.", "protected")
-        # Nothing is kept that could not be undone.
-        unweave(formats.read(series_or_file(written)), master, made.record)
-        _put(draft / PICTURE, png(woven_picture(image, made.image)))
-        _put(draft / RECORD, made.record.to_json(master).encode())
-    return folder / written.name
+    made, facts = (image, None) if perturb is None else perturbed(image, perturb)
+    woven = None if master is None else weave(made, master, unperturbed=None if perturb is None else image)
+    final, names = made if woven is None else woven.image, [PICTURE]
+    description = "Perturbed against forgers; not reversible." if woven is None else \
+        f"{MARK}{woven.record.salt.hex()}. Protected against tampering; reversible with the key."
+    with whole_folder(folder, last=RECORD if woven else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
+        written = _write(image, final, source, draft, description, "protected")
+        if woven is not None and master is not None:
+            # Nothing is kept that could not be undone.
+            unweave(formats.read(series_or_file(written)), master, woven.record)
+            _put(draft / RECORD, woven.record.to_json(master).encode())
+            names.append(RECORD)
+        if facts is not None:
+            _put(draft / PERTURBATION, _json(facts))
+            names.append(PERTURBATION)
+        first = next(iter(perturb.around), None) if perturb else None
+        at = None if first is None else (first.z, first.y, first.x)
+        _put(draft / PICTURE, png(woven_picture(image, final, at)))
+    return [folder / name for name in (written.name, *names)]
 
 
 def verify_file(path: Path, key: Path, record: Path | None = None,

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from scanward import formats
+import numpy as np
+
+from scanward import formats, methods
 from scanward.errors import ArgumentError
 from scanward.formats.sources import series_or_file
 from scanward.image import Image
 from scanward.protectors.base import Protected
 from scanward.protectors.evidence import Answer, Record, read_key, weave
 from scanward.protectors.evidence import verify as verify_image
+from scanward.protectors.mits_gan import Around
 
 
-def protect(source: Image | str | Path, key: bytes | str | Path) -> Protected[Record]:
-    """An image under keyed evidence, with the record that verifies and undoes it.
+@dataclass(frozen=True)
+class Perturb:
+    """How an image is to be perturbed, against attackers that read their lesion out of its surroundings."""
 
-    `key` is 32 secret bytes or the file that `scanward key` made. Raises `UnsupportedError` for an image that is not
-    stored in whole steps or has no room for a pattern; other `InputError` for what cannot be read.
+    method: str = "mits-gan"
+    around: Sequence[Around] = ()
+    epsilon: float | None = None
+    """HU that a voxel changes by at most, for `mits-gan`; its own default where it is None."""
+
+
+def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
+    """The perturbed image, and what was done, for JSON. Raises `InputError`."""
+    if order.epsilon is not None and order.method != "mits-gan":
+        raise ArgumentError(f"{order.method} has no bound; --epsilon is for mits-gan.")
+    method = methods.build(order.method, "protector", **({} if order.epsilon is None else {"epsilon": order.epsilon}))
+    made: Image = method.protect(image, order.around)
+    change = made.pixels - image.pixels
+    return made, {"method": order.method, "weights_sha256": method.weights_sha256,
+                  "epsilon": getattr(method, "epsilon", None),
+                  "around": [[a.x, a.y, a.z, a.diameter_mm] for a in order.around],
+                  "largest_change": float(np.abs(change).max()), "rms_change": float(np.sqrt((change**2).mean()))}
+
+
+def protect(source: Image | str | Path, key: bytes | str | Path | None = None, *,
+            perturb: Perturb | None = None) -> Protected[Record | None]:
+    """An image under keyed evidence, with the record that verifies and undoes it; before that, perturbed.
+
+    `key` is 32 secret bytes or the file that `scanward key` made; without one there is no record, and a perturbation
+    cannot be undone. Raises `UnsupportedError` for an image that is not stored in whole steps or has no room for a
+    pattern; other `InputError` for what cannot be read.
     """
-    return weave(_image(source), _key(key))
+    if key is None and perturb is None:
+        raise ArgumentError("Nothing was asked for; give a key for evidence, a method for a perturbation, or both.")
+    master, image = None if key is None else _key(key), _image(source)
+    made = image if perturb is None else perturbed(image, perturb)[0]
+    if master is None:
+        return Protected(made, None)
+    woven = weave(made, master, unperturbed=None if perturb is None else image)
+    return Protected(woven.image, woven.record)
 
 
 def verify(source: Image | str | Path, key: bytes | str | Path, record: Record) -> Answer:

@@ -22,15 +22,17 @@ MOST = 3
 """Slices in one picture of a verification."""
 
 
-def woven_picture(before: Image, after: Image) -> Rgb:
-    """The middle slice before and after, and of its middle the change alone, pixel by pixel on grey, ten times over."""
-    index = before.shape[0] // 2
+def woven_picture(before: Image, after: Image, at: tuple[float, float, float] | None = None) -> Rgb:
+    """The slice through `at` (z, y, x; the middle of the image where it is None) before and after, and about there the
+    change alone, pixel by pixel on grey, ten times over."""
+    index, *middle = (n // 2 for n in before.shape) if at is None else map(round, at)
     low, high = _window(before, index)
-    y, x = (max(0, length // 2 - NEAR) for length in before.shape[1:])
+    y, x = (max(0, min(m - NEAR, n - 2 * NEAR)) for m, n in zip(middle, before.shape[1:], strict=True))
     change = (after.pixels - before.pixels)[index, y:y + 2 * NEAR, x:x + 2 * NEAR]
     return row([("before", _grey(before.pixels[index], low, high)),
                 ("protected", _grey(after.pixels[index], low, high)),
-                ("in its middle, what was added, times ten", _grey(10 * change + (low + high) / 2, low, high))])
+                (f"what was added around x {x + NEAR}, y {y + NEAR}, times ten",
+                 _grey(10 * change + (low + high) / 2, low, high))])
 
 
 def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:

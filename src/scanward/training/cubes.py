@@ -16,11 +16,12 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from scanward.attacks.ct_gan.cube import AIR, METAL, Cuboid, cut
+from scanward.attacks.ct_gan.cube import AIR, METAL
 from scanward.attacks.ct_gan.density import density_of
 from scanward.bench.chests import SIDE, Nodule
 from scanward.image import Image
 from scanward.lung import Lungs, lungs_of
+from scanward.nets.cube import Cuboid, cut
 
 ROOM = 6
 """Voxels on each side of a patch by which the cubes cut from it are shifted."""

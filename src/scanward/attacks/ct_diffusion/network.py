@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scanward.attacks.ct_gan.network import CONDITION, hole
+from scanward.nets.blocks import folded, unfolded
 from scanward.nets.diffusion import UNet, sample
 
 WIDTHS = (48, 96, 128)
@@ -29,23 +30,10 @@ class Denoiser(UNet):
         """`noisy` and `x` times `SCALE`, at times (n,) in [0, 1]; `mask` is 1 where `x` is known, `wanted` as
         `ct_gan.network.wanted` makes it."""
         seen = torch.cat([torch.where(mask > 0, x, noisy), x * mask, mask, wanted], 1)
-        return _unfolded(self.told(_folded(seen), time)).float()
+        return unfolded(self.told(folded(seen), time)).float()
 
     def complete(self, x: Tensor, wanted: Tensor, noise: Tensor) -> Tensor:
         """As `ct_gan.network.Generator`: cubes with a zeroed centre, condition and white noise, to whole cubes.
         Differentiable."""
         net = partial(self, wanted=wanted)
         return sample(net, SCALE * x, 1 - hole(x), noise, STEPS, SCALE / 2) / SCALE
-
-
-def _folded(x: Tensor) -> Tensor:
-    """(n, c, 2a, 2b, 2c) to (n, 8c, a, b, c)."""
-    n, c, *space = x.shape
-    z, y, w = (side // 2 for side in space)
-    return x.reshape(n, c, z, 2, y, 2, w, 2).permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, 8 * c, z, y, w)
-
-
-def _unfolded(x: Tensor) -> Tensor:
-    n, c, z, y, w = x.shape
-    apart = x.reshape(n, c // 8, 2, 2, 2, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return apart.reshape(n, c // 8, 2 * z, 2 * y, 2 * w)

@@ -107,6 +107,19 @@ class CtGanB(CtGan):
     name = family = weights_name = "ct-gan-b"
 
 
+class CtGanPlain(CtGan):
+    """The published kind: it is told neither shape nor density and paints what the surroundings suggest, so that a
+    diameter of more than 16 mm only makes the cuboid larger."""
+
+    name = family = weights_name = "ct-gan-plain"
+
+
+class CtGanPlainB(CtGan):
+    """The same with other patients, widths and seed."""
+
+    name = family = weights_name = "ct-gan-plain-b"
+
+
 class CtGanRemove(CtGan):
     """The twin trained on healthy lung, which paints a nodule over."""
 

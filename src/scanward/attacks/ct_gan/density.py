@@ -8,8 +8,3 @@ MIDDLE, HALF = -300.0, 500.0
 def density_of(hu: float) -> float:
     """HU in those units."""
     return (float(hu) - MIDDLE) / HALF
-
-
-def hu_of(density: float) -> float:
-    """And back."""
-    return MIDDLE + HALF * float(density)

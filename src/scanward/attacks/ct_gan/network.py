@@ -1,7 +1,8 @@
 """The networks of CT-GAN (Mirsky et al. 2019, section 4): a 3-D U-Net that completes a cube, and a patch discriminator.
 
 They know tensors only: cubes (n, 1, 32, 32, 32) in equalised units, [-0.5, 0.5], whose central 20³ is unknown. `Widths`
-of the preset `paper` are the published ones; `light` and `narrow` train on two cores.
+of the preset `paper` are the published ones; `light` and `narrow` train on two cores, `plain` and `plain-narrow` are of
+the published kind at such widths.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from scanward.attacks.ct_gan.cube import HOLE, SIDE
+from scanward.attacks.ct_gan.cube import HOLE
+from scanward.nets.cube import SIDE
 from scanward.nets.fill import fill
 
 LEAK = 0.2
@@ -37,6 +39,8 @@ PRESETS = {
     "paper": Widths((100, 200, 400, 800, 800), published=True),
     "light": Widths((24, 48, 96, 128)),
     "narrow": Widths((16, 32, 64, 96, 96)),
+    "plain": Widths((24, 48, 96, 128), published=True),
+    "plain-narrow": Widths((16, 32, 64, 96, 96), published=True),
 }
 
 

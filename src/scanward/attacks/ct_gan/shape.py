@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
-from scanward.attacks.ct_gan.cube import SIDE
+from scanward.nets.cube import SIDE
 
 Cube = npt.NDArray[np.float32]
 SOFT = 0.8

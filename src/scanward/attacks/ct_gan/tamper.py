@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanward.attacks.ct_gan.cube import (
-    AIR,
-    METAL,
-    Cuboid,
-    Equaliser,
-    cut,
-    injected,
-    removed,
-    repaired,
-    spread,
-    window,
-)
-from scanward.attacks.ct_gan.density import hu_of
+from scanward.attacks.ct_gan.cube import AIR, METAL, REACH, Equaliser, injected, removed, repaired, window
+from scanward.attacks.ct_gan.density import HALF, MIDDLE
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.attacks.ct_gan.shape import shape_of
 from scanward.nets.blocks import filled
+from scanward.nets.cube import Cuboid, cut, spread
 
 Box = tuple[slice, slice, slice]
 LUNG, TISSUE = -600.0, -800.0
@@ -44,12 +34,15 @@ class Forger:
     """Otherwise it paints healthy lung."""
     noise: float = 1.0
     """Of the noise that it is given. A remover works without: what noise makes it dream up looks like small nodules."""
+    told: bool = True
+    """Whether it paints what it is told, by the condition; the published kind reads it out of the surroundings."""
 
 
 def forger_of(arrays: dict[str, Any], settings: dict[str, Any], *, inject: bool) -> Forger:
     """From weights and their settings; the generator in evaluation mode, f32, its parameters without gradient."""
-    net = filled(Generator(PRESETS[settings["preset"]]), arrays).requires_grad_(False)
-    return Forger(net, equaliser_of(settings), inject, 1.0 if inject else 0.0)
+    widths = PRESETS[settings["preset"]]
+    net = filled(Generator(widths), arrays).requires_grad_(False)
+    return Forger(net, equaliser_of(settings), inject, 1.0 if inject else 0.0, told=not widths.published)
 
 
 def equaliser_of(settings: dict[str, Any]) -> Equaliser:
@@ -62,15 +55,25 @@ def tampered(scan: Tensor, params: dict[str, Any], forger: Forger) -> tuple[Box,
 
     Differentiable in the scan; the rest of it is never read but for copied noise.
     """
-    cuboid = cuboid_from(params)
-    box = cuboid.box(tuple(scan.shape))
-    original = scan[box]
-    cube = cut(scan, cuboid).clamp(AIR, METAL)
-    painted = spread(_completed(cube, params, forger), cuboid, box)
-    weight = window(cuboid, box)
+    return tampered_together([scan], [params], forger)[0]
+
+
+def tampered_together(scans: Sequence[Tensor], params: Sequence[dict[str, Any]],
+                      forger: Forger) -> list[tuple[Box, Tensor]]:
+    """The same of several scans, each by the parameters of its own, in one pass of the generator."""
+    cuboids = [cuboid_from(one) for one in params]
+    cubes = torch.cat([cut(scan, cuboid) for scan, cuboid in zip(scans, cuboids, strict=True)]).clamp(AIR, METAL)
+    painted = _completed(cubes, params, forger)
+    return [_merged(scan, one, cuboid, cubes[n:n + 1], painted[n:n + 1], inject=forger.inject)
+            for n, (scan, one, cuboid) in enumerate(zip(scans, params, cuboids, strict=True))]
+
+
+def _merged(scan: Tensor, params: dict[str, Any], cuboid: Cuboid, cube: Tensor, painted: Tensor, *,
+            inject: bool) -> tuple[Box, Tensor]:
+    box = cuboid.box(tuple(scan.shape), REACH)
+    original, weight = scan[box], window(cuboid, box)
     noise = _noise(scan, original, cube, cuboid, box, params)
-    merge = injected if forger.inject else removed
-    made = merge(original, painted + noise, weight)
+    made = (injected if inject else removed)(original, spread(painted, cuboid, box) + noise, weight)
     return box, original + float(params["strength"]) * (made - original)
 
 
@@ -81,25 +84,29 @@ def cuboid_from(params: dict[str, Any]) -> Cuboid:
     return Cuboid((z, y, x), (sz, sy, sx), params["voxel"])
 
 
-def _completed(cube: Tensor, params: dict[str, Any], forger: Forger) -> Tensor:
-    """The cube in HU as the generator completes it."""
-    level = forger.equaliser.forward(cube)
-    noise = forger.noise * np.random.default_rng(params["seed"]).standard_normal(tuple(cube.shape), np.float32)
-    shape = torch.zeros_like(cube)
+def _completed(cubes: Tensor, params: Sequence[dict[str, Any]], forger: Forger) -> Tensor:
+    """The cubes (n, 1, 32, 32, 32) in HU as the generator completes them."""
+    level = forger.equaliser.forward(cubes)
+    drawn = [np.random.default_rng(one["seed"]).standard_normal(tuple(cubes.shape[1:]), np.float32) for one in params]
+    shape = torch.zeros_like(cubes)
     if forger.inject:
-        shape[0, 0] = torch.from_numpy(shape_of(params["diameter_mm"] / params["voxel"], params["seed"]))
-    asked = wanted(shape, torch.tensor([params["density"]], dtype=torch.float32))
-    made = forger.complete(level * (1 - hole(level)), asked, torch.from_numpy(noise))
+        shape = torch.from_numpy(np.stack([shape_of(one["diameter_mm"] / one["voxel"], one["seed"])[None]
+                                           for one in params]))
+    density = torch.tensor([one["density"] for one in params], dtype=torch.float32)
+    made = forger.complete(level * (1 - hole(level)), wanted(shape, density),
+                           forger.noise * torch.from_numpy(np.stack(drawn)))
     hu = repaired(forger.equaliser.inverse(made))
-    return _as_dense_as_asked(hu, cube, shape, params["density"]) if forger.inject else hu
+    return _as_dense_as_asked(hu, cubes, shape, density) if forger.inject and forger.told else hu
 
 
-def _as_dense_as_asked(made: Tensor, cube: Tensor, shape: Tensor, density: float) -> Tensor:
-    """The nodule raised, most in its middle, to the mean HU that a real one of this density has within its outline:
+def _as_dense_as_asked(made: Tensor, cube: Tensor, shape: Tensor, density: Tensor) -> Tensor:
+    """The nodules raised, most in their middle, to the mean HU that a real one of this density has within its outline:
     small ones are painted too faint."""
-    composed, middle = shape * hu_of(density) + (1 - shape) * cube, shape * shape
-    lacks = ((torch.maximum(composed, cube) - made) * shape).sum() / (middle * shape).sum()
-    return made + lacks.clamp_min(0) * middle
+    asked = (MIDDLE + HALF * density)[:, None, None, None, None]
+    composed, middle = shape * asked + (1 - shape) * cube, shape * shape
+    axes = (1, 2, 3, 4)
+    lacks = ((torch.maximum(composed, cube) - made) * shape).sum(axes) / (middle * shape).sum(axes)
+    return made + lacks.clamp_min(0)[:, None, None, None, None] * middle
 
 
 def _noise(scan: Tensor, original: Tensor, cube: Tensor, cuboid: Cuboid, box: Box, params: dict[str, Any]) -> Tensor:

@@ -24,6 +24,8 @@ from scanward.protectors.evidence.pattern import Grid
 VERSION = 1
 LARGEST = 2**28
 """Bytes that a packed array may unfold to."""
+LARGEST_CHANGE = 2**32
+"""The same of a change, which has four bytes a voxel."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Record:
     """Four bytes a block of the protected image."""
     original_sha256: str
     """Of the steps before the protection, int32 in little-endian order."""
+    change: npt.NDArray[np.int32] | None = None
+    """What a perturbation had added before the evidence was woven in, in steps, (z, y, x)."""
 
     def to_json(self, master: bytes) -> str:
         """The record's file."""
@@ -67,6 +71,8 @@ class Record:
                 "means": _packed(self.means.astype("<i4").tobytes()),
                 "woven": _packed(np.packbits(self.woven).tobytes()), "macs": _packed(self.macs),
                 "original_sha256": self.original_sha256}
+        if self.change is not None:
+            body["change"] = _hidden(self.change, master, self.salt)
         return json.dumps({**body, "hmac": _seal(body, master)}, indent=1) + "\n"
 
 
@@ -88,10 +94,11 @@ def from_json(text: str, master: bytes, where: str) -> Record:
     count, blocks = grid.count, int(np.prod(grid.count))
     means = np.frombuffer(_unpacked(body["means"]), "<i4").reshape(count).astype(np.int32)
     woven = np.unpackbits(np.frombuffer(_unpacked(body["woven"]), np.uint8), count=blocks).astype(bool).reshape(count)
+    change = body.get("change") and _shown(body["change"], master, bytes.fromhex(body["salt"])).reshape(grid.shape)
     return Record(body["name"], body["modality"], bytes.fromhex(body["salt"]), grid, body["step"], body["offset"],
                   body["amplitude"], body["cell"], body["spacing"] and tuple(body["spacing"]),
                   body["to_world"] and tuple(map(tuple, body["to_world"])), body["strength"], means, woven,
-                  _unpacked(body["macs"]), body["original_sha256"])
+                  _unpacked(body["macs"]), body["original_sha256"], change)
 
 
 def salt_of(text: str) -> bytes | None:
@@ -115,6 +122,22 @@ def sha_of(steps: npt.NDArray[np.int32]) -> str:
 def _seal(body: dict[str, Any], master: bytes) -> str:
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hmac.new(key_of(master, b"", "record"), text.encode(), hashlib.sha256).hexdigest()
+
+
+def _hidden(change: npt.NDArray[np.int32], master: bytes, salt: bytes) -> str:
+    """Unreadable without the key: whoever knows what was added takes it off again before an attack."""
+    return base64.b64encode(_veiled(zlib.compress(change.astype("<i4").tobytes(), 6), master, salt)).decode()
+
+
+def _shown(text: str, master: bytes, salt: bytes) -> npt.NDArray[np.int32]:
+    data = zlib.decompressobj().decompress(_veiled(base64.b64decode(text), master, salt), LARGEST_CHANGE)
+    return np.frombuffer(data, "<i4").astype(np.int32)
+
+
+def _veiled(data: bytes, master: bytes, salt: bytes) -> bytes:
+    """Under a stream of SHAKE-256 (FIPS 202) that no other record shares; its own inverse."""
+    stream = hashlib.shake_256(key_of(master, salt, "change")).digest(len(data))
+    return (np.frombuffer(data, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
 
 
 def _packed(data: bytes) -> str:

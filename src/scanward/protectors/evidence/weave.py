@@ -79,9 +79,12 @@ def grid_of(image: Image) -> Grid:
     return Grid(image.shape, (min(high, image.shape[0]), SIDE, SIDE))
 
 
-def weave(image: Image, master: bytes, salt: bytes | None = None) -> Protected[Record]:
-    """The image under its pattern, with its record. Raises as `scale_of`, and `UnsupportedError` where
-    hardly any block can carry the pattern."""
+def weave(image: Image, master: bytes, salt: bytes | None = None,
+          unperturbed: Image | None = None) -> Protected[Record]:
+    """The image under its pattern, with its record; what it was `unperturbed` is kept there, too, for `unweave`.
+
+    Raises as `scale_of`, and `UnsupportedError` where hardly any block can carry the pattern.
+    """
     salt = secrets.token_bytes(SALT) if salt is None else salt
     scale, grid = scale_of(image), grid_of(image)
     before = scale.steps(image)
@@ -95,9 +98,10 @@ def weave(image: Image, master: bytes, salt: bytes | None = None) -> Protected[R
     after = before + _pattern(master, salt, grid, means, woven, scale)
     spoken, variance = asked(after, grid, key_of(master, salt, "pattern"), scale.cell)
     strength = float(spoken[woven].sum() / max(variance[woven].sum(), 1e-30))
+    change = None if unperturbed is None else before - scale.steps(unperturbed)
     record = Record(Path(image.name).name, image.modality, salt, grid, scale.step, scale.offset, scale.amplitude,
                     scale.cell, image.spacing, image.provenance.to_world, strength, means, woven,
-                    macs_of(after, grid, master, salt), sha_of(before))
+                    macs_of(after, grid, master, salt), sha_of(before if change is None else before - change), change)
     return Protected(scale.image(after, image), record)
 
 
@@ -109,6 +113,7 @@ def unweave(image: Image, master: bytes, record: Record) -> Image:
     if fits:
         after = scale.steps(image)
         before = after - _pattern(master, record.salt, record.grid, record.means, record.woven, scale)
+        before = before if record.change is None else before - record.change
         fits = sha_of(before) == record.original_sha256
     if not fits:
         raise UnreadableError(f"{image.name} is not, voxel for voxel, what this record was written for, and its "

@@ -1,0 +1,90 @@
+"""The networks of MITS-GAN (Pasqualino et al. 2024, section 3) as published, and the light one of ours.
+
+They know tensors only. The published generator answers with a whole slice, without a bound on what it changes; ours
+answers with a change of a cube, bounded by its caller.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from scanward.nets.blocks import folded, unfolded
+from scanward.nets.diffusion import UNet
+
+FILTERS = 64
+NOISE = (1, 2, 4, 4, 2, 1)
+JUDGE = (1, 2, 4, 8, 8, 8)
+"""Filters of the discriminator's halvings; the published one halves once more, for 512 × 512."""
+LEAK = 0.2
+WIDTHS = (32, 64, 96)
+LOW, HIGH = -1000.0, 400.0
+"""HU that our network sees."""
+LARGEST = 64.0
+"""HU of the largest bound."""
+
+
+class _Residual(nn.Module):
+    """Two convolutions with batch norm around a shortcut; nothing rectified after the sum."""
+
+    def __init__(self, filters: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(),
+            nn.Conv2d(filters, filters, 3, 1, 1, bias=False), nn.BatchNorm2d(filters))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.main(x)
+
+
+class Generator(nn.Module):
+    """Slices (n, 1, y, x) in [-1, 1] and uniform noise of their shape to protected slices in [-1, 1]."""
+
+    def __init__(self, filters: int = FILTERS) -> None:
+        super().__init__()
+        self.noise = nn.Sequential(*(layer for a, b in pairwise(NOISE) for layer in
+                                     (nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())))
+        self.main = nn.Sequential(nn.Conv2d(2, filters, 3, 1, 1), nn.ReLU(), *(_Residual(filters) for _ in range(3)),
+                                  nn.Conv2d(filters, 1, 1))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        return torch.tanh(self.main(torch.cat([self.noise(noise), x], 1)).to(x.dtype))
+
+
+class Discriminator(nn.Module):
+    """Slices (n, 1, 256, 256) to logits (n,), above 0 for real ones: DCGAN's, as narrow as published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for number, (a, b) in enumerate(pairwise((1, *JUDGE))):
+            layers += [nn.Conv2d(a, b, 4, 2, 1, bias=False), *([nn.BatchNorm2d(b)] if number else []),
+                       nn.LeakyReLU(LEAK)]
+        self.main = nn.Sequential(*layers, nn.Conv2d(JUDGE[-1], 1, 4, 1, 0, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x).flatten()
+
+
+def published_weights(net: nn.Module) -> None:
+    """The published start: convolutions from N(0, .02), batch norms about 1."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+class Guard(UNet):
+    """Ours: a small 3-D U-Net on 2×2×2 voxels as channels, which is told how much it may change."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 8, WIDTHS, solid=True)
+
+    def forward(self, hu: Tensor, epsilon: Tensor) -> Tensor:
+        """Cubes (n, 1, 32, 32, 32) of HU and bounds (n,) in HU to the change of each voxel, HU within the bound."""
+        x = (hu.clamp(LOW, HIGH) - LOW) * (2 / (HIGH - LOW)) - 1
+        made = unfolded(self.told(folded(x), epsilon / LARGEST)).float()
+        return torch.tanh(made) * epsilon[:, None, None, None, None]

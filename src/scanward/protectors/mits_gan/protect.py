@@ -1,0 +1,159 @@
+"""MITS-GAN at work: ours around known places, and the published generator over whole scans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.image import Image
+from scanward.weights import Trained
+
+if TYPE_CHECKING:
+    import torch
+
+    from scanward.nets.cube import Cuboid
+    from scanward.protectors.mits_gan.network import Generator, Guard
+
+Volume = npt.NDArray[np.float32]
+EPSILON = 16.0
+"""HU by which a voxel is changed at most where nothing else is asked for."""
+BOUNDS = (1.0, 64.0)
+LARGEST_MM = 30.0
+
+
+@dataclass(frozen=True)
+class Around:
+    """A place that is to be protected: its voxel (z, y, x), and the diameter in mm of what is there."""
+
+    z: float
+    y: float
+    x: float
+    diameter_mm: float
+
+
+class MitsGan(Trained):
+    """Ours: a change of at most `epsilon` HU within 16 mm of known places, trained through the attack itself."""
+
+    name = "mits-gan"
+    weights_name = "mits-gan"
+
+    def __init__(self, arrays: dict[str, np.ndarray] | None = None, settings: dict[str, float] | None = None, *,
+                 epsilon: float = EPSILON) -> None:
+        super().__init__(arrays, settings)
+        self.epsilon = _checked(epsilon)
+
+    def protect(self, image: Image, around: Sequence[Around]) -> Image:
+        """The image with the neighbourhoods of these places protected, as its file stores it.
+
+        `UnsupportedError` for what is no CT of known spacing, `ArgumentError` without a place or for one outside.
+        """
+        import dataclasses
+
+        import torch
+
+        from scanward.nets.cube import Cuboid, cut
+
+        check(image, around)
+        if not around:
+            raise ArgumentError("mits-gan protects known places; name them with --around X,Y,Z:MM. Nothing that can be "
+                                "read through stops forgeries everywhere; with --key they show.")
+        spacing = image.spacing or (1.0, 1.0, 1.0)
+        cuboids = [Cuboid((a.z, a.y, a.x), spacing, voxel_of(a.diameter_mm)) for a in around]
+        scan, change = torch.from_numpy(image.pixels), np.zeros(image.shape, np.float32)
+        with torch.inference_mode():
+            for cuboid in cuboids:
+                made = self.net(cut(scan, cuboid), torch.tensor([self.epsilon]))
+                box, part = laid(made, cuboid, image.shape)
+                change[box] += part.numpy()
+        values = image.pixels + np.clip(change, -self.epsilon, self.epsilon)
+        return dataclasses.replace(image, pixels=bounded(image, values, self.epsilon))
+
+    @cached_property
+    def net(self) -> Guard:
+        """The trained network."""
+        from scanward.nets.blocks import filled
+        from scanward.protectors.mits_gan.network import Guard
+
+        return filled(Guard(), self._weights[0]).requires_grad_(False)
+
+
+class MitsGanPublished(Trained):
+    """The published generator over every slice of a scan; without a bound."""
+
+    name = "mits-gan-published"
+    weights_name = "mits-gan-published"
+
+    def protect(self, image: Image, around: Sequence[Around] = ()) -> Image:
+        """The whole image protected, places or not, as its file stores it. Raises `UnsupportedError`."""
+        import dataclasses
+
+        import torch
+
+        check(image, around)
+        low, high = float(image.pixels.min()), float(image.pixels.max())
+        chance = torch.Generator().manual_seed(0)
+        made = np.empty(image.shape, np.float32)
+        with torch.inference_mode():
+            for number, plane in enumerate(image.pixels):
+                x = torch.from_numpy((plane - low) * (2 / max(high - low, 1e-6)) - 1)[None, None]
+                answer = self.net(x, torch.rand(x.shape, generator=chance))
+                made[number] = (answer[0, 0].numpy() + 1) * ((high - low) / 2) + low
+        return dataclasses.replace(image, pixels=image.storable(made, image.pixels))
+
+    @cached_property
+    def net(self) -> Generator:
+        """The trained generator."""
+        from scanward.nets.blocks import filled
+        from scanward.protectors.mits_gan.network import Generator
+
+        return filled(Generator(), self._weights[0]).requires_grad_(False)
+
+
+def voxel_of(diameter_mm: float) -> float:
+    """Millimetres a voxel of the cube about a place, as attackers choose it: 1, and more for more than 16 mm."""
+    return max(1.0, diameter_mm / 16)
+
+
+def laid(change: torch.Tensor, cuboid: Cuboid,
+         shape: tuple[int, ...]) -> tuple[tuple[slice, slice, slice], torch.Tensor]:
+    """A cube's change (1, 1, 32, 32, 32) at a scan's own voxels: the box, and the change there (z, y, x).
+
+    Differentiable.
+    """
+    from scanward.nets.cube import SIDE, spread
+
+    box = cuboid.box(shape, SIDE / 2 - 0.5)
+    return box, spread(change, cuboid, box)
+
+
+def bounded(image: Image, values: Volume, epsilon: float) -> Volume:
+    """The values as the image's file stores them, none further than `epsilon` from what it was."""
+    made = image.storable(values, image.pixels)
+    return np.where(np.abs(made - image.pixels) <= epsilon, made, image.pixels).astype(np.float32)
+
+
+def check(image: Image, around: Sequence[Around]) -> None:
+    """`UnsupportedError` where the image is no CT volume of known spacing, `ArgumentError` for a place outside."""
+    if image.modality != "CT" or image.spacing is None:
+        raise UnsupportedError(f"{image.name} is no CT volume with a known voxel size, and only those take a "
+                               "perturbation; --key protects every image.")
+    for place in around:
+        depth, height, width = image.shape
+        if not (0 <= place.z <= depth - 1 and 0 <= place.y <= height - 1 and 0 <= place.x <= width - 1):
+            raise ArgumentError(f"The place (x, y, z) = ({place.x:g}, {place.y:g}, {place.z:g}) lies outside "
+                                f"{image.name} of {width} x {height} x {depth} voxels; choose one inside.")
+        if not 0 < place.diameter_mm <= LARGEST_MM:
+            raise ArgumentError(f"A diameter of {place.diameter_mm:g} mm cannot be protected; choose up to "
+                                f"{LARGEST_MM:g} mm.")
+
+
+def _checked(epsilon: float) -> float:
+    if not BOUNDS[0] <= float(epsilon) <= BOUNDS[1]:
+        raise ArgumentError(f"--epsilon {epsilon:g} is out of range; give {BOUNDS[0]:g} to {BOUNDS[1]:g} HU.")
+    return float(epsilon)

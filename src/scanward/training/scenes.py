@@ -1,0 +1,93 @@
+"""Scenes for training a protection: native voxels about a place in healthy lung, half of them with a real nodule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scanward.attacks.ct_gan.cube import cuboid_of
+from scanward.bench.chests import Nodule, planted
+from scanward.image import Image
+from scanward.lung import lungs_of
+from scanward.nets.cube import SIDE, Cuboid, cut
+from scanward.training.cubes import candidates, healthy
+
+AROUND = 1.5
+"""Of a cube's half side: how far a scene reaches, so that attacks may miss the place."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What lies about one place."""
+
+    voxels: Tensor
+    """(z, y, x), HU."""
+    cuboid: Cuboid
+    """In these voxels."""
+    diameter_mm: float
+    ill: bool
+    """A real nodule is there; an attacker would remove it, and otherwise inject one."""
+    corner: tuple[int, int]
+    """Where its voxels begin in the slices of its scan, (y, x)."""
+
+    def params(self, rng: np.random.Generator, miss: float) -> dict[str, Any]:
+        """Of an attack there, up to `miss` mm off along each axis; JSON values as `ct_gan.CtGan.draw` makes them."""
+        centre = [float(middle + off / step) for middle, off, step in
+                  zip(self.cuboid.centre, rng.uniform(-miss, miss, 3), self.cuboid.spacing, strict=True)]
+        return {"centre": centre, "spacing": list(self.cuboid.spacing), "diameter_mm": self.diameter_mm,
+                "voxel": self.cuboid.voxel, "density": float(rng.uniform(0, 0.7)), "noise": "none", "strength": 1.0,
+                "seed": int(rng.integers(2**31))}
+
+
+class Scenes:
+    """Draws scenes from scans and nodules."""
+
+    def __init__(self, images: Sequence[Image], nodules: Sequence[Nodule], count: int, seed: int) -> None:
+        """About `count` healthy places, by the scans' heights."""
+        rng = np.random.default_rng(seed)
+        self.images, self.nodules = list(images), list(nodules)
+        heights = [image.shape[0] * (image.spacing or (1.0,))[0] for image in images]
+        self.places: list[tuple[int, tuple[float, float, float]]] = []
+        for number, (image, height) in enumerate(zip(images, heights, strict=True)):
+            scan, wanted = torch.from_numpy(image.pixels), len(self.places) + round(count * height / sum(heights))
+            for centre in candidates(image, lungs_of(image), rng, 8 * count):
+                if len(self.places) == wanted:
+                    break
+                if healthy(cut(scan, Cuboid(centre, image.spacing or (1.0,) * 3))[0, 0].numpy()):
+                    self.places.append((number, centre))
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Scene]:
+        """Random places, half of them with a nodule."""
+        return [self._one(rng, bool(number % 2)) for number in range(count)]
+
+    def _one(self, rng: np.random.Generator, ill: bool) -> Scene:
+        number, centre = self.places[int(rng.integers(len(self.places)))]
+        image, nodule = self.images[number], self.nodules[int(rng.integers(len(self.nodules)))]
+        spacing, diameter = image.spacing or (1.0, 1.0, 1.0), max(4.0, nodule.diameter * nodule.voxel)
+        voxel = cuboid_of(centre, spacing, diameter).voxel
+        box = tuple(slice(max(0, math.floor(m - AROUND * SIDE / 2 * voxel / s)),
+                          min(n, math.ceil(m + AROUND * SIDE / 2 * voxel / s) + 1))
+                    for m, s, n in zip(centre, spacing, image.shape, strict=True))
+        voxels = torch.from_numpy(image.pixels[box].copy())
+        if ill:
+            part, values = planted(image, centre, nodule, int(rng.integers(2**31)))
+            inside = tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
+            voxels[inside] = torch.from_numpy(values)
+        middle = [m - b.start for m, b in zip(centre, box, strict=True)]
+        return Scene(voxels, Cuboid((middle[0], middle[1], middle[2]), spacing, voxel), diameter, ill,
+                     (box[1].start, box[2].start))
+
+
+def mirrored(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The scene mirrored at random along each axis."""
+    voxels, middle = scene.voxels, list(scene.cuboid.centre)
+    for axis in range(3):
+        if rng.random() < 0.5:
+            voxels, middle[axis] = voxels.flip(axis), voxels.shape[axis] - 1 - middle[axis]
+    return replace(scene, voxels=voxels, cuboid=replace(scene.cuboid, centre=(middle[0], middle[1], middle[2])))
