@@ -33,7 +33,7 @@ from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.bench import tables
-from scanward.bench.chests import SHARP, THIN, Nodule, nodules, planted, scan_of
+from scanward.bench.chests import SHARP, THIN, Nodule, candidates, healthy, nodules, planted, scan_of
 from scanward.bench.films import data_folder
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
 from scanward.image import Image
@@ -41,7 +41,6 @@ from scanward.lung import Lungs, lungs_of
 from scanward.metrics import auc
 from scanward.nets.cube import SIDE, Cuboid, cut
 from scanward.report.heat import LUNG_WINDOW, to_grey
-from scanward.training.cubes import candidates, healthy
 
 Cubes = npt.NDArray[np.float32]
 ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from ct_gan import ROUNDS, Stage, stage
-from PIL import Image as Pillow
 from rich.console import Console
 from rich.progress import track
 from scipy import ndimage
@@ -35,6 +32,7 @@ from scanward.bench import tables
 from scanward.bench.chests import PARTS, SHARP, THIN, scan_of
 from scanward.bench.films import mias
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
+from scanward.bench.purify import PURIFICATIONS, jpeg2000
 from scanward.image import Image
 from scanward.protectors.base import Protected
 from scanward.protectors.evidence import Answer, Record, unweave, verify, weave
@@ -47,39 +45,8 @@ APART, NEAR = 45.0, 3.0
 """Millimetres between places that are forged at once, and within which one counts as found."""
 
 
-def jpeg2000(pixels: Volume, ratio: float = 7.0) -> Volume:
-    """Every slice through lossy JPEG 2000."""
-    low = float(pixels.min())
-    made = np.empty_like(pixels)
-    for number, plane in enumerate(pixels):
-        file = io.BytesIO()
-        Pillow.fromarray((plane - low).astype(np.uint16)).save(
-            file, "JPEG2000", quality_mode="rates", quality_layers=[ratio], irreversible=True)
-        made[number] = np.asarray(Pillow.open(file)).astype(np.float32) + low
-    return made
-
-
-def blurred(sigma: float) -> Callable[[Volume], Volume]:
-    """Every slice through a Gaussian."""
-    return lambda pixels: np.rint(np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in pixels]))
-
-
-def resampled(pixels: Volume) -> Volume:
-    """Every slice through four fifths of its size and back."""
-    height, width = pixels.shape[1:]
-    small = [cv2.resize(plane, (round(0.8 * width), round(0.8 * height)), interpolation=cv2.INTER_AREA)
-             for plane in pixels]
-    return np.rint(np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC) for plane in small]))
-
-
-def grainy(pixels: Volume) -> Volume:
-    """With noise of 10 HU."""
-    return np.rint(pixels + np.random.default_rng(0).normal(0, 10, pixels.shape)).astype(np.float32)
-
-
-AFTERWARDS: dict[str, Callable[[Volume], Volume]] = {
-    "as it is": lambda pixels: pixels, "JPEG 2000, 7:1": jpeg2000, "blurred, σ .5": blurred(0.5),
-    "blurred, σ 1": blurred(1.0), "noise, 10 HU": grainy, "resampled": resampled}
+AFTERWARDS = {name: PURIFICATIONS[name] for name in ("as it is", "JPEG 2000, 7:1", "blurred, σ .5", "blurred, σ 1",
+                                                     "noise, 10 HU", "resampled")}
 
 
 def smooth(place: Stage, host: Image, number: int) -> Image:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from scanward.bench.chests import SHARP, Nodule, nodules, part_of, planted, scan_of
+from scanward.bench.chests import SHARP, Nodule, candidates, healthy, nodules, part_of, planted, scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.image import Image
 from scanward.lung import lungs_of
 from scanward.nets.cube import Cuboid, cut
-from scanward.training.cubes import Cubes, candidates, healthy
+from scanward.training.cubes import Cubes
 
 
 def ball(diameter=10.0):

@@ -6,6 +6,7 @@ CT: CPTAC-LSCC (CC BY 4.0), Lung-Fused-CT-Pathology and LIDC-IDRI (CC BY 3.0; Ar
 from __future__ import annotations
 
 import csv
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from scanward.attacks.ct_gan.cube import LARGEST, REACH
 from scanward.bench.films import data_folder
 from scanward.errors import UnreadableError
 from scanward.image import Image
+from scanward.lung import Lungs
 from scanward.nets.cube import SIDE, Cuboid, spread
 
 Cube = npt.NDArray[np.float32]
@@ -28,6 +30,8 @@ SOFTEN = 0.7
 """Voxels by which an outline is blurred, so that the nodule's own rim comes along."""
 SHARP, THIN = "cptac-lscc-C3N-00247", "lung-fused-ct-pathology-1"
 """A whole chest of 99 slices of 3 mm and a sharp kernel; an upper chest of 98 slices of 1 mm."""
+SOLID = -300.0
+"""HU above which a voxel of the lungs is vessel or lesion."""
 PARTS = ("lidc-idri-0001", "lidc-idri-0003")
 """Parts of two more, about 40 and 27 mm high."""
 
@@ -96,6 +100,26 @@ def _nodule(folder: Path, name: str, patient: str, diameter: float) -> Nodule:
     share = ndimage.map_coordinates(inside.astype(np.float32), grid, order=1, mode="constant")
     return Nodule(name, patient, np.clip(hu, -1000, 2000).astype(np.float32), share.astype(np.float32),
                   diameter / voxel, voxel)
+
+
+def candidates(image: Image, lungs: Lungs, rng: np.random.Generator, count: int) -> list[tuple[float, float, float]]:
+    """Random voxels (z, y, x) at least 5 mm inside the lungs and, where the scan has the height, 16 mm from its
+    ends."""
+    depth = lungs.depth.copy()
+    margin = min(len(depth) // 2, math.ceil(16 / lungs.spacing[0]))
+    depth[:margin] = depth[len(depth) - margin:] = 0
+    places = np.argwhere(depth > 5)
+    picks = rng.choice(len(places), min(count, len(places)), replace=False)
+    jitter = rng.uniform(-0.5, 0.5, (len(picks), 3))
+    return [lungs.voxel(tuple(places[i] + j)) for i, j in zip(picks, jitter, strict=True)]
+
+
+def healthy(cube: np.ndarray) -> bool:
+    """Whether nothing solid of more than about 7 mm lies in the middle of a cube (z, y, x) of lung."""
+    middle = cube[6:-6, 6:-6, 6:-6]
+    ball = np.linalg.norm(np.mgrid[-3:4, -3:4, -3:4], axis=0) <= 3.2
+    return bool(middle.mean() > -960) and bool(middle.mean() < -550) and \
+        not ndimage.binary_erosion(cube > SOLID, ball)[6:-6, 6:-6, 6:-6].any()
 
 
 def planted(image: Image, centre: tuple[float, float, float], nodule: Nodule,

@@ -277,6 +277,22 @@ def bench_mammography(
     return run_bench(Request(tuple(protocols or ()), tuple(method or ("default",)), data, output, workers))
 
 
+@bench_app.command("protection")
+def bench_protection(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "
+                                                       "all of these where none is named.")] = None,
+    places: Annotated[int, typer.Option(min=1, help="Places of each of the two drawings at most.")] = 40,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/ and lidc-nodules/.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
+                                         "answers go; an interrupted bench goes on.")] = Path("bench"),
+    debug: Debug = False,
+) -> int:
+    """Attack a protected chest CT, and print what is left of the attacks and what the protection did to the scan."""
+    from scanward.cli.benching import run_protection_bench
+
+    return run_protection_bench(tuple(tables or ()), places, data, output)
+
+
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR",

@@ -65,6 +65,22 @@ def run_bench(request: Request) -> int:
     return CLEAN
 
 
+def run_protection_bench(tables: tuple[str, ...], places: int, data: Path | None, output: Path) -> int:
+    """Print the tables, one after the other, and write each into the folder."""
+    from scanward.bench.protection_tables import TABLES, Bench
+
+    for name in tables:
+        if name not in TABLES:
+            raise ArgumentError(f"No protection table is called {name!r}; choose from: {', '.join(TABLES)}.")
+    prepare(output)
+    bench = Bench(places, data, output / "protection.jsonl")
+    for name in tables or tuple(TABLES):
+        text = f"## protection, {name}\n\n{TABLES[name](bench)}\n"
+        _write(output / f"protection-{name}.md", text)
+        print(text, flush=True)
+    return CLEAN
+
+
 def _check(request: Request, chosen: tuple[str, ...]) -> None:
     """Everything that would stop the bench, before the first image is scanned."""
     for name in chosen:

@@ -6,27 +6,23 @@ outline, brighter than the lung they replace.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from scanward.attacks.ct_gan.cube import AIR, METAL
 from scanward.attacks.ct_gan.density import density_of
-from scanward.bench.chests import SIDE, Nodule
+from scanward.bench.chests import SIDE, Nodule, candidates, healthy
 from scanward.image import Image
-from scanward.lung import Lungs, lungs_of
+from scanward.lung import lungs_of
 from scanward.nets.cube import Cuboid, cut
 
 ROOM = 6
 """Voxels on each side of a patch by which the cubes cut from it are shifted."""
-SOLID = -300.0
-"""HU above which a voxel of the lungs is vessel or lesion."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +58,6 @@ def patches(images: Sequence[Image], count: int, seed: int, across: tuple[float,
             if healthy(patch[ROOM:-ROOM, ROOM:-ROOM, ROOM:-ROOM].numpy()):
                 found.append(patch)
     return torch.stack(found)
-
-
-def candidates(image: Image, lungs: Lungs, rng: np.random.Generator, count: int) -> list[tuple[float, float, float]]:
-    """Random voxels (z, y, x) at least 5 mm inside the lungs and, where the scan has the height, 16 mm from its
-    ends."""
-    depth = lungs.depth.copy()
-    margin = min(len(depth) // 2, math.ceil(16 / lungs.spacing[0]))
-    depth[:margin] = depth[len(depth) - margin:] = 0
-    places = np.argwhere(depth > 5)
-    picks = rng.choice(len(places), min(count, len(places)), replace=False)
-    jitter = rng.uniform(-0.5, 0.5, (len(picks), 3))
-    return [lungs.voxel(tuple(places[i] + j)) for i, j in zip(picks, jitter, strict=True)]
-
-
-def healthy(cube: np.ndarray) -> bool:
-    """Whether nothing solid of more than about 7 mm lies in the middle of a cube (z, y, x) of lung."""
-    middle = cube[6:-6, 6:-6, 6:-6]
-    ball = np.linalg.norm(np.mgrid[-3:4, -3:4, -3:4], axis=0) <= 3.2
-    return bool(middle.mean() > -960) and bool(middle.mean() < -550) and \
-        not ndimage.binary_erosion(cube > SOLID, ball)[6:-6, 6:-6, 6:-6].any()
 
 
 def _patch(scan: Tensor, centre: tuple[float, float, float], spacing: tuple[float, ...]) -> Tensor:

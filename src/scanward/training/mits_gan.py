@@ -49,7 +49,7 @@ class Preset:
 
 
 PRESETS = {"quick": Preset(Schedule(60, 4e-4, warmup=20, every=30), 4, 60),
-           "full": Preset(Schedule(800, 6e-4, warmup=50, every=100))}
+           "full": Preset(Schedule(500, 6e-4, warmup=50, every=100))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

@@ -39,7 +39,7 @@ class Preset:
     filters: int = FILTERS
 
 
-PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(500, 2e-4, every=100))}
+PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(300, 2e-4, every=50))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

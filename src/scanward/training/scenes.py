@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from scanward.attacks.ct_gan.cube import cuboid_of
-from scanward.bench.chests import Nodule, planted
+from scanward.bench.chests import Nodule, candidates, healthy, planted
 from scanward.image import Image
 from scanward.lung import lungs_of
 from scanward.nets.cube import SIDE, Cuboid, cut
-from scanward.training.cubes import candidates, healthy
 
 AROUND = 1.5
 """Of a cube's half side: how far a scene reaches, so that attacks may miss the place."""

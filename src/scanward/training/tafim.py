@@ -41,7 +41,7 @@ class Preset:
 
 
 PRESETS = {"quick": Preset(Schedule(40, 1e-3, warmup=10, every=20), 2, 60),
-           "full": Preset(Schedule(300, 1e-3, warmup=50, every=100))}
+           "full": Preset(Schedule(200, 1e-3, warmup=50, every=50))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

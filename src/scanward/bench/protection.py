@@ -1,0 +1,178 @@
+"""Whether a perturbation stops forgeries, and what it does to the scan: the protocol of `scanward bench protection`.
+
+Places lie in a chest CT that no protector was trained on, far enough apart that all of them can carry a nodule of
+LIDC-IDRI's test patients, and be protected, at once. Attackers inject where there is none, and remove where there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import track
+
+from scanward import methods
+from scanward.attacks.base import Spot
+from scanward.attacks.ct_gan import CtGan
+from scanward.bench.chests import SHARP, Nodule, candidates, healthy, nodules, planted, scan_of
+from scanward.bench.judge import NoduleJudge
+from scanward.bench.purify import PURIFICATIONS
+from scanward.image import Image
+from scanward.lung import lungs_of
+from scanward.nets.cube import Cuboid, cut
+from scanward.protectors.mits_gan import EPSILON, Around
+
+Volume = npt.NDArray[np.float32]
+Protect = Callable[[Image, Sequence[Around]], Image]
+
+SCAN = SHARP
+APART_MM = 38.0
+ROUNDS = 2
+"""Drawings of places."""
+NEAR_MM = 30.0
+"""About a place, what an attack on it reads and the bench keeps of the scan."""
+INJECTORS = ("ct-gan-plain", "ct-gan-plain-b", "ct-gan", "ct-gan-b", "ct-diffusion")
+REMOVERS = ("ct-gan-remove", "ct-gan-b-remove", "ct-diffusion-remove")
+WHITE_BOX = ("ct-gan-plain", "ct-gan-remove")
+"""What our protector was trained against; every other attacker is held out."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the scan."""
+
+    centre: tuple[float, float, float]
+    """(z, y, x) in voxels."""
+    nodule: Nodule
+    number: int
+
+    @property
+    def diameter_mm(self) -> float:
+        """Of the nodule, and of what is injected."""
+        return max(4.0, self.nodule.diameter * self.nodule.voxel)
+
+    @property
+    def around(self) -> Around:
+        """As protectors are told of it."""
+        z, y, x = self.centre
+        return Around(z, y, x, self.diameter_mm)
+
+
+Centre = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Chest:
+    """One drawing of places, in the healthy scan and in the scan with a nodule at each."""
+
+    well: Image
+    ill: Image
+    sites: tuple[Site, ...]
+
+    @cached_property
+    def around(self) -> list[Around]:
+        """All places."""
+        return [site.around for site in self.sites]
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """Both scans of a chest under one protection."""
+
+    chest: Chest
+    well: Image
+    ill: Image
+
+
+def guarded(chest: Chest, protect: Protect) -> Guarded:
+    """The chest's scans protected at its places."""
+    return Guarded(chest, protect(chest.well, chest.around), protect(chest.ill, chest.around))
+
+
+def protections(epsilons: Sequence[float] = (EPSILON, 2 * EPSILON)) -> dict[str, Protect]:
+    """Every column: controls, the published methods, ours."""
+    def noise(image: Image, around: Sequence[Around]) -> Image:
+        drawn = np.random.default_rng(41).uniform(-EPSILON, EPSILON, image.shape)
+        return _changed(image, drawn)
+
+    made: dict[str, Protect] = {
+        "none": lambda image, around: image,
+        f"uniform noise, {EPSILON:g} HU": noise,
+        f"constant shift, {EPSILON:g} HU": lambda image, around: _changed(image, np.full(image.shape, EPSILON)),
+        "MITS-GAN as published": lambda image, around: methods.build("mits-gan-published", "protector").protect(image),
+        "TAFIM on CT": lambda image, around: methods.build("tafim", "protector").protect(image)}
+    for epsilon in epsilons:
+        made[f"ours, {epsilon:g} HU"] = partial(_ours, epsilon)
+    return made
+
+
+def _ours(epsilon: float, image: Image, around: Sequence[Around]) -> Image:
+    protected: Image = methods.build("mits-gan", "protector", epsilon=epsilon).protect(image, around)
+    return protected
+
+
+def _changed(image: Image, change: npt.NDArray[np.float64]) -> Image:
+    values = (image.pixels + change).astype(np.float32)
+    return dataclasses.replace(image, pixels=image.storable(values, image.pixels))
+
+
+def chests(count: int, data: Path | None) -> list[Chest]:
+    """`ROUNDS` drawings of at most `count` places each."""
+    image = scan_of(SCAN, data)
+    lungs, known = lungs_of(image), [n for n in nodules("test", data) if n.diameter * n.voxel >= 4]
+    scan, spacing = torch.from_numpy(image.pixels), image.spacing or (1.0, 1.0, 1.0)
+    made = []
+    for number in range(ROUNDS):
+        rng = np.random.default_rng((23, number))
+        sites: list[Site] = []
+        for centre in candidates(image, lungs, rng, 4000):
+            far = all(math.dist(np.multiply(centre, spacing), np.multiply(site.centre, spacing)) > APART_MM
+                      for site in sites)
+            if far and len(sites) < count and healthy(cut(scan, Cuboid(centre, spacing))[0, 0].numpy()):
+                sites.append(Site(centre, known[int(rng.integers(len(known)))], len(sites)))
+        pixels = image.pixels.copy()
+        for site in sites:
+            box, values = planted(image, site.centre, site.nodule, site.number)
+            pixels[box] = np.rint(values)
+        made.append(Chest(image, dataclasses.replace(image, pixels=pixels), tuple(sites)))
+    return made
+
+
+def near(image: Image, site: Site) -> tuple[Image, Centre]:
+    """What lies about a place, and where the place is in it."""
+    box = tuple(slice(max(0, math.floor(c - NEAR_MM / s)), min(n, math.ceil(c + NEAR_MM / s) + 1))
+                for c, s, n in zip(site.centre, image.spacing or (1.0,) * 3, image.shape, strict=True))
+    z, y, x = (c - b.start for c, b in zip(site.centre, box, strict=True))
+    return dataclasses.replace(image, pixels=image.pixels[box].copy()), (z, y, x)
+
+
+def forged(image: Image, site: Site, attack: CtGan, purify: str = "as it is") -> tuple[Image, Centre]:
+    """What lies about a place after the attacker cleaned the scan up and attacked, taking no noise from elsewhere."""
+    part, centre = near(image, site)
+    part = dataclasses.replace(part, pixels=PURIFICATIONS[purify](part.pixels))
+    params = attack.draw(part, Spot(*centre, site.diameter_mm), np.random.default_rng((31, site.number)))
+    box, values, _ = attack.apply(part, params)
+    part.pixels[box] = values
+    return part, centre
+
+
+def called(parts: Iterable[tuple[Image, Centre]]) -> list[bool]:
+    """Whether the judge calls each of these places a nodule."""
+    judge = NoduleJudge()
+    cubes = [cut(torch.from_numpy(part.pixels), Cuboid(centre, part.spacing or (1.0,) * 3)) for part, centre in parts]
+    return [bool(p >= judge.threshold) for p in judge.of_cubes(torch.cat(cubes))]
+
+
+def successes(guarded: Guarded, attacker: str, purify: str = "as it is") -> list[bool]:
+    """Of every place whether an attack succeeds: an injection is called a nodule, or a removal leaves none."""
+    attack = methods.build(attacker, "attack", noise="gaussian")
+    scan = guarded.well if attack.inject else guarded.ill
+    found = called(forged(scan, site, attack, purify) for site in track(guarded.chest.sites, attacker))
+    return [one == attack.inject for one in found]

@@ -1,0 +1,111 @@
+"""`scanward protect --method`: a perturbation, alone or under the evidence, which takes both out again."""
+
+import base64
+import json
+import zlib
+
+import cv2
+import nibabel
+import numpy as np
+import pytest
+
+import scanward
+from scanward import formats
+from scanward.errors import ArgumentError
+from scanward.protection import Around, Perturb
+
+
+@pytest.fixture
+def chest(tmp_path):
+    """(z, y, x) of 30 × 64 × 60 voxels."""
+    noise = np.random.default_rng(0).normal(0, 30, (60, 64, 30))
+    path = tmp_path / "a chest.nii.gz"
+    nibabel.Nifti1Image(np.rint(noise - 850).astype(np.int16), np.diag([0.7, 0.7, 2, 1])).to_filename(path)
+    return path
+
+
+@pytest.fixture
+def key(tmp_path, run):
+    path = tmp_path / "site.key"
+    assert run("key", path)[0] == 0
+    return path
+
+
+PLACE = "30,32,15:8"
+
+
+def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_path):
+    out = tmp_path / "out"
+    code, printed, err = run("protect", chest, "--method", "mits-gan", "--around", PLACE, "--epsilon", "8", "-o", out)
+    assert (code, err) == (0, "")
+    written = [line.rsplit("/", 1)[-1] for line in printed.split("\n") if line]
+    assert written == ["a chest-protected.nii.gz", "protected.png", "perturbation.json"]
+    change = formats.read(out / "a chest-protected.nii.gz").pixels - formats.read(chest).pixels
+    facts = json.loads((out / "perturbation.json").read_text())
+    assert 0 < np.abs(change).max() == facts["largest_change"] <= 8
+    assert facts["around"] == [[30.0, 32.0, 15.0, 8.0]] and facts["method"] == "mits-gan"
+    assert len(facts["weights_sha256"]) == 64
+    picture = cv2.imread(str(out / "protected.png"))
+    assert picture is not None and picture.std() > 10
+    mark = json.loads((out / "a chest-protected.nii.gz.scanward.json").read_text())
+    assert mark["altered"] and "not reversible" in mark["description"]
+
+
+def test_under_the_evidence_it_is_undone_to_the_last_bit(run, chest, key, tmp_path):
+    out = tmp_path / "out"
+    code, printed, err = run("protect", chest, "--method", "mits-gan", "--around", PLACE, "--key", key, "-o", out)
+    assert (code, err) == (0, "") and "evidence.json" in printed and "perturbation.json" in printed
+    image = out / "a chest-protected.nii.gz"
+    assert np.abs(formats.read(image).pixels - formats.read(chest).pixels).max() > 4
+    code, printed, _ = run("verify", image, "--key", key)
+    assert code == 0 and printed.startswith("authentic")
+    assert run("unprotect", image, "--key", key, "-o", tmp_path / "undone")[0] == 0
+    undone = next(p for p in (tmp_path / "undone").iterdir() if p.name.endswith(".nii.gz"))
+    assert np.array_equal(formats.read(undone).pixels, formats.read(chest).pixels)
+
+
+def test_the_record_does_not_tell_what_was_added(run, chest, key, tmp_path):
+    out = tmp_path / "out"
+    assert run("protect", chest, "--method", "mits-gan", "--around", PLACE, "--key", key, "-o", out, "-q")[0] == 0
+    data = base64.b64decode(json.loads((out / "evidence.json").read_text())["change"])
+    with pytest.raises(zlib.error):
+        zlib.decompress(data)
+    counts = np.bincount(np.frombuffer(data, np.uint8), minlength=256)
+    assert counts.max() < 3 * counts.mean() + 20  # as good as noise
+
+
+@pytest.mark.parametrize(("options", "word"), [
+    ((), "--key"), (("--around", PLACE), "--method"), (("--epsilon", "8"), "--method"),
+    (("--method", "mits-gan"), "--around"), (("--method", "mits-gun", "--around", PLACE), "mits-gan"),
+    (("--method", "mits-gan", "--around", "30,32:8"), "X,Y,Z:MM"),
+    (("--method", "mits-gan", "--around", "30,32,15"), "X,Y,Z:MM"),
+    (("--method", "mits-gan", "--around", "300,32,15:8"), "outside"),
+    (("--method", "mits-gan", "--around", PLACE, "--epsilon", "100"), "--epsilon"),
+    (("--method", "tafim", "--epsilon", "8"), "no bound")])
+def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(run, chest, tmp_path, options, word):
+    out = tmp_path / "out"
+    code, printed, err = run("protect", chest, *options, "-o", out)
+    assert (code, printed, err.count("\n")) == (2, "", 1) and word in err
+    assert not out.exists()
+
+
+def test_a_film_takes_no_perturbation(run, tmp_path):
+    path = tmp_path / "film.png"
+    assert cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 200, (64, 64)).astype(np.uint8))
+    code, _, err = run("protect", path, "--method", "tafim", "-o", tmp_path / "out")
+    assert code == 2 and "CT volume" in err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["mits-gan-published", "tafim"])
+def test_the_methods_compared_with_protect_whole_scans(chest, method):
+    made = scanward.protect(chest, perturb=Perturb(method))
+    before = formats.read(chest)
+    assert made.record is None and made.image.shape == before.shape
+    assert (made.image.pixels != before.pixels).mean() > 0.5
+
+
+def test_from_python(chest):
+    made = scanward.protect(chest, bytes(range(32)), perturb=Perturb("mits-gan", [Around(15, 32, 30, 8.0)]))
+    assert scanward.verify(made.image, bytes(range(32)), made.record).label == "authentic"
+    with pytest.raises(ArgumentError, match="Nothing was asked for"):
+        scanward.protect(chest)
