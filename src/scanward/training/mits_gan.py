@@ -78,7 +78,7 @@ def loss(net: nn.Module, scenes: Sequence[Scene], forgers: Sequence[Forger], rng
     """How much of each attack is left: of an injection what it adds, of a removal what it takes, relative to what it
     does without protection (their mean)."""
     cubes = torch.cat([cut(scene.voxels, scene.cuboid) for scene in scenes])
-    changes = net(cubes, torch.full((len(scenes),), EPSILON))
+    changes = EPSILON * net(cubes)
     left: list[Tensor] = []
     for forger in forgers:
         chosen = [n for n, scene in enumerate(scenes) if scene.ill != forger.inject]

@@ -22,8 +22,8 @@ LEAK = 0.2
 WIDTHS = (32, 64, 96)
 LOW, HIGH = -1000.0, 400.0
 """HU that our network sees."""
-LARGEST = 64.0
-"""HU of the largest bound."""
+MOMENT = 0.25
+"""What the U-Net of diffusion models is told: there are no moments here."""
 
 
 class _Residual(nn.Module):
@@ -78,13 +78,12 @@ def published_weights(net: nn.Module) -> None:
 
 
 class Guard(UNet):
-    """Ours: a small 3-D U-Net on 2×2×2 voxels as channels, which is told how much it may change."""
+    """Ours: a small 3-D U-Net on 2×2×2 voxels as channels."""
 
     def __init__(self) -> None:
         super().__init__(8, 8, WIDTHS, solid=True)
 
-    def forward(self, hu: Tensor, epsilon: Tensor) -> Tensor:
-        """Cubes (n, 1, 32, 32, 32) of HU and bounds (n,) in HU to the change of each voxel, HU within the bound."""
+    def forward(self, hu: Tensor) -> Tensor:
+        """Cubes (n, 1, 32, 32, 32) of HU to the change of each voxel, as a part of the bound, in [-1, 1]."""
         x = (hu.clamp(LOW, HIGH) - LOW) * (2 / (HIGH - LOW)) - 1
-        made = unfolded(self.told(folded(x), epsilon / LARGEST)).float()
-        return torch.tanh(made) * epsilon[:, None, None, None, None]
+        return torch.tanh(unfolded(self.told(folded(x), torch.full((len(x),), MOMENT))).float())

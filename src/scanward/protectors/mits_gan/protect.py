@@ -68,8 +68,7 @@ class MitsGan(Trained):
         scan, change = torch.from_numpy(image.pixels), np.zeros(image.shape, np.float32)
         with torch.inference_mode():
             for cuboid in cuboids:
-                made = self.net(cut(scan, cuboid), torch.tensor([self.epsilon]))
-                box, part = laid(made, cuboid, image.shape)
+                box, part = laid(self.epsilon * self.net(cut(scan, cuboid)), cuboid, image.shape)
                 change[box] += part.numpy()
         values = image.pixels + np.clip(change, -self.epsilon, self.epsilon)
         return dataclasses.replace(image, pixels=bounded(image, values, self.epsilon))
