@@ -40,6 +40,11 @@ NEAR_MM = 30.0
 """About a place, what an attack on it reads and the bench keeps of the scan."""
 INJECTORS = ("ct-gan-plain", "ct-gan-plain-b", "ct-gan", "ct-gan-b", "ct-diffusion")
 REMOVERS = ("ct-gan-remove", "ct-gan-b-remove", "ct-diffusion-remove")
+OURS = "mits-gan"
+EPSILONS = (EPSILON, 2 * EPSILON)
+PROTECTORS = {"MITS-GAN as published": "mits-gan-published", "TAFIM on CT": "tafim",
+              **{f"ours, {epsilon:g} HU": OURS for epsilon in EPSILONS}}
+"""Columns that have weights, and whose."""
 WHITE_BOX = ("ct-gan-plain", "ct-gan-remove")
 """What our protector was trained against; every other attacker is held out."""
 
@@ -96,7 +101,7 @@ def guarded(chest: Chest, protect: Protect) -> Guarded:
     return Guarded(chest, protect(chest.well, chest.around), protect(chest.ill, chest.around))
 
 
-def protections(epsilons: Sequence[float] = (EPSILON, 2 * EPSILON)) -> dict[str, Protect]:
+def protections() -> dict[str, Protect]:
     """Every column: controls, the published methods, ours."""
     def noise(image: Image, around: Sequence[Around]) -> Image:
         drawn = np.random.default_rng(41).uniform(-EPSILON, EPSILON, image.shape)
@@ -106,16 +111,15 @@ def protections(epsilons: Sequence[float] = (EPSILON, 2 * EPSILON)) -> dict[str,
         "none": lambda image, around: image,
         f"uniform noise, {EPSILON:g} HU": noise,
         f"constant shift, {EPSILON:g} HU": lambda image, around: _changed(image, np.full(image.shape, EPSILON)),
-        "MITS-GAN as published": lambda image, around: methods.build("mits-gan-published", "protector").protect(image),
-        "TAFIM on CT": lambda image, around: methods.build("tafim", "protector").protect(image)}
-    for epsilon in epsilons:
-        made[f"ours, {epsilon:g} HU"] = partial(_ours, epsilon)
+        **{column: partial(_protected, name) for column, name in PROTECTORS.items() if name != OURS}}
+    for epsilon in EPSILONS:
+        made[f"ours, {epsilon:g} HU"] = partial(_protected, OURS, epsilon=epsilon)
     return made
 
 
-def _ours(epsilon: float, image: Image, around: Sequence[Around]) -> Image:
-    protected: Image = methods.build("mits-gan", "protector", epsilon=epsilon).protect(image, around)
-    return protected
+def _protected(name: str, image: Image, around: Sequence[Around], **options: float) -> Image:
+    made: Image = methods.build(name, "protector", **options).protect(image, around)
+    return made
 
 
 def _changed(image: Image, change: npt.NDArray[np.float64]) -> Image:

@@ -15,6 +15,7 @@ from scanward.bench.likeness import Likeness, harm, likeness
 from scanward.bench.perceptual import NAME
 from scanward.bench.protection import (
     INJECTORS,
+    PROTECTORS,
     REMOVERS,
     SCAN,
     WHITE_BOX,
@@ -31,7 +32,7 @@ from scanward.bench.protection import (
 )
 from scanward.bench.purify import PURIFICATIONS
 from scanward.bench.tables import rate, table
-from scanward.methods import METHODS, build
+from scanward.methods import build, find
 
 PUBLISHED = {
     ("whole", "protected"): ((169.5, 27.95, .170, .983), (194.9, 21.70, .383, .945)),
@@ -68,9 +69,13 @@ class Bench:
 
     _held: tuple[str, list[Guarded]] | None = None
 
-    def kept(self, key: list[Any], compute: Callable[[], Any]) -> Any:
-        """An answer from an earlier run of the same code's version and weights, or computed and kept; JSON values."""
-        name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, _weights(), key]).encode()).hexdigest()
+    def kept(self, key: list[str], compute: Callable[[], Any]) -> Any:
+        """An answer from an earlier run of the same version and weights, or computed and kept; JSON values.
+
+        `key` says what is asked: the table, the protection, and what else, such as the attacker.
+        """
+        used = [weights.entry(name).sha256 for name in _weights_of(key)]
+        name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, used, key]).encode()).hexdigest()
         known = {}
         if self.keep.is_file():
             known = dict(json.loads(line) for line in self.keep.read_text("utf-8").splitlines() if line.endswith("]"))
@@ -174,6 +179,10 @@ def _alike(one: Guarded, part: str, pair: str) -> Likeness:
     return Likeness.mean(found)
 
 
-def _weights() -> list[str]:
-    names = sorted({name for row in METHODS if row.modality == "CT" for name in row.weights})
-    return [weights.entry(name).sha256 for name in names]
+def _weights_of(key: list[str]) -> list[str]:
+    """The weights that an answer depends on."""
+    attackers = [name for name in key[2:] if name in (*INJECTORS, *REMOVERS)] or [TAMPERER]
+    rows = [find(name, "attack") for name in attackers]
+    if key[1] in PROTECTORS:
+        rows.append(find(PROTECTORS[key[1]], "protector"))
+    return ["nodule-judge", *(name for row in rows for name in row.weights)]

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from scanward.nets.blocks import folded, unfolded
 from scanward.nets.diffusion import UNet
@@ -22,6 +23,9 @@ LEAK = 0.2
 WIDTHS = (32, 64, 96)
 LOW, HIGH = -1000.0, 400.0
 """HU that our network sees."""
+COARSE = 5
+"""Voxels a side of the cubes over whose mean our network answers: left to itself it settles for a shift of the level,
+which stops nobody."""
 MOMENT = 0.25
 """What the U-Net of diffusion models is told: there are no moments here."""
 
@@ -86,4 +90,6 @@ class Guard(UNet):
     def forward(self, hu: Tensor) -> Tensor:
         """Cubes (n, 1, 32, 32, 32) of HU to the change of each voxel, as a part of the bound, in [-1, 1]."""
         x = (hu.clamp(LOW, HIGH) - LOW) * (2 / (HIGH - LOW)) - 1
-        return torch.tanh(unfolded(self.told(folded(x), torch.full((len(x),), MOMENT))).float())
+        made = unfolded(self.told(folded(x), torch.full((len(x),), MOMENT))).float()
+        around = functional.avg_pool3d(made, COARSE, 1, COARSE // 2, count_include_pad=False)
+        return torch.tanh(made - around)
