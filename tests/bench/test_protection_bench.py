@@ -1,12 +1,19 @@
 """What a protection is measured by: likeness by hand, and clean-ups that do what they say."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanward.bench.likeness import harm, likeness
+from scanward import methods, weights
+from scanward.bench import protection, protection_tables
+from scanward.bench.chests import Nodule
+from scanward.bench.likeness import Likeness, harm, likeness
 from scanward.bench.perceptual import distance
+from scanward.bench.protection import Chest, Site, guarded, near, successes
+from scanward.bench.protection_tables import Bench
 from scanward.bench.purify import PURIFICATIONS, eight_bits
 from scanward.image import Image
 
@@ -63,3 +70,107 @@ def test_clean_ups_keep_the_size_and_nearly_the_values(name):
 def test_eight_bits_of_the_lung_window_cost_three_hu_at_most_and_nothing_beyond_it(hu):
     made = float(eight_bits(np.full((1, 4, 4), hu, np.float32))[0, 0, 0])
     assert made == hu if not -1350 <= hu <= 150 else abs(made - hu) <= 3.5
+
+
+class Lamp:
+    """An attack that makes a bright ball where it is aimed, or takes one away."""
+
+    def __init__(self, inject):
+        self.inject = inject
+
+    def draw(self, host, spot, rng):
+        return {"centre": [round(v) for v in (spot.z, spot.y, spot.x)]}
+
+    def apply(self, host, params):
+        z, y, x = params["centre"]
+        box = (slice(z - 1, z + 2), slice(y - 4, y + 5), slice(x - 4, x + 5))
+        return box, np.full([s.stop - s.start for s in box], 50.0 if self.inject else -850.0, np.float32), None
+
+
+class Eye:
+    """A judge that looks at the brightness in the middle."""
+
+    threshold = 0.5
+
+    def of_cubes(self, hu):
+        return np.array([float(cube[0, 14:18, 14:18, 14:18].mean() > -400) for cube in hu])
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    real = methods.build
+    monkeypatch.setattr(methods, "build", lambda name, kind, **options: Lamp("remove" not in name)
+                        if kind == "attack" else real(name, kind, **options))
+    monkeypatch.setattr(protection, "NoduleJudge", Eye)
+    well = chest(shape=(24, 256, 256))
+    pixels = well.pixels.copy()
+    mask = np.zeros((32, 32, 32), np.float32)
+    sites = tuple(Site(centre, Nodule("n", patient, mask, mask, 8.0, 1.0), number) for number, (centre, patient) in
+                  enumerate([((12.0, 120.0, 80.0), "a"), ((12.0, 140.0, 176.0), "b")]))
+    for z, y, x in (site.centre for site in sites):
+        pixels[int(z) - 2:int(z) + 3, int(y) - 5:int(y) + 6, int(x) - 5:int(x) + 6] = 40.0
+    return Chest(well, Image(pixels, "CT", well.spacing, grid=well.grid), sites)
+
+
+def test_attacks_succeed_on_what_nothing_protects(bench):
+    one, = guarded([bench], lambda image, around: image, everywhere=True)
+    assert successes(one, "ct-gan-plain") == [True, True]
+    assert successes(one, "ct-gan-remove") == [True, True]
+
+
+def test_and_fail_where_the_judge_still_sees_what_was_there(bench, monkeypatch):
+    monkeypatch.setattr(Lamp, "apply", lambda self, host, params: (
+        (slice(0, 1),) * 3, host.pixels[:1, :1, :1].copy(), None))
+    one, = guarded([bench], lambda image, around: image, everywhere=True)
+    assert successes(one, "ct-gan-plain") == [False, False]
+    assert successes(one, "ct-gan-remove") == [False, False]
+
+
+def test_the_attacker_works_on_the_protected_scan_after_its_clean_up(bench, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Lamp, "draw", lambda self, host, spot, rng: seen.append(host.pixels.copy()) or
+                        {"centre": [round(v) for v in (spot.z, spot.y, spot.x)]})
+    one, = guarded([bench], lambda image, around: Image(image.pixels + 7, "CT", image.spacing, grid=image.grid),
+                   everywhere=True)
+    successes(one, "ct-gan-plain", "8-bit window")
+    wanted = eight_bits(near(Image(bench.well.pixels + 7, "CT", bench.well.spacing), bench.sites[0])[0].pixels)
+    assert np.array_equal(seen[0], wanted)
+
+
+def test_a_place_is_where_the_cut_part_says_it_is(bench):
+    part, (z, y, x) = near(bench.ill, bench.sites[1])
+    assert part.pixels[round(z), round(y), round(x)] == 40.0
+    assert (np.array(part.shape) * part.spacing >= 58).all()
+
+
+def test_the_mean_of_likenesses_keeps_the_largest_change():
+    made = Likeness.mean([Likeness(1, 60, 0.1, 0.99, 4), Likeness(3, 50, 0.3, 0.97, 16)])
+    assert (made.rmse, made.psnr, made.ssim, made.largest) == (2, 55, pytest.approx(0.98), 16)
+
+
+def test_answers_are_kept_by_what_they_hang_on_and_survive_a_torn_line(tmp_path, monkeypatch):
+    bench = Bench(3, None, tmp_path / "protection.jsonl")
+    asked = []
+
+    def answer():
+        asked.append(1)
+        return [True, False]
+
+    key = ["success", "ours, 16 HU", "ct-gan-plain", "as it is"]
+    assert bench.kept(key, answer) == bench.kept(key, answer) == [True, False] and len(asked) == 1
+    with bench.keep.open("a") as file:
+        file.write('["torn", [tr')
+    bench.kept(["success", "none", "ct-gan-plain", "as it is"], answer)
+    assert len(asked) == 2
+    assert bench.kept(["success", "none", "ct-gan-plain", "as it is"], answer) and len(asked) == 2
+    assert len([json.loads(line) for line in bench.keep.read_text().splitlines() if line.endswith("]")]) == 2
+    real = weights.entry
+    monkeypatch.setattr(protection_tables.weights, "entry", lambda name: real(name) if name != "nodule-judge"
+                        else type(real(name))(**{**vars(real(name)), "settings": {"threshold": 0.9}}))
+    bench.kept(key, answer)
+    assert len(asked) == 3
+
+
+def test_an_unknown_table_is_one_sentence(run, tmp_path):
+    code, printed, err = run("bench", "protection", "succes", "-o", tmp_path / "out")
+    assert (code, printed, err.count("\n")) == (2, "", 1) and "success" in err

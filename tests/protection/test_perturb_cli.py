@@ -7,7 +7,9 @@ import zlib
 import cv2
 import nibabel
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import scanward
 from scanward import formats
@@ -48,7 +50,7 @@ def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_
     picture = cv2.imread(str(out / "protected.png"))
     assert picture is not None and picture.std() > 10
     mark = json.loads((out / "a chest-protected.nii.gz.scanward.json").read_text())
-    assert mark["altered"] and "not reversible" in mark["description"]
+    assert mark["altered"] and "erturbed" in mark["description"]
 
 
 def test_under_the_evidence_it_is_undone_to_the_last_bit(run, chest, key, tmp_path):
@@ -87,6 +89,56 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(run, chest, tmp_
     code, printed, err = run("protect", chest, *options, "-o", out)
     assert (code, printed, err.count("\n")) == (2, "", 1) and word in err
     assert not out.exists()
+
+
+def test_padding_and_what_was_cut_off_stay_as_they_are_stored(run, key, tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    stored = np.rint(np.random.default_rng(0).normal(200, 25, (14, 64, 64))).astype(np.int16)
+    stored[:, :, :20] = -2000  # the reader raises it to air
+    for number, plane in enumerate(stored):
+        data = pydicom.Dataset()
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.SOPClassUID, data.Modality = "1.2.840.10008.5.1.4.1.1.2", "CT"
+        data.SOPInstanceUID = generate_uid(entropy_srcs=["padded", str(number)])
+        data.SeriesInstanceUID, data.StudyInstanceUID = "1.2.3.4", "1.2.3"
+        data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 2.0 * number], [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.RescaleSlope, data.RescaleIntercept = [0.7, 0.7], 1, -1024
+        data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelPaddingValue = 1, "MONOCHROME2", -2000
+        data.Rows, data.Columns = plane.shape
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+        data.PixelData = plane.tobytes()
+        data["PixelData"].VR = "OW"
+        data.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+
+    def stored_in(where):
+        series = next(p for p in where.iterdir() if p.is_dir())
+        read = sorted((pydicom.dcmread(p) for p in series.iterdir()), key=lambda d: d.ImagePositionPatient[2])
+        return np.stack([data.pixel_array for data in read])
+
+    out = tmp_path / "out"
+    options = ("--method", "mits-gan", "--around", "24,32,7:8", "--key", key)
+    assert run("protect", folder, *options, "-o", out, "-q")[0] == 0
+    made = stored_in(out)
+    assert (made[:, :, :16] == -2000).all() and (made != stored).any()
+    series = next(p for p in out.iterdir() if p.is_dir())
+    assert run("unprotect", series, "--key", key, "-o", tmp_path / "undone", "-q")[0] == 0
+    assert np.array_equal(stored_in(tmp_path / "undone"), stored)
+
+
+@pytest.mark.parametrize("spoilt", ["huge", "flat"])
+@pytest.mark.parametrize("method", ["mits-gan", "tafim", "mits-gan-published"])
+def test_what_would_come_out_wrong_or_unchanged_is_refused(run, tmp_path, method, spoilt):
+    values = np.full((60, 64, 30), -800.0, np.float32)
+    if spoilt == "huge":
+        values[30, 30, 15] = 1e30
+    path = tmp_path / "ct.nii.gz"
+    nibabel.Nifti1Image(values, np.diag([0.7, 0.7, 2, 1])).to_filename(path)
+    around = ("--around", PLACE) if method == "mits-gan" else ()
+    code, printed, err = run("protect", path, "--method", method, *around, "-o", tmp_path / "out")
+    assert (code, printed, err.count("\n")) == (2, "", 1) and "nternal" not in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_film_takes_no_perturbation(run, tmp_path):

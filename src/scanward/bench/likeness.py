@@ -14,7 +14,8 @@ from scanward.lung import lungs_of
 
 Volume = npt.NDArray[np.float32]
 RANGE = 4096.0
-"""HU that PSNR and SSIM take for the whole range; the published PSNR agree with it."""
+"""HU that PSNR and SSIM take for the whole range. Of the published PSNR only the first agrees with its RMSE on it; the
+ranges of the others are not stated."""
 SIDE = 32
 """Pixels of a square that the noise power is measured in."""
 
@@ -35,8 +36,9 @@ class Likeness:
 
     @staticmethod
     def mean(many: list[Likeness]) -> Likeness:
-        """Of each figure."""
-        return Likeness(*(float(np.mean(column)) for column in zip(*map(astuple, many), strict=True)))
+        """Of each figure but the largest change, of which it is the largest."""
+        made = [float(np.mean(column)) for column in zip(*map(astuple, many), strict=True)]
+        return Likeness(*made[:-1], max(one.largest for one in many))
 
 
 def likeness(before: Volume, after: Volume, slices: list[int]) -> Likeness:

@@ -45,6 +45,9 @@ EPSILONS = (EPSILON, 2 * EPSILON)
 PROTECTORS = {"MITS-GAN as published": "mits-gan-published", "TAFIM on CT": "tafim",
               **{f"ours, {epsilon:g} HU": OURS for epsilon in EPSILONS}}
 """Columns that have weights, and whose."""
+AT_HOME = ("ct-gan-plain-b", "ct-gan-b", "ct-gan-b-remove")
+"""Attackers that learned lung from this very scan."""
+LOCAL = tuple(column for column, name in PROTECTORS.items() if name == OURS)
 WHITE_BOX = ("ct-gan-plain", "ct-gan-remove")
 """What our protector was trained against; every other attacker is held out."""
 
@@ -96,9 +99,14 @@ class Guarded:
     ill: Image
 
 
-def guarded(chest: Chest, protect: Protect) -> Guarded:
-    """The chest's scans protected at its places."""
-    return Guarded(chest, protect(chest.well, chest.around), protect(chest.ill, chest.around))
+def guarded(drawn: Sequence[Chest], protect: Protect, *, everywhere: bool) -> list[Guarded]:
+    """Every chest's scans protected at its places; by what protects `everywhere`, the healthy scan, which is always the
+    same, once."""
+    made: list[Guarded] = []
+    for chest in drawn:
+        well = made[0].well if made and everywhere else protect(chest.well, chest.around)
+        made.append(Guarded(chest, well, protect(chest.ill, chest.around)))
+    return made
 
 
 def protections() -> dict[str, Protect]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from scanward import __version__, weights
 from scanward.bench.likeness import Likeness, harm, likeness
 from scanward.bench.perceptual import NAME
 from scanward.bench.protection import (
+    AT_HOME,
     INJECTORS,
+    LOCAL,
     PROTECTORS,
     REMOVERS,
     SCAN,
@@ -50,6 +52,7 @@ class Bench:
     places: int
     data: Path | None
     keep: Path
+    _made: dict[str, list[Guarded]] = field(default_factory=dict)
 
     @cached_property
     def chests(self) -> list[Chest]:
@@ -62,27 +65,27 @@ class Bench:
         return protections()
 
     def guarded(self, name: str) -> list[Guarded]:
-        """Every drawing under one protection; the last one asked for is held."""
-        if self._held is None or self._held[0] != name:
-            self._held = (name, [guarded(chest, self.protections[name]) for chest in self.chests])
-        return self._held[1]
-
-    _held: tuple[str, list[Guarded]] | None = None
+        """Every drawing under one protection, made once: the published generator takes minutes a scan."""
+        if name not in self._made:
+            self._made[name] = guarded(self.chests, self.protections[name], everywhere=name not in LOCAL)
+        return self._made[name]
 
     def kept(self, key: list[str], compute: Callable[[], Any]) -> Any:
         """An answer from an earlier run of the same version and weights, or computed and kept; JSON values.
 
         `key` says what is asked: the table, the protection, and what else, such as the attacker.
         """
-        used = [weights.entry(name).sha256 for name in _weights_of(key)]
+        used = [(weights.entry(name).sha256, weights.entry(name).settings) for name in _weights_of(key)]
         name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, used, key]).encode()).hexdigest()
         known = {}
         if self.keep.is_file():
-            known = dict(json.loads(line) for line in self.keep.read_text("utf-8").splitlines() if line.endswith("]"))
+            # A line that a kill tore stays where it is, and the next one does not join it.
+            lines = self.keep.read_text("utf-8").splitlines()
+            known = dict(json.loads(line) for line in lines if line.startswith("[") and line.endswith("]"))
         if name not in known:
             known[name] = compute()
             with self.keep.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([name, known[name]]) + "\n")
+                file.write("\n" + json.dumps([name, known[name]]) + "\n")
         return known[name]
 
     def success(self) -> str:
@@ -93,7 +96,8 @@ class Bench:
             for attacker in (*INJECTORS, *REMOVERS):
                 row.append(self._rate(name, attacker, "as it is"))
             body.append(row)
-        head = [f"{a}{' (white-box)' if a in WHITE_BOX else ''}" for a in (*INJECTORS, *REMOVERS)]
+        kinds = {**dict.fromkeys(WHITE_BOX, " (white-box)"), **dict.fromkeys(AT_HOME, " (trained on this scan)")}
+        head = [f"{attacker}{kinds.get(attacker, '')}" for attacker in (*INJECTORS, *REMOVERS)]
         return table(["protection", *head], body)
 
     def purified(self) -> str:

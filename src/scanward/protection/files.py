@@ -27,7 +27,7 @@ from scanward.report.protected import verified_picture, woven_picture
 RECORD, PICTURE, PERTURBATION = "evidence.json", "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
 UNDONE = "unprotected.json"
-LARGEST = 1 << 28
+LARGEST = 1 << 30
 """Bytes of a record."""
 HEADER = 1 << 16
 """Bytes of a file in which its mark is looked for."""
@@ -47,14 +47,14 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
     made, facts = (image, None) if perturb is None else perturbed(image, perturb)
     woven = None if master is None else weave(made, master, unperturbed=None if perturb is None else image)
     final, names = made if woven is None else woven.image, [PICTURE]
-    description = "Perturbed against forgers; not reversible." if woven is None else \
+    description = "Perturbed against forgers." if woven is None else \
         f"{MARK}{woven.record.salt.hex()}. Protected against tampering; reversible with the key."
     with whole_folder(folder, last=RECORD if woven else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
         written = _write(image, final, source, draft, description, "protected")
         if woven is not None and master is not None:
             # Nothing is kept that could not be undone.
-            unweave(formats.read(series_or_file(written)), master, woven.record)
             _put(draft / RECORD, woven.record.to_json(master).encode())
+            unweave(formats.read(series_or_file(written)), master, _read_record(draft / RECORD, master))
             names.append(RECORD)
         if facts is not None:
             _put(draft / PERTURBATION, _json(facts))
@@ -162,7 +162,7 @@ def _salt_beside(source: Source) -> bytes | None:
 
 
 def _json(values: dict[str, object]) -> bytes:
-    return (json.dumps(values, indent=2) + "\n").encode()
+    return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scanward import formats, methods
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.sources import series_or_file
 from scanward.image import Image
 from scanward.protectors.base import Protected
@@ -33,9 +34,13 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
     if order.epsilon is not None and order.method != "mits-gan":
         raise ArgumentError(f"{order.method} has no bound; --epsilon is for mits-gan.")
     method = methods.build(order.method, "protector", **({} if order.epsilon is None else {"epsilon": order.epsilon}))
-    made: Image = method.protect(image, order.around)
-    change = made.pixels - image.pixels
-    return made, {"method": order.method, "weights_sha256": method.weights_sha256,
+    # What lies at the floor is padding, or was cut off there: readers raise it, and a change would be written for good.
+    pixels = np.where(image.pixels <= image.pixels.min(), image.pixels, method.protect(image, order.around).pixels)
+    change = (pixels - image.pixels).astype(np.float64)
+    if not change.any():
+        raise UnsupportedError(f"{image.name} would come out unchanged: its values lie in steps too coarse for this "
+                               "bound, or its voxels are too large; give a larger --epsilon or use --key.")
+    return dataclasses.replace(image, pixels=pixels), {"method": order.method, "weights_sha256": method.weights_sha256,
                   "epsilon": getattr(method, "epsilon", None),
                   "around": [[a.x, a.y, a.z, a.diameter_mm] for a in order.around],
                   "largest_change": float(np.abs(change).max()), "rms_change": float(np.sqrt((change**2).mean()))}

@@ -29,9 +29,10 @@ def woven_picture(before: Image, after: Image, at: tuple[float, float, float] | 
     low, high = _window(before, index)
     y, x = (max(0, min(m - NEAR, n - 2 * NEAR)) for m, n in zip(middle, before.shape[1:], strict=True))
     change = (after.pixels - before.pixels)[index, y:y + 2 * NEAR, x:x + 2 * NEAR]
+    about = [start + length // 2 for start, length in zip((y, x), change.shape, strict=True)]
     return row([("before", _grey(before.pixels[index], low, high)),
                 ("protected", _grey(after.pixels[index], low, high)),
-                (f"what was added around x {x + NEAR}, y {y + NEAR}, times ten",
+                (f"what was added around x {about[1]}, y {about[0]}, times ten",
                  _grey(10 * change + (low + high) / 2, low, high))])
 
 

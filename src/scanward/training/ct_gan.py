@@ -157,7 +157,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen: Preset = preset_of(PRESETS[name], preset)
     who = OF[attacker]
     known = nodules_of(who.part, data)
-    cubes = cubes_of(who, [one for one in known if one.diameter * one.voxel >= chosen.least], chosen.lung, data)
+    used = [nodule for nodule in known if nodule.diameter * nodule.voxel >= chosen.least]
+    cubes = cubes_of(who, used, chosen.lung, data)
     equaliser = equaliser_of(cubes, chosen.anchored, who.seed)
     seed = who.seed + (0 if inject else 10)
     torch.manual_seed(seed)
@@ -169,4 +170,4 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
               for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
     return ship(name, arrays, {"preset": chosen.widths, **settings_of(equaliser, known)},
-                f"scanward train {name} --preset {preset}", folder, trained_on(who, known), LICENCE)
+                f"scanward train {name} --preset {preset}", folder, trained_on(who, used), LICENCE)

@@ -14,8 +14,7 @@ from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
 from scanward.bench.chests import PARTS, THIN, scan_of
 from scanward.image import Image
-from scanward.lung import Lungs, lungs_of
-from scanward.protectors.mits_gan.network import FILTERS, Discriminator, Generator, published_weights
+from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
 from scanward.training.adversarial import Step, fit
 from scanward.training.ct_gan import LICENCE
@@ -36,7 +35,6 @@ class Preset:
     """One way to train."""
 
     schedule: Schedule
-    filters: int = FILTERS
 
 
 PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(300, 2e-4, every=50))}
@@ -50,7 +48,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     images = [scan_of(scan, data) for scan in scans]
     attacks = [methods.build(attacker, "attack", noise="none") for attacker in ATTACKERS]
     torch.manual_seed(7)
-    start, judge = Generator(chosen.filters), Discriminator()
+    start, judge = Generator(), Discriminator()
     for one in (start, judge):
         published_weights(one)
     net = fit(start, judge, step_of(images, attacks), chosen.schedule, out / preset / f"{name}.ckpt", seed=7,
@@ -65,7 +63,6 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 def step_of(images: list[Image], attacks: list[CtGan]) -> Step:
     """One step on slices of a random scan."""
     slices = np.array([image.shape[0] for image in images], float)
-    every = [lungs_of(image) for image in images]
 
     def step(net: nn.Module, judge: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
         number = int(rng.choice(len(images), p=slices / slices.sum()))
@@ -76,7 +73,7 @@ def step_of(images: list[Image], attacks: list[CtGan]) -> Step:
         protected = net(real, torch.rand(real.shape)).to(real.dtype)
         hu = (protected.detach()[:, 0].float() + 1) * ((high - low) / 2) + low
         attack = attacks[int(rng.integers(len(attacks)))]
-        after = (torch.from_numpy(attacked(image, every[number], hu.numpy(), box, attack, rng)) - low) \
+        after = (torch.from_numpy(attacked(image, hu.numpy(), box, attack, rng)) - low) \
             * (2 / (high - low)) - 1
 
         def of_judge() -> tuple[Tensor, float]:
@@ -91,9 +88,10 @@ def step_of(images: list[Image], attacks: list[CtGan]) -> Step:
     return step
 
 
-def attacked(image: Image, lungs: Lungs, hu: np.ndarray, box: tuple[slice, ...], attack: CtGan,
+def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: CtGan,
              rng: np.random.Generator) -> np.ndarray:
-    """The protected slices (4, 256, 256) in HU after an attack at a random place in them."""
+    """The protected slices (4, 256, 256) in HU after an attack at a random place in them, in lung or not, as published;
+    the attack copies no noise."""
     high = round(HIGH_MM / (image.spacing or (1.0,))[0])
     start, stop = max(0, box[0].start - high), min(image.shape[0], box[0].stop + high)
     pixels = image.pixels[start:stop, box[1], box[2]].copy()
@@ -102,6 +100,6 @@ def attacked(image: Image, lungs: Lungs, hu: np.ndarray, box: tuple[slice, ...],
     host = Image(pixels, "CT", image.spacing, integer=False)
     y, x = rng.uniform(EDGE, SIDE - EDGE, 2)
     spot = Spot(inside.start + 2.0, float(y), float(x), 12.0)
-    forged, values, _ = attack.apply(host, attack.draw(host, spot, rng, lungs=lungs))
+    forged, values, _ = attack.apply(host, attack.draw(host, spot, rng))
     pixels[forged] = values
     return pixels[inside]

@@ -125,7 +125,8 @@ def _seal(body: dict[str, Any], master: bytes) -> str:
 
 
 def _hidden(change: npt.NDArray[np.int32], master: bytes, salt: bytes) -> str:
-    """Unreadable without the key: whoever knows what was added takes it off again before an attack."""
+    """Unreadable without the key, as the means of the image before are not its owner's to give away; it does not keep a
+    forger from taking a perturbation off, who can make it again."""
     return base64.b64encode(_veiled(zlib.compress(change.astype("<i4").tobytes(), 6), master, salt)).decode()
 
 

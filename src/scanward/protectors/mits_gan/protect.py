@@ -25,6 +25,7 @@ EPSILON = 16.0
 """HU by which a voxel is changed at most where nothing else is asked for."""
 BOUNDS = (1.0, 64.0)
 LARGEST_MM = 30.0
+LARGEST_HU = 1e5
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,13 @@ def bounded(image: Image, values: Volume, epsilon: float) -> Volume:
 
 
 def check(image: Image, around: Sequence[Around]) -> None:
-    """`UnsupportedError` where the image is no CT volume of known spacing, `ArgumentError` for a place outside."""
+    """`UnsupportedError` for what is no CT volume in HU of known spacing, `ArgumentError` for a place outside."""
     if image.modality != "CT" or image.spacing is None:
         raise UnsupportedError(f"{image.name} is no CT volume with a known voxel size, and only those take a "
                                "perturbation; --key protects every image.")
+    if float(np.abs(image.pixels).max()) > LARGEST_HU:
+        raise UnsupportedError(f"{image.name} holds values beyond {LARGEST_HU:g} HU, which no CT has; correct its "
+                               "rescale slope and intercept.")
     for place in around:
         depth, height, width = image.shape
         if not (0 <= place.z <= depth - 1 and 0 <= place.y <= height - 1 and 0 <= place.x <= width - 1):
