@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ class Likeness:
     @staticmethod
     def mean(many: list[Likeness]) -> Likeness:
         """Of each figure but the largest change, of which it is the largest."""
-        made = [float(np.mean(column)) for column in zip(*map(astuple, many), strict=True)]
-        return Likeness(*made[:-1], max(one.largest for one in many))
+        made = Likeness(*(float(np.mean(column)) for column in zip(*map(astuple, many), strict=True)))
+        return replace(made, largest=max(one.largest for one in many))
 
 
 def likeness(before: Volume, after: Volume, slices: list[int]) -> Likeness:

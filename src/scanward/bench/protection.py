@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.console import Console
 from rich.progress import track
 
 from scanward import methods
@@ -182,9 +183,9 @@ def called(parts: Iterable[tuple[Image, Centre]]) -> list[bool]:
     return [bool(p >= judge.threshold) for p in judge.of_cubes(torch.cat(cubes))]
 
 
-def successes(guarded: Guarded, attacker: str, purify: str = "as it is") -> list[bool]:
+def successes(one: Guarded, attacker: str, purify: str = "as it is") -> list[bool]:
     """Of every place whether an attack succeeds: an injection is called a nodule, or a removal leaves none."""
     attack = methods.build(attacker, "attack", noise="gaussian")
-    scan = guarded.well if attack.inject else guarded.ill
-    found = called(forged(scan, site, attack, purify) for site in track(guarded.chest.sites, attacker))
-    return [one == attack.inject for one in found]
+    scan = one.well if attack.inject else one.ill
+    sites = track(one.chest.sites, attacker, console=Console(stderr=True))
+    return [ill == attack.inject for ill in called(forged(scan, site, attack, purify) for site in sites)]
