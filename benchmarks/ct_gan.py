@@ -33,7 +33,7 @@ from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.bench import tables
-from scanward.bench.chests import SHARP, THIN, Nodule, candidates, healthy, nodules, planted, scan_of
+from scanward.bench.chests import SHARP, THIN, Nodule, candidates, healthy_at, nodules, planted, scan_of
 from scanward.bench.films import data_folder
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
 from scanward.image import Image
@@ -86,9 +86,9 @@ def stage(args: argparse.Namespace, name: str) -> Stage:
     """So many healthy places of a scan, and as many nodules of test patients, both drawn at random."""
     image = scan_of(name, args.data)
     lungs, rng = lungs_of(image), np.random.default_rng(11)
-    scan, found = torch.from_numpy(image.pixels), []
+    found: list[tuple[float, float, float]] = []
     for centre in candidates(image, lungs, rng, 6 * args.places):
-        if len(found) < args.places and healthy(cut(scan, Cuboid(centre, image.spacing or (1.0,) * 3))[0, 0].numpy()):
+        if len(found) < args.places and healthy_at(image, centre):
             found.append(centre)
     known = [n for n in nodules("test", args.data) if n.diameter * n.voxel >= 4]
     return Stage(image, lungs, found, [known[i] for i in rng.permutation(len(known))[:len(found)]])

@@ -33,7 +33,7 @@ from scanward.bench.chests import scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.protection import SCAN, Chest, chests, near
 from scanward.metrics import mean_interval
-from scanward.nets.cube import Cuboid, cut
+from scanward.nets.cube import Cuboid, cuboid_of, cut
 from scanward.training.mits_gan import effect
 from scanward.training.scenes import Scene
 
@@ -69,7 +69,7 @@ def cases(chest: Chest, attacker: str) -> Case:
     scenes = []
     for site in chest.sites:
         part, centre = near(chest.well if forger.inject else chest.ill, site)
-        cuboid = Cuboid(centre, part.spacing or (1.0,) * 3, max(1.0, site.diameter_mm / 16))
+        cuboid = cuboid_of(centre, part.spacing or (1.0,) * 3, site.diameter_mm)
         scenes.append(Scene(torch.from_numpy(part.pixels), cuboid, site.diameter_mm, not forger.inject, (0, 0)))
     return Case(scenes, forger, [site.nodule.patient for site in chest.sites])
 

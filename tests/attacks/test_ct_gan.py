@@ -13,13 +13,13 @@ from scipy import ndimage
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan, CtGanRemove
 from scanward.attacks.ct_gan.attack import check_spot
-from scanward.attacks.ct_gan.cube import REACH, Equaliser, cuboid_of, repaired, window
+from scanward.attacks.ct_gan.cube import REACH, Equaliser, repaired, window
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.attacks.ct_gan.shape import shape_of
 from scanward.attacks.ct_gan.tamper import Forger, tampered
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
-from scanward.nets.cube import Cuboid, cut, spread
+from scanward.nets.cube import Cuboid, cuboid_of, cut, spread
 
 SPACING = (2.5, 0.7, 0.8)
 CURVE = Equaliser(torch.tensor([-1000.0, -800.0, 0.0, 2000.0]), torch.tensor([-0.5, 0.1, 0.4, 0.5]))

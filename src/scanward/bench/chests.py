@@ -17,12 +17,12 @@ import torch
 from scipy import ndimage
 
 from scanward import formats
-from scanward.attacks.ct_gan.cube import LARGEST, REACH
+from scanward.attacks.ct_gan.cube import REACH
 from scanward.bench.films import data_folder
 from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.lung import Lungs
-from scanward.nets.cube import SIDE, Cuboid, spread
+from scanward.nets.cube import LARGEST, SIDE, Cuboid, cut, spread
 
 Cube = npt.NDArray[np.float32]
 
@@ -120,6 +120,12 @@ def healthy(cube: np.ndarray) -> bool:
     ball = np.linalg.norm(np.mgrid[-3:4, -3:4, -3:4], axis=0) <= 3.2
     return bool(middle.mean() > -960) and bool(middle.mean() < -550) and \
         not ndimage.binary_erosion(cube > SOLID, ball)[6:-6, 6:-6, 6:-6].any()
+
+
+def healthy_at(image: Image, centre: tuple[float, float, float]) -> bool:
+    """`healthy` of the cube about a voxel (z, y, x) of a CT."""
+    cuboid = Cuboid(centre, image.spacing or (1.0, 1.0, 1.0))
+    return healthy(cut(torch.from_numpy(image.pixels), cuboid)[0, 0].numpy())
 
 
 def planted(image: Image, centre: tuple[float, float, float], nodule: Nodule,

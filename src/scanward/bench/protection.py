@@ -22,7 +22,7 @@ from rich.progress import track
 from scanward import methods
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
-from scanward.bench.chests import SHARP, Nodule, candidates, healthy, nodules, planted, scan_of
+from scanward.bench.chests import SHARP, Nodule, candidates, healthy_at, nodules, planted, scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.purify import PURIFICATIONS
 from scanward.image import Image
@@ -140,7 +140,7 @@ def chests(count: int, data: Path | None) -> list[Chest]:
     """`ROUNDS` drawings of at most `count` places each."""
     image = scan_of(SCAN, data)
     lungs, known = lungs_of(image), [n for n in nodules("test", data) if n.diameter * n.voxel >= 4]
-    scan, spacing = torch.from_numpy(image.pixels), image.spacing or (1.0, 1.0, 1.0)
+    spacing = image.spacing or (1.0, 1.0, 1.0)
     made = []
     for number in range(ROUNDS):
         rng = np.random.default_rng((23, number))
@@ -148,7 +148,7 @@ def chests(count: int, data: Path | None) -> list[Chest]:
         for centre in candidates(image, lungs, rng, 4000):
             far = all(math.dist(np.multiply(centre, spacing), np.multiply(site.centre, spacing)) > APART_MM
                       for site in sites)
-            if far and len(sites) < count and healthy(cut(scan, Cuboid(centre, spacing))[0, 0].numpy()):
+            if far and len(sites) < count and healthy_at(image, centre):
                 sites.append(Site(centre, known[int(rng.integers(len(known)))], len(sites)))
         pixels = image.pixels.copy()
         for site in sites:

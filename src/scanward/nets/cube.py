@@ -13,6 +13,8 @@ from torch import Tensor
 
 SIDE = 32
 """Voxels a side of a cube."""
+LARGEST = 16.0
+"""Voxels of the cube that a lesion fills at most; a larger one gets a larger cuboid, not a larger cube."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Cuboid:
             half = reach * self.voxel / step
             slices.append(slice(max(0, math.ceil(middle - half)), min(length, math.floor(middle + half) + 1)))
         return slices[0], slices[1], slices[2]
+
+
+def cuboid_of(centre: tuple[float, float, float], spacing: tuple[float, float, float], diameter_mm: float) -> Cuboid:
+    """The cuboid of a lesion: 32 mm a side, and proportionally more for lesions of more than 16 mm."""
+    return Cuboid(centre, spacing, max(1.0, diameter_mm / LARGEST))
 
 
 def cut(scan: Tensor, cuboid: Cuboid) -> Tensor:

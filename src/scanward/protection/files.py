@@ -11,15 +11,15 @@ import numpy as np
 
 from scanward import formats
 from scanward.atomic import whole_file, whole_folder
-from scanward.errors import ArgumentError, UnreadableError
+from scanward.errors import UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sources import series_or_file
 from scanward.formats.write import SIDECAR, STEM, suffix_of, write_altered
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
-from scanward.protection.make import Perturb, perturbed
-from scanward.protectors.evidence import Answer, Record, from_json, read_key, unweave, verify, weave
+from scanward.protection.make import Perturb, check_asked, protected
+from scanward.protectors.evidence import Answer, Record, from_json, read_key, unweave, verify
 from scanward.protectors.evidence.record import MARK, salt_of
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
@@ -39,21 +39,18 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
-    if key is None and perturb is None:
-        raise ArgumentError("Nothing was asked for; give --key FILE for evidence, --method for a perturbation, or "
-                            "both.")
+    check_asked(key, perturb)
     master, source = None if key is None else read_key(key), series_or_file(path)
     image = formats.read(source)
-    made, facts = (image, None) if perturb is None else perturbed(image, perturb)
-    woven = None if master is None else weave(made, master, unperturbed=None if perturb is None else image)
-    final, names = made if woven is None else woven.image, [PICTURE]
-    description = "Perturbed against forgers." if woven is None else \
-        f"{MARK}{woven.record.salt.hex()}. Protected against tampering; reversible with the key."
-    with whole_folder(folder, last=RECORD if woven else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
-        written = _write(image, final, source, draft, description, "protected")
-        if woven is not None and master is not None:
+    made, facts = protected(image, master, perturb)
+    record, names = made.record, [PICTURE]
+    description = "Perturbed against forgers." if record is None else \
+        f"{MARK}{record.salt.hex()}. Protected against tampering; reversible with the key."
+    with whole_folder(folder, last=RECORD if record else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
+        written = _write(image, made.image, source, draft, description, "protected")
+        if record is not None and master is not None:
             # Nothing is kept that could not be undone.
-            _put(draft / RECORD, woven.record.to_json(master).encode())
+            _put(draft / RECORD, record.to_json(master).encode())
             unweave(formats.read(series_or_file(written)), master, _read_record(draft / RECORD, master))
             names.append(RECORD)
         if facts is not None:
@@ -61,7 +58,7 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
             names.append(PERTURBATION)
         first = next(iter(perturb.around), None) if perturb else None
         at = None if first is None else (first.z, first.y, first.x)
-        _put(draft / PICTURE, png(woven_picture(image, final, at)))
+        _put(draft / PICTURE, png(woven_picture(image, made.image, at)))
     return [folder / name for name in (written.name, *names)]
 
 

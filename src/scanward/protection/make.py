@@ -40,10 +40,28 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
     if not change.any():
         raise UnsupportedError(f"{image.name} would come out unchanged: its values lie in steps too coarse for this "
                                "bound, or its voxels are too large; give a larger --epsilon or use --key.")
-    return dataclasses.replace(image, pixels=pixels), {"method": order.method, "weights_sha256": method.weights_sha256,
-                  "epsilon": getattr(method, "epsilon", None),
-                  "around": [[a.x, a.y, a.z, a.diameter_mm] for a in order.around],
-                  "largest_change": float(np.abs(change).max()), "rms_change": float(np.sqrt((change**2).mean()))}
+    facts = {"method": order.method, "weights_sha256": method.weights_sha256,
+             "epsilon": getattr(method, "epsilon", None),
+             "around": [[a.x, a.y, a.z, a.diameter_mm] for a in order.around],
+             "largest_change": float(np.abs(change).max()), "rms_change": float(np.sqrt((change**2).mean()))}
+    return dataclasses.replace(image, pixels=pixels), facts
+
+
+def protected(image: Image, master: bytes | None,
+              perturb: Perturb | None) -> tuple[Protected[Record | None], dict[str, object] | None]:
+    """The image perturbed where that was asked for, under evidence where there is a key, and what `perturbed` says."""
+    made, facts = (image, None) if perturb is None else perturbed(image, perturb)
+    if master is None:
+        return Protected(made, None), facts
+    woven = weave(made, master, unperturbed=None if perturb is None else image)
+    return Protected(woven.image, woven.record), facts
+
+
+def check_asked(key: object, perturb: Perturb | None) -> None:
+    """`ArgumentError` where neither was given."""
+    if key is None and perturb is None:
+        raise ArgumentError("Nothing was asked for; give --key FILE for evidence, --method for a perturbation, or "
+                            "both.")
 
 
 def protect(source: Image | str | Path, key: bytes | str | Path | None = None, *,
@@ -51,17 +69,11 @@ def protect(source: Image | str | Path, key: bytes | str | Path | None = None, *
     """An image under keyed evidence, with the record that verifies and undoes it; before that, perturbed.
 
     `key` is 32 secret bytes or the file that `scanward key` made; without one there is no record, and a perturbation
-    cannot be undone. Raises `UnsupportedError` for an image that is not stored in whole steps or has no room for a
-    pattern; other `InputError` for what cannot be read.
+    is not undone to the last bit. Raises `UnsupportedError` for an image that is not stored in whole steps or has no
+    room for a pattern; other `InputError` for what cannot be read.
     """
-    if key is None and perturb is None:
-        raise ArgumentError("Nothing was asked for; give a key for evidence, a method for a perturbation, or both.")
-    master, image = None if key is None else _key(key), _image(source)
-    made = image if perturb is None else perturbed(image, perturb)[0]
-    if master is None:
-        return Protected(made, None)
-    woven = weave(made, master, unperturbed=None if perturb is None else image)
-    return Protected(woven.image, woven.record)
+    check_asked(key, perturb)
+    return protected(_image(source), None if key is None else _key(key), perturb)[0]
 
 
 def verify(source: Image | str | Path, key: bytes | str | Path, record: Record) -> Answer:

@@ -15,7 +15,7 @@ from scanward.attacks.ct_diffusion.network import SCALE, Denoiser
 from scanward.attacks.ct_gan.network import hole, wanted
 from scanward.nets.diffusion import loss
 from scanward.training.ct_gan import LICENCE, OF, cubes_of, equaliser_of, nodules_of, settings_of, trained_on
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
 
 
@@ -51,7 +51,6 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     torch.manual_seed(who.seed)
     net = fit(Denoiser(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=who.seed, resume=resume,
               title=name)
-    arrays = {key: value.detach().numpy().astype(np.float16) for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, settings_of(equaliser, known), f"scanward train {name} --preset {preset}", folder,
+    return ship(name, halved(net), settings_of(equaliser, known), f"scanward train {name} --preset {preset}", folder,
                 trained_on(who, known), LICENCE)

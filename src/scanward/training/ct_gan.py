@@ -20,7 +20,7 @@ from scanward.attacks.ct_gan.train import OURS, PUBLISHED, Weights, generator_lo
 from scanward.bench.chests import PARTS, SHARP, THIN, Nodule, nodules, part_of, scan_of
 from scanward.training.adversarial import Step, fit
 from scanward.training.cubes import Batch, Cubes, patches
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule
 
 KNOTS = 96
@@ -166,8 +166,6 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     judge = Discriminator((100, 200, 400, 800) if preset == "paper" else (24, 48, 96), published=widths.published)
     net = fit(Generator(widths), judge, step_of(cubes, equaliser, chosen, inject), chosen.schedule,
               out / preset / f"{name}.ckpt", seed=seed, resume=resume, title=name)
-    arrays = {key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
-              for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, {"preset": chosen.widths, **settings_of(equaliser, known)},
+    return ship(name, halved(net), {"preset": chosen.widths, **settings_of(equaliser, known)},
                 f"scanward train {name} --preset {preset}", folder, trained_on(who, used), LICENCE)

@@ -15,7 +15,7 @@ from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch
 from scanward.bench.films import cbis, mias
 from scanward.nets.diffusion import loss
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
 from scanward.training.partial_conv import squares
 
@@ -46,6 +46,5 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 
     torch.manual_seed(3)
     net = fit(Denoiser(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=3, resume=resume, title=name)
-    arrays = {key: value.detach().numpy().astype(np.float16) for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, {"side": SIDE}, f"scanward train {name} --preset {preset}", folder)
+    return ship(name, halved(net), {"side": SIDE}, f"scanward train {name} --preset {preset}", folder)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+from torch import nn
 
 from scanward import weights
 from scanward.atomic import whole_file
@@ -41,6 +42,13 @@ def calibrated(make: Callable[[Arrays, dict[str, Any]], Detector], arrays: Array
     items = [*controls(films, steps), *forgeries(films, attacks)]
     rows: list[Row] = run(partial(make, arrays, {}), items, films, keep=keep, workers=2, title=f"{label}: validation")
     return {**image_settings(rows), **heat_settings(rows)}
+
+
+def halved(net: nn.Module) -> Arrays:
+    """A trained network's arrays as they ship: broken numbers in float16, whole ones as they are. `nets.blocks.filled`
+    takes them back."""
+    return {name: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
+            for name, value in net.state_dict().items()}
 
 
 def preset_of(presets: dict[str, Any], name: str) -> Any:

@@ -20,7 +20,7 @@ from scanward.bench.judge import JudgeNet
 from scanward.metrics import auc
 from scanward.training.ct_gan import LICENCE, OF, nodules_of
 from scanward.training.cubes import Cubes, patches
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
 
 PART = 2
@@ -60,9 +60,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
         return functional.binary_cross_entropy_with_logits(logits, truth)
 
     net = fit(JudgeNet(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=seed, resume=resume, title=name)
-    arrays = {key: value.detach().numpy().astype(np.float16) for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, _settings(net, held), f"scanward train {name} --preset {preset}", folder,
+    return ship(name, halved(net), _settings(net, held), f"scanward train {name} --preset {preset}", folder,
                 f"lung of {', '.join(who.scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
                 f"split train, third {PART}; threshold from split val", LICENCE)
 

@@ -31,7 +31,7 @@ from scanward.attacks.places import draw_places
 from scanward.bench.films import Film, cbis, mias
 from scanward.tissue import breast_small
 from scanward.training.adversarial import Step, fit
-from scanward.training.finish import TRAINED_ON, preset_of, ship
+from scanward.training.finish import TRAINED_ON, halved, preset_of, ship
 from scanward.training.loop import Schedule
 
 Squares = npt.NDArray[np.float32]
@@ -149,9 +149,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     widths = WIDTHS[chosen.widths]
     net = fit(Cascade(widths), Adversaries(widths.published), step_of(masses, tissue, chosen), chosen.schedule,
               out / preset / f"{name}.ckpt", seed=chosen.seed, resume=resume, title=name)
-    arrays = {key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
-              for key, value in net.state_dict().items()}
     settings = {"preset": chosen.widths, "antialias": chosen.antialias, "side": SIDE}
     folder = weights.FOLDER if install else out / preset
     without = "; no masses of every fourth patient" if name in LEFT_OUT else ""
-    return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder, TRAINED_ON + without)
+    return ship(name, halved(net), settings, f"scanward train {name} --preset {preset}", folder, TRAINED_ON + without)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from scanward.nets.cube import Cuboid, cut
 from scanward.protectors.mits_gan.network import Guard
 from scanward.protectors.mits_gan.protect import EPSILON, laid
 from scanward.training.ct_gan import LICENCE
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.scenes import Scene, Scenes, mirrored
+from scanward.training.scenes import Preset, Scene, Scenes, mirrored
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
 """What is trained against; every other attacker is held out."""
@@ -38,18 +37,8 @@ GRAIN = 10.0
 """HU of the strongest noise, likewise."""
 
 
-@dataclass(frozen=True)
-class Preset:
-    """One way to train."""
-
-    schedule: Schedule
-    batch: int = 8
-    lung: int = 400
-    """Places in healthy lung."""
-
-
 PRESETS = {"quick": Preset(Schedule(60, 4e-4, warmup=20, every=30), 4, 60),
-           "full": Preset(Schedule(400, 6e-4, warmup=20, every=25))}
+           "full": Preset(Schedule(400, 6e-4, warmup=20, every=25), 8)}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
@@ -67,9 +56,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 
     torch.manual_seed(5)
     net = fit(Guard(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=5, resume=resume, title=name)
-    arrays = {key: value.detach().numpy().astype(np.float16) for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, {}, f"scanward train {name} --preset {preset}", folder,
+    return ship(name, halved(net), {}, f"scanward train {name} --preset {preset}", folder,
                 f"lung of {', '.join(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
                 f"split train; through the attackers {', '.join(ATTACKERS)}", LICENCE)
 

@@ -18,7 +18,7 @@ from scanward.protectors.mits_gan.network import Discriminator, Generator, publi
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
 from scanward.training.adversarial import Step, fit
 from scanward.training.ct_gan import LICENCE
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
@@ -53,10 +53,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
         published_weights(one)
     net = fit(start, judge, step_of(images, attacks), chosen.schedule, out / preset / f"{name}.ckpt", seed=7,
               resume=resume, title=name, average=0.0)
-    arrays = {key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
-              for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, {}, f"scanward train {name} --preset {preset}", folder,
+    return ship(name, halved(net), {}, f"scanward train {name} --preset {preset}", folder,
                 f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", LICENCE)
 
 

@@ -11,14 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scanward.attacks.ct_gan.cube import cuboid_of
-from scanward.bench.chests import Nodule, candidates, healthy, planted
+from scanward.bench.chests import Nodule, candidates, healthy_at, planted
 from scanward.image import Image
 from scanward.lung import lungs_of
-from scanward.nets.cube import SIDE, Cuboid, cut
+from scanward.nets.cube import SIDE, Cuboid, cuboid_of
+from scanward.training.loop import Schedule
 
 AROUND = 1.5
 """Of a cube's half side: how far a scene reaches, so that attacks may miss the place."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to train on scenes."""
+
+    schedule: Schedule
+    batch: int
+    lung: int = 400
+    """Places in healthy lung."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +64,11 @@ class Scenes:
         heights = [image.shape[0] * (image.spacing or (1.0,))[0] for image in images]
         self.places: list[tuple[int, tuple[float, float, float]]] = []
         for number, (image, height) in enumerate(zip(images, heights, strict=True)):
-            scan, wanted = torch.from_numpy(image.pixels), len(self.places) + round(count * height / sum(heights))
+            wanted = len(self.places) + round(count * height / sum(heights))
             for centre in candidates(image, lungs_of(image), rng, 8 * count):
                 if len(self.places) == wanted:
                     break
-                if healthy(cut(scan, Cuboid(centre, image.spacing or (1.0,) * 3))[0, 0].numpy()):
+                if healthy_at(image, centre):
                     self.places.append((number, centre))
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Scene]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from scanward.bench.chests import PARTS, THIN, nodules, scan_of
 from scanward.protectors.tafim.network import Perturber
 from scanward.protectors.tafim.protect import HIGH, LOW
 from scanward.training.ct_gan import LICENCE
-from scanward.training.finish import preset_of, ship
+from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.scenes import Scene, Scenes
+from scanward.training.scenes import Preset, Scene, Scenes
 
 ATTACKER = "ct-gan-plain"
 """The one attacker it is trained against, as published."""
@@ -30,18 +29,8 @@ FIDELITY = 10.0
 HALF = (HIGH - LOW) / 2
 
 
-@dataclass(frozen=True)
-class Preset:
-    """One way to train."""
-
-    schedule: Schedule
-    batch: int = 4
-    lung: int = 400
-    """Places in healthy lung."""
-
-
 PRESETS = {"quick": Preset(Schedule(40, 1e-3, warmup=10, every=20), 2, 60),
-           "full": Preset(Schedule(200, 1e-3, warmup=50, every=50))}
+           "full": Preset(Schedule(200, 1e-3, warmup=50, every=50), 4)}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
@@ -58,9 +47,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 
     torch.manual_seed(6)
     net = fit(Perturber(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=6, resume=resume, title=name)
-    arrays = {key: value.detach().numpy().astype(np.float16) for key, value in net.state_dict().items()}
     folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, {}, f"scanward train {name} --preset {preset}", folder,
+    return ship(name, halved(net), {}, f"scanward train {name} --preset {preset}", folder,
                 f"lung of {', '.join(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
                 f"split train; through the attacker {ATTACKER}", LICENCE)
 

@@ -55,7 +55,7 @@ class CtGan(Trained):
     def draw(self, host: Image, spot: Spot, rng: np.random.Generator, *, strength: float = 1.0,
              lungs: Lungs | None = None) -> dict[str, Any]:
         """Cuboid, density, noise and its source, the seed of all else; JSON values only. Raises as `check_spot`."""
-        from scanward.attacks.ct_gan.cube import cuboid_of
+        from scanward.nets.cube import cuboid_of
 
         check_spot(host, spot)
         check_strength(strength)

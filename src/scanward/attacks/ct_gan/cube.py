@@ -19,14 +19,7 @@ HOLE = 20
 REACH = 12.0
 """Voxels from the cube's middle to which a forgery reaches: the generator paints to 10, and what is beyond is blended
 with the scan."""
-LARGEST = 16.0
-"""Voxels of the cube that a lesion fills at most; a larger one gets a larger cuboid, not a larger cube."""
 AIR, METAL = -1000.0, 2000.0
-
-
-def cuboid_of(centre: tuple[float, float, float], spacing: tuple[float, float, float], diameter_mm: float) -> Cuboid:
-    """The cuboid of a lesion: 32 mm a side, and proportionally more for lesions of more than 16 mm."""
-    return Cuboid(centre, spacing, max(1.0, diameter_mm / LARGEST))
 
 
 @dataclass(frozen=True)

@@ -58,14 +58,14 @@ class MitsGan(Trained):
 
         import torch
 
-        from scanward.nets.cube import Cuboid, cut
+        from scanward.nets.cube import cuboid_of, cut
 
         check(image, around)
         if not around:
             raise ArgumentError("mits-gan protects known places; name them with --around X,Y,Z:MM. Nothing that can be "
                                 "read through stops forgeries everywhere; with --key they show.")
         spacing = image.spacing or (1.0, 1.0, 1.0)
-        cuboids = [Cuboid((a.z, a.y, a.x), spacing, voxel_of(a.diameter_mm)) for a in around]
+        cuboids = [cuboid_of((a.z, a.y, a.x), spacing, a.diameter_mm) for a in around]
         scan, change = torch.from_numpy(image.pixels), np.zeros(image.shape, np.float32)
         with torch.inference_mode():
             for cuboid in cuboids:
@@ -113,11 +113,6 @@ class MitsGanPublished(Trained):
         from scanward.protectors.mits_gan.network import Generator
 
         return filled(Generator(), self._weights[0]).requires_grad_(False)
-
-
-def voxel_of(diameter_mm: float) -> float:
-    """Millimetres a voxel of the cube about a place, as attackers choose it: 1, and more for more than 16 mm."""
-    return max(1.0, diameter_mm / 16)
 
 
 def laid(change: torch.Tensor, cuboid: Cuboid,
