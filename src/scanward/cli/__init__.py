@@ -13,6 +13,8 @@ from typer.core import TyperGroup
 
 from scanward import __version__
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED
+from scanward.cli.groups import bench_app, study_app
+from scanward.cli.options import Debug, Kind, Quiet, Spacing
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, MissingExtraError, ScanwardError
 
@@ -41,12 +43,6 @@ def _root(context: typer.Context, version: Annotated[bool, typer.Option("--versi
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(ERROR)
-
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")]
-Kind = Annotated[str | None, typer.Option("--modality", help="MG, for files that do not say or say it wrong.")]
-Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
 
 
 @app.command()
@@ -254,43 +250,33 @@ def train(
     return CLEAN
 
 
-bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by protocols that anyone can repeat.",
-                        no_args_is_help=True)
 app.add_typer(bench_app)
+app.add_typer(study_app)
 
 
-@bench_app.command("mammography")
-def bench_mammography(
-    protocols: Annotated[list[str] | None, typer.Argument(metavar="[PROTOCOL...]", help="source, target, hard, sizes, "
-                         "compression, families: all of these where none is named; or leave-one-out, "
-                         "which trains networks first.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="A detector; may be given several times.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with mias/.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown, JSON), curves "
-                                         "(PNG) and the answers go; an interrupted bench goes on.")] = Path("bench"),
-    workers: Annotated[int, typer.Option(help="Processes that scan side by side.")] = 2,
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The gateway's settings, TOML; "
+                                                "docs/gateway.md has every one of them.")] = None,
     debug: Debug = False,
 ) -> int:
-    """Forge the frozen sets of the mammography protocols again, scan them, and print the tables."""
-    from scanward.cli.benching import Request, run_bench
+    """Stand beside a PACS: receive by C-STORE, scan, send the results back, show them on a page."""
+    from scanward.cli.serving import run_serve
 
-    return run_bench(Request(tuple(protocols or ()), tuple(method or ("default",)), data, output, workers))
+    return run_serve(config)
 
 
-@bench_app.command("protection")
-def bench_protection(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "
-                                                       "all of these where none is named.")] = None,
-    places: Annotated[int, typer.Option(min=1, help="Places of each of the two drawings at most.")] = 40,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/ and lidc-nodules/.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
-                                         "answers go; an interrupted bench goes on.")] = Path("bench"),
+@app.command()
+def user(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who may log in to the review page.")],
+    users: Annotated[Path, typer.Option("--users", metavar="FILE", help="The accounts, web.users in the gateway's "
+                                        "settings; made where it is missing.")],
     debug: Debug = False,
 ) -> int:
-    """Attack a protected chest CT, and print what is left of the attacks and what the protection did to the scan."""
-    from scanward.cli.benching import run_protection_bench
+    """Make an account of the review page, or give it another password (asked for, or read from standard input)."""
+    from scanward.cli.serving import run_user
 
-    return run_protection_bench(tuple(tables or ()), places, data, output)
+    return run_user(name, users)
 
 
 @app.command()

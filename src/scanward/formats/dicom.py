@@ -85,11 +85,12 @@ class Header:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Header, BinaryIO]]:
-    """The header, and a stream that stands at the pixel data (or the end). The pixels are not read."""
+def opened(path: Path, also: tuple[str, ...] = ()) -> Iterator[tuple[Header, BinaryIO]]:
+    """The header with the elements of `HEADER` and `also`, and a stream that stands at the pixel data (or the end). The
+    pixels are not read."""
     with open_file(path) as file:
         stream = file
-        syntax = _meta_syntax(stream)
+        syntax = meta_syntax(stream)
         if syntax == DEFLATED:
             stream = _inflated(stream, path)
         little = syntax != EXPLICIT_BIG
@@ -102,12 +103,12 @@ def opened(path: Path) -> Iterator[tuple[Header, BinaryIO]]:
             is_implicit_VR=syntax == IMPLICIT_LITTLE,
             is_little_endian=little,
             stop_when=lambda tag, vr, length: int(tag) in _PIXELS,
-            specific_tags=[BaseTag(cast(int, tag_for_keyword(k))) for k in HEADER],
+            specific_tags=[BaseTag(cast(int, tag_for_keyword(k))) for k in HEADER + also],
         )
         yield Header(path, data, syntax, little), stream
 
 
-def _meta_syntax(stream: BinaryIO) -> str:
+def meta_syntax(stream: BinaryIO) -> str:
     """The transfer syntax of the file meta group, empty without one; the stream then stands at the data set."""
     if stream.read(132)[128:] != b"DICM":
         stream.seek(0)

@@ -3,9 +3,18 @@
 The command line and the public `scanward.protect` and `scanward.verify` call these functions.
 """
 
-from scanward.protection.files import PICTURE, RECORD, facts, protect_file, unprotect_file, verify_file
+from scanward.protection.files import (
+    PICTURE,
+    RECORD,
+    facts,
+    protect_file,
+    salt_in,
+    unprotect_file,
+    verify_file,
+    verify_source,
+)
 from scanward.protection.make import Perturb, protect, verify
 from scanward.protectors.mits_gan import Around
 
-__all__ = ["PICTURE", "RECORD", "Around", "Perturb", "facts", "protect", "protect_file", "unprotect_file", "verify",
-           "verify_file"]
+__all__ = ["PICTURE", "RECORD", "Around", "Perturb", "facts", "protect", "protect_file", "salt_in", "unprotect_file",
+           "verify", "verify_file", "verify_source"]

@@ -69,18 +69,25 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
     where neither a record nor the salt of one is to be found.
     """
-    master, source = read_key(key), series_or_file(path)
-    found = record or _record_beside(path)
-    kept = _read_record(found, master) if found is not None else None
-    salt = kept.salt if kept is not None else _salt_beside(source)
-    image = formats.read(source)
-    if salt is None:
+    found = verify_source(series_or_file(path), key, record or _record_beside(path))
+    if found is None:
         raise UnreadableError(f"{shown(path)} names no evidence, and no {RECORD} lies beside it; name the record with "
                               "--record.")
-    answer = verify(image, master, salt, kept)
+    image, answer = found
     if folder is not None:
         _write_answer(image, answer, folder)
     return image, answer
+
+
+def verify_source(source: Source, key: Path, record: Path | None) -> tuple[Image, Answer] | None:
+    """An image and what `verify` says of it; None where there is no record and the image names no evidence."""
+    master = read_key(key)
+    kept = _read_record(record, master) if record is not None else None
+    salt = kept.salt if kept is not None else salt_in(source)
+    if salt is None:
+        return None
+    image = formats.read(source)
+    return image, verify(image, master, salt, kept)
 
 
 def facts(answer: Answer) -> dict[str, object]:
@@ -144,8 +151,8 @@ def _record_beside(path: Path) -> Path | None:
     return next((folder / RECORD for folder in folders if (folder / RECORD).is_file()), None)
 
 
-def _salt_beside(source: Source) -> bytes | None:
-    """The salt in an image's own mark, or in the small file beside it that says it was altered."""
+def salt_in(source: Source) -> bytes | None:
+    """Names an image's evidence: the salt in its own mark, or in the small file beside it that says it was altered."""
     first, name = source.paths[0], source.path.resolve()
     for path in (first, name.with_name(name.name + SIDECAR)):
         if path.is_file():

@@ -28,7 +28,7 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
     An interrupted run goes on from `checkpoint`; each step draws from (seed, number of the step).
     """
     torch.manual_seed(seed)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.arithmetic)  # type: ignore[arg-type]
     fabric.launch()
     for module in (net, judges):
         module.to(memory_format=layout_of(module))  # type: ignore[call-overload]

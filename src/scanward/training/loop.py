@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from scanward.nets.engine import native_bf16
+
 Loss = Callable[[nn.Module, np.random.Generator], Tensor]
 """Draws one batch with the generator and gives the loss of the network on it."""
 Check = Callable[[nn.Module], float]
@@ -37,7 +39,12 @@ class Schedule:
     """AdamW's weight decay."""
     every: int = 200
     """Steps between checkpoints."""
-    precision: str = "bf16-mixed"
+    precision: str | None = None
+    """As Fabric names it; None: bf16 where the CPU computes in it, f32 elsewhere."""
+
+    @property
+    def arithmetic(self) -> str:
+        return self.precision or ("bf16-mixed" if native_bf16() else "32-true")
 
 
 def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, seed: int = 0, resume: bool = True,
@@ -48,7 +55,7 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
     With `check`, the validation loss stands beside the training loss at every checkpoint.
     """
     torch.manual_seed(seed)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.arithmetic)  # type: ignore[arg-type]
     fabric.launch()
     optimizer = torch.optim.AdamW(net.parameters(), schedule.rate, weight_decay=schedule.decay)
     model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), optimizer)  # type: ignore[call-overload]

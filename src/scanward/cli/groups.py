@@ -1,0 +1,109 @@
+"""`scanward bench` and `scanward study`: options in. Each command imports what is heavy itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanward.cli.options import Debug, Quiet
+
+bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by protocols that anyone can repeat.",
+                        no_args_is_help=True)
+
+
+@bench_app.command("mammography")
+def bench_mammography(
+    protocols: Annotated[list[str] | None, typer.Argument(metavar="[PROTOCOL...]", help="source, target, hard, sizes, "
+                         "compression, families: all of these where none is named; or leave-one-out, "
+                         "which trains networks first.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="A detector; may be given several times.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with mias/.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown, JSON), curves "
+                                         "(PNG) and the answers go; an interrupted bench goes on.")] = Path("bench"),
+    workers: Annotated[int, typer.Option(help="Processes that scan side by side.")] = 2,
+    debug: Debug = False,
+) -> int:
+    """Forge the frozen sets of the mammography protocols again, scan them, and print the tables."""
+    from scanward.cli.benching import Request, run_bench
+
+    return run_bench(Request(tuple(protocols or ()), tuple(method or ("default",)), data, output, workers))
+
+
+@bench_app.command("protection")
+def bench_protection(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "
+                                                       "all of these where none is named.")] = None,
+    places: Annotated[int, typer.Option(min=1, help="Places of each of the two drawings at most.")] = 40,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/ and lidc-nodules/.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
+                                         "answers go; an interrupted bench goes on.")] = Path("bench"),
+    debug: Debug = False,
+) -> int:
+    """Attack a protected chest CT, and print what is left of the attacks and what the protection did to the scan."""
+    from scanward.cli.benching import run_protection_bench
+
+    return run_protection_bench(tuple(tables or ()), places, data, output)
+
+
+study_app = typer.Typer(name="study", help="A reader study: blinded films for people to judge, and the tables of it.",
+                        no_args_is_help=True)
+Study = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")]
+Address = Annotated[str, typer.Option("--url", help="What the printed links begin with.")]
+
+
+@study_app.command("new")
+def study_new(
+    protocol: Annotated[Path, typer.Argument(metavar="PROTOCOL", help="A TOML file: readers, folders, counts, seed.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The study's folder, which is made.")],
+    url: Address = "http://127.0.0.1:8043", quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Draw a blinded mixture of fakes, healthy and unhealthy films, and print each reader's link."""
+    from scanward.cli.studying import run_new
+
+    return run_new(protocol, output, url, quiet)
+
+
+@study_app.command("serve")
+def study_serve(
+    folder: Study,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8043,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="The TLS certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None, debug: Debug = False,
+) -> int:
+    """Serve the pages on which the readers read."""
+    from scanward.cli.studying import run_serve
+
+    return run_serve(folder, host, port, cert, key)
+
+
+@study_app.command("link")
+def study_link(folder: Study, reader: Annotated[str, typer.Argument(metavar="READER", help="The reader's name.")],
+               url: Address = "http://127.0.0.1:8043", debug: Debug = False) -> int:
+    """Give a reader another link; the one before stops working."""
+    from scanward.cli.studying import run_link
+
+    return run_link(folder, reader, url)
+
+
+@study_app.command("close")
+def study_close(folder: Study, debug: Debug = False) -> int:
+    """Close a study for good: nothing more is saved, and readers may see how they did."""
+    from scanward.cli.studying import run_close
+
+    return run_close(folder)
+
+
+@study_app.command("report")
+def study_report(
+    folder: Study,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the report (Markdown, "
+                                                "HTML, JSON), every answer and every mark (CSV) there.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Print what came of a study, finished or not, with the published figures beside."""
+    from scanward.cli.studying import run_report
+
+    return run_report(folder, output)

@@ -1,0 +1,49 @@
+"""`scanward serve` and `scanward user`: settings in, one line that says where everything is, exit codes out."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+from scanward.cli.codes import CLEAN
+from scanward.cli.words import shown
+from scanward.errors import ArgumentError, MissingExtraError
+
+
+def run_serve(path: Path | None) -> int:
+    """The gateway, until it is told to stop."""
+    try:
+        from scanward.serve.config import read_config
+        from scanward.serve.node import serve
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    gateway = read_config(path)
+
+    def ready(node: str, pages: str) -> None:
+        print(f"Listening: {node}. Inbox: {shown(str(gateway.store.folder))}."
+              + (f" Pages: {pages}" if pages else ""), flush=True)
+
+    serve(gateway, ready)
+    return CLEAN
+
+
+def run_user(name: str, path: Path) -> int:
+    """Asks for a password, twice where somebody can see the question, and keeps its hash."""
+    try:
+        from scanward.serve.web.accounts import add_user
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if password != getpass.getpass("Once more: "):
+            raise ArgumentError("The two passwords differ; nothing was changed.")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    add_user(path, name, password)
+    print(f"{shown(name)} may log in with that password: {shown(str(path))}")
+    return CLEAN
+
+
+def _missing(error: ModuleNotFoundError) -> MissingExtraError:
+    return MissingExtraError(f"The gateway needs {error.name}, which is not installed; install `scanward[serve]`.")

@@ -1,0 +1,88 @@
+"""`scanward study`: a blinded reading of films, from the draw to the report."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from scanward.cli.codes import CLEAN
+from scanward.cli.words import counted, shown
+from scanward.errors import ArgumentError, MissingExtraError
+
+NEEDS = "The pages of a reader study need the web server; install it with `pip install 'scanward[serve]'`."
+
+
+def run_new(protocol: Path, output: Path, url: str, quiet: bool) -> int:
+    """Draw a study, and print the readers' links, which are kept nowhere."""
+    from scanward.serve.study.make import new_study
+    from scanward.serve.study.protocol import read_protocol
+
+    console = Console(stderr=True)
+    wanted = read_protocol(protocol)
+    with console.status("rendering the films") as status:
+        made = new_study(wanted, output, lambda done, total: status.update(f"rendering the films: {done} of {total}"))
+    if not quiet:
+        for part, counts in made.counts.items():
+            print(f"{part} part: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    for note in made.notes:
+        print(f"scanward: {shown(note)}", file=sys.stderr)
+    for name, path in made.links:
+        print(f"{shown(name)}: {url.rstrip('/')}{path}")
+    if not quiet:
+        print("Keep the links: only their hashes are kept. `scanward study link` gives a reader another.")
+    return CLEAN
+
+
+def run_link(folder: Path, reader: str, url: str) -> int:
+    """Give a reader another link."""
+    import secrets
+
+    from scanward.serve.study.folder import renew
+
+    token = secrets.token_urlsafe(24)
+    renew(folder, reader, token)
+    print(f"{shown(reader)}: {url.rstrip('/')}/r/{token}")
+    return CLEAN
+
+
+def run_serve(folder: Path, host: str, port: int, cert: Path | None, key: Path | None) -> int:
+    """Serve a study until interrupted."""
+    from scanward.serve.study.folder import read_study
+
+    study = read_study(folder)
+    if (cert is None) != (key is None):
+        raise ArgumentError("--cert and --key belong together; name both, or neither.")
+    for path in (cert, key):
+        if path is not None and not path.is_file():
+            raise ArgumentError(f"{shown(str(path))} does not exist; check the path.")
+    try:
+        from scanward.serve.study.server import serve
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(NEEDS) from missing
+    serve(study, host, port, cert, key,
+          lambda url: print(f"Readers' links begin with {url}; Ctrl+C stops.", flush=True))
+    return CLEAN
+
+
+def run_close(folder: Path) -> int:
+    """Close a study for good."""
+    from scanward.serve.study.folder import close, read_study
+    from scanward.serve.study.outcome import collect
+
+    reads, _ = collect(read_study(folder))
+    close(folder, datetime.now(UTC).isoformat(timespec="seconds"))
+    missing = sum(read.answer is None for read in reads)
+    print(f"{shown(str(folder))} is closed; " + (f"{counted(missing, 'reading')} of {len(reads)} will stay missing."
+                                                 if missing else "every film was read."))
+    return CLEAN
+
+
+def run_report(folder: Path, output: Path | None) -> int:
+    """Print the tables, and write everything where asked."""
+    from scanward.serve.study.report import report
+
+    sys.stdout.write(report(folder, output))
+    return CLEAN

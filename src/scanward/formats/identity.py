@@ -1,0 +1,92 @@
+"""Whose a DICOM object is and what it belongs to: for a gateway, which sorts objects by their headers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.tag import BaseTag
+
+from scanward.errors import UnreadableError
+from scanward.formats.dicom import CT_CLASS, EXPLICIT_BIG, IMPLICIT_LITTLE, MG_CLASSES, Header, meta_syntax, opened
+from scanward.formats.guard import clean, decoding, shown
+
+SCANNED = (*MG_CLASSES, CT_CLASS)
+"""SOP classes that Scanward looks at."""
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""Secondary Capture: digitised films are kept so, with modality MG."""
+ALSO = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDescription", "StudyDate")
+STUDY = 0x0020000D
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a header says, each on one line and empty where it is absent."""
+
+    sop_class: str
+    sop_instance: str
+    series: str
+    study: str
+    modality: str
+    patient_id: str
+    accession: str
+    description: str
+    date: str
+    """YYYYMMDD."""
+    synthetic: bool
+
+    @property
+    def scanned(self) -> bool:
+        """It is an image that Scanward looks at."""
+        return self.sop_class in SCANNED or (self.sop_class == CAPTURE and self.modality == "MG")
+
+
+def identity_of(path: Path) -> Identity:
+    """Of a DICOM file; `UnreadableError` where it is none, or names no study or instance."""
+    with decoding(path), opened(path, ALSO) as (header, _):
+        found = _identity(header)
+    for name, uid in (("StudyInstanceUID", found.study), ("SOPInstanceUID", found.sop_instance),
+                      ("SOPClassUID", found.sop_class)):
+        if not uid:
+            raise UnreadableError(f"{shown(path)} has no {name}, so nobody can tell what it belongs to; export it "
+                                  "again.")
+    return found
+
+
+def _identity(header: Header) -> Identity:
+    date = header.text("StudyDate")
+    return Identity(header.text("SOPClassUID"), header.text("SOPInstanceUID"), header.text("SeriesInstanceUID"),
+                    header.text("StudyInstanceUID"), header.text("Modality"), header.text("PatientID"),
+                    header.text("AccessionNumber"), header.text("StudyDescription"),
+                    date if len(date) == 8 and date.isdigit() else "", header.text("SyntheticData") == "YES")
+
+
+def head_in(stream: BinaryIO) -> bytes:
+    """A file up to its data set, where the stream then stands."""
+    meta_syntax(stream)
+    length = stream.tell()
+    stream.seek(0)
+    return stream.read(length)
+
+
+def study_in(stream: BinaryIO, syntax: str) -> str:
+    """The Study Instance UID of an encoded data set without file meta information; empty where it says none."""
+    try:
+        data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
+                            stop_when=lambda tag, vr, length: int(tag) > STUDY, specific_tags=[BaseTag(STUDY)])
+        return clean(data.get("StudyInstanceUID", ""))
+    except Exception:  # pydicom raises what its parts raise, and whatever it is, there is no study to be had
+        return ""
+
+
+def file_head(meta: FileMetaDataset) -> bytes:
+    """What comes before the data set in a DICOM file: preamble, prefix and file meta information (PS3.10 7.1)."""
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, False
+    write_file_meta_info(stream, meta, enforce_standard=True)
+    return b"\0" * 128 + b"DICM" + stream.getvalue()

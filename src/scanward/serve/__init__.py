@@ -1,0 +1,1 @@
+"""Beside a PACS: the gateway, the review pages and the reader study."""

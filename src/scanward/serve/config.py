@@ -1,0 +1,299 @@
+"""What `gateway.toml` may say: every setting with its default, checked before anything is opened.
+
+docs/gateway.md has the whole file with comments.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic.dataclasses import dataclass
+
+from scanward.errors import ArgumentError
+from scanward.formats.guard import shown
+
+AET = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
+"""An AE title: up to 16 characters of ASCII without a backslash (PS3.5 6.2)."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    return (info.context or {}).get("base", Path()) / path.expanduser()  # type: ignore[no-any-return]
+
+
+Near = Annotated[Path, AfterValidator(_beside)]
+"""A path that starts at the folder of the file where it is relative."""
+Port = Annotated[int, Field(ge=0, le=65535)]
+Some = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Tls:
+    """Certificates in PEM."""
+
+    cert: Near | None = None
+    """Ours; a node with one speaks TLS only."""
+    key: Near | None = None
+    ca: Near | None = None
+    """Whom we believe. For a node that listens: only peers with a certificate of this authority are heard."""
+
+    @property
+    def on(self) -> bool:
+        return self.cert is not None or self.ca is not None
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Node:
+    """The C-STORE SCP."""
+
+    aet: str = "SCANWARD"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    allow: tuple[str, ...] = ()
+    """AE titles that may send. None named: any, which is refused unless `host` is a loopback address."""
+    check_called: bool = True
+    """Refuse who calls another title than `aet`."""
+    tls: Tls = Tls()
+    associations: Some = 32
+    idle_seconds: Annotated[float, Field(gt=0)] = 60.0
+    largest_mb: Some = 2048
+    """Of one object."""
+    keep_unknown: bool = True
+    """Keep objects that are no images scanned here, untouched, beside the study; otherwise refuse them."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Store:
+    """The inbox."""
+
+    folder: Near = Path("scanward-inbox")
+    quiet_seconds: Seconds = 10.0
+    """A study is complete when nothing of it came for so long."""
+    keep_days: Seconds = 30.0
+    """How long finished studies stay; 0 keeps them for good."""
+    free_mb: Annotated[int, Field(ge=0)] = 512
+    """C-STORE answers out-of-resources while less is free."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Work:
+    """Scanning."""
+
+    workers: Some = 1
+    """Processes. Each holds the networks once and uses the cores there are."""
+    method: str = "default"
+    site: Near | None = None
+    """Thresholds of this site, from `scanward calibrate`."""
+    attempts: Some = 3
+    """How often a study is tried whose scan broke down."""
+    verify_key: Near | None = None
+    """Verifies images that carry evidence woven with this key (`scanward protect --key`)."""
+    records: Near | None = None
+    """Where their records lie; those of `[protect]` are found without."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Protect:
+    """CT that came in goes out protected."""
+
+    key: Near | None = None
+    """Turns it on; made with `scanward key`."""
+    to: str = ""
+    """The destination that protected series go to."""
+    send_synthetic: bool = False
+    """Also what says of itself that it is synthetic."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Results:
+    """What is made of a verdict."""
+
+    objects: tuple[Literal["sr", "seg", "sc"], ...] = ("sr", "seg", "sc")
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Destination:
+    """Where results go: `dimse` by C-STORE, `stow` by STOW-RS."""
+
+    name: str
+    kind: Literal["dimse", "stow"] = "dimse"
+    host: str = "127.0.0.1"
+    port: Port = 104
+    aet: str = "ORTHANC"
+    calling: str = ""
+    """Our own title there; the node's where none is named."""
+    url: str = ""
+    """Of a DICOMweb root, such as https://pacs/dicom-web."""
+    user: str = ""
+    password_file: Near | None = None
+    tls: Tls = Tls()
+    results: bool = True
+    """Gets the results of every study; without, only what is addressed to it by name."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Webhook:
+    """A web address that is told of finished studies, without patient data."""
+
+    url: str
+    secret_file: Near | None = None
+    """Signs each message (HMAC-SHA256, header X-Scanward-Signature)."""
+    labels: tuple[Literal["tampered", "inconclusive", "authentic", "unscanned"], ...] = ()
+    """Only these; none named: all."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Pull:
+    """A server that is followed: Orthanc by `/changes`, any DICOMweb server by QIDO and WADO."""
+
+    name: str
+    url: str
+    kind: Literal["orthanc", "dicomweb"] = "orthanc"
+    user: str = ""
+    password_file: Near | None = None
+    every_seconds: Annotated[float, Field(gt=0)] = 10.0
+    modalities: tuple[str, ...] = ("MG", "CT")
+    days: Some = 2
+    """How far back DICOMweb is searched, by study date."""
+    tls: Tls = Tls()
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Audit:
+    """Who did what: JSON lines, and DICOM audit messages (PS3.15 A.5) over syslog."""
+
+    file: Near | None = None
+    """audit.jsonl in the inbox where none is named."""
+    syslog: str = ""
+    """HOST:PORT."""
+    protocol: Literal["tls", "udp"] = "tls"
+    tls: Tls = Tls()
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Web:
+    """The pages and the REST API."""
+
+    on: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 8042
+    users: Near | None = None
+    """Accounts, made with `scanward user`. None: no login, which is refused unless `host` is a loopback address."""
+    tls: Tls = Tls()
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Gateway:
+    """The whole file."""
+
+    node: Node = Node()
+    store: Store = Store()
+    work: Work = Work()
+    protect: Protect = Protect()
+    results: Results = Results()
+    audit: Audit = Audit()
+    web: Web = Web()
+    destination: tuple[Destination, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
+    pull: tuple[Pull, ...] = ()
+
+
+def read_config(path: Path | None) -> Gateway:
+    """The settings in `path`, or the defaults; `ArgumentError` names the file, the setting and what it may be."""
+    if path is None:
+        return _checked(Gateway(), "The default settings")
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise ArgumentError(f"{shown(path)} cannot be read ({error.strerror}); name the gateway's TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{shown(path)} is no TOML ({error}); mend that line.") from None
+    try:
+        gateway = TypeAdapter(Gateway).validate_python(values, context={"base": path.parent})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArgumentError(f"{shown(path)}: {where}: {first['msg']}; docs/gateway.md has every setting.") from None
+    return _checked(gateway, shown(path))
+
+
+def loopback(host: str) -> bool:
+    """True for addresses that only this machine can reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked(gateway: Gateway, file: str) -> Gateway:
+    for complaint in (*_node(gateway), *_web(gateway), *_names(gateway), *_files(gateway)):
+        raise ArgumentError(f"{file}: {complaint}")
+    return gateway
+
+
+def _node(gateway: Gateway) -> list[str]:
+    node, complaints = gateway.node, []
+    titles = {"node.aet": node.aet, **{f"node.allow {aet!r}": aet for aet in node.allow}}
+    for one in gateway.destination:
+        if one.kind == "dimse":
+            titles[f"destination {one.name}.aet"] = one.aet
+        if one.calling:
+            titles[f"destination {one.name}.calling"] = one.calling
+    complaints += [f"{where} is no AE title; it has 1 to 16 characters of ASCII." for where, aet in titles.items()
+                   if not AET.fullmatch(aet)]
+    if not node.allow and not loopback(node.host):
+        complaints.append(f"node.host {node.host} is open to the network; name in node.allow who may send.")
+    return complaints
+
+
+def _web(gateway: Gateway) -> list[str]:
+    if gateway.web.on and gateway.web.users is None and not loopback(gateway.web.host):
+        return [f"web.host {gateway.web.host} is open to the network; name web.users, made with `scanward user`."]
+    return []
+
+
+def _names(gateway: Gateway) -> list[str]:
+    complaints = []
+    for kind, names in (("destination", [d.name for d in gateway.destination]),
+                        ("pull", [p.name for p in gateway.pull])):
+        complaints += [f"{kind}.name {name!r} has other characters than letters, digits, - and _." for name in names
+                       if not NAME.fullmatch(name)]
+        if len(set(names)) < len(names):
+            complaints.append(f"two of [[{kind}]] have one name; names tell them apart.")
+    urls = [(f"pull {p.name}.url", p.url) for p in gateway.pull] + [("webhook.url", w.url) for w in gateway.webhook]
+    urls += [(f"destination {d.name}.url", d.url) for d in gateway.destination if d.kind == "stow"]
+    complaints += [f"{where} {url!r} is no web address; it begins with http:// or https://." for where, url in urls
+                   if not re.match(r"https?://[^/]", url)]
+    if gateway.protect.key and gateway.protect.to not in {d.name for d in gateway.destination}:
+        complaints.append(f"protect.to {gateway.protect.to!r} names no [[destination]].")
+    return complaints
+
+
+def _files(gateway: Gateway) -> list[str]:
+    named: dict[str, Path | None] = {
+        "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "protect.key": gateway.protect.key,
+        "web.users": gateway.web.users}
+    remote: dict[str, Destination | Pull] = {f"destination {d.name}": d for d in gateway.destination}
+    remote |= {f"pull {p.name}": p for p in gateway.pull}
+    named |= {f"{where}.password_file": one.password_file for where, one in remote.items()}
+    named |= {f"webhook {w.url} secret_file": w.secret_file for w in gateway.webhook}
+    certificates = {"node": gateway.node.tls, "audit": gateway.audit.tls, "web": gateway.web.tls,
+                    **{where: one.tls for where, one in remote.items()}}
+    for where, tls in certificates.items():
+        named |= {f"{where}.tls.cert": tls.cert, f"{where}.tls.key": tls.key, f"{where}.tls.ca": tls.ca}
+    complaints = [f"{where}: there is no file {shown(path)}; check the path." for where, path in named.items()
+                  if path is not None and not path.is_file()]
+    if gateway.node.tls.ca and not gateway.node.tls.cert:
+        complaints.append("node.tls.ca asks for the peers' certificates, and node.tls.cert names none of ours.")
+    return complaints
+

@@ -1,0 +1,219 @@
+"""The C-STORE SCP (PS3.4 B): who may send, what is taken, and the answer once it is safely on disk."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.dsutils import create_file_meta
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.identity import CAPTURE, SCANNED, file_head, head_in, identity_of, study_in
+from scanward.serve.config import Node
+from scanward.serve.inbox import FullError, Inbox
+
+SUCCESS, FULL, MISMATCH, UNREADABLE, REFUSED, BROKEN = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122, 0x0110
+"""PS3.4 table B.2-1, and PS3.7 annex C for the last two: SOP class not supported, processing failure."""
+DERIVED = frozenset((CAPTURE, "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.22",
+                     "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"))
+"""Secondary Capture, Segmentation, and reports: what our own results are."""
+SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5",
+            "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
+            "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
+            "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+"""All that the readers decode. Not the deflated one: what stays unknown is how large it will be."""
+PDU = 1 << 18
+"""Bytes that one message of the upper layer may have; peers that claim more are cut off before they are heard."""
+QUICK = getattr(socket, "TCP_QUICKACK", None)
+
+
+@dataclass
+class Tally:
+    """What came in over one association."""
+
+    refused: int = 0
+    reason: str = ""
+    studies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Objects stored, by (key, Study Instance UID)."""
+
+
+Said = Callable[..., None]
+"""`said(event, outcome, **facts)`, for the audit."""
+
+
+def take_file(path: Path, inbox: Inbox, node: Node) -> str:
+    """Puts a DICOM file that came another way into the inbox; returns the key of its study, an empty text where it is a
+    result of ours. Raises `InputError` where it is none or of a kind that is not kept, and `FullError`."""
+    identity = identity_of(path)
+    if identity.sop_class in DERIVED and inbox.made(identity.sop_instance):
+        return ""
+    if not node.keep_unknown and not identity.scanned:
+        raise UnsupportedError(f"Objects of the SOP class {identity.sop_class} are not kept; set node.keep_unknown.")
+    with path.open("rb") as file:
+        kept = inbox.add(identity.study, identity.sop_instance, head_in(file), iter(lambda: file.read(1 << 20), b""))
+    return kept.parent.parent.name
+
+
+class BoundedSocket(AssociationSocket):
+    """Reads no more than a PDU can have, at the network's speed rather than 4 KB at a time."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        if nr_bytes > PDU + 6 or self.socket is None:
+            raise OSError("the peer claims a longer message than was agreed on")
+        data = bytearray(nr_bytes)
+        view, read = memoryview(data), 0
+        if QUICK is not None:
+            # Senders that wait for an acknowledgement before they send a small rest would wait 40 ms for it.
+            self.socket.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
+        while read < nr_bytes:
+            got = self.socket.recv_into(view[read:])
+            if not got:
+                break
+            read += got
+        view.release()
+        del data[read:]
+        return data
+
+
+class Handler(RequestHandler):
+    """Gives every association a `BoundedSocket` that does not wait for ever."""
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        self.request.settimeout(self.ae.network_timeout)  # type: ignore[union-attr]
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.do_handshake()
+        # A second socket object would say twice that somebody called.
+        association.dul.socket.__class__ = BoundedSocket  # type: ignore[union-attr]
+        return association
+
+
+class Server(ThreadedAssociationServer):
+    """One thread an association."""
+
+    request_queue_size = 128
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Leaves the handshake to the association's own thread: one silent peer must not keep the others waiting."""
+        client, address = self.socket.accept()  # type: ignore[union-attr]
+        if self.ssl_context is not None:
+            client = self.ssl_context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        return client, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A peer that speaks no TLS, or none that we believe, is a line in the log and no traceback."""
+        logging.getLogger(__name__).info("connection from %s broke off", client_address[0])
+
+
+class Receiver:
+    """Takes objects into an inbox until `stop`. `port` is the one that it listens on."""
+
+    def __init__(self, node: Node, inbox: Inbox, context: ssl.SSLContext | None = None,
+                 said: Said = lambda *_, **__: None) -> None:
+        """Listens at once; `ArgumentError` where the address is taken or not ours."""
+        self._node, self._inbox, self._said = node, inbox, said
+        self._tallies: dict[int, Tally] = {}
+        self._sizes: dict[int, int] = {}
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+        _config.UNRESTRICTED_STORAGE_SERVICE = False
+        entity = AE(node.aet)
+        entity.maximum_pdu_size = PDU
+        entity.maximum_associations = node.associations
+        entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = node.idle_seconds
+        entity.require_called_aet = node.check_called
+        entity.require_calling_aet = list(node.allow)
+        contexts = [build_context(str(c.abstract_syntax), list(SYNTAXES)) for c in AllStoragePresentationContexts
+                    if node.keep_unknown or c.abstract_syntax in {*SCANNED, *DERIVED}]
+        contexts.append(build_context(Verification))
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS),
+                    (evt.EVT_PDU_RECV, self._count), (evt.EVT_ACCEPTED, self._accepted),
+                    (evt.EVT_REJECTED, self._rejected), (evt.EVT_CONN_CLOSE, self._closed)]
+        try:
+            self._server = entity.make_server((node.host, node.port), contexts=contexts, ssl_context=context,
+                                              evt_handlers=handlers,  # type: ignore[arg-type]
+                                              server_class=Server, request_handler=Handler)
+        except OSError as error:
+            raise ArgumentError(f"{node.host}:{node.port} cannot be listened on ({error.strerror}); choose another "
+                                "node.host or node.port.") from None
+        entity._servers.append(self._server)
+        self.port = int(self._server.server_address[1])
+        self._entity = entity
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+
+    def stop(self) -> None:
+        """Associations that are open are aborted: what was not acknowledged will be sent again."""
+        self._entity.shutdown()
+
+    def _tally(self, event: evt.Event) -> Tally:
+        return self._tallies.setdefault(id(event.assoc), Tally())
+
+    def _count(self, event: evt.Event) -> None:
+        """Cuts off an object that grows beyond what is allowed, before it fills the memory."""
+        pdu: Any = event.pdu
+        if pdu.pdu_type == 0x04:
+            key = id(event.assoc)
+            self._sizes[key] = self._sizes.get(key, 0) + pdu.pdu_length
+            if self._sizes[key] > self._node.largest_mb << 20:
+                tally = self._tally(event)
+                tally.refused, tally.reason = tally.refused + 1, "An object was larger than node.largest_mb."
+                event.assoc.abort()
+
+    def _store(self, event: evt.Event) -> int:
+        self._sizes.pop(id(event.assoc), None)
+        status = self._stored(event)
+        self._tally(event).refused += status != SUCCESS
+        return status
+
+    def _stored(self, event: evt.Event) -> int:
+        request: Any = event.request
+        syntax = event.context.transfer_syntax
+        sop_class, sop_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        if sop_class in DERIVED and self._inbox.made(sop_uid):
+            return SUCCESS
+        if not self._node.keep_unknown and sop_class not in (*SCANNED, CAPTURE):
+            return REFUSED
+        request.DataSet.seek(0)
+        study = study_in(request.DataSet, syntax)
+        if not study:
+            return UNREADABLE
+        head = file_head(create_file_meta(sop_class_uid=request.AffectedSOPClassUID, transfer_syntax=syntax,
+                                          sop_instance_uid=request.AffectedSOPInstanceUID))
+        try:
+            path = self._inbox.add(study, sop_uid, head, (request.DataSet.getbuffer(),))
+        except FullError as error:
+            self._tally(event).reason = str(error)
+            return FULL
+        self._tally(event).studies[path.parent.parent.name, study] += 1
+        return SUCCESS
+
+    def _accepted(self, event: evt.Event) -> None:
+        self._said("association.accepted", "success", **_peer(event))
+
+    def _rejected(self, event: evt.Event) -> None:
+        self._said("association.rejected", "minor", **_peer(event))
+
+    def _closed(self, event: evt.Event) -> None:
+        self._sizes.pop(id(event.assoc), None)
+        tally = self._tallies.pop(id(event.assoc), None) or Tally()
+        for (key, study), count in tally.studies.items():
+            self._said("objects.stored", "success", key=key, study_uid=study, stored=count, **_peer(event))
+        if tally.refused:
+            self._said("objects.stored", "minor", refused=tally.refused, reason=tally.reason, **_peer(event))
+
+
+def _peer(event: evt.Event) -> dict[str, str]:
+    requestor = event.assoc.requestor
+    return {"aet": str(requestor.ae_title), "peer": str(requestor.address)}
