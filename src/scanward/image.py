@@ -108,5 +108,5 @@ class Image:
         """The same image with other (y, x) pixels, rounded and clipped to the file's own depth."""
         values = np.asarray(plane, dtype=np.float32)
         if self.integer:
-            values = np.clip(np.rint(values), 0, self.largest)
+            values = np.clip(np.rint(values), 0, self.largest) + np.float32(0)  # no -0.0, which files do not keep
         return dataclasses.replace(self, pixels=np.ascontiguousarray(values[None], dtype=np.float32))

@@ -1,6 +1,7 @@
 """`gateway.toml`: what it may say, and the one sentence for what it may not."""
 
 import pytest
+
 from scanward.errors import ArgumentError
 from scanward.serve.config import read_config
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from scanward.errors import ArgumentError
 from scanward.serve.inbox import FullError, Inbox, key_of
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts
+
 from scanward.errors import ArgumentError
 from scanward.serve.config import Node, Tls
 from scanward.serve.contexts import server_context

@@ -6,6 +6,7 @@ readers who were warned (`WARNED`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,41 @@ def resampled_power(table: Table, *, draws: int = DRAWS, alpha: float = ALPHA, c
     drawn = _p(rng.binomial(n, a / n, draws), n, rng.binomial(m, b / m, draws), m, corrected) < alpha
     low, high = stats.binom.ppf((0.025, 0.975), draws, power(table, alpha=alpha, corrected=corrected)) / draws
     return float(drawn.mean()), float(low), float(high)
+
+
+def fleiss(ratings: Sequence[Sequence[int]]) -> float:
+    """Fleiss' κ of readers' agreement: of each image how many readers chose each category. Images may have different
+    numbers of readers; those of one alone say nothing. NaN where none has two, or all readings are of one category.
+
+    With two readers of every image it is Scott's π, Cohen's κ with one set of marginals for both.
+    """
+    counts = np.asarray([row for row in ratings if sum(row) > 1], np.float64)
+    if not len(counts):
+        return float("nan")
+    n = counts.sum(1)
+    agreed = float((((counts**2).sum(1) - n) / (n * (n - 1))).mean())
+    by_chance = float(((counts.sum(0) / counts.sum()) ** 2).sum())
+    return (agreed - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan")
+
+
+def fleiss_interval(ratings: Sequence[Sequence[int]], draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """`fleiss` with its 95 % percentile interval from drawing images with replacement."""
+    rows = [row for row in ratings if sum(row) > 1]
+    rng = np.random.default_rng(seed)
+    drawn = [fleiss([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(draws if rows else 0)]
+    kept = [value for value in drawn if not np.isnan(value)]
+    low, high = np.percentile(kept, (2.5, 97.5)) if kept else (float("nan"), float("nan"))
+    return fleiss(rows), float(low), float(high)
+
+
+def cohen(first: Sequence[int], second: Sequence[int]) -> float:
+    """Cohen's κ of two readers who read the same images, each answer a category; NaN where chance alone would have
+    them agree always."""
+    a, b = np.asarray(first), np.asarray(second)
+    if not len(a):
+        return float("nan")
+    by_chance = sum(float((a == k).mean() * (b == k).mean()) for k in np.union1d(a, b))
+    return (float((a == b).mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan")
 
 
 def _p(first: npt.NDArray[np.int_], n: int, second: npt.NDArray[np.int_], m: int,

@@ -280,6 +280,14 @@ def user(
 
 
 @app.command()
+def mercure(debug: Debug = False) -> int:
+    """Run once as a module of mercure: from the folder MERCURE_IN_DIR into MERCURE_OUT_DIR."""
+    from scanward.cli.serving import run_mercure
+
+    return run_mercure()
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR",
                                          help="Where the forged copies and the report go.")] = Path("scanward-demo"),

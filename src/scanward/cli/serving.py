@@ -45,5 +45,12 @@ def run_user(name: str, path: Path) -> int:
     return CLEAN
 
 
+def run_mercure() -> int:
+    """One task of mercure's."""
+    from scanward.serve.mercure import run_in_environment
+
+    return run_in_environment()
+
+
 def _missing(error: ModuleNotFoundError) -> MissingExtraError:
     return MissingExtraError(f"The gateway needs {error.name}, which is not installed; install `scanward[serve]`.")

@@ -53,19 +53,31 @@ class Slice:
 
 def by_position(paths: Sequence[Path]) -> list[Path]:
     """`paths` sorted along the normal; files whose position cannot be read come last, by name."""
+    return sorted(paths, key=lambda path: (_place(path), str(path)))
 
-    def place(path: Path) -> tuple[float, str]:
-        try:
-            with decoding(path), opened(path) as (header, _):
-                found = _geometry(header)
-        except ScanwardError:
-            return np.inf, str(path)
-        if found is None:
-            return np.inf, str(path)
-        orientation, position = found
-        return float(position @ np.cross(orientation[0], orientation[1])), str(path)
 
-    return sorted(paths, key=place)
+def versions(paths: Sequence[Path]) -> list[list[Path]]:
+    """A series each of whose positions may be there several times, as whole volumes: the first from the oldest file of
+    each position, the last from the newest, by when the files were written."""
+    places: dict[float, list[Path]] = {}
+    for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, str(path))):
+        places.setdefault(round(_place(path), 2), []).append(path)
+    most = max(len(files) for files in places.values())
+    found = [[files[min(i, len(files) - 1)] for files in places.values()] for i in range(most)]
+    return [by_position(one) for one in found] if np.inf not in places else [by_position(paths)]
+
+
+def _place(path: Path) -> float:
+    """Millimetres along the normal; infinite where the file does not say."""
+    try:
+        with decoding(path), opened(path) as (header, _):
+            found = _geometry(header)
+    except ScanwardError:
+        return np.inf
+    if found is None:
+        return np.inf
+    orientation, position = found
+    return float(position @ np.cross(orientation[0], orientation[1]))
 
 
 def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple[float, float] | None) -> Image:

@@ -148,11 +148,10 @@ def _grouped(images: Iterator[tuple[Path, str]]) -> list[Source]:
             key = _dicom_key(path)
         if key is not None:
             groups.setdefault(key, []).append(path)
-    return [source_of(paths) for paths in groups.values()]
+    return [_source(paths) for paths in groups.values()]
 
 
-def source_of(paths: list[Path]) -> Source:
-    """One file, or the slices of one series."""
+def _source(paths: list[Path]) -> Source:
     if len(paths) == 1:
         return Source((paths[0],), "file")
     from scanward.formats.series import by_position

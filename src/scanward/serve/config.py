@@ -186,6 +186,8 @@ class Web:
     port: Port = 8042
     users: Near | None = None
     """Accounts, made with `scanward user`. None: no login, which is refused unless `host` is a loopback address."""
+    hosts: tuple[str, ...] = ()
+    """Other names of the pages, where a proxy on this machine passes requests on."""
     tls: Tls = Tls()
 
 

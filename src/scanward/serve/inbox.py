@@ -240,6 +240,7 @@ class Inbox:
         """To `failed`, with the reason."""
         empty = {"key": job.key, "label": "unscanned", "score": 0.0, "images": [], "passed": [], "finished": stamp()}
         put(job.folder / FACTS, {**empty, **(facts or {}), "attempts": job.attempts, "error": sentence})
+        (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
         self._move(job, "failed")
 
     def drop(self, job: Job) -> None:
@@ -259,7 +260,6 @@ class Inbox:
         study = self.study(key)
         if study is None or study.state != "failed" or (self.root / "working" / key).exists():
             return False
-        (study.folder / JOB).unlink(missing_ok=True)
         study.folder.rename(self.root / "working" / key)
         return True
 

@@ -125,9 +125,10 @@ def _pages(gateway: Gateway, inbox: Inbox, audit: Audit) -> Iterator[str]:
 
     https = web.tls.cert is not None
     app = make_app(inbox, users=web.users, secret=_secret(inbox.root), https=https,
+                   hosts=web.hosts, audit=audit.record,
                    send=lambda files: _send_review(files, gateway, inbox))
     listening = _listening(web.host, web.port)
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off",
+    config = uvicorn.Config(app, log_level="error", access_log=False, ws="none", server_header=False, lifespan="off",
                             ssl_certfile=web.tls.cert, ssl_keyfile=web.tls.key)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="pages", daemon=True)
@@ -181,12 +182,18 @@ def _pull(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event) -
 
 def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, workers: Workers, stop: threading.Event) -> None:
     """Sends, cleans up and starts anew until it is told to stop."""
-    def told(identifier: str, to: str, outcome: str, why: str) -> None:
-        if outcome != "waiting":
-            audit.record(f"results.{outcome}", "success" if outcome == "sent" else "serious", destination=to,
-                         key=identifier.split("-", maxsplit=1)[0], reason=why)
+    def told(what: str) -> Callable[[str, str, str, str], None]:
+        def one(identifier: str, to: str, outcome: str, why: str) -> None:
+            if outcome != "waiting":
+                key = identifier.split("-", maxsplit=1)[0]
+                study = inbox.study(key)
+                facts = study.facts if study else {}
+                audit.record(f"{what}.{outcome}", "success" if outcome == "sent" else "serious", destination=to,
+                             key=key, study_uid=facts.get("study_uid"), patient_id=facts.get("patient_id"), reason=why)
 
-    outgoing, hooks = Outgoing(inbox.root, told), Hooks(inbox.root)
+        return one
+
+    outgoing, hooks = Outgoing(inbox.root, told("results")), Hooks(inbox.root, told("hook"))
 
     def courier() -> None:
         while not stop.wait(TICK):

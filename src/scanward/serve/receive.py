@@ -203,7 +203,9 @@ class Receiver:
         self._said("association.accepted", "success", **_peer(event))
 
     def _rejected(self, event: evt.Event) -> None:
-        self._said("association.rejected", "minor", **_peer(event))
+        primitive: Any = event.assoc.acceptor.primitive
+        why = getattr(primitive, "reason_str", "") or "refused"
+        self._said("association.rejected", "minor", reason=str(why), **_peer(event))
 
     def _closed(self, event: evt.Event) -> None:
         self._sizes.pop(id(event.assoc), None)

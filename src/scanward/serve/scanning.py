@@ -19,7 +19,7 @@ from scanward import __version__, formats, pipeline, protection
 from scanward.errors import InputError
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
-from scanward.formats.sources import source_of
+from scanward.formats.series import versions
 from scanward.image import Image
 from scanward.protectors.evidence import Answer
 from scanward.serve.config import Gateway
@@ -172,14 +172,18 @@ def _identities(job: Job) -> tuple[dict[Path, Identity], dict[Path, str]]:
 
 
 def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[Source]:
-    """Mammograms one by one, CT by series; what is neither is counted."""
+    """Mammograms one by one, CT by series; what is neither is counted.
+
+    Slices that came again with other contents make the series whole once more: a forger need not replace all.
+    """
     series: dict[tuple[str, str], list[Path]] = {}
     for path, identity in identities.items():
         if not identity.scanned:
             passed[identity.sop_class] += 1
         else:
             series.setdefault((identity.series, "" if identity.modality == "CT" else path.name), []).append(path)
-    return [source_of(paths) for paths in series.values()]
+    whole = [volume for (_, name), paths in series.items() for volume in ([paths] if name else versions(paths))]
+    return [Source(tuple(paths), "file" if len(paths) == 1 else "series") for paths in whole]
 
 
 def _study(job: Job, identities: list[Identity]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`scanward train mits-gan-published`: two neighbouring slices a step, the attacker injecting and removing in turn."""
+"""`scanward train mits-gan-published`: four neighbouring slices a step, the attacker injecting and removing in turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
-SLICES, SIDE = 2, 256
+SLICES, SIDE = 4, 256
 """Of a batch; the published slices are 512 × 512."""
 EDGE = 48
 """Pixels between the attack and the edges of these slices."""
@@ -37,7 +37,7 @@ class Preset:
     schedule: Schedule
 
 
-PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(700, 2e-4, every=25))}
+PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(300, 2e-4, every=50))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
@@ -88,7 +88,7 @@ def step_of(images: list[Image], attacks: list[CtGan]) -> Step:
 
 def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: CtGan,
              rng: np.random.Generator) -> np.ndarray:
-    """The protected slices (2, 256, 256) in HU after an attack at a random place in them, in lung or not, as published;
+    """The protected slices (4, 256, 256) in HU after an attack at a random place in them, in lung or not, as published;
     the attack copies no noise."""
     high = round(HIGH_MM / (image.spacing or (1.0,))[0])
     start, stop = max(0, box[0].start - high), min(image.shape[0], box[0].stop + high)
@@ -97,7 +97,7 @@ def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: CtGan
     pixels[inside] = hu
     host = Image(pixels, "CT", image.spacing, integer=False)
     y, x = rng.uniform(EDGE, SIDE - EDGE, 2)
-    spot = Spot(inside.start + SLICES / 2, float(y), float(x), 12.0)
+    spot = Spot(inside.start + 2.0, float(y), float(x), 12.0)
     forged, values, _ = attack.apply(host, attack.draw(host, spot, rng))
     pixels[forged] = values
     return pixels[inside]

@@ -1,0 +1,153 @@
+"""What a person said of a verdict, as a DICOM Structured Report beside the source in its study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+from pydicom.uid import UID
+
+from scanward import __version__
+from scanward.atomic import whole_file
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.derived import DECISION, DECISIONS, MANUFACTURER, SCHEME, SCORE
+from scanward.formats.guard import clean, decoding, shown
+from scanward.formats.reference import derived_uid, reference_of
+
+REVIEW = Code("SW010", SCHEME, "Review of image integrity decision")
+OUTCOME = Code("SW011", SCHEME, "Outcome of review")
+OUTCOMES = {
+    "accept": Code("SW012", SCHEME, "Accepted: the reviewer agrees"),
+    "reject": Code("SW013", SCHEME, "Rejected: the reviewer disagrees"),
+    "comment": Code("SW014", SCHEME, "Comment only"),
+}
+COMMENT = Code("121106", "DCM", "Comment")
+SOURCE = Code("121112", "DCM", "Source of Measurement")
+PERSON = Code("121006", "DCM", "Person")
+NO_UNITS = Code("1", "UCUM", "no units")
+NUMBER, DESCRIPTION = 9104, "Scanward: review"
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """A review, and the answer that it is about."""
+
+    who: str
+    when: datetime
+    decision: Literal["accept", "reject", "comment"]
+    comment: str = ""
+    label: str = ""
+    """The verdict's, where there is one."""
+    score: float | None = None
+
+
+def write_review(sources: Sequence[Path], opinion: Opinion, folder: Path) -> Path:
+    """Write the review of the images in `sources` (DICOM files of one study, at least one) as an Enhanced SR into
+    `folder`; the path, named after the object's UID.
+
+    UIDs and content follow from the sources and the opinion alone: writing it again gives the same object. Raises
+    `ArgumentError` without a source or where the folder cannot be written, `UnreadableError` where a source cannot be
+    read and `UnsupportedError` where its header lacks what a report must refer to.
+    """
+    if not sources:
+        raise ArgumentError("A review needs the images that it is about; none is left of the study.")
+    references = [_reference(path) for path in sources]
+    when = opinion.when.astimezone(UTC)
+    studies = {str(reference.StudyInstanceUID) for reference in references}
+    if len(studies) > 1:
+        raise UnsupportedError(f"{shown(sources[0])} and the others are of several studies; review one at a time.")
+    parts = [sorted(str(r.SOPInstanceUID) for r in references), opinion.who, when.isoformat(), opinion.decision,
+             opinion.comment]
+    stamp = hashlib.sha256(json.dumps(["review", *parts]).encode()).hexdigest()
+    with warnings.catch_warnings():
+        # Sources break value rules, and their values are passed on as they are.
+        warnings.simplefilter("ignore")
+        try:
+            report = _report(references, opinion, when, stamp)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UnsupportedError(f"{shown(sources[0])} has a header that a review cannot refer to "
+                                   f"({clean(error)}).") from error
+        path = folder / f"review-{stamp[:24]}.dcm"
+        with whole_file(path) as file:
+            report.save_as(file, enforce_file_format=True)
+    return path
+
+
+def _reference(path: Path) -> Dataset:
+    with decoding(path):
+        # The reader takes files without a preamble, which pydicom only reads by force.
+        reference = reference_of(pydicom.dcmread(path, stop_before_pixels=True, force=True))
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if not reference.get(keyword):
+            raise UnsupportedError(f"{shown(path)} has no {keyword}, so a review cannot refer to it.")
+    return reference
+
+
+def _report(references: list[Dataset], opinion: Opinion, when: datetime, stamp: str) -> Dataset:
+    from highdicom.sr import EnhancedSR
+
+    report: Dataset = EnhancedSR(
+        evidence=references, content=_content(references, opinion), is_complete=True, is_final=True,
+        series_instance_uid=derived_uid(references[0].StudyInstanceUID, "scanward review series"),
+        series_number=NUMBER, series_description=DESCRIPTION, sop_instance_uid=derived_uid(stamp, "instance"),
+        instance_number=int(stamp[:6], 16) + 1, manufacturer=MANUFACTURER, manufacturer_model_name="scanward",
+        software_versions=__version__, device_serial_number="none", specific_character_set="ISO_IR 192")
+    # Decoded, so that the name of a source in Latin letters is written in the report's own character set.
+    report.PatientName = str(references[0].PatientName)
+    for keyword in ("ContentDate", "InstanceCreationDate", "SeriesDate"):
+        if keyword in report:
+            setattr(report, keyword, f"{when:%Y%m%d}")
+    for keyword in ("ContentTime", "InstanceCreationTime", "SeriesTime"):
+        if keyword in report:
+            setattr(report, keyword, f"{when:%H%M%S}.{when.microsecond:06d}")
+    for equipment in report.get("ContributingEquipmentSequence", []):
+        equipment.ContributionDateTime = f"{when:%Y%m%d%H%M%S}+0000"
+    report.TimezoneOffsetFromUTC = "+0000"
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator, scheme.CodingSchemeName = SCHEME, "Scanward private codes"
+    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
+    report.CodingSchemeIdentificationSequence = [scheme]
+    return report
+
+
+def _content(references: list[Dataset], opinion: Opinion) -> Dataset:
+    from highdicom import sr
+
+    contains = sr.RelationshipTypeValues.CONTAINS
+    root = sr.ContainerContentItem(name=REVIEW)
+    observer = sr.ObserverContext(
+        sr.CodedConcept.from_code(PERSON),
+        sr.PersonObserverIdentifyingAttributes(_person(opinion.who), login_name=_words(opinion.who)[:64]))
+    items: list[Any] = [*observer]
+    items.append(sr.CodeContentItem(OUTCOME, OUTCOMES[opinion.decision], contains))
+    if opinion.label in DECISIONS:
+        items.append(sr.CodeContentItem(DECISION, DECISIONS[opinion.label], contains))
+    if opinion.score is not None:
+        items.append(sr.NumContentItem(SCORE, round(opinion.score, 6), NO_UNITS, relationship_type=contains))
+    if opinion.comment:
+        items.append(sr.TextContentItem(COMMENT, _words(opinion.comment), contains))
+    for reference in references:
+        items.append(sr.ImageContentItem(SOURCE, UID(reference.SOPClassUID), UID(reference.SOPInstanceUID),
+                                         relationship_type=contains))
+    root.ContentSequence = sr.ContentSequence(items, is_root=False)
+    return root
+
+
+def _person(name: str) -> str:
+    """A login name as the family name of a person."""
+    plain = "".join(" " if c in "^=\\" else c for c in clean(name, 64)).strip()
+    return f"{plain or 'unknown'}^"
+
+
+def _words(text: str) -> str:
+    """Text without control characters but line ends."""
+    return "\r\n".join("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())

@@ -1,0 +1,178 @@
+"""What people said of studies: one JSON object a line in `ROOT/reviews/KEY.jsonl`, only ever added to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from scanward.errors import ArgumentError, UnreadableError
+from scanward.formats.guard import clean, shown
+
+Decision = Literal["accept", "reject", "comment"]
+State = Literal["unreviewed", "accepted", "rejected", "mixed"]
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+LONGEST_NAME, LONGEST_COMMENT = 64, 2000
+COLUMNS = ("study", "study_uid", "patient_id", "accession", "study_date", "modality", "label", "score", "when", "who",
+           "decision", "image", "sop_instance_uid", "comment")
+"""Of the CSV."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """What one person said of a study, or of one of its images."""
+
+    when: str
+    """ISO-8601, UTC."""
+    who: str
+    decision: Decision
+    """`accept`: the answer is right; `reject`: it is not; `comment`: neither."""
+    comment: str = ""
+    image: str | None = None
+    """The id of the image, None for the whole study."""
+
+
+def review(who: str, decision: str, comment: str = "", image: str | None = None, *,
+           when: datetime | None = None) -> Review:
+    """A review of now, cleaned of control characters.
+
+    Raises `ArgumentError` where nobody is named, the decision is none, the comment is too long, or is missing where
+    it is all there is.
+    """
+    name, words = clean(who, LONGEST_NAME + 1), _text(comment)
+    if not name or len(name) > LONGEST_NAME:
+        raise ArgumentError(f"A review needs the reviewer's name, of at most {LONGEST_NAME} characters.")
+    if decision not in DECISIONS:
+        raise ArgumentError("A review must accept, reject or comment.")
+    if len(words) > LONGEST_COMMENT:
+        raise ArgumentError(f"A comment may have {LONGEST_COMMENT} characters; shorten it.")
+    if decision == "comment" and not words:
+        raise ArgumentError("A comment needs some words.")
+    now = (when or datetime.now(UTC)).astimezone(UTC)
+    return Review(now.isoformat(timespec="milliseconds"), name, cast(Decision, decision), words, image)
+
+
+def path_of(root: Path, key: str) -> Path:
+    """Where the reviews of the study `key` lie."""
+    return root / "reviews" / f"{key}.jsonl"
+
+
+def append(path: Path, made: Review) -> None:
+    """Add one review, which is safely on disk when this returns.
+
+    Raises `ArgumentError` where it cannot be written; a half-written line is never read.
+    """
+    line = json.dumps(asdict(made), sort_keys=True).encode() + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            end = os.fstat(handle).st_size
+            if end and os.pread(handle, 1, end - 1) != b"\n":
+                line = b"\n" + line  # an earlier line was cut off; this one must not join it
+            written = os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if not end:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise ArgumentError(f"{shown(path)} cannot be written ({error.strerror}); free some space and try "
+                            "again.") from error
+    if written != len(line):
+        raise ArgumentError(f"{shown(path)} cannot be written (the disk is full); free some space and try again.")
+
+
+def read(path: Path) -> tuple[Review, ...]:
+    """All reviews in the order they were made; none where there is no file. Lines that are no review are left out.
+
+    Raises `UnreadableError` where the file is there and cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); check its owner.") from error
+    # What follows the last line end was cut off while it was written.
+    return tuple(made for line in data.split(b"\n")[:-1] if (made := _parsed(line)) is not None)
+
+
+def latest(reviews: Sequence[Review]) -> Review | None:
+    """The last that accepts or rejects."""
+    return next((r for r in reversed(reviews) if r.decision != "comment"), None)
+
+
+def state(reviews: Sequence[Review]) -> State:
+    """What the study's reviews come to: the last decision of the whole study, and of single images after it."""
+    last: dict[str | None, Decision] = {}
+    for made in reviews:
+        if made.decision == "comment":
+            continue
+        if made.image is None:
+            last.clear()
+        last[made.image] = made.decision
+    if not last:
+        return "unreviewed"
+    if len(set(last.values())) > 1:
+        return "mixed"
+    return "accepted" if "accept" in last.values() else "rejected"
+
+
+def csv_text(studies: Iterable[tuple[dict[str, Any], Sequence[Review]]]) -> str:
+    """A CSV with a line a review, of (`study.json`, its reviews); safe to open in a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for facts, reviews in studies:
+        images = {str(image.get("id")): image for image in facts.get("images", [])}
+        for made in reviews:
+            image = images.get(made.image or "", {})
+            label, score = (image or facts).get("label", ""), (image or facts).get("score", "")
+            row = [facts.get("key"), facts.get("study_uid"), facts.get("patient_id"), facts.get("accession"),
+                   facts.get("study_date"), (image or facts).get("modality"), label, score, made.when, made.who,
+                   made.decision, made.image, image.get("sop_instance_uid"), made.comment]
+            writer.writerow([_cell(value) for value in row])
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    start = text.lstrip()[:1]
+    return f"'{text}" if text[:1] in ("\t", "\r", "\n") or (start and start in "=+-@|＝＋－＠") else text
+
+
+def _text(comment: str) -> str:
+    """Line ends as `\\n`; other control and direction characters as blanks."""
+    lines = str(comment)[:20 * LONGEST_COMMENT].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join("".join(c if c.isprintable() else " " for c in unicodedata.normalize("NFC", line)).rstrip()
+                     for line in lines).strip()
+
+
+def _parsed(line: bytes) -> Review | None:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(data, dict) or data.get("decision") not in DECISIONS:
+        return None
+    texts = [data.get("when"), data.get("who"), data.get("comment", "")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(data.get("image"), str | None):
+        return None
+    return Review(texts[0], texts[1], data["decision"], texts[2], data.get("image"))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,195 @@
+"use strict";
+// One part of a study: films in order, an answer for each, every change saved before anything else is said.
+(async () => {
+  const by = (id) => document.getElementById(id);
+  const trouble = (text) => { by("trouble").textContent = text; by("trouble").hidden = !text; };
+  const got = await fetch("/api/part").catch(() => null);
+  if (!got?.ok) { if (got) location.replace("/"); else trouble("The server does not answer; reload the page."); return; }
+  const part = await got.json();
+  const films = part.films;
+  let at = Math.max(0, films.findIndex((film) => film.id === part.at));
+  const viewer = new Viewer(by("film"), by("paper"), () => changed());
+
+  // Time in view: only while the page can be seen.
+  let since = document.hidden ? null : performance.now(), seen = 0;
+  const clock = () => { if (since !== null) { const now = performance.now(); seen += (now - since) / 1000; since = now; } };
+  const takeTime = () => { clock(); const taken = seen; seen = 0; return Math.round(taken * 1000) / 1000; };
+
+  // Saves go one after another, each tried until it is in. A later one never overtakes an earlier one.
+  const waiting = [];
+  let running = null;
+  const snapshot = (film) => ({ answer: film.answer, confidence: film.confidence, marks: film.marks.map((m) => ({ ...m })), remark: film.remark,
+    seconds: Math.min(takeTime(), 36000), save: [...crypto.getRandomValues(new Uint8Array(12))].map((v) => v.toString(16).padStart(2, "0")).join("") });
+  const put = (film, body, last = false) => fetch(`/api/film/${film.id}`, { method: "PUT", body: JSON.stringify(body), keepalive: last,
+    headers: { "Content-Type": "application/json", "X-CSRF": scanward.csrf } });
+  const work = () => running ??= drain();
+  async function drain() {
+    by("saved").textContent = "Saving …";
+    for (let pause = 500; waiting.length;) {
+      const [film, body] = waiting[0];
+      let answer = null;
+      try { answer = await put(film, body); } catch { /* no server: tried again */ }
+      if (answer?.ok) { waiting.shift(); trouble(""); pause = 500; continue; }
+      if (answer && answer.status < 500 && answer.status !== 429) {
+        const words = await answer.json().then((o) => o.error).catch(() => "");
+        trouble(answer.status === 403 ? "This page is out of date and your last answer is not saved; reload it." : words || "Your last answer is not saved; reload the page.");
+        by("saved").textContent = "Not saved"; running = null; return;
+      }
+      trouble("Not saved yet: the server does not answer. Keep this page open; it tries again by itself.");
+      await new Promise((done) => setTimeout(done, pause));
+      pause = Math.min(pause * 2, 8000);
+    }
+    by("saved").textContent = "Saved";
+    running = null;
+  }
+  const save = () => { waiting.push([films[at], snapshot(films[at])]); return work(); };
+  document.addEventListener("visibilitychange", () => {
+    clock();
+    since = document.hidden ? null : performance.now();
+  });
+  addEventListener("pagehide", () => {
+    for (const [film, body] of waiting) put(film, body, true).catch(() => {});
+    put(films[at], snapshot(films[at]), true).catch(() => {});
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  // Pictures: the one at hand and the next.
+  const pictures = new Map();
+  function picture(film) {
+    if (!pictures.has(film.id)) {
+      const image = new Image();
+      image.src = `/film/${film.id}.png`;
+      pictures.set(film.id, image.decode().then(() => image).catch((error) => { pictures.delete(film.id); throw error; }));
+    }
+    while (pictures.size > 4) pictures.delete(pictures.keys().next().value);
+    return pictures.get(film.id);
+  }
+
+  // What is on the page
+  const make = (tag, text, attributes = {}) => {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    return made;
+  };
+  const press = (button, act) => button.addEventListener("click", () => { act(); button.blur(); });
+  const sureKeys = by("key-list").firstElementChild;
+  for (const choice of part.choices) {
+    const button = make("button", choice.label, { type: "button", role: "radio", "data-value": choice.value });
+    button.append(make("kbd", choice.key));
+    press(button, () => choose(choice.value));
+    by("choices").append(button);
+    scanward.keys[choice.key] = () => choose(choice.value);
+    const line = make("div", "");
+    const term = make("dt", "");
+    term.append(make("kbd", choice.key));
+    line.append(term, make("dd", choice.label));
+    by("key-list").insertBefore(line, sureKeys);
+  }
+  for (let level = 1; level <= 5; level++) {
+    const button = make("button", `${level}`, { type: "button", role: "radio", "data-value": level });
+    press(button, () => sure(level));
+    by("sure").append(button);
+    scanward.keys[level] = () => sure(level);
+  }
+  films.forEach((film, number) => {
+    const item = make("li", "");
+    const button = make("button", `${number + 1}`, { type: "button" });
+    press(button, () => go(number));
+    item.append(button);
+    by("all").append(item);
+  });
+
+  function refresh() {
+    const film = films[at];
+    const missing = films.filter((one) => one.answer === null).length;
+    by("place").textContent = `film ${at + 1} of ${films.length}` + (missing ? ` · ${missing} to answer` : " · all answered");
+    for (const [list, value] of [["choices", film.answer], ["sure", film.confidence]])
+      for (const button of by(list).children) button.setAttribute("aria-checked", String(button.dataset.value === String(value)));
+    by("marks").replaceChildren(...film.marks.map((mark, number) => {
+      const item = make("li", `${number + 1}  ${mark.shape === "box" ? "▢" : "◯"}`);
+      const button = make("button", "Take away", { type: "button", class: "quiet", "aria-label": `Take mark ${number + 1} away` });
+      button.addEventListener("click", () => viewer.take(number));
+      item.append(button);
+      return item;
+    }));
+    if (!film.marks.length) by("marks").append(make("li", "None. Draw on the film, or press m.", { class: "none" }));
+    [...by("all").children].forEach((item, number) => {
+      const button = item.firstChild;
+      button.classList.toggle("done", films[number].answer !== null);
+      button.setAttribute("aria-label", `Film ${number + 1}, ${films[number].answer ?? "no answer"}`);
+      if (number === at) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
+    });
+    by("back").disabled = at === 0;
+    by("next").textContent = at < films.length - 1 ? "Next ›" : "Finish ›";
+  }
+  function changed() { refresh(); save(); }
+  function choose(value) { films[at].answer = value; scanward.say(value); changed(); }
+  function sure(level) { films[at].confidence = level; scanward.say(`sure: ${level} of 5`); changed(); }
+
+  async function go(number) {
+    if (typing) keepRemark();
+    if (number !== at) save();
+    at = number;
+    const film = films[at];
+    by("remark").value = film.remark;
+    viewer.show(null, film, film.marks);
+    tool("move");
+    refresh();
+    scanward.say(`Film ${at + 1} of ${films.length}`);
+    save();
+    try {
+      const image = await picture(film);
+      if (films[at] === film) viewer.show(image, film, film.marks);
+    } catch {
+      trouble("The film could not be loaded; go to another and back, or reload the page.");
+    }
+    if (at + 1 < films.length) picture(films[at + 1]).catch(() => {});
+  }
+  async function next() {
+    if (at < films.length - 1) { go(at + 1); return; }
+    if (typing) keepRemark();
+    await save();
+    if (!waiting.length) location.assign("/");
+  }
+
+  // Remarks are saved when typing pauses.
+  let typing = null;
+  function keepRemark() { clearTimeout(typing); typing = null; films[at].remark = by("remark").value; save(); }
+  by("remark").addEventListener("input", () => { clearTimeout(typing); films[at].remark = by("remark").value; typing = setTimeout(keepRemark, 400); });
+  by("remark").addEventListener("blur", () => { if (typing) keepRemark(); });
+
+  function tool(name) {
+    viewer.tool = name;
+    by("film").dataset.tool = viewer.ring ? "ring" : name;
+    for (const button of document.querySelectorAll("[data-tool][aria-pressed]")) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
+  }
+  for (const button of document.querySelectorAll("button[data-tool]")) press(button, () => tool(button.dataset.tool));
+  for (const name of ["brightness", "contrast"]) by(name).addEventListener("input", () => { viewer.look[name] = Number(by(name).value); viewer.draw(); });
+  // What was clicked must not take Enter and the arrows from the film.
+  for (const one of document.querySelectorAll(".s-bar input, .s-all summary")) one.addEventListener("pointerup", () => setTimeout(() => one.blur()));
+  const invert = () => { viewer.look.invert = !viewer.look.invert; by("invert").setAttribute("aria-pressed", String(viewer.look.invert)); viewer.draw(); };
+  press(by("invert"), invert);
+  press(by("fit"), () => viewer.fit());
+  press(by("larger"), () => viewer.zoom(1.3));
+  press(by("smaller"), () => viewer.zoom(1 / 1.3));
+  press(by("next"), next);
+  press(by("back"), () => { if (at) go(at - 1); });
+  by("ask").addEventListener("submit", (event) => event.preventDefault());
+
+  const arrow = (x, y) => (event) => {
+    if (viewer.ring) viewer.ringMove(x * (event.shiftKey ? 8 : 1), y * (event.shiftKey ? 8 : 1));
+    else viewer.pan(-x * 60, -y * 60);
+  };
+  const larger = (factor) => () => { if (viewer.ring) viewer.ringSize(factor); else viewer.zoom(factor); };
+  const ring = () => { if (viewer.ring) viewer.ringOff(); else { viewer.ringOn(); scanward.say("A ring is in the middle; move it with the arrows, set it with Space"); } tool(viewer.tool); };
+  Object.assign(scanward.keys, {
+    Enter: next, Backspace: () => { if (at) go(at - 1); },
+    ArrowLeft: arrow(-1, 0), ArrowRight: arrow(1, 0), ArrowUp: arrow(0, -1), ArrowDown: arrow(0, 1),
+    "+": larger(1.2), "=": larger(1.2), "-": larger(1 / 1.2), 0: () => viewer.fit(),
+    m: ring, x: () => viewer.take(), i: invert, c: () => by("remark").focus(),
+    " ": () => { if (viewer.ring) viewer.ringSet(); },
+    Escape: () => { if (viewer.ring) viewer.ringOff(); tool("move"); },
+  });
+  go(at);
+})();

@@ -1,0 +1,1 @@
+"""The review pages and their REST API."""
