@@ -15,6 +15,7 @@ from scanward.bench.perceptual import distance
 from scanward.bench.protection import Chest, Site, guarded, near, successes
 from scanward.bench.protection_tables import Bench
 from scanward.bench.purify import PURIFICATIONS, eight_bits
+from scanward.errors import ArgumentError, UnreadableError
 from scanward.image import Image
 
 
@@ -174,3 +175,22 @@ def test_answers_are_kept_by_what_they_hang_on_and_survive_a_torn_line(tmp_path,
 def test_an_unknown_table_is_one_sentence(run, tmp_path):
     code, printed, err = run("bench", "protection", "succes", "-o", tmp_path / "out")
     assert (code, printed, err.count("\n")) == (2, "", 1) and "success" in err
+
+
+@pytest.mark.parametrize("slices", ["40", "69-", "a-b", "-3-5"])
+def test_slices_that_are_no_range_are_one_sentence(run, tmp_path, slices):
+    code, printed, err = run("bench", "protection", "harm", "--slices", slices, "-o", tmp_path / "out")
+    assert (code, printed, err.count("\n")) == (2, "", 1) and slices in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.data
+def test_a_part_of_the_scan_is_one_drawing_within_it():
+    try:
+        (drawn,) = protection.chests(3, None, (40, 69))
+    except UnreadableError as error:
+        pytest.skip(str(error))
+    assert drawn.well.shape[0] == 30 and len(drawn.sites) == 3
+    assert all(0 <= site.centre[0] < 30 for site in drawn.sites)
+    with pytest.raises(ArgumentError, match="slices 0 to"):
+        protection.chests(3, None, (40, 6900))

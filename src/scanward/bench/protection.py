@@ -25,6 +25,7 @@ from scanward.attacks.ct_gan import CtGan
 from scanward.bench.chests import SHARP, Nodule, candidates, healthy_at, nodules, planted, scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.purify import PURIFICATIONS
+from scanward.errors import ArgumentError
 from scanward.image import Image
 from scanward.lung import lungs_of
 from scanward.nets.cube import Cuboid, cut
@@ -136,13 +137,21 @@ def _changed(image: Image, change: npt.NDArray[np.float64]) -> Image:
     return dataclasses.replace(image, pixels=image.storable(values, image.pixels))
 
 
-def chests(count: int, data: Path | None) -> list[Chest]:
-    """`ROUNDS` drawings of at most `count` places each."""
+def chests(count: int, data: Path | None, part: tuple[int, int] | None = None) -> list[Chest]:
+    """`ROUNDS` drawings of at most `count` places each or, in `part` of the slices (first, last), a single one.
+
+    `ArgumentError` where the scan has no such slices.
+    """
     image = scan_of(SCAN, data)
+    if part is not None:
+        if not 0 <= part[0] <= part[1] < image.shape[0]:
+            raise ArgumentError(f"--slices {part[0]}-{part[1]} is no part of a scan with slices 0 to "
+                                f"{image.shape[0] - 1}; name the first and the last.")
+        image = dataclasses.replace(image, pixels=image.pixels[part[0]:part[1] + 1].copy())
     lungs, known = lungs_of(image), [n for n in nodules("test", data) if n.diameter * n.voxel >= 4]
     spacing = image.spacing or (1.0, 1.0, 1.0)
     made = []
-    for number in range(ROUNDS):
+    for number in range(ROUNDS if part is None else 1):
         rng = np.random.default_rng((23, number))
         sites: list[Site] = []
         for centre in candidates(image, lungs, rng, 4000):

