@@ -183,6 +183,11 @@ def kills(count: int, times: int) -> None:
                 gateway.kill()
                 killed += 1
                 gateway.start()
+                if killed % 3 == 0 and killed < times:  # in the middle of coming back, too
+                    time.sleep(chance.uniform(0.0, 3.0))
+                    gateway.kill()
+                    killed += 1
+                    gateway.start()
                 gateway.ready()
                 print(f"kill {killed:2}: {len(acknowledged):5} acknowledged, {gateway.waiting()} studies waiting",
                       flush=True)
@@ -218,7 +223,7 @@ def report_kills(paths: list[Path], acknowledged: set[str], inbox: Path, pacs: O
     rows: list[tuple[str, object]] = [
         ("kill -9 of the whole gateway", killed), ("objects sent", len(paths)),
         ("acknowledged", len(acknowledged)), ("acknowledged and lost", len(acknowledged - kept.keys())),
-        ("kept twice", sum(n > 1 for n in kept.values())), ("in no study's answer", len(kept) - len(told)),
+        ("kept twice", sum(n > 1 for n in kept.values())), ("in no study's answer", sum(kept.values()) - len(told)),
         ("in two answers", sum(n > 1 for n in told.values())), ("studies failed", failed),
         ("mammograms", len(films)), ("of these answered in the PACS", len(films & answers.keys())),
         ("of these answered twice", sum(n > 1 for n in answers.values())), ("result objects", len(received)),

@@ -59,6 +59,13 @@ def test_several_destinations_each_with_tls(settings, tmp_path):
     ("[[destination]]\nname = 'a'\nkind = 'stow'", "no web address"),
     ("[[pull]]\nname = 'o'\nurl = 'file:///etc/passwd'", "no web address"),
     ("[protect]\nkey = 'gate way.toml'\nto = 'nowhere'", "names no"),
+    ("[node]\ntls = { key = 'gate way.toml' }", "no cert"),
+    ("[web]\ntls = { ca = 'gate way.toml' }", "no cert"),
+    ("[web]\nhosts = ['scanward.hospital']", "web.users"),
+    ("[web]\nhost = '0.0.0.0'\nusers = 'gate way.toml'", "web.tls.cert"),
+    ("[work]\nrecords = 'none'", "no folder"),
+    ("[protect]\nto = 'pacs'", "protect.key"),
+    ("[audit]\nsyslog = 'nonsense'", "HOST:PORT"),
     ("[node", "no TOML"),
 ])
 def test_what_is_wrong_is_one_sentence_with_the_file_and_the_setting(settings, text, says):

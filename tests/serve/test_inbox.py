@@ -1,5 +1,6 @@
 """The inbox: nothing is lost, nothing half written is seen, and a study has one worker at a time."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -113,6 +114,33 @@ def test_a_study_that_breaks_every_worker_is_put_aside_with_the_reason(inbox):
     assert inbox.take(0, 3, "run").attempts == 1
 
 
+def test_an_object_that_breaks_the_scan_does_not_erase_what_was_found(inbox):
+    put(inbox, sop="1.1")
+    job = inbox.take(0, 3)
+    (job.folder / "results").mkdir()
+    (job.folder / "results" / "a-sr.dcm").write_bytes(b"report")
+    inbox.finish(job, {"label": "tampered", "images": [{"id": "1"}], "finished": "1"})
+    put(inbox, sop="1.2")
+    for _ in range(3):
+        inbox.take(0, 3, "run").let_go()
+    inbox.take(0, 3, "run")
+    (study,) = inbox.studies()
+    assert (study.state, study.facts["label"], study.facts["images"]) == ("failed", "tampered", [{"id": "1"}])
+    assert (study.folder / "results" / "a-sr.dcm").read_bytes() == b"report"
+    assert len(list((study.folder / "objects").iterdir())) == 2
+
+
+def test_what_was_made_is_known_again_and_nothing_else(inbox):
+    for uid in ("2.25.1", "2.25.2", "2.25.1"):
+        inbox.mark_made(uid)
+    assert Inbox(inbox.root).made("2.25.1") and inbox.made("2.25.2") and not inbox.made("2.25.3")
+    assert sum(len(p.read_bytes().splitlines()) for p in (inbox.root / "made").iterdir()) == 2
+
+
+def test_the_folders_are_nobody_elses(inbox):
+    assert inbox.root.stat().st_mode & 0o077 == 0
+
+
 def test_a_study_is_not_blamed_for_the_end_of_the_whole_gateway(inbox):
     put(inbox)
     for run in range(20):
@@ -186,7 +214,9 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path):
             inbox.finish(job, {"names": [p.name for p in job.objects], "finished": "now"})
     assert inbox.counts() == {"incoming": 0, "working": 0, "done": 7, "failed": 0, "outgoing": 0}
     names = [p.name for study in inbox.studies() for p in (study.folder / "objects").iterdir()]
-    assert len(names) == len(set(names)) >= len(acknowledged) > 6
+    sent = {hashlib.sha256(f"1.2.3.{turn}.{i}".encode()).hexdigest()[:16] for turn, i in acknowledged}
+    assert len(names) == len(set(names)) and len(sent) > 6
+    assert sent <= {name[:16] for name in names}
     for study in inbox.studies():
         for path in (study.folder / "objects").iterdir():
             assert path.read_bytes().startswith(b"head" + b"data" * 500)

@@ -1,5 +1,6 @@
 """The C-STORE SCP with DCMTK's storescu and with peers that mean no good."""
 
+import contextlib
 import shutil
 import socket
 import struct
@@ -76,6 +77,7 @@ def test_strangers_are_refused(start, dicom, tmp_path, settings, options):
     done = storescu(receiver, dicom.file(tmp_path / "a.dcm"), **options)
     assert done.returncode != 0
     assert "Rejected" in done.stderr
+    wait_for(lambda: "AE title not recognised" in str(receiver.said))
     assert not stored(receiver)
     wait_for(lambda: ("association.rejected", "minor") in [what for what, _ in receiver.said])
 
@@ -138,10 +140,10 @@ def test_an_association_that_dies_midway_leaves_nothing_half(start, dicom, tmp_p
     path = dicom.file(tmp_path / "large.dcm", shape=(3000, 3000))
     process = subprocess.Popen(["storescu", "-aec", "SCANWARD", "-pdu", "4096", "127.0.0.1", str(receiver.port), path],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: receiver._sizes)
+    wait_for(lambda: receiver._waiting)
     process.kill()
     process.wait()
-    wait_for(lambda: not receiver._sizes)
+    wait_for(lambda: not receiver._waiting)
     assert stored(receiver) == [] or stored(receiver)[0].stat().st_size > 18_000_000
     assert not list((receiver.inbox.root / "incoming").glob(".*"))
 
@@ -163,10 +165,12 @@ def test_our_own_results_are_acknowledged_and_never_come_in(start, dicom, tmp_pa
     receiver.inbox.mark_made("2.25.77")
     assert storescu(receiver, path).returncode == 0
     assert take_file(path, receiver.inbox, Node()) == ""
-    # A forger who gives a mammogram a result's UID is not waved through.
-    film = dicom.file(tmp_path / "film.dcm", SOPInstanceUID="2.25.77")
-    assert storescu(receiver, film).returncode == 0
-    assert len(stored(receiver)) == 1
+    # A forger who gives a mammogram, or a digitised film, a result's UID is not waved through.
+    for sop_class in ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.7"):
+        film = dicom.file(tmp_path / "film.dcm", SOPInstanceUID="2.25.77", SOPClassUID=sop_class)
+        assert storescu(receiver, film).returncode == 0
+        assert take_file(film, receiver.inbox, Node())
+    assert len(stored(receiver)) == 2
 
 
 def test_the_same_object_by_file_and_by_network_is_one(start, dicom, tmp_path):
@@ -211,6 +215,83 @@ def test_an_object_without_a_study_is_refused(start, dicom, tmp_path):
     done = storescu(receiver, dicom.file(tmp_path / "a.dcm", StudyInstanceUID=None))
     assert done.returncode != 0
     assert not stored(receiver)
+
+
+def test_a_data_set_that_is_not_what_the_command_says_is_refused(start, dicom, tmp_path):
+    """DCMTK's storescu sends what the file's head says."""
+    import pydicom
+
+    receiver = start()
+    path = dicom.file(tmp_path / "a.dcm")
+    data = pydicom.dcmread(path)
+    data.file_meta.MediaStorageSOPClassUID = SR_CLASS
+    entity = AE("FORGER")
+    entity.add_requested_context(SR_CLASS, "1.2.840.10008.1.2")
+    association = entity.associate("127.0.0.1", receiver.port, ae_title="SCANWARD")
+    from io import BytesIO
+
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.dsutils import encode
+
+    request = C_STORE()
+    request.MessageID, request.AffectedSOPClassUID, request.Priority = 1, SR_CLASS, 2
+    request.AffectedSOPInstanceUID = data.SOPInstanceUID
+    request.DataSet = BytesIO(encode(data, True, True))
+    association._reactor_checkpoint.clear()  # so that the answer is left for us to read
+    wait_for(lambda: association._is_paused)
+    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association.abort()
+    assert answer.Status == 0xA900
+    assert not stored(receiver)
+
+
+def test_peers_that_drip_are_cut_off_and_keep_nobody_out_nor_the_node_running(start, dicom, tmp_path):
+    receiver = start(associations=2, idle_seconds=2)
+    peers = [socket.create_connection(("127.0.0.1", receiver.port)) for _ in range(2)]
+    for peer in peers:
+        peer.sendall(struct.pack(">BBL", 1, 0, 200_000))
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        for peer in peers:
+            with contextlib.suppress(OSError):
+                peer.sendall(b"\0")
+        time.sleep(0.3)
+    assert storescu(receiver, dicom.file(tmp_path / "a.dcm")).returncode == 0
+    for peer in peers:
+        peer.close()
+
+
+def test_a_peer_that_does_not_wait_for_answers_fills_no_memory(start, dicom, tmp_path, monkeypatch):
+    """Objects of 0.9 MB in a row, where the disk takes its time and 4 MB may be under way."""
+    from io import BytesIO
+
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.dsutils import encode
+
+    receiver = start(largest_mb=4)
+    add = receiver.inbox.add
+    monkeypatch.setattr(receiver.inbox, "add", lambda *given: (time.sleep(0.2), add(*given))[1])
+    import pydicom
+
+    data = pydicom.dcmread(dicom.file(tmp_path / "a.dcm", shape=(680, 680)))
+    entity = AE("FLOOD")
+    entity.add_requested_context(data.SOPClassUID, "1.2.840.10008.1.2")
+    association = entity.associate("127.0.0.1", receiver.port, ae_title="SCANWARD")
+    most = 0
+    for i in range(40):
+        request = C_STORE()
+        request.MessageID, request.AffectedSOPClassUID, request.Priority = i + 1, data.SOPClassUID, 2
+        request.AffectedSOPInstanceUID = data.SOPInstanceUID
+        request.DataSet = BytesIO(encode(data, True, True))
+        if not association.is_established:
+            break
+        association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+        most = max(most, receiver._waiting)
+    association.abort()
+    assert most < 10 << 20
+    wait_for(lambda: "larger" in str(receiver.said))
+    wait_for(lambda: receiver._waiting == 0)
 
 
 def test_echo_is_answered(start):

@@ -136,14 +136,18 @@ def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
 
 
 def modality_of(header: Header) -> Modality:
-    """MG or CT; `UnsupportedError` names any other. A breast in a Secondary Capture of modality OT is a mammogram."""
+    """MG or CT; `UnsupportedError` names any other. Where SOP class and modality say different ones of the two, the class
+    counts. A breast in a Secondary Capture of modality OT is a mammogram."""
     said, kind = header.text("Modality"), header.text("SOPClassUID")
+    if said in ("", "MG", "CT"):
+        if kind in MG_CLASSES:
+            return "MG"
+        if kind == CT_CLASS:
+            return "CT"
     if said in ("MG", "CT"):
         return cast(Modality, said)
-    if (not said and kind in MG_CLASSES) or (said in ("OT", "SC") and header.text("BodyPartExamined") == "BREAST"):
+    if said in ("OT", "SC") and header.text("BodyPartExamined") == "BREAST":
         return "MG"
-    if not said and kind == CT_CLASS:
-        return "CT"
     what = f"is of modality {said}" if said else "names no modality"
     raise UnsupportedError(f"{shown(header.path)} {what}; Scanward scans mammograms (MG) and chest CT (CT).")
 

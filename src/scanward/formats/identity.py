@@ -21,7 +21,8 @@ SCANNED = (*MG_CLASSES, CT_CLASS)
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture: digitised films are kept so, with modality MG."""
 ALSO = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDescription", "StudyDate")
-STUDY = 0x0020000D
+SORTING = (0x00080016, 0x00080018, 0x00080060, 0x0020000D)
+"""SOP class, SOP instance, modality, study: all that a node reads of what it is sent."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,17 @@ class Identity:
     @property
     def scanned(self) -> bool:
         """It is an image that Scanward looks at."""
-        return self.sop_class in SCANNED or (self.sop_class == CAPTURE and self.modality == "MG")
+        return looked_at(self.sop_class, self.modality)
+
+    @property
+    def film(self) -> bool:
+        """It is a mammogram, whatever it says of its modality."""
+        return self.scanned and self.sop_class != CT_CLASS
+
+
+def looked_at(sop_class: str, modality: str) -> bool:
+    """Whether it is an image that Scanward looks at."""
+    return sop_class in SCANNED or (sop_class == CAPTURE and modality == "MG")
 
 
 def identity_of(path: Path) -> Identity:
@@ -74,14 +85,17 @@ def head_in(stream: BinaryIO) -> bytes:
     return stream.read(length)
 
 
-def study_in(stream: BinaryIO, syntax: str) -> str:
-    """The Study Instance UID of an encoded data set without file meta information; empty where it says none."""
+def sort_of(stream: BinaryIO, syntax: str) -> tuple[str, str, str, str]:
+    """SOP class, SOP instance, modality and study of an encoded data set without file meta information, each empty
+    where it says none."""
     try:
         data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
-                            stop_when=lambda tag, vr, length: int(tag) > STUDY, specific_tags=[BaseTag(STUDY)])
-        return clean(data.get("StudyInstanceUID", ""))
+                            stop_when=lambda tag, vr, length: int(tag) > SORTING[-1],
+                            specific_tags=[BaseTag(tag) for tag in SORTING])
+        found = [clean(data[tag].value) if tag in data else "" for tag in SORTING]
     except Exception:  # pydicom raises what its parts raise, and whatever it is, there is no study to be had
-        return ""
+        return "", "", "", ""
+    return found[0], found[1], found[2], found[3]
 
 
 def file_head(meta: FileMetaDataset) -> bytes:

@@ -31,6 +31,9 @@ _STEP_TOLERANCE = 0.02
 _TILT_TOLERANCE = 0.02
 """Sideways shift a step, as a part of the step: the tangent of the gantry tilt, here about one degree."""
 
+MOST = 8
+"""Volumes that one series is taken for at most."""
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -53,31 +56,44 @@ class Slice:
 
 def by_position(paths: Sequence[Path]) -> list[Path]:
     """`paths` sorted along the normal; files whose position cannot be read come last, by name."""
-    return sorted(paths, key=lambda path: (_place(path), str(path)))
+    return sorted(paths, key=lambda path: (_place(path)[0], str(path)))
 
 
-def versions(paths: Sequence[Path]) -> list[list[Path]]:
-    """A series each of whose positions may be there several times, as whole volumes: the first from the oldest file of
-    each position, the last from the newest, by when the files were written."""
-    places: dict[float, list[Path]] = {}
-    for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, str(path))):
-        places.setdefault(round(_place(path), 2), []).append(path)
-    most = max(len(files) for files in places.values())
-    found = [[files[min(i, len(files) - 1)] for files in places.values()] for i in range(most)]
-    return [by_position(one) for one in found] if np.inf not in places else [by_position(paths)]
+def versions(paths: Sequence[Path]) -> tuple[list[list[Path]], list[Path]]:
+    """A series in which a position may be there several times, as at most `MOST` whole volumes: of each position the
+    first file in the first, the last in the last, by the headers' numbers and then by when the files were written.
+
+    Files that do not say where they lie come apart, as the second value: they spoil no volume.
+    """
+    places: dict[float, list[tuple[tuple[int, ...], str, Path]]] = {}
+    lost = []
+    for path in paths:
+        place, order = _place(path)
+        if place == np.inf:
+            lost.append(path)
+        else:
+            places.setdefault(round(place, 2), []).append(((*order, path.stat().st_mtime_ns), str(path), path))
+    for files in places.values():
+        files.sort()
+    most = min(MOST, max(map(len, places.values()), default=0))
+    whole = [[files[max(0, len(files) - most + i) if len(files) > most else min(i, len(files) - 1)][2]
+              for files in places.values()] for i in range(most)]
+    return [by_position(one) for one in whole], sorted(lost)
 
 
-def _place(path: Path) -> float:
-    """Millimetres along the normal; infinite where the file does not say."""
+def _place(path: Path) -> tuple[float, tuple[int, int]]:
+    """Millimetres along the normal, infinite where the file does not say; and what tells phases of one place apart."""
     try:
-        with decoding(path), opened(path) as (header, _):
+        with decoding(path), opened(path, ("AcquisitionNumber", "InstanceNumber")) as (header, _):
             found = _geometry(header)
+            numbers = [header.numbers(name, 1) for name in ("AcquisitionNumber", "InstanceNumber")]
     except ScanwardError:
-        return np.inf
+        return np.inf, (0, 0)
+    first, second = (0 if number is None else int(number[0]) for number in numbers)
     if found is None:
-        return np.inf
+        return np.inf, (first, second)
     orientation, position = found
-    return float(position @ np.cross(orientation[0], orientation[1]))
+    return float(position @ np.cross(orientation[0], orientation[1])), (first, second)
 
 
 def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple[float, float] | None) -> Image:

@@ -63,8 +63,8 @@ class Node:
     tls: Tls = Tls()
     associations: Some = 32
     idle_seconds: Annotated[float, Field(gt=0)] = 60.0
-    largest_mb: Some = 2048
-    """Of one object."""
+    largest_mb: Some = 1024
+    """Of one object; twice as much of all that are on their way."""
     keep_unknown: bool = True
     """Keep objects that are no images scanned here, untouched, beside the study; otherwise refuse them."""
 
@@ -259,9 +259,14 @@ def _node(gateway: Gateway) -> list[str]:
 
 
 def _web(gateway: Gateway) -> list[str]:
-    if gateway.web.on and gateway.web.users is None and not loopback(gateway.web.host):
-        return [f"web.host {gateway.web.host} is open to the network; name web.users, made with `scanward user`."]
-    return []
+    web, complaints = gateway.web, []
+    if web.on and web.users is None and (web.hosts or not loopback(web.host)):
+        what = f"web.hosts names {web.hosts[0]}" if web.hosts else f"web.host {web.host} is open to the network"
+        complaints.append(f"{what}; name web.users, made with `scanward user`.")
+    if web.on and not loopback(web.host) and web.tls.cert is None:
+        complaints.append(f"web.host {web.host} is open to the network, and passwords would go over it in the clear; "
+                          "name web.tls.cert, or put a proxy with TLS before a loopback address.")
+    return complaints
 
 
 def _names(gateway: Gateway) -> list[str]:
@@ -276,6 +281,10 @@ def _names(gateway: Gateway) -> list[str]:
     urls += [(f"destination {d.name}.url", d.url) for d in gateway.destination if d.kind == "stow"]
     complaints += [f"{where} {url!r} is no web address; it begins with http:// or https://." for where, url in urls
                    if not re.match(r"https?://[^/]", url)]
+    if gateway.protect.to and not gateway.protect.key:
+        complaints.append("protect.to is named, and protect.key is not; nothing would be protected.")
+    if gateway.audit.syslog and not re.fullmatch(r"[^\s:]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", gateway.audit.syslog):
+        complaints.append(f"audit.syslog {gateway.audit.syslog!r} is no HOST:PORT.")
     if gateway.protect.key and gateway.protect.to not in {d.name for d in gateway.destination}:
         complaints.append(f"protect.to {gateway.protect.to!r} names no [[destination]].")
     return complaints
@@ -295,7 +304,10 @@ def _files(gateway: Gateway) -> list[str]:
         named |= {f"{where}.tls.cert": tls.cert, f"{where}.tls.key": tls.key, f"{where}.tls.ca": tls.ca}
     complaints = [f"{where}: there is no file {shown(path)}; check the path." for where, path in named.items()
                   if path is not None and not path.is_file()]
-    if gateway.node.tls.ca and not gateway.node.tls.cert:
-        complaints.append("node.tls.ca asks for the peers' certificates, and node.tls.cert names none of ours.")
+    for where, tls in (("node", gateway.node.tls), ("web", gateway.web.tls)):
+        if (tls.ca or tls.key) and not tls.cert:
+            complaints.append(f"{where}.tls names a key or an authority and no cert; without it nothing is encrypted.")
+    if gateway.work.records and not gateway.work.records.is_dir():
+        complaints.append(f"work.records: there is no folder {shown(gateway.work.records)}; check the path.")
     return complaints
 

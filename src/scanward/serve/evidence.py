@@ -15,7 +15,7 @@ from scanward.formats.identity import Identity, identity_of
 from scanward.image import Image
 from scanward.protectors.evidence import Answer
 from scanward.serve.config import Gateway
-from scanward.serve.inbox import Inbox, Job, sync
+from scanward.serve.inbox import Inbox, Job, Study, linked, sync
 
 LARGEST = 1 << 30
 
@@ -28,6 +28,11 @@ class Evidence:
         self._protect, self._inbox = gateway.protect, inbox
         self._folders = [inbox.root / "records", *([gateway.work.records] if gateway.work.records else [])]
         self._salts: dict[Path, str] = {}
+
+    @property
+    def on(self) -> bool:
+        """There is a key, so that an answer may change when a record turns up."""
+        return self._key is not None
 
     def verify(self, source: Source, identity: Identity) -> tuple[Image, Answer] | None:
         """What the evidence in an image says; None where there is neither a key, nor evidence, nor a record of it."""
@@ -54,13 +59,17 @@ class Evidence:
                     return path
         return None
 
-    def protected(self, job: Job, source: Source, identity: Identity, name: str) -> list[Path]:
-        """A CT series protected, once and for all, in `protected/NAME` of its study; empty where it is ours already, or
-        the settings do not ask for it. What says that it is synthetic is not sent on unless they say so."""
-        ours = self._inbox.made(identity.sop_instance)
-        if self._protect.key is None or ours or (identity.synthetic and not self._protect.send_synthetic):
+    def protected(self, job: Job, source: Source, members: list[Identity], name: str,
+                  earlier: Study | None) -> list[Path]:
+        """A CT series protected, once and for all, in `protected/NAME` of its study; empty where any of it is ours
+        already, or the settings do not ask for it. What says that it is synthetic is not sent on unless they say so."""
+        if self._protect.key is None or any(self._inbox.made(one.sop_instance) for one in members):
+            return []
+        if any(one.synthetic for one in members) and not self._protect.send_synthetic:
             return []
         folder = job.folder / "protected" / name
+        if earlier is not None and (before := earlier.folder / "protected" / name).is_dir() and not folder.is_dir():
+            linked(before, folder)
         if not folder.is_dir():
             series = job.folder / f".{name}"
             shutil.rmtree(series, ignore_errors=True)

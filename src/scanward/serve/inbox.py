@@ -100,8 +100,9 @@ class Inbox:
         self.root, self._free = root, free_mb << 20
         self._known: dict[tuple[str, str], tuple[int, Study]] = {}
         try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds patients' images
             for state in (*STATES, "reviews", "outgoing", "made", "records"):
-                (root / state).mkdir(parents=True, exist_ok=True)
+                (root / state).mkdir(exist_ok=True)
         except OSError as error:
             raise ArgumentError(f"{shown(root)} cannot be the inbox ({error.strerror}); choose another folder in "
                                 "store.folder.") from None
@@ -152,17 +153,22 @@ class Inbox:
 
     def _place(self, draft: Path, path: Path) -> Path:
         while True:
-            new = not path.parent.exists()
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                draft.replace(path)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(path.parent, os.O_RDONLY)
             except FileNotFoundError:
                 continue  # a worker took the study in this very moment
-            with suppress(FileNotFoundError):  # or in this one, and has the file
-                if new:
-                    sync(path.parent.parent.parent)
-                    sync(path.parent.parent)
-                sync(path.parent)
+            try:
+                if not path.exists():  # it keeps the time at which it first came
+                    draft.replace(path)
+                os.fsync(handle)  # the folder itself, wherever a worker has moved it meanwhile
+            except FileNotFoundError:
+                continue
+            finally:
+                os.close(handle)
+            with suppress(FileNotFoundError):
+                sync(path.parent.parent)
+            sync(self.root / "incoming")
             return path
 
     def take(self, quiet_seconds: float, most: int, run: str = "") -> Job | None:
@@ -236,10 +242,16 @@ class Inbox:
         put(job.folder / FACTS, facts)
         self._move(job, "done")
 
-    def give_up(self, job: Job, sentence: str, facts: dict[str, Any] | None = None) -> None:
+    def give_up(self, job: Job, sentence: str) -> None:
         """To `failed`, with the reason."""
-        empty = {"key": job.key, "label": "unscanned", "score": 0.0, "images": [], "passed": [], "finished": stamp()}
-        put(job.folder / FACTS, {**empty, **(facts or {}), "attempts": job.attempts, "error": sentence})
+        empty = {"key": job.key, "label": "unscanned", "score": 0.0, "images": [], "passed": []}
+        old = self.study(job.key)
+        if old is not None:  # what was said of it before it got the object that breaks its scan stays said
+            for part in ("results", "pictures", "protected"):
+                if (old.folder / part).is_dir():
+                    linked(old.folder / part, job.folder / part)
+        put(job.folder / FACTS, {**empty, **(old.facts if old else {}), "finished": stamp(), "attempts": job.attempts,
+                                 "error": sentence})
         (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
         self._move(job, "failed")
 
@@ -306,11 +318,11 @@ class Inbox:
                 for state in (*STATES, "outgoing")}
 
     def forget(self, days: float, *, said: Callable[[str], None] = lambda key: None) -> None:
-        """Takes away what is done with for longer; 0 keeps all."""
+        """Takes away what is done with for longer; 0 keeps all, and failed studies stay."""
         if days:
             for study in self.studies():
                 with suppress(OSError):
-                    if (study.folder / FACTS).stat().st_mtime < time.time() - 86400 * days:
+                    if study.state == "done" and (study.folder / FACTS).stat().st_mtime < time.time() - 86400 * days:
                         gone = study.folder.with_name(f"{DRAFT}{study.key}-{uuid.uuid4().hex}")
                         study.folder.rename(gone)
                         _remove(gone)
@@ -319,22 +331,45 @@ class Inbox:
 
     def mark_made(self, sop_uid: str) -> None:
         """An object with this UID is ours."""
-        path = self._made(sop_uid)
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
+        path, line = self._made(sop_uid)
+        if not self.made(sop_uid):
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(handle, line)
+            finally:
+                os.close(handle)
 
     def made(self, sop_uid: str) -> bool:
         """Whether we made an object with this UID."""
-        return self._made(sop_uid).exists()
+        path, line = self._made(sop_uid)
+        try:
+            return line in path.read_bytes()
+        except FileNotFoundError:
+            return False
 
-    def _made(self, sop_uid: str) -> Path:
+    def _made(self, sop_uid: str) -> tuple[Path, bytes]:
+        """One of 256 files that only grow, and the line in it."""
         name = hashlib.sha256(sop_uid.encode()).hexdigest()[:24]
-        return self.root / "made" / name[:2] / name
+        return self.root / "made" / name[:2], f"{name}\n".encode()
 
 
 def stamp(seconds: float | None = None) -> str:
     """A time, now where none is given, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def linked(path: Path, target: Path) -> None:
+    """A file, or a folder of files, under a second name."""
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=_link, dirs_exist_ok=True)
+    else:
+        target.parent.mkdir(exist_ok=True)
+        _link(path, target)
+
+
+def _link(path: str | Path, target: str | Path) -> None:
+    with suppress(FileExistsError):
+        os.link(path, target)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import threading
 import time
 import uuid
@@ -16,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from scanward.atomic import whole_file
-from scanward.errors import ArgumentError, ScanwardError
+from scanward.errors import ArgumentError
 from scanward.serve import work
 from scanward.serve.audit import Audit
 from scanward.serve.config import Gateway
@@ -90,7 +91,8 @@ class Workers:
         for i, process in enumerate(self._processes):
             if not process.is_alive():
                 said("worker.died", "serious", reason=f"Exit code {process.exitcode}.")
-                self._processes[i] = self._started()
+                with suppress(OSError):  # no memory or no processes left; tried again
+                    self._processes[i] = self._started()
 
     def stop(self) -> None:
         """Lets every worker end its study, for a while."""
@@ -128,8 +130,11 @@ def _pages(gateway: Gateway, inbox: Inbox, audit: Audit) -> Iterator[str]:
                    hosts=web.hosts, audit=audit.record,
                    send=lambda files: _send_review(files, gateway, inbox))
     listening = _listening(web.host, web.port)
+    server_context(web.tls)  # which says in one sentence what is wrong with the files
     config = uvicorn.Config(app, log_level="error", access_log=False, ws="none", server_header=False, lifespan="off",
-                            ssl_certfile=web.tls.cert, ssl_keyfile=web.tls.key)
+                            ssl_certfile=web.tls.cert, ssl_keyfile=web.tls.key,
+                            ssl_ca_certs=str(web.tls.ca) if web.tls.ca else None,
+                            ssl_cert_reqs=ssl.CERT_REQUIRED if web.tls.ca else ssl.CERT_NONE)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="pages", daemon=True)
     thread.start()
@@ -197,9 +202,13 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, workers: Workers, stop: 
 
     def courier() -> None:
         while not stop.wait(TICK):
-            with suppress(ScanwardError, OSError):  # a full disk; tried again
+            # Whatever goes wrong with one parcel, the others are to be sent as long as the gateway runs.
+            try:
                 outgoing.run_once(gateway.destination, gateway.node.aet, stop)
                 hooks.run_once(gateway.webhook, stop)
+            except Exception as error:
+                audit.record("results.refused", "serious", reason=f"{type(error).__name__}: {error}")
+                stop.wait(TICK * 60)
 
     threading.Thread(target=courier, name="courier", daemon=True).start()
     swept = 0.0
@@ -207,4 +216,5 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, workers: Workers, stop: 
         workers.tend(audit.record)
         if time.monotonic() - swept > HOUR:
             swept = time.monotonic()
-            inbox.forget(gateway.store.keep_days, said=lambda key: audit.record("study.removed", key=key))
+            with suppress(OSError):
+                inbox.forget(gateway.store.keep_days, said=lambda key: audit.record("study.removed", key=key))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
@@ -20,7 +22,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.formats.identity import CAPTURE, SCANNED, file_head, head_in, identity_of, study_in
+from scanward.formats.identity import CAPTURE, SCANNED, file_head, head_in, identity_of, looked_at, sort_of
 from scanward.serve.config import Node
 from scanward.serve.inbox import FullError, Inbox
 
@@ -39,10 +41,18 @@ PDU = 1 << 18
 QUICK = getattr(socket, "TCP_QUICKACK", None)
 
 
+SPARE = 64
+"""Threads of the process that have nothing to do with associations."""
+
+
 @dataclass
 class Tally:
-    """What came in over one association."""
+    """What came in over one association, and waits in memory."""
 
+    waiting: int = 0
+    """Bytes."""
+    over: bool = False
+    """It was cut off, or closed."""
     refused: int = 0
     reason: str = ""
     studies: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -57,7 +67,7 @@ def take_file(path: Path, inbox: Inbox, node: Node) -> str:
     """Puts a DICOM file that came another way into the inbox; returns the key of its study, an empty text where it is a
     result of ours. Raises `InputError` where it is none or of a kind that is not kept, and `FullError`."""
     identity = identity_of(path)
-    if identity.sop_class in DERIVED and inbox.made(identity.sop_instance):
+    if not identity.scanned and identity.sop_class in DERIVED and inbox.made(identity.sop_instance):
         return ""
     if not node.keep_unknown and not identity.scanned:
         raise UnsupportedError(f"Objects of the SOP class {identity.sop_class} are not kept; set node.keep_unknown.")
@@ -67,21 +77,23 @@ def take_file(path: Path, inbox: Inbox, node: Node) -> str:
 
 
 class BoundedSocket(AssociationSocket):
-    """Reads no more than a PDU can have, at the network's speed rather than 4 KB at a time."""
+    """Reads no more than a PDU can have, at the network's speed rather than 4 KB at a time, and not for ever."""
 
     def recv(self, nr_bytes: int) -> bytearray:
         if nr_bytes > PDU + 6 or self.socket is None:
             raise OSError("the peer claims a longer message than was agreed on")
-        data = bytearray(nr_bytes)
-        view, read = memoryview(data), 0
+        data, patience = bytearray(nr_bytes), self.assoc.network_timeout or 60.0
+        view, read, end = memoryview(data), 0, time.monotonic() + patience
         if QUICK is not None:
             # Senders that wait for an acknowledgement before they send a small rest would wait 40 ms for it.
             self.socket.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
         while read < nr_bytes:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
             got = self.socket.recv_into(view[read:])
             if not got:
                 break
             read += got
+        self.socket.settimeout(patience)
         view.release()
         del data[read:]
         return data
@@ -106,6 +118,10 @@ class Server(ThreadedAssociationServer):
 
     request_queue_size = 128
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Hangs up at once where so many wait already that a rejection would be the smaller part of the work."""
+        return threading.active_count() < SPARE + 4 * self.ae.maximum_associations
+
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Leaves the handshake to the association's own thread: one silent peer must not keep the others waiting."""
         client, address = self.socket.accept()  # type: ignore[union-attr]
@@ -125,8 +141,7 @@ class Receiver:
                  said: Said = lambda *_, **__: None) -> None:
         """Listens at once; `ArgumentError` where the address is taken or not ours."""
         self._node, self._inbox, self._said = node, inbox, said
-        self._tallies: dict[int, Tally] = {}
-        self._sizes: dict[int, int] = {}
+        self._lock, self._waiting = threading.Lock(), 0
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         _config.UNRESTRICTED_STORAGE_SERVICE = False
         entity = AE(node.aet)
@@ -155,49 +170,75 @@ class Receiver:
 
     def stop(self) -> None:
         """Associations that are open are aborted: what was not acknowledged will be sent again."""
+        for association in self._server.active_associations:
+            # A peer that drips would keep the abort waiting.
+            with contextlib.suppress(OSError, AttributeError):
+                association.dul.socket.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
         self._entity.shutdown()
 
     def _tally(self, event: evt.Event) -> Tally:
-        return self._tallies.setdefault(id(event.assoc), Tally())
+        with self._lock:
+            found: Tally = event.assoc.__dict__.setdefault("_scanward", Tally())
+            return found
 
     def _count(self, event: evt.Event) -> None:
-        """Cuts off an object that grows beyond what is allowed, before it fills the memory."""
+        """Cuts off what grows beyond what is allowed before it fills the memory: one object, or all that wait."""
         pdu: Any = event.pdu
-        if pdu.pdu_type == 0x04:
-            key = id(event.assoc)
-            self._sizes[key] = self._sizes.get(key, 0) + pdu.pdu_length
-            if self._sizes[key] > self._node.largest_mb << 20:
-                tally = self._tally(event)
-                tally.refused, tally.reason = tally.refused + 1, "An object was larger than node.largest_mb."
-                event.assoc.abort()
+        if pdu.pdu_type != 0x04:
+            return
+        tally, most = self._tally(event), self._node.largest_mb << 20
+        with self._lock:
+            tally.waiting += pdu.pdu_length
+            self._waiting += pdu.pdu_length
+            cut = not tally.over and (tally.waiting > most or self._waiting > 2 * most)
+            if cut:
+                tally.over, tally.refused = True, tally.refused + 1
+                tally.reason = "An object, or all at once, were larger than node.largest_mb allows."
+        if cut:
+            event.assoc.abort()
 
     def _store(self, event: evt.Event) -> int:
-        self._sizes.pop(id(event.assoc), None)
-        status = self._stored(event)
-        self._tally(event).refused += status != SUCCESS
+        tally, request = self._tally(event), cast(Any, event.request)
+        try:
+            status, stored = self._stored(event)
+        finally:
+            with self._lock:
+                size = min(tally.waiting, len(request.DataSet.getbuffer()))
+                tally.waiting -= size
+                self._waiting -= size
+        with self._lock:
+            late = tally.over and stored is not None
+            tally.refused += status != SUCCESS
+            if stored is not None and not late:
+                tally.studies[stored] += 1
+        if late and stored is not None:  # the peer was gone before the disk was done
+            self._said("objects.stored", "success", key=stored[0], study_uid=stored[1], stored=1, **_peer(event))
         return status
 
-    def _stored(self, event: evt.Event) -> int:
+    def _stored(self, event: evt.Event) -> tuple[int, tuple[str, str] | None]:
+        """The answer and, where an object was put on disk, its key and study."""
         request: Any = event.request
         syntax = event.context.transfer_syntax
-        sop_class, sop_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
-        if sop_class in DERIVED and self._inbox.made(sop_uid):
-            return SUCCESS
-        if not self._node.keep_unknown and sop_class not in (*SCANNED, CAPTURE):
-            return REFUSED
+        asked = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
         request.DataSet.seek(0)
-        study = study_in(request.DataSet, syntax)
+        sop_class, sop_uid, modality, study = sort_of(request.DataSet, syntax)
         if not study:
-            return UNREADABLE
+            return UNREADABLE, None
+        if (sop_class, sop_uid) != asked:
+            return MISMATCH, None
+        scanned = looked_at(sop_class, modality)
+        if not scanned and sop_class in DERIVED and self._inbox.made(sop_uid):
+            return SUCCESS, None
+        if not scanned and not self._node.keep_unknown:
+            return REFUSED, None
         head = file_head(create_file_meta(sop_class_uid=request.AffectedSOPClassUID, transfer_syntax=syntax,
                                           sop_instance_uid=request.AffectedSOPInstanceUID))
         try:
             path = self._inbox.add(study, sop_uid, head, (request.DataSet.getbuffer(),))
         except FullError as error:
             self._tally(event).reason = str(error)
-            return FULL
-        self._tally(event).studies[path.parent.parent.name, study] += 1
-        return SUCCESS
+            return FULL, None
+        return SUCCESS, (path.parent.parent.name, study)
 
     def _accepted(self, event: evt.Event) -> None:
         self._said("association.accepted", "success", **_peer(event))
@@ -208,9 +249,13 @@ class Receiver:
         self._said("association.rejected", "minor", reason=str(why), **_peer(event))
 
     def _closed(self, event: evt.Event) -> None:
-        self._sizes.pop(id(event.assoc), None)
-        tally = self._tallies.pop(id(event.assoc), None) or Tally()
-        for (key, study), count in tally.studies.items():
+        tally = self._tally(event)
+        with self._lock:
+            tally.over = True
+            self._waiting -= tally.waiting
+            tally.waiting = 0
+            studies = list(tally.studies.items())
+        for (key, study), count in studies:
             self._said("objects.stored", "success", key=key, study_uid=study, stored=count, **_peer(event))
         if tally.refused:
             self._said("objects.stored", "minor", refused=tally.refused, reason=tally.reason, **_peer(event))

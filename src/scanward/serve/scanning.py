@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,12 +22,12 @@ from scanward.image import Image
 from scanward.protectors.evidence import Answer
 from scanward.serve.config import Gateway
 from scanward.serve.evidence import Evidence
-from scanward.serve.inbox import Inbox, Job, Study, stamp
+from scanward.serve.inbox import Inbox, Job, Study, linked, stamp
 from scanward.site import read_site
 from scanward.verdict import Finding, Label, Verdict
 
-WORST = ("unscanned", "authentic", "inconclusive", "tampered")
-"""Labels, worse ones later."""
+WORST = ("authentic", "unscanned", "inconclusive", "tampered")
+"""Labels, worse ones later: what nobody looked at is not called authentic."""
 LABELS = {"authentic": "authentic", "tampered": "tampered", "indeterminate": "inconclusive"}
 SCORES = {"authentic": 0.0, "tampered": 1.0, "indeterminate": 0.5}
 """Of verified images; evidence gives an answer and no score."""
@@ -63,7 +61,8 @@ class Scanner:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
         parts = [__version__, work.method, pipeline.weights_of(work.method), list(self._gateway.results.objects),
-                 *(path.read_text("utf-8", "replace") if path else "" for path in (work.site, work.verify_key))]
+                 *(path.read_text("utf-8", "replace") if path else ""
+                   for path in (work.site, work.verify_key, self._gateway.protect.key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def scan(self, job: Job) -> Scanned:
@@ -74,14 +73,15 @@ class Scanner:
         earlier = self._inbox.earlier(job)
         identities, broken = _identities(job)
         images += [_unread(path, sentence) for path, sentence in broken.items()]
-        for source in _sources(identities, passed):
-            identity = identities[source.paths[0]]
+        for source, alone in _sources(identities, passed):
+            members = [identities[path] for path in source.paths]
             name = hashlib.sha256("\n".join(p.name for p in source.paths).encode()).hexdigest()[:16]
-            entry = self._known(earlier, job, name) or self._entry(job, source, identity, name)
+            known = None if self._evidence.on else self._known(earlier, job, name)
+            entry = known or self._entry(job, source, members[0], name)
             images.append(entry)
-            if identity.modality == "CT" and entry["label"] in ("authentic", "unscanned"):
+            if alone and not members[0].film and entry["label"] in ("authentic", "unscanned"):
                 with suppress(InputError):  # a series that cannot be protected goes nowhere, and its entry says why
-                    files = self._evidence.protected(job, source, identity, name)
+                    files = self._evidence.protected(job, source, members, name, earlier)
                     if files:
                         protected[name] = files
         facts = {**_study(job, list(identities.values())), **_worst(images), "images": images,
@@ -99,7 +99,7 @@ class Scanner:
             return None
         try:
             for path in (*entry["results"], f"pictures/{name}"):
-                _linked(earlier.folder / path, job.folder / path)
+                linked(earlier.folder / path, job.folder / path)
         except OSError:
             return None
         return dict(entry)
@@ -109,24 +109,31 @@ class Scanner:
         try:
             verified = self._evidence.verify(source, identity)
         except InputError as error:
-            verified, entry["reason"] = None, _told(error, source)
+            # Evidence that is there and cannot be read is no pass: one odd slice would be a way round it.
+            verified, entry["reason"], entry["label"] = None, _told(error, source), "inconclusive"
         result = pipeline.scan_source(source, method=self._gateway.work.method, site=self._site)
         if result.image is not None and result.verdict is not None:
+            doubt = entry["label"] == "inconclusive"
             entry |= _facts(result.image, result.verdict)
+            if doubt and entry["label"] == "authentic":
+                entry["label"] = "inconclusive"
             entry["results"] = self._written(job, result.image, result.verdict)
             heat, image, findings = result.verdict.heat, result.image, result.verdict.findings
         elif verified is not None:
             image, heat, findings = verified[0], verified[1].map(), ()
         else:
-            return self._unjudged(job, source, entry, result.error)
+            return self._unjudged(job, source, identity, entry, result.error)
         if verified is not None:
             heat, findings = _with_answer(entry, image, heat, findings, verified[1])
         self._draw(job, image, heat, findings, entry)
         return entry
 
-    def _unjudged(self, job: Job, source: Source, entry: dict[str, Any], error: InputError | None) -> dict[str, Any]:
+    def _unjudged(self, job: Job, source: Source, identity: Identity, entry: dict[str, Any],
+                  error: InputError | None) -> dict[str, Any]:
         """What no detector looks at is shown all the same, where it can be read."""
         entry["error"] = _told(error, source) if error else "Nothing looked at it."
+        if identity.film:
+            entry["label"] = "inconclusive"
         with suppress(InputError):
             image = formats.read(source)
             entry |= {"modality": image.modality, "shape": list(image.shape),
@@ -171,8 +178,8 @@ def _identities(job: Job) -> tuple[dict[Path, Identity], dict[Path, str]]:
     return found, broken
 
 
-def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[Source]:
-    """Mammograms one by one, CT by series; what is neither is counted.
+def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tuple[Source, bool]]:
+    """Mammograms one by one, CT by series, each with whether its series is there once; what is neither is counted.
 
     Slices that came again with other contents make the series whole once more: a forger need not replace all.
     """
@@ -181,9 +188,13 @@ def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[Sou
         if not identity.scanned:
             passed[identity.sop_class] += 1
         else:
-            series.setdefault((identity.series, "" if identity.modality == "CT" else path.name), []).append(path)
-    whole = [volume for (_, name), paths in series.items() for volume in ([paths] if name else versions(paths))]
-    return [Source(tuple(paths), "file" if len(paths) == 1 else "series") for paths in whole]
+            series.setdefault((identity.series, path.name if identity.film else ""), []).append(path)
+    found: list[tuple[Source, bool]] = []
+    for (_, film), paths in series.items():
+        whole, lost = ([paths], []) if film else versions(paths)
+        found += [(Source(tuple(one), "file" if len(one) == 1 else "series"), len(whole) == 1) for one in whole]
+        found += [(Source((path,), "file"), False) for path in lost]
+    return found
 
 
 def _study(job: Job, identities: list[Identity]) -> dict[str, Any]:
@@ -211,7 +222,7 @@ def _blank(name: str, files: list[str], identity: Identity | None) -> dict[str, 
 
 def _unread(path: Path, sentence: str) -> dict[str, Any]:
     name = hashlib.sha256(path.name.encode()).hexdigest()[:16]
-    return {**_blank(name, [f"objects/{path.name}"], None), "error": sentence}
+    return {**_blank(name, [f"objects/{path.name}"], None), "label": "inconclusive", "error": sentence}
 
 
 def _told(error: InputError, source: Source) -> str:
@@ -232,7 +243,7 @@ def _with_answer(entry: dict[str, Any], image: Image, heat: npt.NDArray[np.float
     """Puts what the evidence says into an entry: the worse label counts, and only evidence is sure."""
     label = LABELS[answer.label]
     entry["evidence"] = protection.facts(answer)
-    if WORST.index(label) >= WORST.index(entry["label"]):
+    if entry["label"] == "unscanned" or WORST.index(label) >= WORST.index(entry["label"]):
         found = tuple(_finding(box.box, image) for box in answer.findings)
         findings += found
         entry |= {"label": label, "score": max(entry["score"], SCORES[answer.label]), "error": None,
@@ -252,12 +263,3 @@ def _finding(box: tuple[slice, slice, slice], image: Image) -> Finding:
     corners = (x.start, y.start, x.stop, y.stop) if flat else (x.start, y.start, z.start, x.stop, y.stop, z.stop)
     return Finding(corners, 1.0, method="evidence")
 
-
-def _linked(path: Path, target: Path) -> None:
-    """A file, or a folder of files, under a second name."""
-    if path.is_dir():
-        shutil.copytree(path, target, copy_function=os.link, dirs_exist_ok=True)
-    else:
-        target.parent.mkdir(exist_ok=True)
-        target.unlink(missing_ok=True)
-        os.link(path, target)

@@ -28,13 +28,17 @@ def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
     """Works until `stop_file` is gone or `parent`, the process that started it, is dead."""
     from scanward.serve.audit import Audit
 
-    # Whoever stops the gateway stops it once, through the parent.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    inbox = Inbox(gateway.store.folder)
+    # Whoever stops the gateway stops it once, through the parent, which lets the last study end.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    inbox = Inbox(gateway.store.folder, free_mb=gateway.store.free_mb)
     audit = Audit(gateway.audit, inbox.root)
     scanner: Scanner | None = None
     while stop_file.exists() and os.getppid() == parent:
-        job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id)
+        job = None
+        with suppress(OSError, ScanwardError):  # a full disk: what waits, waits on, and no study is blamed
+            if inbox.room():
+                job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id)
         if job is None:
             time.sleep(PAUSE)
             continue
@@ -86,7 +90,7 @@ def delivery(key: str, to: str, files: list[Path]) -> str:
 
 def _put_off(job: Job, inbox: Inbox, gateway: Gateway, audit: Audit, sentence: str) -> None:
     """To be tried again or, after so many times, put aside with the reason."""
-    with suppress(OSError):
+    with suppress(OSError, ScanwardError):
         if job.attempts >= gateway.work.attempts:
             inbox.give_up(job, sentence)
             audit.record("study.failed", "serious", key=job.key, reason=sentence)
