@@ -136,8 +136,8 @@ def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
 
 
 def modality_of(header: Header) -> Modality:
-    """MG or CT; `UnsupportedError` names any other. Where SOP class and modality say different ones of the two, the class
-    counts. A breast in a Secondary Capture of modality OT is a mammogram."""
+    """MG or CT; `UnsupportedError` names any other. Where SOP class and modality contradict each other in these, the
+    class counts. A breast in a Secondary Capture of modality OT is a mammogram."""
     said, kind = header.text("Modality"), header.text("SOPClassUID")
     if said in ("", "MG", "CT"):
         if kind in MG_CLASSES:
