@@ -186,6 +186,18 @@ def test_words_are_cleaned():
     assert "\n" not in json.dumps(made.comment)
 
 
+def test_a_failed_study_is_tried_again_and_a_done_one_is_not(inbox):
+    http = client(inbox)
+    address = f"/studies/{web_studies.key_of('broken')}"
+    assert "Try again" in http.get(address).text
+    assert http.post(f"{address}/retry").status_code == 403  # without the page's token
+    given = {"csrf": token(http, "/")}
+    assert http.post(f"{address}/retry", data=given).status_code == 303
+    assert inbox.counts()["working"] == 1 and "broken" not in found(http)
+    assert http.post(f"{address}/retry", data=given).status_code == 404
+    assert http.post(f"/studies/{web_studies.key_of('clean film')}/retry", data=given).status_code == 404
+
+
 def test_what_reviews_come_to():
     def said(*pairs):
         return [Review("t", "Roe", decision, "", image) for decision, image in pairs]

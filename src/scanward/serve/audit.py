@@ -30,7 +30,7 @@ Outcome = Literal["success", "minor", "serious", "major"]
 EVENTS = frozenset({
     "start", "stop", "association.accepted", "association.rejected", "objects.stored", "study.scanned", "study.failed",
     "results.sent", "results.refused", "hook.sent", "hook.refused", "login", "logout", "review", "pull", "pull.refused",
-    "query", "export", "worker.died", "study.removed", "protected.sent",
+    "query", "export", "retry", "worker.died", "study.removed", "protected.sent",
 })  # fmt: skip
 FACTS = frozenset({
     "aet", "called", "peer", "port", "user", "key", "study_uid", "patient_id", "destination", "pull", "count", "stored",

@@ -15,6 +15,7 @@ from scanward.serve.web import worklist
 from scanward.serve.web.door import door_of, signed_in
 from scanward.serve.web.pages import page
 from scanward.serve.web.reviewing import save
+from scanward.serve.web.security import client_of
 from scanward.serve.web.worklist import LABELS, STATES, Filter
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ async def review_form(request: Request, key: str, user: str = Depends(signed_in)
         return _page(request, study, user, given["image"], error=str(error), comment=given["comment"], status=422)
     wanted = Filter.of(request).query()
     return RedirectResponse(f"/studies/{key}{wanted}{'&' if wanted else '?'}saved={made.review.decision}", 303)
+
+
+@router.post("/studies/{key}/retry")
+def retry(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+    """A study whose scan failed is tried anew; back to the worklist, where it is missing until it is done."""
+    if not request.app.state.inbox.retry(key):
+        raise HTTPException(404)
+    request.app.state.audit("retry", user=user, address=client_of(request), key=key)
+    return RedirectResponse(f"/{Filter.of(request).query()}", 303)
 
 
 def _study(request: Request, key: str) -> Study:
