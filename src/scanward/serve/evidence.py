@@ -15,7 +15,8 @@ from scanward.formats.identity import Identity, identity_of
 from scanward.image import Image
 from scanward.protectors.evidence import Answer
 from scanward.serve.config import Gateway
-from scanward.serve.inbox import Inbox, Job, Study, linked, sync
+from scanward.serve.inbox import Inbox, Job, Study, linked
+from scanward.serve.ledger import sync_folder
 
 LARGEST = 1 << 30
 
@@ -92,7 +93,7 @@ class Evidence:
         for name in (f"{_salt_of(record)}.json", f"{_digest(series)}.json"):
             with suppress(FileExistsError):
                 os.link(record, folder / name)
-        sync(folder)
+        sync_folder(folder)
 
 
 def _digest(uid: str) -> str:

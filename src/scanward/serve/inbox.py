@@ -23,6 +23,7 @@ from typing import Any, Literal
 from scanward.atomic import whole_file
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import shown
+from scanward.serve.ledger import sync_folder
 
 STATES = ("incoming", "working", "done", "failed")
 OBJECTS, FACTS, JOB = "objects", "study.json", "job.json"
@@ -80,16 +81,7 @@ def put(path: Path, value: Any) -> None:
         file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """Names in a folder last from here on."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
 
 
 class Inbox:
@@ -167,8 +159,8 @@ class Inbox:
             finally:
                 os.close(handle)
             with suppress(FileNotFoundError):
-                sync(path.parent.parent)
-            sync(self.root / "incoming")
+                sync_folder(path.parent.parent)
+            sync_folder(self.root / "incoming")
             return path
 
     def take(self, quiet_seconds: float, most: int, run: str = "") -> Job | None:
@@ -211,8 +203,8 @@ class Inbox:
             if os.stat(folder).st_ino == os.fstat(handle).st_ino:
                 if target != folder:
                     folder.rename(target)
-                    sync(target.parent)
-                    sync(folder.parent)
+                    sync_folder(target.parent)
+                    sync_folder(folder.parent)
                 state = _read(target / JOB)
                 ended = state.get("run", run) != run and "not_before" not in state
                 return Job(target.name, target, int(state.get("attempts", 0)) + (not ended),
@@ -281,8 +273,8 @@ class Inbox:
             with suppress(FileNotFoundError):
                 (self.root / other / job.key).rename(self.root / other / f"{DRAFT}{job.key}-{uuid.uuid4().hex}")
         job.folder.rename(self.root / state / job.key)
-        sync(self.root / state)
-        sync(self.root / "working")
+        sync_folder(self.root / state)
+        sync_folder(self.root / "working")
         job.let_go()
         for other in ("done", "failed"):
             for draft in (self.root / other).glob(f"{DRAFT}{job.key}-*"):
