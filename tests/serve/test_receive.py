@@ -135,6 +135,27 @@ def test_a_full_disk_is_out_of_resources_and_recovers(start, dicom, tmp_path, mo
     assert storescu(receiver, dicom.file(tmp_path / "a.dcm")).returncode == 0
 
 
+def test_a_disk_that_fills_up_midway_keeps_what_was_acknowledged_and_nothing_half(start, dicom, tmp_path):
+    small = tmp_path / "in box"
+    small.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("may not mount a small file system")
+    try:
+        receiver = start()
+        paths = [dicom.file(tmp_path / f"{i}.dcm", shape=(400, 400), seed=i) for i in range(10)]
+        told = storescu(receiver, *paths, options=("--no-halt",)).stderr
+        kept = stored(receiver)
+        assert told.count("OutOfResources") == 10 - len(kept) > 0
+        assert {p.stat().st_size for p in kept} == {kept[0].stat().st_size}
+        assert not list((small / "incoming").glob(".*"))
+        shutil.rmtree(kept[0].parent.parent)
+        assert storescu(receiver, paths[-1]).returncode == 0
+        receiver.stop()
+    finally:
+        subprocess.run(["umount", "-l", small], check=False)
+
+
 def test_an_association_that_dies_midway_leaves_nothing_half(start, dicom, tmp_path):
     receiver = start()
     path = dicom.file(tmp_path / "large.dcm", shape=(3000, 3000))
