@@ -103,11 +103,16 @@ class Handler(RequestHandler):
     """Gives every association a `BoundedSocket` that does not wait for ever."""
 
     def _create_association(self) -> Association:
+        peer = cast(socket.socket, self.request)
+        peer.settimeout(self.ae.network_timeout)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(peer, ssl.SSLSocket):
+            try:
+                peer.do_handshake()
+            except OSError:
+                peer.close()
+                raise
         association = super()._create_association()
-        self.request.settimeout(self.ae.network_timeout)  # type: ignore[union-attr]
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
-        if isinstance(self.request, ssl.SSLSocket):
-            self.request.do_handshake()
         # A second socket object would say twice that somebody called.
         association.dul.socket.__class__ = BoundedSocket  # type: ignore[union-attr]
         return association
