@@ -131,7 +131,9 @@ def _pages(gateway: Gateway, inbox: Inbox, audit: Audit) -> Iterator[str]:
                    send=lambda files: _send_review(files, gateway, inbox))
     listening = _listening(web.host, web.port)
     server_context(web.tls)  # which says in one sentence what is wrong with the files
+    # Only where a proxy is meant to stand before the pages may a header say who asks.
     config = uvicorn.Config(app, log_level="error", access_log=False, ws="none", server_header=False, lifespan="off",
+                            proxy_headers=bool(web.hosts),
                             ssl_certfile=web.tls.cert, ssl_keyfile=web.tls.key,
                             ssl_ca_certs=str(web.tls.ca) if web.tls.ca else None,
                             ssl_cert_reqs=ssl.CERT_REQUIRED if web.tls.ca else ssl.CERT_NONE)
