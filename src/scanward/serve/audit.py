@@ -118,6 +118,7 @@ class Audit:
             self._rotate()
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
             try:
+                fcntl.flock(handle, fcntl.LOCK_EX)  # or a line that is just being written looks like one cut short
                 size = os.fstat(handle).st_size
                 if size and os.pread(handle, 1, size - 1) != b"\n":
                     line = b"\n" + line  # after a line that a full disk cut short
