@@ -98,6 +98,13 @@ class BoundedSocket(AssociationSocket):
         del data[read:]
         return data
 
+    def _shutdown_socket(self) -> None:
+        """pynetdicom's own leaves the socket open where the peer was gone before."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
 
 class Handler(RequestHandler):
     """Gives every association a `BoundedSocket` that does not wait for ever."""
