@@ -130,7 +130,7 @@ def forgeries(args: argparse.Namespace) -> None:
     every = [row for of in rows.values() for row in of]
     body.append(["all", "", *(_rate([row[column] for row in every]) for column in range(4))])
     print(tables.table(["forgery", "afterwards", "convinces the judge", "place marked within 3 mm",
-                        "neither marked nor called indeterminate", "and convinces the judge"], body))
+                        "neither marked nor called inconclusive", "and convinces the judge"], body))
 
 
 def _told(place: Stage, judge: Judge, numbers: list[int], final: Image, made: Protected[Record],
@@ -141,7 +141,7 @@ def _told(place: Stage, judge: Judge, numbers: list[int], final: Image, made: Pr
     told = []
     for number, ill in zip(numbers, called, strict=True):
         marked = _marked(answer, final, place.centres[number])
-        passes = not marked and answer.label != "indeterminate"
+        passes = not marked and answer.label != "inconclusive"
         told.append((bool(ill) == wanted, marked, passes, passes and bool(ill) == wanted))
     return told
 
@@ -167,10 +167,11 @@ def alarms(args: argparse.Namespace) -> None:
             lossy.append(verify(final, key, made.record.salt, made.record))
             drift.append(_drift(final, made.record))
         labels = [answer.label for answer in lossy]
-        body.append([name, *(_rate([label == "authentic" for label in some]) for some in (lossless, labels)),
+        body.append([name, _rate([label == "authentic" for label in lossless]),
+                     _rate([label != "tampered" for label in labels]),
                      _rate([label == "tampered" for label in labels]), f"{max(drift):.0f}",
                      _tail([answer.margin for answer in lossy])])
-    print(tables.table(["scan", "lossless: authentic", "JPEG 2000, 7:1: authentic", "called tampered",
+    print(tables.table(["scan", "lossless: authentic", "JPEG 2000, 7:1: no block marked", "called tampered",
                         "largest drift of a block's mean, HU", "weakest window's margin, deviations; chance of an "
                         "alarm a scan"], body))
 

@@ -22,6 +22,9 @@ class Bright:
     def __init__(self):
         type(self).built += 1
 
+    def load(self):
+        pass
+
     def detect(self, image):
         heat = np.clip(image.pixels / 65535, 0, 1)
         score = float(heat.max())

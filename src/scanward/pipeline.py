@@ -73,13 +73,17 @@ class Combined:
 
     name = methods.DEFAULT
 
+    def load(self) -> None:
+        """Load every detector."""
+        for detector in detectors():
+            detector.load()
+
     def detect(self, image: Image) -> Evidence:
         """The combined verdict as evidence."""
         verdict = scan(image)
-        reason = " ".join(e.reason for e in verdict.evidence if e.reason)
         judged = verdict.label != "inconclusive" or verdict.doubtful
         return Evidence(self.name, verdict.score, verdict.threshold, verdict.heat, MIDDLE, verdict.findings, judged,
-                        reason, verdict.weights_sha256, verdict.seconds)
+                        verdict.reason, verdict.weights_sha256, verdict.seconds)
 
 
 def one_detector(method: str = methods.DEFAULT) -> Detector:
@@ -170,6 +174,8 @@ def _judge(image: Image, method: str, start: float, site: Site | None) -> Verdic
             kind = "a CT volume" if image.modality == "CT" else f"a {image.modality} image"
             raise UnsupportedError(f"{image.name} is {kind}; this version of scanward scans mammograms only.")
     chosen = detectors(method)
+    for detector in chosen:
+        detector.load()
     # Copy-move uses one core most of the time, and lets go of Python's lock in OpenCV and NumPy.
     with ThreadPoolExecutor(len(chosen)) as pool:
         evidence = tuple(pool.map(lambda detector: detector.detect(image), chosen))

@@ -97,6 +97,11 @@ class Verdict:
         """Inconclusive for a score that is neither, and not for want of something to judge by."""
         return self.label == "inconclusive" and any(e.doubtful for e in self.evidence)
 
+    @property
+    def reason(self) -> str:
+        """What the methods say of their answers, in sentences."""
+        return " ".join(e.reason for e in self.evidence if e.reason)
+
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward scan --json` prints for this image."""
         return {
@@ -116,7 +121,7 @@ class Verdict:
                 for f in self.findings
             ],
             "method": self.method,
-            "reason": " ".join(e.reason for e in self.evidence if e.reason),
+            "reason": self.reason,
             "weights_sha256": self.weights_sha256,
             "version": self.version,
             "parameters": self.parameters,

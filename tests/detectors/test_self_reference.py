@@ -134,12 +134,12 @@ def image_of(plane, bits=12):
 
 def test_a_region_without_the_images_grain_is_found_where_it_is():
     plane = tissue(3)
-    plane[180:300, 220:340] = tissue(3, grain=0)[180:300, 220:340]
+    plane[200:280, 240:320] = tissue(3, grain=0)[200:280, 240:320]
     evidence = shipped().detect(image_of(plane))
     assert evidence.label == "tampered"
     x0, y0, x1, y1 = evidence.findings[0].box
-    both = max(0, min(x1, 340) - max(x0, 220)) * max(0, min(y1, 300) - max(y0, 180))
-    assert both / ((x1 - x0) * (y1 - y0) + 120 * 120 - both) > 0.5
+    both = max(0, min(x1, 320) - max(x0, 240)) * max(0, min(y1, 280) - max(y0, 200))
+    assert both / ((x1 - x0) * (y1 - y0) + 80 * 80 - both) > 0.5
     assert evidence.findings[0].box_mm == pytest.approx([v * 0.1 for v in evidence.findings[0].box])
 
 
@@ -155,10 +155,28 @@ def test_the_images_own_border_says_nothing():
 
 def test_a_patch_painted_in_one_grey_is_found():
     plane = tissue(3)
-    plane[180:300, 220:340] = 2000
+    plane[200:280, 240:320] = 2000
     evidence = shipped().detect(image_of(plane))
     assert evidence.label == "tampered"
     assert evidence.heat[0, 240, 280] > 0.9
+
+
+def test_grain_that_varies_over_the_breast_is_no_alarm_but_a_reason():
+    """As a maker's processing makes it vary: every other stripe of 64 pixels has half of the grain."""
+    plane, calm = tissue(3), tissue(3, grain=10)
+    for top in range(0, len(plane), 128):
+        plane[top:top + 64] = calm[top:top + 64]
+    evidence = shipped().detect(image_of(plane))
+    assert (evidence.label, evidence.score, evidence.findings) == ("inconclusive", 0, ())
+    assert "5 % of the breast" in evidence.reason and not evidence.heat.any()
+
+
+@pytest.mark.parametrize(("loud", "verdict"), [(5, False), (6, True)])
+def test_more_than_a_twentieth_of_the_breast_is_too_much(loud, verdict):
+    logits = np.full((20, 10), -np.inf, np.float32)
+    logits[:10] = -1.0
+    logits[0, :loud] = 0.1
+    assert module.widespread(logits) is verdict
 
 
 def test_grain_alone_is_no_forgery():

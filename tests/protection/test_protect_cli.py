@@ -141,7 +141,7 @@ def test_without_a_record_the_salt_is_read_from_the_image(run, host, key, tmp_pa
     image = protected(run, host, key, tmp_path)
     (image.parent / "evidence.json").unlink()
     code, printed, err = run("verify", image, "--key", key)
-    assert (code, err) == (3, "") and printed.startswith("indeterminate")
+    assert (code, err) == (3, "") and printed.startswith("inconclusive")
     code, _, err = run("verify", host, "--key", key)
     assert code == 2 and err.count("\n") == 1 and "--record" in err
 

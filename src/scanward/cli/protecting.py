@@ -17,7 +17,7 @@ from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.evidence import Found, make_key
 
-CODES = {"authentic": CLEAN, "tampered": FOUND, "indeterminate": UNSURE}
+CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
 MOST = 20
 """Findings that are printed; all are in `verified.json`."""
 

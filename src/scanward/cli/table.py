@@ -44,6 +44,8 @@ class Lines:
                     f"{described(verdict):<32}  ", style="default not bold")
         line.append(shown(str(result.path)), style="default not bold")
         self._console.print(line)
+        if verdict.label == "inconclusive":
+            self._console.print(Text(f"  {verdict.reason}", style="dim"))
 
     def summary(self) -> str:
         """`3 images: 1 tampered, 2 authentic.`, with the errors if there were any."""
@@ -59,7 +61,7 @@ class Lines:
 def described(verdict: Verdict) -> str:
     """The number of findings and the strongest one's place; or the reason why nothing can be said."""
     if verdict.label == "inconclusive":
-        return "unusual, but no alarm" if verdict.doubtful else "nothing to judge by"
+        return "unusual, but no alarm" if verdict.doubtful else "cannot be told"
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]

@@ -22,6 +22,11 @@ class Detector(Protocol):
 
     name: str
 
+    def load(self) -> None:
+        """Read the weights and import what is heavy, before threads start: libraries that fork or take locks as they
+        are imported hang where others run by then. `WeightsError` where weights are missing or altered."""
+        ...
+
     def detect(self, image: Image) -> Evidence:
         """Judge one image from its pixels, modality and spacing alone.
 

@@ -33,6 +33,6 @@ def precision() -> Precision:
 @cache
 def native_bf16() -> bool:
     """Whether this CPU computes in bf16 itself; where it does not, bf16 is several times slower than f32."""
-    import openvino as ov
+    from scanward.nets.openvino import ov
 
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as ops
+
+from scanward.nets.openvino import ops, ov
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -77,7 +77,7 @@ def protect(source: Image | str | Path, key: bytes | str | Path | None = None, *
 
 
 def verify(source: Image | str | Path, key: bytes | str | Path, record: Record) -> Answer:
-    """Whether an image is what was protected: authentic, tampered and where, or indeterminate. Raises `InputError`."""
+    """Whether an image is what was protected: authentic, tampered and where, or inconclusive. Raises `InputError`."""
     return verify_image(_image(source), _key(key), record.salt, record)
 
 

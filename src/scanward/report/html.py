@@ -31,7 +31,7 @@ CLOSE_UPS = 6
 LABELS = {
     "tampered": ("▲", "TAMPERED", "Something in this image does not fit the rest of it."),
     "authentic": ("✓", "AUTHENTIC: nothing found", "No sign of tampering that the methods used here can see."),
-    "inconclusive": ("?", "INCONCLUSIVE", "The image gives the methods too little to judge."),
+    "inconclusive": ("?", "INCONCLUSIVE", "It cannot be told; the methods below say why."),
 }
 ANSWERS = {"tampered": "Suspicious", "authentic": "Nothing found", "inconclusive": "Cannot judge"}
 """What one of several methods says."""

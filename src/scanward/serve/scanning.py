@@ -28,8 +28,7 @@ from scanward.verdict import Finding, Label, Verdict
 
 WORST = ("authentic", "unscanned", "inconclusive", "tampered")
 """Labels, worse ones later: what nobody looked at is not called authentic."""
-LABELS = {"authentic": "authentic", "tampered": "tampered", "indeterminate": "inconclusive"}
-SCORES = {"authentic": 0.0, "tampered": 1.0, "indeterminate": 0.5}
+SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.5}
 """Of verified images; evidence gives an answer and no score."""
 
 
@@ -241,7 +240,7 @@ def _facts(image: Image, verdict: Verdict) -> dict[str, Any]:
 def _with_answer(entry: dict[str, Any], image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
                  answer: Answer) -> tuple[npt.NDArray[np.float32], tuple[Finding, ...]]:
     """Puts what the evidence says into an entry: the worse label counts, and only evidence is sure."""
-    label = LABELS[answer.label]
+    label = answer.label
     entry["evidence"] = protection.facts(answer)
     if entry["label"] == "unscanned" or WORST.index(label) >= WORST.index(entry["label"]):
         found = tuple(_finding(box.box, image) for box in answer.findings)

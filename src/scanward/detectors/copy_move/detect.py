@@ -56,6 +56,9 @@ class CopyMove:
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
 
+    def load(self) -> None:
+        """Nothing: it is untrained, and its libraries came with the module."""
+
     def detect(self, image: Image) -> Evidence:
         """Judge one mammogram; a volume, a tiny image or one without grain gives an inconclusive answer."""
         begun = time.perf_counter()

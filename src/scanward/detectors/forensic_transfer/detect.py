@@ -59,6 +59,10 @@ class ForensicTransfer(Trained):
                         engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
 
+    def load(self) -> None:
+        """The weights and the engine, in the caller's thread."""
+        self._activity  # noqa: B018
+
     def scores(self, canvas: Plane) -> Plane:
         """(rows, columns) tile scores of a canvas from one dense pass; NaN where a tile is background."""
         wanted = foreground(canvas)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from openvino import opset13 as ops
 
 from scanward.nets.graph import Arrays, compile_graph, constant, conv
+from scanward.nets.openvino import ops
 
 
 def build(arrays: Arrays, precision: str = "f32") -> Callable[..., list[np.ndarray]]:

@@ -41,6 +41,11 @@ LEAST_GRAIN = 0.7
 """Stored steps; grain below this leaves flat places of its own once it is rounded."""
 PAINTED = 8.0
 """The logit of a patch that holds one single value in the midst of grain."""
+WIDESPREAD = 0.05
+"""Share of the breast with logits above 0 beyond which the image is no reference for itself: a maker's processing makes
+grain vary over the whole breast, and then tissue of every kind looks forged."""
+UNEVEN = ("The grain of more than 5 % of the breast differs from the rest, as the processing of digital mammograms "
+          "makes it do; a forgery cannot be told from that.")
 
 
 class SelfReference(Trained):
@@ -53,6 +58,8 @@ class SelfReference(Trained):
         start = time.perf_counter()
         _, settings = self._weights
         logits, reason = self.logits(image.plane)
+        if logits is not None and widespread(logits):
+            logits, reason = None, UNEVEN
         shape = image.plane.shape
         if logits is None:
             heat = np.zeros((1, *shape), np.float32)
@@ -67,6 +74,10 @@ class SelfReference(Trained):
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
                         engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
+
+    def load(self) -> None:
+        """The weights and the engine, in the caller's thread."""
+        self.infer  # noqa: B018
 
     def logits(self, plane: Plane) -> tuple[Plane | None, str]:
         """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast), or None and why not."""
@@ -125,6 +136,12 @@ def painted(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Reference) -
     flat = cv2.morphologyEx(whole, cv2.MORPH_OPEN, box) > 0
     inner = (plane > plane.min()) & (plane < plane.max())
     return flat & inner & (reference.sigma(plane) > LEAST_GRAIN)
+
+
+def widespread(logits: Plane) -> bool:
+    """Whether more than `WIDESPREAD` of the breast, where logits are finite, would be called forged."""
+    breast = np.isfinite(logits)
+    return bool((logits > 0).sum() > WIDESPREAD * breast.sum())
 
 
 def heat_of(logits: Plane, shape: tuple[int, int], settings: dict[str, Any]) -> Plane:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from openvino import opset13 as ops
 
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, SCALES
 from scanward.nets.graph import Arrays, block, compile_graph, constant, conv, double, mean_pool
+from scanward.nets.openvino import ops
 
 
 def build(arrays: Arrays, precision: str = "f32") -> Callable[..., list[np.ndarray]]:

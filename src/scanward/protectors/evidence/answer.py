@@ -1,9 +1,8 @@
-"""Whether an image still is what was protected: authentic, tampered and where, or indeterminate."""
+"""Whether an image still is what was protected: authentic, tampered and where, or inconclusive."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,8 @@ from scanward.protectors.evidence.matched import asked
 from scanward.protectors.evidence.pattern import Grid
 from scanward.protectors.evidence.record import Record
 from scanward.protectors.evidence.weave import CELLS, Scale, grid_of, macs_of, scale_of
+from scanward.verdict import Label
 
-Label = Literal["authentic", "tampered", "indeterminate"]
 Blocks = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
 
@@ -95,7 +94,7 @@ def verify(image: Image, master: bytes, salt: bytes, record: Record | None = Non
     scale = scale_of(image) if record is None else Scale(record.step, record.offset, 0, record.amplitude, record.cell)
     if image.shape != grid.shape:
         none = np.zeros(Grid(image.shape, grid.block).count, bool)
-        return Answer("indeterminate", "It has another size than what was protected.", none, none,
+        return Answer("inconclusive", "It has another size than what was protected.", none, none,
                       Grid(image.shape, grid.block), (), 0.0)
     steps = scale.steps(image)
     if record is not None:
@@ -117,13 +116,13 @@ def verify(image: Image, master: bytes, salt: bytes, record: Record | None = Non
 
 def _weighed(known: tuple[Record, Floats] | None, grid: Grid, able: Blocks, pattern: tuple[Blocks, Blocks, float],
              strength: float) -> Answer:
-    """The answer on an image that is not voxel by voxel what was protected, or has no record."""
+    """The answer on an image that is not voxel by voxel what was protected, or has no record: never `authentic`."""
     gone, vouched, margin = pattern
     label: Label
     share = float(vouched[able].mean()) if able.any() else 0.0
     missing = share < COVERED - float((gone & able).sum() / max(able.sum(), 1))
     if known is None:
-        label, sentence = "indeterminate", ("The evidence is missing: it was never protected with this key, or was "
+        label, sentence = "inconclusive", ("The evidence is missing: it was never protected with this key, or was "
                                             "processed as a whole." if missing else "The pattern is there everywhere, "
                                             "but small changes show only against the record.")
         altered = np.zeros_like(gone) if missing else gone & able
@@ -139,12 +138,13 @@ def _weighed(known: tuple[Record, Floats] | None, grid: Grid, able: Blocks, patt
     if altered.any():
         label, sentence = "tampered", f"It was altered in {_places(altered)}."
     elif missing:
-        label, sentence = "indeterminate", ("The evidence is missing: it was never protected with this key, or was "
+        label, sentence = "inconclusive", ("The evidence is missing: it was never protected with this key, or was "
                                             "processed as a whole.")
     else:
         unit = "HU" if record.modality == "CT" else "grey levels"
-        label, sentence = "authentic", (f"It was encoded anew; the mean of no {_side(record)} block moved by more than "
-                                        f"{allowed:.0f} {unit}.")
+        # A forger without the key can drive the image here and keep every mean, so this is no pass.
+        label, sentence = "inconclusive", (f"It was encoded anew; the mean of no {_side(record)} block moved by more "
+                                            f"than {allowed:.0f} {unit}, which a careful forger can see to, too.")
     return Answer(label, sentence, altered, vouched, grid, _findings(altered, grid, drift), kept, margin=margin)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MEANINGS = {
     "tampered": "Something in this image does not fit the rest of it.",
-    "inconclusive": "The image gives the methods too little to judge, or its score is neither.",
+    "inconclusive": "It cannot be told; the reason stands below.",
     "authentic": "No sign of tampering that the methods used here can see.",
     "unscanned": "No method was run on this image.",
 }
