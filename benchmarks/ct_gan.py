@@ -29,15 +29,15 @@ import torch
 from torch import nn
 
 from scanward import methods
+from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.bench import tables
-from scanward.bench.chests import SHARP, THIN, Nodule, candidates, healthy_at, nodules, planted, scan_of
-from scanward.bench.films import data_folder
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
+from scanward.datasets.chests import SHARP, THIN, Nodule, candidates, healthy_at, nodules, planted, scan_of
+from scanward.datasets.films import data_folder
 from scanward.image import Image
-from scanward.lung import Lungs, lungs_of
 from scanward.metrics import auc
 from scanward.nets.cube import SIDE, Cuboid, cut
 from scanward.report.heat import LUNG_WINDOW, to_grey

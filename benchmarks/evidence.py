@@ -29,14 +29,14 @@ from skimage.metrics import structural_similarity
 
 from scanward import methods
 from scanward.bench import tables
-from scanward.bench.chests import PARTS, SHARP, THIN, scan_of
-from scanward.bench.films import mias
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
 from scanward.bench.purify import PURIFICATIONS, jpeg2000
+from scanward.datasets.chests import PARTS, SHARP, THIN, scan_of
+from scanward.datasets.films import mias
 from scanward.image import Image
 from scanward.protectors.base import Protected
-from scanward.protectors.evidence import Answer, Record, unweave, verify, weave
-from scanward.protectors.evidence.pattern import Grid
+from scanward.protectors.seal import Answer, Record, unweave, verify, weave
+from scanward.protectors.seal.pattern import Grid
 
 Volume = npt.NDArray[np.float32]
 Judge = NoduleJudge | NoduleJudgeB

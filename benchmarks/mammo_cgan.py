@@ -37,9 +37,9 @@ from scanward.attacks.mammo_cgan.train import augmented
 from scanward.attacks.partial_conv.network import Texture
 from scanward.attacks.places import auto_place
 from scanward.bench import tables
-from scanward.bench.films import Film, cbis, donors_of, mias
 from scanward.bench.measure import run
 from scanward.bench.protocol import controls, forgeries
+from scanward.datasets.films import Film, cbis, donors_of, mias
 from scanward.errors import ArgumentError
 from scanward.metrics import auc_interval
 from scanward.report.heat import window

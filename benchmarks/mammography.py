@@ -19,10 +19,10 @@ import cv2
 
 from scanward import methods, pipeline
 from scanward.bench import tables
-from scanward.bench.films import Film, cbis, mias
 from scanward.bench.measure import Row, run
 from scanward.bench.misses import sheet
 from scanward.bench.protocol import ATTACKS, HARD, STEPS, controls, forgeries
+from scanward.datasets.films import Film, cbis, mias
 from scanward.site import threshold_of
 
 DETECTORS = ("default", "self-reference", "copy-move", "forensic-transfer", "forensic-transfer-highpass")

@@ -29,9 +29,9 @@ from torch.nn import functional
 from scanward import methods
 from scanward.attacks.ct_gan.tamper import Forger, tampered_together
 from scanward.bench import tables
-from scanward.bench.chests import scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.protection import SCAN, Chest, chests, near
+from scanward.datasets.chests import scan_of
 from scanward.metrics import mean_interval
 from scanward.nets.cube import Cuboid, cuboid_of, cut
 from scanward.training.mits_gan import effect

@@ -22,15 +22,15 @@ import cv2
 import numpy as np
 
 from scanward import formats, methods, pipeline
-from scanward.bench.films import cbis
+from scanward.anatomy.breast import breast_mask
 from scanward.bench.tables import table
+from scanward.datasets.films import cbis
 from scanward.detectors.copy_move import CopyMove
 from scanward.detectors.forensic_transfer import ForensicTransfer
 from scanward.detectors.forensic_transfer.detect import prepare
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.reference import measure
 from scanward.image import Image
-from scanward.tissue import breast_mask
 
 SIDE = 4096
 MEMORY = ("import re, sys, scanward; scanward.scan(sys.argv[1]); "

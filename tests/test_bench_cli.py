@@ -7,8 +7,8 @@ import pytest
 
 from scanward import cli
 from scanward.bench import mammography
-from scanward.bench.films import mias
 from scanward.cli import benching
+from scanward.datasets.films import mias
 
 
 def run(*arguments):

@@ -9,12 +9,12 @@ import scanward
 from scanward import errors, forgery, image, pipeline, protection, site, verdict
 from scanward.attacks import base
 from scanward.protectors import base as protectors
-from scanward.protectors import evidence
+from scanward.protectors import seal
 
 PROMISED = {
     "inject": forgery, "remove": forgery, "Tamper": base, "load": pipeline, "scan": pipeline, "scan_many": pipeline,
     "Image": image, "Provenance": image, "Site": site, "read_site": site,
-    "protect": protection, "verify": protection, "Protected": protectors, "Answer": evidence,
+    "protect": protection, "verify": protection, "Protected": protectors, "Answer": seal,
     "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
     "ArgumentError": errors, "WeightsError": errors, "MissingExtraError": errors,

@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from scanward.version import __version__
+
 if TYPE_CHECKING:
     from scanward.attacks.base import Tamper
     from scanward.errors import (
@@ -29,18 +31,16 @@ if TYPE_CHECKING:
     from scanward.pipeline import load, scan, scan_many
     from scanward.protection import protect, verify
     from scanward.protectors.base import Protected
-    from scanward.protectors.evidence import Answer
+    from scanward.protectors.seal import Answer
     from scanward.site import Site, read_site
     from scanward.verdict import Evidence, Finding, Verdict
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "load": "scanward.pipeline", "scan": "scanward.pipeline", "scan_many": "scanward.pipeline",
     "Site": "scanward.site", "read_site": "scanward.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
     "protect": "scanward.protection", "verify": "scanward.protection", "Protected": "scanward.protectors.base",
-    "Answer": "scanward.protectors.evidence", "Image": "scanward.image", "Provenance": "scanward.image",
+    "Answer": "scanward.protectors.seal", "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
     "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",

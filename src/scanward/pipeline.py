@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from scanward import __version__, formats, methods, weights
+from scanward import formats, methods, weights
 from scanward.detectors.base import Detector
 from scanward.errors import InputError, UnsupportedError
 from scanward.image import Image, Modality
 from scanward.site import Site, site_of
 from scanward.verdict import DOUBT, Evidence, Finding, Label, Verdict
+from scanward.version import __version__
 
 if TYPE_CHECKING:
     from scanward.formats import Source

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from scanward import methods, weights
 from scanward.bench import protection, protection_tables
-from scanward.bench.chests import Nodule
 from scanward.bench.likeness import Likeness, harm, likeness
 from scanward.bench.perceptual import distance
 from scanward.bench.protection import Chest, Site, guarded, near, successes
 from scanward.bench.protection_tables import Bench
 from scanward.bench.purify import PURIFICATIONS, eight_bits
+from scanward.datasets.chests import Nodule
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.image import Image
 

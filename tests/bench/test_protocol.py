@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from scanward.bench import mammography, tables
-from scanward.bench.films import Film, cbis, donors_of, mias
 from scanward.bench.measure import BINS, Row, answer, heat_at, ious, load, pixel_auc, run
 from scanward.bench.protocol import Item, attack_of, controls, forgeries, make
-from scanward.bench.reencode import KNOWN, reencode, reencode_mask
+from scanward.datasets.films import Film, cbis, donors_of, mias
+from scanward.datasets.reencoding import KNOWN, reencode, reencode_mask
 from scanward.errors import ScanwardError
 from scanward.image import Image
 from scanward.verdict import Evidence

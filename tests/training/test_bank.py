@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from scanward.bench.films import Film
+from scanward.datasets.films import Film
 from scanward.image import Image
 from scanward.training import bank as module
 from scanward.training.bank import Bank, Recipe, make_bank, visit, write_bank

@@ -7,7 +7,7 @@ from torch import nn
 
 from scanward import methods
 from scanward.attacks.ct_gan.tamper import Forger
-from scanward.bench.chests import Nodule
+from scanward.datasets.chests import Nodule
 from scanward.image import Image
 from scanward.nets.cube import Cuboid
 from scanward.protectors.mits_gan.network import Discriminator, Generator, Guard

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from scanward import __version__
 from scanward.image import Image
+from scanward.version import __version__
 from scanward.weights import Trained
 
 

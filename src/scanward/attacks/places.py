@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import breast_mask, breast_small, eroded
+from scanward.anatomy.pectoral import pectoral_muscle
 from scanward.attacks.base import Place
 from scanward.attacks.blend import check_place
-from scanward.attacks.pectoral import pectoral_muscle
 from scanward.errors import ArgumentError
 from scanward.image import Image
-from scanward.tissue import breast_mask, breast_small, eroded
 
 __all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places"]
 

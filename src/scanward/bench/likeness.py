@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from skimage.metrics import structural_similarity
 
+from scanward.anatomy.lung import lungs_of
 from scanward.bench.perceptual import distance
 from scanward.image import Image
-from scanward.lung import lungs_of
 
 Volume = npt.NDArray[np.float32]
 RANGE = 4096.0

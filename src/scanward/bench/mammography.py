@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from scanward.bench.confusion import SOURCE, TARGET, Confusion
-from scanward.bench.films import MIAS_SPACING, Film, mias
 from scanward.bench.protocol import ATTACKS, STEPS, Item, attack_of, controls, forgeries, place_in
+from scanward.datasets.films import MIAS_SPACING, Film, mias
 from scanward.errors import UnreadableError
 
 PLAIN = STEPS[0]

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scanward.attacks.base import Donor
-from scanward.bench.films import Film, donors_of
 from scanward.bench.protocol import Item, make
+from scanward.datasets.films import Film, donors_of
 from scanward.detectors.base import Detector
 from scanward.image import Image
 from scanward.metrics import auc

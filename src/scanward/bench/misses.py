@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.bench.confusion import judgements
-from scanward.bench.films import Film, donors_of
 from scanward.bench.measure import Row, picture, start
 from scanward.bench.outcome import Outcome
+from scanward.datasets.films import Film, donors_of
 from scanward.detectors.base import Detector
 from scanward.image import Image
 

@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.progress import track
 
 from scanward import methods
+from scanward.anatomy.lung import lungs_of
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
-from scanward.bench.chests import SHARP, Nodule, candidates, healthy_at, nodules, planted, scan_of
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.purify import PURIFICATIONS
+from scanward.datasets.chests import SHARP, Nodule, candidates, healthy_at, nodules, planted, scan_of
 from scanward.errors import ArgumentError
 from scanward.image import Image
-from scanward.lung import lungs_of
 from scanward.nets.cube import Cuboid, cut
 from scanward.protectors.mits_gan import EPSILON, Around
 

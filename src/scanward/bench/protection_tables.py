@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from scanward import __version__, weights
+from scanward import weights
 from scanward.bench.likeness import Likeness, harm, likeness
 from scanward.bench.perceptual import NAME
 from scanward.bench.protection import (
@@ -35,6 +35,7 @@ from scanward.bench.protection import (
 from scanward.bench.purify import PURIFICATIONS
 from scanward.bench.tables import rate, table
 from scanward.methods import build, find
+from scanward.version import __version__
 
 PUBLISHED = {
     ("whole", "protected"): ((169.5, 27.95, .170, .983), (194.9, 21.70, .383, .945)),

@@ -10,13 +10,13 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import breast_mask
 from scanward.attacks.base import Attack, Donor, Place, forge
 from scanward.attacks.places import draw_places, share_inside
-from scanward.bench.films import Film
-from scanward.bench.reencode import reencode, reencode_mask
+from scanward.datasets.films import Film
+from scanward.datasets.reencoding import reencode, reencode_mask
 from scanward.image import Image
 from scanward.methods import build
-from scanward.tissue import breast_mask
 
 ATTACKS = ("copy-move", "splice", "composed-mass", "inpaint-telea", "inpaint-ns", "resample", "noise", "blur", "jpeg")
 HARD = ("faithful-mass",)

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scanward import __version__
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED
 from scanward.cli.groups import bench_app, study_app
 from scanward.cli.options import Debug, Kind, Quiet, Spacing
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, MissingExtraError, ScanwardError
+from scanward.version import __version__
 
 
 class InOrder(TyperGroup):

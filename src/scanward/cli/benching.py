@@ -13,9 +13,7 @@ from typing import Any
 
 import cv2
 
-from scanward import __version__, methods, pipeline, weights
-from scanward.atomic import whole_file
-from scanward.bench.films import Film, mias
+from scanward import methods, pipeline, weights
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
 from scanward.bench.misses import lowest, sheet
@@ -24,7 +22,10 @@ from scanward.bench.plots import curves
 from scanward.bench.protocol import Item
 from scanward.cli.codes import CLEAN
 from scanward.cli.output import prepare
+from scanward.datasets.films import Film, mias
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError, MissingExtraError
+from scanward.version import __version__
 
 LEFT_OUT = "leave-one-out"
 """The one protocol that trains networks first (an hour and more), and is run only where it is named."""

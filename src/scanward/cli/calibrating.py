@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from scanward import pipeline
-from scanward.atomic import whole_file
 from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.scanning import Request, found_sources, one_result, parse_modality, parse_spacing, progress_bar
 from scanward.cli.words import complain, counted
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 from scanward.site import LEAST, check_rate
 

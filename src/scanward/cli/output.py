@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from scanward.atomic import whole_file
 from scanward.cli.words import shown
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 from scanward.report.jsonl import json_line
 

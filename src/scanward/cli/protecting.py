@@ -15,7 +15,7 @@ from scanward.cli.words import shown
 from scanward.errors import ArgumentError
 from scanward.image import Image
 from scanward.protection import Around, Perturb
-from scanward.protectors.evidence import Found, make_key
+from scanward.protectors.seal import Found, make_key
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
 MOST = 20

@@ -14,8 +14,8 @@ from scanward.errors import ArgumentError, MissingExtraError
 def run_serve(path: Path | None) -> int:
     """The gateway, until it is told to stop."""
     try:
-        from scanward.serve.config import read_config
-        from scanward.serve.node import serve
+        from scanward.gateway.node import serve
+        from scanward.settings import read_config
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     gateway = read_config(path)
@@ -31,7 +31,7 @@ def run_serve(path: Path | None) -> int:
 def run_user(name: str, path: Path) -> int:
     """Asks for a password, twice where somebody can see the question, and keeps its hash."""
     try:
-        from scanward.serve.web.accounts import add_user
+        from scanward.review.accounts import add_user
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     if sys.stdin.isatty():
@@ -47,7 +47,7 @@ def run_user(name: str, path: Path) -> int:
 
 def run_mercure() -> int:
     """One task of mercure's."""
-    from scanward.serve.mercure import run_in_environment
+    from scanward.gateway.mercure import run_in_environment
 
     return run_in_environment()
 

@@ -17,8 +17,8 @@ NEEDS = "The pages of a reader study need the web server; install it with `pip i
 
 def run_new(protocol: Path, output: Path, url: str, quiet: bool) -> int:
     """Draw a study, and print the readers' links, which are kept nowhere."""
-    from scanward.serve.study.make import new_study
-    from scanward.serve.study.protocol import read_protocol
+    from scanward.readerstudy.make import new_study
+    from scanward.readerstudy.protocol import read_protocol
 
     console = Console(stderr=True)
     wanted = read_protocol(protocol)
@@ -40,7 +40,7 @@ def run_link(folder: Path, reader: str, url: str) -> int:
     """Give a reader another link."""
     import secrets
 
-    from scanward.serve.study.folder import renew
+    from scanward.readerstudy.folder import renew
 
     token = secrets.token_urlsafe(24)
     renew(folder, reader, token)
@@ -50,7 +50,7 @@ def run_link(folder: Path, reader: str, url: str) -> int:
 
 def run_serve(folder: Path, host: str, port: int, cert: Path | None, key: Path | None) -> int:
     """Serve a study until interrupted."""
-    from scanward.serve.study.folder import read_study
+    from scanward.readerstudy.folder import read_study
 
     study = read_study(folder)
     if (cert is None) != (key is None):
@@ -59,7 +59,7 @@ def run_serve(folder: Path, host: str, port: int, cert: Path | None, key: Path |
         if path is not None and not path.is_file():
             raise ArgumentError(f"{shown(str(path))} does not exist; check the path.")
     try:
-        from scanward.serve.study.server import serve
+        from scanward.readerstudy.server import serve
     except ModuleNotFoundError as missing:
         raise MissingExtraError(NEEDS) from missing
     serve(study, host, port, cert, key,
@@ -69,8 +69,8 @@ def run_serve(folder: Path, host: str, port: int, cert: Path | None, key: Path |
 
 def run_close(folder: Path) -> int:
     """Close a study for good."""
-    from scanward.serve.study.folder import close, read_study
-    from scanward.serve.study.outcome import collect
+    from scanward.readerstudy.folder import close, read_study
+    from scanward.readerstudy.outcome import collect
 
     reads, _ = collect(read_study(folder))
     close(folder, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -82,7 +82,7 @@ def run_close(folder: Path) -> int:
 
 def run_report(folder: Path, output: Path | None) -> int:
     """Print the tables, and write everything where asked."""
-    from scanward.serve.study.report import report
+    from scanward.readerstudy.report import report
 
     sys.stdout.write(report(folder, output))
     return CLEAN

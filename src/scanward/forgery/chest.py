@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scanward import __version__
+from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Record, Spot, Tamper, digest
 from scanward.attacks.ct_gan import CtGan
 from scanward.attacks.ct_gan.attack import LARGEST_MM, SMALLEST_MM, check_spot
@@ -18,7 +18,7 @@ from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.write_volume import hash_of, write_altered_volume, write_mask
 from scanward.image import Image
-from scanward.lung import Lungs, lungs_of
+from scanward.version import __version__
 
 MASK = "mask.nii.gz"
 TRIES = 400

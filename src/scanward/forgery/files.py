@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from scanward import formats
-from scanward.atomic import whole_file, whole_folder
 from scanward.attacks.base import Tamper, digest
 from scanward.attacks.mammo_cgan import MammoCgan
+from scanward.disk import whole_file, whole_folder
 from scanward.errors import InputError
 from scanward.forgery.chest import MASK as VOLUME_MASK
 from scanward.forgery.chest import write_chest

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError, UnsupportedError
 from scanward.forgery.files import RECORD, Forged, forge_file
 from scanward.forgery.make import check_order

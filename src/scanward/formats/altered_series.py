@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import FileMetaDataset
 
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import UnreadableError
 from scanward.formats.altered_dicom import describe, set_pixels, swap_words
 from scanward.formats.dicom import layout_of, opened, rescale_of

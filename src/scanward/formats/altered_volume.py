@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import UnreadableError
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.volume import meta_layout, nifti_layout, turned_back

@@ -22,7 +22,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats.guard import clean, shown
 from scanward.formats.reference import derived_uid, reference_of

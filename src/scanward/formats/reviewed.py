@@ -16,12 +16,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from scanward import __version__
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.derived import DECISION, DECISIONS, MANUFACTURER, SCHEME, SCORE
 from scanward.formats.guard import clean, decoding, shown
 from scanward.formats.reference import derived_uid, reference_of
+from scanward.version import __version__
 
 REVIEW = Code("SW010", SCHEME, "Review of image integrity decision")
 OUTCOME = Code("SW011", SCHEME, "Outcome of review")

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scanward import __version__
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.guard import decoding, shown
 from scanward.image import Image
+from scanward.version import __version__
 
 SUFFIXES = {"png": (".png",), "tiff": (".tif", ".tiff"), "pgm": (".pgm",), "npy": (".npy",)}
 """The endings of each format; DICOM takes any other, as a DICOM file's name is often its UID."""

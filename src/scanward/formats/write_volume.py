@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scanward import __version__
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
 from scanward.formats.write import SIDECAR, STEM, Mark
 from scanward.image import Image
+from scanward.version import __version__
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scanward import formats
-from scanward.atomic import whole_file, whole_folder
+from scanward.disk import whole_file, whole_folder
 from scanward.errors import UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
@@ -19,8 +19,8 @@ from scanward.formats.write import SIDECAR, STEM, suffix_of, write_altered
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.protection.make import Perturb, check_asked, protected
-from scanward.protectors.evidence import Answer, Record, from_json, read_key, unweave, verify
-from scanward.protectors.evidence.record import MARK, salt_of
+from scanward.protectors.seal import Answer, Record, from_json, read_key, unweave, verify
+from scanward.protectors.seal.record import MARK, salt_of
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
 

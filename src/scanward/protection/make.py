@@ -14,9 +14,9 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.sources import series_or_file
 from scanward.image import Image
 from scanward.protectors.base import Protected
-from scanward.protectors.evidence import Answer, Record, read_key, weave
-from scanward.protectors.evidence import verify as verify_image
 from scanward.protectors.mits_gan import Around
+from scanward.protectors.seal import Answer, Record, read_key, weave
+from scanward.protectors.seal import verify as verify_image
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import breast_mask
 from scanward.image import Image
-from scanward.tissue import breast_mask
 from scanward.verdict import Finding, Verdict
 
 Rgb = npt.NDArray[np.uint8]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import weights
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import WeightsError
 from scanward.image import Image
 from scanward.methods import METHODS

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from scanward.atomic import whole_file
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 from scanward.verdict import Verdict
 

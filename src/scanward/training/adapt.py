@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from scanward import formats, weights
+from scanward.anatomy.breast import breast_mask
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.reference import measure
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
-from scanward.tissue import breast_mask
 from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
 from scanward.training.finish import calibrated, ship
 from scanward.training.loop import Schedule, fit

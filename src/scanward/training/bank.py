@@ -22,15 +22,15 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
+from scanward.anatomy.breast import breast_mask
 from scanward.attacks.base import Donor, Place, forge
 from scanward.attacks.places import draw_places, share_inside
-from scanward.bench.films import Film, donors_of
 from scanward.bench.protocol import attack_of
-from scanward.bench.reencode import draw, past, reencode, reencode_mask
+from scanward.datasets.films import Film, donors_of
+from scanward.datasets.reencoding import draw, past, reencode, reencode_mask
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.errors import UnreadableError
 from scanward.image import Image
-from scanward.tissue import breast_mask
 
 CROP = 256
 SHARES = {"self-blend": 4, "splice": 7, "composed-mass": 4, "inpaint-telea": 1, "inpaint-ns": 1, "resample": 4,

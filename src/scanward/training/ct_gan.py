@@ -17,7 +17,7 @@ from scanward.attacks.ct_gan.density import density_of
 from scanward.attacks.ct_gan.network import PRESETS as WIDTHS
 from scanward.attacks.ct_gan.network import Discriminator, Generator, hole, wanted
 from scanward.attacks.ct_gan.train import OURS, PUBLISHED, Weights, generator_loss, judge_loss
-from scanward.bench.chests import PARTS, SHARP, THIN, Nodule, nodules, part_of, scan_of
+from scanward.datasets.chests import PARTS, SHARP, THIN, Nodule, nodules, part_of, scan_of
 from scanward.training.adversarial import Step, fit
 from scanward.training.cubes import Batch, Cubes, patches
 from scanward.training.finish import halved, preset_of, ship

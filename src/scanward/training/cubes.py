@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scanward.anatomy.lung import lungs_of
 from scanward.attacks.ct_gan.cube import AIR, METAL
 from scanward.attacks.ct_gan.density import density_of
-from scanward.bench.chests import SIDE, Nodule, candidates, healthy
+from scanward.datasets.chests import SIDE, Nodule, candidates, healthy
 from scanward.image import Image
-from scanward.lung import lungs_of
 from scanward.nets.cube import Cuboid, cut
 
 ROOM = 6

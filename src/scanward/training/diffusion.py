@@ -13,7 +13,7 @@ from scanward import weights
 from scanward.attacks.diffusion.network import Denoiser
 from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch
-from scanward.bench.films import cbis, mias
+from scanward.datasets.films import cbis, mias
 from scanward.nets.diffusion import loss
 from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit

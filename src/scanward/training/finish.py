@@ -15,11 +15,11 @@ from safetensors.numpy import save
 from torch import nn
 
 from scanward import weights
-from scanward.atomic import whole_file
-from scanward.bench.films import Film, mias
 from scanward.bench.measure import Row, run
 from scanward.bench.protocol import ATTACKS, STEPS, controls, forgeries
+from scanward.datasets.films import Film, mias
 from scanward.detectors.base import Detector
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 from scanward.training.calibrate import heat_settings, image_settings
 

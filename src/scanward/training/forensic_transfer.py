@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scanward import weights
-from scanward.bench.films import Film, cbis, donors_of, mias
 from scanward.bench.protocol import ATTACKS, Item, controls, forgeries, make
+from scanward.datasets.films import Film, cbis, donors_of, mias
 from scanward.detectors.forensic_transfer.detect import ForensicTransfer, ForensicTransferHighpass, matrix_of, prepare
 from scanward.detectors.forensic_transfer.network import ForensicTransferNet, MatrixClassifier
 from scanward.detectors.forensic_transfer.network import loss as tile_loss

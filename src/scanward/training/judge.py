@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scanward import weights
-from scanward.bench.chests import nodules, scan_of
 from scanward.bench.judge import JudgeNet
+from scanward.datasets.chests import nodules, scan_of
 from scanward.metrics import auc
 from scanward.training.ct_gan import LICENCE, OF, nodules_of
 from scanward.training.cubes import Cubes, patches

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from scanward import methods, pipeline
-from scanward.bench.films import cbis, mias
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
 from scanward.bench.outcome import Outcome
 from scanward.bench.protocol import ATTACKS, FAMILIES, STEPS
+from scanward.datasets.films import cbis, mias
 from scanward.detectors.base import Detector
 from scanward.detectors.self_reference import SelfReference
 from scanward.training.bank import make_bank

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scanward import weights
+from scanward.anatomy.breast import breast_small
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_cgan.merge import SIDE, levels_of, symmetric
@@ -28,8 +29,7 @@ from scanward.attacks.mammo_cgan.train import (
     run,
 )
 from scanward.attacks.places import draw_places
-from scanward.bench.films import Film, cbis, mias
-from scanward.tissue import breast_small
+from scanward.datasets.films import Film, cbis, mias
 from scanward.training.adversarial import Step, fit
 from scanward.training.finish import TRAINED_ON, halved, preset_of, ship
 from scanward.training.loop import Schedule

@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from scanward.bench.films import Film
-from scanward.bench.reencode import draw, reencode
+from scanward.anatomy.breast import breast_mask
+from scanward.datasets.films import Film
+from scanward.datasets.reencoding import draw, reencode
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.detect import dense_logits
 from scanward.detectors.self_reference.reference import measure
-from scanward.tissue import breast_mask
 from scanward.training.bank import CROP, Bank, Pair, lived, write_bank
 
 Arrays = dict[str, np.ndarray]

@@ -14,7 +14,7 @@ from torch.nn import functional
 from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Box, Forger, tampered_together
-from scanward.bench.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
 from scanward.nets.cube import Cuboid, cut
 from scanward.protectors.mits_gan.network import Guard
 from scanward.protectors.mits_gan.protect import EPSILON, laid

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scanward import methods, weights
 from scanward.attacks.base import Spot
 from scanward.attacks.ct_gan import CtGan
-from scanward.bench.chests import PARTS, THIN, scan_of
+from scanward.datasets.chests import PARTS, THIN, scan_of
 from scanward.image import Image
 from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss

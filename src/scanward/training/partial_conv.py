@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from scanward import weights
+from scanward.anatomy.breast import breast_small
 from scanward.attacks.partial_conv.network import PartialConvNet, Texture
 from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch, loss
 from scanward.attacks.places import draw_places
-from scanward.bench.films import Film, cbis, mias
-from scanward.tissue import breast_small
+from scanward.datasets.films import Film, cbis, mias
 from scanward.training.finish import preset_of, ship
 from scanward.training.loop import Schedule, fit
 

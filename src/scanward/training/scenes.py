@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scanward.bench.chests import Nodule, candidates, healthy_at, planted
+from scanward.anatomy.lung import lungs_of
+from scanward.datasets.chests import Nodule, candidates, healthy_at, planted
 from scanward.image import Image
-from scanward.lung import lungs_of
 from scanward.nets.cube import SIDE, Cuboid, cuboid_of
 from scanward.training.loop import Schedule
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Forger, cuboid_from, tampered_together
-from scanward.bench.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
 from scanward.protectors.tafim.network import Perturber
 from scanward.protectors.tafim.protect import HIGH, LOW
 from scanward.training.ct_gan import LICENCE

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Spot
 from scanward.attacks.blend import check_strength
 from scanward.attacks.ct_gan.density import density_of
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
-from scanward.lung import Lungs, lungs_of
 from scanward.weights import Trained
 
 if TYPE_CHECKING:

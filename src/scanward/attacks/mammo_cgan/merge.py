@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import breast_mask
 from scanward.attacks.blend import Plane
 from scanward.attacks.grain import grain
 from scanward.errors import ArgumentError
-from scanward.tissue import breast_mask
 
 SIDE = 64
 """Pixels a side of what the networks see."""

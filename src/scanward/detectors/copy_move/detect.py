@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import findings_of
 from scanward.detectors.copy_move import exact, keypoints, matching, verify
 from scanward.detectors.copy_move.keypoints import Plane
 from scanward.detectors.copy_move.seam import DOUBT, seam
 from scanward.image import Image
-from scanward.tissue import breast_mask
 from scanward.verdict import Evidence
 
 NAME = "copy-move"

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import Arrays, regions
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
 from scanward.nets.engine import engine, precision
 from scanward.tiles import bands
-from scanward.tissue import breast_mask
 from scanward.verdict import Evidence
 from scanward.weights import Trained
 

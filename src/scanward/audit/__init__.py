@@ -1,0 +1,1 @@
+"""Who did what, as JSON lines and as DICOM audit messages."""

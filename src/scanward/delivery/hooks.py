@@ -1,0 +1,104 @@
+"""Web addresses that are told of finished studies, without anything of the patient."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from scanward.delivery.spool import Parcel, Spool, Told, Unreachable
+from scanward.delivery.webclient import client, secret, streamed
+from scanward.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from scanward.settings import Webhook
+
+DAYS = 3
+"""How long a message is tried for: it says that something has just happened."""
+ANSWER = 20.0
+SIGNATURE = "X-Scanward-Signature"
+
+
+class Hooks:
+    """Messages wait in `root/outgoing-hooks/` until they are delivered."""
+
+    def __init__(self, root: Path, told: Told | None = None) -> None:
+        self.spool = Spool(root, "outgoing-hooks", told, keep=DAYS * 86400.0)
+
+    def notify(self, study: Mapping[str, Any], hooks: Sequence[Webhook], event: str = "study.finished") -> int:
+        """Queues a message on `study` (the object in study.json) for every hook that asked for its label; how many are
+        new. The same result is told once."""
+        message = message_of(study, event)
+        told = 0
+        for hook in hooks:
+            if hook.labels and message["label"] not in hook.labels:
+                continue
+            body = json.dumps(message, sort_keys=True).encode()
+            # Without the time: a study that is scanned again after a kill is no news.
+            same = json.dumps([hook.url, {**message, "time": ""}], sort_keys=True).encode()
+            identifier = f"{message['key'] or 'study'}-{hashlib.sha256(same).hexdigest()[:16]}"
+
+            def fill(folder: Path, body: bytes = body) -> None:
+                (folder / "message.json").write_bytes(body)
+
+            told += self.spool.add(identifier, fill, name_of(hook))
+        return told
+
+    def run_once(self, hooks: Sequence[Webhook], stop: threading.Event | None = None) -> float | None:
+        """Sends what is due; the seconds until the next try, None where nothing waits."""
+        known = {name_of(hook): hook for hook in hooks}
+
+        def one(folder: Path, parcel: Parcel) -> None:
+            if parcel.to not in known:
+                raise Unreachable(f"The settings no longer have the webhook {parcel.to}.")
+            _post(known[parcel.to], folder / "message.json", folder.name)
+
+        return self.spool.deliver_due(one, stop)
+
+
+def message_of(study: Mapping[str, Any], event: str) -> dict[str, Any]:
+    """What leaves the house: no patient, no UID, no description, and no text that came in with a file."""
+    modality, label, key = (str(study.get(word) or "") for word in ("modality", "label", "key"))
+    score = study.get("score")
+    return {
+        "event": event, "key": key if len(key) == 24 and set(key) <= set("0123456789abcdef") else "",
+        "modality": modality if modality in ("MG", "CT") else "",
+        "label": label if label in ("tampered", "inconclusive", "authentic", "unscanned") else "",
+        "score": round(float(score), 6) if isinstance(score, int | float) else None,
+        "images": len(study.get("images") or ()), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+
+
+def name_of(hook: Webhook) -> str:
+    """A webhook in messages and files: the host, and what tells two of it apart; its path may be a secret."""
+    return f"{urlsplit(hook.url).hostname}-{hashlib.sha256(hook.url.encode()).hexdigest()[:8]}"
+
+
+def signature(key: str, body: bytes, moment: int) -> str:
+    """The header's value: `t=SECONDS,v1=HEX`, the HMAC-SHA256 of `SECONDS.BODY`.
+
+    A receiver computes it anew, compares in constant time, and refuses moments that are minutes away from its clock.
+    """
+    return f"t={moment},v1={hmac.new(key.encode(), b'%d.' % moment + body, hashlib.sha256).hexdigest()}"
+
+
+def _post(hook: Webhook, path: Path, identifier: str) -> None:
+    from scanward.settings import Tls
+
+    body = path.read_bytes()
+    headers = {"Content-Type": "application/json", "X-Scanward-Delivery": identifier}
+    if hook.secret_file is not None:
+        key = secret(hook.secret_file)
+        if not key:
+            raise ArgumentError(f"{hook.secret_file} is empty; write the webhook's secret into it.")
+        headers[SIGNATURE] = signature(key, body, int(time.time()))
+    with (client(hook.url, "", None, Tls(), timeout=ANSWER) as web,
+          streamed(web, "POST", hook.url, f"Webhook {name_of(hook)}", passed=tuple(range(200, 300)), content=body,
+                   headers=headers)):
+        pass

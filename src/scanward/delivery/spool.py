@@ -1,0 +1,287 @@
+"""A queue of folders on disk that a kill at any instant neither loses from nor adds to twice.
+
+```
+ROOT/QUEUE/ID/to.json         to whom, how often tried, when next, what was wrong
+ROOT/QUEUE/ID/…               what is to be delivered
+ROOT/QUEUE/sent.log           identifiers of what was delivered
+ROOT/QUEUE-failed/ID/         refused for good, with the reason in to.json
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from scanward.errors import ArgumentError, ScanwardError
+from scanward.formats.guard import clean
+from scanward.inbox.ledger import Ledger, sync_folder
+
+FIRST, LONGEST = 5.0, 3600.0
+"""Seconds before the second try, and between later ones at most."""
+STALE = 3600.0
+"""Seconds after which a draft is one whose writer was killed."""
+BUSY = 5.0
+"""Seconds until the next look where another process works on the queue."""
+LOOK = 10.0
+"""Seconds after which the queue is read again, though nothing seems to have changed."""
+AT_ONCE = 8
+"""Receivers that are served at the same time."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+_CHANCE = random.SystemRandom()
+
+Outcome = Literal["sent", "refused", "waiting"]
+Told = Callable[[str, str, Outcome, str], None]
+"""Called with an identifier, its receiver, what became of the try, and why."""
+
+
+class Refused(ScanwardError):  # noqa: N818
+    """The receiver will never take it: trying again is of no use before a person has changed something."""
+
+
+class Unreachable(ScanwardError):  # noqa: N818
+    """The receiver could not take it now; `retry_after` is how many seconds it asked for."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """`to.json`."""
+
+    to: str
+    tries: int = 0
+    next: float = 0.0
+    """Seconds since 1970."""
+    error: str = ""
+    added: float = 0.0
+
+
+def pause(tries: int) -> float:
+    """Seconds to wait after the `tries`th failure in a row: doubled each time, up to a quarter less by chance."""
+    return float(min(LONGEST, FIRST * 2.0 ** min(tries - 1, 20)) * _CHANCE.uniform(0.75, 1.0))
+
+
+class Spool:
+    """Folders under `root/name` that are delivered one by one, each receiver on its own."""
+
+    def __init__(self, root: Path, name: str, told: Told | None = None, *, keep: float | None = None) -> None:
+        """`keep` is how many seconds a parcel is tried for; None: until it is delivered or refused."""
+        self._keep = keep
+        self.folder, self.failed = root / name, root / f"{name}-failed"
+        self._told = told or (lambda *_: None)
+        self._idle, self._next = (0, 0.0), 0.0  # nothing is due while the folder is as old, until then
+        self._sent = Ledger(self.folder / "sent.log")
+        self._rests: dict[str, tuple[int, float]] = {}  # receivers that failed: how often in a row, until when
+
+    def add(self, identifier: str, fill: Callable[[Path], None], to: str) -> bool:
+        """Adds what `fill` puts into a folder, for `to`; False where it waits, was delivered or was refused already.
+
+        On disk when it returns. `ArgumentError` where it cannot be written.
+        """
+        if not NAME.fullmatch(identifier):
+            raise ArgumentError(f"{clean(identifier)!r} is no identifier of a delivery; use letters, digits, "
+                                "., _ and -.")
+        target = self.folder / identifier
+        # In this order: a delivery is in the ledger before its folder goes.
+        if target.exists() or (self.failed / identifier).exists() or self._sent.has(identifier):
+            return False
+        draft = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+            fill(draft)
+            _write(draft, Parcel(to, added=time.time()))
+            for path in draft.iterdir():
+                _sync_file(path)
+            sync_folder(draft)
+            draft.rename(target)  # fails where another was faster: folders that hold something are not replaced
+            sync_folder(self.folder)
+        except OSError as error:
+            if target.exists():
+                return False
+            raise ArgumentError(f"{self.folder} cannot be written ({error.strerror}); free some space.") from error
+        finally:
+            if draft is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+        return True
+
+    def waiting(self) -> list[tuple[str, Parcel]]:
+        """What waits, by identifier."""
+        return _parcels(self.folder)
+
+    def refused(self) -> list[tuple[str, Parcel]]:
+        """What was refused for good."""
+        return _parcels(self.failed)
+
+    def again(self, identifier: str) -> bool:
+        """Takes what was refused back into the queue, once its cause is mended; False where there is none."""
+        parcel = _read(self.failed / identifier) if NAME.fullmatch(identifier) else None
+        if parcel is None:
+            return False
+        _write(self.failed / identifier, replace(parcel, tries=0, next=0.0))
+        (self.failed / identifier).rename(self.folder / identifier)
+        return True
+
+    def deliver_due(self, deliver: Callable[[Path, Parcel], None], stop: threading.Event | None = None) -> float | None:
+        """Tries what is due: `deliver(folder, parcel)` raises `Refused` or `Unreachable`, or it is delivered.
+
+        Receivers are served side by side, and one that cannot be reached is left alone for a while with all that is
+        meant for it. Returns the seconds until the next try, None where nothing waits.
+        """
+        if not self.folder.is_dir():
+            return None
+        # Reading every to.json is much for somebody who asks several times a second.
+        changed, until = self._idle
+        if self.folder.stat().st_mtime_ns == changed and time.time() < until:
+            return max(0.0, self._next - time.time()) if self._next else None
+        with self._alone() as alone:
+            if not alone:
+                return BUSY
+            self._tidy()
+            queues: dict[str, list[str]] = {}
+            for identifier, parcel in sorted(self.waiting(), key=lambda one: (one[1].next, one[1].added)):
+                if self._sent.has(identifier):
+                    self._remove(self.folder / identifier)
+                else:
+                    queues.setdefault(parcel.to, []).append(identifier)
+            if queues:
+                with ThreadPoolExecutor(min(AT_ONCE, len(queues))) as pool:
+                    list(pool.map(lambda queue: self._serve(queue, deliver, stop), queues.values()))
+        changed = self.folder.stat().st_mtime_ns
+        times = [max(parcel.next, self._rests.get(parcel.to, (0, 0.0))[1]) for _, parcel in self.waiting()]
+        now = time.time()
+        wait = min(max(0.0, min(times) - now), LONGEST) if times else None
+        self._next = 0.0 if wait is None else now + wait
+        self._idle = (changed, now + min(LOOK if wait is None else wait, LOOK))
+        return wait
+
+    def _serve(self, queue: list[str], deliver: Callable[[Path, Parcel], None], stop: threading.Event | None) -> None:
+        for identifier in queue:
+            parcel = _read(self.folder / identifier)
+            if parcel is None:
+                self._fail(identifier, Parcel("", error="Its to.json cannot be read."))
+                continue
+            now = time.time()
+            # A clock that was set back must not make anything wait for years.
+            due = not now < parcel.next < now + 2 * LONGEST
+            if (stop is not None and stop.is_set()) or now < self._rests.get(parcel.to, (0, 0.0))[1]:
+                return
+            if due:
+                self._try(identifier, parcel, deliver)
+
+    def _try(self, identifier: str, parcel: Parcel, deliver: Callable[[Path, Parcel], None]) -> None:
+        try:
+            deliver(self.folder / identifier, parcel)
+            self._rests.pop(parcel.to, None)
+            self._sent.add(identifier)
+            self._remove(self.folder / identifier)
+            self._told(identifier, parcel.to, "sent", "")
+        except Unreachable as error:
+            self._wait(identifier, parcel, str(error), error.retry_after)
+        except ScanwardError as error:
+            # The receiver answered, or what is to be sent is at fault: the next one may fare better.
+            self._fail(identifier, replace(parcel, tries=parcel.tries + 1, error=str(error)))
+            self._told(identifier, parcel.to, "refused", str(error))
+        # A full disk, or a fault of ours with this one parcel, must not keep the others from their receivers.
+        except Exception as error:
+            self._wait(identifier, parcel, f"Delivering to {parcel.to} broke down ({clean(repr(error))}).", None)
+
+    def _wait(self, identifier: str, parcel: Parcel, why: str, retry_after: float | None) -> None:
+        row, tries = self._rests.get(parcel.to, (0, 0.0))[0] + 1, parcel.tries + 1
+        if self._keep is not None and time.time() - parcel.added > self._keep:
+            self._fail(identifier, replace(parcel, tries=tries, error=why))
+            self._told(identifier, parcel.to, "refused", why)
+            return
+        asked = min(retry_after or 0.0, LONGEST)
+        self._rests[parcel.to] = (row, time.time() + max(pause(row), asked))
+        # Where the disk is full it is tried a little earlier.
+        with suppress(OSError):
+            _write(self.folder / identifier,
+                   replace(parcel, tries=tries, error=why, next=time.time() + max(pause(tries), asked)))
+        self._told(identifier, parcel.to, "waiting", why)
+
+    def _remove(self, path: Path) -> None:
+        """In one step out of the queue, then for good."""
+        gone = Path(tempfile.mkdtemp(prefix=".gone-", dir=self.folder))
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _fail(self, identifier: str, parcel: Parcel) -> None:
+        _write(self.folder / identifier, parcel)
+        self.failed.mkdir(parents=True, exist_ok=True)
+        if (self.failed / identifier).exists():
+            self._remove(self.failed / identifier)
+        (self.folder / identifier).rename(self.failed / identifier)
+        sync_folder(self.failed)
+        sync_folder(self.folder)
+
+    def _tidy(self) -> None:
+        for path in self.folder.glob(".*-*"):
+            with suppress(OSError):
+                if path.name.startswith(".gone-") or path.stat().st_mtime < time.time() - STALE:
+                    shutil.rmtree(path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether no other process delivers from here; the lock ends with its holder, however that ends."""
+        handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(handle)
+
+
+def _parcels(folder: Path) -> list[tuple[str, Parcel]]:
+    try:
+        names = sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+    except FileNotFoundError:
+        return []
+    # One that cannot be read is due, so that `_serve` comes to it and puts it aside.
+    return [(name, _read(folder / name) or Parcel("")) for name in names if (folder / name).is_dir()]
+
+
+def _read(folder: Path) -> Parcel | None:
+    try:
+        values = json.loads((folder / "to.json").read_bytes())
+        return Parcel(str(values["to"]), int(values["tries"]), float(values["next"]), str(values["error"]),
+                      float(values["added"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write(folder: Path, parcel: Parcel) -> None:
+    draft = folder / ".to.json"
+    with draft.open("wb") as file:
+        file.write(json.dumps(asdict(parcel)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / "to.json")
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""The gateway beside a PACS: receiving, pulling, scanning, sending back."""

@@ -1,0 +1,148 @@
+"""A mercure processing module: a folder with a series and its task in, results and `result.json` out.
+
+mercure takes every exit code but 0 for a failure, so an alarm is in `result.json` and in its notification.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scanward import formats, pipeline
+from scanward.disk import whole_folder
+from scanward.errors import ArgumentError, InputError, ScanwardError
+from scanward.formats.guard import clean, shown
+from scanward.version import __version__
+
+if TYPE_CHECKING:
+    from scanward.pipeline import Result
+
+TASK, RESULT = "task.json", "result.json"
+LARGEST_TASK = 16 << 20
+OBJECTS = ("sr", "seg", "sc")
+NOTIFY = ("tampered", "always", "never")
+LABELS = ("unscanned", "authentic", "inconclusive", "tampered")
+"""Worse ones later."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the module, from the task."""
+
+    method: str = "default"
+    objects: tuple[str, ...] = OBJECTS
+    """What is made for each image that came as DICOM."""
+    notify: str = "tampered"
+    """When mercure is asked to notify, where its rule leaves that to the module."""
+
+
+def run_in_environment(environment: Mapping[str, str] = os.environ) -> int:
+    """`run` on MERCURE_IN_DIR and MERCURE_OUT_DIR."""
+    folders = [environment.get(name, "") for name in ("MERCURE_IN_DIR", "MERCURE_OUT_DIR")]
+    if not all(folders):
+        return _failed("MERCURE_IN_DIR and MERCURE_OUT_DIR must name two folders; mercure sets both.")
+    return run(Path(folders[0]), Path(folders[1]))
+
+
+def run(in_dir: Path, out_dir: Path) -> int:
+    """Scan what lies in `in_dir`; 0 when it is done, whatever was found, and 2 with a sentence on stderr where nothing
+    could be scanned. `out_dir` then holds SR, SEG and SC, and `result.json` after them; or nothing new at all."""
+    try:
+        settings = settings_of(in_dir / TASK)
+        pipeline.check_method(settings.method)
+        sources, errors = formats.find([in_dir])
+        results = [pipeline.scan_source(source, method=settings.method) for source in sources]
+        problems = [*errors, *(result.error for result in results if result.error is not None)]
+        if all(result.verdict is None for result in results):
+            raise problems[0] if problems else InputError(f"{shown(in_dir)} holds no images; give a series.")
+        with whole_folder(out_dir, last=RESULT) as draft:
+            images = [_image(result, settings, draft) for result in results]
+            (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
+    except ScanwardError as error:
+        return _failed(str(error))
+    # mercure shows what a module prints: one sentence says more than a traceback.
+    except Exception as error:
+        return _failed(f"Internal error ({type(error).__name__}: {clean(error)}); please report it.")
+    return 0
+
+
+def settings_of(path: Path) -> Settings:
+    """From `process.settings` of a task, defaults where there is none; `ArgumentError` for what is no setting."""
+    try:
+        if path.stat().st_size > LARGEST_TASK:
+            raise ArgumentError(f"{shown(path)} is larger than any task.")
+        task = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"{shown(path)} cannot be read ({clean(error)}).") from error
+    values = _settings_in(task)
+    unknown = sorted(values.keys() - {"method", "objects", "notify"})
+    if unknown:
+        raise ArgumentError(f"{clean(unknown[0])!r} is no setting of the module; it has method, objects and notify.")
+    objects = values.get("objects", list(OBJECTS))
+    if not isinstance(objects, list) or not all(one in OBJECTS for one in objects):
+        raise ArgumentError(f"The setting objects is {clean(objects)!r}; it is a list of {', '.join(OBJECTS)}.")
+    notify = values.get("notify", "tampered")
+    if notify not in NOTIFY:
+        raise ArgumentError(f"The setting notify is {clean(notify)!r}; it is one of {', '.join(NOTIFY)}.")
+    return Settings(str(values.get("method", "default")), tuple(objects), notify)
+
+
+def _settings_in(task: Any) -> dict[str, Any]:
+    """A task names one module, or several that run one after the other."""
+    process = task.get("process") if isinstance(task, dict) else None
+    modules = [one for one in (process if isinstance(process, list) else [process]) if isinstance(one, dict)]
+    ours = [one for one in modules if "scanward" in str(one.get("module_name", "")).lower()]
+    for one in ours or modules[:1]:
+        settings = one.get("settings")
+        return settings if isinstance(settings, dict) else {}
+    return {}
+
+
+def _image(result: Result, settings: Settings, draft: Path) -> dict[str, Any]:
+    """What `result.json` says of an image; its objects are written on the way."""
+    if result.image is None or result.verdict is None:
+        return {"file": shown(result.path.name), "label": "unscanned", "error": _without_path(result)}
+    facts = result.verdict.to_json()
+    facts["file"] = shown(Path(facts.pop("path") or result.path).name)
+    facts["objects"] = []
+    if settings.objects and result.image.provenance.format == "dicom":
+        from scanward.formats.derived import write_dicom
+        from scanward.report.heat import overlay
+
+        picture = overlay(result.image, result.verdict)
+        try:
+            for path in write_dicom(result.image, result.verdict, draft, overlay=picture):
+                if path.stem.rsplit("-", 1)[-1] in settings.objects:
+                    facts["objects"].append(path.name)
+                else:
+                    path.unlink()
+        except InputError as error:
+            facts["error"] = clean(error, 300)
+    return facts
+
+
+def _without_path(result: Result) -> str:
+    return clean(str(result.error).replace(str(result.path), result.path.name), 300)
+
+
+def _answer(images: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
+    label = max((image["label"] for image in images), key=LABELS.index)
+    counts = {name: sum(image["label"] == name for image in images) for name in reversed(LABELS)}
+    score = max((image["score"] for image in images if "score" in image), default=None)
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    text = f"Scanward: {label} ({said})."
+    requested = settings.notify == "always" or (settings.notify == "tampered" and label == "tampered")
+    return {"label": label, "score": score, "counts": counts, "images": images, "version": __version__,
+            "__mercure_notification": {"text": text, "requested": requested}}
+
+
+def _failed(sentence: str) -> int:
+    print(f"scanward: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,278 @@
+"""The C-STORE SCP (PS3.4 B): who may send, what is taken, and the answer once it is safely on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.dsutils import create_file_meta
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.identity import CAPTURE, SCANNED, file_head, head_in, identity_of, looked_at, sort_of
+from scanward.inbox.folders import FullError, Inbox
+from scanward.settings import Node
+
+SUCCESS, FULL, MISMATCH, UNREADABLE, REFUSED, BROKEN = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122, 0x0110
+"""PS3.4 table B.2-1, and PS3.7 annex C for the last two: SOP class not supported, processing failure."""
+DERIVED = frozenset((CAPTURE, "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.22",
+                     "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"))
+"""Secondary Capture, Segmentation, and reports: what our own results are."""
+SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5",
+            "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70",
+            "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
+            "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+"""All that the readers decode. Not the deflated one: what stays unknown is how large it will be."""
+PDU = 1 << 18
+"""Bytes that one message of the upper layer may have; peers that claim more are cut off before they are heard."""
+QUICK = getattr(socket, "TCP_QUICKACK", None)
+
+
+SPARE = 64
+"""Threads of the process that have nothing to do with associations."""
+
+
+@dataclass
+class Tally:
+    """What came in over one association, and waits in memory."""
+
+    waiting: int = 0
+    """Bytes."""
+    over: bool = False
+    """It was cut off, or closed."""
+    refused: int = 0
+    reason: str = ""
+    studies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Objects stored, by (key, Study Instance UID)."""
+
+
+Said = Callable[..., None]
+"""`said(event, outcome, **facts)`, for the audit."""
+
+
+def take_file(path: Path, inbox: Inbox, node: Node) -> str:
+    """Puts a DICOM file that came another way into the inbox; returns the key of its study, an empty text where it is a
+    result of ours. Raises `InputError` where it is none or of a kind that is not kept, and `FullError`."""
+    identity = identity_of(path)
+    if not identity.scanned and identity.sop_class in DERIVED and inbox.made(identity.sop_instance):
+        return ""
+    if not node.keep_unknown and not identity.scanned:
+        raise UnsupportedError(f"Objects of the SOP class {identity.sop_class} are not kept; set node.keep_unknown.")
+    with path.open("rb") as file:
+        kept = inbox.add(identity.study, identity.sop_instance, head_in(file), iter(lambda: file.read(1 << 20), b""))
+    return kept.parent.parent.name
+
+
+class BoundedSocket(AssociationSocket):
+    """Reads no more than a PDU can have, at the network's speed rather than 4 KB at a time, and not for ever."""
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        if nr_bytes > PDU + 6 or self.socket is None:
+            raise OSError("the peer claims a longer message than was agreed on")
+        data, patience = bytearray(nr_bytes), self.assoc.network_timeout or 60.0
+        view, read, end = memoryview(data), 0, time.monotonic() + patience
+        if QUICK is not None:
+            # Senders that wait for an acknowledgement before they send a small rest would wait 40 ms for it.
+            self.socket.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
+        while read < nr_bytes:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
+            got = self.socket.recv_into(view[read:])
+            if not got:
+                break
+            read += got
+        self.socket.settimeout(patience)
+        view.release()
+        del data[read:]
+        return data
+
+    def _shutdown_socket(self) -> None:
+        """pynetdicom's own leaves the socket open where the peer was gone before."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
+
+class Handler(RequestHandler):
+    """Gives every association a `BoundedSocket` that does not wait for ever."""
+
+    def _create_association(self) -> Association:
+        peer = cast(socket.socket, self.request)
+        peer.settimeout(self.ae.network_timeout)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(peer, ssl.SSLSocket):
+            try:
+                peer.do_handshake()
+            except OSError:
+                peer.close()
+                raise
+        association = super()._create_association()
+        # A second socket object would say twice that somebody called.
+        association.dul.socket.__class__ = BoundedSocket  # type: ignore[union-attr]
+        return association
+
+
+class Server(ThreadedAssociationServer):
+    """One thread an association."""
+
+    request_queue_size = 128
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Hangs up at once where so many wait already that a rejection would be the smaller part of the work."""
+        return threading.active_count() < SPARE + 4 * self.ae.maximum_associations
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Leaves the handshake to the association's own thread: one silent peer must not keep the others waiting."""
+        client, address = self.socket.accept()  # type: ignore[union-attr]
+        if self.ssl_context is not None:
+            client = self.ssl_context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        return client, address
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A peer that speaks no TLS, or none that we believe, is a line in the log and no traceback."""
+        logging.getLogger(__name__).info("connection from %s broke off", client_address[0])
+
+
+class Receiver:
+    """Takes objects into an inbox until `stop`. `port` is the one that it listens on."""
+
+    def __init__(self, node: Node, inbox: Inbox, context: ssl.SSLContext | None = None,
+                 said: Said = lambda *_, **__: None) -> None:
+        """Listens at once; `ArgumentError` where the address is taken or not ours."""
+        self._node, self._inbox, self._said = node, inbox, said
+        self._lock, self._waiting = threading.Lock(), 0
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+        _config.UNRESTRICTED_STORAGE_SERVICE = False
+        entity = AE(node.aet)
+        entity.maximum_pdu_size = PDU
+        entity.maximum_associations = node.associations
+        entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = node.idle_seconds
+        entity.require_called_aet = node.check_called
+        entity.require_calling_aet = list(node.allow)
+        contexts = [build_context(str(c.abstract_syntax), list(SYNTAXES)) for c in AllStoragePresentationContexts
+                    if node.keep_unknown or c.abstract_syntax in {*SCANNED, *DERIVED}]
+        contexts.append(build_context(Verification))
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS),
+                    (evt.EVT_PDU_RECV, self._count), (evt.EVT_ACCEPTED, self._accepted),
+                    (evt.EVT_REJECTED, self._rejected), (evt.EVT_CONN_CLOSE, self._closed)]
+        try:
+            self._server = entity.make_server((node.host, node.port), contexts=contexts, ssl_context=context,
+                                              evt_handlers=handlers,  # type: ignore[arg-type]
+                                              server_class=Server, request_handler=Handler)
+        except OSError as error:
+            raise ArgumentError(f"{node.host}:{node.port} cannot be listened on ({error.strerror}); choose another "
+                                "node.host or node.port.") from None
+        entity._servers.append(self._server)
+        self.port = int(self._server.server_address[1])
+        self._entity = entity
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+
+    def stop(self) -> None:
+        """Associations that are open are aborted: what was not acknowledged will be sent again."""
+        for association in self._server.active_associations:
+            # A peer that drips would keep the abort waiting.
+            with contextlib.suppress(OSError, AttributeError):
+                association.dul.socket.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        self._entity.shutdown()
+
+    def _tally(self, event: evt.Event) -> Tally:
+        with self._lock:
+            found: Tally = event.assoc.__dict__.setdefault("_scanward", Tally())
+            return found
+
+    def _count(self, event: evt.Event) -> None:
+        """Cuts off what grows beyond what is allowed before it fills the memory: one object, or all that wait."""
+        pdu: Any = event.pdu
+        if pdu.pdu_type != 0x04:
+            return
+        tally, most = self._tally(event), self._node.largest_mb << 20
+        with self._lock:
+            tally.waiting += pdu.pdu_length
+            self._waiting += pdu.pdu_length
+            cut = not tally.over and (tally.waiting > most or self._waiting > 2 * most)
+            if cut:
+                tally.over, tally.refused = True, tally.refused + 1
+                tally.reason = "An object, or all at once, were larger than node.largest_mb allows."
+        if cut:
+            event.assoc.abort()
+
+    def _store(self, event: evt.Event) -> int:
+        tally, request = self._tally(event), cast(Any, event.request)
+        try:
+            status, stored = self._stored(event)
+        finally:
+            with self._lock:
+                size = min(tally.waiting, len(request.DataSet.getbuffer()))
+                tally.waiting -= size
+                self._waiting -= size
+        with self._lock:
+            late = tally.over and stored is not None
+            tally.refused += status != SUCCESS
+            if stored is not None and not late:
+                tally.studies[stored] += 1
+        if late and stored is not None:  # the peer was gone before the disk was done
+            self._said("objects.stored", "success", key=stored[0], study_uid=stored[1], stored=1, **_peer(event))
+        return status
+
+    def _stored(self, event: evt.Event) -> tuple[int, tuple[str, str] | None]:
+        """The answer and, where an object was put on disk, its key and study."""
+        request: Any = event.request
+        syntax = event.context.transfer_syntax
+        asked = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        request.DataSet.seek(0)
+        sop_class, sop_uid, modality, study = sort_of(request.DataSet, syntax)
+        if not study:
+            return UNREADABLE, None
+        if (sop_class, sop_uid) != asked:
+            return MISMATCH, None
+        scanned = looked_at(sop_class, modality)
+        if not scanned and sop_class in DERIVED and self._inbox.made(sop_uid):
+            return SUCCESS, None
+        if not scanned and not self._node.keep_unknown:
+            return REFUSED, None
+        head = file_head(create_file_meta(sop_class_uid=request.AffectedSOPClassUID, transfer_syntax=syntax,
+                                          sop_instance_uid=request.AffectedSOPInstanceUID))
+        try:
+            path = self._inbox.add(study, sop_uid, head, (request.DataSet.getbuffer(),))
+        except FullError as error:
+            self._tally(event).reason = str(error)
+            return FULL, None
+        return SUCCESS, (path.parent.parent.name, study)
+
+    def _accepted(self, event: evt.Event) -> None:
+        self._said("association.accepted", "success", **_peer(event))
+
+    def _rejected(self, event: evt.Event) -> None:
+        primitive: Any = event.assoc.acceptor.primitive
+        why = getattr(primitive, "reason_str", "") or "refused"
+        self._said("association.rejected", "minor", reason=str(why), **_peer(event))
+
+    def _closed(self, event: evt.Event) -> None:
+        tally = self._tally(event)
+        with self._lock:
+            tally.over = True
+            self._waiting -= tally.waiting
+            tally.waiting = 0
+            studies = list(tally.studies.items())
+        for (key, study), count in studies:
+            self._said("objects.stored", "success", key=key, study_uid=study, stored=count, **_peer(event))
+        if tally.refused:
+            self._said("objects.stored", "minor", refused=tally.refused, reason=tally.reason, **_peer(event))
+
+
+def _peer(event: evt.Event) -> dict[str, str]:
+    requestor = event.assoc.requestor
+    return {"aet": str(requestor.ae_title), "peer": str(requestor.address)}

@@ -1,0 +1,98 @@
+"""A worker process: takes studies from the inbox, scans them, sends their results on their way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scanward.errors import ScanwardError
+from scanward.formats.identity import identity_of
+from scanward.inbox.folders import Inbox, Job
+from scanward.settings import Gateway
+
+if TYPE_CHECKING:
+    from scanward.audit.trail import Audit
+    from scanward.gateway.scanning import Scanned, Scanner
+
+PAUSE = 0.25
+"""Seconds between two looks into an empty inbox."""
+
+
+def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
+    """Works until `stop_file` is gone or `parent`, the process that started it, is dead."""
+    from scanward.audit.trail import Audit
+
+    # Whoever stops the gateway stops it once, through the parent, which lets the last study end.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    inbox = Inbox(gateway.store.folder, free_mb=gateway.store.free_mb)
+    audit = Audit(gateway.audit, inbox.root)
+    scanner: Scanner | None = None
+    while stop_file.exists() and os.getppid() == parent:
+        job = None
+        with suppress(OSError, ScanwardError):  # a full disk: what waits, waits on, and no study is blamed
+            if inbox.room():
+                job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id)
+        if job is None:
+            time.sleep(PAUSE)
+            continue
+        try:
+            if scanner is None:
+                from scanward.gateway.scanning import Scanner
+
+                scanner = Scanner(gateway, inbox)
+            work(job, scanner, inbox, gateway, audit)
+        except ScanwardError as error:
+            _put_off(job, inbox, gateway, audit, str(error))
+        # A fault of ours with one study must not keep the others from their answers.
+        except Exception as error:
+            _put_off(job, inbox, gateway, audit, f"Internal error ({type(error).__name__}: {error}); please report it.")
+
+
+def work(job: Job, scanner: Scanner, inbox: Inbox, gateway: Gateway, audit: Audit) -> None:
+    """One study from its lease to `done`."""
+    if not job.objects:
+        inbox.drop(job)
+        return
+    scanned = scanner.scan(job)
+    send(job.key, scanned, inbox, gateway)
+    inbox.finish(job, scanned.facts)
+    facts = scanned.facts
+    audit.record("study.scanned", "success", key=job.key, label=facts["label"], score=facts["score"],
+                 images=len(facts["images"]), study_uid=facts["study_uid"], patient_id=facts["patient_id"])
+
+
+def send(key: str, scanned: Scanned, inbox: Inbox, gateway: Gateway) -> None:
+    """Puts what goes out into its queues, each of which takes the same thing once."""
+    from scanward.delivery.hooks import Hooks
+    from scanward.delivery.outgoing import Outgoing
+
+    outgoing = Outgoing(inbox.root)
+    for to in gateway.destination:
+        if to.results and scanned.results:
+            outgoing.add(delivery(key, to.name, scanned.results), scanned.results, to.name)
+    for files in scanned.protected.values():
+        outgoing.add(delivery(key, gateway.protect.to, files), files, gateway.protect.to)
+    Hooks(inbox.root).notify(scanned.facts, gateway.webhook)
+
+
+def delivery(key: str, to: str, files: list[Path]) -> str:
+    """Names what goes to a destination by the objects' UIDs, which a second scan makes again: it is sent once."""
+    uids = sorted(identity_of(path).sop_instance for path in files)
+    return f"{key}-{to}-{hashlib.sha256(json.dumps(uids).encode()).hexdigest()[:16]}"
+
+
+def _put_off(job: Job, inbox: Inbox, gateway: Gateway, audit: Audit, sentence: str) -> None:
+    """To be tried again or, after so many times, put aside with the reason."""
+    with suppress(OSError, ScanwardError):
+        if job.attempts >= gateway.work.attempts:
+            inbox.give_up(job, sentence)
+            audit.record("study.failed", "serious", key=job.key, reason=sentence)
+        else:
+            inbox.again(job, sentence)

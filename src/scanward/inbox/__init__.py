@@ -1,0 +1,1 @@
+"""Studies as folders: received, worked on, done with."""

@@ -1,0 +1,389 @@
+"""Studies as folders a person can look into: `incoming` → `working` → `done` or `failed`.
+
+Every step is one rename, and what it makes visible is on disk before it, so that a process may die at any instant: what
+was acknowledged is found again, and what was half written is swept away. A worker's lease on a study is a lock on its
+folder, which the system takes back when the worker dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from scanward.disk import whole_file
+from scanward.errors import ArgumentError, ScanwardError
+from scanward.formats.guard import shown
+from scanward.inbox.ledger import sync_folder
+
+STATES = ("incoming", "working", "done", "failed")
+OBJECTS, FACTS, JOB = "objects", "study.json", "job.json"
+DRAFT = "."
+"""Names that begin so are being written, or taken away."""
+BACK_OFF, LONGEST = 5.0, 600.0
+"""Seconds before a study is tried again: the first time, doubled each time, and at most."""
+RUNS = 50
+
+
+class FullError(ScanwardError):
+    """There is no room for another object."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One that is done with, or failed."""
+
+    key: str
+    state: Literal["done", "failed"]
+    folder: Path
+    facts: dict[str, Any]
+    """What `study.json` says."""
+
+
+@dataclass
+class Job:
+    """A study that this process has the lease of, until `finish`, `again` or `give_up`."""
+
+    key: str
+    folder: Path
+    attempts: int
+    """This one included."""
+    runs: int
+    """Of the gateway, that ended while they worked on it."""
+    _lease: int = field(repr=False, default=-1)
+
+    @property
+    def objects(self) -> list[Path]:
+        """The study's files, by name."""
+        return sorted(p for p in (self.folder / OBJECTS).iterdir() if not p.name.startswith(DRAFT))
+
+    def let_go(self) -> None:
+        os.close(self._lease)
+
+
+def key_of(study_uid: str) -> str:
+    """The name of a study's folder: 24 hexadecimal digits."""
+    return hashlib.sha256(study_uid.encode()).hexdigest()[:24]
+
+
+def put(path: Path, value: Any) -> None:
+    """JSON, whole and on disk."""
+    with whole_file(path) as file:
+        file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+class Inbox:
+    """The folders below `root`; any number of processes may use them at once."""
+
+    def __init__(self, root: Path, *, free_mb: int = 0) -> None:
+        """Raises `ArgumentError` where the folders cannot be made."""
+        self.root, self._free = root, free_mb << 20
+        self._known: dict[tuple[str, str], tuple[int, Study]] = {}
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds patients' images
+            for state in (*STATES, "reviews", "outgoing", "made", "records"):
+                (root / state).mkdir(exist_ok=True)
+        except OSError as error:
+            raise ArgumentError(f"{shown(root)} cannot be the inbox ({error.strerror}); choose another folder in "
+                                "store.folder.") from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other gateway uses this inbox meanwhile, and what a dead one left half written is gone."""
+        handle = os.open(self.root, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ArgumentError(f"{shown(self.root)} is another gateway's inbox; stop that one, or choose another "
+                                    "folder in store.folder.") from None
+            for state in STATES:
+                for draft in (self.root / state).glob(f"{DRAFT}*"):
+                    _remove(draft)
+            yield
+        finally:
+            os.close(handle)
+
+    def room(self) -> bool:
+        """Whether there is room for more objects."""
+        return shutil.disk_usage(self.root).free >= self._free
+
+    def add(self, study_uid: str, sop_uid: str, head: bytes, data: Iterable[bytes | memoryview]) -> Path:
+        """An object in `incoming`, on disk when this returns: `head`, to the end of the file meta information, and the
+        data set. The same object twice is one file; one that says it is the same and is not has a file of its own.
+        Raises `FullError`."""
+        if not self.room():
+            raise FullError(f"{shown(self.root)} has no room left; free some.")
+        draft = self.root / "incoming" / f"{DRAFT}{uuid.uuid4().hex}"
+        digest = hashlib.blake2b()
+        try:
+            with draft.open("wb") as file:
+                file.write(head)
+                for part in data:
+                    file.write(part)
+                    digest.update(part)
+                file.flush()
+                os.fsync(file.fileno())
+            name = f"{hashlib.sha256(sop_uid.encode()).hexdigest()[:16]}-{digest.hexdigest()[:12]}.dcm"
+            return self._place(draft, self.root / "incoming" / key_of(study_uid) / OBJECTS / name)
+        except OSError as error:
+            raise FullError(f"{shown(self.root)} takes no more ({error.strerror}); free some room.") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _place(self, draft: Path, path: Path) -> Path:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(path.parent, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # a worker took the study in this very moment
+            try:
+                if not path.exists():  # it keeps the time at which it first came
+                    draft.replace(path)
+                os.fsync(handle)  # the folder itself, wherever a worker has moved it meanwhile
+            except FileNotFoundError:
+                continue
+            finally:
+                os.close(handle)
+            with suppress(FileNotFoundError):
+                sync_folder(path.parent.parent)
+            sync_folder(self.root / "incoming")
+            return path
+
+    def take(self, quiet_seconds: float, most: int, run: str = "") -> Job | None:
+        """The next study to work on, or None: first those that a dead worker left or whose time has come again, then
+        those to which nothing was added for so long.
+
+        One whose workers died or gave up `most` times is moved to `failed`. `run` names this run of the gateway: a
+        study is not blamed for the end of a whole run, unless it outlived `RUNS` of them.
+        """
+        now = time.time()
+        for folder in _oldest(self.root / "working"):
+            job = self._lease(folder, folder, run)
+            if job is None:
+                continue
+            state = _read(folder / JOB)
+            if state.get("not_before", 0) > now:
+                job.let_go()
+            elif job.attempts > most or job.runs > RUNS:
+                self.give_up(job, str(state.get("error") or "Its scan broke down again and again without a word."))
+            else:
+                return self._begun(job, run)
+        for folder in _oldest(self.root / "incoming"):
+            target = self.root / "working" / folder.name
+            with suppress(OSError):
+                if target.exists() or (folder / OBJECTS).stat().st_mtime + quiet_seconds > now:
+                    continue
+                job = self._lease(folder, target, run)
+                if job is not None:
+                    return self._begun(job, run)
+        return None
+
+    def _lease(self, folder: Path, target: Path, run: str) -> Job | None:
+        """The study in `folder`, moved to `target`; None where another worker has or had it."""
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(folder).st_ino == os.fstat(handle).st_ino:
+                if target != folder:
+                    folder.rename(target)
+                    sync_folder(target.parent)
+                    sync_folder(folder.parent)
+                state = _read(target / JOB)
+                ended = state.get("run", run) != run and "not_before" not in state
+                return Job(target.name, target, int(state.get("attempts", 0)) + (not ended),
+                           int(state.get("runs", 0)) + ended, handle)
+        except OSError:
+            pass
+        os.close(handle)
+        return None
+
+    def _begun(self, job: Job, run: str) -> Job:
+        """With what came of the same study before."""
+        put(job.folder / JOB, {"attempts": job.attempts, "runs": job.runs, "run": run,
+                               "error": _read(job.folder / JOB).get("error")})
+        for state in ("done", "failed"):
+            with suppress(FileNotFoundError):
+                for path in (self.root / state / job.key / OBJECTS).iterdir():
+                    with suppress(FileExistsError):
+                        os.link(path, job.folder / OBJECTS / path.name)
+        return job
+
+    def earlier(self, job: Job) -> Study | None:
+        """What came of the study when it had fewer objects."""
+        return self.study(job.key)
+
+    def finish(self, job: Job, facts: dict[str, Any]) -> None:
+        """To `done`."""
+        put(job.folder / FACTS, facts)
+        self._move(job, "done")
+
+    def give_up(self, job: Job, sentence: str) -> None:
+        """To `failed`, with the reason."""
+        empty = {"key": job.key, "label": "unscanned", "score": 0.0, "images": [], "passed": []}
+        old = self.study(job.key)
+        if old is not None:  # what was said of it before it got the object that breaks its scan stays said
+            for part in ("results", "pictures", "protected"):
+                if (old.folder / part).is_dir():
+                    linked(old.folder / part, job.folder / part)
+        put(job.folder / FACTS, {**empty, **(old.facts if old else {}), "finished": stamp(), "attempts": job.attempts,
+                                 "error": sentence})
+        (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
+        self._move(job, "failed")
+
+    def drop(self, job: Job) -> None:
+        """A folder without objects, whose first never arrived."""
+        _remove(job.folder)
+        job.let_go()
+
+    def again(self, job: Job, sentence: str) -> None:
+        """To be tried again after a while."""
+        wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1))
+        put(job.folder / JOB, {"attempts": job.attempts, "runs": job.runs, "error": sentence,
+                               "not_before": time.time() + wait})
+        job.let_go()
+
+    def retry(self, key: str) -> bool:
+        """A failed study is tried anew; False where there is none of that name."""
+        study = self.study(key)
+        if study is None or study.state != "failed" or (self.root / "working" / key).exists():
+            return False
+        study.folder.rename(self.root / "working" / key)
+        return True
+
+    def _move(self, job: Job, state: str) -> None:
+        """What stood there before goes once the new stands."""
+        for other in ("done", "failed"):
+            with suppress(FileNotFoundError):
+                (self.root / other / job.key).rename(self.root / other / f"{DRAFT}{job.key}-{uuid.uuid4().hex}")
+        job.folder.rename(self.root / state / job.key)
+        sync_folder(self.root / state)
+        sync_folder(self.root / "working")
+        job.let_go()
+        for other in ("done", "failed"):
+            for draft in (self.root / other).glob(f"{DRAFT}{job.key}-*"):
+                _remove(draft)
+
+    def studies(self) -> list[Study]:
+        """Those done with and failed, newest first."""
+        found = [self._study(state, entry.name) for state in ("done", "failed")
+                 for entry in os.scandir(self.root / state) if not entry.name.startswith(DRAFT)]
+        return sorted((s for s in found if s is not None), key=lambda s: str(s.facts.get("finished")), reverse=True)
+
+    def study(self, key: str) -> Study | None:
+        """One of them."""
+        if len(key) != 24 or not set(key) <= set("0123456789abcdef"):
+            return None
+        return self._study("done", key) or self._study("failed", key)
+
+    def _study(self, state: Literal["done", "failed"], key: str) -> Study | None:
+        folder = self.root / state / key
+        try:
+            when = (folder / FACTS).stat().st_mtime_ns
+        except OSError:
+            return None
+        known = self._known.get((state, key))
+        if known is None or known[0] != when:
+            known = self._known[state, key] = when, Study(key, state, folder, _read(folder / FACTS))
+        return known[1]
+
+    def counts(self) -> dict[str, int]:
+        """How many studies are where; `outgoing` counts what is on its way."""
+        return {state: sum(entry.is_dir() and not entry.name.startswith(DRAFT)
+                           for entry in os.scandir(self.root / state))
+                for state in (*STATES, "outgoing")}
+
+    def forget(self, days: float, *, said: Callable[[str], None] = lambda key: None) -> None:
+        """Takes away what is done with for longer; 0 keeps all, and failed studies stay."""
+        if days:
+            for study in self.studies():
+                with suppress(OSError):
+                    if study.state == "done" and (study.folder / FACTS).stat().st_mtime < time.time() - 86400 * days:
+                        gone = study.folder.with_name(f"{DRAFT}{study.key}-{uuid.uuid4().hex}")
+                        study.folder.rename(gone)
+                        _remove(gone)
+                        self._known.pop((study.state, study.key), None)
+                        said(study.key)
+
+    def mark_made(self, sop_uid: str) -> None:
+        """An object with this UID is ours."""
+        path, line = self._made(sop_uid)
+        if not self.made(sop_uid):
+            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(handle, line)
+            finally:
+                os.close(handle)
+
+    def made(self, sop_uid: str) -> bool:
+        """Whether we made an object with this UID."""
+        path, line = self._made(sop_uid)
+        try:
+            return line in path.read_bytes()
+        except FileNotFoundError:
+            return False
+
+    def _made(self, sop_uid: str) -> tuple[Path, bytes]:
+        """One of 256 files that only grow, and the line in it."""
+        name = hashlib.sha256(sop_uid.encode()).hexdigest()[:24]
+        return self.root / "made" / name[:2], f"{name}\n".encode()
+
+
+def stamp(seconds: float | None = None) -> str:
+    """A time, now where none is given, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def linked(path: Path, target: Path) -> None:
+    """A file, or a folder of files, under a second name."""
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=_link, dirs_exist_ok=True)
+    else:
+        target.parent.mkdir(exist_ok=True)
+        _link(path, target)
+
+
+def _link(path: str | Path, target: str | Path) -> None:
+    with suppress(FileExistsError):
+        os.link(path, target)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _oldest(folder: Path) -> list[Path]:
+    found = []
+    for entry in os.scandir(folder):
+        if not entry.name.startswith(DRAFT):
+            with suppress(OSError):
+                found.append((entry.stat().st_mtime, Path(entry.path)))
+    return [path for _, path in sorted(found)]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+

@@ -1,0 +1,249 @@
+"""The pages of a study: a reader comes by link, reads the films, and never learns more than the part at hand asks."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from scanward.readerstudy.folder import Shown, Study, read_truth, reader_of, secret_of
+from scanward.readerstudy.log import MOST_MARKS, MOST_REMARK, MOST_SECONDS, Log, State, parts_of
+from scanward.readerstudy.outcome import outlined, results_of
+from scanward.readerstudy.protocol import CHOICES, PARTS, TELLING, Part
+from scanward.web.pages import HERE as SHARED
+from scanward.web.pages import page as made_page
+from scanward.web.security import new_session, secure
+
+HERE = Path(__file__).parent
+SCRIPTS = {"keys.js": SHARED, "viewer.js": HERE, "reading.js": HERE, "icon.svg": SHARED}
+TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".css": "text/css"}
+GONE = "This study is closed; nothing is saved any more."
+FULL = "The server could not save this (its disk is full, perhaps). Keep this page open; it tries again."
+
+
+class Mark(BaseModel):
+    """A region that a reader marked, in pixels of the picture."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    shape: Literal["box", "ellipse"]
+    box: tuple[float, float, float, float]
+
+    @model_validator(mode="after")
+    def _has_area(self) -> Mark:
+        if not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("a mark needs an area")
+        return self
+
+
+class Answer(BaseModel):
+    """All of what a reader has said of a film so far; a later one takes its place."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    answer: str | None = None
+    confidence: Annotated[int, Field(ge=1, le=5)] | None = None
+    marks: Annotated[list[Mark], Field(max_length=MOST_MARKS)] = []
+    remark: Annotated[str, Field(max_length=MOST_REMARK)] = ""
+    seconds: Annotated[float, Field(ge=0, le=10 * MOST_SECONDS)] = 0.0
+    """For which the film was in view since the last save."""
+    save: Annotated[str, Field(min_length=8, max_length=64)]
+    """Random, the same when a save is tried again."""
+
+
+class Desk:
+    """Where one reader sits: their films and their log."""
+
+    def __init__(self, study: Study, reader: int) -> None:
+        self.study, self.reader, self.name = study, reader, study.readers[reader]
+        self.films = {film.id: film for part in PARTS for film in study.lists[reader][part]}
+        self.log = Log(study.answers(reader), parts_of(study.lists[reader]))
+
+    @property
+    def state(self) -> State:
+        return self.log.state
+
+    def own(self, part: Part) -> tuple[Shown, ...]:
+        return self.study.lists[self.reader][part]
+
+
+class RefusedError(Exception):
+    """An answer that is no page: a status and a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+def build(study: Study, *, https: bool = False) -> FastAPI:
+    """The application of one study. Truth is read from the disk only once the study is closed."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    desks = [Desk(study, reader) for reader in range(len(study.readers))]
+    _add_pages(app, study, desks)
+    _add_reading(app, study, desks)
+
+    @app.exception_handler(RefusedError)
+    def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": error.sentence}, error.status)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "This is no answer; reload the page and try again."}, 422)
+
+    secure(app, secret=secret_of(study.folder), https=https)
+    return app
+
+
+def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
+    def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return made_page(request, template, package=__package__, status=status, study=study.title, **values)
+
+    @app.get("/r/{token}")
+    def enter(request: Request, token: str) -> HTMLResponse:
+        reader = reader_of(study.folder, token)
+        if reader is None:
+            return page(request, "lost.html", 404)
+        new_session(request)
+        request.session["reader"] = reader
+        # No redirect: the cookie is SameSite=Strict, and after a link from a mail only a page of ours brings it back.
+        return page(request, "enter.html")
+
+    @app.get("/")
+    def start(request: Request) -> HTMLResponse:
+        desk = _desk(request, desks)
+        if desk is None:
+            return page(request, "lost.html", 401)
+        if study.closed:
+            return page(request, "results.html", user=desk.name, parts=results_of(study, desk.reader, desk.state))
+        part = desk.state.part
+        if part is None:
+            return page(request, "thanks.html", user=desk.name)
+        own = desk.own(part)
+        return page(request, f"{part}.html", user=desk.name, number=_number(part), total=len(own),
+                    missing=len(desk.state.missing(part)), begun=part in desk.state.at)
+
+    @app.get("/read")
+    def read(request: Request) -> Response:
+        desk = _desk(request, desks)
+        if desk is None or desk.state.part is None or study.closed:
+            return RedirectResponse("/", 303)
+        return page(request, "reading.html", user=desk.name, number=_number(desk.state.part))
+
+    @app.post("/close/{number}")
+    def close(request: Request, number: int) -> Response:
+        desk = _asked(request, study, desks)
+        part = desk.state.part
+        if part is None or number != _number(part):
+            return RedirectResponse("/", 303)
+        if desk.state.missing(part):
+            raise RefusedError(409, "Some films have no answer yet; go back and answer them.")
+        _save(desk, {"kind": "close", "at": _now(), "part": part})
+        return RedirectResponse("/", 303)
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name == "study.css":
+            return Response(style(), media_type=TYPES[".css"])
+        if name not in SCRIPTS:
+            raise RefusedError(404, "There is no such page.")
+        path = SCRIPTS[name] / "static" / name
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+
+
+def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
+    @app.get("/api/part")
+    def part_of(request: Request) -> dict[str, Any]:
+        desk = _asked(request, study, desks)
+        part = desk.state.part
+        if part is None:
+            raise RefusedError(409, "You have answered everything; thank you.")
+        return {"number": _number(part), "reader": desk.name, "at": desk.state.at.get(part),
+                "choices": [{"value": word, "key": word[0], "label": word.capitalize()} for word in CHOICES[part]],
+                "films": [_public(film, desk.state) for film in desk.own(part)]}
+
+    @app.get("/film/{name}.png")
+    def film(request: Request, name: str) -> Response:
+        desk = _desk(request, desks)
+        known = desk.films.get(name) if desk else None
+        if desk is None or known is None or not (study.closed or desk.state.parts[name] == desk.state.part):
+            raise RefusedError(404, "There is no such film.")
+        return Response(study.film(known.film).read_bytes(), media_type="image/png")
+
+    @app.get("/result/{name}.png")
+    def result(request: Request, name: str) -> Response:
+        desk = _desk(request, desks)
+        known = desk.films.get(name) if desk else None
+        if desk is None or known is None or not study.closed:
+            raise RefusedError(404, "There is no such film.")
+        made = outlined(study.film(known.film), read_truth(study.folder)[known.film], desk.state.reading(name).marks)
+        return Response(made, media_type="image/png")
+
+    @app.put("/api/film/{name}")
+    def answer(request: Request, name: str, given: Answer) -> dict[str, Any]:
+        desk = _asked(request, study, desks)
+        part = desk.state.parts.get(name)
+        if part is None:
+            raise RefusedError(404, "There is no such film.")
+        if part != desk.state.part:
+            raise RefusedError(409, "This part is closed; its answers stay as they are.")
+        _check(given, desk.films[name], part)
+        _save(desk, {"kind": "reading", "at": _now(), "film": name, **given.model_dump(mode="json")})
+        return {"saved": True, "missing": len(desk.state.missing(part))}
+
+
+def _desk(request: Request, desks: list[Desk]) -> Desk | None:
+    reader = request.session.get("reader")
+    return desks[reader] if isinstance(reader, int) and 0 <= reader < len(desks) else None
+
+
+def _asked(request: Request, study: Study, desks: list[Desk]) -> Desk:
+    desk = _desk(request, desks)
+    if desk is None:
+        raise RefusedError(401, "Your session has ended; open your link again.")
+    if study.closed:
+        raise RefusedError(409, GONE)
+    return desk
+
+
+def _public(film: Shown, state: State) -> dict[str, Any]:
+    reading = state.reading(film.id)
+    return {"id": film.id, "width": film.width, "height": film.height, "answer": reading.answer,
+            "confidence": reading.confidence, "marks": reading.marks, "remark": reading.remark}
+
+
+def _check(given: Answer, film: Shown, part: Part) -> None:
+    if given.answer is not None and given.answer not in CHOICES[part]:
+        raise RefusedError(422, "This is no answer; reload the page and try again.")
+    for mark in given.marks:
+        x0, y0, x1, y1 = mark.box
+        if not all(map(math.isfinite, mark.box)) or min(x0, y0) < 0 or x1 > film.width or y1 > film.height:
+            raise RefusedError(422, "A mark lies beyond the film; reload the page and try again.")
+
+
+def _save(desk: Desk, event: dict[str, Any]) -> None:
+    try:
+        desk.log.append(event)
+    except OSError:
+        raise RefusedError(507, FULL) from None
+
+
+def _number(part: Part) -> int:
+    """Readers know the parts by number: a name could tell what comes."""
+    return PARTS.index(part) + 1
+
+
+@cache
+def style() -> str:
+    """The shared style without the lines whose names would tell what the study is about, then the study's own."""
+    shared = (SHARED / "static" / "scanward.css").read_text("utf-8").splitlines()
+    return "\n".join(line for line in shared if not TELLING.search(line)) + "\n" + \
+        (HERE / "static" / "study.css").read_text("utf-8")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

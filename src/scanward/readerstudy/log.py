@@ -1,0 +1,165 @@
+"""What a reader answered: a log that only grows, and the state that it replays to."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scanward.readerstudy.folder import Shown
+from scanward.readerstudy.protocol import CHOICES, PARTS, Part
+
+MOST_SECONDS = 3600.0
+"""Of one film between two saves: a page left open overnight is no reading time."""
+MOST_MARKS, MOST_REMARK = 50, 4000
+SHAPES = ("box", "ellipse")
+
+
+@dataclass
+class Reading:
+    """A reader's answer to one film, so far."""
+
+    answer: str | None = None
+    confidence: int | None = None
+    """1 (guessing) to 5 (certain)."""
+    marks: list[dict[str, Any]] = field(default_factory=list)
+    """`{"shape": "box" | "ellipse", "box": [x0, y0, x1, y1]}` in pixels of the picture."""
+    remark: str = ""
+    seconds: float = 0.0
+    """For which the film was in view."""
+    changes: int = 0
+    """How often an answer once given was turned round."""
+    first: str = ""
+    """When the film was first seen; ISO 8601."""
+    last: str = ""
+
+
+@dataclass
+class State:
+    """Everything a reader did, replayed."""
+
+    parts: Mapping[str, Part]
+    """The part of each film, by the reader's own name for it."""
+    readings: dict[str, Reading] = field(default_factory=dict)
+    at: dict[Part, str] = field(default_factory=dict)
+    """The film last looked at."""
+    closed: dict[Part, str] = field(default_factory=dict)
+    """When the reader closed a part."""
+    saves: set[str] = field(default_factory=set)
+    ignored: int = 0
+    """Lines of the log that are none: torn by a crash, say."""
+
+    @property
+    def part(self) -> Part | None:
+        """The part that the reader is in; None at the end."""
+        return next((part for part in PARTS if part not in self.closed and part in self.parts.values()), None)
+
+    def reading(self, film: str) -> Reading:
+        return self.readings.get(film) or Reading()
+
+    def missing(self, part: Part) -> list[str]:
+        """Films of a part without an answer."""
+        return [film for film, of in self.parts.items() if of == part and self.reading(film).answer is None]
+
+    def apply(self, event: object) -> None:
+        """Take one line of the log into account. What is no event, or comes too late, is ignored."""
+        if not isinstance(event, dict):
+            self.ignored += 1
+        elif event.get("kind") == "close" and event.get("part") in PARTS:
+            self.closed.setdefault(event["part"], str(event.get("at", "")))
+        elif event.get("kind") == "reading" and str(event.get("film")) in self.parts:
+            self._read(event)
+        else:
+            self.ignored += 1
+
+    def _read(self, event: dict[str, Any]) -> None:
+        part = self.parts[event["film"]]
+        if part in self.closed or str(event.get("save")) in self.saves:
+            return
+        self.saves.add(str(event.get("save")))
+        reading = self.readings.setdefault(event["film"], Reading(first=str(event.get("at", ""))))
+        answer = event.get("answer")
+        if answer in CHOICES[part]:
+            reading.changes += reading.answer not in (None, answer)
+            reading.answer = answer
+        confidence = event.get("confidence")
+        reading.confidence = confidence if confidence in (1, 2, 3, 4, 5) else None
+        reading.marks = [mark for mark in event.get("marks") or [] if _is_mark(mark)]
+        reading.remark = str(event.get("remark") or "")
+        seconds = event.get("seconds")
+        reading.seconds += min(max(float(seconds), 0.0), MOST_SECONDS) if isinstance(seconds, int | float) else 0.0
+        reading.last = str(event.get("at", ""))
+        self.at[part] = event["film"]
+
+
+def parts_of(own: Mapping[Part, Sequence[Shown]]) -> dict[str, Part]:
+    """The part of each film of a reader's list."""
+    return {film.id: part for part in PARTS for film in own[part]}
+
+
+def replay(lines: Iterable[bytes], parts: Mapping[str, Part]) -> State:
+    """The state after the lines of a log."""
+    state = State(parts)
+    for line in lines:
+        if line.strip():
+            state.apply(_event(line))
+    return state
+
+
+def read_log(path: Path, parts: Mapping[str, Part]) -> State:
+    """The state of a reader; a reader without a log has not begun."""
+    return replay(path.read_bytes().split(b"\n") if path.exists() else [], parts)
+
+
+class Log:
+    """One reader's log, open for answers. Each is on the disk before it counts."""
+
+    def __init__(self, path: Path, parts: Mapping[str, Part]) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self.state = read_log(path, parts)
+
+    def append(self, event: dict[str, Any]) -> None:
+        """Write one event and apply it; `OSError` where the disk takes it not, and then it does not count."""
+        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                size = os.fstat(handle).st_size
+                if size and os.pread(handle, 1, size - 1) != b"\n":
+                    line = b"\n" + line  # what a crash tore off stays a line of its own
+                if os.write(handle, line) != len(line):
+                    raise OSError(28, "No space left on device")
+                os.fsync(handle)
+                if not size:
+                    _sync_folder(self._path.parent)
+            finally:
+                os.close(handle)
+            self.state.apply(event)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_mark(mark: object) -> bool:
+    """Whether a log's mark has a shape and an area; the pages let no other in, but a log may be damaged."""
+    if not isinstance(mark, dict) or mark.get("shape") not in SHAPES:
+        return False
+    box = mark.get("box")
+    return isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box) and \
+        box[0] < box[2] and box[1] < box[3]
+
+
+def _event(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,179 @@
+"""A study made of a protocol: drawn, rendered, and written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanward.disk import whole_folder
+from scanward.errors import ArgumentError
+from scanward.formats.guard import shown
+from scanward.readerstudy import folder as on_disk
+from scanward.readerstudy import render
+from scanward.readerstudy.draw import Candidate, allot, mixture, orders, wanted
+from scanward.readerstudy.films import Film, gather, read_film
+from scanward.readerstudy.protocol import KINDS, PARTS, Kind, Part, Protocol
+
+MODE = 0o600
+
+
+@dataclass(frozen=True)
+class Made:
+    """A study that was written."""
+
+    folder: Path
+    links: tuple[tuple[str, str], ...]
+    """Of each reader, the name and the path of the link, which is kept nowhere."""
+    counts: dict[Part, dict[Kind, int]]
+    notes: tuple[str, ...]
+    """Sentences on what could give the truth away."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """One drawn film: its picture on disk, and what is true of it."""
+
+    candidate: Candidate
+    name: str
+    size: tuple[int, int]
+    bits: int
+    truth: dict[str, Any]
+
+
+def new_study(protocol: Protocol, folder: Path, advance: Callable[[int, int], None] = lambda done, total: None) -> Made:
+    """Draw a study and write it to `folder`, which must not hold one; `advance` hears how many films are rendered.
+
+    Raises `InputError`; then nothing was written.
+    """
+    films = {film.candidate.name: film for film in gather(protocol)}
+    pool = [film.candidate for film in films.values()]
+    counts = wanted({kind: sum(c.kind == kind for c in pool) for kind in KINDS}, protocol.counts, protocol.open_share)
+    _check(counts)
+    parts = mixture(pool, counts, protocol.seed)
+    chosen = [films[c.name] for part in PARTS for c in parts[part]]
+    with whole_folder(folder, last=on_disk.STUDY, taken=(on_disk.TRUTH, on_disk.READERS, on_disk.FILMS,
+                                                         on_disk.ANSWERS, on_disk.MASKS)) as draft:
+        for name, mode in ((on_disk.FILMS, 0o755), (on_disk.MASKS, 0o700), (on_disk.ANSWERS, 0o700)):
+            (draft / name).mkdir(mode=mode)
+        drawn = _render(chosen, draft, protocol, advance)
+        known = {one.candidate.name: one for one in drawn}
+        lists = _lists({part: [known[c.name].candidate for c in parts[part]] for part in PARTS}, known, protocol)
+        tokens = [secrets.token_urlsafe(24) for _ in protocol.readers]
+        _write(draft, protocol, drawn, lists, counts, tokens)
+        _level(draft)
+    return Made(folder, tuple((name, f"/r/{token}") for name, token in zip(protocol.readers, tokens, strict=True)),
+                counts, _notes(drawn, protocol))
+
+
+def _check(counts: Mapping[Part, Mapping[Kind, int]]) -> None:
+    if sum(counts["blind"].values()) == 0 or counts["blind"]["fake"] == 0:
+        raise ArgumentError("The blind part would show no fakes; give it some under [blind], or name more folders.")
+    if sum(counts["open"].values()) and not counts["open"]["fake"]:
+        raise ArgumentError("The open part would show no fakes; give it some under [open], or set open_share = 0 to "
+                            "do without an open part.")
+
+
+def _render(films: Sequence[Film], draft: Path, protocol: Protocol,
+            advance: Callable[[int, int], None]) -> list[_Drawn]:
+    """Write the pictures, in the order of their random names, all of the same length."""
+    names = sorted(secrets.token_hex(8) for _ in films)
+    # The names are sorted and dealt at random, so that neither says which film was drawn first.
+    mixed = [films[i] for i in np.random.default_rng(secrets.randbits(64)).permutation(len(films))]
+    made: list[_Drawn] = []
+    seen: dict[bytes, Path] = {}
+    for done, (name, film) in enumerate(zip(names, mixed, strict=True)):
+        advance(done, len(films))
+        image, family, mask = read_film(film)
+        size = render.size_of(image, protocol.longest)
+        data = render.png(render.picture(image, protocol.longest, protocol.bits))
+        if data in seen:
+            raise ArgumentError(f"{shown(film.path)} shows the same as {shown(seen[data])}; leave one of them out.")
+        seen[data] = film.path
+        box = None
+        if mask is not None:
+            inside = render.truth(mask, size)
+            ys, xs = np.nonzero(inside)
+            box = [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+            _keep(draft / on_disk.MASKS / f"{name}.png", render.png(inside.astype(np.uint8) * 255), MODE)
+        record = film.record or {}
+        truth = {"kind": film.kind, "action": record.get("action", ""), "method": record.get("method", ""),
+                 "patient": film.patient, "source": str(film.path.resolve()), "size_mm": record.get("size_mm"),
+                 "box": box}
+        made.append(_Drawn(replace(film.candidate, family=family), name, size, image.bits, truth))
+        (draft / on_disk.FILMS / f"{name}.png").write_bytes(data)
+    longest = max(map(len, seen))
+    for one in made:
+        path = draft / on_disk.FILMS / f"{one.name}.png"
+        path.write_bytes(render.padded(path.read_bytes(), longest))
+    advance(len(films), len(films))
+    return made
+
+
+def _lists(parts: Mapping[Part, Sequence[Candidate]], known: Mapping[str, _Drawn],
+           protocol: Protocol) -> list[dict[Part, list[tuple[str, str]]]]:
+    """Of each reader, for each part, (the reader's own name of a film, the film's file) in order."""
+    lists: list[dict[Part, list[tuple[str, str]]]] = [{} for _ in protocol.readers]
+    last: list[str | None] = [None] * len(lists)
+    for part in PARTS:
+        hands = [list(parts[part])] * len(lists) if protocol.share == "all" else allot(parts[part], len(lists))
+        if any(not hand for hand in hands) and parts[part]:
+            raise ArgumentError(f"The {part} part has {len(parts[part])} films for {len(lists)} readers; allot more "
+                                "films, or to fewer readers.")
+        for number, own in enumerate(orders(hands, protocol.seed, part, last)):
+            lists[number][part] = [(secrets.token_hex(8), known[film.name].name) for film in own]
+            last[number] = own[-1].patient if own else None
+    return lists
+
+
+def _write(draft: Path, protocol: Protocol, drawn: Sequence[_Drawn], lists: Any, counts: Any,
+           tokens: Sequence[str]) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    in_order = sorted(drawn, key=lambda one: one.name)
+    study = {"version": on_disk.VERSION, "title": protocol.title, "created": now, "readers": protocol.readers,
+             "films": {one.name: one.size for one in in_order}, "lists": lists}
+    truth = {"seed": protocol.seed, "share": protocol.share, "counts": counts,
+             "films": {one.name: one.truth for one in in_order}}
+    readers = {"secret": secrets.token_hex(32),
+               "readers": [{"name": name, "token_sha256": on_disk.hashed(token)}
+                           for name, token in zip(protocol.readers, tokens, strict=True)]}
+    for name, content, mode in ((on_disk.STUDY, study, 0o644), (on_disk.TRUTH, truth, MODE),
+                                (on_disk.READERS, readers, MODE)):
+        _keep(draft / name, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(), mode)
+
+
+def _keep(path: Path, data: bytes, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+
+
+def _level(draft: Path) -> None:
+    """One time for all files, so that none tells when its film was made."""
+    now = datetime.now(UTC).timestamp()
+    for path in (*draft.rglob("*"),):
+        os.utime(path, (now, now))
+
+
+def _notes(drawn: Sequence[_Drawn], protocol: Protocol) -> tuple[str, ...]:
+    notes = []
+    forged = [one for one in drawn if one.candidate.kind == "fake"]
+    real = [one for one in drawn if one.candidate.kind != "fake"]
+    if not {one.size for one in forged} & {one.size for one in real}:
+        notes.append("No real film has the size of a fake, so the size tells which is which; take films of one "
+                     "archive.")
+    if not {one.bits for one in forged} & {one.bits for one in real}:
+        notes.append("No real film has the depth of a fake; take films of one archive.")
+    if protocol.patients is None and not any(one.candidate.patient.startswith("patient ") for one in drawn):
+        notes.append("Without a table of patients every film counts as a patient of its own; name one with `patients`, "
+                     "so that two films of a woman are never neighbours.")
+    hosts = {one.candidate.family for one in forged} & {one.candidate.family for one in real}
+    if hosts:
+        notes.append(f"{len(hosts)} real films are shown that a fake was made of, too; name more films to avoid it.")
+    return tuple(notes)

@@ -1,0 +1,235 @@
+"""The report's two tables, the published figures beside the study's, and what else readings can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from scanward.bench.confusion import Confusion
+from scanward.bench.readers import (
+    ALPHA,
+    BLIND,
+    DRAWS,
+    WARNED,
+    Table,
+    association,
+    cohen,
+    fleiss_interval,
+    power,
+    resampled_power,
+)
+from scanward.bench.tables import estimate, rate, rate_interval, table
+from scanward.errors import ArgumentError
+from scanward.metrics import auc_interval, mean_interval
+from scanward.readerstudy.outcome import Read, described, located
+from scanward.readerstudy.protocol import CHOICES, Part
+
+PUBLISHED = {"healthy": BLIND[0], "fake: a lesion put in": BLIND[1]}
+"""Unhealthy, healthy. What the report's readers said of real unhealthy films it does not print."""
+
+
+def called(reads: Sequence[Read], word: str) -> list[bool]:
+    """Of each answered film, whether it was called so."""
+    return [read.answer == word for read in reads if read.answer is not None]
+
+
+def members(reads: Sequence[Read]) -> list[str]:
+    """What intervals resample: patients, or films where all are of one."""
+    answered = [read for read in reads if read.answer is not None]
+    patients = [read.truth.patient for read in answered]
+    return patients if len(set(patients)) > 1 else [read.film for read in answered]
+
+
+def blind_counts(reads: Sequence[Read]) -> dict[str, tuple[int, int]]:
+    """Of each kind of film, how many were called unhealthy and how many healthy."""
+    kinds = {described(read.truth): [r for r in reads if described(r.truth) == described(read.truth)] for read in reads}
+    order = ["healthy", "unhealthy"]
+    return {kind: (sum(called(kinds[kind], "unhealthy")), sum(called(kinds[kind], "healthy")))
+            for kind in sorted(kinds, key=lambda k: (k not in order, k))}
+
+
+def blind_table(reads: Sequence[Read]) -> str:
+    """The paper's table of the blind part."""
+    body = []
+    for kind, (ill, well) in blind_counts(reads).items():
+        own = [read for read in reads if described(read.truth) == kind]
+        known = PUBLISHED.get(kind)
+        published = f"{known[0]} / {known[1]} ({100 * known[0] / sum(known):.1f} %)" if known else "–"
+        body.append((kind, f"{ill} / {well}", rate(called(own, "unhealthy"), members(own)), published))
+    return table(("films", "called unhealthy / healthy", "unhealthy (95 %)", "Bar-on 2020"), body)
+
+
+def comparison(reads: Sequence[Read], first: str, second: str) -> dict[str, Any]:
+    """χ² and power of two kinds of film in the blind part; `error` where they cannot be compared."""
+    counts = blind_counts(reads)
+    if first not in counts or second not in counts:
+        return {"error": f"no films that are {first if first not in counts else second}"}
+    pair: Table = (counts[first], counts[second])
+    try:
+        tests = association(pair)
+    except ArgumentError as error:
+        return {"error": str(error)}
+    drawn, low, high = resampled_power(pair)
+    one, other = ([r for r in reads if described(r.truth) == kind] for kind in (first, second))
+    return {"table": pair, "chi2": tests.chi2, "p": tests.p, "chi2_yates": tests.chi2_corrected,
+            "p_yates": tests.p_corrected, "p_fisher": tests.p_fisher, "power": power(pair),
+            "power_yates": power(pair, corrected=True), "power_resampled": (drawn, low, high),
+            "difference": difference(one, other)}
+
+
+def difference(first: Sequence[Read], second: Sequence[Read], draws: int = 2000) -> tuple[float, float, float]:
+    """By how much more often the second films are called unhealthy: value and 95 % interval, drawing patients with
+    replacement. χ² takes readings as independent; several readings of one film are not."""
+    rng = np.random.default_rng(0)
+    sets = []
+    for reads in (first, second):
+        _, group = np.unique(members(reads), return_inverse=True)
+        sets.append((np.bincount(group, called(reads, "unhealthy")), np.bincount(group)))
+    picks = [rng.integers(0, len(n), (draws, len(n))) for _, n in sets]
+    a, b = (k[p].sum(1) / n[p].sum(1) for (k, n), p in zip(sets, picks, strict=True))
+    value = sets[1][0].sum() / sets[1][1].sum() - sets[0][0].sum() / sets[0][1].sum()
+    low, high = np.percentile(b - a, (2.5, 97.5))
+    return float(value), float(low), float(high)
+
+
+def tests_table(found: dict[str, Any], published: Table | None) -> str:
+    """χ² three ways and power, the published figures beside."""
+    if "error" in found:
+        return f"Not compared: {found['error'].rstrip('.')}."
+    known = association(published) if published else None
+    drawn, low, high = found["power_resampled"]
+    value, least, most = found["difference"]
+    body = [("χ²", f"{found['chi2']:.2f}, p = {_p(found['p'])}", f"p = {_p(known.p)}" if known else "–"),
+            ("χ², Yates", f"{found['chi2_yates']:.2f}, p = {_p(found['p_yates'])}", "–"),
+            ("Fisher", f"p = {_p(found['p_fisher'])}", "–"),
+            (f"power at p < {ALPHA:g}",
+             f"{100 * found['power']:.1f} %; with Yates {100 * found['power_yates']:.1f} %", "–"),
+            (f"the same from {DRAWS:,} draws",
+             f"{100 * drawn:.1f} % (so many scatter over {100 * low:.1f}–{100 * high:.1f})",
+             "96.8 %" if known else "–"),
+            ("difference, patients resampled",
+             f"{100 * value:+.1f} points ({100 * least:+.1f} to {100 * most:+.1f})", "–")]
+    return table(("test", "here", "Bar-on 2020"), body)
+
+
+def open_confusion(reads: Sequence[Read]) -> Confusion:
+    """Of the open part; positive is fake."""
+    answers = [(read.truth.forged, read.answer == "fake") for read in reads if read.answer is not None]
+    return Confusion(*(answers.count(kind) for kind in ((False, False), (False, True), (True, False), (True, True))))
+
+
+def open_table(reads: Sequence[Read]) -> str:
+    """The paper's table of the open part."""
+    found, rows = open_confusion(reads), []
+    answered = [read for read in reads if read.answer is not None]
+    for name, own in (("NPV", [r for r in answered if r.answer == "real"]),
+                      ("PPV", [r for r in answered if r.answer == "fake"]),
+                      ("TNR", [r for r in answered if not r.truth.forged]),
+                      ("TPR", [r for r in answered if r.truth.forged]), ("accuracy", answered)):
+        known = getattr(WARNED, name.lower())
+        rows.append((name, rate([bool(r.right) for r in own], members(own)),
+                     f"{100 * known[0] / known[1]:.1f} % ({known[0]}/{known[1]})"))
+    counts = table(("films", "called real", "called fake", "Bar-on 2020: real, fake"),
+                   [("real", str(found.tn), str(found.fp), f"{WARNED.tn}, {WARNED.fp}"),
+                    ("fake", str(found.fn), str(found.tp), f"{WARNED.fn}, {WARNED.tp}")])
+    return counts + "\n\n" + table(("rate", "here (95 %)", "Bar-on 2020"), rows)
+
+
+def readers_table(reads: Sequence[Read], part: Part) -> str:
+    """One line a reader, then all."""
+    names = list(dict.fromkeys(read.reader for read in reads))
+    groups = [(name, [r for r in reads if r.reader == name]) for name in names] + [("all", list(reads))]
+    kinds = list(blind_counts(reads)) if part == "blind" else ["real", "fake"]
+    word = CHOICES[part][1]
+    body = []
+    for name, own in groups:
+        cells = [_share([r for r in own if (described(r.truth) if part == "blind" else
+                                            "fake" if r.truth.forged else "real") == kind], word) for kind in kinds]
+        times = [r.reading.seconds for r in own if r.answer is not None]
+        body.append((name, f"{sum(r.answer is not None for r in own)}/{len(own)}", *cells, _auc(own),
+                     f"{np.median(times):.0f}" if times else "–"))
+    return table(("reader", "answered", *(f"{kind}: called {word}" for kind in kinds), "AUC of sureness",
+                  "seconds a film (median)"), body)
+
+
+def _share(reads: Sequence[Read], word: str) -> str:
+    return rate(called(reads, word), members(reads))
+
+
+def _auc(reads: Sequence[Read]) -> str:
+    """How well the answers with their sureness tell unhealthy from healthy real films, or fake from real ones."""
+    rated = [r for r in reads if r.answer is not None and (r.part == "open" or not r.truth.forged)]
+    positive = [r.truth.forged if r.part == "open" else r.truth.kind == "unhealthy" for r in rated]
+    if len(set(positive)) < 2:
+        return "–"
+    sign = [1 if r.answer == CHOICES[r.part][1] else -1 for r in rated]
+    scores = [s * (r.reading.confidence or 3) for s, r in zip(sign, rated, strict=True)]
+    return estimate(*auc_interval(scores, positive, members(rated)))
+
+
+def located_table(reads: Sequence[Read]) -> str:
+    """Where fakes were marked, of those called unhealthy or fake and of all answered ones."""
+    body = []
+    for part in dict.fromkeys(read.part for read in reads):
+        fakes = [r for r in reads if r.part == part and r.truth.forged and r.answer is not None]
+        for kind in dict.fromkeys(described(r.truth) for r in fakes):
+            own = [r for r in fakes if described(r.truth) == kind]
+            for name, some in ((f"called {CHOICES[part][1]}", [r for r in own if r.answer == CHOICES[part][1]]),
+                               ("all answered", own)):
+                body.append((part, kind, name, *_found(some)))
+    if not body:
+        return "No fake was answered yet."
+    return table(("part", "films", "readings", "marked", "a mark's centre in it", "a mark over it (IoU > 0)",
+                  "mean IoU of the marked"), body)
+
+
+def _found(reads: Sequence[Read]) -> tuple[str, ...]:
+    places, whose = [located(read) for read in reads], members(reads)
+    marked = [(p.iou, m) for p, m in zip(places, whose, strict=True) if p.marked]
+    overlap = estimate(*mean_interval([i for i, _ in marked], [m for _, m in marked])) if marked else "–"
+    return (rate([p.marked for p in places], whose), rate([p.inside for p in places], whose),
+            rate([p.touched for p in places], whose), overlap)
+
+
+def agreement(reads: Sequence[Read], part: Part) -> dict[str, Any]:
+    """Fleiss' κ with its interval over films, and Cohen's of each two readers, on the films that both answered."""
+    first = CHOICES[part][0]
+    films: dict[str, dict[str, int]] = {}
+    for read in reads:
+        if read.part == part and read.answer is not None:
+            films.setdefault(read.film, {})[read.reader] = int(read.answer != first)
+    shared = [row for row in films.values() if len(row) > 1]
+    value = fleiss_interval([(len(row) - sum(row.values()), sum(row.values())) for row in shared])
+    pairs = {}
+    for a, b in combinations(dict.fromkeys(read.reader for read in reads), 2):
+        both = [row for row in shared if a in row and b in row]
+        if both:
+            pairs[f"{a}, {b}"] = (cohen([row[a] for row in both], [row[b] for row in both]), len(both))
+    return {"fleiss": value, "films": len(shared), "cohen": pairs}
+
+
+def agreement_table(reads: Sequence[Read], parts: Sequence[Part]) -> str:
+    """Agreement of both parts."""
+    body = []
+    for part in parts:
+        found = agreement(reads, part)
+        if not found["films"]:
+            continue
+        kappa = "– (all answers alike)" if np.isnan(found["fleiss"][0]) else estimate(*found["fleiss"])
+        body.append((part, "all (Fleiss)", kappa, str(found["films"])))
+        body += [(part, f"{pair} (Cohen)", "–" if np.isnan(k) else f"{k:.3f}".replace("0.", "."), str(n))
+                 for pair, (k, n) in found["cohen"].items()]
+    return table(("part", "readers", "κ (95 %)", "films"), body) if body else "No film was answered by two readers yet."
+
+
+def rates(reads: Sequence[Read], word: str) -> dict[str, Any]:
+    """A rate for JSON: count, of how many, and its interval."""
+    hits = called(reads, word)
+    return {"count": sum(hits), "of": len(hits), "interval": rate_interval(hits, members(reads))}
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else f"{value:.1e}"

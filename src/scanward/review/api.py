@@ -1,0 +1,110 @@
+"""The same for programs: JSON under `/api`, and the pictures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scanward.errors import ScanwardError
+from scanward.review import reviews, worklist
+from scanward.review.door import signed_in
+from scanward.review.reviewing import save
+from scanward.review.worklist import Filter
+from scanward.web.security import client_of
+
+if TYPE_CHECKING:
+    from scanward.inbox.folders import Study
+
+PICTURE = re.compile(r"thumb\.jpg|(?:film|heat)\.dzi|film_files/\d{1,2}/\d{1,4}_\d{1,4}\.jpg|"
+                     r"heat_files/\d{1,2}/\d{1,4}_\d{1,4}\.png|(?:volume|heat)\.nii\.gz", re.ASCII)
+TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".dzi": "application/xml", ".gz": "application/gzip"}
+
+
+class Body(BaseModel):
+    """A review as it is posted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: str
+    comment: str = ""
+    image: str | None = None
+    """The id of the image, None for the whole study."""
+    who: str = ""
+    """Counts only where nobody signs in."""
+
+
+router = APIRouter(dependencies=[Depends(signed_in)])
+
+
+@router.get("/api/studies")
+def list_studies(request: Request) -> dict[str, Any]:
+    """A page of the worklist; takes `label`, `modality`, `review`, `since`, `until` and `page`."""
+    return asdict(worklist.listing(request.app.state.inbox, Filter.of(request)))
+
+
+@router.get("/api/studies/{key}")
+def one_study(request: Request, key: str) -> dict[str, Any]:
+    """All that is known of a study, with its reviews."""
+    study = _study(request, key)
+    said = worklist.reviews_of(request.app.state.inbox, key)
+    return {**study.facts, "state": study.state, "review": reviews.state(said), "reviews": [asdict(r) for r in said]}
+
+
+@router.post("/api/studies/{key}/reviews")
+def post_review(request: Request, key: str, body: Body, user: str = Depends(signed_in)) -> Response:
+    """Keep a review; 422 with a sentence where it cannot be."""
+    study = _study(request, key)
+    try:
+        made = save(request, study, user, body.decision, body.comment, body.image or "", body.who)
+    except ScanwardError as error:
+        return JSONResponse({"error": str(error)}, 422)
+    said = worklist.reviews_of(request.app.state.inbox, key)
+    return JSONResponse({**asdict(made.review), "report": made.report, "state": reviews.state(said)}, 201)
+
+
+@router.get("/api/counts")
+def counts(request: Request) -> dict[str, int]:
+    """How many studies are in which folder of the inbox."""
+    found: dict[str, int] = request.app.state.inbox.counts()
+    return found
+
+
+@router.get("/api/reviews.csv")
+def reviews_csv(request: Request, user: str = Depends(signed_in)) -> Response:
+    """A line a review, of the studies that fit the filters, as the worklist takes them."""
+    inbox = request.app.state.inbox
+    text = reviews.csv_text(
+        (study.facts | {"key": study.key, "images": worklist.images_of(study)}, worklist.reviews_of(inbox, study.key))
+        for study in worklist.selected(inbox, Filter.of(request)))
+    request.app.state.audit("export", user=user, address=client_of(request))
+    # With a byte order mark spreadsheets take it for what it is.
+    return Response("\ufeff" + text, media_type="text/csv; charset=utf-8",
+                    headers={"Content-Disposition": 'attachment; filename="scanward-reviews.csv"'})
+
+
+@router.get("/pictures/{key}/{image}/{name:path}")
+def picture(request: Request, key: str, image: str, name: str) -> Response:
+    """A thumbnail, a tile, a pyramid's description or a volume."""
+    study = _study(request, key)
+    if not worklist.ID.fullmatch(image) or not PICTURE.fullmatch(name):
+        raise HTTPException(404)
+    folder = study.folder / "pictures" / image
+    path = folder / name
+    # Names cannot lead out of the folder; a link that somebody put there could.
+    if not path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve()):
+        raise HTTPException(404)
+    return FileResponse(path, media_type=TYPES[path.suffix])
+
+
+def _study(request: Request, key: str) -> Study:
+    study: Study | None = request.app.state.inbox.study(key)
+    if study is None:
+        raise HTTPException(404)
+    return study

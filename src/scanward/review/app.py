@@ -1,0 +1,76 @@
+"""The review app: worklist, study pages, REST API."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scanward.errors import ScanwardError
+from scanward.review import api, study_page, worklist
+from scanward.review.door import add_door
+from scanward.review.pages import page
+from scanward.web.pages import add_static
+from scanward.web.security import secure
+
+if TYPE_CHECKING:
+    from scanward.inbox.folders import Inbox
+
+log = logging.getLogger("scanward.pages")
+WORDS = {
+    404: ("Not here", "There is no such page, or the study is being scanned anew. Look for it in the worklist."),
+    405: ("Not so", "This address does not take such requests."),
+}
+
+
+def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
+             send: Callable[[list[Path]], None] | None = None, hosts: Sequence[str] = (),
+             audit: Callable[..., None] | None = None) -> FastAPI:
+    """The pages and the API over an inbox.
+
+    `users` is the users file of `accounts`; None lets everybody in, which is for loopback addresses only, and the page
+    then asks for the reviewer's name. `secret`, `https` and `hosts` are as `security.secure` takes them. `send` is
+    given the DICOM report of each review, and may raise `ScanwardError` or `OSError`. `audit` is called as
+    `Audit.record` is, for `login`, `logout`, `review` and `export`.
+    """
+    app = FastAPI(title="Scanward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.inbox, app.state.send, app.state.audit = inbox, send, audit or _nothing
+    add_door(app, users)
+    for part in (worklist, study_page, api):
+        app.include_router(part.router)
+    add_static(app)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(ScanwardError, _broken)
+    app.add_exception_handler(RequestValidationError, _misunderstood)
+    secure(app, secret=secret, https=https, hosts=hosts)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    title, words = WORDS.get(status, ("Something is wrong", "The request cannot be answered."))
+    if request.url.path.startswith(("/api/", "/pictures/", "/static/")):
+        return JSONResponse({"error": words}, status)
+    return page(request, "refused.html", status=status, heading=title, words=words)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """The users file or the inbox cannot be read: its path is for the log, not for the page."""
+    log.error("%s cannot be answered: %s", request.url.path, error)
+    return PlainTextResponse("Scanward cannot answer at the moment; its log says why.\n", 503)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """No audit."""
+
+
+async def _misunderstood(request: Request, _: Exception) -> Response:
+    return JSONResponse({"error": "The request is not understood; see the documentation of the API."}, 422)

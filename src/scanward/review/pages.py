@@ -1,0 +1,7 @@
+"""The shared kit's pages with this room's templates."""
+
+from functools import partial
+
+from scanward.web import pages
+
+page = partial(pages.page, package="scanward.review")

@@ -1,0 +1,173 @@
+"""The page of one study: its images in a viewer, what was found, and the review."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from scanward.errors import ScanwardError
+from scanward.review import worklist
+from scanward.review.door import door_of, signed_in
+from scanward.review.pages import page
+from scanward.review.reviewing import save
+from scanward.review.worklist import LABELS, STATES, Filter
+from scanward.web.security import client_of
+
+if TYPE_CHECKING:
+    from scanward.inbox.folders import Study
+
+MEANINGS = {
+    "tampered": "Something in this image does not fit the rest of it.",
+    "inconclusive": "It cannot be told; the reason stands below.",
+    "authentic": "No sign of tampering that the methods used here can see.",
+    "unscanned": "No method was run on this image.",
+}
+DECIDED = {"accept": ("●", "Accepted"), "reject": ("⊘", "Rejected"), "comment": ("✎", "Commented")}
+SAID = {"accept": "Saved: you accepted the result.", "reject": "Saved: you rejected the result.",
+        "comment": "Saved: your comment."}
+WINDOWS = (("Lung", -1350, 150), ("Soft tissue", -160, 240), ("Bone", -450, 1050))
+"""Name, and the HU that are black and white."""
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One of the study's images in the strip."""
+
+    id: str
+    name: str
+    label: str
+    symbol: str
+    words: str
+    score: float | None
+    picture: bool
+
+
+router = APIRouter()
+
+
+@router.get("/studies/{key}")
+def study_page(request: Request, key: str, image: str = "", saved: str = "",
+               user: str = Depends(signed_in)) -> Response:
+    """The page; `image` names the one that is shown first."""
+    study = _study(request, key)
+    return _page(request, study, user, image, notice=SAID.get(saved, ""))
+
+
+@router.post("/studies/{key}/review")
+async def review_form(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+    """The review form of a browser without script."""
+    from starlette.concurrency import run_in_threadpool
+
+    study, form = _study(request, key), await request.form()
+    given = {name: str(form.get(name, "")) for name in ("decision", "comment", "image", "who")}
+    try:
+        made = await run_in_threadpool(save, request, study, user, **given)
+    except ScanwardError as error:
+        return _page(request, study, user, given["image"], error=str(error), comment=given["comment"], status=422)
+    wanted = Filter.of(request).query()
+    return RedirectResponse(f"/studies/{key}{wanted}{'&' if wanted else '?'}saved={made.review.decision}", 303)
+
+
+@router.post("/studies/{key}/retry")
+def retry(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+    """A study whose scan failed is tried anew; back to the worklist, where it is missing until it is done."""
+    if not request.app.state.inbox.retry(key):
+        raise HTTPException(404)
+    request.app.state.audit("retry", user=user, address=client_of(request), key=key)
+    return RedirectResponse(f"/{Filter.of(request).query()}", 303)
+
+
+def _study(request: Request, key: str) -> Study:
+    study: Study | None = request.app.state.inbox.study(key)
+    if study is None:
+        raise HTTPException(404)
+    return study
+
+
+def _page(request: Request, study: Study, user: str, image_id: str, *, notice: str = "", error: str = "",
+          comment: str = "", status: int = 200) -> Response:
+    inbox, wanted, images = request.app.state.inbox, Filter.of(request), worklist.images_of(study)
+    image = next((i for i in images if i["id"] == image_id), None) or worklist.worst_image(images)
+    keys = [other.key for other in worklist.selected(inbox, wanted)]
+    here = keys.index(study.key) if study.key in keys else -1
+    history = [(made, *DECIDED[made.decision], _number(images, made.image))
+               for made in reversed(worklist.reviews_of(inbox, study.key))]
+    return page(
+        request, "study.html", status=status, user=user, can_leave=not door_of(request).open,
+        ask_name=door_of(request).open, wanted=wanted, study=study, facts=study.facts,
+        row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
+        shown=_shown(study, image), history=history, states=STATES, notice=notice, error=error, comment=comment,
+        next=keys[here + 1] if 0 <= here < len(keys) - 1 else "", previous=keys[here - 1] if here > 0 else "",
+        place=(here + 1, len(keys)) if here >= 0 else None)
+
+
+def _tab(study: Study, image: dict[str, Any], number: int) -> Tab:
+    label = _label(image)
+    return Tab(str(image["id"]), f"Image {number}", label, *LABELS[label], score=_score(image),
+               picture=worklist.has_picture(study, image))
+
+
+def _label(image: dict[str, Any]) -> str:
+    label = str(image.get("label", ""))
+    return label if label in MEANINGS else "unscanned"
+
+
+def _score(image: dict[str, Any]) -> float | None:
+    return None if image.get("error") or _label(image) == "unscanned" else worklist.number(image.get("score"))
+
+
+def _number(images: list[dict[str, Any]], image_id: str | None) -> str:
+    """What a review is about."""
+    if image_id is None:
+        return "whole study"
+    return next((f"image {n}" for n, i in enumerate(images, 1) if i["id"] == image_id), "an earlier image")
+
+
+def _shown(study: Study, image: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The image in the viewer."""
+    if image is None:
+        return None
+    folder = study.folder / "pictures" / str(image["id"])
+    base, label = f"/pictures/{study.key}/{image['id']}", _label(image)
+    viewer = "film" if (folder / "film.dzi").is_file() else "volume" if (folder / "volume.nii.gz").is_file() else ""
+    found = [f for f in image.get("findings") or [] if len(f.get("box") or ()) in (4, 6)]
+    data = {"base": base, "findings": [f["box"] for f in found], "spacing": image.get("spacing"), "windows": WINDOWS,
+            "shape": image.get("shape")}
+    # Several weights' hashes are parted by blanks.
+    weights = str(image.get("weights_sha256") or "").split()
+    return {
+        "id": image["id"], "image": image, "label": label, "symbol": LABELS[label][0], "words": LABELS[label][1],
+        "meaning": MEANINGS[label], "score": _score(image), "viewer": viewer, "data": json.dumps(data),
+        "thumb": f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None, "weights": weights,
+        "findings": [{"rank": n, "score": f.get("score"), "method": f.get("method") or "", **_where(f, image)}
+                     for n, f in enumerate(found, 1)],
+        "size": _size(image)}
+
+
+def _where(finding: dict[str, Any], image: dict[str, Any]) -> dict[str, str]:
+    """Extent and centre in words: in mm where the spacing is known."""
+    box = finding["box"]
+    half = len(box) // 2
+    pixels = " × ".join(f"{b - a:.0f}" for a, b in zip(box[:half], box[half:], strict=True))
+    centre = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(box[:half], box[half:], strict=True))
+    mm = finding.get("box_mm")
+    extent = f"{pixels} px"
+    if mm and len(mm) == len(box):
+        extent = " × ".join(f"{b - a:.1f}" for a, b in zip(mm[:half], mm[half:], strict=True)) + " mm"
+    return {"extent": extent, "centre": f"centre {centre}" + (" px" if half == 2 else " voxels")}
+
+
+def _size(image: dict[str, Any]) -> str:
+    shape, spacing = image.get("shape"), image.get("spacing")
+    if not isinstance(shape, list) or len(shape) != 3:
+        return ""
+    z, y, x = shape
+    words = f"{x} × {y} pixels" if z == 1 else f"{x} × {y} × {z} voxels"
+    if isinstance(spacing, list) and len(spacing) == 3:
+        words += f", {spacing[2]:.3g} × {spacing[1]:.3g}" + ("" if z == 1 else f" × {spacing[0]:.3g}") + " mm each"
+    return words

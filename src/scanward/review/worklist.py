@@ -1,0 +1,219 @@
+"""The worklist: which studies are shown, in which order, and what a line says."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scanward.errors import ScanwardError
+from scanward.review import reviews
+from scanward.review.door import door_of, signed_in
+from scanward.review.pages import page
+
+if TYPE_CHECKING:
+    from scanward.inbox.folders import Inbox, Study
+
+ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
+"""Of an image."""
+PAGE = 25
+"""Studies a page."""
+LABELS = {
+    "tampered": ("▲", "Tampered"),
+    "inconclusive": ("?", "Inconclusive"),
+    "authentic": ("✓", "Nothing found"),
+    "unscanned": ("–", "Not scanned"),
+    "failed": ("✕", "Failed"),
+}
+"""Symbol and words; a failed study has no label of its own."""
+STATES = {
+    "unreviewed": ("○", "Not reviewed"),
+    "accepted": ("●", "Accepted"),
+    "rejected": ("⊘", "Rejected"),
+    "mixed": ("◐", "Mixed"),
+}
+MODALITIES = {"MG": "Mammography", "CT": "CT"}
+COUNTS = {"incoming": "arriving", "working": "being scanned", "done": "done", "failed": "failed",
+          "outgoing": "being sent"}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which studies are wanted; an empty text wants all. What makes no sense is taken as empty."""
+
+    label: str = ""
+    modality: str = ""
+    review: str = ""
+    since: str = ""
+    """First day on which the study was received, `YYYY-MM-DD`, UTC."""
+    until: str = ""
+    """Last such day."""
+    page: int = 1
+
+    @staticmethod
+    def of(request: Request) -> Filter:
+        """From a request's query."""
+        query = request.query_params
+        number = query.get("page", "1")[:6]
+        return Filter(
+            _one_of(query.get("label"), LABELS), _one_of(query.get("modality"), MODALITIES),
+            _one_of(query.get("review"), STATES), _day(query.get("since")), _day(query.get("until")),
+            max(1, int(number)) if number.isdecimal() and number.isascii() else 1)
+
+    @property
+    def active(self) -> bool:
+        return bool(self.query(page=1))
+
+    def query(self, **changes: Any) -> str:
+        """As a query string, with a leading `?` where there is anything to say."""
+        pairs = {k: v for k, v in asdict(replace(self, **changes)).items() if v and (k, v) != ("page", 1)}
+        return f"?{urlencode(pairs)}" if pairs else ""
+
+    def takes(self, study: Study) -> bool:
+        """Whether the study is wanted, but for its reviews."""
+        received = str(study.facts.get("received") or study.facts.get("finished") or "")[:10]
+        return ((not self.label or label_of(study) == self.label)
+                and (not self.modality or study.facts.get("modality") == self.modality)
+                and (not self.since or received >= self.since)
+                and (not self.until or "" < received <= self.until))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the worklist."""
+
+    key: str
+    label: str
+    symbol: str
+    words: str
+    score: float | None
+    modality: str
+    description: str
+    patient_id: str
+    accession: str
+    study_date: str
+    received: str
+    images: int
+    thumb: str | None
+    """The id of the image that is shown."""
+    review: str
+    review_symbol: str
+    review_words: str
+    reviewer: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A page of the worklist."""
+
+    rows: tuple[Row, ...]
+    total: int
+    page: int
+    pages: int
+
+
+def listing(inbox: Inbox, wanted: Filter) -> Listing:
+    """The page `wanted.page`, or the last where there are not so many."""
+    studies = selected(inbox, wanted)
+    pages = max(1, -(-len(studies) // PAGE))
+    number = min(wanted.page, pages)
+    shown = studies[(number - 1) * PAGE:number * PAGE]
+    return Listing(tuple(row(inbox, study) for study in shown), len(studies), number, pages)
+
+
+def selected(inbox: Inbox, wanted: Filter) -> list[Study]:
+    """All wanted studies, newest first."""
+    studies = [study for study in inbox.studies() if wanted.takes(study)]
+    if wanted.review:
+        studies = [s for s in studies if reviews.state(reviews_of(inbox, s.key)) == wanted.review]
+    return studies
+
+
+def row(inbox: Inbox, study: Study) -> Row:
+    """What the worklist says of a study."""
+    facts, label, said = study.facts, label_of(study), reviews_of(inbox, study.key)
+    state, last = reviews.state(said), reviews.latest(said)
+    images = images_of(study)
+    worst = worst_image(images)
+    return Row(
+        key=study.key, label=label, symbol=LABELS[label][0], words=LABELS[label][1],
+        score=number(facts.get("score")) if label not in ("unscanned", "failed") else None,
+        modality=_text(facts, "modality"), description=_text(facts, "description"),
+        patient_id=_text(facts, "patient_id"), accession=_text(facts, "accession"),
+        study_date=_text(facts, "study_date"), received=_text(facts, "received") or _text(facts, "finished"),
+        images=len(images), thumb=worst["id"] if worst and has_picture(study, worst) else None,
+        review=state, review_symbol=STATES[state][0], review_words=STATES[state][1],
+        reviewer=last.who if last else "", error=_text(facts, "error"))
+
+
+def label_of(study: Study) -> str:
+    """One of `LABELS`."""
+    label = "failed" if study.state == "failed" else str(study.facts.get("label", ""))
+    return label if label in LABELS else "unscanned"
+
+
+def images_of(study: Study) -> list[dict[str, Any]]:
+    """The study's images; `study.json` may be of another version, or damaged."""
+    images = study.facts.get("images")
+    return [i for i in images if isinstance(i, dict) and ID.fullmatch(str(i.get("id")))] if isinstance(
+        images, list) else []
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def worst_image(images: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The one to look at first: tampered before inconclusive before authentic, then by score."""
+    order = list(LABELS)
+    return min(images, default=None, key=lambda i: (
+        order.index(i["label"]) if i.get("label") in order else len(order), -(number(i.get("score")) or 0.0)))
+
+
+def has_picture(study: Study, image: dict[str, Any]) -> bool:
+    return (study.folder / "pictures" / str(image["id"]) / "thumb.jpg").is_file()
+
+
+def reviews_of(inbox: Inbox, key: str) -> tuple[reviews.Review, ...]:
+    """None where they cannot be read: a page about studies must not fail for one file."""
+    try:
+        return reviews.read(reviews.path_of(inbox.root, key))
+    except ScanwardError:
+        return ()
+
+
+def _text(facts: dict[str, Any], name: str) -> str:
+    return str(facts.get(name) or "")
+
+
+def _one_of(value: str | None, known: dict[str, Any]) -> str:
+    return value if value in known else ""
+
+
+def _day(value: str | None) -> str:
+    try:
+        return date.fromisoformat(value or "").isoformat()
+    except ValueError:
+        return ""
+
+
+router = APIRouter()
+
+
+@router.get("/")
+def worklist(request: Request, user: str = Depends(signed_in)) -> Response:
+    """The page."""
+    inbox, wanted = request.app.state.inbox, Filter.of(request)
+    shown = listing(inbox, wanted)
+    return page(request, "worklist.html", user=user, can_leave=not door_of(request).open, wanted=wanted, listing=shown,
+                counts=inbox.counts(), count_words=COUNTS, labels=LABELS, states=STATES, modalities=MODALITIES)

@@ -1,1 +1,0 @@
-"""Beside a PACS: the gateway, the review pages and the reader study."""

@@ -1,1 +1,0 @@
-"""The review pages and their REST API."""

@@ -1,0 +1,1 @@
+"""The kit that pages share: the base page, its style and viewers, sessions, limits."""

@@ -1,0 +1,67 @@
+"""Where the lungs are: a phantom whose answer is known, and real chests."""
+
+import numpy as np
+import pytest
+
+from scanward.anatomy.lung import lungs_of
+from scanward.datasets.chests import SHARP, scan_of
+from scanward.image import Image
+
+
+def chest(spacing=(2.5, 2.0, 2.0), depth=24):
+    z, y, x = np.mgrid[:depth, :160, :180]
+    plane = np.where(np.hypot((y - 80) / 70, (x - 90) / 85) < 1, 40.0, -1000.0)
+    lungs = np.zeros(plane.shape, bool)
+    for side in (50, 130):
+        lungs |= np.hypot((y - 80) / 45, (x - side) / 25) < 1
+    plane = np.where(lungs, -850.0, plane)
+    nodule = np.sqrt((z - 12) ** 2 * 6.25 + (y - 80) ** 2 * 4 + (x - 50) ** 2 * 4) < 8
+    plane = np.where(nodule, 30.0, plane)
+    return Image(plane.astype(np.float32), "CT", spacing), lungs
+
+
+def test_the_lungs_of_a_phantom_with_the_nodule_inside():
+    image, truth = chest()
+    found = lungs_of(image)
+    assert found.mask[found.at((12, 80, 50))]
+    assert not found.mask[found.at((12, 80, 90))]
+    assert not found.mask[found.at((12, 2, 2))]
+    volume = found.mask.sum() * np.prod(found.spacing)
+    assert volume == pytest.approx(truth.sum() * 2.5 * 4, rel=0.08)
+    index = found.at((12, 80, 50))
+    assert np.abs(np.array(found.voxel(index)) - (12, 80, 50)).max() < 1.5
+
+
+def test_depth_is_in_millimetres_and_the_ends_of_a_scan_are_no_edge():
+    image, _ = chest()
+    depth = lungs_of(image).depth
+    assert depth.max() == pytest.approx(50, abs=4)
+    assert depth[0].max() == pytest.approx(depth[12].max(), abs=0.1)
+
+
+@pytest.mark.parametrize("diameter", [10, 20, 30])
+@pytest.mark.parametrize("spacing", [(2.5, 2.0, 2.0), (1.0, 1.0, 1.0)])
+def test_a_solid_lesion_of_any_size_lies_in_the_lungs(diameter, spacing):
+    z, y, x = np.mgrid[:30, :150, :150]
+    plane = np.where(np.hypot(y - 75, x - 75) < 70, 40.0, -1000.0)
+    plane = np.where(np.hypot(y - 75, x - 75) < 55, -850.0, plane)
+    steps = zip((z - 15, y - 75, x - 75), spacing, strict=True)
+    plane = np.where(sum((d * s) ** 2 for d, s in steps) < (diameter / 2) ** 2, 30.0, plane)
+    found = lungs_of(Image(plane.astype(np.float32), "CT", spacing))
+    assert found.mask[found.at((15, 75, 75))]
+
+
+@pytest.mark.parametrize("value", [-1000.0, 40.0])
+def test_nothing_but_air_or_tissue_has_no_lungs(value):
+    image = Image(np.full((20, 64, 64), value, np.float32), "CT", (2.5, 2.0, 2.0))
+    assert not lungs_of(image).mask.any()
+
+
+@pytest.mark.data
+def test_a_real_chest_has_two_lungs_of_a_usual_size():
+    found = lungs_of(scan_of(SHARP))
+    litres = found.mask.sum() * np.prod(found.spacing) / 1e6
+    assert 2 < litres < 7
+    middle = found.mask.shape[2] // 2
+    halves = [found.mask[:, :, :middle].sum(), found.mask[:, :, middle:].sum()]
+    assert min(halves) > 0.6 * max(halves)

