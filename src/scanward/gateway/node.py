@@ -184,9 +184,11 @@ def _pull(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event) -
     from scanward.gateway.pull_dicomweb import DicomWeb
     from scanward.gateway.pull_orthanc import Orthanc
 
+    kinds = {"orthanc": Orthanc, "dicomweb": DicomWeb}
     for pull in gateway.pull:
         threading.Thread(target=follow, name=f"pull {pull.name}", daemon=True, args=(
-            pull, Orthanc if pull.kind == "orthanc" else DicomWeb, lambda path: take_file(path, inbox, gateway.node), inbox.root, stop, audit)).start()
+            pull, kinds[pull.kind], lambda path: take_file(path, inbox, gateway.node), inbox.root, stop,
+            audit)).start()
 
 
 def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, workers: Workers, stop: threading.Event) -> None:
