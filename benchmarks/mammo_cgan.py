@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from scanward import forgery, formats, methods, pipeline, weights
+from scanward import forgery, formats, methods, weights
 from scanward.attacks.base import Attack, Donor, Place, forge
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.attacks.mammo_cgan.inject import Generators
@@ -41,6 +41,7 @@ from scanward.bench.measure import run
 from scanward.bench.protocol import controls, forgeries
 from scanward.datasets.films import Film, cbis, donors_of, mias
 from scanward.errors import ArgumentError
+from scanward.judging.detector import one_detector, thresholds
 from scanward.metrics import auc_interval
 from scanward.report.heat import window
 from scanward.training.mammo_cgan import healthy
@@ -317,9 +318,9 @@ def detectors(args: argparse.Namespace) -> None:
              for attack in attacks for mm in (5.0, 10.0, 20.0, 40.0) for strength in (0.5, 1.0)}
     made_by = "-".join(weights.entry(name).sha256[:4] for name in dict.fromkeys(a.split()[0] for a in attacks))
     for name in args.detectors:
-        image, heat = pipeline.thresholds(name)
+        image, heat = thresholds(name)
         everything = [*controls(films, (("none", 0.0),)), *(item for items in cells.values() for item in items)]
-        made = run(partial(pipeline.one_detector, name), everything, films, workers=2, title=name,
+        made = run(partial(one_detector, name), everything, films, workers=2, title=name,
                    keep=mammography.kept(args, f"cgan-{made_by}", name))
         clean, body = [row for row in made if not row.item.attack], []
         for attack, mm in {(attack, mm): None for attack, mm, _ in cells}:

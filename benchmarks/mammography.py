@@ -17,13 +17,15 @@ from pathlib import Path
 
 import cv2
 
-from scanward import methods, pipeline
+from scanward import methods
 from scanward.bench import tables
 from scanward.bench.measure import Row, run
 from scanward.bench.misses import sheet
 from scanward.bench.protocol import ATTACKS, HARD, STEPS, controls, forgeries
 from scanward.datasets.films import Film, cbis, mias
-from scanward.site import threshold_of
+from scanward.judging.detector import one_detector, thresholds
+from scanward.judging.site import threshold_of
+from scanward.judging.witnesses import weights_of
 
 DETECTORS = ("default", "self-reference", "copy-move", "forensic-transfer", "forensic-transfer-highpass")
 HALF = 0.5
@@ -31,7 +33,7 @@ HALF = 0.5
 
 def kept(args: argparse.Namespace, what: str, name: str) -> Path:
     """Where answers are kept: by the weights that gave them, so that other weights never meet old answers."""
-    hashes = [sha[:8] for sha in pipeline.weights_of(name)]
+    hashes = [sha[:8] for sha in weights_of(name)]
     return Path(args.out, "-".join([what, name, *hashes]) + ".jsonl")
 
 
@@ -41,9 +43,9 @@ def families(args: argparse.Namespace) -> None:
     items = [*controls(films), *forgeries(films, ATTACKS + HARD)]
     summary, by_attack, calm = [], [], []
     for name in args.detectors:
-        rows = run(partial(pipeline.one_detector, name), items, films, keep=kept(args, args.split, name),
+        rows = run(partial(one_detector, name), items, films, keep=kept(args, args.split, name),
                    workers=args.workers, title=name)
-        image, heat = pipeline.thresholds(name)
+        image, heat = thresholds(name)
         every, clean = parts(rows)
         forged = [row for row in every if row.item.attack not in HARD]
         plain = [row for row in clean if row.item.step == "none"]
@@ -67,13 +69,13 @@ def sizes(args: argparse.Namespace) -> None:
     """Detection by diameter and strength, over all attacks; where the breast has no room for a diameter, it is left
     out."""
     films = mias(args.split, args.data)
-    image, heat = pipeline.thresholds(args.detectors[0])
+    image, heat = thresholds(args.detectors[0])
     body = []
     for mm in (5.0, 10.0, 20.0, 40.0):
         line = [f"{mm:g} mm"]
         for strength in (0.5, 0.75, 1.0):
             items = forgeries(films[::13], mm=mm, strength=strength)
-            rows = run(partial(pipeline.one_detector, args.detectors[0]), items, films, workers=args.workers,
+            rows = run(partial(one_detector, args.detectors[0]), items, films, workers=args.workers,
                        keep=kept(args, f"{args.split}-sizes", args.detectors[0]), title=f"{mm:g} mm {strength}")
             rows = [row for row in rows if row.item.mm == mm]
             line += [tables.alarms(rows, image), tables.overlap(rows, heat)]
@@ -88,9 +90,9 @@ def scanner(args: argparse.Namespace) -> None:
     attacks = [name for name in ATTACKS if not methods.build(name, "attack").needs_donor]
     body = []
     for name in args.detectors:
-        rows = run(partial(pipeline.one_detector, name), [*controls(films), *forgeries(films, attacks)], films,
+        rows = run(partial(one_detector, name), [*controls(films), *forgeries(films, attacks)], films,
                    keep=kept(args, "cbis", name), workers=1, title=name)
-        image, heat = pipeline.thresholds(name)
+        image, heat = thresholds(name)
         forged, clean = parts(rows)
         untouched = [row for row in clean if row.item.step == "none"]
         body.append([name, tables.image_auc(forged + untouched), tables.alarms(forged, image),
@@ -110,7 +112,7 @@ def site(args: argparse.Namespace) -> None:
     own, films = cbis("train"), cbis("test")
     attacks = [name for name in ATTACKS if not methods.build(name, "attack").needs_donor]
     name = "self-reference"
-    detector, shipped = partial(pipeline.one_detector, name), pipeline.thresholds(name)[0]
+    detector, shipped = partial(one_detector, name), thresholds(name)[0]
     known = run(detector, controls(own, SITE_STEPS), own, keep=kept(args, "site-own", name), title="own")[::2]
     rows = run(detector, [*controls(films, SITE_STEPS), *forgeries(films, attacks)], films,
                keep=kept(args, "site", name), title=name)
@@ -139,11 +141,11 @@ def misses(args: argparse.Namespace) -> None:
     films = cbis("test")
     attacks = [name for name in ATTACKS + HARD if not methods.build(name, "attack").needs_donor]
     items = [item for mm in (8.0, 16.0) for item in forgeries(films, attacks, mm=mm)]
-    rows = run(partial(pipeline.one_detector, "default"), items, films, keep=kept(args, "cbis-misses", "default"),
+    rows = run(partial(one_detector, "default"), items, films, keep=kept(args, "cbis-misses", "default"),
                title="misses")
     lowest = [(row.item.attack, row) for row in sorted(rows, key=lambda row: row.score)[:12]]
     path = args.out / "misses.png"
-    cv2.imwrite(str(path), sheet(lowest, films, partial(pipeline.one_detector, "default")))
+    cv2.imwrite(str(path), sheet(lowest, films, partial(one_detector, "default")))
     print(f"{path}: {sum(row.score < HALF for row in rows)} of {len(rows)} missed; the 12 lowest scores are shown")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from scanward import formats, methods, pipeline
+from scanward import formats
 from scanward.anatomy.breast import breast_mask
 from scanward.bench.tables import table
 from scanward.datasets.films import cbis
@@ -31,6 +31,8 @@ from scanward.detectors.forensic_transfer.detect import prepare
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.reference import measure
 from scanward.image import Image
+from scanward.judging.scan import scan
+from scanward.modality import MODALITIES
 
 SIDE = 4096
 MEMORY = ("import re, sys, scanward; scanward.scan(sys.argv[1]); "
@@ -103,7 +105,7 @@ def default(path: Path, times: int) -> list[list[str]]:
     network, copies = SelfReference(), CopyMove()
     parts = {
         "decoding the file": decode,
-        "whole default scan, reading included": best(lambda: pipeline.scan(path), times),
+        "whole default scan, reading included": best(lambda: scan(path), times),
         "finding the breast": best(lambda: breast_mask(image.plane), times),
         "measuring the reference": best(lambda: measure(image.plane, tissue), times),
         "self-reference, whole": best(lambda: network.detect(image), times),
@@ -127,7 +129,7 @@ def main() -> None:
         share = float(breast_mask(plane).mean())
         full = np.ascontiguousarray(np.maximum(plane, 0.2 * plane.max()))
         print(f"4096×4096, 16 bits, breast {100 * share:.0f} % of it, {os.cpu_count()} cores; "
-              f"methods: {', '.join(methods.DEFAULT_DETECTORS)}\n")
+              f"methods: {', '.join(MODALITIES['MG'].detectors)}\n")
         print(table(["engine", "tiles", "loop, s", "dense, s", "loop ÷ dense", "torch loop ÷ dense",
                      "most it differs from its loop", "from the torch loop"],
                     published(full, args.times)))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from scanward import cli, methods, pipeline
+from scanward import cli, methods
+from scanward.judging import witnesses
 from scanward.verdict import Evidence, Finding
 
 # The clock of a busy machine says nothing of the code: no example fails for being slow.
@@ -37,13 +38,13 @@ class Bright:
 @pytest.fixture
 def bright(monkeypatch):
     """Every detector is `Bright`, so that what is around detectors can be tested without weights."""
-    pipeline._detector.cache_clear()
+    witnesses.detector.cache_clear()
     Bright.built = 0
     real = methods.build
     monkeypatch.setattr(methods, "build", lambda name, kind, **options: Bright() if kind == "detector"
                         else real(name, kind, **options))
     yield Bright
-    pipeline._detector.cache_clear()
+    witnesses.detector.cache_clear()
 
 
 @pytest.fixture

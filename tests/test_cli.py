@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from scanward import cli, formats, methods, pipeline
+from scanward import cli, formats, methods
 from scanward.cli import output as output_module
+from scanward.cli import scanning
 from scanward.cli.scanning import parse_modality, parse_spacing
 from scanward.cli.words import shown
 from scanward.errors import ArgumentError, MissingExtraError, WeightsError
@@ -86,7 +87,7 @@ def test_json_is_one_object_a_line_and_nothing_else(films, capsys):
             "weights_sha256", "seconds"} <= set(forged)
     assert objects["b clean.png"]["findings"] == []
     for name in ("d broken.png", "no such file"):
-        assert set(objects[name]) == {"path", "error"}
+        assert set(objects[name]) == {"path", "label", "error"} and objects[name]["label"] == "inconclusive"
         assert objects[name]["error"] in err
     assert len(err.splitlines()) == 2
 
@@ -182,7 +183,7 @@ def test_an_interrupt_keeps_what_is_finished(films, tmp_path, capsys, monkeypatc
             raise KeyboardInterrupt
         return real(source, **options)
 
-    monkeypatch.setattr(pipeline.formats, "read", read, raising=False)
+    monkeypatch.setattr(formats, "read", read, raising=False)
     out = tmp_path / "out"
     code, printed, err = run(capsys, "scan", films, "-o", out)
     assert code == 130
@@ -253,8 +254,8 @@ def test_modality_is_known_in_either_case():
 
 def test_the_spacing_given_reaches_the_findings(films, capsys, monkeypatch):
     images = []
-    real = pipeline._judge
-    monkeypatch.setattr(pipeline, "_judge", lambda image, *rest: images.append(image) or real(image, *rest))
+    real = scanning.scan_source
+    monkeypatch.setattr(scanning, "scan_source", lambda *given: images.append(real(*given).image) or real(*given))
     run(capsys, "scan", films / "b clean.png", "--spacing", "0.05x0.06")
     assert images[0].spacing[1:] == (0.05, 0.06)
 
@@ -353,9 +354,9 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGINT"), reason="no SIGINT here")
 def test_ctrl_c_in_the_program_leaves_130(tmp_path):
     # a shell that starts jobs in the background has them ignore SIGINT, and children inherit that
-    script = ("import os, signal, sys, time; from scanward import cli, pipeline\n"
+    script = ("import os, signal, sys, time; from scanward import cli; from scanward.cli import scanning\n"
               "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-              "pipeline.scan_source = lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
+              "scanning.scan_source = lambda *a, **k: (os.kill(os.getpid(), signal.SIGINT), time.sleep(30))\n"
               "sys.exit(cli.run(sys.argv[1:]))")
     path = film(tmp_path / "a.png")
     done = subprocess.run([sys.executable, "-c", script, "scan", str(path)], capture_output=True, text=True,

@@ -6,14 +6,17 @@ import sys
 import pytest
 
 import scanward
-from scanward import errors, forgery, image, pipeline, protection, site, verdict
+from scanward import errors, forgery, formats, image, protection, verdict
 from scanward.attacks import base
+from scanward.judging import scan as judging
+from scanward.judging import site
 from scanward.protectors import base as protectors
 from scanward.protectors import seal
 
 PROMISED = {
-    "inject": forgery, "remove": forgery, "Tamper": base, "load": pipeline, "scan": pipeline, "scan_many": pipeline,
-    "Image": image, "Provenance": image, "Site": site, "read_site": site,
+    "inject": forgery, "remove": forgery, "Tamper": base, "load": judging, "scan": judging, "scan_many": judging,
+    "Result": judging, "find": formats, "Source": formats, "Around": protection, "Perturb": protection,
+    "Record": protection, "Image": image, "Provenance": image, "Site": site, "read_site": site,
     "protect": protection, "verify": protection, "Protected": protectors, "Answer": seal,
     "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,

@@ -27,18 +27,22 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from scanward.forgery import inject, remove
+    from scanward.formats import Source, find
     from scanward.image import Image, Provenance
-    from scanward.pipeline import load, scan, scan_many
-    from scanward.protection import protect, verify
+    from scanward.judging.scan import Result, load, scan, scan_many
+    from scanward.judging.site import Site, read_site
+    from scanward.protection import Around, Perturb, Record, protect, verify
     from scanward.protectors.base import Protected
     from scanward.protectors.seal import Answer
-    from scanward.site import Site, read_site
     from scanward.verdict import Evidence, Finding, Verdict
 
 _HOMES = {
-    "load": "scanward.pipeline", "scan": "scanward.pipeline", "scan_many": "scanward.pipeline",
-    "Site": "scanward.site", "read_site": "scanward.site",
+    "load": "scanward.judging.scan", "scan": "scanward.judging.scan", "scan_many": "scanward.judging.scan",
+    "Result": "scanward.judging.scan",
+    "Site": "scanward.judging.site", "read_site": "scanward.judging.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
+    "Source": "scanward.formats", "find": "scanward.formats",
+    "Around": "scanward.protection", "Perturb": "scanward.protection", "Record": "scanward.protection",
     "protect": "scanward.protection", "verify": "scanward.protection", "Protected": "scanward.protectors.base",
     "Answer": "scanward.protectors.seal", "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
@@ -50,21 +54,27 @@ _HOMES = {
 __all__ = [
     "Answer",
     "ArgumentError",
+    "Around",
     "Evidence",
     "Finding",
     "Image",
     "InputError",
     "MissingExtraError",
+    "Perturb",
     "Protected",
     "Provenance",
+    "Record",
+    "Result",
     "ScanwardError",
     "Site",
+    "Source",
     "Tamper",
     "UnreadableError",
     "UnsupportedError",
     "Verdict",
     "WeightsError",
     "__version__",
+    "find",
     "inject",
     "load",
     "protect",

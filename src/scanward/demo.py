@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scanward import methods, pipeline
+from scanward import methods
 from scanward.attacks.base import Place, Tamper, forge
 from scanward.errors import MissingExtraError
 from scanward.formats.write import SIDECAR, write_altered
-from scanward.pipeline import Result
+from scanward.judging.scan import Result, load, scan
 from scanward.report.html import Card, Case, render_card, write_report
 
 PATIENT = "sfm-malign-0"
@@ -75,7 +75,7 @@ def films_folder() -> Path:
 def make(folder: Path) -> list[Film]:
     """The two originals and their forged copies, the copies written into `folder` as DICOM and marked synthetic."""
     originals = films_folder()
-    right, left = pipeline.load(originals / RIGHT), pipeline.load(originals / LEFT)
+    right, left = load(originals / RIGHT), load(originals / LEFT)
     removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, REMOVAL_SEED)
     added = forge(methods.build("mammo-cgan", "attack"), left, TARGET, INJECTION_SEED)
     removed_path = _write(removed, folder / "right-mass-removed.dcm", "a mass removed by inpainting (Telea)")
@@ -96,6 +96,6 @@ def _write(tamper: Tamper, path: Path, what: str) -> Path:
 
 def _scanned(film: Film) -> tuple[Result, Card]:
     start = time.perf_counter()
-    image = pipeline.load(film.path)
-    verdict = dataclasses.replace(pipeline.scan(image), seconds=time.perf_counter() - start)
+    image = load(film.path)
+    verdict = dataclasses.replace(scan(image), seconds=time.perf_counter() - start)
     return Result(film.path, image, verdict), render_card(Case(film.name, image, verdict, film.truth, film.caption))

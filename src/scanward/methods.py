@@ -120,8 +120,7 @@ METHODS: tuple[Method, ...] = (
 )
 
 DEFAULT = "default"
-"""The method of a plain `scanward scan`: the detectors in `DEFAULT_DETECTORS` together."""
-DEFAULT_DETECTORS = ("self-reference", "copy-move")
+"""The method of a plain `scanward scan`: the detectors of the image's modality together (`modality.py`)."""
 
 
 def find(name: str, kind: Kind) -> Method:

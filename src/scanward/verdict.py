@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from scanward.image import Image, Modality, Provenance
 
-Label = Literal["authentic", "tampered", "inconclusive"]
+Label = Literal["tampered", "inconclusive", "authentic"]
+LABELS: tuple[Label, ...] = get_args(Label)
+StudyLabel = Literal["tampered", "inconclusive", "authentic", "unscanned"]
+"""Of what came to a gateway, where an image may be one that no method looks at."""
+STUDY_LABELS: tuple[StudyLabel, ...] = get_args(StudyLabel)
+SEVERITY: tuple[StudyLabel, ...] = ("authentic", "unscanned", "inconclusive", "tampered")
+"""Worse ones later: what nobody looked at is not called authentic."""
+SYMBOLS: dict[StudyLabel, str] = {"tampered": "▲", "inconclusive": "?", "authentic": "✓", "unscanned": "–"}
+"""Beside the words, for eyes that tell no colours apart."""
+COLOURS: dict[Label, str] = {"tampered": "bold red", "authentic": "green", "inconclusive": "yellow"}
+"""On a terminal; a page has a CSS class of the label's name."""
 DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
 """The reason where a score is neither."""
+
+
+def worst(labels: Iterable[StudyLabel]) -> StudyLabel:
+    """The one that counts of several; `unscanned` of none."""
+    return max(labels, key=SEVERITY.index, default="unscanned")
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,8 @@ class Evidence:
     doubt: float | None = None
     """Scores from here to the threshold are neither. Known only of a site that was calibrated: what is unusual on one
     scanner is not on another."""
+    facts: dict[str, Any] | None = None
+    """What a witness has to say beside this, as JSON values."""
 
     @property
     def doubtful(self) -> bool:
@@ -126,6 +144,7 @@ class Verdict:
             "version": self.version,
             "parameters": self.parameters,
             "seconds": round(self.seconds, 3),
+            **{e.method: e.facts for e in self.evidence if e.facts is not None},
         }
 
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from scanward import cli, pipeline
+from scanward import cli
 from scanward.errors import ArgumentError
 from scanward.image import Image
-from scanward.site import Site, read_site, site_of, threshold_of
+from scanward.judging.scan import scan
+from scanward.judging.site import Site, read_site, site_of, threshold_of
 from scanward.verdict import Evidence
 
 
@@ -81,7 +82,7 @@ def test_an_alarm_that_the_site_calls_off_leaves_no_findings(bright):
     plane[0, 10:18, 20:28] = 60000
     image = Image(plane, "MG", bits=16)
     site = Site({"bright": 0.95}, {"bright": 0.93}, {"bright": "ab"}, 12, 0.02)
-    loud, calm = pipeline.scan(image), pipeline.scan(image, site=site)
+    loud, calm = scan(image), scan(image, site=site)
     assert (loud.label, calm.label) == ("tampered", "authentic")
     assert all(not e.findings and not e.reason for e in calm.evidence)
     assert loud.parameters["thresholds"] != calm.parameters["thresholds"]

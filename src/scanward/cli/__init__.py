@@ -59,13 +59,18 @@ def scan(
                                                 "one number, or row x column as in 0.05x0.05.")] = None,
     site: Annotated[Path | None, typer.Option(metavar="FILE", help="Thresholds of this site, from `scanward "
                                               "calibrate`.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: what "
+                                             "carries evidence woven with it is verified, too.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record of one image's evidence, "
+                                                "where it does not lie beside it.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No table and no progress bar, errors only.")] = False,
     debug: Debug = False,
 ) -> int:
     """Scan images for forged regions. Exits with 0: nothing found, 1: something found, 2: an error."""
     from scanward.cli.scanning import Request, run_scan
 
-    return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug, site))
+    return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug, site,
+                            key, record))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 
-from scanward import methods, pipeline, weights
+from scanward import methods, weights
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
 from scanward.bench.misses import lowest, sheet
@@ -25,6 +25,8 @@ from scanward.cli.output import prepare
 from scanward.datasets.films import Film, mias
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, MissingExtraError
+from scanward.judging.detector import one_detector, thresholds
+from scanward.judging.witnesses import names_of, weights_of
 from scanward.version import __version__
 
 LEFT_OUT = "leave-one-out"
@@ -58,7 +60,7 @@ def run_bench(request: Request) -> int:
             parts.append(_markdown(protocol, name, outcomes))
             if protocol != LEFT_OUT:
                 _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, films, method)
-            hashes = [] if protocol == LEFT_OUT else list(pipeline.weights_of(method))
+            hashes = [] if protocol == LEFT_OUT else list(weights_of(method))
             report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
             curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
         _write(request.output / f"{protocol}.md", "\n".join(parts))
@@ -104,8 +106,8 @@ def _check(request: Request, chosen: tuple[str, ...]) -> None:
                                 f"{', '.join((*PROTOCOLS, LEFT_OUT))}.")
         _attack_weights(name)
     for method in request.methods:
-        pipeline.check_method(method)
-        pipeline.weights_of(method)
+        names_of(method)
+        weights_of(method)
     if LEFT_OUT in chosen and request.methods != (methods.DEFAULT,):
         raise ArgumentError(f"{LEFT_OUT} trains networks of its own; leave --method out.")
     if request.workers < 1:
@@ -125,25 +127,24 @@ def _outcomes(protocol: str, method: str, films: list[Film], request: Request) -
     items = {group.title: items_of(protocol, group, films) for group in groups}
     every = list(dict.fromkeys(item for some in items.values() for item in some))
     keep = request.output / "answers" / f"{protocol}-{method}-{_made_by(protocol, method, every)}.jsonl"
-    rows = run(partial(pipeline.one_detector, method), every, films, workers=request.workers, keep=keep,
+    rows = run(partial(one_detector, method), every, films, workers=request.workers, keep=keep,
                title=f"{protocol}, {method}")
     by_item = {row.item: row for row in rows}
-    image, heat = pipeline.thresholds(method)
+    image, heat = thresholds(method)
     return [Outcome(group.title, tuple(by_item[item] for item in items[group.title]), image, heat, group.published)
             for group in groups]
 
 
 def _made_by(protocol: str, method: str, items: list[Item]) -> str:
     """What kept answers depend on, as a few letters: version, weights with their settings, attacks, items."""
-    names = methods.DEFAULT_DETECTORS if method == methods.DEFAULT else (method,)
-    used = [weights.entry(name) for detector in names for name in methods.find(detector, "detector").weights]
+    used = [weights.entry(name) for detector in names_of(method) for name in methods.find(detector, "detector").weights]
     everything = [__version__, [(entry.sha256, entry.settings) for entry in used], _attack_weights(protocol),
                   [astuple(item) for item in items]]
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:16]
 
 
 def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method: str) -> None:
-    drawn = sheet(lowest(outcomes), films, partial(pipeline.one_detector, method))
+    drawn = sheet(lowest(outcomes), films, partial(one_detector, method))
     path.unlink(missing_ok=True)
     if drawn is not None:
         cv2.imwrite(str(path), drawn)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scanward import pipeline
 from scanward.cli.codes import CLEAN, ERROR
-from scanward.cli.scanning import Request, found_sources, one_result, parse_modality, parse_spacing, progress_bar
+from scanward.cli.scanning import Request, found_sources, one_result, progress_bar, terms_of
 from scanward.cli.words import complain, counted
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError
-from scanward.site import LEAST, check_rate
+from scanward.judging.scan import calibrate
+from scanward.judging.site import LEAST, check_rate
 
 
 def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, modality: str | None,
                   spacing: str | None, quiet: bool, debug: bool) -> int:
     """Scan, fit, write; images that cannot be used are named, and the others are used."""
     request = Request(paths, modality=modality, spacing=spacing, quiet=quiet, debug=debug)
-    kind, size = parse_modality(modality), parse_spacing(spacing)
+    terms = terms_of(request)
     check_rate(false_alarms)
     sources, results = found_sources(request)
     if not results and len(sources) < LEAST:
@@ -27,11 +27,11 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     with progress_bar(len(sources), quiet) as advance:
         for source in sources:
             advance(source.path)
-            results.append(one_result(source, request, kind, size, None))
+            results.append(one_result(source, terms, debug))
     for result in results:
         if result.error is not None:
             complain(str(result.error))
-    site = pipeline.calibrate(results, false_alarms)
+    site = calibrate(results, false_alarms)
     with whole_file(output) as file:
         file.write((json.dumps(site.to_json(), indent=1) + "\n").encode())
     if not quiet:

@@ -15,7 +15,7 @@ from scanward.errors import ArgumentError
 from scanward.report.jsonl import json_line
 
 if TYPE_CHECKING:
-    from scanward.pipeline import Result
+    from scanward.judging.scan import Result
     from scanward.report.html import Card
 
 HEAT_SUFFIX = ".heat.png"
@@ -137,4 +137,4 @@ def line_of(result: Result) -> str:
     """One JSON object on one line, with its line end: the verdict, or `path` and `error`."""
     if result.verdict is not None:
         return json_line(result.verdict)
-    return json.dumps({"path": str(result.path), "error": str(result.error)}) + "\n"
+    return json.dumps({"path": str(result.path), "label": result.label, "error": str(result.error)}) + "\n"

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scanward import formats, pipeline
+from scanward import formats
 from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED
 from scanward.cli.output import HEAT_SUFFIX, OutputFolder, discard_if_empty, line_of, prepare
 from scanward.cli.table import Lines
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.image import Image, Modality
-from scanward.pipeline import Result
-from scanward.site import Site, read_site
+from scanward.judging.case import Terms
+from scanward.judging.scan import Result, scan_source
+from scanward.judging.site import read_site
+from scanward.judging.witnesses import check_site
+from scanward.protection import beside, key_in, read_record
 from scanward.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ class Request:
     quiet: bool = False
     debug: bool = False
     site: Path | None = None
+    key: Path | None = None
+    record: Path | None = None
 
 
 def parse_modality(text: str | None) -> Modality | None:
@@ -70,19 +75,20 @@ def parse_spacing(text: str | None) -> tuple[float, float] | None:
 
 def run_scan(request: Request) -> int:
     """Scan everything that was asked for and return the exit code."""
-    modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
-    pipeline.check_method(request.method)
-    site = _site_of(request)
+    terms = terms_of(request)
     outlet = Outlet(request)
     code = CLEAN
     try:
         sources, unusable = found_sources(request)
+        if request.record is not None and len(sources) > 1:
+            raise ArgumentError(f"--record belongs to one image, and {counted(len(sources), 'image')} were found; name "
+                                "that one alone.")
         for result in unusable:
             outlet.result(result)
         with progress_bar(len(sources), request.quiet) as advance:
             for source in sources:
                 advance(source.path)
-                outlet.result(one_result(source, request, modality, spacing, site))
+                outlet.result(one_result(source, terms, request.debug))
     except KeyboardInterrupt:
         complain(f"Interrupted after {counted(outlet.done, 'image')}; what is finished is kept.")
         code = INTERRUPTED
@@ -93,15 +99,20 @@ def run_scan(request: Request) -> int:
     return ERROR if outlet.failed else FOUND if outlet.found else CLEAN
 
 
-def _site_of(request: Request) -> Site | None:
-    if request.site is None:
-        return None
-    site = read_site(request.site)
+def terms_of(request: Request) -> Terms:
+    """What was asked for, checked: `InputError` for an option's value that cannot be used."""
+    site = None if request.site is None else read_site(request.site)
     try:
-        pipeline.check_site(site, request.method)
+        check_site(site, request.method)
     except ArgumentError as error:
-        raise ArgumentError(f"{request.site}: {error}") from None
-    return site
+        raise (error if site is None else ArgumentError(f"{request.site}: {error}")) from None
+    key, record = None if request.key is None else key_in(request.key), request.record
+    if record is not None:
+        if key is None:
+            raise ArgumentError("--record verifies nothing without the key that wrote it; name --key, too.")
+        read_record(record, key)
+    return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
+                 beside if record is None else lambda source: record)
 
 
 def found_sources(request: Request) -> tuple[list[Source], list[Result]]:
@@ -117,14 +128,14 @@ def found_sources(request: Request) -> tuple[list[Source], list[Result]]:
     return list(sources.values()), unusable
 
 
-def one_result(source: Source, request: Request, modality: Modality | None, spacing: tuple[float, float] | None,
-         site: Site | None) -> Result:
+def one_result(source: Source, terms: Terms, debug: bool) -> Result:
+    """`scan_source`, and where it trips over a fault of ours, that as the result's error."""
     try:
-        return pipeline.scan_source(source, method=request.method, modality=modality, spacing=spacing, site=site)
+        return scan_source(source, terms)
     except ScanwardError:
         raise
     except Exception as error:
-        if request.debug:
+        if debug:
             raise
         # One file that trips over a fault of ours must not cost the user the other files' answers.
         return Result(source.path, error=InputError(

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from scanward.cli.words import counted, shown
-from scanward.methods import DEFAULT, DEFAULT_DETECTORS, METHODS, Kind
+from scanward.methods import DEFAULT, METHODS, Kind
+from scanward.modality import MODALITIES
 
 if TYPE_CHECKING:
-    from scanward.pipeline import Result
+    from scanward.judging.scan import Result
     from scanward.verdict import Finding, Verdict
 
 COLOURS = {"tampered": "bold red", "authentic": "green", "inconclusive": "yellow"}
@@ -99,4 +100,4 @@ def print_methods() -> None:
             table.add_row(method.name, method.modality, text)
         console.print(table)
         console.print()
-    console.print(f"A plain `scanward scan` runs `{DEFAULT}`: {' and '.join(DEFAULT_DETECTORS)} together.")
+    console.print(f"A plain `scanward scan` runs `{DEFAULT}`: {' and '.join(MODALITIES['MG'].detectors)} together.")

@@ -9,16 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scanward.formats.reader import read
+    from scanward.formats.reader import one_source, read
     from scanward.formats.sources import Source, find
 
 _HOMES = {
     "Source": "scanward.formats.sources",
     "find": "scanward.formats.sources",
+    "one_source": "scanward.formats.reader",
     "read": "scanward.formats.reader",
 }
 
-__all__ = ["Source", "find", "read"]
+__all__ = ["Source", "find", "one_source", "read"]
 
 
 def __getattr__(name: str) -> Any:

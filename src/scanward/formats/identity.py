@@ -12,9 +12,20 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag
 
-from scanward.errors import UnreadableError
-from scanward.formats.dicom import CT_CLASS, EXPLICIT_BIG, IMPLICIT_LITTLE, MG_CLASSES, Header, meta_syntax, opened
+from scanward.errors import ScanwardError, UnreadableError
+from scanward.formats.dicom import (
+    CT_CLASS,
+    EXPLICIT_BIG,
+    IMPLICIT_LITTLE,
+    MG_CLASSES,
+    Header,
+    meta_syntax,
+    modality_of,
+    opened,
+)
 from scanward.formats.guard import clean, decoding, shown
+from scanward.formats.sources import Source
+from scanward.image import Modality
 
 SCANNED = (*MG_CLASSES, CT_CLASS)
 """SOP classes that Scanward looks at."""
@@ -67,6 +78,17 @@ def identity_of(path: Path) -> Identity:
             raise UnreadableError(f"{shown(path)} has no {name}, so nobody can tell what it belongs to; export it "
                                   "again.")
     return found
+
+
+def modality_in(source: Source) -> Modality | None:
+    """What the header of a DICOM source says that it is, though its pixels may be past reading; None where it is silent
+    or of no modality that Scanward knows."""
+    path = source.paths[0]
+    try:
+        with decoding(path), opened(path, ()) as (header, _):
+            return modality_of(header)
+    except ScanwardError:
+        return None
 
 
 def _identity(header: Header) -> Identity:

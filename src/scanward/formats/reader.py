@@ -32,8 +32,7 @@ def read(
     """
     check_arguments(modality, spacing)
     if not isinstance(source, Source):
-        path = Path(source)
-        source = _only(path) if path.is_dir() else Source((path,), "file")
+        source = one_source(Path(source))
     with decoding(source.path):
         if source.kind == "series":
             from scanward.formats.series import read_series  # pydicom stays out of `find` by name
@@ -42,12 +41,15 @@ def read(
         return _read_file(source.path, modality, spacing)
 
 
-def _only(folder: Path) -> Source:
-    sources, errors = find([folder])
+def one_source(path: Path) -> Source:
+    """A file, or the one image or series in a folder. Raises as `find`; `UnreadableError` where there are several."""
+    if not path.is_dir():
+        return Source((path,), "file")
+    sources, errors = find([path])
     if errors:
         raise errors[0]
     if len(sources) > 1:
-        raise UnreadableError(f"{shown(folder)} holds {len(sources)} images; name one of them.")
+        raise UnreadableError(f"{shown(path)} holds {len(sources)} images; name one of them.")
     return sources[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,9 +57,9 @@ def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[S
     return list(sources.values()), errors
 
 
-def series_or_file(path: Path, *, below: bool = True) -> Source:
+def series_or_file(path: Path, *, below: bool = True, without: Collection[str] = ()) -> Source:
     """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
-    unless `below` is off, in a subfolder.
+    unless `below` is off, in a subfolder. Files in the folder itself that are named in `without` do not count.
 
     Raises as `find`; `UnreadableError` where there are several.
     """
@@ -68,6 +68,7 @@ def series_or_file(path: Path, *, below: bool = True) -> Source:
     sources, errors = find([path], below=below)
     if errors:
         raise errors[0]
+    sources = [s for s in sources if s.path.name not in without or s.path.parent.resolve() != path.resolve()]
     own = [source for source in sources if source.kind == "series" and source.path.resolve() == path.resolve()]
     if len(own or sources) != 1:
         raise UnreadableError(f"{shown(path)} holds {len(own or sources)} images; move the one that is meant into a "

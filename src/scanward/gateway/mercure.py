@@ -11,23 +11,25 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scanward import formats, pipeline
+from scanward import formats
 from scanward.disk import whole_folder
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.formats.guard import clean, shown
+from scanward.judging.case import Terms
+from scanward.judging.scan import Result, scan_source
+from scanward.judging.site import read_site
+from scanward.judging.witnesses import check_site
+from scanward.protection import Records, beside, key_in
+from scanward.verdict import STUDY_LABELS, worst
 from scanward.version import __version__
-
-if TYPE_CHECKING:
-    from scanward.pipeline import Result
 
 TASK, RESULT = "task.json", "result.json"
 LARGEST_TASK = 16 << 20
 OBJECTS = ("sr", "seg", "sc")
 NOTIFY = ("tampered", "always", "never")
-LABELS = ("unscanned", "authentic", "inconclusive", "tampered")
-"""Worse ones later."""
+SETTINGS = ("method", "objects", "notify", "site", "key", "records")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Settings:
     """What is made for each image that came as DICOM."""
     notify: str = "tampered"
     """When mercure is asked to notify, where its rule leaves that to the module."""
+    site: Path | None = None
+    """Thresholds of this site, from `scanward calibrate`."""
+    key: Path | None = None
+    """Verifies images that carry evidence woven with this key."""
+    records: Path | None = None
+    """The folder of their records; one beside an image is found without."""
 
 
 def run_in_environment(environment: Mapping[str, str] = os.environ) -> int:
@@ -54,9 +62,9 @@ def run(in_dir: Path, out_dir: Path) -> int:
     could be scanned. `out_dir` then holds SR, SEG and SC, and `result.json` after them; or nothing new at all."""
     try:
         settings = settings_of(in_dir / TASK)
-        pipeline.check_method(settings.method)
+        terms = terms_of(settings)
         sources, errors = formats.find([in_dir])
-        results = [pipeline.scan_source(source, method=settings.method) for source in sources]
+        results = [scan_source(source, terms) for source in sources]
         problems = [*errors, *(result.error for result in results if result.error is not None)]
         if all(result.verdict is None for result in results):
             raise problems[0] if problems else InputError(f"{shown(in_dir)} holds no images; give a series.")
@@ -82,16 +90,29 @@ def settings_of(path: Path) -> Settings:
     except (OSError, ValueError) as error:
         raise ArgumentError(f"{shown(path)} cannot be read ({clean(error)}).") from error
     values = _settings_in(task)
-    unknown = sorted(values.keys() - {"method", "objects", "notify"})
+    unknown = sorted(values.keys() - set(SETTINGS))
     if unknown:
-        raise ArgumentError(f"{clean(unknown[0])!r} is no setting of the module; it has method, objects and notify.")
+        raise ArgumentError(f"{clean(unknown[0])!r} is no setting of the module; it has {', '.join(SETTINGS)}.")
     objects = values.get("objects", list(OBJECTS))
     if not isinstance(objects, list) or not all(one in OBJECTS for one in objects):
         raise ArgumentError(f"The setting objects is {clean(objects)!r}; it is a list of {', '.join(OBJECTS)}.")
     notify = values.get("notify", "tampered")
     if notify not in NOTIFY:
         raise ArgumentError(f"The setting notify is {clean(notify)!r}; it is one of {', '.join(NOTIFY)}.")
-    return Settings(str(values.get("method", "default")), tuple(objects), notify)
+    paths = {name: Path(str(values[name])) for name in ("site", "key", "records") if values.get(name)}
+    return Settings(str(values.get("method", "default")), tuple(objects), notify, **paths)
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What the settings ask of the judge; `InputError` for a file among them that cannot be used."""
+    if settings.records is not None and not settings.records.is_dir():
+        raise ArgumentError(f"The setting records names no folder ({shown(settings.records)}); check the path.")
+    site = None if settings.site is None else read_site(settings.site)
+    check_site(site, settings.method)
+    key = None if settings.key is None else key_in(settings.key)
+    records = None if settings.records is None else Records(settings.records, settings.records)
+    return Terms(settings.method, site, key=key, shelf=lambda source: (records and records.find(source))
+                 or beside(source))
 
 
 def _settings_in(task: Any) -> dict[str, Any]:
@@ -108,7 +129,7 @@ def _settings_in(task: Any) -> dict[str, Any]:
 def _image(result: Result, settings: Settings, draft: Path) -> dict[str, Any]:
     """What `result.json` says of an image; its objects are written on the way."""
     if result.image is None or result.verdict is None:
-        return {"file": shown(result.path.name), "label": "unscanned", "error": _without_path(result)}
+        return {"file": shown(result.path.name), "label": result.label, "error": _without_path(result)}
     facts = result.verdict.to_json()
     facts["file"] = shown(Path(facts.pop("path") or result.path).name)
     facts["objects"] = []
@@ -133,8 +154,8 @@ def _without_path(result: Result) -> str:
 
 
 def _answer(images: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
-    label = max((image["label"] for image in images), key=LABELS.index)
-    counts = {name: sum(image["label"] == name for image in images) for name in reversed(LABELS)}
+    label = worst(image["label"] for image in images)
+    counts = {name: sum(image["label"] == name for image in images) for name in STUDY_LABELS}
     score = max((image["score"] for image in images if "score" in image), default=None)
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     text = f"Scanward: {label} ({said})."

@@ -13,24 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scanward import formats, pipeline, protection
 from scanward.errors import InputError
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
 from scanward.formats.series import versions
-from scanward.gateway.evidence import Evidence
+from scanward.gateway.protecting import Protector
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
-from scanward.protectors.seal import Answer
+from scanward.judging.case import Terms
+from scanward.judging.scan import Result, scan_source
+from scanward.judging.site import read_site
+from scanward.judging.witnesses import check_site, weights_of
+from scanward.protection import Records, key_in
 from scanward.settings import Gateway
-from scanward.site import read_site
-from scanward.verdict import Finding, Label, Verdict
+from scanward.verdict import Finding, Label, Verdict, worst
 from scanward.version import __version__
-
-WORST = ("authentic", "unscanned", "inconclusive", "tampered")
-"""Labels, worse ones later: what nobody looked at is not called authentic."""
-SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.5}
-"""Of verified images; evidence gives an answer and no score."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +48,18 @@ class Scanner:
 
     def __init__(self, gateway: Gateway, inbox: Inbox) -> None:
         self._gateway, self._inbox = gateway, inbox
-        pipeline.check_method(gateway.work.method)
-        self._site = None if gateway.work.site is None else read_site(gateway.work.site)
-        pipeline.check_site(self._site, gateway.work.method)
-        self._evidence = Evidence(gateway, inbox)
+        key, others = gateway.work.verify_key or gateway.protect.key, gateway.work.records
+        records = Records(inbox.root / "records", *([others] if others else []))
+        self._terms = Terms(gateway.work.method, None if gateway.work.site is None else read_site(gateway.work.site),
+                            key=None if key is None else key_in(key), shelf=records.find)
+        check_site(self._terms.site, self._terms.method)
+        self._protector = Protector(gateway, inbox)
         self._settings = self._digest()
 
     def _digest(self) -> str:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
-        parts = [__version__, work.method, pipeline.weights_of(work.method), list(self._gateway.results.objects),
+        parts = [__version__, work.method, weights_of(work.method), list(self._gateway.results.objects),
                  *(path.read_text("utf-8", "replace") if path else ""
                    for path in (work.site, work.verify_key, self._gateway.protect.key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -76,12 +75,12 @@ class Scanner:
         for source, alone in _sources(identities, passed):
             members = [identities[path] for path in source.paths]
             name = hashlib.sha256("\n".join(p.name for p in source.paths).encode()).hexdigest()[:16]
-            known = None if self._evidence.on else self._known(earlier, job, name)
+            known = None if self._terms.key is not None else self._known(earlier, job, name)
             entry = known or self._entry(job, source, members[0], name)
             images.append(entry)
             if alone and not members[0].film and entry["label"] in ("authentic", "unscanned"):
                 with suppress(InputError):  # a series that cannot be protected goes nowhere, and its entry says why
-                    files = self._evidence.protected(job, source, members, name, earlier)
+                    files = self._protector.protected(job, source, members, name, earlier)
                     if files:
                         protected[name] = files
         facts = {**_study(job, list(identities.values())), **_worst(images), "images": images,
@@ -105,37 +104,22 @@ class Scanner:
         return dict(entry)
 
     def _entry(self, job: Job, source: Source, identity: Identity, name: str) -> dict[str, Any]:
-        entry = _blank(name, [f"objects/{p.name}" for p in source.paths], identity)
-        try:
-            verified = self._evidence.verify(source, identity)
-        except InputError as error:
-            # Evidence that is there and cannot be read is no pass: one odd slice would be a way round it.
-            verified, entry["reason"], entry["label"] = None, _told(error, source), "inconclusive"
-        result = pipeline.scan_source(source, method=self._gateway.work.method, site=self._site)
-        if result.image is not None and result.verdict is not None:
-            doubt = entry["label"] == "inconclusive"
-            entry |= _facts(result.image, result.verdict)
-            if doubt and entry["label"] == "authentic":
-                entry["label"] = "inconclusive"
+        result = scan_source(source, self._terms)
+        entry = {**_blank(name, [f"objects/{p.name}" for p in source.paths], identity), "label": result.label}
+        if result.image is None or result.verdict is None:
+            return self._unjudged(job, source, entry, result)
+        entry |= _facts(result.image, result.verdict)
+        entry["reason"] = _told(entry["reason"], source)
+        if result.image.shape[0] == 1:
             entry["results"] = self._written(job, result.image, result.verdict)
-            heat, image, findings = result.verdict.heat, result.image, result.verdict.findings
-        elif verified is not None:
-            image, heat, findings = verified[0], verified[1].map(), ()
-        else:
-            return self._unjudged(job, source, identity, entry, result.error)
-        if verified is not None:
-            heat, findings = _with_answer(entry, image, heat, findings, verified[1])
-        self._draw(job, image, heat, findings, entry)
+        self._draw(job, result.image, result.verdict.heat, result.verdict.findings, entry)
         return entry
 
-    def _unjudged(self, job: Job, source: Source, identity: Identity, entry: dict[str, Any],
-                  error: InputError | None) -> dict[str, Any]:
-        """What no detector looks at is shown all the same, where it can be read."""
-        entry["error"] = _told(error, source) if error else "Nothing looked at it."
-        if identity.film:
-            entry["label"] = "inconclusive"
-        with suppress(InputError):
-            image = formats.read(source)
+    def _unjudged(self, job: Job, source: Source, entry: dict[str, Any], result: Result) -> dict[str, Any]:
+        """What no witness spoke of is shown all the same, where it can be read."""
+        entry["error"] = _told(str(result.error), source)
+        image = result.image
+        if image is not None:
             entry |= {"modality": image.modality, "shape": list(image.shape),
                       "spacing": None if image.spacing is None else list(image.spacing)}
             self._draw(job, image, np.zeros(image.shape, np.float32), (), entry)
@@ -208,8 +192,8 @@ def _study(job: Job, identities: list[Identity]) -> dict[str, Any]:
 
 
 def _worst(images: list[dict[str, Any]]) -> dict[str, Any]:
-    label = max((image["label"] for image in images), key=WORST.index, default="unscanned")
-    return {"label": label, "score": max((image["score"] for image in images), default=0.0)}
+    return {"label": worst(image["label"] for image in images),
+            "score": max((image["score"] for image in images), default=0.0)}
 
 
 def _blank(name: str, files: list[str], identity: Identity | None) -> dict[str, Any]:
@@ -225,41 +209,15 @@ def _unread(path: Path, sentence: str) -> dict[str, Any]:
     return {**_blank(name, [f"objects/{path.name}"], None), "label": "inconclusive", "error": sentence}
 
 
-def _told(error: InputError, source: Source) -> str:
+def _told(sentence: str, source: Source) -> str:
     """The sentence without this machine's folders in it."""
-    return str(error).replace(f"{source.paths[0].parent}/", "").replace(str(source.paths[0].parent), "The series")
+    return sentence.replace(f"{source.paths[0].parent}/", "").replace(str(source.paths[0].parent), "The series")
 
 
 def _facts(image: Image, verdict: Verdict) -> dict[str, Any]:
     told = verdict.to_json()
     kept = ("modality", "label", "score", "threshold", "findings", "reason", "method", "version", "weights_sha256",
             "seconds")
-    return {**{name: told[name] for name in kept}, "shape": list(image.shape),
+    seal = {"evidence": told["seal"]} if "seal" in told else {}
+    return {**{name: told[name] for name in kept}, **seal, "shape": list(image.shape),
             "spacing": None if image.spacing is None else list(image.spacing)}
-
-
-def _with_answer(entry: dict[str, Any], image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
-                 answer: Answer) -> tuple[npt.NDArray[np.float32], tuple[Finding, ...]]:
-    """Puts what the evidence says into an entry: the worse label counts, and only evidence is sure."""
-    label = answer.label
-    entry["evidence"] = protection.facts(answer)
-    if entry["label"] == "unscanned" or WORST.index(label) >= WORST.index(entry["label"]):
-        found = tuple(_finding(box.box, image) for box in answer.findings)
-        findings += found
-        entry |= {"label": label, "score": max(entry["score"], SCORES[answer.label]), "error": None,
-                  "reason": " ".join(part for part in (answer.sentence, entry["reason"]) if part),
-                  "method": " + ".join(part for part in ("evidence", entry["method"]) if part),
-                  "modality": image.modality, "shape": list(image.shape),
-                  "spacing": None if image.spacing is None else list(image.spacing),
-                  "findings": entry["findings"] + [{"box": list(f.box), "box_mm": None, "score": f.score,
-                                                    "method": f.method} for f in found]}
-        heat = np.maximum(heat, (answer.map() == 1).astype(np.float32))
-    return heat, findings
-
-
-def _finding(box: tuple[slice, slice, slice], image: Image) -> Finding:
-    z, y, x = box
-    flat = image.shape[0] == 1
-    corners = (x.start, y.start, x.stop, y.stop) if flat else (x.start, y.start, z.start, x.stop, y.stop, z.stop)
-    return Finding(corners, 1.0, method="evidence")
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +12,21 @@ from scanward import formats
 from scanward.disk import whole_file, whole_folder
 from scanward.errors import UnreadableError
 from scanward.formats import Source
-from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.guard import shown
 from scanward.formats.sources import series_or_file
-from scanward.formats.write import SIDECAR, STEM, suffix_of, write_altered
+from scanward.formats.write import STEM, suffix_of, write_altered
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.protection.make import Perturb, check_asked, protected
-from scanward.protectors.seal import Answer, Record, from_json, read_key, unweave, verify
-from scanward.protectors.seal.record import MARK, salt_of
+from scanward.protection.records import RECORD, read_record, record_beside, sealed
+from scanward.protectors.seal import Answer, read_key, unweave
+from scanward.protectors.seal.record import MARK
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
 
-RECORD, PICTURE, PERTURBATION = "evidence.json", "protected.png", "perturbation.json"
+PICTURE, PERTURBATION = "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
 UNDONE = "unprotected.json"
-LARGEST = 1 << 30
-"""Bytes of a record."""
-HEADER = 1 << 16
-"""Bytes of a file in which its mark is looked for."""
 
 
 def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | None = None) -> list[Path]:
@@ -51,7 +47,7 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
         if record is not None and master is not None:
             # Nothing is kept that could not be undone.
             _put(draft / RECORD, record.to_json(master).encode())
-            unweave(formats.read(series_or_file(written)), master, _read_record(draft / RECORD, master))
+            unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
             names.append(RECORD)
         if facts is not None:
             _put(draft / PERTURBATION, _json(facts))
@@ -69,25 +65,25 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
     where neither a record nor the salt of one is to be found.
     """
-    found = verify_source(series_or_file(path), key, record or _record_beside(path))
+    source = image_in(path)
+    found = sealed(source, read_key(key), record or record_beside(path))
     if found is None:
         raise UnreadableError(f"{shown(path)} names no evidence, and no {RECORD} lies beside it; name the record with "
                               "--record.")
-    image, answer = found
+    image = formats.read(source)
+    answer = found.verify(image)
     if folder is not None:
         _write_answer(image, answer, folder)
     return image, answer
 
 
-def verify_source(source: Source, key: Path, record: Path | None) -> tuple[Image, Answer] | None:
-    """An image and what `verify` says of it; None where there is no record and the image names no evidence."""
-    master = read_key(key)
-    kept = _read_record(record, master) if record is not None else None
-    salt = kept.salt if kept is not None else salt_in(source)
-    if salt is None:
-        return None
-    image = formats.read(source)
-    return image, verify(image, master, salt, kept)
+def image_in(path: Path) -> Source:
+    """A file, or the one image or series in a folder, which may be one that `protect` made: its picture is no image."""
+    return series_or_file(path, without=(PICTURE,) if _is_ours(path) else ())
+
+
+def _is_ours(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (RECORD, PERTURBATION))
 
 
 def facts(answer: Answer) -> dict[str, object]:
@@ -100,12 +96,12 @@ def facts(answer: Answer) -> dict[str, object]:
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
-    master, source = read_key(key), series_or_file(path)
-    found = record or _record_beside(path)
+    master, source = read_key(key), image_in(path)
+    found = record or record_beside(path)
     if found is None:
         raise UnreadableError(f"No {RECORD} lies beside {shown(path)}, and nothing is undone without it; name it with "
                               "--record.")
-    kept = _read_record(found, master)
+    kept = read_record(found, master)
     image = formats.read(source)
     original = unweave(image, master, kept)
     with whole_folder(folder, last=UNDONE) as draft:
@@ -133,36 +129,6 @@ def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
         else:
             _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))
         _put(draft / VERIFIED, _json(facts(answer)))
-
-
-def _read_record(path: Path, master: bytes) -> Record:
-    with decoding(path):
-        with open_file(path) as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UnreadableError(f"{shown(path)} is no record of protected images; it is too large.")
-        return from_json(data.decode("utf-8", "replace"), master, shown(path))
-
-
-def _record_beside(path: Path) -> Path | None:
-    """In the folder of a file, or in that of a series or the one around it."""
-    real = path.resolve()
-    folders = (real, real.parent) if real.is_dir() else (real.parent,)
-    return next((folder / RECORD for folder in folders if (folder / RECORD).is_file()), None)
-
-
-def salt_in(source: Source) -> bytes | None:
-    """Names an image's evidence: the salt in its own mark, or in the small file beside it that says it was altered."""
-    first, name = source.paths[0], source.path.resolve()
-    for path in (first, name.with_name(name.name + SIDECAR)):
-        if path.is_file():
-            with decoding(path), open_file(path) as file:
-                # marks are ASCII in every format; what surrounds them need not be
-                text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()
-            salt = salt_of(text)
-            if salt is not None:
-                return salt
-    return None
 
 
 def _json(values: dict[str, object]) -> bytes:

@@ -73,19 +73,20 @@ def protect(source: Image | str | Path, key: bytes | str | Path | None = None, *
     room for a pattern; other `InputError` for what cannot be read.
     """
     check_asked(key, perturb)
-    return protected(_image(source), None if key is None else _key(key), perturb)[0]
+    return protected(_image(source), None if key is None else key_in(key), perturb)[0]
 
 
 def verify(source: Image | str | Path, key: bytes | str | Path, record: Record) -> Answer:
     """Whether an image is what was protected: authentic, tampered and where, or inconclusive. Raises `InputError`."""
-    return verify_image(_image(source), _key(key), record.salt, record)
+    return verify_image(_image(source), key_in(key), record.salt, record)
 
 
 def _image(source: Image | str | Path) -> Image:
     return source if isinstance(source, Image) else formats.read(series_or_file(Path(source)))
 
 
-def _key(key: bytes | str | Path) -> bytes:
+def key_in(key: bytes | str | Path) -> bytes:
+    """32 secret bytes, given or in a key's file; `InputError` for what is none."""
     if not isinstance(key, bytes):
         return read_key(Path(key))
     if len(key) != 32:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scanward import methods, pipeline
+from scanward import methods
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
 from scanward.bench.outcome import Outcome
@@ -17,6 +17,8 @@ from scanward.bench.protocol import ATTACKS, FAMILIES, STEPS
 from scanward.datasets.films import cbis, mias
 from scanward.detectors.base import Detector
 from scanward.detectors.self_reference import SelfReference
+from scanward.judging.detector import one_detector, thresholds
+from scanward.judging.witnesses import weights_of
 from scanward.training.bank import make_bank
 from scanward.training.finish import calibrated
 from scanward.training.self_reference import PRESETS, Arrays, fit_network
@@ -37,8 +39,8 @@ def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation
         items = {item: None for group in PROTOCOLS["families"] if group.title in members
                  for item in items_of("families", group, films)}
         if len(bank.without(frozenset({family}))) == len(bank):
-            make_detector: Callable[[], Detector] = partial(pipeline.one_detector, methods.DEFAULT)
-            made, (image, heat) = pipeline.weights_of(), pipeline.thresholds()
+            make_detector: Callable[[], Detector] = partial(one_detector, methods.DEFAULT)
+            made, (image, heat) = weights_of(), thresholds()
         else:
             arrays = fit_network(bank, known, chosen, out, leave_out=frozenset({family}))
             settings = calibrated(SelfReference, arrays, out, label, data, steps=STEPS[:1],

@@ -1,0 +1,60 @@
+"""What is judged, and on what terms: the same at every door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scanward import formats, methods
+from scanward.errors import InputError
+from scanward.formats import Source
+from scanward.image import Image, Modality
+from scanward.judging.site import Site
+from scanward.protection import Sealed, beside, sealed
+
+Shelf = Callable[[Source], Path | None]
+"""Where the record of an image's seal lies, if anywhere."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a door asks for, whatever the image."""
+
+    method: str = methods.DEFAULT
+    site: Site | None = None
+    modality: Modality | None = None
+    """Goes before what a file says, and so does `spacing`."""
+    spacing: tuple[float, float] | None = None
+    """Millimetres a pixel, (y, x)."""
+    key: bytes | None = None
+    """The site's key, of 32 bytes; with one, seals are witnesses too."""
+    shelf: Shelf = beside
+    """Finds the records of seals."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image, with what witnesses may look at beside it."""
+
+    image: Image
+    site: Site | None = None
+    seal: Sealed | None = None
+    """What the image was sealed with, where there is a key, and a record or the image's own word for it."""
+    doubt: str = ""
+    """Why a seal that is there cannot be asked, in a sentence."""
+
+
+def case_of(source: Source, terms: Terms) -> Case:
+    """One source, read. Raises `InputError` where the image cannot be."""
+    image = formats.read(source, modality=terms.modality, spacing=terms.spacing)
+    try:
+        return Case(image, terms.site, seal_of(source, terms))
+    except InputError as error:
+        # A seal that is there and cannot be read is no pass: that would be a way round it.
+        return Case(image, terms.site, doubt=str(error))
+
+
+def seal_of(source: Source, terms: Terms) -> Sealed | None:
+    """What a source was sealed with; None without a key, a record and the image's own word. Raises `InputError`."""
+    return None if terms.key is None else sealed(source, terms.key, terms.shelf(source))

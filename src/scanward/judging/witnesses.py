@@ -1,0 +1,118 @@
+"""Who is asked: detectors, which see pixels alone, and the seal."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+
+from scanward import methods, protection, weights
+from scanward.detectors.base import Detector
+from scanward.image import Image, Modality
+from scanward.judging.case import Case
+from scanward.judging.site import Site
+from scanward.modality import MODALITIES, traits
+from scanward.verdict import DOUBT, Evidence, Finding
+
+SEAL = "seal"
+SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
+"""A seal gives an answer and no score."""
+
+
+class Witness(Protocol):
+    """One who may be asked about a case."""
+
+    def load(self) -> None:
+        """As `Detector.load`."""
+        ...
+
+    def testify(self, case: Case) -> Evidence | None:
+        """What it has to say; None where the case is none for it."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """A detector: it is shown the image, and the site's thresholds are put on its answer."""
+
+    detector: Detector
+
+    def load(self) -> None:
+        self.detector.load()
+
+    def testify(self, case: Case) -> Evidence | None:
+        return placed(self.detector.detect(case.image), case.site)
+
+
+class Seal:
+    """The keyed seal, held against its record."""
+
+    def load(self) -> None:
+        """Nothing: it is arithmetic."""
+
+    def testify(self, case: Case) -> Evidence | None:
+        start = time.perf_counter()
+        if case.doubt:
+            return Evidence(SEAL, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False,
+                            reason=case.doubt)
+        if case.seal is None:
+            return None
+        answer = case.seal.verify(case.image)
+        return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, (answer.map() == 1).astype(np.float32), 0.5,
+                        tuple(_finding(found.box, case.image) for found in answer.findings),
+                        conclusive=answer.label != "inconclusive", reason=answer.sentence,
+                        seconds=time.perf_counter() - start, facts=protection.facts(answer))
+
+
+def _finding(box: tuple[slice, slice, slice], image: Image) -> Finding:
+    z, y, x = box
+    flat = image.shape[0] == 1
+    corners = (x.start, y.start, x.stop, y.stop) if flat else (x.start, y.start, z.start, x.stop, y.stop, z.stop)
+    return Finding(corners, 1.0, method=SEAL)
+
+
+def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:
+    """Whom `method` calls for an image of a modality: the seal, and detectors; `ArgumentError` for an unknown name."""
+    return Seal(), *(Pixels(detector(name)) for name in names_of(method, modality))
+
+
+def names_of(method: str = methods.DEFAULT, modality: Modality | None = None) -> tuple[str, ...]:
+    """The detectors that `method` runs on images of a modality, or of any; `ArgumentError` unless it is the default or
+    a detector."""
+    row = None if method == methods.DEFAULT else methods.find(method, "detector")
+    return tuple(name for one in ([modality] if modality else MODALITIES)
+                 for name in (traits(one).detectors if row is None else [row.name] if row.modality == one else []))
+
+
+@cache
+def detector(name: str) -> Detector:
+    """A detector by its name, built once a process."""
+    built: Detector = methods.build(name, "detector")
+    return built
+
+
+def weights_of(method: str = methods.DEFAULT) -> tuple[str, ...]:
+    """SHA-256 of every file of weights that a method runs with."""
+    return tuple(weights.entry(w).sha256 for name in names_of(method) for w in methods.find(name, "detector").weights)
+
+
+def check_site(site: Site | None, method: str = methods.DEFAULT) -> None:
+    """`ArgumentError` unless the method is known, and the site calibrated for its detectors with these weights."""
+    for name in names_of(method):
+        if site is not None:
+            one = detector(name)
+            site.check(one.name, getattr(one, "weights_sha256", None))
+
+
+def placed(evidence: Evidence, site: Site | None) -> Evidence:
+    """Evidence on the site's thresholds, with the reason where it is neither."""
+    if site is not None:
+        shipped = evidence.label
+        threshold, doubt = site.thresholds_of(evidence)
+        evidence = dataclasses.replace(evidence, threshold=threshold, doubt=doubt)
+        if shipped == "tampered" and evidence.label != "tampered":
+            evidence = dataclasses.replace(evidence, findings=(), reason="")
+    return dataclasses.replace(evidence, reason=DOUBT) if evidence.doubtful and not evidence.reason else evidence
