@@ -6,9 +6,8 @@ import hashlib
 import json
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from scanward.formats.series import versions
 from scanward.gateway.evidence import Evidence
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
+from scanward.inbox.record import FindingRecord, ImageRecord, PassedRecord, StudyLabel, StudyRecord
 from scanward.protectors.seal import Answer
 from scanward.settings import Gateway
 from scanward.site import read_site
@@ -37,7 +37,7 @@ SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.5}
 class Scanned:
     """A study after its scan."""
 
-    facts: dict[str, Any]
+    record: StudyRecord
     """For `study.json`."""
     results: list[Path]
     """SR, SEG and SC."""
@@ -67,7 +67,7 @@ class Scanner:
 
     def scan(self, job: Job) -> Scanned:
         """Every image of a study, each on its own; an unreadable object is an image with an error."""
-        images: list[dict[str, Any]] = []
+        images: list[ImageRecord] = []
         passed: Counter[str] = Counter()
         protected: dict[str, list[Path]] = {}
         earlier = self._inbox.earlier(job)
@@ -79,74 +79,74 @@ class Scanner:
             known = None if self._evidence.on else self._known(earlier, job, name)
             entry = known or self._entry(job, source, members[0], name)
             images.append(entry)
-            if alone and not members[0].film and entry["label"] in ("authentic", "unscanned"):
+            if alone and not members[0].film and entry.label in ("authentic", "unscanned"):
                 with suppress(InputError):  # a series that cannot be protected goes nowhere, and its entry says why
                     files = self._evidence.protected(job, source, members, name, earlier)
                     if files:
                         protected[name] = files
-        facts = {**_study(job, list(identities.values())), **_worst(images), "images": images,
-                 "passed": [{"sop_class": uid, "count": n} for uid, n in sorted(passed.items())],
-                 "settings": self._settings}
-        results = [job.folder / path for image in images for path in image.get("results", ())]
-        return Scanned(facts, results, protected)
+        label, score = _worst(images)
+        record = replace(_study(job, list(identities.values())), label=label, score=score, images=tuple(images),
+                         passed=tuple(PassedRecord(uid, n) for uid, n in sorted(passed.items())),
+                         settings=self._settings)
+        results = [job.folder / path for image in images for path in image.results]
+        return Scanned(record, results, protected)
 
-    def _known(self, earlier: Study | None, job: Job, name: str) -> dict[str, Any] | None:
+    def _known(self, earlier: Study | None, job: Job, name: str) -> ImageRecord | None:
         """The answer of an earlier scan of the same study, where nothing that it depends on has changed since."""
-        if earlier is None or earlier.facts.get("settings") != self._settings:
+        if earlier is None or earlier.record.settings != self._settings:
             return None
-        entry = next((e for e in earlier.facts["images"] if e["id"] == name and not e["error"]), None)
+        entry = next((e for e in earlier.record.images if e.id == name and not e.error), None)
         if entry is None:
             return None
         try:
-            for path in (*entry["results"], f"pictures/{name}"):
+            for path in (*entry.results, f"pictures/{name}"):
                 linked(earlier.folder / path, job.folder / path)
         except OSError:
             return None
-        return dict(entry)
+        return entry
 
-    def _entry(self, job: Job, source: Source, identity: Identity, name: str) -> dict[str, Any]:
+    def _entry(self, job: Job, source: Source, identity: Identity, name: str) -> ImageRecord:
         entry = _blank(name, [f"objects/{p.name}" for p in source.paths], identity)
         try:
             verified = self._evidence.verify(source, identity)
         except InputError as error:
             # Evidence that is there and cannot be read is no pass: one odd slice would be a way round it.
-            verified, entry["reason"], entry["label"] = None, _told(error, source), "inconclusive"
+            verified, entry = None, replace(entry, reason=_told(error, source), label="inconclusive")
         result = pipeline.scan_source(source, method=self._gateway.work.method, site=self._site)
         if result.image is not None and result.verdict is not None:
-            doubt = entry["label"] == "inconclusive"
-            entry |= _facts(result.image, result.verdict)
-            if doubt and entry["label"] == "authentic":
-                entry["label"] = "inconclusive"
-            entry["results"] = self._written(job, result.image, result.verdict)
+            doubt = entry.label == "inconclusive"
+            entry = _judged(entry, result.image, result.verdict)
+            if doubt and entry.label == "authentic":
+                entry = replace(entry, label="inconclusive")
+            entry = replace(entry, results=tuple(self._written(job, result.image, result.verdict)))
             heat, image, findings = result.verdict.heat, result.image, result.verdict.findings
         elif verified is not None:
             image, heat, findings = verified[0], verified[1].map(), ()
         else:
             return self._unjudged(job, source, identity, entry, result.error)
         if verified is not None:
-            heat, findings = _with_answer(entry, image, heat, findings, verified[1])
+            entry, heat, findings = _with_answer(entry, image, heat, findings, verified[1])
         self._draw(job, image, heat, findings, entry)
         return entry
 
-    def _unjudged(self, job: Job, source: Source, identity: Identity, entry: dict[str, Any],
-                  error: InputError | None) -> dict[str, Any]:
+    def _unjudged(self, job: Job, source: Source, identity: Identity, entry: ImageRecord,
+                  error: InputError | None) -> ImageRecord:
         """What no detector looks at is shown all the same, where it can be read."""
-        entry["error"] = _told(error, source) if error else "Nothing looked at it."
+        entry = replace(entry, error=_told(error, source) if error else "Nothing looked at it.")
         if identity.film:
-            entry["label"] = "inconclusive"
+            entry = replace(entry, label="inconclusive")
         with suppress(InputError):
             image = formats.read(source)
-            entry |= {"modality": image.modality, "shape": list(image.shape),
-                      "spacing": None if image.spacing is None else list(image.spacing)}
+            entry = replace(entry, modality=image.modality, shape=image.shape, spacing=image.spacing)
             self._draw(job, image, np.zeros(image.shape, np.float32), (), entry)
         return entry
 
     def _draw(self, job: Job, image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
-              entry: dict[str, Any]) -> None:
+              entry: ImageRecord) -> None:
         from scanward.report.pictures import draw
 
-        label: Label = "inconclusive" if entry["label"] == "unscanned" else entry["label"]
-        draw(image, heat, findings, label, job.folder / "pictures" / entry["id"])
+        label: Label = "inconclusive" if entry.label == "unscanned" else entry.label
+        draw(image, heat, findings, label, job.folder / "pictures" / entry.id)
 
     def _written(self, job: Job, image: Image, verdict: Verdict) -> list[str]:
         """The result objects, known as ours before anybody is sent them."""
@@ -197,32 +197,31 @@ def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tup
     return found
 
 
-def _study(job: Job, identities: list[Identity]) -> dict[str, Any]:
+def _study(job: Job, identities: list[Identity]) -> StudyRecord:
     """Whose study it is, and when it came."""
     first = next((i for i in identities if i.scanned), identities[0] if identities else None)
     received = min((path.stat().st_mtime for path in job.objects), default=None)
-    return {"key": job.key, "study_uid": first.study if first else "", "patient_id": first.patient_id if first else "",
-            "accession": first.accession if first else "", "description": first.description if first else "",
-            "study_date": first.date if first else "", "modality": first.modality if first else "",
-            "received": stamp(received), "finished": stamp(), "attempts": job.attempts, "error": None}
+    return StudyRecord(
+        key=job.key, study_uid=first.study if first else "", patient_id=first.patient_id if first else "",
+        accession=first.accession if first else "", description=first.description if first else "",
+        study_date=first.date if first else "", modality=first.modality if first else "", received=stamp(received),
+        finished=stamp(), attempts=job.attempts)
 
 
-def _worst(images: list[dict[str, Any]]) -> dict[str, Any]:
-    label = max((image["label"] for image in images), key=WORST.index, default="unscanned")
-    return {"label": label, "score": max((image["score"] for image in images), default=0.0)}
+def _worst(images: list[ImageRecord]) -> tuple[StudyLabel, float]:
+    label: StudyLabel = max((image.label for image in images), key=WORST.index, default="unscanned")
+    return label, max((image.score or 0.0 for image in images), default=0.0)
 
 
-def _blank(name: str, files: list[str], identity: Identity | None) -> dict[str, Any]:
-    return {"id": name, "files": files, "sop_instance_uid": identity.sop_instance if identity else "",
-            "series_instance_uid": identity.series if identity else "",
-            "modality": identity.modality if identity else "", "label": "unscanned", "score": 0.0, "threshold": 0.5,
-            "findings": [], "reason": "", "shape": None, "spacing": None, "error": None, "method": "",
-            "version": __version__, "weights_sha256": None, "seconds": 0.0, "results": []}
+def _blank(name: str, files: list[str], identity: Identity | None) -> ImageRecord:
+    return ImageRecord(name, tuple(files), sop_instance_uid=identity.sop_instance if identity else "",
+                       series_instance_uid=identity.series if identity else "",
+                       modality=identity.modality if identity else "", version=__version__)
 
 
-def _unread(path: Path, sentence: str) -> dict[str, Any]:
+def _unread(path: Path, sentence: str) -> ImageRecord:
     name = hashlib.sha256(path.name.encode()).hexdigest()[:16]
-    return {**_blank(name, [f"objects/{path.name}"], None), "label": "inconclusive", "error": sentence}
+    return replace(_blank(name, [f"objects/{path.name}"], None), label="inconclusive", error=sentence)
 
 
 def _told(error: InputError, source: Source) -> str:
@@ -230,31 +229,29 @@ def _told(error: InputError, source: Source) -> str:
     return str(error).replace(f"{source.paths[0].parent}/", "").replace(str(source.paths[0].parent), "The series")
 
 
-def _facts(image: Image, verdict: Verdict) -> dict[str, Any]:
-    told = verdict.to_json()
-    kept = ("modality", "label", "score", "threshold", "findings", "reason", "method", "version", "weights_sha256",
-            "seconds")
-    return {**{name: told[name] for name in kept}, "shape": list(image.shape),
-            "spacing": None if image.spacing is None else list(image.spacing)}
+def _judged(entry: ImageRecord, image: Image, verdict: Verdict) -> ImageRecord:
+    """What the verdict says, of the entry's image."""
+    return replace(ImageRecord.from_json(verdict.to_json()), id=entry.id, files=entry.files,
+                   sop_instance_uid=entry.sop_instance_uid, series_instance_uid=entry.series_instance_uid,
+                   shape=image.shape, spacing=image.spacing)
 
 
-def _with_answer(entry: dict[str, Any], image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
-                 answer: Answer) -> tuple[npt.NDArray[np.float32], tuple[Finding, ...]]:
-    """Puts what the evidence says into an entry: the worse label counts, and only evidence is sure."""
+def _with_answer(entry: ImageRecord, image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
+                 answer: Answer) -> tuple[ImageRecord, npt.NDArray[np.float32], tuple[Finding, ...]]:
+    """An entry with what the evidence says: the worse label counts, and only evidence is sure."""
     label = answer.label
-    entry["evidence"] = protection.facts(answer)
-    if entry["label"] == "unscanned" or WORST.index(label) >= WORST.index(entry["label"]):
+    entry = replace(entry, evidence=protection.facts(answer))
+    if entry.label == "unscanned" or WORST.index(label) >= WORST.index(entry.label):
         found = tuple(_finding(box.box, image) for box in answer.findings)
         findings += found
-        entry |= {"label": label, "score": max(entry["score"], SCORES[answer.label]), "error": None,
-                  "reason": " ".join(part for part in (answer.sentence, entry["reason"]) if part),
-                  "method": " + ".join(part for part in ("evidence", entry["method"]) if part),
-                  "modality": image.modality, "shape": list(image.shape),
-                  "spacing": None if image.spacing is None else list(image.spacing),
-                  "findings": entry["findings"] + [{"box": list(f.box), "box_mm": None, "score": f.score,
-                                                    "method": f.method} for f in found]}
+        entry = replace(
+            entry, label=label, score=max(entry.score or 0.0, SCORES[answer.label]), error=None,
+            reason=" ".join(part for part in (answer.sentence, entry.reason) if part),
+            method=" + ".join(part for part in ("evidence", entry.method) if part),
+            modality=image.modality, shape=image.shape, spacing=image.spacing,
+            findings=entry.findings + tuple(FindingRecord(f.box, None, f.score, f.method) for f in found))
         heat = np.maximum(heat, (answer.map() == 1).astype(np.float32))
-    return heat, findings
+    return entry, heat, findings
 
 
 def _finding(box: tuple[slice, slice, slice], image: Image) -> Finding:
