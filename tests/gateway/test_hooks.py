@@ -1,5 +1,6 @@
 """Messages to web addresses, received by a real web server."""
 
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -12,13 +13,15 @@ import pytest
 from scanward.delivery import hooks as hooks_module
 from scanward.delivery import spool
 from scanward.delivery.hooks import Hooks, message_of
+from scanward.inbox.record import ImageRecord, StudyRecord
 from scanward.settings import Webhook
 
-STUDY = {
-    "key": "0123456789abcdef01234567", "study_uid": "1.2.3", "patient_id": "PID-4711", "accession": "ACC-1",
-    "description": "Screening of Doe", "modality": "MG", "label": "tampered", "score": 0.91234567,
-    "images": [{"sop_instance_uid": "1.2.3.4", "reason": "x"}, {}], "finished": "2026-01-01T00:00:00Z",
-}  # fmt: skip
+STUDY = StudyRecord(
+    key="0123456789abcdef01234567", study_uid="1.2.3", patient_id="PID-4711", accession="ACC-1",
+    description="Screening of Doe", modality="MG", label="tampered", score=0.91234567,
+    images=(ImageRecord("1" * 16, sop_instance_uid="1.2.3.4", reason="x"), ImageRecord("2" * 16)),
+    finished="2026-01-01T00:00:00Z",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_a_message_says_what_was_found_and_nothing_of_the_patient(server, tmp_pa
     message = json.loads(body)
     assert path == "/hooks/T0K3N" and headers["Content-Type"] == "application/json"
     assert {**message, "time": ""} == {
-        "event": "study.finished", "key": STUDY["key"], "modality": "MG", "label": "tampered", "score": 0.912346,
+        "event": "study.finished", "key": STUDY.key, "modality": "MG", "label": "tampered", "score": 0.912346,
         "images": 2, "time": ""}
     for word in (b"PID", b"Doe", b"1.2.3", b"ACC", b"Screening"):
         assert word not in body
@@ -65,8 +68,9 @@ def test_a_message_says_what_was_found_and_nothing_of_the_patient(server, tmp_pa
 
 
 def test_a_file_cannot_put_its_words_into_a_message():
-    hostile = {**STUDY, "key": "Doe^Jane", "modality": "Doe", "label": "Doe", "score": "Doe"}
-    assert "Doe" not in json.dumps(message_of(hostile, "study.finished"))
+    hostile = {**STUDY.to_json(), "key": "Doe^Jane", "modality": "Doe", "label": "Doe", "score": "Doe"}
+    assert "Doe" not in json.dumps(message_of(StudyRecord.from_json(hostile), "study.finished"))
+    assert "Doe" not in json.dumps(message_of(dataclasses.replace(STUDY, key="Doe^Jane"), "study.finished"))
 
 
 def test_the_signature_covers_the_time_and_the_body(server, tmp_path):
@@ -86,9 +90,9 @@ def test_the_same_result_is_told_once_and_another_again(server, tmp_path):
     for _ in range(2):
         hooks.notify(STUDY, [hook])
         hooks.run_once([hook])
-    Hooks(tmp_path).notify({**STUDY, "finished": "later"}, [hook])
+    Hooks(tmp_path).notify(dataclasses.replace(STUDY, finished="later"), [hook])
     assert len(server.requests) == 1 and hooks.run_once([hook]) is None
-    hooks.notify({**STUDY, "label": "authentic", "score": 0.1}, [hook])
+    hooks.notify(dataclasses.replace(STUDY, label="authentic", score=0.1), [hook])
     hooks.run_once([hook])
     assert len(server.requests) == 2
 
@@ -112,7 +116,7 @@ def test_a_busy_server_is_asked_again_and_a_redirect_is_not_followed(server, tmp
     server.status = 200
     assert hooks.run_once([hook]) is None
     server.status, server.headers = 307, {"Location": server.url + "/elsewhere"}
-    hooks.notify({**STUDY, "score": 0.2}, [hook])
+    hooks.notify(dataclasses.replace(STUDY, score=0.2), [hook])
     assert hooks.run_once([hook]) is None
     assert len(server.requests) == 3 and [outcome for _, _, outcome, _ in told] == ["waiting", "sent", "refused"]
     assert "points to another address" in told[-1][-1] and "T0K3N" not in str(told)

@@ -11,6 +11,7 @@ import pytest
 
 from scanward.errors import ArgumentError
 from scanward.inbox.folders import FullError, Inbox, key_of
+from scanward.inbox.record import ImageRecord, StudyRecord
 
 ADDER = """
 import sys
@@ -25,15 +26,15 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from scanward.inbox.folders import Inbox
+from scanward.inbox.record import StudyRecord
 inbox = Inbox(Path(sys.argv[1]))
 while True:
     job = inbox.take(0, 1, sys.argv[2])
     if job is None:
         time.sleep(0.001)
         continue
-    names = [path.name for path in job.objects]
     time.sleep(0.002)
-    inbox.finish(job, {"key": job.key, "names": names, "finished": "now", "images": []})
+    inbox.finish(job, StudyRecord(job.key, finished="now"))
 """
 
 
@@ -52,9 +53,9 @@ def test_a_study_goes_from_incoming_through_working_to_done(inbox):
     assert inbox.counts()["incoming"] == 1
     job = inbox.take(0, 3)
     assert inbox.counts() == {"incoming": 0, "working": 1, "done": 0, "failed": 0, "outgoing": 0}
-    inbox.finish(job, {"label": "authentic", "finished": "2026"})
+    inbox.finish(job, StudyRecord(label="authentic", finished="2026"))
     study = inbox.study(key_of("1.2.3"))
-    assert (study.state, study.facts["label"]) == ("done", "authentic")
+    assert (study.state, study.record.label) == ("done", "authentic")
     assert [p.name for p in (study.folder / "objects").iterdir()] == [path.name]
     assert inbox.take(0, 3) is None
 
@@ -84,12 +85,12 @@ def test_two_workers_never_have_one_study(inbox):
 
 def test_late_objects_make_the_study_whole_again(inbox):
     put(inbox, sop="1.1")
-    inbox.finish(inbox.take(0, 3), {"finished": "1"})
+    inbox.finish(inbox.take(0, 3), StudyRecord(finished="1"))
     put(inbox, sop="1.2")
     job = inbox.take(0, 3)
     assert len(job.objects) == 2
-    inbox.finish(job, {"finished": "2"})
-    assert inbox.study(job.key).facts == {"finished": "2"}
+    inbox.finish(job, StudyRecord(finished="2"))
+    assert inbox.study(job.key).record == StudyRecord(job.key, finished="2")
     assert [p.name for p in (inbox.root / "done").iterdir()] == [job.key]
 
 
@@ -98,7 +99,7 @@ def test_what_comes_while_its_study_is_worked_on_waits_for_the_end(inbox):
     job = inbox.take(0, 3)
     put(inbox, sop="1.2")
     assert inbox.take(0, 3) is None
-    inbox.finish(job, {"finished": "1"})
+    inbox.finish(job, StudyRecord(finished="1"))
     assert len(inbox.take(0, 3).objects) == 2
 
 
@@ -109,7 +110,7 @@ def test_a_study_that_breaks_every_worker_is_put_aside_with_the_reason(inbox):
     assert inbox.take(0, 3, "run") is None
     study = inbox.study(key_of("1.2.3"))
     assert study.state == "failed"
-    assert "broke down" in study.facts["error"]
+    assert "broke down" in study.record.error
     assert inbox.retry(study.key)
     assert inbox.take(0, 3, "run").attempts == 1
 
@@ -119,13 +120,14 @@ def test_an_object_that_breaks_the_scan_does_not_erase_what_was_found(inbox):
     job = inbox.take(0, 3)
     (job.folder / "results").mkdir()
     (job.folder / "results" / "a-sr.dcm").write_bytes(b"report")
-    inbox.finish(job, {"label": "tampered", "images": [{"id": "1"}], "finished": "1"})
+    image = ImageRecord("1" * 16)
+    inbox.finish(job, StudyRecord(label="tampered", images=(image,), finished="1"))
     put(inbox, sop="1.2")
     for _ in range(3):
         inbox.take(0, 3, "run").let_go()
     inbox.take(0, 3, "run")
     (study,) = inbox.studies()
-    assert (study.state, study.facts["label"], study.facts["images"]) == ("failed", "tampered", [{"id": "1"}])
+    assert (study.state, study.record.label, study.record.images) == ("failed", "tampered", (image,))
     assert (study.folder / "results" / "a-sr.dcm").read_bytes() == b"report"
     assert len(list((study.folder / "objects").iterdir())) == 2
 
@@ -186,7 +188,7 @@ def test_a_key_that_is_none_names_nothing(inbox, key):
 def test_old_studies_are_forgotten_and_young_ones_kept(inbox):
     for sop in ("1", "2"):
         put(inbox, study=sop)
-        inbox.finish(inbox.take(0, 3), {"finished": sop})
+        inbox.finish(inbox.take(0, 3), StudyRecord(finished=sop))
     old = inbox.root / "done" / key_of("1") / "study.json"
     os.utime(old, (time.time() - 2 * 86400,) * 2)
     gone = []
@@ -211,7 +213,7 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path):
     inbox = Inbox(tmp_path)
     with inbox.alone():
         while (job := inbox.take(0, 1, "last")) is not None:
-            inbox.finish(job, {"names": [p.name for p in job.objects], "finished": "now"})
+            inbox.finish(job, StudyRecord(finished="now"))
     assert inbox.counts() == {"incoming": 0, "working": 0, "done": 7, "failed": 0, "outgoing": 0}
     names = [p.name for study in inbox.studies() for p in (study.folder / "objects").iterdir()]
     sent = {hashlib.sha256(f"1.2.3.{turn}.{i}".encode()).hexdigest()[:16] for turn, i in acknowledged}

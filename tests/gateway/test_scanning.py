@@ -26,7 +26,7 @@ def study(tmp_path, bright):
             take_file(path, inbox, Node())
         job = inbox.take(0, 3)
         scanned = Scanner(gateway, inbox).scan(job)
-        inbox.finish(job, scanned.facts)
+        inbox.finish(job, scanned.record)
         return scanned
 
     _scan.inbox, _scan.plain = inbox, plain
@@ -66,34 +66,34 @@ def test_an_odd_slice_is_no_way_round_the_evidence(study, dicom, tmp_path):
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
     del data.ImagePositionPatient
     data.save_as(tmp_path / "odd.dcm")
-    facts = study([*out, tmp_path / "odd.dcm"], study.guarded).facts
-    assert facts["label"] == "tampered"
+    record = study([*out, tmp_path / "odd.dcm"], study.guarded).record
+    assert record.label == "tampered"
 
 
 def test_what_comes_back_as_it_went_out_is_authentic(study, dicom, tmp_path):
-    facts = study(protected(study, dicom, tmp_path), study.guarded).facts
-    assert sorted(image["label"] for image in facts["images"]) == ["authentic", "unscanned"]
-    assert facts["label"] == "unscanned"  # the original stands beside it, and nobody looked at that
+    record = study(protected(study, dicom, tmp_path), study.guarded).record
+    assert sorted(image.label for image in record.images) == ["authentic", "unscanned"]
+    assert record.label == "unscanned"  # the original stands beside it, and nobody looked at that
 
 
 def test_a_slice_taken_out_is_no_pass(study, dicom, tmp_path):
     out = protected(study, dicom, tmp_path)
-    facts = study(out[:7] + out[8:], study.guarded).facts
-    assert facts["label"] in ("tampered", "inconclusive")
+    record = study(out[:7] + out[8:], study.guarded).record
+    assert record.label in ("tampered", "inconclusive")
 
 
 def test_a_film_that_calls_itself_ct_is_judged_as_the_film_it_is(study, dicom, tmp_path):
-    facts = study([dicom.file(tmp_path / "a.dcm", Modality="CT")]).facts
-    assert facts["images"][0]["modality"] == "MG"
-    assert facts["images"][0]["error"] is None
+    record = study([dicom.file(tmp_path / "a.dcm", Modality="CT")]).record
+    assert record.images[0].modality == "MG"
+    assert record.images[0].error is None
 
 
 def test_a_broken_film_is_not_hidden_by_a_good_one(study, dicom, tmp_path):
     good = dicom.file(tmp_path / "good.dcm", StudyInstanceUID="1.2")
     cut = dicom.file(tmp_path / "cut.dcm", StudyInstanceUID="1.2", Rows=500)
-    facts = study([good, cut]).facts
-    assert facts["label"] == "inconclusive"
-    assert str(tmp_path) not in json.dumps(facts)
+    record = study([good, cut]).record
+    assert record.label == "inconclusive"
+    assert str(tmp_path) not in json.dumps(record.to_json())
 
 
 def test_a_series_is_protected_once_whatever_comes_late(study, dicom, tmp_path):
@@ -130,20 +130,20 @@ def test_phases_at_the_same_places_are_not_mixed_and_not_protected(study, dicom,
     altered(second, lambda data: setattr(data, "PixelData", (data.pixel_array // 2 + 2000).tobytes()))
     scanned = study([path for pair in zip(first, second, strict=True) for path in pair], study.guarded)
     assert scanned.protected == {}
-    images = scanned.facts["images"]
+    images = scanned.record.images
     assert len(images) == 2
     for image in images:
-        phases = {pydicom.dcmread(study.inbox.root / "done" / scanned.facts["key"] / name).get("AcquisitionNumber")
-                  for name in image["files"]}
+        phases = {pydicom.dcmread(study.inbox.root / "done" / scanned.record.key / name).get("AcquisitionNumber")
+                  for name in image.files}
         assert len(phases) == 1
 
 
 def test_a_film_is_not_scanned_again_for_a_late_one_but_is_under_other_settings(study, dicom, tmp_path, bright):
     films = [dicom.file(tmp_path / f"{i}.dcm", seed=i, StudyInstanceUID="1.2") for i in range(2)]
-    before = study(films[:1]).facts["images"][0]
-    after = study(films[1:]).facts["images"]
-    assert [i["seconds"] for i in after if i["id"] == before["id"]] == [before["seconds"]]
+    before = study(films[:1]).record.images[0]
+    after = study(films[1:]).record.images
+    assert [i.seconds for i in after if i.id == before.id] == [before.seconds]
     assert len(after) == 2
     other = dataclasses.replace(study.plain, work=Work(method="copy-move"))
     third = dicom.file(tmp_path / "3.dcm", seed=3, StudyInstanceUID="1.2")
-    assert {i["method"] for i in study([third], other).facts["images"]} == {"copy-move"}
+    assert {i.method for i in study([third], other).record.images} == {"copy-move"}

@@ -138,7 +138,7 @@ def test_a_study_from_link_to_end_by_keyboard(study, page):
         found = state(study)
         first, *_ = (found.reading(film.id) for film in read_study(study.folder).lists[0]["blind"])
         assert (first.answer, first.confidence, len(first.marks)) == ("unhealthy", 4, 1)
-        assert first.remark == "BI-RADS 4, h and u are letters here" and first.marks[0]["shape"] == "ellipse"
+        assert first.remark == "BI-RADS 4, h and u are letters here" and first.marks[0].shape == "ellipse"
         assert all(reading.seconds > 0 for reading in found.readings.values())
         assert found.missing("blind") == found.missing("open") == [] and found.part is None
         close(study.folder, "now")
@@ -170,9 +170,9 @@ def test_marks_by_mouse_lie_where_they_were_drawn(study, page):
         saved(page)
         film = read_study(study.folder).lists[0]["blind"][0].id
         one, two = state(study).reading(film).marks
-        assert one["shape"] == "box" and one["box"] == pytest.approx([40, 120, 100, 200], abs=1.5)
-        x0, y0, x1, y1 = two["box"]
-        assert two["shape"] == "ellipse" and ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((30, 30), abs=1.5)
+        assert one.shape == "box" and one.box == pytest.approx((40, 120, 100, 200), abs=1.5)
+        x0, y0, x1, y1 = two.box
+        assert two.shape == "ellipse" and ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((30, 30), abs=1.5)
         page.click("#marks li:first-child button")
         saved(page)
         assert state(study).reading(film).marks == [two]

@@ -10,7 +10,7 @@ from study_films import archive, drawn, protocol
 from scanward.bench.readers import cohen, fleiss, fleiss_interval
 from scanward.readerstudy import tables
 from scanward.readerstudy.folder import Truth, read_study, read_truth
-from scanward.readerstudy.log import Log, Reading, parts_of
+from scanward.readerstudy.log import Log, Mark, Reading, parts_of
 from scanward.readerstudy.outcome import Read, located
 
 MASK = np.zeros((100, 80), bool)
@@ -47,10 +47,10 @@ def test_the_published_counts_give_the_published_figures():
     assert tables.blind_counts(blind) == {"healthy": (36, 44), "unhealthy": (45, 15),
                                           "fake: a lesion put in": (124, 56)}
     found = tables.comparison(blind, "healthy", "fake: a lesion put in")
-    assert found["p"] == pytest.approx(0.00026, abs=5e-6) and found["power"] == pytest.approx(0.956, abs=5e-4)
-    drawn_power, low, high = found["power_resampled"]
+    assert found.p == pytest.approx(0.00026, abs=5e-6) and found.power == pytest.approx(0.956, abs=5e-4)
+    drawn_power, low, high = found.power_resampled
     assert low <= 0.968 <= high and low <= drawn_power <= high
-    value, least, most = found["difference"]
+    value, least, most = found.difference
     assert value == pytest.approx(124 / 180 - 36 / 80) and least < value < most
     text = tables.blind_table(blind) + tables.tests_table(found, tables.BLIND) + tables.open_table(opened)
     assert "| healthy | 36 / 44 | 45.0 % (36/80; " in text and "36 / 44 (45.0 %)" in text
@@ -78,19 +78,19 @@ def placed(*marks):
 
 
 def test_marks_are_held_against_the_truth():
-    found = placed({"shape": "box", "box": [20, 40, 40, 60]})
+    found = placed(Mark("box", (20, 40, 40, 60)))
     assert (found.inside, found.touched, found.iou) == (True, True, 1.0)
-    found = placed({"shape": "box", "box": [30, 40, 50, 60]})  # half of it: 200 of 600 pixels
+    found = placed(Mark("box", (30, 40, 50, 60)))  # half of it: 200 of 600 pixels
     assert (found.inside, found.touched, found.iou) == (False, True, pytest.approx(1 / 3))
-    found = placed({"shape": "box", "box": [0, 0, 20, 40]}, {"shape": "box", "box": [60, 80, 80, 100]})
+    found = placed(Mark("box", (0, 0, 20, 40)), Mark("box", (60, 80, 80, 100)))
     assert (found.marked, found.inside, found.touched) == (True, False, False)
-    corner = [39, 59, 49, 69]  # the box touches the region with its corner, the ellipse in it does not
-    assert placed({"shape": "box", "box": corner}).touched
-    assert not placed({"shape": "ellipse", "box": corner}).touched
-    ellipse = placed({"shape": "ellipse", "box": [20, 40, 40, 60]}).iou
+    corner = (39, 59, 49, 69)  # the box touches the region with its corner, the ellipse in it does not
+    assert placed(Mark("box", corner)).touched
+    assert not placed(Mark("ellipse", corner)).touched
+    ellipse = placed(Mark("ellipse", (20, 40, 40, 60))).iou
     assert ellipse == pytest.approx(np.pi / 4, abs=0.02)
     assert not placed().marked
-    assert placed({"shape": "box", "box": [30.2, 50.2, 30.4, 50.4]}).inside  # smaller than a pixel
+    assert placed(Mark("box", (30.2, 50.2, 30.4, 50.4))).inside  # smaller than a pixel
 
 
 @pytest.fixture

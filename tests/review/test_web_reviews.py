@@ -216,7 +216,11 @@ def test_what_reviews_come_to():
 @pytest.mark.parametrize("facts", [
     {}, {"label": 3, "score": "x", "images": {}, "description": None}, {"images": [3, {"id": "../.."}, {}]},
     {"label": "tampered", "images": [{"id": f"{7:016x}"}]},
-    {"label": "tampered", "images": [{"id": f"{7:016x}", "label": "tampered", "score": "high", "findings": None}]}])
+    {"label": "tampered", "images": [{"id": f"{7:016x}", "label": "tampered", "score": "high", "findings": None}]},
+    {"study_uid": "\ud800", "score": 10**400, "passed": [3, {}], "attempts": "many", "images": [
+        {"id": f"{7:016x}", "score": float("nan"), "shape": [1, "2", 3], "spacing": ["x"],
+         "evidence": {"kept": float("inf")},
+         "findings": [3, {"box": "wide"}, {"box": [1, 2, "3", 4]}, {"box": [1, 2, 3, 4], "box_mm": [1, None]}]}]}])
 def test_facts_that_lack_things_are_shown_as_far_as_they_go(inbox, state_of, facts):
     key = web_studies.put(inbox.root, "odd", state=state_of)
     (inbox.root / state_of / key / "study.json").write_text(json.dumps(facts))

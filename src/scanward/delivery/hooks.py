@@ -7,7 +7,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from scanward.delivery.spool import Parcel, Spool, Told, Unreachable
 from scanward.delivery.webclient import client, secret, streamed
 from scanward.errors import ArgumentError
+from scanward.inbox.record import KEY, StudyRecord
 
 if TYPE_CHECKING:
     from scanward.settings import Webhook
@@ -31,9 +32,9 @@ class Hooks:
     def __init__(self, root: Path, told: Told | None = None) -> None:
         self.spool = Spool(root, "outgoing-hooks", told, keep=DAYS * 86400.0)
 
-    def notify(self, study: Mapping[str, Any], hooks: Sequence[Webhook], event: str = "study.finished") -> int:
-        """Queues a message on `study` (the object in study.json) for every hook that asked for its label; how many are
-        new. The same result is told once."""
+    def notify(self, study: StudyRecord, hooks: Sequence[Webhook], event: str = "study.finished") -> int:
+        """Queues a message on `study` for every hook that asked for its label; how many are new. The same result is
+        told once."""
         message = message_of(study, event)
         told = 0
         for hook in hooks:
@@ -62,16 +63,13 @@ class Hooks:
         return self.spool.deliver_due(one, stop)
 
 
-def message_of(study: Mapping[str, Any], event: str) -> dict[str, Any]:
+def message_of(study: StudyRecord, event: str) -> dict[str, Any]:
     """What leaves the house: no patient, no UID, no description, and no text that came in with a file."""
-    modality, label, key = (str(study.get(word) or "") for word in ("modality", "label", "key"))
-    score = study.get("score")
     return {
-        "event": event, "key": key if len(key) == 24 and set(key) <= set("0123456789abcdef") else "",
-        "modality": modality if modality in ("MG", "CT") else "",
-        "label": label if label in ("tampered", "inconclusive", "authentic", "unscanned") else "",
-        "score": round(float(score), 6) if isinstance(score, int | float) else None,
-        "images": len(study.get("images") or ()), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "event": event, "key": study.key if KEY.fullmatch(study.key) else "",
+        "modality": study.modality if study.modality in ("MG", "CT") else "", "label": study.label,
+        "score": None if study.score is None else round(study.score, 6), "images": len(study.images),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
 
 

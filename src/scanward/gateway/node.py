@@ -25,6 +25,7 @@ from scanward.errors import ArgumentError
 from scanward.gateway import work
 from scanward.gateway.receive import Receiver, take_file
 from scanward.inbox.folders import Inbox
+from scanward.inbox.record import StudyRecord
 from scanward.settings import Gateway
 
 TICK = 1.0
@@ -198,9 +199,9 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, workers: Workers, stop: 
             if outcome != "waiting":
                 key = identifier.split("-", maxsplit=1)[0]
                 study = inbox.study(key)
-                facts = study.facts if study else {}
+                record = study.record if study else StudyRecord()
                 audit.record(f"{what}.{outcome}", "success" if outcome == "sent" else "serious", destination=to,
-                             key=key, study_uid=facts.get("study_uid"), patient_id=facts.get("patient_id"), reason=why)
+                             key=key, study_uid=record.study_uid, patient_id=record.patient_id, reason=why)
 
         return one
 

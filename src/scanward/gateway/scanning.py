@@ -6,9 +6,8 @@ import hashlib
 import json
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +19,14 @@ from scanward.formats.series import versions
 from scanward.gateway.protecting import Protector
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
+from scanward.inbox.record import ImageRecord, PassedRecord, StudyRecord
 from scanward.judging.case import Terms
-from scanward.judging.scan import Result, scan_source
+from scanward.judging.scan import scan_source
 from scanward.judging.site import read_site
-from scanward.judging.witnesses import check_site, weights_of
+from scanward.judging.witnesses import SEAL, check_site, weights_of
 from scanward.protection import Records, key_in
 from scanward.settings import Gateway
-from scanward.verdict import Finding, Label, Verdict, worst
+from scanward.verdict import Finding, Label, StudyLabel, Verdict, worst
 from scanward.version import __version__
 
 
@@ -34,7 +34,7 @@ from scanward.version import __version__
 class Scanned:
     """A study after its scan."""
 
-    facts: dict[str, Any]
+    record: StudyRecord
     """For `study.json`."""
     results: list[Path]
     """SR, SEG and SC."""
@@ -66,7 +66,7 @@ class Scanner:
 
     def scan(self, job: Job) -> Scanned:
         """Every image of a study, each on its own; an unreadable object is an image with an error."""
-        images: list[dict[str, Any]] = []
+        images: list[ImageRecord] = []
         passed: Counter[str] = Counter()
         protected: dict[str, list[Path]] = {}
         earlier = self._inbox.earlier(job)
@@ -78,59 +78,56 @@ class Scanner:
             known = None if self._terms.key is not None else self._known(earlier, job, name)
             entry = known or self._entry(job, source, members[0], name)
             images.append(entry)
-            if alone and not members[0].film and entry["label"] in ("authentic", "unscanned"):
+            if alone and not members[0].film and entry.label in ("authentic", "unscanned"):
                 with suppress(InputError):  # a series that cannot be protected goes nowhere, and its entry says why
                     files = self._protector.protected(job, source, members, name, earlier)
                     if files:
                         protected[name] = files
-        facts = {**_study(job, list(identities.values())), **_worst(images), "images": images,
-                 "passed": [{"sop_class": uid, "count": n} for uid, n in sorted(passed.items())],
-                 "settings": self._settings}
-        results = [job.folder / path for image in images for path in image.get("results", ())]
-        return Scanned(facts, results, protected)
+        label, score = _worst(images)
+        record = replace(_study(job, list(identities.values())), label=label, score=score, images=tuple(images),
+                         passed=tuple(PassedRecord(uid, n) for uid, n in sorted(passed.items())),
+                         settings=self._settings)
+        results = [job.folder / path for image in images for path in image.results]
+        return Scanned(record, results, protected)
 
-    def _known(self, earlier: Study | None, job: Job, name: str) -> dict[str, Any] | None:
+    def _known(self, earlier: Study | None, job: Job, name: str) -> ImageRecord | None:
         """The answer of an earlier scan of the same study, where nothing that it depends on has changed since."""
-        if earlier is None or earlier.facts.get("settings") != self._settings:
+        if earlier is None or earlier.record.settings != self._settings:
             return None
-        entry = next((e for e in earlier.facts["images"] if e["id"] == name and not e["error"]), None)
+        entry = next((e for e in earlier.record.images if e.id == name and not e.error), None)
         if entry is None:
             return None
         try:
-            for path in (*entry["results"], f"pictures/{name}"):
+            for path in (*entry.results, f"pictures/{name}"):
                 linked(earlier.folder / path, job.folder / path)
         except OSError:
             return None
-        return dict(entry)
-
-    def _entry(self, job: Job, source: Source, identity: Identity, name: str) -> dict[str, Any]:
-        result = scan_source(source, self._terms)
-        entry = {**_blank(name, [f"objects/{p.name}" for p in source.paths], identity), "label": result.label}
-        if result.image is None or result.verdict is None:
-            return self._unjudged(job, source, entry, result)
-        entry |= _facts(result.image, result.verdict)
-        entry["reason"] = _told(entry["reason"], source)
-        if result.image.shape[0] == 1:
-            entry["results"] = self._written(job, result.image, result.verdict)
-        self._draw(job, result.image, result.verdict.heat, result.verdict.findings, entry)
         return entry
 
-    def _unjudged(self, job: Job, source: Source, entry: dict[str, Any], result: Result) -> dict[str, Any]:
-        """What no witness spoke of is shown all the same, where it can be read."""
-        entry["error"] = _told(str(result.error), source)
-        image = result.image
-        if image is not None:
-            entry |= {"modality": image.modality, "shape": list(image.shape),
-                      "spacing": None if image.spacing is None else list(image.spacing)}
+    def _entry(self, job: Job, source: Source, identity: Identity, name: str) -> ImageRecord:
+        result = scan_source(source, self._terms)
+        entry = replace(_blank(name, [f"objects/{p.name}" for p in source.paths], identity), label=result.label)
+        image, verdict = result.image, result.verdict
+        if image is None:
+            return replace(entry, error=_told(str(result.error), source))
+        if verdict is None:  # what no witness spoke of is shown all the same
+            entry = replace(entry, error=_told(str(result.error), source), modality=image.modality, shape=image.shape,
+                            spacing=image.spacing)
             self._draw(job, image, np.zeros(image.shape, np.float32), (), entry)
+            return entry
+        entry = _judged(entry, image, verdict)
+        entry = replace(entry, reason=_told(entry.reason, source))
+        if image.shape[0] == 1:
+            entry = replace(entry, results=tuple(self._written(job, image, verdict)))
+        self._draw(job, image, verdict.heat, verdict.findings, entry)
         return entry
 
     def _draw(self, job: Job, image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
-              entry: dict[str, Any]) -> None:
+              entry: ImageRecord) -> None:
         from scanward.report.pictures import draw
 
-        label: Label = "inconclusive" if entry["label"] == "unscanned" else entry["label"]
-        draw(image, heat, findings, label, job.folder / "pictures" / entry["id"])
+        label: Label = "inconclusive" if entry.label == "unscanned" else entry.label
+        draw(image, heat, findings, label, job.folder / "pictures" / entry.id)
 
     def _written(self, job: Job, image: Image, verdict: Verdict) -> list[str]:
         """The result objects, known as ours before anybody is sent them."""
@@ -181,32 +178,30 @@ def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tup
     return found
 
 
-def _study(job: Job, identities: list[Identity]) -> dict[str, Any]:
+def _study(job: Job, identities: list[Identity]) -> StudyRecord:
     """Whose study it is, and when it came."""
     first = next((i for i in identities if i.scanned), identities[0] if identities else None)
     received = min((path.stat().st_mtime for path in job.objects), default=None)
-    return {"key": job.key, "study_uid": first.study if first else "", "patient_id": first.patient_id if first else "",
-            "accession": first.accession if first else "", "description": first.description if first else "",
-            "study_date": first.date if first else "", "modality": first.modality if first else "",
-            "received": stamp(received), "finished": stamp(), "attempts": job.attempts, "error": None}
+    return StudyRecord(
+        key=job.key, study_uid=first.study if first else "", patient_id=first.patient_id if first else "",
+        accession=first.accession if first else "", description=first.description if first else "",
+        study_date=first.date if first else "", modality=first.modality if first else "", received=stamp(received),
+        finished=stamp(), attempts=job.attempts)
 
 
-def _worst(images: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"label": worst(image["label"] for image in images),
-            "score": max((image["score"] for image in images), default=0.0)}
+def _worst(images: list[ImageRecord]) -> tuple[StudyLabel, float]:
+    return worst(image.label for image in images), max((image.score or 0.0 for image in images), default=0.0)
 
 
-def _blank(name: str, files: list[str], identity: Identity | None) -> dict[str, Any]:
-    return {"id": name, "files": files, "sop_instance_uid": identity.sop_instance if identity else "",
-            "series_instance_uid": identity.series if identity else "",
-            "modality": identity.modality if identity else "", "label": "unscanned", "score": 0.0, "threshold": 0.5,
-            "findings": [], "reason": "", "shape": None, "spacing": None, "error": None, "method": "",
-            "version": __version__, "weights_sha256": None, "seconds": 0.0, "results": []}
+def _blank(name: str, files: list[str], identity: Identity | None) -> ImageRecord:
+    return ImageRecord(name, tuple(files), sop_instance_uid=identity.sop_instance if identity else "",
+                       series_instance_uid=identity.series if identity else "",
+                       modality=identity.modality if identity else "", version=__version__)
 
 
-def _unread(path: Path, sentence: str) -> dict[str, Any]:
+def _unread(path: Path, sentence: str) -> ImageRecord:
     name = hashlib.sha256(path.name.encode()).hexdigest()[:16]
-    return {**_blank(name, [f"objects/{path.name}"], None), "label": "inconclusive", "error": sentence}
+    return replace(_blank(name, [f"objects/{path.name}"], None), label="inconclusive", error=sentence)
 
 
 def _told(sentence: str, source: Source) -> str:
@@ -214,10 +209,9 @@ def _told(sentence: str, source: Source) -> str:
     return sentence.replace(f"{source.paths[0].parent}/", "").replace(str(source.paths[0].parent), "The series")
 
 
-def _facts(image: Image, verdict: Verdict) -> dict[str, Any]:
-    told = verdict.to_json()
-    kept = ("modality", "label", "score", "threshold", "findings", "reason", "method", "version", "weights_sha256",
-            "seconds")
-    seal = {"evidence": told["seal"]} if "seal" in told else {}
-    return {**{name: told[name] for name in kept}, **seal, "shape": list(image.shape),
-            "spacing": None if image.spacing is None else list(image.spacing)}
+def _judged(entry: ImageRecord, image: Image, verdict: Verdict) -> ImageRecord:
+    """What the verdict says, of the entry's image."""
+    return replace(ImageRecord.from_json(verdict.to_json()), id=entry.id, files=entry.files,
+                   sop_instance_uid=entry.sop_instance_uid, series_instance_uid=entry.series_instance_uid,
+                   shape=image.shape, spacing=image.spacing,
+                   evidence=next((e.facts for e in verdict.evidence if e.method == SEAL), None))

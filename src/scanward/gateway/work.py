@@ -62,10 +62,10 @@ def work(job: Job, scanner: Scanner, inbox: Inbox, gateway: Gateway, audit: Audi
         return
     scanned = scanner.scan(job)
     send(job.key, scanned, inbox, gateway)
-    inbox.finish(job, scanned.facts)
-    facts = scanned.facts
-    audit.record("study.scanned", "success", key=job.key, label=facts["label"], score=facts["score"],
-                 images=len(facts["images"]), study_uid=facts["study_uid"], patient_id=facts["patient_id"])
+    record = scanned.record
+    inbox.finish(job, record)
+    audit.record("study.scanned", "success", key=job.key, label=record.label, score=record.score,
+                 images=len(record.images), study_uid=record.study_uid, patient_id=record.patient_id)
 
 
 def send(key: str, scanned: Scanned, inbox: Inbox, gateway: Gateway) -> None:
@@ -79,7 +79,7 @@ def send(key: str, scanned: Scanned, inbox: Inbox, gateway: Gateway) -> None:
             outgoing.add(delivery(key, to.name, scanned.results), scanned.results, to.name)
     for files in scanned.protected.values():
         outgoing.add(delivery(key, gateway.protect.to, files), files, gateway.protect.to)
-    Hooks(inbox.root).notify(scanned.facts, gateway.webhook)
+    Hooks(inbox.root).notify(scanned.record, gateway.webhook)
 
 
 def delivery(key: str, to: str, files: list[Path]) -> str:

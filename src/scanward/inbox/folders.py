@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from scanward.disk import whole_file
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import shown
 from scanward.inbox.ledger import sync_folder
+from scanward.inbox.record import KEY, JobRecord, StudyRecord
 
 STATES = ("incoming", "working", "done", "failed")
 OBJECTS, FACTS, JOB = "objects", "study.json", "job.json"
@@ -45,7 +46,7 @@ class Study:
     key: str
     state: Literal["done", "failed"]
     folder: Path
-    facts: dict[str, Any]
+    record: StudyRecord
     """What `study.json` says."""
 
 
@@ -175,11 +176,11 @@ class Inbox:
             job = self._lease(folder, folder, run)
             if job is None:
                 continue
-            state = _read(folder / JOB)
-            if state.get("not_before", 0) > now:
+            state = JobRecord.from_json(_read(folder / JOB))
+            if (state.not_before or 0) > now:
                 job.let_go()
             elif job.attempts > most or job.runs > RUNS:
-                self.give_up(job, str(state.get("error") or "Its scan broke down again and again without a word."))
+                self.give_up(job, state.error or "Its scan broke down again and again without a word.")
             else:
                 return self._begun(job, run)
         for folder in _oldest(self.root / "incoming"):
@@ -205,10 +206,9 @@ class Inbox:
                     folder.rename(target)
                     sync_folder(target.parent)
                     sync_folder(folder.parent)
-                state = _read(target / JOB)
-                ended = state.get("run", run) != run and "not_before" not in state
-                return Job(target.name, target, int(state.get("attempts", 0)) + (not ended),
-                           int(state.get("runs", 0)) + ended, handle)
+                state = JobRecord.from_json(_read(target / JOB))
+                ended = state.run not in (None, run) and state.not_before is None
+                return Job(target.name, target, state.attempts + (not ended), state.runs + ended, handle)
         except OSError:
             pass
         os.close(handle)
@@ -216,8 +216,8 @@ class Inbox:
 
     def _begun(self, job: Job, run: str) -> Job:
         """With what came of the same study before."""
-        put(job.folder / JOB, {"attempts": job.attempts, "runs": job.runs, "run": run,
-                               "error": _read(job.folder / JOB).get("error")})
+        error = JobRecord.from_json(_read(job.folder / JOB)).error
+        put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
         for state in ("done", "failed"):
             with suppress(FileNotFoundError):
                 for path in (self.root / state / job.key / OBJECTS).iterdir():
@@ -229,21 +229,20 @@ class Inbox:
         """What came of the study when it had fewer objects."""
         return self.study(job.key)
 
-    def finish(self, job: Job, facts: dict[str, Any]) -> None:
+    def finish(self, job: Job, record: StudyRecord) -> None:
         """To `done`."""
-        put(job.folder / FACTS, facts)
+        put(job.folder / FACTS, record.to_json())
         self._move(job, "done")
 
     def give_up(self, job: Job, sentence: str) -> None:
         """To `failed`, with the reason."""
-        empty = {"key": job.key, "label": "unscanned", "score": 0.0, "images": [], "passed": []}
         old = self.study(job.key)
         if old is not None:  # what was said of it before it got the object that breaks its scan stays said
             for part in ("results", "pictures", "protected"):
                 if (old.folder / part).is_dir():
                     linked(old.folder / part, job.folder / part)
-        put(job.folder / FACTS, {**empty, **(old.facts if old else {}), "finished": stamp(), "attempts": job.attempts,
-                                 "error": sentence})
+        put(job.folder / FACTS, replace(old.record if old else StudyRecord(), key=job.key, finished=stamp(),
+                                        attempts=job.attempts, error=sentence).to_json())
         (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
         self._move(job, "failed")
 
@@ -255,8 +254,7 @@ class Inbox:
     def again(self, job: Job, sentence: str) -> None:
         """To be tried again after a while."""
         wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1))
-        put(job.folder / JOB, {"attempts": job.attempts, "runs": job.runs, "error": sentence,
-                               "not_before": time.time() + wait})
+        put(job.folder / JOB, JobRecord(job.attempts, job.runs, None, sentence, time.time() + wait).to_json())
         job.let_go()
 
     def retry(self, key: str) -> bool:
@@ -284,11 +282,11 @@ class Inbox:
         """Those done with and failed, newest first."""
         found = [self._study(state, entry.name) for state in ("done", "failed")
                  for entry in os.scandir(self.root / state) if not entry.name.startswith(DRAFT)]
-        return sorted((s for s in found if s is not None), key=lambda s: str(s.facts.get("finished")), reverse=True)
+        return sorted((s for s in found if s is not None), key=lambda s: str(s.record.finished), reverse=True)
 
     def study(self, key: str) -> Study | None:
         """One of them."""
-        if len(key) != 24 or not set(key) <= set("0123456789abcdef"):
+        if not KEY.fullmatch(key):
             return None
         return self._study("done", key) or self._study("failed", key)
 
@@ -300,7 +298,8 @@ class Inbox:
             return None
         known = self._known.get((state, key))
         if known is None or known[0] != when:
-            known = self._known[state, key] = when, Study(key, state, folder, _read(folder / FACTS))
+            record = replace(StudyRecord.from_json(_read(folder / FACTS)), key=key)
+            known = self._known[state, key] = when, Study(key, state, folder, record)
         return known[1]
 
     def counts(self) -> dict[str, int]:

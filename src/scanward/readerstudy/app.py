@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -213,7 +214,8 @@ def _asked(request: Request, study: Study, desks: list[Desk]) -> Desk:
 def _public(film: Shown, state: State) -> dict[str, Any]:
     reading = state.reading(film.id)
     return {"id": film.id, "width": film.width, "height": film.height, "answer": reading.answer,
-            "confidence": reading.confidence, "marks": reading.marks, "remark": reading.remark}
+            "confidence": reading.confidence, "remark": reading.remark,
+            "marks": [asdict(mark) for mark in reading.marks]}
 
 
 def _check(given: Answer, film: Shown, part: Part) -> None:

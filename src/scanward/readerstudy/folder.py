@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,10 @@ class Truth:
     @property
     def forged(self) -> bool:
         return self.kind == "fake"
+
+    def to_json(self) -> dict[str, object]:
+        """The film's row in `truth.json`; the mask is a file beside it."""
+        return {name: value for name, value in asdict(self).items() if name != "mask"}
 
 
 def read_study(folder: Path) -> Study:

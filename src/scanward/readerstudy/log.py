@@ -19,6 +19,16 @@ MOST_MARKS, MOST_REMARK = 50, 4000
 SHAPES = ("box", "ellipse")
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A region that a reader marked."""
+
+    shape: str
+    """One of `SHAPES`."""
+    box: tuple[float, float, float, float]
+    """(x0, y0, x1, y1) in pixels of the picture, around the shape."""
+
+
 @dataclass
 class Reading:
     """A reader's answer to one film, so far."""
@@ -26,8 +36,7 @@ class Reading:
     answer: str | None = None
     confidence: int | None = None
     """1 (guessing) to 5 (certain)."""
-    marks: list[dict[str, Any]] = field(default_factory=list)
-    """`{"shape": "box" | "ellipse", "box": [x0, y0, x1, y1]}` in pixels of the picture."""
+    marks: list[Mark] = field(default_factory=list)
     remark: str = ""
     seconds: float = 0.0
     """For which the film was in view."""
@@ -88,7 +97,7 @@ class State:
             reading.answer = answer
         confidence = event.get("confidence")
         reading.confidence = confidence if confidence in (1, 2, 3, 4, 5) else None
-        reading.marks = [mark for mark in event.get("marks") or [] if _is_mark(mark)]
+        reading.marks = [mark for one in event.get("marks") or [] if (mark := _mark(one)) is not None]
         reading.remark = str(event.get("remark") or "")
         seconds = event.get("seconds")
         reading.seconds += min(max(float(seconds), 0.0), MOST_SECONDS) if isinstance(seconds, int | float) else 0.0
@@ -149,13 +158,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _is_mark(mark: object) -> bool:
-    """Whether a log's mark has a shape and an area; the pages let no other in, but a log may be damaged."""
-    if not isinstance(mark, dict) or mark.get("shape") not in SHAPES:
-        return False
-    box = mark.get("box")
-    return isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box) and \
-        box[0] < box[2] and box[1] < box[3]
+def _mark(found: object) -> Mark | None:
+    """None for what has no shape or no area; the pages let no such mark in, but a log may be damaged."""
+    if not isinstance(found, dict) or found.get("shape") not in SHAPES:
+        return None
+    box = found.get("box")
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+        return None
+    x0, y0, x1, y1 = box
+    return Mark(found["shape"], (x0, y0, x1, y1)) if x0 < x1 and y0 < y1 else None
 
 
 def _event(line: bytes) -> object:

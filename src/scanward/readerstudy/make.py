@@ -20,6 +20,7 @@ from scanward.readerstudy import folder as on_disk
 from scanward.readerstudy import render
 from scanward.readerstudy.draw import Candidate, allot, mixture, orders, wanted
 from scanward.readerstudy.films import Film, gather, read_film
+from scanward.readerstudy.folder import Truth
 from scanward.readerstudy.protocol import KINDS, PARTS, Kind, Part, Protocol
 
 MODE = 0o600
@@ -45,7 +46,8 @@ class _Drawn:
     name: str
     size: tuple[int, int]
     bits: int
-    truth: dict[str, Any]
+    truth: Truth
+    """Without its mask, which is on disk."""
 
 
 def new_study(protocol: Protocol, folder: Path, advance: Callable[[int, int], None] = lambda done, total: None) -> Made:
@@ -101,12 +103,11 @@ def _render(films: Sequence[Film], draft: Path, protocol: Protocol,
         if mask is not None:
             inside = render.truth(mask, size)
             ys, xs = np.nonzero(inside)
-            box = [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+            box = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
             _keep(draft / on_disk.MASKS / f"{name}.png", render.png(inside.astype(np.uint8) * 255), MODE)
         record = film.record or {}
-        truth = {"kind": film.kind, "action": record.get("action", ""), "method": record.get("method", ""),
-                 "patient": film.patient, "source": str(film.path.resolve()), "size_mm": record.get("size_mm"),
-                 "box": box}
+        truth = Truth(film.kind, record.get("action", ""), record.get("method", ""), film.patient,
+                      str(film.path.resolve()), record.get("size_mm"), box, mask=None)
         made.append(_Drawn(replace(film.candidate, family=family), name, size, image.bits, truth))
         (draft / on_disk.FILMS / f"{name}.png").write_bytes(data)
     longest = max(map(len, seen))
@@ -140,7 +141,7 @@ def _write(draft: Path, protocol: Protocol, drawn: Sequence[_Drawn], lists: Any,
     study = {"version": on_disk.VERSION, "title": protocol.title, "created": now, "readers": protocol.readers,
              "films": {one.name: one.size for one in in_order}, "lists": lists}
     truth = {"seed": protocol.seed, "share": protocol.share, "counts": counts,
-             "films": {one.name: one.truth for one in in_order}}
+             "films": {one.name: one.truth.to_json() for one in in_order}}
     readers = {"secret": secrets.token_hex(32),
                "readers": [{"name": name, "token_sha256": on_disk.hashed(token)}
                            for name, token in zip(protocol.readers, tokens, strict=True)]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from scanward.errors import UnreadableError
 from scanward.formats.guard import shown
 from scanward.readerstudy.folder import Study, Truth, read_truth
-from scanward.readerstudy.log import Reading, State, parts_of, read_log
+from scanward.readerstudy.log import Mark, Reading, State, parts_of, read_log
 from scanward.readerstudy.protocol import PARTS, Part
 from scanward.report.heat import EDGE, FOUND, TRUTH, png
 
@@ -60,6 +59,27 @@ class Located:
     """The largest of a mark's."""
 
 
+@dataclass(frozen=True)
+class FilmResult:
+    """One film of a closed study, in words for its reader."""
+
+    id: str
+    answer: str
+    confidence: str
+    truth: str
+    marks: str
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """One part of a closed study, for its reader."""
+
+    title: str
+    rows: list[FilmResult]
+    counts: list[str]
+    """What was called what, a sentence a kind of film."""
+
+
 def collect(study: Study) -> tuple[list[Read], list[State]]:
     """Every film of every reader, answered or not, and each reader's state."""
     truth = read_truth(study.folder)
@@ -80,7 +100,7 @@ def located(read: Read) -> Located:
         raise ValueError("a real film has no forged region")
     inside, best = False, 0.0
     for mark in read.reading.marks:
-        x0, y0, x1, y1 = mark["box"]
+        x0, y0, x1, y1 = mark.box
         row, column = (min(int((a + b) / 2), side - 1) for (a, b), side in zip(((y0, y1), (x0, x1)), mask.shape,
                                                                               strict=True))
         inside |= bool(mask[row, column])
@@ -88,20 +108,20 @@ def located(read: Read) -> Located:
     return Located(bool(read.reading.marks), inside, best > 0, best)
 
 
-def _iou(mark: dict[str, Any], mask: npt.NDArray[np.bool_]) -> float:
+def _iou(mark: Mark, mask: npt.NDArray[np.bool_]) -> float:
     """Of the pixels whose centres a mark holds, counted within its box; a mark smaller than a pixel holds none."""
-    x0, y0, x1, y1 = mark["box"]
+    x0, y0, x1, y1 = mark.box
     top, left = max(0, int(y0)), max(0, int(x0))
     part = mask[top:int(np.ceil(y1)), left:int(np.ceil(x1))]
     y, x = np.mgrid[top:top + part.shape[0], left:left + part.shape[1]] + 0.5
     held = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-    if mark["shape"] == "ellipse":
+    if mark.shape == "ellipse":
         held &= ((2 * x - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y - y0 - y1) / (y1 - y0)) ** 2 <= 1
     both = int(np.count_nonzero(held & part))
     return both / (int(np.count_nonzero(held)) + int(np.count_nonzero(mask)) - both)
 
 
-def results_of(study: Study, reader: int, state: State) -> list[dict[str, Any]]:
+def results_of(study: Study, reader: int, state: State) -> list[PartResult]:
     """One reader's own answers beside the truth, for the pages of a closed study."""
     truth = read_truth(study.folder)
     made = []
@@ -111,13 +131,13 @@ def results_of(study: Study, reader: int, state: State) -> list[dict[str, Any]]:
             continue
         reads = [Read(study.readers[reader], part, i, film.film, truth[film.film], state.reading(film.id),
                       (film.width, film.height)) for i, film in enumerate(own, 1)]
-        rows = [{"id": film.id, "answer": read.answer or "–", "confidence": read.reading.confidence or "–",
-                 "truth": described(read.truth), "marks": _marks(read)} for film, read in zip(own, reads, strict=True)]
-        made.append({"title": TITLES[part], "rows": rows, "counts": _counts(reads)})
+        rows = [FilmResult(film.id, read.answer or "–", str(read.reading.confidence or "–"), described(read.truth),
+                           _marks(read)) for film, read in zip(own, reads, strict=True)]
+        made.append(PartResult(TITLES[part], rows, _counts(reads)))
     return made
 
 
-def outlined(picture: Path, truth: Truth, marks: Sequence[dict[str, Any]]) -> bytes:
+def outlined(picture: Path, truth: Truth, marks: Sequence[Mark]) -> bytes:
     """A film of a closed study as PNG, with the forged region outlined in white and the reader's marks in blue."""
     grey = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
     if grey is None:
@@ -129,9 +149,9 @@ def outlined(picture: Path, truth: Truth, marks: Sequence[dict[str, Any]]) -> by
         cv2.drawContours(made, around, -1, EDGE, thick + 2)
         cv2.drawContours(made, around, -1, TRUTH, thick)
     for mark in marks:
-        x0, y0, x1, y1 = (round(v) for v in mark["box"])
+        x0, y0, x1, y1 = (round(v) for v in mark.box)
         for colour, width in ((EDGE, thick + 2), (FOUND, thick)):
-            if mark["shape"] == "box":
+            if mark.shape == "box":
                 cv2.rectangle(made, (x0, y0), (x1, y1), colour, width)
             else:
                 cv2.ellipse(made, ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2), 0, 0, 360,

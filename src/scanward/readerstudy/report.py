@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,18 @@ def _facts(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str
         found["groups"][name] = {
             "blind": {kind: tables.rates([r for r in blind if described(r.truth) == kind], "unhealthy")
                       for kind in tables.blind_counts(blind)},
-            "injected": tables.comparison(blind, "healthy", INJECTED),
-            "removed": tables.comparison(blind, "unhealthy", REMOVED),
+            "injected": _compared(blind, "healthy", INJECTED), "removed": _compared(blind, "unhealthy", REMOVED),
             "open": {"tn": confusion.tn, "fp": confusion.fp, "fn": confusion.fn, "tp": confusion.tp,
                      **{rate: getattr(confusion, rate) for rate in ("npv", "ppv", "tnr", "tpr", "accuracy")}}}
-    found["agreement"] = {part: tables.agreement(reads, part) for part in PARTS}
+    found["agreement"] = {part: asdict(tables.agreement(reads, part)) for part in PARTS}
     found["progress"] = {name: {part: {"missing": len(state.missing(part)), "closed": state.closed.get(part)}
                                 for part in PARTS} for name, state in zip(readers, states, strict=True)}
     return found
+
+
+def _compared(reads: Sequence[Read], first: str, second: str) -> dict[str, Any]:
+    found = tables.comparison(reads, first, second)
+    return {"error": found} if isinstance(found, str) else asdict(found)
 
 
 def _answers(reads: Sequence[Read]) -> Iterator[dict[str, Any]]:
@@ -121,8 +126,8 @@ def _marks(reads: Sequence[Read]) -> Iterator[dict[str, Any]]:
         for number, mark in enumerate(read.reading.marks, 1):
             box = read.truth.box or (None,) * 4
             yield {"reader": read.reader, "part": read.part, "film": read.film, "kind": read.truth.kind,
-                   "answer": read.answer, "mark": number, "shape": mark["shape"],
-                   **dict(zip(("x0", "y0", "x1", "y1"), mark["box"], strict=True)),
+                   "answer": read.answer, "mark": number, "shape": mark.shape,
+                   **dict(zip(("x0", "y0", "x1", "y1"), mark.box, strict=True)),
                    "width": read.size[0], "height": read.size[1],
                    **dict(zip(("forged_x0", "forged_y0", "forged_x1", "forged_y1"), box, strict=True))}
 

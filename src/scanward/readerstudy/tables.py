@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -29,6 +30,36 @@ from scanward.readerstudy.protocol import CHOICES, Part
 
 PUBLISHED = {"healthy": BLIND[0], "fake: a lesion put in": BLIND[1]}
 """Unhealthy, healthy. What the report's readers said of real unhealthy films it does not print."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two kinds of film in the blind part, held against each other."""
+
+    table: Table
+    """Of each kind, how many were called unhealthy and how many healthy."""
+    chi2: float
+    p: float
+    chi2_yates: float
+    p_yates: float
+    p_fisher: float
+    power: float
+    power_yates: float
+    power_resampled: tuple[float, float, float]
+    """Value, and between which so many draws scatter."""
+    difference: tuple[float, float, float]
+    """As `difference` gives it."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of the readers of one part, on the films that at least two answered."""
+
+    fleiss: tuple[float, float, float]
+    """κ and its 95 % interval over films."""
+    films: int
+    cohen: dict[str, tuple[float, int]]
+    """Of each two readers (`Ada, Ben`), κ and on how many films."""
 
 
 def called(reads: Sequence[Read], word: str) -> list[bool]:
@@ -62,22 +93,19 @@ def blind_table(reads: Sequence[Read]) -> str:
     return table(("films", "called unhealthy / healthy", "unhealthy (95 %)", "Bar-on 2020"), body)
 
 
-def comparison(reads: Sequence[Read], first: str, second: str) -> dict[str, Any]:
-    """χ² and power of two kinds of film in the blind part; `error` where they cannot be compared."""
+def comparison(reads: Sequence[Read], first: str, second: str) -> Comparison | str:
+    """χ² and power of two kinds of film in the blind part, or why they cannot be compared."""
     counts = blind_counts(reads)
     if first not in counts or second not in counts:
-        return {"error": f"no films that are {first if first not in counts else second}"}
+        return f"no films that are {first if first not in counts else second}"
     pair: Table = (counts[first], counts[second])
     try:
         tests = association(pair)
     except ArgumentError as error:
-        return {"error": str(error)}
-    drawn, low, high = resampled_power(pair)
+        return str(error)
     one, other = ([r for r in reads if described(r.truth) == kind] for kind in (first, second))
-    return {"table": pair, "chi2": tests.chi2, "p": tests.p, "chi2_yates": tests.chi2_corrected,
-            "p_yates": tests.p_corrected, "p_fisher": tests.p_fisher, "power": power(pair),
-            "power_yates": power(pair, corrected=True), "power_resampled": (drawn, low, high),
-            "difference": difference(one, other)}
+    return Comparison(pair, tests.chi2, tests.p, tests.chi2_corrected, tests.p_corrected, tests.p_fisher, power(pair),
+                      power(pair, corrected=True), resampled_power(pair), difference(one, other))
 
 
 def difference(first: Sequence[Read], second: Sequence[Read], draws: int = 2000) -> tuple[float, float, float]:
@@ -95,18 +123,18 @@ def difference(first: Sequence[Read], second: Sequence[Read], draws: int = 2000)
     return float(value), float(low), float(high)
 
 
-def tests_table(found: dict[str, Any], published: Table | None) -> str:
+def tests_table(found: Comparison | str, published: Table | None) -> str:
     """χ² three ways and power, the published figures beside."""
-    if "error" in found:
-        return f"Not compared: {found['error'].rstrip('.')}."
+    if isinstance(found, str):
+        return f"Not compared: {found.rstrip('.')}."
     known = association(published) if published else None
-    drawn, low, high = found["power_resampled"]
-    value, least, most = found["difference"]
-    body = [("χ²", f"{found['chi2']:.2f}, p = {_p(found['p'])}", f"p = {_p(known.p)}" if known else "–"),
-            ("χ², Yates", f"{found['chi2_yates']:.2f}, p = {_p(found['p_yates'])}", "–"),
-            ("Fisher", f"p = {_p(found['p_fisher'])}", "–"),
+    drawn, low, high = found.power_resampled
+    value, least, most = found.difference
+    body = [("χ²", f"{found.chi2:.2f}, p = {_p(found.p)}", f"p = {_p(known.p)}" if known else "–"),
+            ("χ², Yates", f"{found.chi2_yates:.2f}, p = {_p(found.p_yates)}", "–"),
+            ("Fisher", f"p = {_p(found.p_fisher)}", "–"),
             (f"power at p < {ALPHA:g}",
-             f"{100 * found['power']:.1f} %; with Yates {100 * found['power_yates']:.1f} %", "–"),
+             f"{100 * found.power:.1f} %; with Yates {100 * found.power_yates:.1f} %", "–"),
             (f"the same from {DRAWS:,} draws",
              f"{100 * drawn:.1f} % (so many scatter over {100 * low:.1f}–{100 * high:.1f})",
              "96.8 %" if known else "–"),
@@ -194,7 +222,7 @@ def _found(reads: Sequence[Read]) -> tuple[str, ...]:
             rate([p.touched for p in places], whose), overlap)
 
 
-def agreement(reads: Sequence[Read], part: Part) -> dict[str, Any]:
+def agreement(reads: Sequence[Read], part: Part) -> Agreement:
     """Fleiss' κ with its interval over films, and Cohen's of each two readers, on the films that both answered."""
     first = CHOICES[part][0]
     films: dict[str, dict[str, int]] = {}
@@ -208,7 +236,7 @@ def agreement(reads: Sequence[Read], part: Part) -> dict[str, Any]:
         both = [row for row in shared if a in row and b in row]
         if both:
             pairs[f"{a}, {b}"] = (cohen([row[a] for row in both], [row[b] for row in both]), len(both))
-    return {"fleiss": value, "films": len(shared), "cohen": pairs}
+    return Agreement(value, len(shared), pairs)
 
 
 def agreement_table(reads: Sequence[Read], parts: Sequence[Part]) -> str:
@@ -216,12 +244,12 @@ def agreement_table(reads: Sequence[Read], parts: Sequence[Part]) -> str:
     body = []
     for part in parts:
         found = agreement(reads, part)
-        if not found["films"]:
+        if not found.films:
             continue
-        kappa = "– (all answers alike)" if np.isnan(found["fleiss"][0]) else estimate(*found["fleiss"])
-        body.append((part, "all (Fleiss)", kappa, str(found["films"])))
+        kappa = "– (all answers alike)" if np.isnan(found.fleiss[0]) else estimate(*found.fleiss)
+        body.append((part, "all (Fleiss)", kappa, str(found.films)))
         body += [(part, f"{pair} (Cohen)", "–" if np.isnan(k) else f"{k:.3f}".replace("0.", "."), str(n))
-                 for pair, (k, n) in found["cohen"].items()]
+                 for pair, (k, n) in found.cohen.items()]
     return table(("part", "readers", "κ (95 %)", "films"), body) if body else "No film was answered by two readers yet."
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scanward.errors import ScanwardError
+from scanward.inbox.record import ID
 from scanward.review import reviews, worklist
 from scanward.review.door import signed_in
 from scanward.review.reviewing import save
@@ -54,7 +55,8 @@ def one_study(request: Request, key: str) -> dict[str, Any]:
     """All that is known of a study, with its reviews."""
     study = _study(request, key)
     said = worklist.reviews_of(request.app.state.inbox, key)
-    return {**study.facts, "state": study.state, "review": reviews.state(said), "reviews": [asdict(r) for r in said]}
+    return {**study.record.to_json(), "state": study.state, "review": reviews.state(said),
+            "reviews": [asdict(r) for r in said]}
 
 
 @router.post("/api/studies/{key}/reviews")
@@ -81,7 +83,7 @@ def reviews_csv(request: Request, user: str = Depends(signed_in)) -> Response:
     """A line a review, of the studies that fit the filters, as the worklist takes them."""
     inbox = request.app.state.inbox
     text = reviews.csv_text(
-        (study.facts | {"key": study.key, "images": worklist.images_of(study)}, worklist.reviews_of(inbox, study.key))
+        (study.record, worklist.reviews_of(inbox, study.key))
         for study in worklist.selected(inbox, Filter.of(request)))
     request.app.state.audit("export", user=user, address=client_of(request))
     # With a byte order mark spreadsheets take it for what it is.
@@ -93,7 +95,7 @@ def reviews_csv(request: Request, user: str = Depends(signed_in)) -> Response:
 def picture(request: Request, key: str, image: str, name: str) -> Response:
     """A thumbnail, a tile, a pyramid's description or a volume."""
     study = _study(request, key)
-    if not worklist.ID.fullmatch(image) or not PICTURE.fullmatch(name):
+    if not ID.fullmatch(image) or not PICTURE.fullmatch(name):
         raise HTTPException(404)
     folder = study.folder / "pictures" / image
     path = folder / name

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from scanward.errors import ArgumentError, ScanwardError
-from scanward.review import reviews, worklist
+from scanward.review import reviews
 from scanward.review.door import door_of
 from scanward.review.reviews import Review
 from scanward.web.security import client_of
@@ -40,8 +40,7 @@ def save(request: Request, study: Study, user: str, decision: str, comment: str,
     Raises `ArgumentError` where it is none, or cannot be written. A report that cannot be made or sent does not undo
     the review.
     """
-    images = {str(i["id"]): i for i in worklist.images_of(study)}
-    if image and image not in images:
+    if image and all(image != i.id for i in study.record.images):
         raise ArgumentError("The study has no such image any more; reload the page and try again.")
     name = user
     if door_of(request).open:
@@ -55,7 +54,7 @@ def save(request: Request, study: Study, user: str, decision: str, comment: str,
         request.session["user"] = made.who
     request.app.state.audit(
         "review", user=made.who, address=client_of(request), key=study.key, decision=made.decision, image=made.image,
-        study_uid=study.facts.get("study_uid"), patient_id=study.facts.get("patient_id"))
+        study_uid=study.record.study_uid, patient_id=study.record.patient_id)
     try:
         path = _report(root, study, made)
         if request.app.state.send is not None:
@@ -70,12 +69,11 @@ def _report(root: Path, study: Study, made: Review) -> Path:
     """The review as a DICOM report, about the middle object of each image that it is about."""
     from scanward.formats.reviewed import Opinion, write_review
 
-    images = [i for i in worklist.images_of(study) if made.image in (None, i["id"])]
-    paths = [study.folder / files[len(files) // 2] for i in images if (files := i.get("files"))]
+    images = [i for i in study.record.images if made.image in (None, i.id)]
+    paths = [study.folder / i.files[len(i.files) // 2] for i in images if i.files]
     if not paths:
         paths = sorted((study.folder / "objects").glob("*.dcm"))[:1]
-    about = images[0] if made.image is not None else study.facts
-    scanned = about.get("label") in ("tampered", "inconclusive", "authentic")
-    opinion = Opinion(made.who, datetime.fromisoformat(made.when), made.decision, made.comment,
-                      str(about.get("label", "")), worklist.number(about.get("score")) if scanned else None)
+    about = images[0] if made.image is not None else study.record
+    opinion = Opinion(made.who, datetime.fromisoformat(made.when), made.decision, made.comment, about.label,
+                      None if about.label == "unscanned" else about.score)
     return write_review(paths, opinion, root / "reviews" / study.key)

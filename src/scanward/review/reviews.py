@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import clean, shown
+from scanward.inbox.record import StudyRecord
 
 Decision = Literal["accept", "reject", "comment"]
 State = Literal["unreviewed", "accepted", "rejected", "mixed"]
@@ -126,19 +127,19 @@ def state(reviews: Sequence[Review]) -> State:
     return "accepted" if "accept" in last.values() else "rejected"
 
 
-def csv_text(studies: Iterable[tuple[dict[str, Any], Sequence[Review]]]) -> str:
-    """A CSV with a line a review, of (`study.json`, its reviews); safe to open in a spreadsheet."""
+def csv_text(studies: Iterable[tuple[StudyRecord, Sequence[Review]]]) -> str:
+    """A CSV with a line a review, of studies and their reviews; safe to open in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    for facts, reviews in studies:
-        images = {str(image.get("id")): image for image in facts.get("images", [])}
+    for study, reviews in studies:
+        images = {image.id: image for image in study.images}
         for made in reviews:
-            image = images.get(made.image or "", {})
-            label, score = (image or facts).get("label", ""), (image or facts).get("score", "")
-            row = [facts.get("key"), facts.get("study_uid"), facts.get("patient_id"), facts.get("accession"),
-                   facts.get("study_date"), (image or facts).get("modality"), label, score, made.when, made.who,
-                   made.decision, made.image, image.get("sop_instance_uid"), made.comment]
+            image = images.get(made.image or "")
+            about = image or study
+            row = [study.key, study.study_uid, study.patient_id, study.accession, study.study_date, about.modality,
+                   about.label, about.score, made.when, made.who, made.decision, made.image,
+                   image.sop_instance_uid if image else "", made.comment]
             writer.writerow([_cell(value) for value in row])
     return text.getvalue()
 

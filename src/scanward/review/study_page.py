@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, HTTPException
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from scanward.web.security import client_of
 
 if TYPE_CHECKING:
     from scanward.inbox.folders import Study
+    from scanward.inbox.record import FindingRecord, ImageRecord
 
 MEANINGS = {
     "tampered": "Something in this image does not fit the rest of it.",
@@ -45,6 +47,39 @@ class Tab:
     words: str
     score: float | None
     picture: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """A finding in the list beside the viewer."""
+
+    rank: int
+    score: float | None
+    method: str
+    extent: str
+    """In mm where the spacing is known."""
+    centre: str
+
+
+@dataclass(frozen=True)
+class View:
+    """The image in the viewer."""
+
+    id: str
+    image: ImageRecord
+    label: str
+    symbol: str
+    words: str
+    meaning: str
+    score: float | None
+    viewer: str
+    """`film`, `volume`, or empty where it has no picture to look into."""
+    data: str
+    """JSON for the viewer's script."""
+    thumb: str | None
+    weights: tuple[str, ...]
+    findings: tuple[Place, ...]
+    size: str
 
 
 router = APIRouter()
@@ -91,83 +126,72 @@ def _study(request: Request, key: str) -> Study:
 
 def _page(request: Request, study: Study, user: str, image_id: str, *, notice: str = "", error: str = "",
           comment: str = "", status: int = 200) -> Response:
-    inbox, wanted, images = request.app.state.inbox, Filter.of(request), worklist.images_of(study)
-    image = next((i for i in images if i["id"] == image_id), None) or worklist.worst_image(images)
+    inbox, wanted, images = request.app.state.inbox, Filter.of(request), study.record.images
+    image = next((i for i in images if i.id == image_id), None) or worklist.worst_image(images)
     keys = [other.key for other in worklist.selected(inbox, wanted)]
     here = keys.index(study.key) if study.key in keys else -1
     history = [(made, *DECIDED[made.decision], _number(images, made.image))
                for made in reversed(worklist.reviews_of(inbox, study.key))]
     return page(
         request, "study.html", status=status, user=user, can_leave=not door_of(request).open,
-        ask_name=door_of(request).open, wanted=wanted, study=study, facts=study.facts,
+        ask_name=door_of(request).open, wanted=wanted, study=study,
         row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
         shown=_shown(study, image), history=history, states=STATES, notice=notice, error=error, comment=comment,
         next=keys[here + 1] if 0 <= here < len(keys) - 1 else "", previous=keys[here - 1] if here > 0 else "",
         place=(here + 1, len(keys)) if here >= 0 else None)
 
 
-def _tab(study: Study, image: dict[str, Any], number: int) -> Tab:
-    label = _label(image)
-    return Tab(str(image["id"]), f"Image {number}", label, *LABELS[label], score=_score(image),
+def _tab(study: Study, image: ImageRecord, number: int) -> Tab:
+    return Tab(image.id, f"Image {number}", image.label, *LABELS[image.label], score=_score(image),
                picture=worklist.has_picture(study, image))
 
 
-def _label(image: dict[str, Any]) -> str:
-    label = str(image.get("label", ""))
-    return label if label in MEANINGS else "unscanned"
+def _score(image: ImageRecord) -> float | None:
+    return None if image.error or image.label == "unscanned" else image.score
 
 
-def _score(image: dict[str, Any]) -> float | None:
-    return None if image.get("error") or _label(image) == "unscanned" else worklist.number(image.get("score"))
-
-
-def _number(images: list[dict[str, Any]], image_id: str | None) -> str:
+def _number(images: Sequence[ImageRecord], image_id: str | None) -> str:
     """What a review is about."""
     if image_id is None:
         return "whole study"
-    return next((f"image {n}" for n, i in enumerate(images, 1) if i["id"] == image_id), "an earlier image")
+    return next((f"image {n}" for n, i in enumerate(images, 1) if i.id == image_id), "an earlier image")
 
 
-def _shown(study: Study, image: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The image in the viewer."""
+def _shown(study: Study, image: ImageRecord | None) -> View | None:
     if image is None:
         return None
-    folder = study.folder / "pictures" / str(image["id"])
-    base, label = f"/pictures/{study.key}/{image['id']}", _label(image)
+    folder = study.folder / "pictures" / image.id
+    base = f"/pictures/{study.key}/{image.id}"
     viewer = "film" if (folder / "film.dzi").is_file() else "volume" if (folder / "volume.nii.gz").is_file() else ""
-    found = [f for f in image.get("findings") or [] if len(f.get("box") or ()) in (4, 6)]
-    data = {"base": base, "findings": [f["box"] for f in found], "spacing": image.get("spacing"), "windows": WINDOWS,
-            "shape": image.get("shape")}
+    data = {"base": base, "findings": [f.box for f in image.findings], "spacing": image.spacing, "windows": WINDOWS,
+            "shape": image.shape}
     # Several weights' hashes are parted by blanks.
-    weights = str(image.get("weights_sha256") or "").split()
-    return {
-        "id": image["id"], "image": image, "label": label, "symbol": LABELS[label][0], "words": LABELS[label][1],
-        "meaning": MEANINGS[label], "score": _score(image), "viewer": viewer, "data": json.dumps(data),
-        "thumb": f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None, "weights": weights,
-        "findings": [{"rank": n, "score": f.get("score"), "method": f.get("method") or "", **_where(f, image)}
-                     for n, f in enumerate(found, 1)],
-        "size": _size(image)}
+    weights = tuple((image.weights_sha256 or "").split())
+    return View(
+        image.id, image, image.label, *LABELS[image.label], meaning=MEANINGS[image.label], score=_score(image),
+        viewer=viewer, data=json.dumps(data), weights=weights, size=_size(image),
+        thumb=f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None,
+        findings=tuple(Place(n, f.score, f.method, *_where(f)) for n, f in enumerate(image.findings, 1)))
 
 
-def _where(finding: dict[str, Any], image: dict[str, Any]) -> dict[str, str]:
-    """Extent and centre in words: in mm where the spacing is known."""
-    box = finding["box"]
+def _where(finding: FindingRecord) -> tuple[str, str]:
+    """Extent and centre in words."""
+    box, mm = finding.box, finding.box_mm
     half = len(box) // 2
     pixels = " × ".join(f"{b - a:.0f}" for a, b in zip(box[:half], box[half:], strict=True))
     centre = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(box[:half], box[half:], strict=True))
-    mm = finding.get("box_mm")
     extent = f"{pixels} px"
-    if mm and len(mm) == len(box):
+    if mm is not None:
         extent = " × ".join(f"{b - a:.1f}" for a, b in zip(mm[:half], mm[half:], strict=True)) + " mm"
-    return {"extent": extent, "centre": f"centre {centre}" + (" px" if half == 2 else " voxels")}
+    return extent, f"centre {centre}" + (" px" if half == 2 else " voxels")
 
 
-def _size(image: dict[str, Any]) -> str:
-    shape, spacing = image.get("shape"), image.get("spacing")
-    if not isinstance(shape, list) or len(shape) != 3:
+def _size(image: ImageRecord) -> str:
+    if image.shape is None:
         return ""
-    z, y, x = shape
+    z, y, x = image.shape
     words = f"{x} × {y} pixels" if z == 1 else f"{x} × {y} × {z} voxels"
-    if isinstance(spacing, list) and len(spacing) == 3:
-        words += f", {spacing[2]:.3g} × {spacing[1]:.3g}" + ("" if z == 1 else f" × {spacing[0]:.3g}") + " mm each"
+    if image.spacing is not None:
+        dz, dy, dx = image.spacing
+        words += f", {dx:.3g} × {dy:.3g}" + ("" if z == 1 else f" × {dz:.3g}") + " mm each"
     return words

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -21,9 +19,8 @@ from scanward.review.pages import page
 
 if TYPE_CHECKING:
     from scanward.inbox.folders import Inbox, Study
+    from scanward.inbox.record import ImageRecord
 
-ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
-"""Of an image."""
 PAGE = 25
 """Studies a page."""
 LABELS = {
@@ -79,9 +76,9 @@ class Filter:
 
     def takes(self, study: Study) -> bool:
         """Whether the study is wanted, but for its reviews."""
-        received = str(study.facts.get("received") or study.facts.get("finished") or "")[:10]
+        received = (study.record.received or study.record.finished or "")[:10]
         return ((not self.label or label_of(study) == self.label)
-                and (not self.modality or study.facts.get("modality") == self.modality)
+                and (not self.modality or study.record.modality == self.modality)
                 and (not self.since or received >= self.since)
                 and (not self.until or "" < received <= self.until))
 
@@ -140,48 +137,33 @@ def selected(inbox: Inbox, wanted: Filter) -> list[Study]:
 
 def row(inbox: Inbox, study: Study) -> Row:
     """What the worklist says of a study."""
-    facts, label, said = study.facts, label_of(study), reviews_of(inbox, study.key)
+    record, label, said = study.record, label_of(study), reviews_of(inbox, study.key)
     state, last = reviews.state(said), reviews.latest(said)
-    images = images_of(study)
-    worst = worst_image(images)
+    worst = worst_image(record.images)
     return Row(
         key=study.key, label=label, symbol=LABELS[label][0], words=LABELS[label][1],
-        score=number(facts.get("score")) if label not in ("unscanned", "failed") else None,
-        modality=_text(facts, "modality"), description=_text(facts, "description"),
-        patient_id=_text(facts, "patient_id"), accession=_text(facts, "accession"),
-        study_date=_text(facts, "study_date"), received=_text(facts, "received") or _text(facts, "finished"),
-        images=len(images), thumb=worst["id"] if worst and has_picture(study, worst) else None,
+        score=record.score if label not in ("unscanned", "failed") else None,
+        modality=record.modality or "", description=record.description or "",
+        patient_id=record.patient_id or "", accession=record.accession or "",
+        study_date=record.study_date or "", received=record.received or record.finished or "",
+        images=len(record.images), thumb=worst.id if worst and has_picture(study, worst) else None,
         review=state, review_symbol=STATES[state][0], review_words=STATES[state][1],
-        reviewer=last.who if last else "", error=_text(facts, "error"))
+        reviewer=last.who if last else "", error=record.error or "")
 
 
 def label_of(study: Study) -> str:
     """One of `LABELS`."""
-    label = "failed" if study.state == "failed" else str(study.facts.get("label", ""))
-    return label if label in LABELS else "unscanned"
+    return "failed" if study.state == "failed" else study.record.label
 
 
-def images_of(study: Study) -> list[dict[str, Any]]:
-    """The study's images; `study.json` may be of another version, or damaged."""
-    images = study.facts.get("images")
-    return [i for i in images if isinstance(i, dict) and ID.fullmatch(str(i.get("id")))] if isinstance(
-        images, list) else []
-
-
-def number(value: object) -> float | None:
-    """A finite number, or None."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def worst_image(images: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def worst_image(images: Sequence[ImageRecord]) -> ImageRecord | None:
     """The one to look at first: tampered before inconclusive before authentic, then by score."""
     order = list(LABELS)
-    return min(images, default=None, key=lambda i: (
-        order.index(i["label"]) if i.get("label") in order else len(order), -(number(i.get("score")) or 0.0)))
+    return min(images, default=None, key=lambda i: (order.index(i.label), -(i.score or 0.0)))
 
 
-def has_picture(study: Study, image: dict[str, Any]) -> bool:
-    return (study.folder / "pictures" / str(image["id"]) / "thumb.jpg").is_file()
+def has_picture(study: Study, image: ImageRecord) -> bool:
+    return (study.folder / "pictures" / image.id / "thumb.jpg").is_file()
 
 
 def reviews_of(inbox: Inbox, key: str) -> tuple[reviews.Review, ...]:
@@ -192,12 +174,8 @@ def reviews_of(inbox: Inbox, key: str) -> tuple[reviews.Review, ...]:
         return ()
 
 
-def _text(facts: dict[str, Any], name: str) -> str:
-    return str(facts.get(name) or "")
-
-
-def _one_of(value: str | None, known: dict[str, Any]) -> str:
-    return value if value in known else ""
+def _one_of(value: str | None, known: Container[str]) -> str:
+    return value if value is not None and value in known else ""
 
 
 def _day(value: str | None) -> str:
