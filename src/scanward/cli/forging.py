@@ -112,8 +112,7 @@ def _hosts(request: Request) -> tuple[list[Source], list[InputError]]:
     named, output = {path.resolve() for path in request.hosts}, request.output.resolve()
 
     def made_here(path: Path) -> bool:
-        beside = path.name in forgery.BESIDE and (path.parent / forgery.RECORD).exists()
-        return beside or output in path.parents or path.with_name(path.name + SIDECAR).exists()
+        return output in path.parents or path.with_name(path.name + SIDECAR).exists()
 
     return [source for source in sources
             if source.path.resolve() in named or not made_here(source.path.resolve())], errors

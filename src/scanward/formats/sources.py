@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,10 @@ NO_IMAGE = frozenset(
 """Modalities of objects about images: a study's folder holds them beside the images, so a search passes over them."""
 NAMES = (".dcm", ".png", ".tif", ".tiff", ".npy", ".pgm", ".mha", ".mhd", ".nii", ".nii.gz")
 """A file so named is reported when it turns out to be none: cut to nothing, say."""
+OURS = {"protected.png": ("evidence.json", "perturbation.json"),
+        **dict.fromkeys(("verified.png", "altered.png", "altered.nii.gz"), ("verified.json",)),
+        **dict.fromkeys(("before-after.png", "stages.png", "mask.png", "mask.nii.gz"), ("record.json",))}
+"""Pictures and masks that Scanward draws for people, and the files that they lie beside; a search passes over them."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,11 @@ class Source:
 def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[Source], list[InputError]]:
     """The images that files, folders and globs name, and an error for each argument that names none.
 
-    A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones and hidden files
-    passed over, links followed but no folder entered twice) for files that look like images; its CT slices of one
-    SeriesInstanceUID become one series; without `below` its subfolders are left alone. A glob is tried where no file
-    has that very name. Arguments keep their order, names within a folder are sorted, and nothing is found twice.
+    A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones, hidden files
+    and Scanward's own pictures passed over, links followed but no folder entered twice) for files that look like
+    images; its CT slices of one SeriesInstanceUID become one series; without `below` its subfolders are left alone. A
+    glob is tried where no file has that very name. Arguments keep their order, names within a folder are sorted, and
+    nothing is found twice.
     """
     sources: dict[tuple[str, ...], Source] = {}
     errors: list[InputError] = []
@@ -57,9 +62,9 @@ def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[S
     return list(sources.values()), errors
 
 
-def series_or_file(path: Path, *, below: bool = True, without: Collection[str] = ()) -> Source:
+def series_or_file(path: Path, *, below: bool = True) -> Source:
     """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
-    unless `below` is off, in a subfolder. Files in the folder itself that are named in `without` do not count.
+    unless `below` is off, in a subfolder.
 
     Raises as `find`; `UnreadableError` where there are several.
     """
@@ -68,7 +73,6 @@ def series_or_file(path: Path, *, below: bool = True, without: Collection[str] =
     sources, errors = find([path], below=below)
     if errors:
         raise errors[0]
-    sources = [s for s in sources if s.path.name not in without or s.path.parent.resolve() != path.resolve()]
     own = [source for source in sources if source.kind == "series" and source.path.resolve() == path.resolve()]
     if len(own or sources) != 1:
         raise UnreadableError(f"{shown(path)} holds {len(own or sources)} images; move the one that is meant into a "
@@ -123,7 +127,7 @@ def _images(folder: Path, closed: list[OSError], below: bool) -> Iterator[tuple[
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(f for f in files if not f.startswith(".")):
             path = Path(root, name)
-            kind = _kind(path)
+            kind = None if any(mark in files for mark in OURS.get(name, ())) else _kind(path)
             if kind:
                 yield path, kind
         if not below:

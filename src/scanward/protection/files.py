@@ -65,7 +65,7 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
     where neither a record nor the salt of one is to be found.
     """
-    source = image_in(path)
+    source = series_or_file(path)
     found = sealed(source, read_key(key), record or record_beside(path))
     if found is None:
         raise UnreadableError(f"{shown(path)} names no evidence, and no {RECORD} lies beside it; name the record with "
@@ -75,15 +75,6 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     if folder is not None:
         _write_answer(image, answer, folder)
     return image, answer
-
-
-def image_in(path: Path) -> Source:
-    """A file, or the one image or series in a folder, which may be one that `protect` made: its picture is no image."""
-    return series_or_file(path, without=(PICTURE,) if _is_ours(path) else ())
-
-
-def _is_ours(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (RECORD, PERTURBATION))
 
 
 def facts(answer: Answer) -> dict[str, object]:
@@ -96,7 +87,7 @@ def facts(answer: Answer) -> dict[str, object]:
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
-    master, source = read_key(key), image_in(path)
+    master, source = read_key(key), series_or_file(path)
     found = record or record_beside(path)
     if found is None:
         raise UnreadableError(f"No {RECORD} lies beside {shown(path)}, and nothing is undone without it; name it with "
