@@ -171,18 +171,27 @@ def test_grain_that_varies_over_the_breast_is_no_alarm_but_a_reason():
     assert "5 % of the breast" in evidence.reason and not evidence.heat.any()
 
 
-@pytest.mark.parametrize(("loud", "verdict"), [(5, False), (6, True)])
-def test_more_than_a_twentieth_of_the_breast_is_too_much(loud, verdict):
-    logits = np.full((20, 10), -np.inf, np.float32)
-    logits[:10] = -1.0
-    logits[0, :loud] = 0.1
-    assert module.widespread(logits) is verdict
+def logits_with(*regions):
+    """A breast of 100 × 100 logits that are loud in the given (rows, columns)."""
+    logits = np.full((120, 100), -np.inf, np.float32)
+    logits[:100] = -1.0
+    for region in regions:
+        logits[region] = 0.1
+    return logits
 
 
-def test_grain_alone_is_no_forgery():
-    evidence = shipped().detect(image_of(tissue(4)))
-    assert evidence.label == "authentic"
-    assert evidence.findings == ()
+DIAGONAL = (np.arange(100), np.arange(100))  # a hundredth of the breast, a hundredth of its box
+
+
+@pytest.mark.parametrize(("regions", "verdict"), [
+    ([np.s_[0:5, 0:100]], False), ([np.s_[0:5, 0:100], DIAGONAL], False), ([np.s_[0:25, 0:100]], False),
+    ([np.s_[0:26, 0:100]], True), ([np.s_[0:2, 0:100], np.s_[10:12, 0:100]], False),
+    ([np.s_[0:6, 0:100], np.s_[10:15, 0:100]], False), ([np.s_[0:6, 0:100], np.s_[10:16, 0:100]], True),
+    ([np.s_[0:40, 0:8], np.s_[0:8, 0:40]], True), ([], False)],
+    ids=["a twentieth in one", "and a line", "a quarter in one", "more than that", "two small ones",
+         "two, a twentieth in the smaller", "more than that in the smaller", "an L", "nothing"])
+def test_more_than_a_twentieth_beside_one_compact_region_is_too_much(regions, verdict):
+    assert module.widespread(logits_with(*regions)) is verdict
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (65, 101), (300, 64), (511, 513)])
