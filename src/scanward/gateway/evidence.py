@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from scanward import protection
+from scanward.disk import read_json, sync_folder
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, Study, linked
-from scanward.inbox.ledger import sync_folder
 from scanward.protectors.seal import Answer
 from scanward.settings import Gateway
 
@@ -102,10 +101,7 @@ def _digest(uid: str) -> str:
 
 def _salt_of(path: Path) -> str:
     """The salt of a record; empty where the file is none."""
-    try:
-        if path.stat().st_size > LARGEST:
-            return ""
-        body = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return ""
-    return str(body.get("salt", "")) if isinstance(body, dict) else ""
+    with suppress(OSError):
+        if path.stat().st_size <= LARGEST:
+            return str(read_json(path).get("salt", ""))
+    return ""
