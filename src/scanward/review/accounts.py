@@ -38,20 +38,6 @@ def add_user(path: Path, name: str, password: str) -> None:
     _write(path, users)
 
 
-def remove_user(path: Path, name: str) -> None:
-    """Let `name` sign in no more; `ArgumentError` where there is no such user."""
-    users = _users(path)
-    if name not in users:
-        raise ArgumentError(f"{shown(path)} has no user {name!r}; check the name.")
-    del users[name]
-    _write(path, users)
-
-
-def names(path: Path) -> tuple[str, ...]:
-    """All users, in the order of the alphabet; none where there is no file yet."""
-    return tuple(sorted(_users(path)))
-
-
 def check(path: Path, name: str, password: str) -> bool:
     """Whether `name` may sign in with `password`. An unknown name takes as long as a wrong password."""
     from argon2.exceptions import InvalidHashError, VerificationError
