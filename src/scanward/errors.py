@@ -17,7 +17,7 @@ ScanwardError                 one sentence that names the file and the mend
 ├── NotSignedInError          a page needs somebody who is signed in (review/door.py)
 └── RequestError              a reader's request that no page answers (readerstudy/app.py)
 
-Those with a file's name are defined there, where alone they are raised.
+Those with a file's name are defined there.
 """
 
 
