@@ -1,14 +1,17 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and journals that lose no line but one that was cut short."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from scanward.errors import ArgumentError
 
@@ -20,23 +23,14 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     The folder is made where it is missing. With `replace=False` an existing file is left alone. Raises
     `ArgumentError` where the file cannot be written, or exists and must not be replaced.
     """
+    mend = "choose another folder"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".scanward-", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with _drafted(path, replace=replace) as file:
+            mend = "free some space or choose another folder"
             yield file
-        # mkstemp makes files that only their owner can read; results are meant to be shared as usual.
-        temporary.chmod(0o666 & ~umask())
-        _place(temporary, path, replace)
     except OSError as error:
-        raise ArgumentError(f"{path} cannot be written ({error.strerror}); free some space or choose another "
-                            "folder.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise ArgumentError(f"{path} cannot be written ({error.strerror}); {mend}.") from error
 
 
 @contextmanager
@@ -98,6 +92,20 @@ def umask() -> int:
     return mask
 
 
+@contextmanager
+def _drafted(path: Path, *, replace: bool = True, mode: int | None = None) -> Iterator[BinaryIO]:
+    handle, name = tempfile.mkstemp(prefix=".scanward-", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        # mkstemp makes files that only their owner can read; results are meant to be shared as usual.
+        temporary.chmod(0o666 & ~umask() if mode is None else mode)
+        _place(temporary, path, replace)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _place(temporary: Path, path: Path, replace: bool) -> None:
     if replace:
         temporary.replace(path)
@@ -111,3 +119,101 @@ def _place(temporary: Path, path: Path, replace: bool) -> None:
         if path.exists():
             raise ArgumentError(f"{path} exists already and is not overwritten; choose another name.") from None
         temporary.replace(path)
+
+
+def write_json(path: Path, value: Any, *, mode: int | None = None) -> None:
+    """JSON, whole and on disk, in place of what was there; `mode` as for `chmod`, that of any new file where None.
+
+    Raises `OSError` where it cannot be written.
+    """
+    with _drafted(path, mode=mode) as file:
+        file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and new names in `folder` outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Journal:
+    """A file of lines that are only ever added, by any number of processes.
+
+    What a kill or a full disk cut short stays a line of its own: it swallows no later one, and until a later one ends
+    it, no reader sees it. So what a line says must show whether it is whole, as JSON objects and checksums do.
+    """
+
+    def __init__(self, path: Path, *, mode: int = 0o666, synced: bool = True, largest: int | None = None) -> None:
+        """`mode`, less the umask, is for a new file. With `synced=False` a power cut may take the last lines. A file
+        of `largest` bytes becomes `older`, in place of the one before."""
+        self.path, self.older = path, path.with_name(path.name + ".1")
+        self._mode, self._synced, self._largest = mode, synced, largest
+
+    def append(self, *lines: bytes) -> None:
+        """Adds lines, given without their ends, by one write; on disk when it returns. Makes the folder, but none above
+        it. Raises `OSError` where they cannot be written."""
+        with suppress(FileExistsError):
+            self.path.parent.mkdir()
+        written = False
+        while not written:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, self._mode)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)  # or a line that is just being written looks like one cut short
+                written = self._largest is None or self._has_room(handle, self._largest)
+                if written:
+                    self._write(handle, b"".join(line + b"\n" for line in lines))
+            finally:
+                os.close(handle)
+
+    def _has_room(self, handle: int, largest: int) -> bool:
+        """Whether lines belong into the open file: not where it is full, nor where another process found it so."""
+        found = os.fstat(handle)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(found, self.path.stat()):
+                if found.st_size < largest:
+                    return True
+                self.path.replace(self.older)
+                sync_folder(self.path.parent)
+        return False
+
+    def _write(self, handle: int, data: bytes) -> None:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        if os.write(handle, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._synced:
+            os.fsync(handle)
+            if not size:
+                sync_folder(self.path.parent)
+
+    def lines(self) -> list[bytes]:
+        """All lines of the file that ended, without their ends; none where there is no file. `OSError` where it
+        cannot be read."""
+        try:
+            return self.path.read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+
+    def values(self) -> list[Any]:
+        """The JSON values of the lines; what is none is left out."""
+        found = []
+        for line in self.lines():
+            with suppress(ValueError, RecursionError):
+                found.append(json.loads(line))
+        return found

@@ -6,7 +6,18 @@ ScanwardError                 one sentence that names the file and the mend
 │   ├── UnsupportedError      readable, but not something Scanward works on (RGB photograph, CT today)
 │   └── ArgumentError         an option's value is out of its range or names nothing
 ├── WeightsError              weights missing, or their hash differs from the manifest's
-└── MissingExtraError         an optional dependency is not installed
+├── MissingExtraError         an optional dependency is not installed
+├── FullError                 the inbox has no room for another object (inbox/folders.py)
+├── Refused                   a receiver will never take it (delivery/spool.py)
+│   ├── NotFound              404 or 410 (delivery/webclient.py, as those below)
+│   ├── Unauthorised          401 or 403
+│   └── Declined              another 4xx
+├── Unreachable               a receiver could not take it now (delivery/spool.py)
+│   └── Faulty                500 (delivery/webclient.py)
+├── NotSignedInError          a page needs somebody who is signed in (review/door.py)
+└── RequestError              a reader's request that no page answers (readerstudy/app.py)
+
+Those with a file's name are defined there.
 """
 
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scanward.disk import Journal
 from scanward.errors import ArgumentError
 from scanward.formats.guard import clean, shown
 
@@ -85,7 +86,7 @@ class Audit:
             del said["patient_id"]
         moment = time.time()
         line = {"time": _stamp(moment), "event": event, "outcome": outcome, **said}
-        self._append(json.dumps(line, ensure_ascii=True).encode() + b"\n")
+        self._append(json.dumps(line, ensure_ascii=True).encode())
         if self._settings.syslog:
             from scanward.audit import atna, syslog
 
@@ -116,15 +117,7 @@ class Audit:
     def _append(self, line: bytes) -> None:
         try:
             self._rotate()
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)  # or a line that is just being written looks like one cut short
-                size = os.fstat(handle).st_size
-                if size and os.pread(handle, 1, size - 1) != b"\n":
-                    line = b"\n" + line  # after a line that a full disk cut short
-                os.write(handle, line)
-            finally:
-                os.close(handle)
+            Journal(self.path, mode=0o640, synced=False).append(line)
         except OSError as error:
             self._complain(error)
 

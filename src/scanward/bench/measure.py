@@ -21,6 +21,7 @@ from scanward.attacks.base import Donor
 from scanward.bench.protocol import Item, make
 from scanward.datasets.films import Film, donors_of
 from scanward.detectors.base import Detector
+from scanward.disk import Journal
 from scanward.image import Image
 from scanward.metrics import auc
 
@@ -67,8 +68,7 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
                 progress.advance(task)
                 if keep:
                     keep.parent.mkdir(parents=True, exist_ok=True)
-                    with keep.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(row)) + "\n")
+                    Journal(keep).append(json.dumps(asdict(row)).encode())
     wanted = {_key(item) for item in items}
     return [row for row in rows if _key(row.item) in wanted]
 

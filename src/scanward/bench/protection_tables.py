@@ -34,6 +34,7 @@ from scanward.bench.protection import (
 )
 from scanward.bench.purify import PURIFICATIONS
 from scanward.bench.tables import rate, table
+from scanward.disk import Journal
 from scanward.methods import build, find
 from scanward.version import __version__
 
@@ -79,15 +80,10 @@ class Bench:
         """
         used = [(weights.entry(name).sha256, weights.entry(name).settings) for name in _weights_of(key)]
         name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, self.part, used, key]).encode()).hexdigest()
-        known = {}
-        if self.keep.is_file():
-            # A line that a kill tore stays where it is, and the next one does not join it.
-            lines = self.keep.read_text("utf-8").splitlines()
-            known = dict(json.loads(line) for line in lines if line.startswith("[") and line.endswith("]"))
+        known = dict(Journal(self.keep).values())
         if name not in known:
             known[name] = compute()
-            with self.keep.open("a", encoding="utf-8") as file:
-                file.write("\n" + json.dumps([name, known[name]]) + "\n")
+            Journal(self.keep).append(json.dumps([name, known[name]]).encode())
         return known[name]
 
     def success(self) -> str:

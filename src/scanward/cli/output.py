@@ -7,10 +7,10 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from scanward.cli.words import shown
-from scanward.disk import whole_file
+from scanward.disk import Journal, whole_file
 from scanward.errors import ArgumentError
 from scanward.report.jsonl import json_line
 
@@ -71,7 +71,8 @@ class OutputFolder:
         self._new = not folder.exists()
         self.folder = prepare(folder)
         self._names = Names()
-        self._lines: BinaryIO | None = None
+        self._verdicts = Journal(folder / "verdicts.jsonl", synced=False)
+        self._begun = False
         self._errors: list[str] = []
         self._cards: list[Card] = []
         self._judged = 0
@@ -83,7 +84,7 @@ class OutputFolder:
 
         if result.verdict is None or result.image is None:
             self._errors.append(line_of(result))
-            if self._lines is not None:
+            if self._begun:
                 self._write_lines()
             return
         with whole_file(self.folder / f"{self._names.take(result.path)}{HEAT_SUFFIX}") as file:
@@ -95,12 +96,12 @@ class OutputFolder:
 
     def _write_lines(self, line: str = "") -> None:
         """Append the errors that wait, and `line`; errors alone make no file."""
-        path = self.folder / "verdicts.jsonl"
+        path = self._verdicts.path
         try:
-            if self._lines is None:
-                # Unbuffered: an interrupt leaves whole lines.
-                self._lines = open(path, "wb", buffering=0)  # noqa: SIM115
-            self._lines.write("".join([*self._errors, line]).encode())
+            if not self._begun:
+                path.write_bytes(b"")
+                self._begun = True
+            self._verdicts.append(*"".join([*self._errors, line]).encode().splitlines())
         except OSError as error:
             raise ArgumentError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error
         self._errors.clear()
@@ -117,8 +118,6 @@ class OutputFolder:
 
     def close(self) -> Path | None:
         """Write the report of what is finished; its path, or None where nothing is."""
-        if self._lines is not None:
-            self._lines.close()
         if not self._cards:
             if self._new:
                 discard_if_empty(self.folder)

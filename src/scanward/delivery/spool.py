@@ -11,7 +11,6 @@ ROOT/QUEUE-failed/ID/         refused for good, with the reason in to.json
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import random
 import re
@@ -26,9 +25,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from scanward.disk import read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import clean
-from scanward.inbox.ledger import Ledger, sync_folder
+from scanward.inbox.ledger import Ledger
 
 FIRST, LONGEST = 5.0, 3600.0
 """Seconds before the second try, and between later ones at most."""
@@ -108,7 +108,8 @@ class Spool:
             fill(draft)
             _write(draft, Parcel(to, added=time.time()))
             for path in draft.iterdir():
-                _sync_file(path)
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
             sync_folder(draft)
             draft.rename(target)  # fails where another was faster: folders that hold something are not replaced
             sync_folder(self.folder)
@@ -263,25 +264,12 @@ def _parcels(folder: Path) -> list[tuple[str, Parcel]]:
 
 def _read(folder: Path) -> Parcel | None:
     try:
-        values = json.loads((folder / "to.json").read_bytes())
+        values = read_json(folder / "to.json")
         return Parcel(str(values["to"]), int(values["tries"]), float(values["next"]), str(values["error"]),
                       float(values["added"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 
 def _write(folder: Path, parcel: Parcel) -> None:
-    draft = folder / ".to.json"
-    with draft.open("wb") as file:
-        file.write(json.dumps(asdict(parcel)).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / "to.json")
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_json(folder / "to.json", asdict(parcel))

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from scanward import protection
+from scanward.disk import sync_folder
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
 from scanward.inbox.folders import Inbox, Job, Study, linked
-from scanward.inbox.ledger import sync_folder
 from scanward.protection import Records
 from scanward.settings import Gateway
 

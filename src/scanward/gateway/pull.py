@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scanward.delivery.spool import Refused, Unreachable, pause
 from scanward.delivery.webclient import Declined, Faulty, NotFound, client, request, streamed, wire_errors
+from scanward.disk import read_json, write_json
 from scanward.errors import ScanwardError
 from scanward.formats.guard import clean
 from scanward.inbox.folders import FullError
@@ -190,21 +190,12 @@ class Puller:
 
     def load(self) -> dict[str, Any]:
         """What was kept of the last round; empty where there is nothing usable."""
-        try:
-            found = json.loads(self.state.read_bytes())
-            return found if isinstance(found, dict) else {}
-        except (OSError, ValueError):
-            return {}
+        return read_json(self.state)
 
     def keep(self, values: dict[str, Any]) -> None:
         """On disk, whole, when it returns."""
         self.state.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.state.with_name(f".{self.state.name}.part")
-        with draft.open("wb") as file:
-            file.write(json.dumps(values).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.state)
+        write_json(self.state, values)
 
 
 def unwrap(path: Path, kind: str, name: str) -> None:

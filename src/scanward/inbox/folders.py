@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -20,10 +19,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scanward.disk import whole_file
+from scanward.disk import Journal, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import shown
-from scanward.inbox.ledger import sync_folder
 from scanward.inbox.record import KEY, JobRecord, StudyRecord
 
 STATES = ("incoming", "working", "done", "failed")
@@ -77,12 +75,12 @@ def key_of(study_uid: str) -> str:
 
 
 def put(path: Path, value: Any) -> None:
-    """JSON, whole and on disk."""
-    with whole_file(path) as file:
-        file.write((json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
+    """As `write_json`; raises `ArgumentError`."""
+    try:
+        write_json(path, value)
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written ({error.strerror}); free some space or choose another "
+                            "folder.") from error
 
 
 class Inbox:
@@ -176,7 +174,7 @@ class Inbox:
             job = self._lease(folder, folder, run)
             if job is None:
                 continue
-            state = JobRecord.from_json(_read(folder / JOB))
+            state = JobRecord.from_json(read_json(folder / JOB))
             if (state.not_before or 0) > now:
                 job.let_go()
             elif job.attempts > most or job.runs > RUNS:
@@ -206,7 +204,7 @@ class Inbox:
                     folder.rename(target)
                     sync_folder(target.parent)
                     sync_folder(folder.parent)
-                state = JobRecord.from_json(_read(target / JOB))
+                state = JobRecord.from_json(read_json(target / JOB))
                 ended = state.run not in (None, run) and state.not_before is None
                 return Job(target.name, target, state.attempts + (not ended), state.runs + ended, handle)
         except OSError:
@@ -216,7 +214,7 @@ class Inbox:
 
     def _begun(self, job: Job, run: str) -> Job:
         """With what came of the same study before."""
-        error = JobRecord.from_json(_read(job.folder / JOB)).error
+        error = JobRecord.from_json(read_json(job.folder / JOB)).error
         put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
         for state in ("done", "failed"):
             with suppress(FileNotFoundError):
@@ -298,7 +296,7 @@ class Inbox:
             return None
         known = self._known.get((state, key))
         if known is None or known[0] != when:
-            record = replace(StudyRecord.from_json(_read(folder / FACTS)), key=key)
+            record = replace(StudyRecord.from_json(read_json(folder / FACTS)), key=key)
             known = self._known[state, key] = when, Study(key, state, folder, record)
         return known[1]
 
@@ -324,24 +322,20 @@ class Inbox:
         """An object with this UID is ours."""
         path, line = self._made(sop_uid)
         if not self.made(sop_uid):
-            handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(handle, line)
-            finally:
-                os.close(handle)
+            Journal(path, mode=0o600).append(line)
 
     def made(self, sop_uid: str) -> bool:
         """Whether we made an object with this UID."""
         path, line = self._made(sop_uid)
         try:
-            return line in path.read_bytes()
+            return line + b"\n" in path.read_bytes()
         except FileNotFoundError:
             return False
 
     def _made(self, sop_uid: str) -> tuple[Path, bytes]:
         """One of 256 files that only grow, and the line in it."""
         name = hashlib.sha256(sop_uid.encode()).hexdigest()[:24]
-        return self.root / "made" / name[:2], f"{name}\n".encode()
+        return self.root / "made" / name[:2], name.encode()
 
 
 def stamp(seconds: float | None = None) -> str:
@@ -361,14 +355,6 @@ def linked(path: Path, target: Path) -> None:
 def _link(path: str | Path, target: str | Path) -> None:
     with suppress(FileExistsError):
         os.link(path, target)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _oldest(folder: Path) -> list[Path]:

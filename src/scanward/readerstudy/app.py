@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from scanward.errors import ScanwardError
 from scanward.readerstudy.folder import Shown, Study, read_truth, reader_of, secret_of
 from scanward.readerstudy.log import MOST_MARKS, MOST_REMARK, MOST_SECONDS, Log, State, parts_of
 from scanward.readerstudy.outcome import outlined, results_of
@@ -73,7 +74,7 @@ class Desk:
         return self.study.lists[self.reader][part]
 
 
-class RefusedError(Exception):
+class RequestError(ScanwardError):
     """An answer that is no page: a status and a sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -88,8 +89,8 @@ def build(study: Study, *, https: bool = False) -> FastAPI:
     _add_pages(app, study, desks)
     _add_reading(app, study, desks)
 
-    @app.exception_handler(RefusedError)
-    def refused(request: Request, error: RefusedError) -> JSONResponse:
+    @app.exception_handler(RequestError)
+    def refused(request: Request, error: RequestError) -> JSONResponse:
         return JSONResponse({"error": error.sentence}, error.status)
 
     @app.exception_handler(RequestValidationError)
@@ -142,7 +143,7 @@ def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         if part is None or number != _number(part):
             return RedirectResponse("/", 303)
         if desk.state.missing(part):
-            raise RefusedError(409, "Some films have no answer yet; go back and answer them.")
+            raise RequestError(409, "Some films have no answer yet; go back and answer them.")
         _save(desk, {"kind": "close", "at": _now(), "part": part})
         return RedirectResponse("/", 303)
 
@@ -151,7 +152,7 @@ def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         if name == "study.css":
             return Response(style(), media_type=TYPES[".css"])
         if name not in SCRIPTS:
-            raise RefusedError(404, "There is no such page.")
+            raise RequestError(404, "There is no such page.")
         path = SCRIPTS[name] / "static" / name
         return Response(path.read_bytes(), media_type=TYPES[path.suffix])
 
@@ -162,7 +163,7 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         desk = _asked(request, study, desks)
         part = desk.state.part
         if part is None:
-            raise RefusedError(409, "You have answered everything; thank you.")
+            raise RequestError(409, "You have answered everything; thank you.")
         return {"number": _number(part), "reader": desk.name, "at": desk.state.at.get(part),
                 "choices": [{"value": word, "key": word[0], "label": word.capitalize()} for word in CHOICES[part]],
                 "films": [_public(film, desk.state) for film in desk.own(part)]}
@@ -172,7 +173,7 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         desk = _desk(request, desks)
         known = desk.films.get(name) if desk else None
         if desk is None or known is None or not (study.closed or desk.state.parts[name] == desk.state.part):
-            raise RefusedError(404, "There is no such film.")
+            raise RequestError(404, "There is no such film.")
         return Response(study.film(known.film).read_bytes(), media_type="image/png")
 
     @app.get("/result/{name}.png")
@@ -180,7 +181,7 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         desk = _desk(request, desks)
         known = desk.films.get(name) if desk else None
         if desk is None or known is None or not study.closed:
-            raise RefusedError(404, "There is no such film.")
+            raise RequestError(404, "There is no such film.")
         made = outlined(study.film(known.film), read_truth(study.folder)[known.film], desk.state.reading(name).marks)
         return Response(made, media_type="image/png")
 
@@ -189,9 +190,9 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         desk = _asked(request, study, desks)
         part = desk.state.parts.get(name)
         if part is None:
-            raise RefusedError(404, "There is no such film.")
+            raise RequestError(404, "There is no such film.")
         if part != desk.state.part:
-            raise RefusedError(409, "This part is closed; its answers stay as they are.")
+            raise RequestError(409, "This part is closed; its answers stay as they are.")
         _check(given, desk.films[name], part)
         _save(desk, {"kind": "reading", "at": _now(), "film": name, **given.model_dump(mode="json")})
         return {"saved": True, "missing": len(desk.state.missing(part))}
@@ -205,9 +206,9 @@ def _desk(request: Request, desks: list[Desk]) -> Desk | None:
 def _asked(request: Request, study: Study, desks: list[Desk]) -> Desk:
     desk = _desk(request, desks)
     if desk is None:
-        raise RefusedError(401, "Your session has ended; open your link again.")
+        raise RequestError(401, "Your session has ended; open your link again.")
     if study.closed:
-        raise RefusedError(409, GONE)
+        raise RequestError(409, GONE)
     return desk
 
 
@@ -220,18 +221,18 @@ def _public(film: Shown, state: State) -> dict[str, Any]:
 
 def _check(given: Answer, film: Shown, part: Part) -> None:
     if given.answer is not None and given.answer not in CHOICES[part]:
-        raise RefusedError(422, "This is no answer; reload the page and try again.")
+        raise RequestError(422, "This is no answer; reload the page and try again.")
     for mark in given.marks:
         x0, y0, x1, y1 = mark.box
         if not all(map(math.isfinite, mark.box)) or min(x0, y0) < 0 or x1 > film.width or y1 > film.height:
-            raise RefusedError(422, "A mark lies beyond the film; reload the page and try again.")
+            raise RequestError(422, "A mark lies beyond the film; reload the page and try again.")
 
 
 def _save(desk: Desk, event: dict[str, Any]) -> None:
     try:
         desk.log.append(event)
     except OSError:
-        raise RefusedError(507, FULL) from None
+        raise RequestError(507, FULL) from None
 
 
 def _number(part: Part) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.disk import whole_file
+from scanward.disk import whole_file, write_json
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.readerstudy.protocol import PARTS, Part
@@ -141,13 +140,7 @@ def renew(folder: Path, name: str, token: str) -> None:
         known = ", ".join(row["name"] for row in found["readers"])
         raise ArgumentError(f"No reader of {shown(folder)} is called {name!r}; they are {known}.")
     rows[0]["token_sha256"] = hashed(token)
-    # Not by `whole_file`, whose files others may read for a moment: the sessions' secret is in this one.
-    draft = folder / f".{READERS}.part"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(json.dumps(found, indent=1).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / READERS)
+    write_json(folder / READERS, found, mode=0o600)  # the sessions' secret is in it
 
 
 def close(folder: Path, when: str) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scanward.disk import Journal
 from scanward.readerstudy.folder import Shown
 from scanward.readerstudy.protocol import CHOICES, PARTS, Part
 
@@ -128,34 +128,15 @@ class Log:
     """One reader's log, open for answers. Each is on the disk before it counts."""
 
     def __init__(self, path: Path, parts: Mapping[str, Part]) -> None:
-        self._path, self._lock = path, threading.Lock()
+        self._journal, self._lock = Journal(path, mode=0o600), threading.Lock()
         self.state = read_log(path, parts)
 
     def append(self, event: dict[str, Any]) -> None:
         """Write one event and apply it; `OSError` where the disk takes it not, and then it does not count."""
-        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         with self._lock:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                size = os.fstat(handle).st_size
-                if size and os.pread(handle, 1, size - 1) != b"\n":
-                    line = b"\n" + line  # what a crash tore off stays a line of its own
-                if os.write(handle, line) != len(line):
-                    raise OSError(28, "No space left on device")
-                os.fsync(handle)
-                if not size:
-                    _sync_folder(self._path.parent)
-            finally:
-                os.close(handle)
+            self._journal.append(line)
             self.state.apply(event)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _mark(found: object) -> Mark | None:

@@ -94,12 +94,6 @@ def heat_png(image: Image, verdict: Verdict, *, width: int = 900,
     return png(overlay(image, verdict, width=width, truth=truth))
 
 
-def image_png(image: Image, *, width: int = 900, slice_index: int = 0) -> bytes:
-    """The windowed image alone, as a grey PNG file at most `width` pixels wide."""
-    size, _ = _fit(image, width)
-    return png(windowed(image, slice_index, size))
-
-
 def crop(image: Image, verdict: Verdict, finding: Finding, *, side: int = 240, margin: float = 0.6) -> Rgb:
     """A square close-up of one finding with its outline and no heat: uint8 (side, side, 3).
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scanward.disk import whole_file
+from scanward.disk import write_json
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import shown
 
@@ -37,20 +36,6 @@ def add_user(path: Path, name: str, password: str) -> None:
         raise ArgumentError(f"A password must have {LEAST} to {MOST} characters; choose another.")
     users = _users(path) | {name: _hasher().hash(password)}
     _write(path, users)
-
-
-def remove_user(path: Path, name: str) -> None:
-    """Let `name` sign in no more; `ArgumentError` where there is no such user."""
-    users = _users(path)
-    if name not in users:
-        raise ArgumentError(f"{shown(path)} has no user {name!r}; check the name.")
-    del users[name]
-    _write(path, users)
-
-
-def names(path: Path) -> tuple[str, ...]:
-    """All users, in the order of the alphabet; none where there is no file yet."""
-    return tuple(sorted(_users(path)))
 
 
 def check(path: Path, name: str, password: str) -> bool:
@@ -101,15 +86,8 @@ def _users(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, users: dict[str, str]) -> None:
-    data = json.dumps({"users": users}, indent=1, sort_keys=True).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own first, so that the hashes can at no moment be read by others.
-        with tempfile.TemporaryDirectory(prefix=".scanward-", dir=path.parent) as private:
-            draft = Path(private) / path.name
-            with whole_file(draft) as file:
-                file.write(data)
-            draft.chmod(0o600)
-            draft.replace(path)
+        write_json(path, {"users": dict(sorted(users.items()))}, mode=0o600)
     except OSError as error:
         raise ArgumentError(f"{shown(path)} cannot be written ({error.strerror}); choose another folder.") from error

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scanward.errors import ScanwardError
 from scanward.review import accounts
 from scanward.review.pages import page
 from scanward.web.limits import Buckets
@@ -28,7 +29,7 @@ OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 WRONG = "The name or the password is wrong."
 
 
-class NotSignedInError(Exception):
+class NotSignedInError(ScanwardError):
     """The page needs somebody who is signed in."""
 
 
@@ -88,7 +89,7 @@ def signed_in(request: Request) -> str:
     """A dependency: the user's name. Raises `NotSignedInError`, which the app answers with the sign-in page."""
     user = door_of(request).user(request)
     if user is None:
-        raise NotSignedInError
+        raise NotSignedInError("Sign in first.")
     return user
 
 
@@ -153,10 +154,10 @@ def add_door(app: FastAPI, users: Path | None) -> None:
     app.add_exception_handler(NotSignedInError, _ask)
 
 
-async def _ask(request: Request, _: Exception) -> Response:
+async def _ask(request: Request, error: Exception) -> Response:
     path = request.url.path
     if path.startswith(("/api/", "/pictures/")) or request.method != "GET":
-        return JSONResponse({"error": "Sign in first."}, 401)
+        return JSONResponse({"error": str(error)}, 401)
     here = path + (f"?{request.url.query}" if request.url.query else "")
     if COOKIE not in request.cookies and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         # The cookie stays at home when a link of another site is followed; our own page may ask with it.

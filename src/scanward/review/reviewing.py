@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from scanward.web.security import client_of
 if TYPE_CHECKING:
     from scanward.inbox.folders import Study
 
-Sender = Callable[[list[Path]], None]
 log = logging.getLogger("scanward.pages")
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
-import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
+from scanward.disk import Journal
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import clean, shown
 from scanward.inbox.record import StudyRecord
@@ -70,25 +71,11 @@ def append(path: Path, made: Review) -> None:
 
     Raises `ArgumentError` where it cannot be written; a half-written line is never read.
     """
-    line = json.dumps(asdict(made), sort_keys=True).encode() + b"\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            end = os.fstat(handle).st_size
-            if end and os.pread(handle, 1, end - 1) != b"\n":
-                line = b"\n" + line  # an earlier line was cut off; this one must not join it
-            written = os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if not end:
-            _sync_folder(path.parent)
+        Journal(path).append(json.dumps(asdict(made), sort_keys=True).encode())
     except OSError as error:
-        raise ArgumentError(f"{shown(path)} cannot be written ({error.strerror}); free some space and try "
-                            "again.") from error
-    if written != len(line):
-        raise ArgumentError(f"{shown(path)} cannot be written (the disk is full); free some space and try again.")
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+        raise ArgumentError(f"{shown(path)} cannot be written ({why}); free some space and try again.") from error
 
 
 def read(path: Path) -> tuple[Review, ...]:
@@ -97,13 +84,10 @@ def read(path: Path) -> tuple[Review, ...]:
     Raises `UnreadableError` where the file is there and cannot be read.
     """
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return ()
+        values = Journal(path).values()
     except OSError as error:
         raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); check its owner.") from error
-    # What follows the last line end was cut off while it was written.
-    return tuple(made for line in data.split(b"\n")[:-1] if (made := _parsed(line)) is not None)
+    return tuple(made for value in values if (made := _review(value)) is not None)
 
 
 def latest(reviews: Sequence[Review]) -> Review | None:
@@ -158,22 +142,10 @@ def _text(comment: str) -> str:
                      for line in lines).strip()
 
 
-def _parsed(line: bytes) -> Review | None:
-    try:
-        data = json.loads(line)
-    except ValueError:
-        return None
+def _review(data: Any) -> Review | None:
     if not isinstance(data, dict) or data.get("decision") not in DECISIONS:
         return None
     texts = [data.get("when"), data.get("who"), data.get("comment", "")]
     if not all(isinstance(text, str) for text in texts) or not isinstance(data.get("image"), str | None):
         return None
     return Review(texts[0], texts[1], data["decision"], texts[2], data.get("image"))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

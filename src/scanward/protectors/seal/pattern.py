@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 _PARITY = np.array([1 - 2 * (bin(v).count("1") & 1) for v in range(256)], np.int8)

@@ -1,0 +1,102 @@
+"""Journals and JSON on disk: what was said to be written is there, whatever was cut short when."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scanward.disk import Journal, read_json, write_json
+
+LINES = [json.dumps({"number": number, "text": "Ä" * number}).encode() for number in range(4)]
+APPEND = """
+import sys, pathlib
+from scanward.disk import Journal
+path, name, largest = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) or None
+journal = Journal(path, synced=False, largest=largest)
+for number in range(300):
+    journal.append(f"{name} {number}".encode())
+"""
+
+
+def test_a_journal_cut_at_any_byte_loses_the_cut_line_alone(tmp_path):
+    path = tmp_path / "journal"
+    Journal(path).append(*LINES)
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        journal, before = Journal(path), whole[:cut].count(b"\n")
+        assert journal.lines() == LINES[:before]
+        journal.append(b'{"after": 1}')
+        rest = whole[:cut].split(b"\n")[-1]
+        assert journal.lines() == [*LINES[:before], *([rest] if rest else []), b'{"after": 1}']
+        # A line that lacks only its end was written; any other part of one is no JSON.
+        done = LINES[:before + (rest in LINES)]
+        assert journal.values() == [*map(json.loads, done), {"after": 1}]
+
+
+def test_no_journal_is_an_empty_one_and_its_folder_is_made(tmp_path):
+    journal = Journal(tmp_path / "new" / "journal", mode=0o600)
+    assert journal.lines() == journal.values() == []
+    journal.append(b"one", b"two")
+    journal.append(b"three")
+    assert journal.path.read_bytes() == b"one\ntwo\nthree\n"
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileNotFoundError):
+        Journal(tmp_path / "no" / "such" / "journal").append(b"one")
+
+
+def test_a_full_disk_is_said_and_costs_no_other_line(tmp_path, monkeypatch):
+    journal, write = Journal(tmp_path / "journal"), os.write
+    journal.append(b"one")
+    monkeypatch.setattr("os.write", lambda handle, data: write(handle, data[:2]))
+    with pytest.raises(OSError, match="No space left") as caught:
+        journal.append(b"two")
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    assert journal.lines() == [b"one"]
+    journal.append(b"three")
+    assert journal.lines() == [b"one", b"tw", b"three"]
+
+
+@pytest.mark.parametrize("largest", [0, 1 << 20])
+def test_two_processes_add_whole_lines(tmp_path, largest):
+    path = tmp_path / "journal"
+    both = [subprocess.Popen([sys.executable, "-c", APPEND, path, name, str(largest)]) for name in "ab"]
+    assert [process.wait(60) for process in both] == [0, 0]
+    lines = Journal(path).lines()
+    assert [line for line in lines if line[:1] == b"a"] == [b"a %d" % number for number in range(300)]
+    assert sorted(lines) == sorted(b"%c %d" % (name, number) for name in b"ab" for number in range(300))
+
+
+def test_two_processes_that_rotate_lose_none_of_the_last_lines(tmp_path):
+    path, largest = tmp_path / "journal", 2000
+    both = [subprocess.Popen([sys.executable, "-c", APPEND, path, name, str(largest)]) for name in "ab"]
+    assert [process.wait(60) for process in both] == [0, 0]
+    journal = Journal(path, largest=largest)
+    files = [journal.older.read_bytes(), path.read_bytes()]
+    assert largest <= len(files[0]) < largest + 10 and len(files[1]) < largest + 10
+    for name in b"ab":
+        numbers = [int(line[2:]) for line in b"".join(files).splitlines() if line[0] == name]
+        assert numbers == list(range(300))[300 - len(numbers):]
+
+
+def test_json_is_whole_and_kept_as_asked(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    write_json(path, {"a": 1}, mode=0o600)
+    assert read_json(path) == {"a": 1} and path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(OSError, match="No space"):
+        write_json(path, {"a": 2})
+    assert read_json(path) == {"a": 1} and [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize("data", [None, b"", b"[1]", b'{"a": 1', b"\xff", b"[" * 200_000])
+def test_what_is_no_object_is_an_empty_one(tmp_path, data):
+    if data is not None:
+        (tmp_path / "state.json").write_bytes(data)
+    assert read_json(tmp_path / "state.json") == {}
