@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from scanward.image import Image, Modality, Provenance
+from scanward.box import Box, Millimetres, flat
+from scanward.image import Modality, Provenance
 
-Label = Literal["authentic", "tampered", "inconclusive"]
+Label = Literal["tampered", "inconclusive", "authentic"]
+LABELS: tuple[Label, ...] = get_args(Label)
+StudyLabel = Literal["tampered", "inconclusive", "authentic", "unscanned"]
+"""Of what came to a gateway, where an image may be one that no method looks at."""
+STUDY_LABELS: tuple[StudyLabel, ...] = get_args(StudyLabel)
+SEVERITY: tuple[StudyLabel, ...] = ("authentic", "unscanned", "inconclusive", "tampered")
+"""Worse ones later: what nobody looked at is not called authentic."""
+SYMBOLS: dict[StudyLabel, str] = {"tampered": "▲", "inconclusive": "?", "authentic": "✓", "unscanned": "–"}
+"""Beside the words, for eyes that tell no colours apart."""
+COLOURS: dict[Label, str] = {"tampered": "bold red", "authentic": "green", "inconclusive": "yellow"}
+"""On a terminal; a page has a CSS class of the label's name."""
 DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
 """The reason where a score is neither."""
+
+
+def worst(labels: Iterable[StudyLabel]) -> StudyLabel:
+    """The one that counts of several; `unscanned` of none."""
+    return max(labels, key=SEVERITY.index, default="unscanned")
 
 
 @dataclass(frozen=True)
 class Finding:
     """One region that a detector calls forged."""
 
-    box: tuple[int, ...]
-    """[x0, y0, x1, y1] in pixels, or [x0, y0, z0, x1, y1, z1] in a volume; the upper ends are exclusive."""
+    box: Box
     score: float
     """Largest heat inside the region, [0, 1]."""
-    box_mm: tuple[float, ...] | None = None
-    """The same box times the spacing, from the image's corner; None where the spacing is unknown."""
+    box_mm: Millimetres | None = None
+    """None where the spacing is unknown."""
     outline: tuple[tuple[float, float], ...] = ()
     """Closed polygon of (x, y) pixel positions around the region, for reports and DICOM SR."""
     method: str = ""
@@ -104,6 +120,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward scan --json` prints for this image."""
+        planar = self.heat.shape[0] == 1
         return {
             "path": str(self.provenance.path) if self.provenance.path else None,
             "sop_instance_uid": self.provenance.sop_instance_uid,
@@ -113,8 +130,8 @@ class Verdict:
             "threshold": round(self.threshold, 6),
             "findings": [
                 {
-                    "box": list(f.box),
-                    "box_mm": None if f.box_mm is None else [round(v, 3) for v in f.box_mm],
+                    "box": flat(f.box, planar),
+                    "box_mm": None if f.box_mm is None else [round(v, 3) for v in flat(f.box_mm, planar)],
                     "score": round(f.score, 6),
                     "method": f.method,
                 }
@@ -127,12 +144,3 @@ class Verdict:
             "parameters": self.parameters,
             "seconds": round(self.seconds, 3),
         }
-
-
-def box_in_mm(box: tuple[int, ...], image: Image) -> tuple[float, ...] | None:
-    """`box` of a `Finding` in millimetres from the image's corner, or None where the spacing is unknown."""
-    if image.spacing is None:
-        return None
-    z, y, x = image.spacing
-    scale = (x, y) if len(box) == 4 else (x, y, z)
-    return tuple(float(v * scale[i % len(scale)]) for i, v in enumerate(box))

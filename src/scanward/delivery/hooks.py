@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from scanward.delivery.spool import Parcel, Spool, Told, Unreachable
 from scanward.delivery.webclient import client, secret, streamed
 from scanward.errors import ArgumentError
+from scanward.verdict import STUDY_LABELS
 
 if TYPE_CHECKING:
     from scanward.settings import Webhook
@@ -69,7 +70,7 @@ def message_of(study: Mapping[str, Any], event: str) -> dict[str, Any]:
     return {
         "event": event, "key": key if len(key) == 24 and set(key) <= set("0123456789abcdef") else "",
         "modality": modality if modality in ("MG", "CT") else "",
-        "label": label if label in ("tampered", "inconclusive", "authentic", "unscanned") else "",
+        "label": label if label in STUDY_LABELS else "",
         "score": round(float(score), 6) if isinstance(score, int | float) else None,
         "images": len(study.get("images") or ()), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip

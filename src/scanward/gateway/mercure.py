@@ -17,6 +17,7 @@ from scanward import formats, pipeline
 from scanward.disk import whole_folder
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.formats.guard import clean, shown
+from scanward.verdict import STUDY_LABELS, worst
 from scanward.version import __version__
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ TASK, RESULT = "task.json", "result.json"
 LARGEST_TASK = 16 << 20
 OBJECTS = ("sr", "seg", "sc")
 NOTIFY = ("tampered", "always", "never")
-LABELS = ("unscanned", "authentic", "inconclusive", "tampered")
-"""Worse ones later."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ def _without_path(result: Result) -> str:
 
 
 def _answer(images: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
-    label = max((image["label"] for image in images), key=LABELS.index)
-    counts = {name: sum(image["label"] == name for image in images) for name in reversed(LABELS)}
+    label = worst(image["label"] for image in images)
+    counts = {name: sum(image["label"] == name for image in images) for name in STUDY_LABELS}
     score = max((image["score"] for image in images if "score" in image), default=None)
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     text = f"Scanward: {label} ({said})."

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import formats, pipeline, protection
+from scanward.box import flat
 from scanward.errors import InputError
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
@@ -24,11 +25,9 @@ from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
 from scanward.protectors.seal import Answer
 from scanward.settings import Gateway
 from scanward.site import read_site
-from scanward.verdict import Finding, Label, Verdict
+from scanward.verdict import Finding, Label, Verdict, worst
 from scanward.version import __version__
 
-WORST = ("authentic", "unscanned", "inconclusive", "tampered")
-"""Labels, worse ones later: what nobody looked at is not called authentic."""
 SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.5}
 """Of verified images; evidence gives an answer and no score."""
 
@@ -208,8 +207,8 @@ def _study(job: Job, identities: list[Identity]) -> dict[str, Any]:
 
 
 def _worst(images: list[dict[str, Any]]) -> dict[str, Any]:
-    label = max((image["label"] for image in images), key=WORST.index, default="unscanned")
-    return {"label": label, "score": max((image["score"] for image in images), default=0.0)}
+    return {"label": worst(image["label"] for image in images),
+            "score": max((image["score"] for image in images), default=0.0)}
 
 
 def _blank(name: str, files: list[str], identity: Identity | None) -> dict[str, Any]:
@@ -243,23 +242,16 @@ def _with_answer(entry: dict[str, Any], image: Image, heat: npt.NDArray[np.float
     """Puts what the evidence says into an entry: the worse label counts, and only evidence is sure."""
     label = answer.label
     entry["evidence"] = protection.facts(answer)
-    if entry["label"] == "unscanned" or WORST.index(label) >= WORST.index(entry["label"]):
-        found = tuple(_finding(box.box, image) for box in answer.findings)
+    if entry["label"] == "unscanned" or worst((entry["label"], label)) == label:
+        found = tuple(Finding(place.box, 1.0, method="evidence") for place in answer.findings)
         findings += found
         entry |= {"label": label, "score": max(entry["score"], SCORES[answer.label]), "error": None,
                   "reason": " ".join(part for part in (answer.sentence, entry["reason"]) if part),
                   "method": " + ".join(part for part in ("evidence", entry["method"]) if part),
                   "modality": image.modality, "shape": list(image.shape),
                   "spacing": None if image.spacing is None else list(image.spacing),
-                  "findings": entry["findings"] + [{"box": list(f.box), "box_mm": None, "score": f.score,
-                                                    "method": f.method} for f in found]}
+                  "findings": entry["findings"] + [{"box": flat(f.box, image.shape[0] == 1), "box_mm": None,
+                                                    "score": f.score, "method": f.method} for f in found]}
         heat = np.maximum(heat, (answer.map() == 1).astype(np.float32))
     return heat, findings
-
-
-def _finding(box: tuple[slice, slice, slice], image: Image) -> Finding:
-    z, y, x = box
-    flat = image.shape[0] == 1
-    corners = (x.start, y.start, x.stop, y.stop) if flat else (x.start, y.start, z.start, x.stop, y.stop, z.stop)
-    return Finding(corners, 1.0, method="evidence")
 

@@ -15,6 +15,7 @@ from scanward.errors import ArgumentError, ScanwardError
 from scanward.review import reviews, worklist
 from scanward.review.door import door_of
 from scanward.review.reviews import Review
+from scanward.verdict import LABELS
 from scanward.web.security import client_of
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _report(root: Path, study: Study, made: Review) -> Path:
     if not paths:
         paths = sorted((study.folder / "objects").glob("*.dcm"))[:1]
     about = images[0] if made.image is not None else study.facts
-    scanned = about.get("label") in ("tampered", "inconclusive", "authentic")
+    scanned = about.get("label") in LABELS
     opinion = Opinion(made.who, datetime.fromisoformat(made.when), made.decision, made.comment,
                       str(about.get("label", "")), worklist.number(about.get("score")) if scanned else None)
     return write_review(paths, opinion, root / "reviews" / study.key)
