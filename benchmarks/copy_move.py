@@ -114,7 +114,7 @@ def _compared(evidence: Evidence, tamper: Tamper) -> tuple[bool, float, bool]:
     own = labels == within.argmax()
     if not within.any():
         return False, 0.0, False
-    x0, y0, x1, y1 = evidence.findings[0].box
+    _, y0, x0, _, y1, x1 = evidence.findings[0].box
     first = own[y0:y1, x0:x1].sum() > own.sum() / 2
     return True, float((own & truth).sum() / (own | truth).sum()), bool(first)
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import settings
 
 from scanward import cli, methods
+from scanward.box import Box
 from scanward.judging import witnesses
 from scanward.verdict import Evidence, Finding
 
@@ -30,7 +31,7 @@ class Bright:
         heat = np.clip(image.pixels / 65535, 0, 1)
         score = float(heat.max())
         _, y, x = np.unravel_index(heat.argmax(), heat.shape)
-        finding = Finding((int(x), int(y), int(x) + 8, int(y) + 8), score, method=self.name)
+        finding = Finding(Box(0, int(y), int(x), 1, int(y) + 8, int(x) + 8), score, method=self.name)
         return Evidence(self.name, score, 0.8, heat, 0.8, (finding,), conclusive=score > 0,
                         reason="" if score else "It is black.", weights_sha256=self.weights_sha256)
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
+from scanward.verdict import StudyLabel
 
 AET = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 """An AE title: up to 16 characters of ASCII without a backslash (PS3.5 6.2)."""
@@ -145,7 +146,7 @@ class Webhook:
     url: str
     secret_file: Near | None = None
     """Signs each message (HMAC-SHA256, header X-Scanward-Signature)."""
-    labels: tuple[Literal["tampered", "inconclusive", "authentic", "unscanned"], ...] = ()
+    labels: tuple[StudyLabel, ...] = ()
     """Only these; none named: all."""
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from scanward.image import Image, Modality, Provenance
+from scanward.box import Box, Millimetres, flat
+from scanward.image import Modality, Provenance
 
 Label = Literal["tampered", "inconclusive", "authentic"]
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -35,12 +36,11 @@ def worst(labels: Iterable[StudyLabel]) -> StudyLabel:
 class Finding:
     """One region that a detector calls forged."""
 
-    box: tuple[int, ...]
-    """[x0, y0, x1, y1] in pixels, or [x0, y0, z0, x1, y1, z1] in a volume; the upper ends are exclusive."""
+    box: Box
     score: float
     """Largest heat inside the region, [0, 1]."""
-    box_mm: tuple[float, ...] | None = None
-    """The same box times the spacing, from the image's corner; None where the spacing is unknown."""
+    box_mm: Millimetres | None = None
+    """None where the spacing is unknown."""
     outline: tuple[tuple[float, float], ...] = ()
     """Closed polygon of (x, y) pixel positions around the region, for reports and DICOM SR."""
     method: str = ""
@@ -122,6 +122,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward scan --json` prints for this image."""
+        planar = self.heat.shape[0] == 1
         return {
             "path": str(self.provenance.path) if self.provenance.path else None,
             "sop_instance_uid": self.provenance.sop_instance_uid,
@@ -131,8 +132,8 @@ class Verdict:
             "threshold": round(self.threshold, 6),
             "findings": [
                 {
-                    "box": list(f.box),
-                    "box_mm": None if f.box_mm is None else [round(v, 3) for v in f.box_mm],
+                    "box": flat(f.box, planar),
+                    "box_mm": None if f.box_mm is None else [round(v, 3) for v in flat(f.box_mm, planar)],
                     "score": round(f.score, 6),
                     "method": f.method,
                 }
@@ -146,12 +147,3 @@ class Verdict:
             "seconds": round(self.seconds, 3),
             **{e.method: e.facts for e in self.evidence if e.facts is not None},
         }
-
-
-def box_in_mm(box: tuple[int, ...], image: Image) -> tuple[float, ...] | None:
-    """`box` of a `Finding` in millimetres from the image's corner, or None where the spacing is unknown."""
-    if image.spacing is None:
-        return None
-    z, y, x = image.spacing
-    scale = (x, y) if len(box) == 4 else (x, y, z)
-    return tuple(float(v * scale[i % len(scale)]) for i, v in enumerate(box))

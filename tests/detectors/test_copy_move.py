@@ -88,7 +88,7 @@ def test_a_seam_tells_the_copy_from_its_source() -> None:
     image, mask = copied(breast(11), offset=20.0)
     evidence = CopyMove().detect(image)
     first = evidence.findings[0]
-    assert mask[(first.box[1] + first.box[3]) // 2, (first.box[0] + first.box[2]) // 2]
+    assert mask[tuple(int(v) for v in first.box.centre[1:])]
     assert first.score > evidence.findings[1].score >= evidence.heat_threshold
     assert "or the reverse" not in evidence.reason
 
@@ -151,7 +151,7 @@ def test_a_large_image_is_answered_in_its_own_pixels() -> None:
     assert evidence.label == "tampered"
     assert overlap(evidence.heat[0] >= evidence.heat_threshold, mask) > 0.7
     y, x = np.nonzero(mask)
-    assert any(abs(f.box[0] - x.min()) < 20 and abs(f.box[3] - y.max()) < 20 for f in evidence.findings)
+    assert any(abs(f.box.x0 - x.min()) < 20 and abs(f.box.y1 - y.max()) < 20 for f in evidence.findings)
 
 
 @pytest.mark.parametrize(("shape", "words"), [((1, 40, 500), "too small"), ((1, 300, 300), "too little grain"),

@@ -137,10 +137,10 @@ def test_a_region_without_the_images_grain_is_found_where_it_is():
     plane[200:280, 240:320] = tissue(3, grain=0)[200:280, 240:320]
     evidence = shipped().detect(image_of(plane))
     assert evidence.label == "tampered"
-    x0, y0, x1, y1 = evidence.findings[0].box
+    _, y0, x0, _, y1, x1 = evidence.findings[0].box
     both = max(0, min(x1, 320) - max(x0, 240)) * max(0, min(y1, 280) - max(y0, 200))
     assert both / ((x1 - x0) * (y1 - y0) + 80 * 80 - both) > 0.5
-    assert evidence.findings[0].box_mm == pytest.approx([v * 0.1 for v in evidence.findings[0].box])
+    assert evidence.findings[0].box_mm == pytest.approx([0, y0 * 0.1, x0 * 0.1, 1, y1 * 0.1, x1 * 0.1])
 
 
 def test_the_images_own_border_says_nothing():

@@ -12,6 +12,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from scanward.box import Box
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats import read
 from scanward.formats.derived import closed_outline, finding_mask, write_dicom
@@ -55,7 +56,7 @@ def verdict_for(image: Image, boxes=((5, 30, 12, 50), (30, 8, 40, 15)), label="t
         heat[0, y0:y1, x0:x1] = score
         heat[0, y0, x0] = 0.3
         outline = ((x0, y0), (x1 - 1, y0), (x1 - 1, y1 - 1), (x0, y1 - 1))
-        findings.append(Finding((x0, y0, x1, y1), score, None, outline, "self-reference"))
+        findings.append(Finding(Box(0, y0, x0, 1, y1, x1), score, None, outline, "self-reference"))
     found = tuple(findings) if label == "tampered" else ()
     evidence = Evidence("self-reference", 0.9, 0.6, heat, 0.3, found, weights_sha256=SHA)
     return Verdict(0.873, 0.5, label, heat, found, (evidence,), "default", "MG", image.provenance, "0.1.0", SHA,
@@ -225,15 +226,15 @@ def test_nonsense_in_the_header_is_left_out_not_passed_on(tmp_path):
 
 
 def test_outline_falls_back_to_the_box():
-    assert closed_outline(Finding((2, 3, 5, 9), 0.7)).tolist() == [[2, 3], [5, 3], [5, 9], [2, 9], [2, 3]]
+    assert closed_outline(Finding(Box(0, 3, 2, 1, 9, 5), 0.7)).tolist() == [[2, 3], [5, 3], [5, 9], [2, 9], [2, 3]]
 
 
 def test_mask_is_each_methods_own_heat_inside_its_findings():
     heat_a, heat_b = np.zeros((1, 4, 6), np.float32), np.zeros((1, 4, 6), np.float32)
     heat_a[0, 1, :] = 0.4
     heat_b[0, :, 4] = 0.7
-    a = Evidence("a", 0.4, 0.5, heat_a, 0.4, (Finding((0, 0, 2, 4), 0.4, method="a"),))
-    b = Evidence("b", 0.7, 0.5, heat_b, 0.8, (Finding((3, 0, 6, 4), 0.7, method="b"),))
+    a = Evidence("a", 0.4, 0.5, heat_a, 0.4, (Finding(Box(0, 0, 0, 1, 4, 2), 0.4, method="a"),))
+    b = Evidence("b", 0.7, 0.5, heat_b, 0.8, (Finding(Box(0, 0, 3, 1, 4, 6), 0.7, method="b"),))
     heat = np.maximum(heat_a, heat_b)
     verdict = Verdict(0.7, 0.5, "tampered", heat, a.findings + b.findings, (a, b), "default", "MG")
     expected = np.zeros((4, 6), bool)
@@ -271,7 +272,7 @@ def test_real_film(tmp_path):
     image = read(path)
     heat = np.zeros(image.shape, np.float32)
     heat[0, 2000:2100, 900:1050] = 0.95
-    finding = Finding((900, 2000, 1050, 2100), 0.95, method="self-reference")
+    finding = Finding(Box(0, 2000, 900, 1, 2100, 1050), 0.95, method="self-reference")
     evidence = Evidence("self-reference", 0.95, 0.5, heat, 0.5, (finding,))
     verdict = Verdict(0.95, 0.5, "tampered", heat, (finding,), (evidence,), "default", "MG", image.provenance, "0.1.0")
     paths = write_dicom(image, verdict, tmp_path, overlay=np.zeros((200, 130, 3), np.uint8))

@@ -31,12 +31,6 @@ def brighter(data):
     data.PixelData = pixels.tobytes()
 
 
-def noisy(data):
-    pixels = data.pixel_array
-    noise = np.random.default_rng(data.InstanceNumber).integers(0, 2, pixels.shape, np.uint16)
-    data.PixelData = (pixels + noise).astype(np.uint16).tobytes()
-
-
 def taller(data):
     """Taller than its pixels reach."""
     data.Rows = 500
@@ -47,7 +41,7 @@ def nothing(data):
 
 
 SEALED = {"CT as it was sealed": ("authentic", nothing, 16), "CT changed since": ("tampered", brighter, 16),
-          "CT encoded anew": ("inconclusive", noisy, 16), "CT sealed, a slice broken": ("inconclusive", taller, 1)}
+          "CT sealed, a slice missing": ("inconclusive", None, 1), "CT sealed, a slice broken": ("inconclusive", taller, 1)}
 LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": "inconclusive", "CT": "unscanned",
           "broken CT": "unscanned", **{name: label for name, (label, *_) in SEALED.items()}}
 
@@ -70,7 +64,7 @@ def given(tmp_path, dicom, bright):
     for name, (_, change, slices) in SEALED.items():
         shutil.copytree(sealed, images[name])
         for path in sorted(images[name].rglob("*.dcm"))[:slices]:
-            changed(path, change)
+            path.unlink() if change is None else changed(path, change)
     return images, key, sealed
 
 

@@ -80,8 +80,19 @@ def test_a_wrong_setting_is_a_failure_in_one_sentence_and_nothing_is_written(ser
 def test_one_broken_file_does_not_cost_the_others_their_answer(series, tmp_path):
     (series / "broken.dcm").write_bytes((series / "1.2.3#1.dcm").read_bytes()[:900])
     assert mercure.run(series, tmp_path / "out") == 0
-    broken = [image for image in result(tmp_path / "out")["images"] if image["label"] == "inconclusive"]
+    found = result(tmp_path / "out")
+    broken = [image for image in found["images"] if image["label"] == "inconclusive"]
     assert len(broken) == 1 and broken[0]["file"] == "broken.dcm" and str(tmp_path) not in broken[0]["error"]
+    assert found["label"] == "tampered"
+
+
+def test_a_study_is_not_called_authentic_where_one_file_cannot_be_read(series, tmp_path):
+    (series / "1.2.3#1.dcm").write_bytes((series / "1.2.3#1.dcm").read_bytes()[:900])
+    assert mercure.run(series, tmp_path / "out") == 0
+    found = result(tmp_path / "out")
+    assert found["label"] == "inconclusive"
+    assert found["__mercure_notification"] == {
+        "text": "Scanward: inconclusive (1 inconclusive, 1 authentic).", "requested": False}
 
 
 @pytest.mark.parametrize("content", [None, b"junk"])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanward import formats
+from scanward.box import Box
 from scanward.errors import ArgumentError, InputError, UnreadableError, UnsupportedError
 from scanward.image import Image
 from scanward.judging.judge import combine, rescale
@@ -46,9 +47,10 @@ def test_rescaling_by_hand(value, threshold, wanted):
 
 def test_the_strongest_method_gives_the_score_and_heat_is_the_voxelwise_maximum():
     image = image_of(np.zeros((2, 2)))
-    one = evidence_of("one", 0.2, 0.8, [[0.0, 0.4], [0.8, 1.0]], 0.8, findings=(Finding((0, 0, 1, 1), 0.9),))
+    one = evidence_of("one", 0.2, 0.8, [[0.0, 0.4], [0.8, 1.0]], 0.8, findings=(Finding(Box(0, 0, 0, 1, 1, 1), 0.9),))
     two = evidence_of("two", 0.6, 0.4, [[0.3, 0.1], [0.2, 0.0]], 0.5,
-                      findings=(Finding((0, 0, 2, 2), 0.6, method="two"), Finding((1, 1, 2, 2), 0.7, method="two")))
+                      findings=(Finding(Box(0, 0, 0, 1, 2, 2), 0.6, method="two"),
+                                Finding(Box(0, 1, 1, 1, 2, 2), 0.7, method="two")))
     verdict = combine(image, (one, two))
     assert verdict.score == pytest.approx(0.5 + 0.2 / 1.2)
     assert verdict.threshold == 0.5
@@ -76,7 +78,7 @@ def test_a_score_that_is_neither_leaves_the_verdict_open(score, label):
 def test_a_method_that_cannot_judge_neither_alarms_nor_reassures():
     image = image_of(np.zeros((2, 2)))
     mute = evidence_of("mute", 0.99, 0.5, np.ones((2, 2)), conclusive=False, reason="No grain.",
-                       findings=(Finding((0, 0, 1, 1), 1.0),))
+                       findings=(Finding(Box(0, 0, 0, 1, 1, 1), 1.0),))
     calm = evidence_of("calm", 0.1, 0.5, np.zeros((2, 2)))
     heard = combine(image, (mute, calm))
     assert (heard.label, heard.findings, heard.heat.max()) == ("inconclusive", (), 0)

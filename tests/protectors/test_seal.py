@@ -137,7 +137,7 @@ def test_untouched_is_authentic_and_one_changed_voxel_is_found(protected):
     pixels[12, 100, 77] += 1
     answer = asked(protected, pixels)
     assert (answer.label, len(answer.findings)) == ("tampered", 1)
-    box = answer.findings[0].box
+    box = answer.findings[0].box.slices
     assert all(s.start <= v < s.stop for s, v in zip(box, (12, 100, 77), strict=True))
     heat = answer.map()
     assert heat.shape == pixels.shape

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scanward.box import Box
 from scanward.image import Image
 from scanward.report import heat
 from scanward.verdict import Evidence, Finding, Verdict
 
 BLUE = np.array(heat.FOUND)
+PLACE = Box(0, 150, 100, 1, 210, 140)
 
 
 def film(height=400, width=300, spacing=(1.0, 0.1, 0.1)) -> Image:
@@ -21,10 +23,9 @@ def film(height=400, width=300, spacing=(1.0, 0.1, 0.1)) -> Image:
     return Image(plane[None], "MG", spacing)
 
 
-def verdict(image: Image, box=(100, 150, 140, 210), level=0.9, threshold=0.5, findings=None) -> Verdict:
+def verdict(image: Image, box=PLACE, level=0.9, threshold=0.5, findings=None) -> Verdict:
     hot = np.zeros(image.shape, np.float32)
-    x0, y0, x1, y1 = box
-    hot[0, y0:y1, x0:x1] = level
+    hot[box.slices] = level
     found = (Finding(box, level, method="self-reference"),) if findings is None else findings
     evidence = Evidence("self-reference", level, threshold, hot, threshold, found)
     return Verdict(level, threshold, "tampered", hot, found, (evidence,), "self-reference", "MG")
@@ -130,7 +131,7 @@ def test_volume_shows_the_slice_with_the_strongest_heat_and_its_findings():
     hot = np.zeros(pixels.shape, np.float32)
     hot[2, 40:60, 30:50] = 0.9
     hot[0, 10:20, 10:20] = 0.6
-    found = (Finding((30, 40, 2, 50, 60, 3), 0.9), Finding((10, 10, 0, 20, 20, 1), 0.6))
+    found = (Finding(Box(2, 40, 30, 3, 60, 50), 0.9), Finding(Box(0, 10, 10, 1, 20, 20), 0.6))
     image = Image(pixels, "CT", (2, 1, 1))
     answer = Verdict(0.9, 0.5, "tampered", hot, found, (), "default", "CT")
     layers = heat.layers(image, answer, width=120)
@@ -144,7 +145,8 @@ def test_close_up_is_centred_on_the_finding():
     plane = np.zeros((300, 300), np.float32)
     plane[140:160, 90:110] = 1000
     image = Image(plane[None], "MG")
-    close = heat.crop(image, verdict(image, box=(80, 130, 120, 170)), Finding((80, 130, 120, 170), 0.9), side=200)
+    box = Box(0, 130, 80, 1, 170, 120)
+    close = heat.crop(image, verdict(image, box=box), Finding(box, 0.9), side=200)
     bright = (close > 200).all(axis=2)
     ys, xs = np.nonzero(bright)
     assert abs(ys.mean() - 99.5) < 1 and abs(xs.mean() - 99.5) < 1
@@ -153,7 +155,7 @@ def test_close_up_is_centred_on_the_finding():
 
 def test_close_up_at_the_border_stays_inside():
     image = film()
-    assert heat.crop(image, verdict(image), Finding((0, 0, 6, 4), 0.9)).shape == (240, 240, 3)
+    assert heat.crop(image, verdict(image), Finding(Box(0, 0, 0, 1, 4, 6), 0.9)).shape == (240, 240, 3)
 
 
 def test_wrong_shapes_are_refused():

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from scanward import weights
+from scanward.box import Box
 from scanward.errors import ArgumentError
 from scanward.image import Image, Provenance
 from scanward.report.html import Case, render_card, write_report
@@ -32,8 +33,8 @@ def case(name="film.dcm", label="tampered", truth=False, spacing=(1.0, 0.1, 0.1)
     found = ()
     if label == "tampered":
         hot[0, 40:70, 20:60] = 0.9
-        box_mm = (2.0, 4.0, 6.0, 7.0) if spacing else None
-        found = (Finding((20, 40, 60, 70), 0.9, box_mm, method="self-reference"),)
+        box = Box(0, 40, 20, 1, 70, 60)
+        found = (Finding(box, 0.9, box.in_mm(spacing), method="self-reference"),)
     reason = "The image shows no grain." if label == "inconclusive" else ""
     evidence = Evidence("self-reference", 0.81, 0.62, hot, 0.5, found, label != "inconclusive", reason, SHA, 2.25)
     fields = {"version": "0.1.0", "weights_sha256": SHA, "parameters": {"detectors": ["self-reference"]},

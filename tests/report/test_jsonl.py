@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 
+from scanward.box import Box
 from scanward.report.jsonl import json_line
 from scanward.verdict import Finding, Verdict
 
 
 def verdict(score: float) -> Verdict:
-    found = (Finding((1, 2, 3, 4), score, (0.1, 0.2, 0.3, 0.4), method="a"),)
+    found = (Finding(Box(0, 2, 1, 1, 4, 3), score, (0.0, 0.2, 0.1, 1.0, 0.4, 0.3), method="a"),)
     return Verdict(score, 0.5, "tampered", np.zeros((1, 9, 9), np.float32), found, (), "default", "MG")
 
 

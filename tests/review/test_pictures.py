@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import web_studies
 
+from scanward.box import Box
 from scanward.errors import ArgumentError
 from scanward.image import Image, Provenance
 from scanward.report import pictures
@@ -41,7 +42,7 @@ def assembled(folder, name) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(900, 700), (513, 512), (64, 1500)])
 def test_a_film_and_its_heat(tmp_path, shape):
     image = web_studies.film(*shape)
-    heat = web_studies.heat_in(image, (20, 30, 60, 50))
+    heat = web_studies.heat_in(image, Box(0, 30, 20, 1, 50, 60))
     pictures.draw(image, heat, (), "authentic", tmp_path / "p")
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"thumb.jpg", "film.dzi", "film_files", "heat.dzi",
                                                             "heat_files"}
@@ -55,7 +56,7 @@ def test_a_film_and_its_heat(tmp_path, shape):
 
 def test_heat_is_coarser_than_a_large_film(tmp_path):
     image = Image(np.random.default_rng(0).normal(9000, 500, (1, 4200, 3000)).astype(np.float32), "MG")
-    pictures.draw(image, web_studies.heat_in(image, (1000, 2000, 1400, 2400)), (), "tampered", tmp_path / "p")
+    pictures.draw(image, web_studies.heat_in(image, Box(0, 2000, 1000, 1, 2400, 1400)), (), "tampered", tmp_path / "p")
     assert assembled(tmp_path / "p", "film").shape == (4200, 3000)
     heat = assembled(tmp_path / "p", "heat")
     assert heat.shape == (2048, 1463)
@@ -66,9 +67,10 @@ def test_heat_is_coarser_than_a_large_film(tmp_path):
 
 def test_thumbnails_show_heat_only_where_something_was_found(tmp_path):
     image = web_studies.film()
-    heat = web_studies.heat_in(image, (150, 500, 230, 580))
+    box = Box(0, 500, 150, 1, 580, 230)
+    heat = web_studies.heat_in(image, box)
     for label in ("tampered", "authentic"):
-        pictures.draw(image, heat, (Finding((150, 500, 230, 580), 0.9),), label, tmp_path / label)
+        pictures.draw(image, heat, (Finding(box, 0.9),), label, tmp_path / label)
         thumb = cv2.imread(str(tmp_path / label / "thumb.jpg")).astype(int)
         assert max(thumb.shape) == 256
         assert thumb.std() > 20
@@ -80,8 +82,9 @@ def test_a_volume_lies_where_it_did(tmp_path):
     image = web_studies.chest()
     world = ((0.0, 0.8, 0.0, -10.0), (0.8, 0.0, 0.0, -20.0), (0.0, 0.0, 2.5, 30.0))
     image = dataclasses.replace(image, provenance=Provenance(to_world=world))
-    heat = web_studies.heat_in(image, (14, 26, 8, 26, 38, 16))
-    pictures.draw(image, heat, (Finding((14, 26, 8, 26, 38, 16), 0.9),), "tampered", tmp_path / "p")
+    box = Box(8, 26, 14, 16, 38, 26)
+    heat = web_studies.heat_in(image, box)
+    pictures.draw(image, heat, (Finding(box, 0.9),), "tampered", tmp_path / "p")
     assert {p.name for p in (tmp_path / "p").iterdir()} == {"thumb.jpg", "volume.nii.gz", "heat.nii.gz"}
     volume, layer = (nibabel.load(tmp_path / "p" / f"{name}.nii.gz") for name in ("volume", "heat"))
     assert volume.get_data_dtype() == np.int16

@@ -13,6 +13,7 @@ import pytest
 import web_studies
 from web_browser import CHROMIUM, CONTRAST, FLAGS, picture, serve, slide, until, warm
 
+from scanward.box import Box
 from scanward.inbox.folders import Inbox
 from scanward.review import accounts, reviews
 from scanward.review.app import make_app
@@ -21,7 +22,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 NAME, PASSWORD = "dr.roe", "a long enough password"
 FILM, CHEST, CLEAN, BROKEN = "Screening <b>MLO</b>", "CT thorax", "Clean film", "Outside films"
-BOX = (150, 500, 230, 580)
+BOX = Box(0, 500, 150, 1, 580, 230)
 LONG = "W" * 90
 
 
@@ -29,9 +30,10 @@ LONG = "W" * 90
 def inbox(tmp_path_factory):
     inbox = Inbox(tmp_path_factory.mktemp("web") / "inbox")
     film, put = web_studies.film(), web_studies.put
-    put(inbox.root, FILM, minute=9, images=((film, "authentic", ()), (film, "tampered", (BOX, (300, 200, 360, 280)))))
+    put(inbox.root, FILM, minute=9,
+        images=((film, "authentic", ()), (film, "tampered", (BOX, Box(0, 200, 300, 1, 280, 360)))))
     put(inbox.root, CHEST, minute=8, images=(
-        (web_studies.chest(), "tampered", ((14, 26, 8, 26, 38, 16), (40, 30, 16, 48, 38, 20))),))
+        (web_studies.chest(), "tampered", (Box(8, 26, 14, 16, 38, 26), Box(16, 30, 40, 20, 38, 48))),))
     put(inbox.root, CLEAN, label="inconclusive", minute=7, images=((film, "inconclusive", ()),),
         patient_id=LONG[:64], accession=LONG[:16])
     put(inbox.root, BROKEN, state="failed", label="unscanned", minute=6, error="objects/3.dcm is cut short.")

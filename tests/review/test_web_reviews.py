@@ -12,6 +12,7 @@ import pytest
 import web_studies
 from test_web_security import client, token
 
+from scanward.box import Box
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.inbox.folders import Inbox
 from scanward.review import reviews
@@ -23,7 +24,8 @@ def inbox(tmp_path):
     inbox = Inbox(tmp_path / "inbox")
     put = web_studies.put
     film = web_studies.film(200, 160)
-    put(inbox.root, "forged film", minute=4, images=((film, "tampered", ((40, 90, 70, 120),)), (film, "authentic", ())))
+    put(inbox.root, "forged film", minute=4,
+        images=((film, "tampered", (Box(0, 90, 40, 1, 120, 70),)), (film, "authentic", ())))
     put(inbox.root, "clean film", label="authentic", minute=3, images=((film, "authentic", ()),))
     put(inbox.root, "chest", label="inconclusive", minute=2,
         images=((web_studies.chest(), "inconclusive", ()),))

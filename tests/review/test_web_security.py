@@ -12,6 +12,7 @@ import pytest
 import web_studies
 from web_studies import Client
 
+from scanward.box import Box
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.inbox.folders import Inbox
 from scanward.review import accounts, door
@@ -227,8 +228,8 @@ def test_pictures_are_pictures_only(inbox, rest):
 
 
 def test_words_of_a_header_are_words(inbox):
-    key = web_studies.put(inbox.root, NASTY, images=((web_studies.film(200, 160), "tampered", ((9, 9, 60, 60),)),),
-                          patient_id=NASTY, accession=NASTY)
+    images = ((web_studies.film(200, 160), "tampered", (Box(0, 9, 9, 1, 60, 60),)),)
+    key = web_studies.put(inbox.root, NASTY, images=images, patient_id=NASTY, accession=NASTY)
     http = client(inbox)
     http.post(f"/api/studies/{key}/reviews", headers={"X-CSRF": token(http, "/")},
               json={"decision": "comment", "comment": NASTY, "who": NASTY[:60]})

@@ -16,6 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from scanward.box import Box, flat
 from scanward.image import Image
 from scanward.report import pictures
 from scanward.verdict import Finding
@@ -49,12 +50,9 @@ def chest(z: int = 24, y: int = 64, x: int = 64) -> Image:
     return Image(pixels.astype(np.float32), "CT", (2.5, 0.8, 0.8))
 
 
-def heat_in(image: Image, box: tuple[int, ...]) -> np.ndarray:
+def heat_in(image: Image, box: Box) -> np.ndarray:
     """A hump of heat that is strongest in the middle of the box."""
-    half = len(box) // 2
-    low, high = (np.array(part[::-1], float) for part in (box[:half], box[half:]))
-    if half == 2:
-        low, high = np.array([0, *low]), np.array([1, *high])
+    low, high = np.array(box[:3], float), np.array(box[3:], float)
     middle, reach = (low + high - 1) / 2, np.maximum((high - low) / 2, 1)
     grid = np.indices(image.shape, dtype=np.float32)
     away = sum(((grid[i] - middle[i]) / reach[i]) ** 2 for i in range(3))
@@ -77,16 +75,15 @@ def write_object(path: Path, modality: str, study_uid: str, number: int) -> str:
     return str(data.SOPInstanceUID)
 
 
-def image_facts(study: Path, image: Image, number: int, label: str, boxes: tuple[tuple[int, ...], ...],
+def image_facts(study: Path, image: Image, number: int, label: str, boxes: tuple[Box, ...],
                 study_uid: str, *, picture: bool = True, **changes: Any) -> dict[str, Any]:
     """One entry of `images`; draws its pictures."""
     name = f"{number:016x}"
     uid = write_object(study / "objects" / f"{number}.dcm", image.modality, study_uid, number)
     score = {"tampered": 0.87, "inconclusive": 0.4}.get(label, 0.03)
     spacing = image.spacing or (1.0, 1.0, 1.0)
-    steps = spacing[::-1] if len(boxes and boxes[0]) == 6 else spacing[:0:-1]
-    mm = [tuple(float(v * s) for v, s in zip(box, (*steps, *steps), strict=True)) for box in boxes]
-    found = [Finding(box, score, far, method="self-reference") for box, far in zip(boxes, mm, strict=True)]
+    planar = image.shape[0] == 1
+    found = [Finding(box, score, method="self-reference") for box in boxes]
     if picture:
         heat = heat_in(image, boxes[0]) if boxes else np.zeros(image.shape, np.float32)
         pictures.draw(image, heat, found, label, study / "pictures" / name)
@@ -94,13 +91,13 @@ def image_facts(study: Path, image: Image, number: int, label: str, boxes: tuple
         "id": name, "sop_instance_uid": uid, "series_instance_uid": f"{study_uid}.{number}",
         "files": [f"objects/{number}.dcm"], "modality": image.modality, "label": label, "score": score,
         "threshold": 0.5, "reason": "", "shape": list(image.shape), "spacing": list(spacing), "error": None,
-        "findings": [{"box": list(f.box), "box_mm": list(f.box_mm or ()), "score": f.score, "method": f.method}
-                     for f in found],
+        "findings": [{"box": flat(f.box, planar), "box_mm": flat(f.box.in_mm(spacing), planar), "score": f.score,
+                      "method": f.method} for f in found],
         "method": "default", "version": "0.1.0", "weights_sha256": WEIGHTS, "seconds": 4.2} | changes
 
 
 def put(root: Path, name: str, *, state: str = "done", label: str = "tampered", minute: int = 0,
-        images: tuple[tuple[Image, str, tuple[tuple[int, ...], ...]], ...] = (), **changes: Any) -> str:
+        images: tuple[tuple[Image, str, tuple[Box, ...]], ...] = (), **changes: Any) -> str:
     """A study in the inbox at `root`; its key."""
     key, uid = key_of(name), f"1.2.3.{int(key_of(name)[:8], 16)}"
     folder = root / state / key

@@ -95,7 +95,7 @@ def run_verify(path: Path, key: Path, record: Path | None, output: Path | None, 
 def _place(found: Found, image: Image) -> str:
     z, y, x = found.centre
     where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if image.shape[0] > 1 else "")
-    sides = [s.stop - s.start for s in found.box]
+    sides = found.box.size
     if image.spacing is None:
         return f"{where}: {sides[2]} x {sides[1]} pixels, {found.why}"
     mm = [side * step for side, step in zip(sides, image.spacing, strict=True)][0 if image.shape[0] > 1 else 1:]

@@ -13,12 +13,12 @@ from rich.text import Text
 from scanward.cli.words import counted, shown
 from scanward.methods import DEFAULT, METHODS, Kind
 from scanward.modality import MODALITIES
+from scanward.verdict import COLOURS
 
 if TYPE_CHECKING:
     from scanward.judging.scan import Result
     from scanward.verdict import Finding, Verdict
 
-COLOURS = {"tampered": "bold red", "authentic": "green", "inconclusive": "yellow"}
 HEAD = f"{'label':<12}  {'score':>5}  {'threshold':>9}  {'seconds':>7}  {'findings':<32}  path"
 
 
@@ -66,14 +66,13 @@ def described(verdict: Verdict) -> str:
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]
-    return f"{len(verdict.findings)}: {extent(first)} at x {first.box[0]}, y {first.box[1]}"
+    return f"{len(verdict.findings)}: {extent(first)} at x {first.box.x0}, y {first.box.y0}"
 
 
 def extent(finding: Finding) -> str:
     """`12×9 mm`, or pixels where the spacing is unknown."""
-    half = len(finding.box) // 2
-    box, unit = (finding.box_mm, "mm") if finding.box_mm else (finding.box, "px")
-    return f"{box[half] - box[0]:.0f}×{box[half + 1] - box[1]:.0f} {unit}"
+    _, y0, x0, _, y1, x1 = finding.box_mm or finding.box
+    return f"{x1 - x0:.0f}×{y1 - y0:.0f} {'mm' if finding.box_mm else 'px'}"
 
 
 def print_methods() -> None:

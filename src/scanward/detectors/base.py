@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from scanward.box import Box
 from scanward.image import Image
-from scanward.verdict import Evidence, Finding, box_in_mm
+from scanward.verdict import Evidence, Finding
 
 Arrays = dict[str, npt.NDArray[Any]]
+Region = tuple[Box, npt.NDArray[np.bool_], npt.NDArray[Any]]
+"""The box, the region's voxels in it, and a contour (n, 1, 2) of its x, y in one slice."""
 
 FILM_MM = 240.0
 """The longer side of a common mammography film (18 × 24 cm)."""
@@ -37,36 +43,52 @@ class Detector(Protocol):
 
 
 def findings_of(heat: npt.NDArray[np.float32], threshold: float, image: Image, method: str,
-                least_mm2: float = 4.0, most: int = 32) -> tuple[Finding, ...]:
-    """Connected regions of a (y, x) heat map at or above `threshold`, strongest first.
+                least_mm: float = 2.0, most: int = 32) -> tuple[Finding, ...]:
+    """Connected regions of a (z, y, x) heat map at or above `threshold`, strongest first.
 
-    Regions under `least_mm2` are dropped; where the spacing is unknown, the longer side counts as FILM_MM.
+    Neighbours in a plane are 8, in a volume 26; a hole in a region of a plane belongs to it. Regions smaller than a
+    square or cube of `least_mm` are dropped; where the spacing is unknown, a slice's longer side counts as FILM_MM.
     """
-    side = FILM_MM / max(heat.shape)
-    _, height, width = image.spacing or (1.0, side, side)
-    least = max(4.0, least_mm2 / (height * width))
-    binary = (heat >= threshold).astype(np.uint8)
-    contours, _ = cv2.findContours(binary, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    side = FILM_MM / max(heat.shape[1:])
+    steps = (image.spacing or (1.0, side, side))[1 if heat.shape[0] == 1 else 0:]
+    least = max(4.0, least_mm ** len(steps) / math.prod(steps))
     findings = []
-    for contour in contours:
+    for box, inside, contour in (_planar if heat.shape[0] == 1 else _solid)(heat, threshold):
+        if inside.sum() < least:
+            continue
+        peak = float(heat[box.slices][inside].max())
+        outline = cv2.approxPolyDP(contour, 1.5, True).reshape(-1, 2)
+        findings.append(Finding(box, min(1.0, peak), box.in_mm(image.spacing),
+                                tuple((float(a), float(b)) for a, b in outline), method))
+    return tuple(sorted(findings, key=lambda f: -f.score)[:most])
+
+
+def _planar(heat: npt.NDArray[np.float32], threshold: float) -> Iterator[Region]:
+    for contour in _contours(heat[0] >= threshold):
         x, y, w, h = cv2.boundingRect(contour)
         inside = np.zeros((h, w), np.uint8)
         cv2.drawContours(inside, [contour], -1, 1, cv2.FILLED, offset=(-x, -y))
-        if inside.sum() < least:
-            continue
-        box = (x, y, x + w, y + h)
-        peak = float(heat[y:y + h, x:x + w][inside > 0].max())
-        outline = cv2.approxPolyDP(contour, 1.5, True).reshape(-1, 2)
-        findings.append(Finding(box, min(1.0, peak), box_in_mm(box, image),
-                                tuple((float(a), float(b)) for a, b in outline), method))
-    return tuple(sorted(findings, key=lambda f: -f.score)[:most])
+        yield Box(0, y, x, 1, y + h, x + w), inside[None] > 0, contour
+
+
+def _solid(heat: npt.NDArray[np.float32], threshold: float) -> Iterator[Region]:
+    """The contour is that of the slice with the largest heat: it is the one that pictures show."""
+    labels, _ = ndimage.label(heat >= threshold, np.ones((3, 3, 3)))
+    for number, part in enumerate(ndimage.find_objects(labels), 1):
+        box, inside = Box.of(part), labels[part] == number
+        hottest = np.where(inside, heat[part], -np.inf).max((1, 2)).argmax()
+        yield box, inside, max(_contours(inside[hottest], (box.x0, box.y0)), key=cv2.contourArea)
+
+
+def _contours(plane: npt.NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> Sequence[npt.NDArray[Any]]:
+    return cv2.findContours(plane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner)[0]
 
 
 def regions(heat: npt.NDArray[np.float32], threshold: float, image: Image, method: str) -> tuple[Finding, ...]:
     """Findings of an image that was called tampered: where the heat is low everywhere, the places around its peak."""
     peak = float(heat.max())
     return findings_of(heat, threshold, image, method) or (
-        findings_of(heat, 0.8 * peak, image, method, least_mm2=0) if peak > 0 else ())
+        findings_of(heat, 0.8 * peak, image, method, least_mm=0) if peak > 0 else ())
 
 
 def recalibrated(probability: npt.NDArray[np.floating] | np.floating, slope: float,

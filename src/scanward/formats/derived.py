@@ -22,6 +22,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
+from scanward.box import flat
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats.guard import clean, shown
@@ -120,8 +121,7 @@ def finding_mask(verdict: Verdict) -> npt.NDArray[np.bool_]:
     """(y, x), True where a method's heat reaches its own threshold inside one of the verdict's findings."""
     mask = np.zeros(verdict.heat.shape[1:], np.bool_)
     for finding in verdict.findings:
-        x0, y0, x1, y1 = finding.box[:4]
-        region = np.s_[y0:y1, x0:x1]
+        region = finding.box.slices[1:]
         heats = [(e.heat[0], e.heat_threshold) for e in verdict.evidence if e.method == finding.method]
         for heat, threshold in heats or [(verdict.heat[0], verdict.threshold)]:
             # In float32, as the detector compared them: .3 as a double lies below .3 as a float.
@@ -258,7 +258,7 @@ def _finding_group(job: _Job, rank: int, finding: Finding) -> Any:
         sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID))
     name = _ascii(f"Finding {rank}" + (f" ({finding.method})" if finding.method else ""), 64)
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(job.uid("tracking", rank, *finding.box), name),
+        tracking_identifier=sr.TrackingIdentifier(job.uid("tracking", rank, *flat(finding.box, True)), name),
         referenced_region=region, finding_type=TAMPERING, algorithm_id=_algorithm(job),
         measurements=[sr.Measurement(SCORE, round(finding.score, 6), NO_UNITS)])
 
@@ -272,7 +272,7 @@ def closed_outline(finding: Finding) -> npt.NDArray[np.float64]:
     if len(finding.outline) >= 3:
         points = np.array(finding.outline, np.float64) + 0.5
     else:
-        x0, y0, x1, y1 = finding.box[:4]
+        _, y0, x0, _, y1, x1 = finding.box
         points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
     return np.vstack([points, points[:1]])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from scanward import methods, protection, weights
 from scanward.detectors.base import Detector
-from scanward.image import Image, Modality
+from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.modality import MODALITIES, traits
@@ -62,16 +62,9 @@ class Seal:
             return None
         answer = case.seal.verify(case.image)
         return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, (answer.map() == 1).astype(np.float32), 0.5,
-                        tuple(_finding(found.box, case.image) for found in answer.findings),
+                        tuple(Finding(found.box, 1.0, method=SEAL) for found in answer.findings),
                         conclusive=answer.label != "inconclusive", reason=answer.sentence,
                         seconds=time.perf_counter() - start, facts=protection.facts(answer))
-
-
-def _finding(box: tuple[slice, slice, slice], image: Image) -> Finding:
-    z, y, x = box
-    flat = image.shape[0] == 1
-    corners = (x.start, y.start, x.stop, y.stop) if flat else (x.start, y.start, z.start, x.stop, y.stop, z.stop)
-    return Finding(corners, 1.0, method=SEAL)
 
 
 def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:

@@ -80,7 +80,7 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
 def facts(answer: Answer) -> dict[str, object]:
     """An answer for JSON."""
     findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "why": found.why,
-                 "box": [v for s in found.box[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
+                 "box": [v for s in found.box.slices[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
     return {"label": answer.label, "sentence": answer.sentence, "exact": answer.exact, "kept": round(answer.kept, 3),
             "findings": findings}
 

@@ -99,11 +99,11 @@ def crop(image: Image, verdict: Verdict, finding: Finding, *, side: int = 240, m
 
     `margin` is what is shown around the box on every side, as a part of the box's longer side.
     """
-    index = strongest_slice(verdict) if len(finding.box) == 4 else (finding.box[2] + finding.box[5]) // 2
-    (x0, y0), (x1, y1) = _corners(finding)
-    reach = max(8.0, max(x1 - x0, y1 - y0) * (0.5 + margin))
+    z, y, x = finding.box.centre
+    index = int(z)
+    reach = max(8.0, max(finding.box.size[1:]) * (0.5 + margin))
     zoom = side / (2 * reach)
-    move = np.array([[zoom, 0, side / 2 - zoom * (x0 + x1) / 2], [0, zoom, side / 2 - zoom * (y0 + y1) / 2]])
+    move = np.array([[zoom, 0, side / 2 - zoom * x], [0, zoom, side / 2 - zoom * y]])
     low, high = window(image, index)
     if zoom < 0.5:
         # Warping samples points; averaging first keeps fine grain from turning into moire.
@@ -208,16 +208,11 @@ def _over(below: Rgb, above: Rgba) -> Rgb:
     return np.rint(mixed).astype(np.uint8)
 
 
-def _corners(finding: Finding) -> tuple[tuple[int, int], tuple[int, int]]:
-    box = finding.box
-    return ((box[0], box[1]), (box[2], box[3])) if len(box) == 4 else ((box[0], box[1]), (box[3], box[4]))
-
-
 def _outline(finding: Finding) -> npt.NDArray[np.float64]:
     """(n, 2) vertices x, y of the outline in image pixels, where (0, 0) is the corner of the first pixel."""
     if len(finding.outline) >= 3:
         return np.array(finding.outline, np.float64) + 0.5
-    (x0, y0), (x1, y1) = _corners(finding)
+    _, y0, x0, _, y1, x1 = finding.box
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
 
 
@@ -255,7 +250,7 @@ def _draw_truth(marks: Rgba, plane: npt.NDArray[np.bool_], scale: float, weight:
 
 def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale: float, weight: int) -> None:
     for rank, finding in reversed(list(enumerate(findings, 1))):
-        if len(finding.box) == 6 and not finding.box[2] <= index < finding.box[5]:
+        if not finding.box.z0 <= index < finding.box.z1:
             continue
         line = _outline(finding) * scale
         _stroke(marks, line, FOUND, weight=weight)

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import weights
+from scanward.box import flat
 from scanward.disk import whole_file
 from scanward.errors import WeightsError
 from scanward.image import Image
 from scanward.methods import METHODS
 from scanward.report import heat
-from scanward.verdict import DOUBT, Evidence, Finding, Verdict
+from scanward.verdict import DOUBT, SYMBOLS, Evidence, Finding, Label, Verdict
 
 WIDTH = 900
 """Pixels; the widest picture that is embedded."""
@@ -28,10 +29,10 @@ WEIGHT = 2
 """Three pictures share a row, so each is shown at less than half its size."""
 CLOSE_UPS = 6
 """Findings with a picture of their own; a report of a noisy image stays small."""
-LABELS = {
-    "tampered": ("▲", "TAMPERED", "Something in this image does not fit the rest of it."),
-    "authentic": ("✓", "AUTHENTIC: nothing found", "No sign of tampering that the methods used here can see."),
-    "inconclusive": ("?", "INCONCLUSIVE", "It cannot be told; the methods below say why."),
+WORDS: dict[Label, tuple[str, str]] = {
+    "tampered": ("TAMPERED", "Something in this image does not fit the rest of it."),
+    "authentic": ("AUTHENTIC: nothing found", "No sign of tampering that the methods used here can see."),
+    "inconclusive": ("INCONCLUSIVE", "It cannot be told; the methods below say why."),
 }
 ANSWERS = {"tampered": "Suspicious", "authentic": "Nothing found", "inconclusive": "Cannot judge"}
 """What one of several methods says."""
@@ -59,7 +60,7 @@ class Card:
 
     name: str
     caption: str
-    label: str
+    label: Label
     doubtful: bool
     score: float
     threshold: float
@@ -78,15 +79,15 @@ class Card:
 
     @property
     def symbol(self) -> str:
-        return LABELS[self.label][0]
+        return SYMBOLS[self.label]
 
     @property
     def words(self) -> str:
-        return LABELS[self.label][1]
+        return WORDS[self.label][0]
 
     @property
     def meaning(self) -> str:
-        return DOUBT if self.doubtful else LABELS[self.label][2]
+        return DOUBT if self.doubtful else WORDS[self.label][1]
 
 
 def render_card(case: Case) -> Card:
@@ -118,8 +119,8 @@ def write_report(cases: Sequence[Case | Card], path: Path, title: str) -> Path:
     cards = [case if isinstance(case, Card) else render_card(case) for case in cases]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     parts = environment.from_string(source).generate(
-        title=title, cards=cards, labels=LABELS, script=SCRIPT, script_digest=digest,
-        counts={label: sum(card.label == label for card in cards) for label in LABELS})
+        title=title, cards=cards, script=SCRIPT, script_digest=digest,
+        counts={label: sum(card.label == label for card in cards) for label in WORDS})
     with whole_file(path) as file:
         for part in parts:
             # File names may hold bytes that are no UTF-8; a page must.
@@ -133,8 +134,8 @@ def _uri(data: bytes) -> str:
 
 
 def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dict[str, Any]:
-    shown = rank <= CLOSE_UPS and image.shape[0] == 1
-    box = finding.box
+    planar = image.shape[0] == 1
+    box = flat(finding.box, planar)
     half = len(box) // 2
     return {
         "rank": rank,
@@ -142,8 +143,8 @@ def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dic
         "method": finding.method or verdict.method,
         "box": f"{', '.join(map(str, box[:half]))} to {', '.join(map(str, box[half:]))}",
         "where": _where(box, None),
-        "where_mm": None if finding.box_mm is None else _where(finding.box_mm, "mm"),
-        "picture": _uri(heat.jpeg(heat.crop(image, verdict, finding))) if shown else None,
+        "where_mm": None if finding.box_mm is None else _where(flat(finding.box_mm, planar), "mm"),
+        "picture": _uri(heat.jpeg(heat.crop(image, verdict, finding))) if planar and rank <= CLOSE_UPS else None,
     }
 
 
@@ -165,7 +166,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "method": evidence.method,
         "summary": summary,
         "label": evidence.label,
-        "symbol": LABELS[evidence.label][0],
+        "symbol": SYMBOLS[evidence.label],
         "word": "In doubt" if evidence.doubtful else ANSWERS[evidence.label],
         "scored": evidence.conclusive,
         "score": evidence.score,

@@ -16,6 +16,7 @@ from scanward.errors import ScanwardError
 from scanward.review import reviews
 from scanward.review.door import door_of, signed_in
 from scanward.review.pages import page
+from scanward.verdict import SYMBOLS
 
 if TYPE_CHECKING:
     from scanward.inbox.folders import Inbox, Study
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 PAGE = 25
 """Studies a page."""
 LABELS = {
-    "tampered": ("▲", "Tampered"),
-    "inconclusive": ("?", "Inconclusive"),
-    "authentic": ("✓", "Nothing found"),
-    "unscanned": ("–", "Not scanned"),
+    "tampered": (SYMBOLS["tampered"], "Tampered"),
+    "inconclusive": (SYMBOLS["inconclusive"], "Inconclusive"),
+    "authentic": (SYMBOLS["authentic"], "Nothing found"),
+    "unscanned": (SYMBOLS["unscanned"], "Not scanned"),
     "failed": ("✕", "Failed"),
 }
 """Symbol and words; a failed study has no label of its own."""

@@ -111,7 +111,7 @@ class CopyMove:
             height, width = work.shape[0] * step, work.shape[1] * step
             large = heat if step == 1 else cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
             full[0, :height, :width] = np.clip(large, 0, 1)
-        findings = findings_of(full[0], HEAT_THRESHOLD, image, NAME) if score >= THRESHOLD else ()
+        findings = findings_of(full, HEAT_THRESHOLD, image, NAME) if score >= THRESHOLD else ()
         return Evidence(NAME, score, THRESHOLD, full, HEAT_THRESHOLD, findings, reason=ways[0] if findings else "",
                         seconds=time.perf_counter() - begun)
 

@@ -72,7 +72,7 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
     if matrix is None or _likeness(grain, matrix, box, heart) < LIKENESS:
         return None
     box = _grown(box, 24, grain.shape)
-    kept: tuple[npt.NDArray[np.float64], Box, Plane, npt.NDArray[np.bool_]] | None = None
+    kept: tuple[npt.NDArray[np.float64], Rectangle, Plane, npt.NDArray[np.bool_]] | None = None
     for _ in range(ROUNDS):
         local = _local(grain, field.inside, matrix, box)
         region = _component(local, heart.real - box[0], heart.imag - box[1])
@@ -95,19 +95,20 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
     return _weighed(field, *kept, ellipse)
 
 
-Box = tuple[int, int, int, int]
+Rectangle = tuple[int, int, int, int]
+"""x0, y0, x1, y1 on the working grid."""
 
 
-def _around(x0: float, y0: float, x1: float, y1: float, margin: int, shape: tuple[int, ...]) -> Box:
+def _around(x0: float, y0: float, x1: float, y1: float, margin: int, shape: tuple[int, ...]) -> Rectangle:
     return (max(0, int(x0) - margin), max(0, int(y0) - margin), min(shape[1], int(x1) + margin + 1),
             min(shape[0], int(y1) + margin + 1))
 
 
-def _grown(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+def _grown(box: Rectangle, margin: int, shape: tuple[int, ...]) -> Rectangle:
     return _around(box[0], box[1], box[2] - 1, box[3] - 1, margin, shape)
 
 
-def _warp(grain: Plane, matrix: npt.NDArray[np.float64], box: Box) -> Plane:
+def _warp(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle) -> Plane:
     """The source as `matrix` lays it over the destination's box."""
     shifted = matrix.copy()
     shifted[:, 2] -= box[:2]
@@ -115,7 +116,7 @@ def _warp(grain: Plane, matrix: npt.NDArray[np.float64], box: Box) -> Plane:
     return np.asarray(cv2.warpAffine(grain, shifted, size, flags=cv2.INTER_LINEAR), np.float32)
 
 
-def _likeness(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, heart: complex) -> float:
+def _likeness(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle, heart: complex) -> float:
     """Correlation under a Gaussian window of 6 px around the heart."""
     a, b = grain[box[1]:box[3], box[0]:box[2]], _warp(grain, matrix, box)
     x = np.exp(-((np.arange(box[0], box[2]) - heart.real) ** 2) / 72)
@@ -126,7 +127,7 @@ def _likeness(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, heart: co
     return float((weight * a * b).sum() / max(np.sqrt(power), 1e-6))
 
 
-def _register(grain: Plane, matrix: npt.NDArray[np.float64], box: Box,
+def _register(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle,
               region: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64] | None:
     """Inverse compositional Gauss-Newton (Baker, Matthews 2004) over the six affine parameters.
 
@@ -156,20 +157,20 @@ def _register(grain: Plane, matrix: npt.NDArray[np.float64], box: Box,
     return matrix if scales[1] > 0.65 and scales[0] < 1.5 and _travel(matrix, box) >= STILL else None
 
 
-def _travel(matrix: npt.NDArray[np.float64], box: Box) -> float:
+def _travel(matrix: npt.NDArray[np.float64], box: Rectangle) -> float:
     """How far the box's centre lies from its source: every place matches itself, which is no finding."""
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
     return float(np.linalg.norm(centre - np.linalg.solve(matrix[:, :2], centre - matrix[:, 2])))
 
 
-def _nearest(matrix: npt.NDArray[np.float64], box: Box, region: npt.NDArray[np.bool_]) -> float:
+def _nearest(matrix: npt.NDArray[np.float64], box: Rectangle, region: npt.NDArray[np.bool_]) -> float:
     """The shortest way that any place of the region has come."""
     y, x = np.nonzero(region)
     places = np.stack([x + box[0], y + box[1]]).astype(float)
     return float(np.linalg.norm(places - np.linalg.solve(matrix[:, :2], places - matrix[:, 2:]), axis=0).min())
 
 
-def _local(grain: Plane, inside: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float64], box: Box) -> Plane:
+def _local(grain: Plane, inside: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float64], box: Rectangle) -> Plane:
     """Correlation under a Gaussian window of `SIGMA`, 0 outside the tissue of either place."""
     a = grain[box[1]:box[3], box[0]:box[2]]
     b = _warp(grain, matrix, box)
@@ -197,7 +198,7 @@ def _component(local: Plane, x: float, y: float) -> npt.NDArray[np.bool_] | None
     return np.asarray(labels == np.bincount(near).argmax())
 
 
-def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Plane,
+def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Rectangle, local: Plane,
              region: npt.NDArray[np.bool_], ellipse: npt.NDArray[np.bool_]) -> Match:
     """The match with its false alarms: the best of two bands, times all that could have been tried.
 
@@ -214,7 +215,7 @@ def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Box, local: Pla
                  min(tails) + float(tests))
 
 
-def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, region: npt.NDArray[np.bool_]) -> bool:
+def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle, region: npt.NDArray[np.bool_]) -> bool:
     """Whether the region matches nearly as well some pixels away: an edge or a line, which any other one resembles."""
     target = grain[box[1]:box[3], box[0]:box[2]]
     best = _correlation(target, _warp(grain, matrix, box), region)
@@ -226,7 +227,7 @@ def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Box, region: npt
     return False
 
 
-def _fine(field: Field, matrix: npt.NDArray[np.float64], box: Box) -> tuple[Plane, Plane]:
+def _fine(field: Field, matrix: npt.NDArray[np.float64], box: Rectangle) -> tuple[Plane, Plane]:
     """Destination and warped source in the fine band, computed around the two places only."""
     corners = np.array([[x, y] for x in (box[0], box[2]) for y in (box[1], box[3])], float).T
     back = np.linalg.solve(matrix[:, :2], corners - matrix[:, 2:])

@@ -53,7 +53,7 @@ class ForensicTransfer(Trained):
         threshold, heat_threshold = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         score = float(recalibrated(np.float32(self.classify(scores)), settings.get("slopes", [1.0])[0],
                                    settings.get("offset", 0.0))) if conclusive else 0.0
-        found = regions(heat, heat_threshold, image, self.name) if score >= threshold else ()
+        found = regions(heat[None], heat_threshold, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=conclusive,
                         reason="" if conclusive else "The image holds nothing but background or one single value.",
                         engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,

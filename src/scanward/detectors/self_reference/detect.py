@@ -74,7 +74,7 @@ class SelfReference(Trained):
         loudest = peaks(logits, image.spacing[1] if image.spacing else None)
         score = image_score(loudest, settings)
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        found = regions(heat, level, image, self.name) if score >= threshold else ()
+        found = regions(heat[None], level, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
                         engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)

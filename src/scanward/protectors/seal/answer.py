@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from scanward.box import Box
 from scanward.image import Image
 from scanward.protectors.seal.keys import key_of
 from scanward.protectors.seal.matched import asked
@@ -55,7 +57,7 @@ class Found:
 
     centre: tuple[float, float, float]
     """(z, y, x) in voxels."""
-    box: tuple[slice, slice, slice]
+    box: Box
     why: str
 
 
@@ -249,10 +251,10 @@ def _findings(altered: Blocks, grid: Grid, drift: Floats | None = None) -> tuple
         middle = [float(np.average(axis, weights=weights)) + 0.5 for axis in np.nonzero(inside)]
         centre = tuple(min(m * side, length) - 0.5 for m, side, length in
                        zip(middle, grid.block, grid.shape, strict=True))
-        box = tuple(slice(s.start * side, min(s.stop * side, length)) for s, side, length in
-                    zip(part, grid.block, grid.shape, strict=True))
+        box = Box.of([slice(s.start * side, min(s.stop * side, length)) for s, side, length in
+                      zip(part, grid.block, grid.shape, strict=True)])
         found.append(Found(centre, box, why))  # type: ignore[arg-type]
-    return tuple(sorted(found, key=lambda f: -np.prod([s.stop - s.start for s in f.box])))
+    return tuple(sorted(found, key=lambda f: -math.prod(f.box.size)))
 
 
 def _side(record: Record) -> str:

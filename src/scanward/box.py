@@ -1,0 +1,56 @@
+"""`Box`: a part of an image, in whole voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+Number = TypeVar("Number", int, float)
+Millimetres = tuple[float, float, float, float, float, float]
+"""A box in millimetres from the image's corner, in the order of `Box`."""
+
+
+class Box(NamedTuple):
+    """(z0, y0, x0, z1, y1, x1) in voxels; the upper ends are exclusive. On a mammogram z runs from 0 to 1."""
+
+    z0: int
+    y0: int
+    x0: int
+    z1: int
+    y1: int
+    x1: int
+
+    @classmethod
+    def of(cls, slices: Sequence[slice]) -> Box:
+        """From three slices (z, y, x) with both ends."""
+        z, y, x = slices
+        return cls(int(z.start), int(y.start), int(x.start), int(z.stop), int(y.stop), int(x.stop))
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """(z, y, x), to index an image with."""
+        return slice(self.z0, self.z1), slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(z, y, x) in voxels."""
+        return self.z1 - self.z0, self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def centre(self) -> tuple[float, float, float]:
+        """(z, y, x), where (0, 0, 0) is the corner of the first voxel."""
+        return (self.z0 + self.z1) / 2, (self.y0 + self.y1) / 2, (self.x0 + self.x1) / 2
+
+    def in_mm(self, spacing: tuple[float, float, float] | None) -> Millimetres | None:
+        """Times the spacing (z, y, x); None where it is unknown."""
+        if spacing is None:
+            return None
+        z, y, x = spacing
+        return (float(self.z0 * z), float(self.y0 * y), float(self.x0 * x),
+                float(self.z1 * z), float(self.y1 * y), float(self.x1 * x))
+
+
+def flat(box: Sequence[Number], planar: bool) -> list[Number]:
+    """A box as files hold it: [x0, y0, x1, y1] of a `planar` image, [x0, y0, z0, x1, y1, z1] of a volume."""
+    z0, y0, x0, z1, y1, x1 = box
+    return [x0, y0, x1, y1] if planar else [x0, y0, z0, x1, y1, z1]
