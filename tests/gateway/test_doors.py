@@ -41,7 +41,8 @@ def nothing(data):
 
 
 SEALED = {"CT as it was sealed": ("authentic", nothing, 16), "CT changed since": ("tampered", brighter, 16),
-          "CT sealed, a slice missing": ("inconclusive", None, 1), "CT sealed, a slice broken": ("inconclusive", taller, 1)}
+          "CT sealed, a slice missing": ("inconclusive", None, 1),
+          "CT sealed, a slice broken": ("inconclusive", taller, 1)}
 LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": "inconclusive", "CT": "unscanned",
           "broken CT": "unscanned", **{name: label for name, (label, *_) in SEALED.items()}}
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -22,7 +19,7 @@ from scanward.bench.protocol import Item, make
 from scanward.datasets.films import Film, donors_of
 from scanward.detectors.base import Detector
 from scanward.disk import Journal
-from scanward.image import Image
+from scanward.judging.batch import runner
 from scanward.metrics import auc
 
 BINS = 256
@@ -55,17 +52,11 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     jobs = [(item, by_name[item.film]) for item in rest]
     rows = list(done)
     if jobs:
-        if workers > 1:
-            # Spawned processes read this when they import NumPy: two that each run two threads wait for one another.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        donors = donors_of(films)
-        bar = Progress(console=Console(stderr=True))
-        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=start,
-                                                  initargs=(make_detector, donors, workers)) as pool:
-            task = progress.add_task(title, total=len(items), completed=len(done))
-            for row in pool.map(_one, jobs, chunksize=4):
+        answers = runner(workers).run(partial(_scanning, make_detector, donors_of(films)), jobs)
+        with Progress(console=Console(stderr=True)) as progress:
+            for found in progress.track(answers, len(items), completed=len(done), description=title):
+                row = found.answer()
                 rows.append(row)
-                progress.advance(task)
                 if keep:
                     keep.parent.mkdir(parents=True, exist_ok=True)
                     Journal(keep).append(json.dumps(asdict(row)).encode())
@@ -130,21 +121,7 @@ def _key(item: Item) -> tuple[Any, ...]:
     return item.film, item.attack, item.strength, item.step, item.amount, item.seed, item.x, item.y
 
 
-_WORKER: dict[str, Any] = {}
-
-
-def start(make_detector: Callable[[], Detector], donors: list[tuple[str, Donor]], workers: int) -> None:
-    """Make a process of a pool ready to scan."""
-    if workers > 1:
-        cv2.setNumThreads(1)
-    _WORKER.update(detector=make_detector(), donors=donors)
-
-
-def _one(job: tuple[Item, Film]) -> Row:
-    return answer(_WORKER["detector"], *job, _WORKER["donors"])
-
-
-def picture(job: tuple[Item, Film]) -> tuple[Image, npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """An item's image, its truth (y, x) and its heat (y, x), in a process that `start` made ready."""
-    image, truth, _ = make(*job, _WORKER["donors"])
-    return image, truth, _WORKER["detector"].detect(image).heat[0]
+def _scanning(make_detector: Callable[[], Detector],
+              donors: Sequence[tuple[str, Donor]]) -> Callable[[tuple[Item, Film]], Row]:
+    detector = make_detector()
+    return lambda job: answer(detector, *job, donors)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scanward.attacks.base import Donor
 from scanward.bench.confusion import judgements
-from scanward.bench.measure import Row, picture, start
+from scanward.bench.measure import Row
 from scanward.bench.outcome import Outcome
+from scanward.bench.protocol import Item, make
 from scanward.datasets.films import Film, donors_of
 from scanward.detectors.base import Detector
 from scanward.image import Image
+from scanward.judging.batch import Processes
+
+Picture = tuple[Image, npt.NDArray[np.bool_], npt.NDArray[np.float32]]
+"""An image, its truth (y, x) and its heat (y, x)."""
 
 COLUMNS = 3
 _GROUND = 0.35
@@ -40,12 +45,21 @@ def sheet(rows: Sequence[tuple[str, Row]], films: Sequence[Film],
     by_name = {film.name: film for film in films}
     jobs = [(row.item, by_name[row.item.film]) for _, row in rows]
     # In a process of its own, as the bench's answers are made: the attacks' threads and the detectors' stay apart.
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=start,
-                             initargs=(make_detector, donors_of(films), 2)) as pool:
-        seen = list(pool.map(picture, jobs))
-    cells = [_cell(*parts, title, row) for parts, (title, row) in zip(seen, rows, strict=True)]
+    seen = Processes(1).run(partial(_seeing, make_detector, donors_of(films)), jobs)
+    cells = [_cell(*done.answer(), title, row) for done, (title, row) in zip(seen, rows, strict=True)]
     cells += [np.zeros_like(cells[0])] * (-len(cells) % COLUMNS)
     return np.vstack([np.hstack(cells[i:i + COLUMNS]) for i in range(0, len(cells), COLUMNS)])
+
+
+def _seeing(make_detector: Callable[[], Detector],
+            donors: Sequence[tuple[str, Donor]]) -> Callable[[tuple[Item, Film]], Picture]:
+    detector = make_detector()
+
+    def see(job: tuple[Item, Film]) -> Picture:
+        image, truth, _ = make(*job, donors)
+        return image, truth, detector.detect(image).heat[0]
+
+    return see
 
 
 def _cell(image: Image, truth: npt.NDArray[np.bool_], heat: npt.NDArray[np.float32], title: str,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from scanward.datasets.reencoding import draw, past, reencode, reencode_mask
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.errors import UnreadableError
 from scanward.image import Image
+from scanward.judging.batch import Processes
 
 CROP = 256
 SHARES = {"self-blend": 4, "splice": 7, "composed-mass": 4, "inpaint-telea": 1, "inpaint-ns": 1, "resample": 4,
@@ -276,28 +277,26 @@ def make_bank(folder: Path, films: list[Film], recipe: Recipe, *, seed: int = 0,
 
     Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
     """
-    have, count = _mend(folder), recipe.pairs
-    if have < count:
+    have = _mend(folder)
+    if have < recipe.pairs:
         donors = donors_of([f for f in films if f.masses])
         turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
-        bar = Progress(console=Console(stderr=True))
-        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                  initargs=(donors, recipe)) as pool:
-            task = progress.add_task("forging pairs", total=count, completed=have)
-            first = have
-            while have < count:
-                jobs = [(turns[i % len(turns)], (seed, first, i)) for i in range(first, first + len(turns))]
-                first += len(turns)
-                before = have
-                for pairs in pool.map(_visit, jobs, chunksize=2):
-                    have += write_bank(folder, iter(pairs))
-                    progress.update(task, completed=have)
-                    if have >= count:
-                        pool.shutdown(cancel_futures=True)
-                        break
-                if have == before:
-                    raise UnreadableError("None of the training films has room for a forgery; name the data folder "
-                                          "with --data or SCANWARD_DATA.")
+        visits = ((turns[i % len(turns)], (seed, start, i)) for start in (count(have, len(turns)) if turns else ())
+                  for i in range(start, start + len(turns)))
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("forging pairs", total=recipe.pairs, completed=have)
+            before = have
+            # Even one worker is a process of its own: torch's threads are turned off there.
+            for number, done in enumerate(Processes(workers).run(partial(_visiting, donors, recipe), visits), 1):
+                have += write_bank(folder, iter(done.answer()))
+                progress.update(task, completed=have)
+                whole_round = number % len(turns) == 0
+                if have >= recipe.pairs or (whole_round and have == before):
+                    break
+                before = have if whole_round else before
+        if have < recipe.pairs:
+            raise UnreadableError("None of the training films has room for a forgery; name the data folder with --data "
+                                  "or SCANWARD_DATA.")
     return Bank(folder)
 
 
@@ -307,19 +306,9 @@ def banks_of(recipes: Sequence[Recipe], films: list[Film], out: Path) -> list[Ba
             for number, recipe in enumerate(recipes, 1)]
 
 
-_DONORS: list[tuple[str, Donor]] = []
-_RECIPE: list[Recipe] = []
-
-
-def _start(donors: list[tuple[str, Donor]], recipe: Recipe) -> None:
+def _visiting(donors: list[tuple[str, Donor]],
+              recipe: Recipe) -> Callable[[tuple[Film, tuple[int, ...]]], list[Pair]]:
     import torch
 
-    cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    _DONORS[:] = donors
-    _RECIPE[:] = [recipe]
-
-
-def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
-    film, seed = job
-    return list(visit(film, _DONORS, np.random.default_rng(seed), _RECIPE[0]))
+    return lambda job: list(visit(job[0], donors, np.random.default_rng(job[1]), recipe))

@@ -7,9 +7,8 @@ over all of them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,6 +22,7 @@ from scanward.datasets.reencoding import draw, reencode
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.detect import dense_logits
 from scanward.detectors.self_reference.reference import measure
+from scanward.judging.batch import Processes
 from scanward.training.bank import CROP, Bank, Pair, lived, write_bank
 
 Arrays = dict[str, np.ndarray]
@@ -45,13 +45,10 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
             shutil.rmtree(earlier, ignore_errors=True)
         turns = [f for f in films for _ in range(4 if f.name.startswith("cbis") else 1)]
         jobs = [(film, (seed, turn, i)) for turn in range(visits) for i, film in enumerate(turns)]
-        bar = Progress(console=Console(stderr=True))
-        with bar as progress, ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start,
-                                                  initargs=(arrays, past)) as pool:
-            task = progress.add_task("mining false alarms", total=len(jobs))
-            for pairs in pool.map(_visit, jobs, chunksize=2):
-                write_bank(part, iter(pairs))
-                progress.advance(task)
+        found = Processes(workers).run(partial(_mining, arrays, past), jobs)
+        with Progress(console=Console(stderr=True)) as progress:
+            for done in progress.track(found, len(jobs), description="mining false alarms"):
+                write_bank(part, iter(done.answer()))
         part.rename(folder)
     return Bank(folder)
 
@@ -78,14 +75,6 @@ def loudest(film: Film, detector: SelfReference, past: float,
         smooth[max(0, y - CROP // 2) // 2:(y + CROP // 2) // 2, max(0, x - CROP // 2) // 2:(x + CROP // 2) // 2] = -8
 
 
-_DETECTOR: list[tuple[SelfReference, float]] = []
-
-
-def _start(arrays: Arrays, past: float) -> None:
-    cv2.setNumThreads(1)
-    _DETECTOR[:] = [(SelfReference(arrays, {}), past)]
-
-
-def _visit(job: tuple[Film, tuple[int, ...]]) -> list[Pair]:
-    film, seed = job
-    return list(loudest(film, *_DETECTOR[0], np.random.default_rng(seed)))
+def _mining(arrays: Arrays, past: float) -> Callable[[tuple[Film, tuple[int, ...]]], list[Pair]]:
+    detector = SelfReference(arrays, {})
+    return lambda job: list(loudest(job[0], detector, past, np.random.default_rng(job[1])))

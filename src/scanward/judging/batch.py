@@ -1,0 +1,151 @@
+"""Runs over many items: one after another in this process, or side by side in processes of their own.
+
+A run draws its items only as fast as it works them off, so that they may come from a listing without end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any, Generic, Protocol, TypeVar
+
+import cv2
+
+from scanward.errors import ScanwardError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+MakeWork = Callable[[], Callable[[Item], Answer]]
+"""Loads what the work needs and gives the work; what it raises ends the run, since every item would meet it."""
+
+_Tried = tuple[Answer | None, Exception | None]
+
+AHEAD = 4
+"""Items a process that are drawn before they are asked for."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[Item, Answer]):
+    """What became of one item."""
+
+    item: Item
+    found: Answer | None = None
+    error: Exception | None = None
+    """What the work raised."""
+
+    def answer(self) -> Answer:
+        """What the work gave; raises what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.found  # type: ignore[return-value]
+
+
+class Runner(Protocol):
+    """Works items off. Closing the iterator ends the run."""
+
+    def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item], *,
+            in_order: bool = True) -> Iterator[Done[Item, Answer]]:
+        """What became of every item, in their order, or as they are done."""
+
+
+class Serial:
+    """One item after another, in this process, each drawn when it is asked for."""
+
+    def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item], *,
+            in_order: bool = True) -> Iterator[Done[Item, Answer]]:
+        work = make_work()
+        for item in items:
+            yield Done(item, *_tried(work, item))
+
+
+@dataclass(frozen=True)
+class Processes:
+    """So many spawned processes; `make_work`, items and answers are pickled.
+
+    Threads of OpenCV and BLAS stay off in them. They end with the run, at an interrupt, or where this process dies.
+    """
+
+    workers: int
+
+    def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item], *,
+            in_order: bool = True) -> Iterator[Done[Item, Answer]]:
+        # Spawned processes read this when they import NumPy: two that each run two threads wait for one another.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        spawn = get_context("spawn")
+        theirs, ours = spawn.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(self.workers, spawn, initializer=_start, initargs=(make_work, theirs))
+        waiting: dict[Future[_Tried[Answer]], Item] = {}
+        try:
+            for item in items:
+                waiting[pool.submit(_one, item)] = item
+                if len(waiting) >= AHEAD * self.workers:
+                    yield _next(waiting, in_order)
+            while waiting:
+                yield _next(waiting, in_order)
+        except KeyboardInterrupt:
+            ours.close()
+            raise
+        except BrokenProcessPool as error:
+            raise ScanwardError("A worker process died, perhaps for want of memory; give fewer workers or more "
+                                "memory.") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+            ours.close()
+            theirs.close()
+
+
+def runner(workers: int) -> Runner:
+    """This process alone for one worker, processes of their own for more."""
+    return Processes(workers) if workers > 1 else Serial()
+
+
+def _next(waiting: dict[Future[_Tried[Answer]], Item], in_order: bool) -> Done[Item, Answer]:
+    future = next(iter(waiting if in_order else wait(waiting, return_when=FIRST_COMPLETED).done))
+    return Done(waiting.pop(future), *future.result())
+
+
+def _tried(work: Callable[[Item], Answer], item: Item) -> _Tried[Answer]:
+    try:
+        return work(item), None
+    except Exception as error:
+        return None, error
+
+
+_MAKE: list[Callable[[], Callable[[Any], Any]]] = []
+
+
+def _start(make_work: Callable[[], Callable[[Any], Any]], parent: Connection) -> None:
+    """Make a process of a pool ready, up to what may fail: the pool would not say why."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted terminal ends it, without a word
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    cv2.setNumThreads(1)
+    _MAKE[:] = [make_work]
+
+
+def _end_with(parent: Connection) -> None:
+    """End this process once the other end is closed, by the parent or by its death."""
+    with suppress(EOFError, OSError):
+        parent.recv()
+    os._exit(1)
+
+
+@cache
+def _work() -> Callable[[Any], Any]:
+    return _MAKE[0]()
+
+
+def _one(item: Any) -> _Tried[Any]:
+    found, error = _tried(_work(), item)
+    if error is not None:
+        error.add_note("".join(traceback.format_exception(error)))  # frames stay behind where it is pickled
+    return found, error
