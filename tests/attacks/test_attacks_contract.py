@@ -1,12 +1,11 @@
 """What every attack in the table promises, on synthetic films and on a real one."""
 
 import json
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from outside import DATA
 from scipy import ndimage
 
 from scanward.attacks.base import Attack, Donor, Place, Record, digest, forge, replay
@@ -180,12 +179,9 @@ def test_a_float_host_is_not_rounded(attack: Attack, donor: Donor, place: Place,
     assert (inside != np.rint(inside)).any()
 
 
-@pytest.mark.data
+@pytest.mark.data("mias/images")
 def test_forges_a_real_film(attack: Attack) -> None:
-    root = Path(os.environ.get("SCANWARD_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
-    folder = root / "mias" / "images"
-    if not folder.is_dir():
-        pytest.skip(f"no mini-MIAS films in {folder}; set SCANWARD_DATA")
+    folder = DATA / "mias" / "images"
     planes = [cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("mdb003", "mdb005")]
     host, donor = (Image(p.astype(np.float32)[None], "MG", (1.0, 0.2, 0.2), 8) for p in planes)
     for seed in range(3):

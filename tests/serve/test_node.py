@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +13,9 @@ import urllib.request
 import httpx
 import numpy as np
 import pytest
+from outside import program
 
-pytestmark = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+pytestmark = pytest.mark.needs("storescu")
 SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -167,7 +167,7 @@ def forged_film(path):
 
 def valid(path):
     """Whether dciodvfy has no error to tell of, where it is installed."""
-    if shutil.which("dciodvfy") is None:
+    if program("dciodvfy") is None:
         return True
     said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
     return "Error" not in said.stdout + said.stderr

@@ -17,7 +17,7 @@ from scanward.serve.contexts import server_context
 from scanward.serve.inbox import Inbox
 from scanward.serve.receive import Receiver, take_file
 
-pytestmark = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+pytestmark = pytest.mark.needs("storescu")
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.33"
 
 
@@ -315,6 +315,7 @@ def test_a_peer_that_does_not_wait_for_answers_fills_no_memory(start, dicom, tmp
     wait_for(lambda: receiver._waiting == 0)
 
 
+@pytest.mark.needs("echoscu")
 def test_echo_is_answered(start):
     receiver = start()
     done = subprocess.run(["echoscu", "-aec", "SCANWARD", "127.0.0.1", str(receiver.port)], check=False)
