@@ -252,14 +252,13 @@ def test_a_ct_goes_out_protected_and_comes_back_verified(start, orthanc, dicom, 
 
 @pytest.mark.parametrize(("text", "says"), [("[node]\nport = 99999\n", "node.port"), ("[nod]\n", "nod"),
                                             ("[work]\nmethod = 'magic'\n", "magic")])
-def test_wrong_settings_are_one_sentence_and_exit_code_2(tmp_path, text, says):
+def test_wrong_settings_are_one_sentence_and_exit_code_2(run, tmp_path, text, says):
     path = tmp_path / "gateway.toml"
     path.write_text(f'[store]\nfolder = "{tmp_path / "inbox"}"\n' + text)
-    done = subprocess.run([sys.executable, "-m", "scanward", "serve", "--config", path], capture_output=True, text=True,
-                          check=False, timeout=60)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    code, _, complaint = run("serve", "--config", path)
+    assert code == 2
+    assert says in complaint
+    assert len(complaint.strip().splitlines()) == 1
 
 
 def test_a_second_gateway_on_one_inbox_is_refused(start):
