@@ -7,7 +7,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 # Tests run side by side on the cores there are; each worker may take 1 GB of memory.
-PYTEST_WORKERS ?= auto
+PYTEST_WORKERS ?= logical
 BENCH_ARGS ?=
 DEMO_DIR ?= scanward-demo
 # Without a GPU the pinned CPU versions are installed; with one, pip chooses builds that can use it.
