@@ -6,6 +6,8 @@ PYTHON ?= python3
 # Options for pip, such as an index that has CPU builds of torch.
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+# Tests run side by side on the cores there are; each worker may take 1 GB of memory.
+PYTEST_WORKERS ?= logical
 BENCH_ARGS ?=
 DEMO_DIR ?= scanward-demo
 # Without a GPU the pinned CPU versions are installed; with one, pip chooses builds that can use it.
@@ -17,7 +19,7 @@ STAMP := .venv/.installed
 
 help:
 	@echo "make demo    forge copies of two real mammograms, scan all four, write a report"
-	@echo "make test    run the tests (PYTEST_ARGS=...)"
+	@echo "make test    run the tests (PYTEST_ARGS=..., PYTEST_WORKERS=0 for one after the other)"
 	@echo "make lint    ruff, mypy, the law of imports, the docs"
 	@echo "make bench   measure speed and memory"
 	@echo "make docs    build the documentation into site/"
@@ -35,7 +37,7 @@ demo: $(STAMP)
 	$(BIN)/python -m scanward demo -o "$(DEMO_DIR)"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

@@ -1,8 +1,17 @@
 """Stand-ins that more than one test file uses, and settings for all of them."""
 
+import os
+
+# One thread per process, before anything heavy is imported: tests run side by side, and threads that wait for one
+# another on cores that others hold take ten times the time of the work itself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings
+from outside import need, need_data
 
 from scanward import cli, methods
 from scanward.box import Box
@@ -12,6 +21,14 @@ from scanward.verdict import Evidence, Finding
 # The clock of a busy machine says nothing of the code: no example fails for being slow.
 settings.register_profile("scanward", deadline=None)
 settings.load_profile("scanward")
+
+
+def pytest_runtest_setup(item):
+    """Skips what asks for programs (`needs("storescu")`) or data (`data("mias")`) that are not there."""
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
+    for mark in item.iter_markers("data"):
+        need_data(*mark.args)
 
 
 class Bright:

@@ -29,7 +29,7 @@ def test_absent_data_is_said(tmp_path, capsys):
     assert "annotations.csv" in capsys.readouterr().err
 
 
-@pytest.mark.data
+@pytest.mark.data("mias")
 def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
     films = mias("test")[:2]
     names = {film.name for film in films}

@@ -40,7 +40,7 @@ def test_the_version_is_the_same_everywhere():
     assert scanward.__version__ == PROJECT["version"] == version("scanward")
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.needs("make")
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "docs"])
 def test_each_target_makes_the_environment_first_also_in_a_folder_with_a_space(target, tmp_path):
     clone = tmp_path / "a clone with spaces"
@@ -55,10 +55,11 @@ def test_each_target_makes_the_environment_first_also_in_a_folder_with_a_space(t
     assert str(ROOT) not in plan
 
 
-def test_ci_runs_lint_and_then_the_tests_last():
+def test_ci_runs_lint_then_the_tests_and_those_that_ask_for_data_once_more_without():
     text = (ROOT / ".ci/run").read_text()
     commands = [line for line in text.splitlines() if line and not line.startswith(("#", " "))]
-    assert commands[-2:] == ["make lint", "make test"]
+    assert [line for line in commands if "make " in line][:2] == ["make lint", "make test"]
+    assert re.fullmatch(r'SCANWARD_DATA=\$empty make test .*PYTEST_ARGS="-m data"', commands[-1])
     assert "set -euo pipefail" in commands
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     if bash := shutil.which("bash"):

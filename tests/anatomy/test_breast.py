@@ -1,12 +1,11 @@
 """The breast is found; labels, wedges, tape and scanner borders are not taken for it."""
 
 import csv
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from outside import DATA
 
 from scanward.anatomy.breast import breast_mask
 
@@ -106,11 +105,9 @@ def test_nothing_to_see_is_all_tissue(film: np.ndarray) -> None:
     assert breast_mask(film.astype(np.float32)).all()
 
 
-@pytest.mark.data
+@pytest.mark.data("mias/images")
 def test_every_annotated_lesion_of_mini_mias_lies_in_the_breast() -> None:
-    root = Path(os.environ.get("SCANWARD_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / "mias"
-    if not root.is_dir():
-        pytest.skip(f"no mini-MIAS films in {root}; set SCANWARD_DATA")
+    root = DATA / "mias"
     with (root / "annotations.csv").open(encoding="utf-8") as table:
         # mdb212's only annotation lies on the black film, far from the breast
         rows = [row for row in csv.DictReader(table) if row["x"] and row["film"] != "mdb212"]

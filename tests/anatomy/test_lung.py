@@ -57,7 +57,7 @@ def test_nothing_but_air_or_tissue_has_no_lungs(value):
     assert not lungs_of(image).mask.any()
 
 
-@pytest.mark.data
+@pytest.mark.data("ct", "mias")
 def test_a_real_chest_has_two_lungs_of_a_usual_size():
     found = lungs_of(scan_of(SHARP))
     litres = found.mask.sum() * np.prod(found.spacing) / 1e6

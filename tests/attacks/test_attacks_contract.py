@@ -1,15 +1,15 @@
 """What every attack in the table promises, on synthetic films and on a real one."""
 
 import json
-import os
-from pathlib import Path
+from functools import cache
 
 import cv2
 import numpy as np
 import pytest
+from outside import DATA
 from scipy import ndimage
 
-from scanward.attacks.base import Attack, Donor, Place, Record, digest, forge, replay
+from scanward.attacks.base import Attack, Donor, Place, Record, Tamper, digest, forge, replay
 from scanward.attacks.blend import region_of
 from scanward.attacks.diffusion import remove
 from scanward.attacks.mammo_cgan.inject import window
@@ -23,11 +23,34 @@ FAMILIES = {"copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg
 SEEDS = range(12)
 
 
+@cache
+def built(name: str) -> Attack:
+    """An attack keeps nothing of what it forged, so one of each, whose weights are read once, is enough."""
+    return build(name, "attack")
+
+
 @pytest.fixture(params=NAMES)
 def attack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Attack:
     # What an attack promises does not hang on how finely diffusion draws; at its own 24 steps this file takes minutes.
     monkeypatch.setattr(remove, "STEPS", 2)
-    return build(request.param, "attack")
+    return built(request.param)
+
+
+@pytest.fixture(scope="session")
+def forged() -> dict[tuple[str, int], list[Tamper]]:
+    """What the attacks made of the hosts, by name and bits."""
+    return {}
+
+
+@pytest.fixture
+def tampers(attack: Attack, host: Image, donor: Donor, place: Place,
+            forged: dict[tuple[str, int], list[Tamper]]) -> list[Tamper]:
+    """A tamper for each of `SEEDS`, made once for all tests that only look at them."""
+    if (attack.name, host.bits) not in forged:
+        before = digest(host)
+        forged[attack.name, host.bits] = [forge(attack, host, place, seed, donor=donor) for seed in SEEDS]
+        assert digest(host) == before, "the host itself was changed"
+    return forged[attack.name, host.bits]
 
 
 def test_table_names_and_families(attack: Attack) -> None:
@@ -40,9 +63,8 @@ def test_every_family_is_in_the_table() -> None:
     assert {build(name, "attack").family for name in NAMES} == FAMILIES
 
 
-def test_replays_bit_for_bit_through_json(attack: Attack, host: Image, donor: Donor, place: Place) -> None:
-    for seed in SEEDS:
-        tamper = forge(attack, host, place, seed, donor=donor)
+def test_replays_bit_for_bit_through_json(attack: Attack, host: Image, donor: Donor, tampers: list[Tamper]) -> None:
+    for tamper in tampers:
         record = Record(**json.loads(json.dumps(tamper.record.to_json(), allow_nan=False)))
         again = replay(attack, record, host, donor)
         assert np.array_equal(tamper.image.pixels, again.image.pixels)
@@ -57,11 +79,8 @@ def test_replay_refuses_another_host(attack: Attack, host: Image, donor: Donor, 
         replay(attack, tamper.record, other, donor)
 
 
-def test_changes_only_where_it_says(attack: Attack, host: Image, donor: Donor, place: Place) -> None:
-    for seed in SEEDS:
-        before = digest(host)
-        tamper = forge(attack, host, place, seed, donor=donor)
-        assert digest(host) == before, "the host itself was changed"
+def test_changes_only_where_it_says(attack: Attack, host: Image, place: Place, tampers: list[Tamper]) -> None:
+    for tamper in tampers:
         changed = tamper.image.plane != host.plane
         if "shape" not in tamper.record.params:
             box, _ = window(host.plane.shape, tamper.record.params)
@@ -81,17 +100,14 @@ def test_changes_only_where_it_says(attack: Attack, host: Image, donor: Donor, p
         assert not (changed & ~support).any()
 
 
-def test_most_of_the_mask_changes(attack: Attack, host: Image, donor: Donor, place: Place) -> None:
-    shares = []
-    for seed in SEEDS:
-        tamper = forge(attack, host, place, seed, donor=donor)
-        shares.append((tamper.image.plane != host.plane)[tamper.mask[0]].mean())
+def test_most_of_the_mask_changes(host: Image, tampers: list[Tamper]) -> None:
+    shares = [(tamper.image.plane != host.plane)[tamper.mask[0]].mean() for tamper in tampers]
     assert np.median(shares) > 0.4
 
 
-def test_values_keep_the_hosts_depth(attack: Attack, host: Image, donor: Donor, place: Place) -> None:
-    for seed in SEEDS:
-        pixels = forge(attack, host, place, seed, donor=donor).image.pixels
+def test_values_keep_the_hosts_depth(host: Image, tampers: list[Tamper]) -> None:
+    for tamper in tampers:
+        pixels = tamper.image.pixels
         assert pixels.dtype == np.float32
         assert np.array_equal(pixels, np.rint(pixels))
         assert pixels.min() >= 0
@@ -114,7 +130,10 @@ def test_mask_has_the_size_asked_for(attack: Attack, host: Image, donor: Donor) 
         assert np.hypot(y - 100, x - 70) < 0.3 * diameter
 
 
-def test_strength_scales_the_change(attack: Attack, host: Image, donor: Donor, place: Place) -> None:
+def test_strength_scales_the_change(attack: Attack, host: Image, donor: Donor, place: Place,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remove, "STEPS", 1)  # 36 drawings; strength scales whatever was drawn
+
     def change(strength: float, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
         params = attack.draw(host, place, rng, strength=strength, donor=donor.image, donor_place=donor.place)
@@ -180,12 +199,9 @@ def test_a_float_host_is_not_rounded(attack: Attack, donor: Donor, place: Place,
     assert (inside != np.rint(inside)).any()
 
 
-@pytest.mark.data
+@pytest.mark.data("mias/images")
 def test_forges_a_real_film(attack: Attack) -> None:
-    root = Path(os.environ.get("SCANWARD_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
-    folder = root / "mias" / "images"
-    if not folder.is_dir():
-        pytest.skip(f"no mini-MIAS films in {folder}; set SCANWARD_DATA")
+    folder = DATA / "mias" / "images"
     planes = [cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("mdb003", "mdb005")]
     host, donor = (Image(p.astype(np.float32)[None], "MG", (1.0, 0.2, 0.2), 8) for p in planes)
     for seed in range(3):

@@ -63,7 +63,7 @@ def test_a_large_lump_is_not_healthy_and_a_vessel_is():
     assert not healthy(lump)
 
 
-@pytest.mark.data
+@pytest.mark.data("ct", "lidc-nodules", "mias")
 def test_the_judge_knows_real_nodules_of_patients_it_has_not_seen():
     image, judge = scan_of(SHARP), NoduleJudge()
     rng = np.random.default_rng(3)

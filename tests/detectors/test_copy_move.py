@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outside import DATA
 
 from scanward.attacks.copy_move import CopyMove as Attack
 from scanward.detectors.copy_move import CopyMove, keypoints, verify
@@ -18,7 +17,6 @@ from scanward.detectors.copy_move.matching import Transform
 from scanward.image import Image
 
 SOURCE, TARGET, DIAMETER = (150.0, 140.0), (300.0, 190.0), 76.0
-DATA = Path(os.environ.get("SCANWARD_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def breast(seed: int = 0, height: int = 460, width: int = 380, bits: int = 8, grain: float = 0.012) -> Image:
@@ -203,8 +201,7 @@ def test_the_false_alarm_bound_holds_for_unrelated_grain() -> None:
     assert (tails < -1).any()
 
 
-@pytest.mark.data
-@pytest.mark.skipif(not (DATA / "mias" / "images" / "mdb006.png").exists(), reason="needs mini-MIAS in SCANWARD_DATA")
+@pytest.mark.data("mias/images")
 def test_a_real_film_is_authentic_until_a_region_is_copied() -> None:
     pixels = cv2.imread(str(DATA / "mias" / "images" / "mdb006.png"), cv2.IMREAD_UNCHANGED).astype(np.float32)
     film = Image(pixels[None], "MG", (1.0, 0.2, 0.2), bits=8)

@@ -1,10 +1,9 @@
 """`--at auto`: where a lesion would be believed."""
 
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import DATA
 
 from scanward import formats
 from scanward.attacks.places import auto_place
@@ -26,14 +25,10 @@ def test_auto_places_lie_in_the_breast_and_off_the_muscle(png, pixels):
         assert not muscle[disc].any()
 
 
-@pytest.mark.data
+@pytest.mark.data("mias/images")
 def test_auto_places_lie_on_tissue_where_the_mask_takes_in_bare_film():
-    data = os.environ.get("SCANWARD_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
-    root = Path(data, "mias", "images")
-    if not root.is_dir():
-        pytest.skip(f"no mini-MIAS films in {root}; set SCANWARD_DATA")
     for name in ("mdb263", "mdb268"):
-        image = formats.read(root / f"{name}.png", modality="MG", spacing=(0.2, 0.2))
+        image = formats.read(DATA / "mias" / "images" / f"{name}.png", modality="MG", spacing=(0.2, 0.2))
         for seed in range(12):
             place = auto_place(image, np.random.default_rng(seed), 60)
             y, x, r = int(place.y), int(place.x), 30

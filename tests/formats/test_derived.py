@@ -1,7 +1,6 @@
 """DICOM results: what a PACS stores, a viewer shows and a validator accepts."""
 
 import dataclasses
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from outside import program
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -163,7 +163,7 @@ def test_results_join_the_sources_patient_and_study_as_series_of_their_own(image
     assert len({r.SOPInstanceUID for r in results}) == 3
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian dicom3tools) is not installed")
+@pytest.mark.needs("dciodvfy")
 def test_validator_finds_no_error(image, tmp_path):
     for path in write_dicom(image, verdict_for(image), tmp_path / "out", overlay=picture(image)):
         done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
@@ -279,7 +279,7 @@ def test_real_film(tmp_path):
     assert kinds(paths) == ["seg", "sr", "sc"]
     assert np.array_equal(pydicom.dcmread(paths[0]).pixel_array.reshape(image.shape[1:]), heat[0] >= 0.5)
     assert pydicom.dcmread(paths[1]).PatientID == "Mass-Test_P_00173_LEFT_CC"
-    if shutil.which("dciodvfy"):
+    if program("dciodvfy"):
         for result in paths:
             done = subprocess.run(["dciodvfy", str(result)], capture_output=True, text=True, check=False)
             assert "Error" not in done.stdout + done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
 import stat
 import struct
 import subprocess
@@ -20,6 +19,7 @@ import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from outside import need
 from PIL import Image as Pillow
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
@@ -264,8 +264,7 @@ def test_mutated_dicom_bytes(dicoms, tmp_path, which, flips, cut, junk):
 @pytest.fixture(scope="module")
 def lossless_jpeg(phantom, tmp_path_factory) -> bytes:
     """A mammogram in lossless JPEG, whose decoder aborts its whole process on some damaged frames."""
-    if shutil.which("dcmcjpeg") is None:
-        pytest.skip("dcmcjpeg of DCMTK is not installed")
+    need("dcmcjpeg")
     folder = tmp_path_factory.mktemp("jpeg")
     phantom.dataset(phantom.breast()).save_as(folder / "a.dcm", enforce_file_format=True)
     subprocess.run(["dcmcjpeg", "+e1", str(folder / "a.dcm"), str(folder / "b.dcm")], check=True)

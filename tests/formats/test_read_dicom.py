@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import need
 from pydicom.uid import (
     JPEG2000,
     JPEG2000Lossless,
@@ -34,8 +34,7 @@ LOSSLESS = {
 
 def dcmtk(command: list[str], source: Path) -> Path:
     """`source` re-encoded by a tool of DCMTK, an implementation that is not ours."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} of DCMTK is not installed")
+    need(command[0])
     out = source.with_name("encoded.dcm")
     done = subprocess.run([*command, str(source), str(out)], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

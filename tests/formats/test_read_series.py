@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from outside import DATA
 
 from scanward.errors import UnsupportedError
 from scanward.formats import find, read
@@ -70,7 +70,7 @@ def test_a_series_is_no_mammogram(phantom, write):
         read(series(phantom, write, [0, 1]), modality="MG")
 
 
-@pytest.mark.data
+@pytest.mark.data("ct")
 @pytest.mark.parametrize(
     ("name", "shape", "step"),
     [
@@ -80,10 +80,7 @@ def test_a_series_is_no_mammogram(phantom, write):
     ],
 )
 def test_real_series(name, shape, step):
-    root = Path(os.environ.get("SCANWARD_DATA", Path(__file__).parents[2] / "../shared/data"))
-    if not (root / "ct" / name).is_dir():
-        pytest.skip(f"no data at {root}")
-    (source,), errors = find([root / "ct" / name])
+    (source,), errors = find([DATA / "ct" / name])
     image = read(source)
     assert (image.shape, errors) == (shape, [])
     assert image.spacing[0] == pytest.approx(step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +45,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dicom3tools")
+@pytest.mark.needs("dciodvfy")
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")  # of the broken source, while it is made
 @pytest.mark.parametrize("decision", ["accept", "reject", "comment"])

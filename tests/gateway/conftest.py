@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from outside import need, program
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 MG_CLASS = "1.2.840.10008.5.1.4.1.1.1.2"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
-ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
+ORTHANC = program("Orthanc")
 PLUGINS = Path("/usr/share/orthanc/plugins")
 START_SECONDS = 60
 
@@ -130,8 +131,7 @@ class Orthanc:
 @pytest.fixture(scope="session")
 def start_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Orthanc]]:
     """Starts one more Orthanc; keyword arguments are keys of its configuration."""
-    if ORTHANC is None or not (PLUGINS / "libOrthancDicomWeb.so").exists():
-        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
+    need("Orthanc")
     started: list[Orthanc] = []
 
     def start(**settings: Any) -> Orthanc:
@@ -163,8 +163,7 @@ def shared_orthanc(start_orthanc: Callable[..., Orthanc]) -> Iterator[Orthanc]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """PEM files made with openssl: `ca`; `cert`, `key` of a server on localhost; `client_cert`, `client_key`; and
     `other_ca`, `other_cert`, `other_key`, which nobody trusts."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    need("openssl")
     folder = tmp_path_factory.mktemp("certificates")
     for authority in ("ca", "other_ca"):
         _openssl(folder, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj",
@@ -345,8 +344,7 @@ class Peer:
 @pytest.fixture
 def storescp(tmp_path: Path) -> Iterator[Callable[..., Peer]]:
     """Starts DCMTK's storescp with the options given: `.port`, `.aet`, `.received()`, `.log()`, `.stop()`."""
-    if shutil.which("storescp") is None:
-        pytest.skip("DCMTK is not installed")
+    need("storescp")
     started: list[Peer] = []
 
     def start(*options: str, aet: str = "STORESCP") -> Peer:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +13,9 @@ import urllib.request
 import httpx
 import numpy as np
 import pytest
+from outside import program
 
-pytestmark = pytest.mark.skipif(shutil.which("storescu") is None, reason="DCMTK is not installed")
+pytestmark = pytest.mark.needs("storescu")
 SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -167,7 +167,7 @@ def forged_film(path):
 
 def valid(path):
     """Whether dciodvfy has no error to tell of, where it is installed."""
-    if shutil.which("dciodvfy") is None:
+    if program("dciodvfy") is None:
         return True
     said = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
     return "Error" not in said.stdout + said.stderr
@@ -252,14 +252,13 @@ def test_a_ct_goes_out_protected_and_comes_back_verified(start, orthanc, dicom, 
 
 @pytest.mark.parametrize(("text", "says"), [("[node]\nport = 99999\n", "node.port"), ("[nod]\n", "nod"),
                                             ("[work]\nmethod = 'magic'\n", "magic")])
-def test_wrong_settings_are_one_sentence_and_exit_code_2(tmp_path, text, says):
+def test_wrong_settings_are_one_sentence_and_exit_code_2(run, tmp_path, text, says):
     path = tmp_path / "gateway.toml"
     path.write_text(f'[store]\nfolder = "{tmp_path / "inbox"}"\n' + text)
-    done = subprocess.run([sys.executable, "-m", "scanward", "serve", "--config", path], capture_output=True, text=True,
-                          check=False, timeout=60)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    code, _, complaint = run("serve", "--config", path)
+    assert code == 2
+    assert says in complaint
+    assert len(complaint.strip().splitlines()) == 1
 
 
 def test_a_second_gateway_on_one_inbox_is_refused(start):

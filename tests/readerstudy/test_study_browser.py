@@ -1,26 +1,25 @@
 """One reader does a small study from link to end in a real Chromium, by keyboard, on a server that is killed once."""
 
 import re
-import shutil
 from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
+from outside import program
 from study_films import TELLING, archive, drawn, protocol, served
 
 from scanward.readerstudy.folder import close, read_study, read_truth
 from scanward.readerstudy.log import parts_of, read_log
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = pytest.mark.needs("chromium")
 pytest.importorskip("fastapi")
 
 
 @pytest.fixture(scope="module")
 def chromium():
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
+        browser = started.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox", "--disable-quic"])
         yield browser
         browser.close()
 

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import itertools
 import re
-import shutil
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from outside import program
 
 from scanward import weights
 from scanward.box import Box
@@ -228,14 +228,14 @@ def test_colours_meet_wcag_aa(scheme):
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, back)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@pytest.mark.needs("chromium")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_a_browser_and_its_slider_fades_the_heat(tmp_path, width):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     long_name = "mammogram_" + "x" * 120 + ".dcm"
     write_report([case(truth=True), case(long_name, "authentic"), case("c", "inconclusive")], tmp_path / "r.html", "T")
     with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = engine.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         view = browser.new_page(viewport={"width": width, "height": 900})
         said, asked = [], []
         view.on("console", lambda message: said.append(message.text))

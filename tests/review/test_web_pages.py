@@ -19,7 +19,7 @@ from scanward.review import accounts, reviews
 from scanward.review.app import make_app
 
 sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = pytest.mark.needs("chromium")
 NAME, PASSWORD = "dr.roe", "a long enough password"
 FILM, CHEST, CLEAN, BROKEN = "Screening <b>MLO</b>", "CT thorax", "Clean film", "Outside films"
 BOX = Box(0, 500, 150, 1, 580, 230)

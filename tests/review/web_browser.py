@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -10,8 +9,9 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from outside import program
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = program("chromium")
 FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader",
          "--enable-unsafe-swiftshader"]
