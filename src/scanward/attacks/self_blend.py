@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,16 +121,17 @@ def _requantised(crop: Plane, how: dict[str, Any]) -> Plane:
 
 def _alter(plane: Plane, crop: Plane, region: Region, params: dict[str, Any]) -> Plane:
     how, shape = params["how"], params["shape"]
-    ways = {"shift": lambda: _shifted(plane, crop, region, params),
-                 "affine": lambda: resample(crop, how),
-                 "gain": lambda: _regained(crop, shape, how),
-                 "sharpen": lambda: crop + np.float32(how["amount"]) * (crop - smooth(crop, how["sigma"])),
-                 "blur": lambda: blurred(crop, how),
-                 "noise": lambda: noised(crop, region, how),
-                 "requantise": lambda: _requantised(crop, how),
-                 "lowfreq": lambda: crop + np.float32(how["peak"]) * _bump(region, shape, how),
-                 "jpeg": lambda: through_jpeg(crop, region, how),
-                 "denoise": lambda: blurred(crop, how)}
+    ways: dict[str, Callable[[], Plane]] = {
+        "shift": lambda: _shifted(plane, crop, region, params),
+        "affine": lambda: resample(crop, how),
+        "gain": lambda: _regained(crop, shape, how),
+        "sharpen": lambda: crop + np.float32(how["amount"]) * (crop - smooth(crop, how["sigma"])),
+        "blur": lambda: blurred(crop, how),
+        "noise": lambda: noised(crop, region, how),
+        "requantise": lambda: _requantised(crop, how),
+        "lowfreq": lambda: crop + np.float32(how["peak"]) * _bump(region, shape, how),
+        "jpeg": lambda: through_jpeg(crop, region, how),
+        "denoise": lambda: blurred(crop, how)}
     return ways[params["variant"]]()
 
 

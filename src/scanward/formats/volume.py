@@ -265,7 +265,7 @@ def nifti_layout(head: bytes, path: Path) -> NiftiLayout:
     if len(head) < length or (not second and head[344:348] != b"n+1\0"):
         raise UnreadableError(f"{shown(path)} is no NIfTI file of one piece; save it as .nii or .nii.gz.")
     # check=False: the library's checks write to stderr; those that matter are made here.
-    header = (nibabel.Nifti2Header if second else nibabel.Nifti1Header)(head[:length], check=False)
+    header = (nibabel.Nifti2Header if second else nibabel.Nifti1Header)(head[:length], check=False)  # type: ignore[no-untyped-call]
     shape, dtype = _nifti_voxels(header, path)
     offset = int(header.get_data_offset())
     if not length <= offset <= _LONGEST_HEADER + length:

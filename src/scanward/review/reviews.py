@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from scanward.disk import Journal
 from scanward.errors import ArgumentError, UnreadableError
@@ -58,7 +58,7 @@ def review(who: str, decision: str, comment: str = "", image: str | None = None,
     if decision == "comment" and not words:
         raise ArgumentError("A comment needs some words.")
     now = (when or datetime.now(UTC)).astimezone(UTC)
-    return Review(now.isoformat(timespec="milliseconds"), name, cast(Decision, decision), words, image)
+    return Review(now.isoformat(timespec="milliseconds"), name, decision, words, image)
 
 
 def path_of(root: Path, key: str) -> Path:

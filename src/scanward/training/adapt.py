@@ -22,13 +22,14 @@ from scanward.anatomy.breast import breast_mask
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.reference import measure
+from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
 from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
 from scanward.training.finish import calibrated, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.self_reference import PRESETS, arrays_of, batch, pixel_loss
+from scanward.training.self_reference import PRESETS, arrays_of, batch
 
 LEAST = 5
 EACH = 12

@@ -17,9 +17,9 @@ from torch.nn import functional
 from scanward.anatomy.lung import lungs_of
 from scanward.attacks.ct_gan.cube import AIR, METAL
 from scanward.attacks.ct_gan.density import density_of
-from scanward.datasets.chests import SIDE, Nodule, candidates, healthy
+from scanward.datasets.chests import Nodule, candidates, healthy
 from scanward.image import Image
-from scanward.nets.cube import Cuboid, cut
+from scanward.nets.cube import SIDE, Cuboid, cut
 
 ROOM = 6
 """Voxels on each side of a patch by which the cubes cut from it are shifted."""

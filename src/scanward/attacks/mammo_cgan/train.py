@@ -19,9 +19,9 @@ from scanward.attacks.mammo_cgan.network import (
     Discriminator,
     PublishedDiscriminator,
     centre,
-    fill,
     surroundings,
 )
+from scanward.nets.fill import fill
 from scanward.nets.losses import feature_matching, least_squares
 
 SEEN = 52
