@@ -39,8 +39,9 @@ from scanward.datasets.chests import SHARP, THIN, Nodule, candidates, healthy_at
 from scanward.datasets.films import data_folder
 from scanward.image import Image
 from scanward.metrics import auc
+from scanward.modality import traits
 from scanward.nets.cube import SIDE, Cuboid, cut
-from scanward.report.heat import LUNG_WINDOW, to_grey
+from scanward.report.heat import to_grey
 
 Cubes = npt.NDArray[np.float32]
 ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
@@ -211,7 +212,7 @@ def _cell(before: Image, after: Image, centre: tuple[float, float, float], side:
             move = np.array([[zoom[1], 0, side / 2 - zoom[1] * (centre[rest[1]] + 0.5)],
                              [0, zoom[0], side / 2 - zoom[0] * (centre[rest[0]] + 0.5)]])
             part = cv2.warpAffine(plane, move, (side, side), flags=cv2.INTER_LINEAR, borderValue=-1000.0)
-            grey = to_grey(part[::-1] if axis else part, *LUNG_WINDOW)  # the head up
+            grey = to_grey(part[::-1] if axis else part, *(traits("CT").window or (0, 1)))  # the head up
             planes.append(np.pad(grey[:-1, :-1], ((0, 1), (0, 1))))
         rows.append(np.hstack(planes))
     return np.pad(np.vstack(rows), ((0, 6), (0, 6)), constant_values=255)

@@ -19,6 +19,8 @@ class Traits:
     """For headings."""
     unit: str
     """Of its pixels, in the plural."""
+    volume: bool
+    """Its images have slices: they are written, and shown, in three dimensions."""
     detectors: tuple[str, ...]
     """What a plain scan runs; none: nobody looks at its pixels yet."""
     window: tuple[float, float] | None = None
@@ -26,8 +28,8 @@ class Traits:
 
 
 MODALITIES: dict[Modality, Traits] = {
-    "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", ("self-reference", "copy-move")),
-    "CT": Traits("CT volume", "CT", "HU", (), (-1350.0, 150.0)),
+    "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", False, ("self-reference", "copy-move")),
+    "CT": Traits("CT volume", "CT", "HU", True, (), (-1350.0, 150.0)),
 }
 
 

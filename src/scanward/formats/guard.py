@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -133,8 +133,8 @@ def finite(path: Path | str, values: npt.NDArray[np.float32]) -> None:
 
 def check_arguments(modality: Modality | None, spacing: tuple[float, float] | None) -> None:
     """`ArgumentError` where `read`'s own arguments are out of range."""
-    if modality not in (None, "MG", "CT"):
-        raise ArgumentError(f"The modality must be MG or CT, not {clean(modality)!r}.")
+    if modality not in (None, *get_args(Modality)):
+        raise ArgumentError(f"The modality must be {' or '.join(get_args(Modality))}, not {clean(modality)!r}.")
     if spacing is not None and not (len(spacing) == 2 and all(plausible(v) for v in spacing)):
         raise ArgumentError(f"The spacing must be two positive numbers of millimetres (y, x), not {clean(spacing)!r}.")
 

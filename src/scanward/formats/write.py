@@ -21,6 +21,7 @@ from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.guard import decoding, shown
 from scanward.image import Image
+from scanward.modality import traits
 from scanward.version import __version__
 
 SUFFIXES = {"png": (".png",), "tiff": (".tif", ".tiff"), "pgm": (".pgm",), "npy": (".npy",)}
@@ -59,7 +60,7 @@ def write_altered(image: Image, path: Path, *, description: str, synthetic: bool
     """
     path = Path(path)
     plane = image.plane
-    if image.modality != "MG":
+    if traits(image.modality).volume:
         raise UnsupportedError(f"{shown(image.name)} is {image.modality}; only mammograms are written back.")
     kind = _kind(image, path)
     sidecar = path.with_name(path.name + SIDECAR)

@@ -17,6 +17,7 @@ from scanward.formats.sources import series_or_file
 from scanward.formats.write import STEM, suffix_of, write_altered
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
+from scanward.modality import traits
 from scanward.protection.make import Perturb, check_asked, protected
 from scanward.protection.records import RECORD, read_record, record_beside, sealed
 from scanward.protectors.seal import Answer, read_key, unweave
@@ -103,7 +104,7 @@ def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = No
 
 
 def _write(host: Image, altered: Image, source: Source, folder: Path, description: str, ending: str) -> Path:
-    if host.modality == "CT":
+    if traits(host.modality).volume:
         return write_altered_volume(host, altered, source, folder, description=description, synthetic=False,
                                     ending=ending)
     stem = os.fsdecode(os.fsencode(Path(host.name).stem)[:STEM])
@@ -115,7 +116,7 @@ def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
     heat = answer.map()
     with whole_folder(folder, last=VERIFIED, taken=("verified.png",)) as draft:
         _put(draft / "verified.png", png(verified_picture(image, heat)))
-        if image.modality == "CT":
+        if traits(image.modality).volume:
             write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)
         else:
             _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))

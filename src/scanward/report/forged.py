@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.report.heat import LUNG_WINDOW, Rgb, to_grey, window
+from scanward.report.heat import Rgb, to_grey, window
 from scanward.report.panels import row
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def before_after(host: Image, tamper: Tamper) -> Rgb:
 
 
 def planes_before_after(host: Image, tamper: Tamper) -> Rgb:
-    """Each lesion of a volume in the axial, coronal and sagittal plane through it, in the lung window: before, after,
-    and after with the truth outlined; at most four lesions."""
+    """Each lesion of a volume in the axial, coronal and sagittal plane through it: before, after, and after with
+    the truth outlined; at most four lesions."""
     spacing = host.spacing or (1.0, 1.0, 1.0)
-    rows = []
+    rows, shades = [], window(host)
     for place in tamper.record.params["places"][:4]:
         centre = tuple(round(c) for c in place["centre"])
         reach = max(20.0, 1.1 * place["diameter_mm"])
@@ -52,11 +52,11 @@ def planes_before_after(host: Image, tamper: Tamper) -> Rgb:
         for title, axis in (("axial", 0), ("coronal", 1), ("sagittal", 2)):
             before, after, truth = (_section(volume, centre, axis, spacing, reach)
                                     for volume in (host.pixels, tamper.image.pixels, tamper.mask))
-            outlined = _grey(after, *LUNG_WINDOW)
+            outlined = _grey(after, *shades)
             contours, _ = cv2.findContours((truth > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(outlined, contours, -1, TRUTH, 1)
             panels.append(np.vstack([row([(f"{title}, {name}", picture)]) for name, picture in (
-                ("before", _grey(before, *LUNG_WINDOW)), ("after", _grey(after, *LUNG_WINDOW)),
+                ("before", _grey(before, *shades)), ("after", _grey(after, *shades)),
                 ("truth", outlined))]))
         rows.append(np.hstack(panels))
     return np.vstack(rows)

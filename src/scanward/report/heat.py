@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import breast_mask
 from scanward.image import Image
+from scanward.modality import traits
 from scanward.verdict import Finding, Verdict
 
 Rgb = npt.NDArray[np.uint8]
@@ -27,8 +28,6 @@ FOUND = (86, 180, 233)
 TRUTH = (255, 255, 255)
 EDGE = (0, 0, 0)
 STRONGEST_OPACITY = 0.72
-LUNG_WINDOW = (-1350.0, 150.0)
-"""HU; for CT."""
 SMALLEST = 480
 """Images narrower than this are enlarged by a whole factor, so that outlines and numbers stay legible."""
 
@@ -142,9 +141,10 @@ def strongest_slice(verdict: Verdict) -> int:
 
 
 def window(image: Image, index: int = 0) -> tuple[float, float]:
-    """The values that become black and white: the 1st and 99.5th percentile of the breast; of CT the lung window."""
-    if image.modality == "CT":
-        return LUNG_WINDOW
+    """The values that become black and white: the modality's, or the 1st and 99.5th percentile of the breast."""
+    known = traits(image.modality).window
+    if known is not None:
+        return known
     step = max(1, max(image.shape[1:]) // 1024)
     plane = np.ascontiguousarray(image.pixels[index, ::step, ::step])
     tissue = plane[breast_mask(plane)]

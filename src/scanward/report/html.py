@@ -20,6 +20,7 @@ from scanward.disk import whole_file
 from scanward.errors import WeightsError
 from scanward.image import Image
 from scanward.methods import METHODS
+from scanward.modality import traits
 from scanward.report import heat
 from scanward.verdict import DOUBT, SYMBOLS, Evidence, Finding, Label, Verdict
 
@@ -193,12 +194,11 @@ def _training(sha256: str | None) -> tuple[str, str]:
 
 def _facts(image: Image, verdict: Verdict, slice_index: int) -> tuple[tuple[str, str], ...]:
     z, y, x = image.shape
-    modality = {"MG": "Mammogram (MG)", "CT": "CT"}.get(image.modality, image.modality)
     size = f"{x} × {y} pixels" + (f", {z} slices; slice {slice_index + 1} is shown" if z > 1 else "")
     spacing = "not stated in the file" if image.spacing is None else (
         f"{image.spacing[2]:g} × {image.spacing[1]:g} mm" + (f" × {image.spacing[0]:g} mm" if z > 1 else ""))
     facts = [
-        ("Image", modality),
+        ("Image", traits(image.modality).title),
         ("Size", size),
         ("Pixel spacing", spacing),
         ("Depth", f"{image.bits} bits" + (", stored inverted (MONOCHROME1)" if image.inverted else "")),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from scanward.disk import whole_folder
 from scanward.image import Image
+from scanward.modality import traits
 from scanward.report import heat as drawing
 from scanward.verdict import Finding, Label, Verdict
 
@@ -43,7 +44,7 @@ def draw(image: Image, verdict_heat: npt.NDArray[np.float32], findings: Sequence
     shutil.rmtree(folder, ignore_errors=True)
     with whole_folder(folder, last="thumb.jpg") as draft:
         (draft / "thumb.jpg").write_bytes(drawing.jpeg(_thumb(image, verdict_heat, findings, label)))
-        if image.modality == "CT" and image.shape[0] > 1:
+        if traits(image.modality).volume and image.shape[0] > 1:
             _volumes(image, verdict_heat, draft)
         else:
             low, high = drawing.window(image)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.report.heat import LUNG_WINDOW, Rgb, to_grey, window
+from scanward.report.heat import Rgb, to_grey, window
 from scanward.report.panels import row
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def woven_picture(before: Image, after: Image, at: tuple[float, float, float] | 
     """The slice through `at` (z, y, x; the middle of the image where it is None) before and after, and about there the
     change alone, pixel by pixel on grey, ten times over."""
     index, *middle = (n // 2 for n in before.shape) if at is None else map(round, at)
-    low, high = _window(before, index)
+    low, high = window(before, index)
     y, x = (max(0, min(m - NEAR, n - 2 * NEAR)) for m, n in zip(middle, before.shape[1:], strict=True))
     change = (after.pixels - before.pixels)[index, y:y + 2 * NEAR, x:x + 2 * NEAR]
     about = [start + length // 2 for start, length in zip((y, x), change.shape, strict=True)]
@@ -46,7 +46,7 @@ def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:
     slices = sorted(int(z) for z in worst if counts[z]) or [len(counts) // 2]
     panels = []
     for index in slices:
-        picture = _grey(image.pixels[index], *_window(image, index))
+        picture = _grey(image.pixels[index], *window(image, index))
         scale = SIDE / max(altered.shape[1:])
         for level, colour in ((0.5, MISSING), (1.0, ALTERED)):
             inside = (altered[index] == level).astype(np.uint8)
@@ -54,10 +54,6 @@ def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:
             cv2.drawContours(picture, [np.rint((c + 0.5) * scale).astype(np.int32) for c in contours], -1, colour, 1)
         panels.append((f"slice {index}" if image.shape[0] > 1 else "altered", picture))
     return row(panels)
-
-
-def _window(image: Image, index: int) -> tuple[float, float]:
-    return LUNG_WINDOW if image.modality == "CT" else window(image, index)
 
 
 def _grey(plane: npt.NDArray[np.float32], low: float, high: float) -> Rgb:

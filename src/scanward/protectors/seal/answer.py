@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.image import Image
+from scanward.modality import traits
 from scanward.protectors.seal.keys import key_of
 from scanward.protectors.seal.matched import asked
 from scanward.protectors.seal.pattern import Grid
@@ -143,7 +144,7 @@ def _weighed(known: tuple[Record, Floats] | None, grid: Grid, able: Blocks, patt
         label, sentence = "inconclusive", ("The evidence is missing: it was never protected with this key, or was "
                                             "processed as a whole.")
     else:
-        unit = "HU" if record.modality == "CT" else "grey levels"
+        unit = traits(record.modality).unit
         # A forger without the key can drive the image here and keep every mean, so this is no pass.
         label, sentence = "inconclusive", (f"It was encoded anew; the mean of no {_side(record)} block moved by more "
                                             f"than {allowed:.0f} {unit}, which a careful forger can see to, too.")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError
+from scanward.image import Modality
 from scanward.protectors.seal.keys import SALT, key_of
 from scanward.protectors.seal.pattern import Grid
 
@@ -34,7 +35,7 @@ class Record:
 
     name: str
     """Of the file or folder, for people."""
-    modality: str
+    modality: Modality
     salt: bytes
     grid: Grid
     step: float
