@@ -13,7 +13,6 @@ from rich.text import Text
 from scanward.cli.words import counted, shown
 from scanward.methods import DEFAULT, METHODS, Kind
 from scanward.modality import MODALITIES
-from scanward.verdict import COLOURS
 
 if TYPE_CHECKING:
     from scanward.judging.scan import Result
@@ -26,6 +25,9 @@ class Lines:
     """Prints a line as soon as its image is judged; the path comes last, so that no width cuts it off."""
 
     def __init__(self) -> None:
+        from scanward.verdict import COLOURS
+
+        self._colours = COLOURS
         # No `file`: the progress bar may put its own stdout in place while it is drawn.
         self._console = Console(highlight=False, soft_wrap=True)
         self._headed = False
@@ -40,7 +42,7 @@ class Lines:
             self._headed = True
         verdict = result.verdict
         self.counts[verdict.label] += 1
-        line = Text(f"{verdict.label:<12}", style=COLOURS[verdict.label])
+        line = Text(f"{verdict.label:<12}", style=self._colours[verdict.label])
         line.append(f"  {verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  "
                     f"{described(verdict):<32}  ", style="default not bold")
         line.append(shown(str(result.path)), style="default not bold")
@@ -50,8 +52,8 @@ class Lines:
 
     def summary(self) -> str:
         """`3 images: 1 tampered, 2 authentic.`, with the errors if there were any."""
-        judged = ", ".join(f"{n} {label}" for label in COLOURS if (n := self.counts[label]))
-        total = sum(self.counts[label] for label in COLOURS)
+        judged = ", ".join(f"{n} {label}" for label in self._colours if (n := self.counts[label]))
+        total = sum(self.counts[label] for label in self._colours)
         text = f"{counted(total, 'image')}: {judged}" if total else "No image was judged"
         return text + (f"; {counted(self.counts['error'], 'error')}." if self.counts["error"] else ".")
 
