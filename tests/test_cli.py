@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -322,18 +321,14 @@ def test_the_demo_without_its_films_says_what_to_install(capsys, monkeypatch, tm
         demo.films_folder()
 
 
-def test_help_and_methods_answer_fast_without_anything_heavy():
+def test_help_and_methods_answer_without_anything_heavy():
     code = ("import sys; from scanward import cli; status = cli.run(sys.argv[1:]); "
             "print(sorted(m for m in sys.modules), file=sys.stderr); sys.exit(status)")
     for arguments in (["--help"], ["scan", "--help"], ["methods"], ["--version"]):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert done.returncode == 0, done.stderr[-2000:]
         loaded = {name.strip("'[] ").split(".")[0] for name in done.stderr.split(",")}
         assert loaded & HEAVY == set()
-        # The processor's time, not the clock's: other work on the machine must not fail this.
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def test_the_program_itself_returns_the_exit_code(tmp_path):
