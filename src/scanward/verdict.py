@@ -23,6 +23,8 @@ SYMBOLS: dict[StudyLabel, str] = {"tampered": "▲", "inconclusive": "?", "authe
 """Beside the words, for eyes that tell no colours apart."""
 COLOURS: dict[Label, str] = {"tampered": "bold red", "authentic": "green", "inconclusive": "yellow"}
 """On a terminal; a page has a CSS class of the label's name."""
+SEAL = "seal"
+"""The method of evidence that a key gives."""
 DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
 """The reason where a score is neither."""
 

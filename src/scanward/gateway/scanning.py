@@ -23,10 +23,10 @@ from scanward.inbox.record import ImageRecord, PassedRecord, StudyRecord
 from scanward.judging.case import Terms
 from scanward.judging.scan import scan_source
 from scanward.judging.site import read_site
-from scanward.judging.witnesses import SEAL, check_site, weights_of
+from scanward.judging.witnesses import check_site, weights_of
 from scanward.protection import Records, key_in
 from scanward.settings import Gateway
-from scanward.verdict import Finding, Label, StudyLabel, Verdict, worst
+from scanward.verdict import SEAL, Finding, Label, StudyLabel, Verdict, worst
 from scanward.version import __version__
 
 

@@ -16,9 +16,9 @@ from scanward import methods
 from scanward.errors import UnsupportedError
 from scanward.image import Image
 from scanward.judging.case import Case
-from scanward.judging.witnesses import SEAL, names_of, witnesses
+from scanward.judging.witnesses import names_of, witnesses
 from scanward.modality import traits
-from scanward.verdict import Evidence, Finding, Label, Verdict
+from scanward.verdict import SEAL, Evidence, Finding, Label, Verdict
 from scanward.version import __version__
 
 MIDDLE = 0.5

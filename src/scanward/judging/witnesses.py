@@ -11,13 +11,13 @@ import numpy as np
 
 from scanward import methods, protection, weights
 from scanward.detectors.base import Detector
+from scanward.errors import InputError
 from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.modality import MODALITIES, traits
-from scanward.verdict import DOUBT, Evidence, Finding
+from scanward.verdict import DOUBT, SEAL, Evidence, Finding
 
-SEAL = "seal"
 SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
 """A seal gives an answer and no score."""
 
@@ -56,15 +56,22 @@ class Seal:
     def testify(self, case: Case) -> Evidence | None:
         start = time.perf_counter()
         if case.doubt:
-            return Evidence(SEAL, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False,
-                            reason=case.doubt)
+            return _unasked(case, case.doubt)
         if case.seal is None:
             return None
-        answer = case.seal.verify(case.image)
+        try:
+            answer = case.seal.verify(case.image)
+        except InputError as error:
+            return _unasked(case, str(error))
         return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, (answer.map() == 1).astype(np.float32), 0.5,
                         tuple(Finding(found.box, 1.0, method=SEAL) for found in answer.findings),
                         conclusive=answer.label != "inconclusive", reason=answer.sentence,
                         seconds=time.perf_counter() - start, facts=protection.facts(answer))
+
+
+def _unasked(case: Case, why: str) -> Evidence:
+    """Of a seal that is there and cannot be asked: that is no pass."""
+    return Evidence(SEAL, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False, reason=why)
 
 
 def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:

@@ -22,7 +22,7 @@ from scanward.image import Image
 from scanward.methods import METHODS
 from scanward.modality import traits
 from scanward.report import heat
-from scanward.verdict import DOUBT, SYMBOLS, Evidence, Finding, Label, Verdict
+from scanward.verdict import DOUBT, SEAL, SYMBOLS, Evidence, Finding, Label, Verdict
 
 WIDTH = 900
 """Pixels; the widest picture that is embedded."""
@@ -161,7 +161,8 @@ def _where(box: Sequence[float], unit: str | None) -> str:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    summary = next((m.summary for m in METHODS if m.kind == "detector" and m.name == evidence.method), "")
+    summary = "keyed evidence in the image, held against its record" if evidence.method == SEAL else next(
+        (m.summary for m in METHODS if m.kind == "detector" and m.name == evidence.method), "")
     trained_on, licence = _training(evidence.weights_sha256)
     return {
         "method": evidence.method,
