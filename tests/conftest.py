@@ -10,7 +10,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from outside import need, need_data
 
 from scanward import cli, methods
@@ -18,8 +18,9 @@ from scanward.box import Box
 from scanward.judging import witnesses
 from scanward.verdict import Evidence, Finding
 
-# The clock of a busy machine says nothing of the code: no example fails for being slow.
-settings.register_profile("scanward", deadline=None)
+# The clock of a busy machine says nothing of the code: no example fails for being slow,
+# nor for being slow to draw.
+settings.register_profile("scanward", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("scanward")
 
 

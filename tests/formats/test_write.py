@@ -249,7 +249,8 @@ def test_npy_round_trip_keeps_the_type(tmp_path, dtype):
     assert json.loads((tmp_path / "f.npy.scanward.json").read_text())["synthetic"] is True
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(2, 16), st.booleans(), st.integers(0, 2**32 - 1))
 def test_any_depth_survives_pgm(tmp_path_factory, bits, inverted, seed):
     plane = grain(bits, np.float32, seed)
