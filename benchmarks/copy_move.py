@@ -55,8 +55,8 @@ class Controlled(Attack):
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
-    def draw(self, host: Image, place: Any, rng: np.random.Generator, **rest: Any) -> dict[str, Any]:
-        params = super().draw(host, place, rng, **rest)
+    def draw(self, host: Image, lesion: Any, rng: np.random.Generator, **rest: Any) -> dict[str, Any]:
+        params = super().draw(host, lesion, rng, **rest)
         params |= {"plain": False, "mirror": self.kind == "mirror", "turn": 0.0, "scale": 1.0, "gain": 1.0,
                    "offset": 0.0}
         if self.kind == "rot90":

@@ -30,8 +30,7 @@ from torch import nn
 
 from scanward import methods
 from scanward.anatomy.lung import Lungs, lungs_of
-from scanward.attacks.base import Spot
-from scanward.attacks.ct_gan import CtGan
+from scanward.attacks.base import Attack, Lesion
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.bench import tables
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
@@ -57,13 +56,13 @@ class Stage:
     centres: list[tuple[float, float, float]]
     real: list[Nodule]
 
-    def forged(self, attack: CtGan, number: int, host: Image | None = None) -> Image:
+    def forged(self, attack: Attack, number: int, host: Image | None = None) -> Image:
         """The scan with the attack at a place, at the diameter of the real nodule there."""
         host = host or self.image
-        spot = Spot(*self.centres[number], max(4.0, self.real[number].diameter * self.real[number].voxel))
-        params = attack.draw(host, spot, np.random.default_rng(number), lungs=self.lungs)
-        box, values, _ = attack.apply(host, params)
-        return _with(host, box, values)
+        lesion = Lesion(self.centres[number], max(4.0, self.real[number].diameter * self.real[number].voxel))
+        params = attack.draw(host, lesion, np.random.default_rng(number), anatomy=self.lungs)
+        patch = attack.apply(host, params)
+        return _with(host, patch.box, patch.values)
 
     def genuine(self, number: int, host: Image | None = None) -> Image:
         """The scan with the real nodule at a place."""

@@ -29,7 +29,7 @@ from torch import nn
 from torch.nn import functional
 
 from scanward import forgery, formats, methods, weights
-from scanward.attacks.base import Attack, Donor, Place, forge
+from scanward.attacks.base import Attack, Lesion, forge
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.attacks.mammo_cgan.inject import Generators
 from scanward.attacks.mammo_cgan.merge import levels_of
@@ -60,7 +60,7 @@ class Kind:
     squares: list[Squares] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
 
-    def add(self, plane: npt.NDArray[np.float32], place: Place, levels: tuple[float, float], patient: str,
+    def add(self, plane: npt.NDArray[np.float32], place: Lesion, levels: tuple[float, float], patient: str,
             rng: np.random.Generator) -> None:
         self.squares.append(np.stack([augmented(plane, place, levels, rng, True) for _ in range(JITTER)]))
         self.patients.append(patient)
@@ -108,7 +108,7 @@ def kinds(args: argparse.Namespace) -> dict[str, Kind]:
         for mass in film.masses:
             found["real masses"].add(image.plane, mass, levels, film.patient, rng)
             for name, attack in removers.items():
-                forged = forge(attack, image, Place(mass.y, mass.x, min(1.2 * mass.diameter, 300)), 0).image.plane
+                forged = forge(attack, image, Lesion(mass.centre, min(1.2 * mass.diameter, 300)), 0).image.plane
                 found[name].add(forged, mass, levels, film.patient, rng)
             gone = forge(removers["mammo-cgan-remove"], image, mass, 0).image
             for name, attack in there.items():
@@ -123,7 +123,7 @@ def kinds(args: argparse.Namespace) -> dict[str, Kind]:
             found["healthy tissue"].add(image.plane, place, levels, film.patient, rng)
             donor = donors[int(rng.integers(len(donors)))]
             for name, attack in injectors.items():
-                forged = forge(attack, image, place, number, donor=Donor(donor.image, donor.place)).image.plane
+                forged = forge(attack, image, place, number, donor=donor).image.plane
                 found[name].add(forged, place, levels, film.patient, rng)
     return found
 
@@ -242,7 +242,7 @@ SHEETS = {"mammo-cgan": 24, "mammo-cgan-b": 24, "mammo-cgan-remove": 12, "partia
 """Forgeries drawn of each method."""
 
 
-KNOWN = {"cbis-1-283": (Place(2095, 1778, 240),)}
+KNOWN = {"cbis-1-283": (Lesion((0, 2095, 1778), 240),)}
 """The malignant mass of the unseen patient, found by eye: the files do not say where it is."""
 
 
@@ -283,7 +283,7 @@ def _drawn(name: str, count: int, films: list[Film], rng: np.random.Generator) -
     return cells
 
 
-def _view(plane: npt.NDArray[np.float32], place: Place, levels: tuple[float, float], side: int = 160) -> Squares:
+def _view(plane: npt.NDArray[np.float32], place: Lesion, levels: tuple[float, float], side: int = 160) -> Squares:
     reach = 1.4 * place.diameter
     zoom = side / (2 * reach)
     if zoom < 0.7:
@@ -342,10 +342,10 @@ def speed(args: argparse.Namespace) -> None:
     image = film.read()
     read = time.perf_counter() - start
     attack = methods.build("mammo-cgan", "attack")
-    forge(attack, image, Place(image.shape[1] / 2, image.shape[2] / 3, 300), 0)
+    forge(attack, image, Lesion((0, image.shape[1] / 2, image.shape[2] / 3), 300), 0)
     times = {"reading": read}
     for what, job in (("a plausible place", lambda: auto_place(image, np.random.default_rng(0), 300)),
-                      ("the eight stages", lambda: forge(attack, image, Place(2000, 800, 300), 0))):
+                      ("the eight stages", lambda: forge(attack, image, Lesion((0, 2000, 800), 300), 0))):
         start = time.perf_counter()
         job()
         times[what] = time.perf_counter() - start

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import methods
-from scanward.attacks.base import Place, Tamper, forge
+from scanward.attacks.base import Lesion, Tamper, forge
 from scanward.errors import MissingExtraError
 from scanward.formats.write import SIDECAR, write_altered
 from scanward.judging.scan import Result, load, scan
@@ -25,9 +25,9 @@ from scanward.report.html import Card, Case, render_card, write_report
 PATIENT = "sfm-malign-0"
 RIGHT, LEFT = "1-283.dcm", "1-281.dcm"
 """The mediolateral oblique views."""
-MASS = Place(y=2090, x=1770, diameter=230)
+MASS = Lesion((0, 2090, 1770), 230)
 """The oval mass of the right breast, found by eye; the package does not say where it lies."""
-TARGET = Place(y=2445, x=583, diameter=300)
+TARGET = Lesion((0, 2445, 583), 300)
 """A place in the left breast where such a mass would be believed."""
 REMOVAL_SEED, INJECTION_SEED = 144, 0
 """The removal's was chosen by eye, so that it covers the mass."""

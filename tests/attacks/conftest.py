@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scanward.attacks.base import Donor, Place
+from scanward.attacks.base import Donor, Lesion
 from scanward.image import Image
 
 
@@ -38,9 +38,9 @@ def donor() -> Donor:
     image = film(2, 8)
     y, x = np.mgrid[:200, :160]
     lesion = 60 * np.clip(1 - (np.hypot(y - 90, x - 60) / 12) ** 4, 0, 1)
-    return Donor(image.with_plane(image.plane + lesion), Place(90, 60, 24))
+    return Donor(image.with_plane(image.plane + lesion), Lesion((0, 90, 60), 24))
 
 
 @pytest.fixture(scope="session")
-def place() -> Place:
-    return Place(100.0, 60.0, 30.0)
+def place() -> Lesion:
+    return Lesion((0, 100.0, 60.0), 30.0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.blend import Region, compose, membrane, poisson, region_of, start
 from scanward.image import Image
 
@@ -134,6 +134,6 @@ def test_mixed_gradients_leave_the_host_where_the_source_is_flat(textured) -> No
 
 def test_start_draws_every_kind_and_sharp_edges_too() -> None:
     host = Image(np.zeros((1, 64, 64), np.float32), "MG")
-    drawn = [start(host, Place(30, 30, 20), np.random.default_rng(s), 1.0)["shape"] for s in range(80)]
+    drawn = [start(host, Lesion((0, 30, 30), 20), np.random.default_rng(s), 1.0)["shape"] for s in range(80)]
     assert {d["kind"] for d in drawn} == {"ellipse", "blob", "polygon"}
     assert any(d["feather"] == 0 for d in drawn) and any(d["feather"] > 4 for d in drawn)

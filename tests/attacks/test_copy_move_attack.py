@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from scanward.attacks.base import Place, forge
+from scanward.attacks.base import Lesion, forge
 from scanward.attacks.blend import Region, region_of
 from scanward.attacks.copy_move import CopyMove, fetch
 from scanward.image import Image
 
 
-def test_plain_copies_equal_their_source_and_are_common(host: Image, place: Place) -> None:
+def test_plain_copies_equal_their_source_and_are_common(host: Image, place: Lesion) -> None:
     plain = 0
     for seed in range(60):
         tamper = forge(CopyMove(), host, place, seed)
@@ -27,7 +27,7 @@ def test_plain_copies_equal_their_source_and_are_common(host: Image, place: Plac
     assert plain >= 0.4 * 60
 
 
-def test_transforms_are_drawn(host: Image, place: Place) -> None:
+def test_transforms_are_drawn(host: Image, place: Lesion) -> None:
     drawn = [forge(CopyMove(), host, place, seed).record.params for seed in range(80)]
     assert any(p["mirror"] for p in drawn)
     assert any(p["turn"] % 90 for p in drawn) and any(p["turn"] == 90 for p in drawn)
@@ -35,7 +35,7 @@ def test_transforms_are_drawn(host: Image, place: Place) -> None:
     assert any(p["offset"] for p in drawn)
 
 
-def test_the_source_is_apart_from_the_copy(host: Image, place: Place) -> None:
+def test_the_source_is_apart_from_the_copy(host: Image, place: Lesion) -> None:
     for seed in range(20):
         y, x = forge(CopyMove(), host, place, seed).record.params["source"]
         assert np.hypot(y - place.y, x - place.x) > place.diameter
@@ -61,7 +61,7 @@ def test_fetch_scales_about_the_centre() -> None:
     assert got[5, 10] == pytest.approx(40 + 5 / 1.25, abs=0.05)
 
 
-def test_offset_matches_the_surroundings(host: Image, place: Place) -> None:
+def test_offset_matches_the_surroundings(host: Image, place: Lesion) -> None:
     """A matched copy of a darker place is nearer to the target's brightness than the plain pixels would be."""
     attack, bettered = CopyMove(), []
     for seed in range(60):

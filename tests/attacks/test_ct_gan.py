@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from forging import chest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from scanward.attacks.base import Spot
+from scanward.attacks.base import Lesion
 from scanward.attacks.ct_gan import CtGan, CtGanRemove
-from scanward.attacks.ct_gan.attack import check_spot
+from scanward.attacks.ct_gan.attack import check_lesion
 from scanward.attacks.ct_gan.cube import REACH, Equaliser, repaired, window
 from scanward.attacks.ct_gan.network import PRESETS, Generator, Widths, hole, wanted
 from scanward.attacks.ct_gan.shape import shape_of
@@ -209,23 +210,15 @@ def test_shapes_have_the_volume_of_their_ball_and_differ_by_seed(diameter):
     assert (first >= 0.5).sum() == pytest.approx(np.pi / 6 * diameter**3, rel=0.1)
 
 
-def chest():
-    _, y, x = np.mgrid[:24, :120, :120]
-    plane = np.where(np.hypot((y - 60) / 55, (x - 60) / 58) < 1, 40.0, -1000.0)
-    for side in (35, 85):
-        plane = np.where(np.hypot((y - 60) / 40, (x - side) / 18) < 1, -860.0, plane)
-    noise = np.random.default_rng(0).normal(0, 15, plane.shape)
-    return Image(np.rint(plane + noise).astype(np.float32), "CT", (2.5, 2.5, 2.5))
-
-
 @pytest.mark.parametrize("kind", [CtGan, CtGanRemove])
 def test_the_shipped_attacks_replay_and_touch_nothing_outside_their_cuboid(kind):
     host, attack = chest(), kind()
-    drawn = attack.draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0))
+    drawn = attack.draw(host, Lesion((12, 60, 35), 10.0), np.random.default_rng(0))
     drawn = json.loads(json.dumps(drawn))
-    box, values, mask = attack.apply(host, drawn)
+    patch = attack.apply(host, drawn)
+    box, values, mask = patch.box, patch.values, patch.mask
     again = kind().apply(host, drawn)
-    assert np.array_equal(values, again[1])
+    assert np.array_equal(values, again.values)
     assert np.array_equal(values, np.rint(values))
     assert all((s.stop - 1 - s.start) * 2.5 <= 24 for s in box)
     assert mask.any()
@@ -236,7 +229,7 @@ def test_the_shipped_attacks_replay_and_touch_nothing_outside_their_cuboid(kind)
 
 def test_after_an_attack_gradients_still_go_through_it():
     host, attack = chest(), CtGan()
-    drawn = attack.draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0))
+    drawn = attack.draw(host, Lesion((12, 60, 35), 10.0), np.random.default_rng(0))
     attack.apply(host, drawn)
     scan = torch.from_numpy(host.pixels).requires_grad_()
     tampered(scan, drawn, attack.forger)[1].sum().backward()
@@ -245,11 +238,11 @@ def test_after_an_attack_gradients_still_go_through_it():
 
 def test_the_number_of_threads_changes_nothing():
     host = chest()
-    drawn = CtGanRemove().draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0))
+    drawn = CtGanRemove().draw(host, Lesion((12, 60, 35), 10.0), np.random.default_rng(0))
     before, made = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        made.append(CtGanRemove().apply(host, drawn)[1])
+        made.append(CtGanRemove().apply(host, drawn).values)
     torch.set_num_threads(before)
     assert np.array_equal(*made)
 
@@ -259,7 +252,7 @@ def test_values_are_those_that_the_file_can_hold():
     host = dataclasses.replace(host, pixels=(2 * np.rint(host.pixels / 2)).clip(-1024).astype(np.float32))
     for kind in (CtGan, CtGanRemove):
         attack = kind()
-        _, values, _ = attack.apply(host, attack.draw(host, Spot(12, 60, 35, 12.0), np.random.default_rng(1)))
+        values = attack.apply(host, attack.draw(host, Lesion((12, 60, 35), 12.0), np.random.default_rng(1))).values
         assert values.min() >= -1024
         assert np.array_equal(values, 2 * np.rint(values / 2))
 
@@ -269,27 +262,27 @@ def test_strength_scales_the_change():
     attack = CtGan(noise="none", density=50)
     changes = []
     for strength in (1.0, 0.5):
-        drawn = attack.draw(host, Spot(12, 60, 35, 10.0), np.random.default_rng(0), strength=strength)
-        box, values, _ = attack.apply(host, drawn)
-        changes.append(values - host.pixels[box])
+        drawn = attack.draw(host, Lesion((12, 60, 35), 10.0), np.random.default_rng(0), strength=strength)
+        patch = attack.apply(host, drawn)
+        changes.append(patch.values - host.pixels[patch.box])
     assert np.abs(changes[1] - 0.5 * changes[0]).max() <= 1
 
 
-@pytest.mark.parametrize(("spot", "word"), [
-    (Spot(12, 60, 500, 10), "outside"), (Spot(-1, 60, 30, 10), "outside"), (Spot(float("nan"), 60, 30, 10), "outside"),
-    (Spot(12, 60, 35, 2), "cannot be made"), (Spot(12, 60, 35, 40), "cannot be made")])
-def test_places_that_cannot_be(spot, word):
+@pytest.mark.parametrize(("centre", "diameter", "word"), [
+    ((12, 60, 500), 10, "outside"), ((-1, 60, 30), 10, "outside"), ((float("nan"), 60, 30), 10, "outside"),
+    ((12, 60, 35), 2, "cannot be made"), ((12, 60, 35), 40, "cannot be made")])
+def test_places_that_cannot_be(centre, diameter, word):
     with pytest.raises(ArgumentError, match=word):
-        check_spot(chest(), spot)
+        check_lesion(chest(), Lesion(centre, diameter))
 
 
 def test_what_is_no_volume():
     film = Image(np.zeros((1, 100, 100), np.float32), "MG", (1, 0.1, 0.1))
     with pytest.raises(UnsupportedError, match="no CT volume"):
-        check_spot(film, Spot(0, 50, 50, 10))
+        check_lesion(film, Lesion((0, 50, 50), 10))
     slab = Image(chest().pixels[:3], "CT", (2.5, 2.5, 2.5))
     with pytest.raises(UnsupportedError, match="whole series"):
-        check_spot(slab, Spot(1, 50, 50, 20))
+        check_lesion(slab, Lesion((1, 50, 50), 20))
     with pytest.raises(ArgumentError, match="--noise"):
         CtGan(noise="pink")
     with pytest.raises(ArgumentError, match="--density"):

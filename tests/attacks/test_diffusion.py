@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from scanward.attacks.base import Place, forge
+from scanward.attacks.base import Lesion, forge
 from scanward.attacks.diffusion import remove
 from scanward.attacks.diffusion.network import Denoiser
 from scanward.image import Image
@@ -27,7 +27,7 @@ def test_other_seeds_draw_other_tissue(monkeypatch):
     plane = np.where(np.hypot(y - 150, x) < 200, 120 + 20 * np.sin(y / 15) + rng.normal(0, 3, y.shape), 2)
     host = Image(np.rint(plane).clip(0, 255).astype(np.float32)[None], "MG", (1.0, 0.2, 0.2), bits=8)
     attack = build("diffusion", "attack")
-    one, two = (forge(attack, host, Place(150, 80, 40), seed) for seed in (0, 1))
+    one, two = (forge(attack, host, Lesion((0, 150, 80), 40), seed) for seed in (0, 1))
     both = one.mask[0] & two.mask[0]
     assert both.sum() > 300
     changed = np.abs(one.image.plane - two.image.plane)[both]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scanward.attacks.base import Place, Record, forge, replay
+from scanward.attacks.base import Lesion, Record, forge, replay
 from scanward.attacks.mammo_cgan import MammoCgan, MammoCganRemove
 from scanward.attacks.mammo_cgan.inject import cut, window
 from scanward.attacks.mammo_cgan.merge import (
@@ -124,7 +124,7 @@ def test_the_square_about_a_place() -> None:
     assert square[0].tolist() == [30, 30, 31, 32]  # mirrored at the border
 
 
-def test_stages_are_the_published_ones(host: Image, place: Place, untrained: tuple) -> None:
+def test_stages_are_the_published_ones(host: Image, place: Lesion, untrained: tuple) -> None:
     attack = MammoCgan(*untrained, sigma=0.0)
     tamper = forge(attack, host, place, 5)
     s = attack.stages(host, tamper.record.params)
@@ -152,14 +152,14 @@ def test_stages_are_the_published_ones(host: Image, place: Place, untrained: tup
 
 def test_sigma_is_the_deviation_of_the_added_noise(host: Image, untrained: tuple) -> None:
     attack = MammoCgan(*untrained, sigma=7.0)
-    tamper = forge(attack, host, Place(100, 60, 60), 1)
+    tamper = forge(attack, host, Lesion((0, 100, 60), 60), 1)
     s = attack.stages(host, tamper.record.params)
     assert np.std(s.noisy - s.large) == pytest.approx(7.0, rel=0.05)
 
 
 def test_host_grain_gives_back_what_the_way_through_64_pixels_takes(host: Image, untrained: tuple) -> None:
     attack = MammoCgan(*untrained, grain="host")
-    tamper = forge(attack, host, Place(100, 60, 60), 1)
+    tamper = forge(attack, host, Lesion((0, 100, 60), 60), 1)
     s = attack.stages(host, tamper.record.params)
     lost = s.original - resized(resized(s.original, 64, True), s.original.shape[0], True)
     assert np.allclose(s.noisy - s.large, lost, atol=1e-3 * host.largest)
@@ -168,7 +168,7 @@ def test_host_grain_gives_back_what_the_way_through_64_pixels_takes(host: Image,
 
 def test_resynthesised_grain_has_the_hosts_spectrum_and_none_of_its_details(host: Image, untrained: tuple) -> None:
     lost, made = (stages.noisy - stages.large for stages in (
-        attack.stages(host, forge(attack, host, Place(100, 60, 60), 1).record.params)
+        attack.stages(host, forge(attack, host, Lesion((0, 100, 60), 60), 1).record.params)
         for attack in (MammoCgan(*untrained, grain="host"), MammoCgan(*untrained, grain="resynthesised"))))
     assert abs(np.corrcoef(lost.ravel(), made.ravel())[0, 1]) < 0.1
     assert made.std() == pytest.approx(lost.std(), rel=0.15)
@@ -176,7 +176,7 @@ def test_resynthesised_grain_has_the_hosts_spectrum_and_none_of_its_details(host
     assert neighbours[1] == pytest.approx(neighbours[0], abs=0.1)
 
 
-def test_given_constants_go_before_the_hosts(host: Image, place: Place, untrained: tuple) -> None:
+def test_given_constants_go_before_the_hosts(host: Image, place: Lesion, untrained: tuple) -> None:
     attack = MammoCgan(*untrained, sigma=1.5, threshold=20, alpha=2.5, power=12)
     found = forge(attack, host, place, 0).record.params["intensities"]
     assert (found["sigma"], found["threshold"], found["alpha"], found["power"]) == (1.5, 20, 2.5, 12)
@@ -184,25 +184,25 @@ def test_given_constants_go_before_the_hosts(host: Image, place: Place, untraine
 
 @pytest.mark.parametrize("bad", [{"sigma": -1}, {"alpha": 0}, {"power": 0}, {"threshold": float("nan")},
                                  {"grain": "film"}], ids=str)
-def test_refuses_constants_that_make_no_sense(host: Image, place: Place, untrained: tuple, bad: dict) -> None:
+def test_refuses_constants_that_make_no_sense(host: Image, place: Lesion, untrained: tuple, bad: dict) -> None:
     with pytest.raises(ArgumentError, match="--" + next(iter(bad))):
         forge(MammoCgan(*untrained, **bad), host, place, 0)
 
 
-def test_a_removal_counts_everywhere_but_at_its_rim(host: Image, place: Place, untrained: tuple) -> None:
+def test_a_removal_counts_everywhere_but_at_its_rim(host: Image, place: Lesion, untrained: tuple) -> None:
     tamper = forge(MammoCganRemove(*untrained), host, place, 0)
     inside = 1 - chebyshev(53) ** 3 >= 0.65
     assert tamper.mask.sum() == inside.sum()
 
 
-def test_other_seeds_give_other_lesions(host: Image, place: Place, untrained: tuple) -> None:
+def test_other_seeds_give_other_lesions(host: Image, place: Lesion, untrained: tuple) -> None:
     attack = MammoCgan(*untrained, sigma=0.0)
     one, two = (attack.stages(host, forge(attack, host, place, seed).record.params).completed for seed in (0, 1))
     assert np.abs(one - two).max() > 1e-4
     assert len({forge(attack, host, place, seed).record.params["turn"] for seed in range(40)}) == 8
 
 
-def test_replay_needs_the_same_weights(host: Image, place: Place, untrained: tuple) -> None:
+def test_replay_needs_the_same_weights(host: Image, place: Lesion, untrained: tuple) -> None:
     record = forge(MammoCgan(*untrained), host, place, 0).record
     record = Record(**json.loads(json.dumps(record.to_json())))
     with pytest.raises(ValueError, match="weights"):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from forging import applied
 
-from scanward.attacks.base import Place, forge
+from scanward.attacks.base import Lesion, forge
 from scanward.attacks.partial_conv import PartialConv
 from scanward.attacks.partial_conv.network import PartialConv2d, PartialConvNet
 from scanward.attacks.partial_conv.remove import resampled
@@ -59,25 +60,25 @@ def test_all_known_is_an_ordinary_convolution() -> None:
 
 
 def test_what_is_removed_has_no_trace(host: Image, untrained: dict) -> None:
-    place = Place(100, 60, 30)
+    place = Lesion((0, 100, 60), 30)
     forged = forge(PartialConv(untrained), host, place, 4)
     inside = forged.mask[0]
     bright = host.with_plane(np.where(inside, host.largest, host.plane))
-    again = PartialConv(untrained).apply(bright, {**forged.record.params, "shape": {
+    again = applied(PartialConv(untrained), bright, {**forged.record.params, "shape": {
         **forged.record.params["shape"], "feather": 0.0}})[0]
-    plain = PartialConv(untrained).apply(host, {**forged.record.params, "shape": {
+    plain = applied(PartialConv(untrained), host, {**forged.record.params, "shape": {
         **forged.record.params["shape"], "feather": 0.0}})[0]
     assert np.allclose(again[inside], plain[inside], atol=1e-3 * host.largest)
 
 
 def test_a_region_larger_than_the_network_is_painted_whole(make_film, untrained: dict) -> None:
     host = make_film(5, 8, height=500, width=420)
-    forged = forge(PartialConv(untrained), host, Place(250, 150, 200), 0)
+    forged = forge(PartialConv(untrained), host, Lesion((0, 250, 150), 200), 0)
     assert (forged.image.plane != host.plane)[forged.mask[0]].mean() > 0.9
 
 
 def test_through_resamples_the_whole_film(host: Image, untrained: dict) -> None:
-    forged = forge(PartialConv(untrained, through=80), host, Place(100, 60, 20), 0)
+    forged = forge(PartialConv(untrained, through=80), host, Lesion((0, 100, 60), 20), 0)
     far = np.ones(host.plane.shape, bool)
     far[60:140, 20:100] = False
     assert np.array_equal(forged.image.plane[far], host.with_plane(resampled(host.plane, 80)).plane[far])

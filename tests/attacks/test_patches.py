@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from forging import applied
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.blend import Region, region_of
 from scanward.attacks.grain import grain, smooth, white
 from scanward.attacks.patches import Blur, Jpeg, Noise, Resample, blurred, noised, resample, through_jpeg
@@ -47,10 +48,10 @@ def test_jpeg_on_the_images_grid_equals_coding_the_whole_image(make_film) -> Non
 
 def test_jpeg_of_16_bits_spans_the_crops_range(make_film) -> None:
     host = make_film(8, 16)
-    params = Jpeg().draw(host, Place(100, 60, 40), np.random.default_rng(0))
+    params = Jpeg().draw(host, Lesion((0, 100, 60), 40), np.random.default_rng(0))
     crop = host.plane[region_of(params["shape"], host.plane.shape).box]
     assert (params["how"]["low"], params["how"]["high"]) == (crop.min(), crop.max())
-    forged, mask = Jpeg().apply(host, params)
+    forged, mask = applied(Jpeg(), host, params)
     assert 0 < np.abs(forged - host.plane)[mask].mean() < 0.05 * np.ptp(crop)
 
 
@@ -78,7 +79,7 @@ def test_correlated_noise_is_correlated() -> None:
 
 def test_noise_is_measured_in_the_hosts_own_grain(host: Image) -> None:
     own = 2.5 * host.largest / 255
-    sigma = [Noise().draw(host, Place(100, 60, 50), np.random.default_rng(s))["how"]["sigma"] for s in range(30)]
+    sigma = [Noise().draw(host, Lesion((0, 100, 60), 50), np.random.default_rng(s))["how"]["sigma"] for s in range(30)]
     assert 0.6 * own < min(sigma) and max(sigma) < 3.4 * own
 
 
@@ -93,7 +94,7 @@ def test_blur_lowers_the_grain_and_keeps_the_level(how: dict, make_film) -> None
     assert soft.mean() == pytest.approx(crop.mean(), rel=0.01)
 
 
-def test_every_blur_is_drawn_and_spacing_sets_the_width(host: Image, place: Place) -> None:
+def test_every_blur_is_drawn_and_spacing_sets_the_width(host: Image, place: Lesion) -> None:
     how = [Blur().draw(host, place, np.random.default_rng(s))["how"] for s in range(60)]
     assert {h["kind"] for h in how} == {"gaussian", "median", "bilateral", "nlm"}
     fine = Image(host.pixels, "MG", (1.0, 0.05, 0.05), host.bits)
@@ -117,7 +118,7 @@ def test_resampling_keeps_a_ramp_and_alters_grain(how: dict) -> None:
     assert grain(altered[inner]) < 0.97 * grain(noise[inner])
 
 
-def test_every_resampling_is_drawn(host: Image, place: Place) -> None:
+def test_every_resampling_is_drawn(host: Image, place: Lesion) -> None:
     how = [Resample().draw(host, place, np.random.default_rng(s))["how"] for s in range(80)]
     assert {h["kind"] for h in how} == {"down-up", "up-down", "rotate", "warp"}
     assert {h["interpolation"] for h in how} == {"linear", "cubic", "lanczos", "area"}

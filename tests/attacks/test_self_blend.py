@@ -2,22 +2,23 @@
 
 import numpy as np
 import pytest
+from forging import applied
 from scipy import ndimage
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.grain import grain
 from scanward.attacks.self_blend import SelfBlend
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
-PLACE = Place(100, 60, 60)
+PLACE = Lesion((0, 100, 60), 60)
 INNER = slice(88, 113), slice(48, 73)
 
 
 def blend(host: Image, variant: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, dict]:
     params = SelfBlend().draw(host, PLACE, np.random.default_rng(seed), variants=[variant])
     params |= {"alpha": 1.0}
-    return *SelfBlend().apply(host, params), params
+    return *applied(SelfBlend(), host, params), params
 
 
 @pytest.mark.parametrize("variant", SelfBlend.VARIANTS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanward import methods, weights
+from scanward.attacks.base import Patch
 from scanward.bench import protection, protection_tables
 from scanward.bench.likeness import Likeness, harm, likeness
 from scanward.bench.perceptual import distance
@@ -79,13 +80,14 @@ class Lamp:
     def __init__(self, inject):
         self.inject = inject
 
-    def draw(self, host, spot, rng):
-        return {"centre": [round(v) for v in (spot.z, spot.y, spot.x)]}
+    def draw(self, host, lesion, rng):
+        return {"centre": [round(v) for v in lesion.centre]}
 
     def apply(self, host, params):
         z, y, x = params["centre"]
         box = (slice(z - 1, z + 2), slice(y - 4, y + 5), slice(x - 4, x + 5))
-        return box, np.full([s.stop - s.start for s in box], 50.0 if self.inject else -850.0, np.float32), None
+        values = np.full([s.stop - s.start for s in box], 50.0 if self.inject else -850.0, np.float32)
+        return Patch(box, values, np.ones(values.shape, bool))
 
 
 class Eye:
@@ -120,8 +122,8 @@ def test_attacks_succeed_on_what_nothing_protects(bench):
 
 
 def test_and_fail_where_the_judge_still_sees_what_was_there(bench, monkeypatch):
-    monkeypatch.setattr(Lamp, "apply", lambda self, host, params: (
-        (slice(0, 1),) * 3, host.pixels[:1, :1, :1].copy(), None))
+    monkeypatch.setattr(Lamp, "apply", lambda self, host, params: Patch(
+        (slice(0, 1),) * 3, host.pixels[:1, :1, :1].copy(), np.ones((1, 1, 1), bool)))
     one, = guarded([bench], lambda image, around: image, everywhere=True)
     assert successes(one, "ct-gan-plain") == [False, False]
     assert successes(one, "ct-gan-remove") == [False, False]
@@ -129,8 +131,8 @@ def test_and_fail_where_the_judge_still_sees_what_was_there(bench, monkeypatch):
 
 def test_the_attacker_works_on_the_protected_scan_after_its_clean_up(bench, monkeypatch):
     seen = []
-    monkeypatch.setattr(Lamp, "draw", lambda self, host, spot, rng: seen.append(host.pixels.copy()) or
-                        {"centre": [round(v) for v in (spot.z, spot.y, spot.x)]})
+    monkeypatch.setattr(Lamp, "draw", lambda self, host, lesion, rng: seen.append(host.pixels.copy()) or
+                        {"centre": [round(v) for v in lesion.centre]})
     one, = guarded([bench], lambda image, around: Image(image.pixels + 7, "CT", image.spacing, grid=image.grid),
                    everywhere=True)
     successes(one, "ct-gan-plain", "8-bit window")

@@ -43,7 +43,9 @@ def copied(host: Image, source: tuple[float, float] = SOURCE, target: tuple[floa
              "seed": 3, "feather": 2.0}
     params = {"shape": shape, "strength": 1.0, "source": list(source), "plain": False, "mirror": False, "turn": 0.0,
               "scale": 1.0, "gain": 1.0, "offset": 0.0} | transform
-    plane, mask = Attack().apply(host, params)
+    patch = Attack().apply(host, params)
+    plane, mask = host.plane.copy(), np.zeros(host.plane.shape, bool)
+    plane[patch.box[1:]], mask[patch.box[1:]] = patch.values[0], patch.mask[0]
     return host.with_plane(plane), mask
 
 

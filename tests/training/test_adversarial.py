@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.mammo_cgan.network import PRESETS, Cascade, Widths, centre
 from scanward.attacks.mammo_cgan.train import (
     OURS,
@@ -129,7 +129,7 @@ def test_a_lesion_takes_36_of_64_pixels():
     plane[np.hypot(y - 180, x - 220) <= 36] = 100
     rng = np.random.default_rng(0)
     for _ in range(20):
-        square = augmented(plane, Place(180, 220, 72), (0, 100), rng, True)
+        square = augmented(plane, Lesion((0, 180, 220), 72), (0, 100), rng, True)
         assert square.shape == (64, 64)
         bright = square > square.min() + 0.5 * np.ptp(square)
         assert 36 * 0.75 < 2 * np.sqrt(bright.sum() / np.pi) < 36 * 1.3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,20 @@ _GLOW = 51
 wide its glow is."""
 
 
+class Breast(NamedTuple):
+    """Where the breast is, at the segmentation's working size of at most `SIDE` pixels."""
+
+    mask: npt.NDArray[np.bool_]
+    """(y, x)."""
+    ratio: float
+    """Pixels of the mask per pixel of the film."""
+
+    def at_full_size(self, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        """The mask of the film's own `shape` (y, x)."""
+        enlarged = cv2.resize(self.mask.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
+        return enlarged.view(np.bool_)
+
+
 def breast_mask(plane: npt.NDArray[np.float32], margin: float = 0.0) -> npt.NDArray[np.bool_]:
     """True on the breast (y, x) of a mammogram (y, x), without labels, wedges, tape and scanner borders.
 
@@ -21,15 +37,14 @@ def breast_mask(plane: npt.NDArray[np.float32], margin: float = 0.0) -> npt.NDAr
     holds nothing but tissue is True everywhere; an image without any structure too. A linear change of the
     intensities leaves the answer as it is.
     """
-    small, ratio = breast_small(plane)
+    breast = breast_small(plane)
     if margin > 0:
-        small = eroded(small, margin * ratio)
-    height, width = plane.shape
-    return cv2.resize(small.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+        breast = breast._replace(mask=eroded(breast.mask, margin * breast.ratio))
+    return breast.at_full_size(plane.shape)
 
 
-def breast_small(plane: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.bool_], float]:
-    """The mask at its working size, at most `SIDE` pixels, and the small pixels per large one."""
+def breast_small(plane: npt.NDArray[np.float32]) -> Breast:
+    """The breast of a mammogram (y, x), as `breast_mask` finds it."""
     height, width = plane.shape
     ratio = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
@@ -38,13 +53,13 @@ def breast_small(plane: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.bool_],
     small = cv2.resize(np.ascontiguousarray(plane[::step, ::step]), size, interpolation=cv2.INTER_AREA)
     low, high = (float(v) for v in np.percentile(small, (0.5, 99.5)))
     if high - low < 1e-6 or min(size) < 16:
-        return np.ones(small.shape, np.bool_), ratio
+        return Breast(np.ones(small.shape, np.bool_), ratio)
     grey = cv2.GaussianBlur(np.clip((small - low) * (255 / (high - low)), 0, 255).astype(np.uint8), (5, 5), 0)
     bright = _foreground(grey)
     if bright.mean() > 0.97:
-        return np.ones(small.shape, np.bool_), ratio
+        return Breast(np.ones(small.shape, np.bool_), ratio)
     breast = _main_component(bright) & ~_frame(np.asarray(small, np.float32), low)
-    return breast & ~_labels(grey), ratio
+    return Breast(breast & ~_labels(grey), ratio)
 
 
 def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import Breast
+from scanward.anatomy.lung import Lungs
 from scanward.image import Image
 from scanward.version import __version__
 from scanward.weights import Trained
+
+Anatomy = Breast | Lungs
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,46 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Lesion:
+    """Where a lesion is put in or taken away, and how large it is. A film is a volume of one slice: z is 0."""
+
+    centre: tuple[float, float, float]
+    """The voxel (z, y, x), fractions allowed."""
+    diameter: float
+    """In a volume in mm. In a film in its pixels: attacks measure in those, films may have no spacing, and a diameter
+    that went through mm would come back another in its last bit, and with it the forgeries of frozen lists."""
+
+    @property
+    def y(self) -> float:
+        """Of the centre, in voxels."""
+        return self.centre[1]
+
+    @property
+    def x(self) -> float:
+        """Of the centre, in voxels."""
+        return self.centre[2]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What an attack changes. Raises `ValueError` where values or mask do not fill the box, or are not finite."""
+
+    box: tuple[slice, slice, slice]
+    """(z, y, x) of the host."""
+    values: npt.NDArray[np.float32]
+    """(z, y, x) of the box, as the attack made them: those of a film are not rounded to its depth yet."""
+    mask: npt.NDArray[np.bool_]
+    """(z, y, x) of the box, True where the attack changed what the image shows."""
+
+    def __post_init__(self) -> None:
+        shape = tuple(part.stop - part.start for part in self.box)
+        if self.values.shape != shape or self.mask.shape != shape:
+            raise ValueError(f"values {self.values.shape} and mask {self.mask.shape} must fill the box {shape}")
+        if not np.isfinite(self.values).all():
+            raise ValueError("values must be finite")
+
+
+@dataclass(frozen=True)
 class Tamper:
     """A forged image with its truth."""
 
@@ -40,43 +85,35 @@ class Tamper:
     mask: npt.NDArray[np.bool_]
     """(z, y, x), True where the attack changed what the image shows."""
     record: Record
+    patches: tuple[Patch, ...] = ()
+    """Of every lesion, in turn."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how large: the centre (y, x) in pixels and the diameter in pixels."""
+class Donor:
+    """An image a lesion comes from, and where it lies there."""
 
-    y: float
-    x: float
-    diameter: float
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A place in a volume: its voxel (z, y, x), fractions allowed, and the lesion's diameter in mm."""
-
-    z: float
-    y: float
-    x: float
-    diameter_mm: float
+    image: Image
+    lesion: Lesion | None = None
 
 
 class Attack(Protocol):
-    """One kind of forgery of a mammogram."""
+    """One kind of forgery, of films or of volumes."""
 
     name: str
     family: str
     """Groups variants for leave-one-family-out protocols."""
     needs_donor: bool
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
-        """Choose every parameter; JSON values only. `strength` in (0, 1] scales the change towards nothing."""
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
+        """Choose every parameter; JSON values only. `strength` in (0, 1] scales the change towards nothing. `anatomy`
+        is where the host's breast or lungs are, for who knows it already. `ArgumentError` for a lesion or a strength
+        that cannot be, `UnsupportedError` for a host that the attack does not forge."""
         ...
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane, unrounded, and its truth mask (y, x). Deterministic."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forgery with these parameters. Deterministic."""
         ...
 
 
@@ -85,23 +122,18 @@ def digest(image: Image) -> str:
     return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image.pixels).tobytes()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Donor:
-    """An image a lesion comes from, and where it lies there."""
-
-    image: Image
-    place: Place | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-def forge(attack: Attack, host: Image, place: Place, seed: int, *, strength: float = 1.0,
-          donor: Donor | None = None) -> Tamper:
-    """Draw with `seed`, apply, round to the host's own depth, and keep the record."""
-    rng = np.random.default_rng(seed)
-    params = attack.draw(host, place, rng, strength=strength,
-                         donor=donor.image if donor else None, donor_place=donor.place if donor else None)
-    donor_sha = digest(donor.image) if donor and attack.needs_donor else None
-    record = Record(attack.name, params, seed, digest(host), donor_sha, _weights_of(attack), __version__)
+def forge(attack: Attack, host: Image, lesions: Lesion | Sequence[Lesion], seed: int, *, strength: float = 1.0,
+          donor: Donor | None = None, anatomy: Anatomy | None = None) -> Tamper:
+    """Draw with `seed`, apply, one lesion after the other, and keep the record. Raises as `Attack.draw`."""
+    if isinstance(lesions, Lesion):
+        lesions = [lesions]
+    # One lesion of a film is recorded as it always was: its parameters alone, drawn with the plain seed.
+    single = host.modality == "MG" and len(lesions) == 1
+    rngs = [np.random.default_rng(seed if single else (seed, 3, number)) for number in range(len(lesions))]
+    drawn = [attack.draw(host, lesion, rng, strength=strength, donor=donor, anatomy=anatomy)
+             for lesion, rng in zip(lesions, rngs, strict=True)]
+    record = Record(attack.name, drawn[0] if single else {"places": drawn}, seed, digest(host),
+                    digest(donor.image) if donor and attack.needs_donor else None, _weights_of(attack), __version__)
     return _apply(attack, host, record, donor)
 
 
@@ -121,5 +153,11 @@ def _weights_of(attack: Attack) -> str | None:
 
 
 def _apply(attack: Attack, host: Image, record: Record, donor: Donor | None) -> Tamper:
-    plane, mask = attack.apply(host, record.params, donor=donor.image if donor else None)
-    return Tamper(host.with_plane(plane), mask[None], record)
+    pixels, mask, patches = host.pixels.copy(), np.zeros(host.shape, np.bool_), []
+    now = replace(host, pixels=pixels)
+    for params in record.params.get("places", [record.params]):
+        patch = attack.apply(now, params, donor=donor.image if donor else None)
+        pixels[patch.box] = patch.values
+        mask[patch.box] |= patch.mask
+        patches.append(patch)
+    return Tamper(host.with_plane(pixels[0]) if host.modality == "MG" else now, mask, record, tuple(patches))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion, Patch
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
@@ -40,17 +40,20 @@ class Region:
         return plane[self.box].astype(np.float32, copy=True)
 
 
-def check_place(shape: tuple[int, ...], place: Place, name: str = "image") -> None:
-    """`ArgumentError` unless the place is finite, inside an image (y, x), and of a size that fits it."""
+def check_lesion(shape: tuple[int, ...], lesion: Lesion, name: str = "image") -> None:
+    """`ArgumentError` unless the lesion is finite, inside a film (y, x), and of a size that fits it."""
     height, width = shape[-2:]
-    where = f"({place.y:g}, {place.x:g})"
-    if not (math.isfinite(place.y) and math.isfinite(place.x) and math.isfinite(place.diameter)):
-        raise ArgumentError(f"The place {where} with diameter {place.diameter:g} is not finite; give numbers.")
-    if not (0 <= place.y <= height - 1 and 0 <= place.x <= width - 1):
+    z, y, x = lesion.centre
+    where = f"({y:g}, {x:g})"
+    if not (math.isfinite(y) and math.isfinite(x) and math.isfinite(lesion.diameter)):
+        raise ArgumentError(f"The place {where} with diameter {lesion.diameter:g} is not finite; give numbers.")
+    if z != 0:
+        raise ArgumentError(f"The slice {z:g} lies outside {name}, which has one; choose 0.")
+    if not (0 <= y <= height - 1 and 0 <= x <= width - 1):
         raise ArgumentError(f"The place (y, x) = {where} lies outside {name} of {height} x {width} pixels; "
                             "choose one inside.")
-    if not LEAST <= place.diameter <= min(height, width):
-        raise ArgumentError(f"A diameter of {place.diameter:g} pixels does not suit {name} of {height} x {width} "
+    if not LEAST <= lesion.diameter <= min(height, width):
+        raise ArgumentError(f"A diameter of {lesion.diameter:g} pixels does not suit {name} of {height} x {width} "
                             f"pixels; choose one from {LEAST:g} to {min(height, width)}.")
 
 
@@ -60,27 +63,27 @@ def check_strength(strength: float) -> None:
         raise ArgumentError(f"A strength of {strength:g} is out of range; choose one above 0 and up to 1.")
 
 
-def start(host: Image, place: Place, rng: np.random.Generator, strength: float,
+def start(host: Image, lesion: Lesion, rng: np.random.Generator, strength: float,
           feather: float | None = None) -> dict[str, Any]:
-    """The parameters that every attack shares: a random shape of `place`'s area, and the strength.
+    """The parameters that every attack shares: a random shape of the lesion's area, and the strength.
 
     `feather` is the width in pixels over which the weight falls from 1 to 0; drawn from sharp to a third of the
     diameter if None. `ArgumentError` for a place or strength that cannot be used.
     """
-    check_place(host.plane.shape, place, host.name)
+    check_lesion(host.plane.shape, lesion, host.name)
     check_strength(strength)
-    return {"shape": shape_of(place, rng, feather), "strength": float(strength)}
+    return {"shape": shape_of(lesion, rng, feather), "strength": float(strength)}
 
 
-def shape_of(place: Place, rng: np.random.Generator, feather: float | None = None) -> dict[str, Any]:
+def shape_of(lesion: Lesion, rng: np.random.Generator, feather: float | None = None) -> dict[str, Any]:
     """A random shape as `region_of` takes it; `feather` as for `start`."""
     if feather is None:
-        feather = float(rng.choice([0.0, rng.uniform(1, 3), rng.uniform(0.05, 0.33) * place.diameter],
+        feather = float(rng.choice([0.0, rng.uniform(1, 3), rng.uniform(0.05, 0.33) * lesion.diameter],
                                    p=[0.15, 0.25, 0.6]))
     kind = str(rng.choice(["ellipse", "blob", "polygon"], p=[0.3, 0.5, 0.2]))
-    return {"kind": kind, "y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
+    return {"kind": kind, "y": float(lesion.y), "x": float(lesion.x), "diameter": float(lesion.diameter),
             "aspect": float(rng.uniform(0.7, 1.0)), "angle": float(rng.uniform(0, 180)),
-            "seed": int(rng.integers(2**31)), "feather": min(feather, 0.5 * place.diameter)}
+            "seed": int(rng.integers(2**31)), "feather": min(feather, 0.5 * lesion.diameter)}
 
 
 def region_of(shape: dict[str, Any], size: tuple[int, ...], around: float = 0.25) -> Region:
@@ -88,20 +91,19 @@ def region_of(shape: dict[str, Any], size: tuple[int, ...], around: float = 0.25
 
     The crop reaches `around` diameters beyond the region, as far as the image goes.
     """
-    place = Place(shape["y"], shape["x"], shape["diameter"])
-    check_place(size, place)
-    radius, feather = place.diameter / 2, float(shape["feather"])
-    outline = _outline(shape, radius)
-    reach = float(outline.max()) + feather / 2 + 2 + around * place.diameter
-    y0, x0 = max(0, math.floor(place.y - reach)), max(0, math.floor(place.x - reach))
-    y1, x1 = min(size[-2], math.ceil(place.y + reach) + 1), min(size[-1], math.ceil(place.x + reach) + 1)
+    y, x, diameter, feather = shape["y"], shape["x"], shape["diameter"], float(shape["feather"])
+    check_lesion(size, Lesion((0, y, x), diameter))
+    outline = _outline(shape, diameter / 2)
+    reach = float(outline.max()) + feather / 2 + 2 + around * diameter
+    y0, x0 = max(0, math.floor(y - reach)), max(0, math.floor(x - reach))
+    y1, x1 = min(size[-2], math.ceil(y + reach) + 1), min(size[-1], math.ceil(x + reach) + 1)
     region = Region((slice(y0, y1), slice(x0, x1)), np.zeros((y1 - y0, x1 - x0), np.float32))
     distance, edge = _polar(shape, region, outline)
     inside = edge - distance
     weight = np.clip(inside / max(feather, 1e-3) + 0.5, 0, 1).astype(np.float32)
     weight = weight * weight * (3 - 2 * weight)
     if not weight.any():  # a region of a few pixels can slip between them
-        weight[min(round(place.y), size[-2] - 1) - y0, min(round(place.x), size[-1] - 1) - x0] = 1
+        weight[min(round(y), size[-2] - 1) - y0, min(round(x), size[-1] - 1) - x0] = 1
     return Region(region.box, weight)
 
 
@@ -151,18 +153,20 @@ def _polygon_edge(theta: npt.NDArray[np.floating], corner: npt.NDArray[np.floati
     return cross / (np.cos(theta) * (y[j] - y[i]) - np.sin(theta) * (x[j] - x[i]))
 
 
-def compose(plane: Plane, region: Region, altered: Plane, alpha: float) -> tuple[Plane, npt.NDArray[np.bool_]]:
-    """A copy of `plane` with `altered` (the crop) blended in, and the truth mask (y, x).
+def compose(plane: Plane, region: Region, altered: Plane, alpha: float) -> Patch:
+    """The region of `plane` with `altered` (the crop) blended in, and its truth.
 
     The blend's weight is `alpha` times the region's; the mask is True where it is at least half its maximum.
     """
-    forged = plane.copy()
-    mask = np.zeros(plane.shape, np.bool_)
     crop = plane[region.box]
     blended = crop + np.float32(alpha) * region.weight * (altered - crop)
-    forged[region.box] = np.where(region.weight > 0, blended, crop)
-    mask[region.box] = region.weight >= 0.5 * region.weight.max()
-    return forged, mask
+    mask = region.weight >= 0.5 * region.weight.max()
+    return patch_of(region.box, np.where(region.weight > 0, blended, crop), mask)
+
+
+def patch_of(box: tuple[slice, slice], values: Plane, mask: npt.NDArray[np.bool_]) -> Patch:
+    """The patch of a film from slices, values and truth (y, x)."""
+    return Patch((slice(0, 1), *box), np.asarray(values, np.float32)[None], mask[None])
 
 
 def membrane(values: Plane, unknown: npt.NDArray[np.bool_], sweeps: int = 24) -> Plane:

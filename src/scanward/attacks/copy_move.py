@@ -9,32 +9,33 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.attacks.base import Place
+from scanward.anatomy.breast import Breast
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, Region, compose, region_of, start
 from scanward.attacks.grain import moments, ring
 from scanward.attacks.places import draw_places
 from scanward.image import Image
 
 
-def far_place(host: Image, place: Place, rng: np.random.Generator) -> Place:
-    """Another place in the same breast, about as bright, apart from `place` where the breast has room for both."""
-    candidates = draw_places(host, rng, 24, place.diameter)
-    distance = [math.hypot(c.y - place.y, c.x - place.x) for c in candidates]
-    apart = [c for c, d in zip(candidates, distance, strict=True) if d >= 1.3 * place.diameter]
+def far_place(host: Image, lesion: Lesion, rng: np.random.Generator, anatomy: Anatomy | None = None) -> Lesion:
+    """Another place in the same breast, about as bright, apart from `lesion` where the breast has room for both."""
+    candidates = draw_places(host, rng, 24, lesion.diameter, anatomy if isinstance(anatomy, Breast) else None)
+    distance = [math.hypot(c.y - lesion.y, c.x - lesion.x) for c in candidates]
+    apart = [c for c, d in zip(candidates, distance, strict=True) if d >= 1.3 * lesion.diameter]
     if not apart:
         return candidates[int(np.argmax(distance))]
-    mean, spread = _look(host.plane, place)
+    mean, spread = _look(host.plane, lesion)
     likeness = [abs(m - mean) + abs(s - spread) for m, s in (_look(host.plane, c) for c in apart)]
     apart = [apart[i] for i in np.argsort(likeness, kind="stable")]
     return apart[int(rng.integers(min(3, len(apart))))]
 
 
-def _look(plane: Plane, place: Place) -> tuple[float, float]:
-    """Mean and standard deviation of the square around the place, on a grid of about 16 x 16 pixels."""
-    radius = place.diameter / 2
-    step = max(1, int(place.diameter // 16))
-    rows = slice(max(0, round(place.y - radius)), round(place.y + radius) + 1, step)
-    columns = slice(max(0, round(place.x - radius)), round(place.x + radius) + 1, step)
+def _look(plane: Plane, lesion: Lesion) -> tuple[float, float]:
+    """Mean and standard deviation of the square around a place, on a grid of about 16 x 16 pixels."""
+    radius = lesion.diameter / 2
+    step = max(1, int(lesion.diameter // 16))
+    rows = slice(max(0, round(lesion.y - radius)), round(lesion.y + radius) + 1, step)
+    columns = slice(max(0, round(lesion.x - radius)), round(lesion.x + radius) + 1, step)
     return float(plane[rows, columns].mean()), float(plane[rows, columns].std())
 
 
@@ -84,11 +85,11 @@ class CopyMove:
     family = "copy-move"
     needs_donor = False
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """Every second copy is plain; the others draw each transform on its own. `ArgumentError` as `start`."""
-        params = start(host, place, rng, strength)
-        source = far_place(host, place, rng)
+        params = start(host, lesion, rng, strength)
+        source = far_place(host, lesion, rng, anatomy)
         params |= {"source": [round(source.y), round(source.x)], "plain": True, "mirror": False, "turn": 0.0,
                    "scale": 1.0, "gain": 1.0, "offset": 0.0}
         if rng.random() < 0.5:
@@ -119,9 +120,8 @@ class CopyMove:
         return fetch(plane, region, (round(shape["y"]), round(shape["x"])), (y, x), params["turn"],
                      params["scale"], params["mirror"])
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask: the target, not the source."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth: the target, not the source."""
         plane = host.plane
         region = region_of(params["shape"], plane.shape)
         altered = self._fetch(plane, region, params) * np.float32(params["gain"]) + np.float32(params["offset"])

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, compose, region_of, start
 from scanward.attacks.grain import grain, ring, white
 from scanward.image import Image
@@ -37,19 +37,18 @@ class _Inpaint:
     needs_donor = False
     _method = cv2.INPAINT_TELEA
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """Two fifths get back a share (`noise`) of the surroundings' grain, as white noise. Raises as `start`."""
-        feather = float(rng.choice([0.0, rng.uniform(1, 4), rng.uniform(0.03, 0.15) * place.diameter]))
-        params = start(host, place, rng, strength, feather=feather)
-        params["reduce"] = max(1, math.ceil(place.diameter / 2 / LARGEST_RADIUS))
+        feather = float(rng.choice([0.0, rng.uniform(1, 4), rng.uniform(0.03, 0.15) * lesion.diameter]))
+        params = start(host, lesion, rng, strength, feather=feather)
+        params["reduce"] = max(1, math.ceil(lesion.diameter / 2 / LARGEST_RADIUS))
         params["noise"] = 0.0 if rng.random() < 0.6 else float(rng.uniform(0.2, 1.0))
         params["seed"] = int(rng.integers(2**31))
         return params
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth."""
         plane = host.plane
         region = region_of(params["shape"], plane.shape, around=0.1)
         crop = region.cut(plane)

@@ -6,9 +6,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, Region, compose, region_of, start
 from scanward.attacks.grain import grain, smooth, white
 from scanward.image import Image
@@ -28,21 +27,20 @@ def floor_of(host: Image) -> float:
     return 0.6 if host.integer else 1e-6
 
 
-class _Patch:
+class _InPlace:
     """Draws one alteration of the crop and blends it in with a feathered shape."""
 
     needs_donor = False
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """Shape, strength, and `how` the region is altered. Raises as `start`."""
-        params = start(host, place, rng, strength)
+        params = start(host, lesion, rng, strength)
         params["how"] = self._draw(host, region_of(params["shape"], host.plane.shape), rng)
         return params
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth."""
         region = region_of(params["shape"], host.plane.shape)
         altered = self._alter(region.cut(host.plane), region, params["how"])
         return compose(host.plane, region, altered, params["strength"])
@@ -103,7 +101,7 @@ def resample(crop: Plane, how: dict[str, Any]) -> Plane:
     return np.asarray(cv2.remap(crop, map_x, map_y, flags, borderMode=_REFLECT), np.float32)
 
 
-class Resample(_Patch):
+class Resample(_InPlace):
     """The region interpolated in place: sized down and up, up and down, turned and back, or warped."""
 
     name = "resample"
@@ -134,7 +132,7 @@ def noised(crop: Plane, region: Region, how: dict[str, Any]) -> Plane:
     return crop + noise
 
 
-class Noise(_Patch):
+class Noise(_InPlace):
     """Grain added to the region."""
 
     name = "noise"
@@ -181,7 +179,7 @@ def blurred(crop: Plane, how: dict[str, Any]) -> Plane:
     return clean.astype(np.float32) / np.float32(unit) + np.float32(low)
 
 
-class Blur(_Patch):
+class Blur(_InPlace):
     """The region smoothed or denoised."""
 
     name = "blur"
@@ -216,7 +214,7 @@ def through_jpeg(crop: Plane, region: Region, how: dict[str, Any]) -> Plane:
     return decoded / unit + np.float32(how["low"])
 
 
-class Jpeg(_Patch):
+class Jpeg(_InPlace):
     """The region through JPEG."""
 
     name = "jpeg"

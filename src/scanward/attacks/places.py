@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.anatomy.breast import breast_mask, breast_small, eroded
+from scanward.anatomy.breast import Breast, breast_mask, breast_small, eroded
 from scanward.anatomy.pectoral import pectoral_muscle
-from scanward.attacks.base import Place
-from scanward.attacks.blend import check_place
+from scanward.attacks.base import Lesion
+from scanward.attacks.blend import check_lesion
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
@@ -17,7 +17,7 @@ __all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places"]
 
 
 def draw_places(image: Image | npt.NDArray[np.float32], rng: np.random.Generator, count: int, diameter: float,
-                breast: tuple[npt.NDArray[np.bool_], float] | None = None) -> list[Place]:
+                breast: Breast | None = None) -> list[Lesion]:
     """`count` random places of `diameter` pixels in the breast of a mammogram (an `Image` or its (y, x) plane).
 
     A region stays inside the breast where the breast is large enough; otherwise it lies as deep as it can.
@@ -26,18 +26,18 @@ def draw_places(image: Image | npt.NDArray[np.float32], rng: np.random.Generator
     """
     plane = image.plane if isinstance(image, Image) else image
     height, width = plane.shape
-    check_place(plane.shape, Place((height - 1) / 2, (width - 1) / 2, diameter))
+    check_lesion(plane.shape, Lesion((0, (height - 1) / 2, (width - 1) / 2), diameter))
     small, ratio = breast or breast_small(plane)
     ys, xs = _inner(small, diameter * ratio / 2)
     return _scattered(ys, xs, ratio, plane.shape, rng, count, diameter)
 
 
-def auto_place(image: Image, rng: np.random.Generator, diameter: float) -> Place:
+def auto_place(image: Image, rng: np.random.Generator, diameter: float, breast: Breast | None = None) -> Lesion:
     """A place where a lesion of `diameter` pixels would be believed: whole inside the breast, off its border, and
-    off the pectoral muscle and its edge. `ArgumentError` where there is none."""
+    off the pectoral muscle and its edge. `breast` as for `draw_places`. `ArgumentError` where there is none."""
     plane = image.plane
-    check_place(plane.shape, Place((plane.shape[0] - 1) / 2, (plane.shape[1] - 1) / 2, diameter), image.name)
-    small, ratio = breast_small(plane)
+    check_lesion(plane.shape, Lesion((0, (plane.shape[0] - 1) / 2, (plane.shape[1] - 1) / 2), diameter), image.name)
+    small, ratio = breast or breast_small(plane)
     muscle = pectoral_muscle(plane, small)
     radius = 1.15 * diameter * ratio / 2 + 1
     inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
@@ -48,19 +48,19 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float) -> Place
     return _scattered(ys, xs, ratio, plane.shape, rng, 1, diameter)[0]
 
 
-def check_in_breast(image: Image, place: Place) -> None:
-    """`ArgumentError` unless the place is in the image, its centre in the breast, and the breast larger than it."""
-    check_place(image.plane.shape, place, image.name)
-    small, ratio = breast_small(image.plane)
-    y, x = (min(int((value + 0.5) * ratio), length - 1) for value, length in zip((place.y, place.x), small.shape,
+def check_in_breast(image: Image, lesion: Lesion, breast: Breast) -> None:
+    """`ArgumentError` unless the lesion is in the image, its centre in the breast, and the breast larger than it."""
+    check_lesion(image.plane.shape, lesion, image.name)
+    small, ratio = breast
+    y, x = (min(int((value + 0.5) * ratio), length - 1) for value, length in zip((lesion.y, lesion.x), small.shape,
                                                                                 strict=True))
     if not small[y, x]:
-        raise ArgumentError(f"The place x {place.x:g}, y {place.y:g} is not in the breast of {image.name}; choose one "
-                            "inside, or --at auto.")
+        raise ArgumentError(f"The place x {lesion.x:g}, y {lesion.y:g} is not in the breast of {image.name}; choose "
+                            "one inside, or --at auto.")
     widest = 2 * float(cv2.distanceTransform(np.pad(small, 1).view(np.uint8), cv2.DIST_L2, 5).max()) / ratio
-    if place.diameter > widest:
-        raise ArgumentError(f"A lesion of {place.diameter:.0f} pixels is larger than the breast in {image.name}, where "
-                            f"{widest:.0f} fit; choose a smaller --size.")
+    if lesion.diameter > widest:
+        raise ArgumentError(f"A lesion of {lesion.diameter:.0f} pixels is larger than the breast in {image.name}, "
+                            f"where {widest:.0f} fit; choose a smaller --size.")
 
 
 def _dense(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
@@ -72,13 +72,13 @@ def _dense(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius:
 
 
 def _scattered(ys: npt.NDArray[np.intp], xs: npt.NDArray[np.intp], ratio: float, shape: tuple[int, ...],
-               rng: np.random.Generator, count: int, diameter: float) -> list[Place]:
+               rng: np.random.Generator, count: int, diameter: float) -> list[Lesion]:
     """`count` of the small pixels (ys, xs) at random, as places of the large image."""
     chosen = rng.integers(len(ys), size=count)
     jitter = rng.uniform(-0.5, 0.5, (count, 2))
     y = np.clip((ys[chosen] + 0.5 + jitter[:, 0]) / ratio - 0.5, 0, shape[0] - 1)
     x = np.clip((xs[chosen] + 0.5 + jitter[:, 1]) / ratio - 0.5, 0, shape[1] - 1)
-    return [Place(float(a), float(b), float(diameter)) for a, b in zip(y, x, strict=True)]
+    return [Lesion((0.0, float(a), float(b)), float(diameter)) for a, b in zip(y, x, strict=True)]
 
 
 def _inner(small: npt.NDArray[np.bool_], radius: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -102,7 +102,7 @@ def _off_border(shape: tuple[int, ...], radius: float) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def share_inside(tissue: npt.NDArray[np.bool_], place: Place) -> float:
+def share_inside(tissue: npt.NDArray[np.bool_], place: Lesion) -> float:
     """The share of a place's disc that lies on `tissue` (y, x)."""
     radius = place.diameter / 2
     steps = np.linspace(-radius, radius, 33)

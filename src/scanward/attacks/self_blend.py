@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, Region, compose, depth, region_of, start
 from scanward.attacks.copy_move import far_place, fetch
 from scanward.attacks.grain import grain, headroom, moments, smooth, span, white
@@ -25,8 +24,8 @@ class SelfBlend:
     needs_donor = False
     VARIANTS = ("shift", "affine", "gain", "sharpen", "blur", "noise", "requantise", "lowfreq", "jpeg", "denoise")
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None,
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None,
              variants: Sequence[str] | None = None) -> dict[str, Any]:
         """One variant of `variants` (all if None), its parameters, and a weight of 0.5 to 1 times `strength`.
 
@@ -37,29 +36,28 @@ class SelfBlend:
         if unknown or not chosen:
             raise ArgumentError(f"No self-blend variant is called {unknown[0] if unknown else ''!r}; "
                                 f"choose from: {', '.join(self.VARIANTS)}.")
-        params = start(host, place, rng, strength)
+        params = start(host, lesion, rng, strength)
         variant = str(rng.choice(chosen))
         region = region_of(params["shape"], host.plane.shape)
         alpha = 1.0 if rng.random() < 0.4 else float(rng.uniform(0.5, 1.0))
         return params | {"variant": variant, "alpha": alpha,
-                         "how": _draw_variant(variant, host, place, region, rng)}
+                         "how": _draw_variant(variant, host, lesion, region, rng, anatomy)}
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask; of `lowfreq`, where the bump has a quarter of its peak."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth; of `lowfreq`, where the bump has a quarter of its peak."""
         plane = host.plane
         region = region_of(params["shape"], plane.shape)
         crop = region.cut(plane)
         altered = _alter(plane, crop, region, params)
-        forged, mask = compose(plane, region, altered, params["strength"] * params["alpha"])
+        patch = compose(plane, region, altered, params["strength"] * params["alpha"])
         if params["variant"] == "lowfreq":
             bump = region.weight * _bump(region, params["shape"], params["how"])
-            mask[region.box] = bump >= 0.25 * bump.max()
-        return forged, mask
+            patch.mask[0] = bump >= 0.25 * bump.max()
+        return patch
 
 
-def _draw_variant(variant: str, host: Image, place: Place, region: Region,
-                  rng: np.random.Generator) -> dict[str, Any]:
+def _draw_variant(variant: str, host: Image, lesion: Lesion, region: Region, rng: np.random.Generator,
+                  anatomy: Anatomy | None) -> dict[str, Any]:
     if variant == "noise":
         return draw_noise(host, region, rng)
     if variant == "jpeg":
@@ -71,9 +69,9 @@ def _draw_variant(variant: str, host: Image, place: Place, region: Region,
         return _draw_bump(host, region, rng)
     how: dict[str, Any] = {}
     if variant == "shift":
-        source = far_place(host, place, rng)
+        source = far_place(host, lesion, rng, anatomy)
         how = {"source": [round(source.y), round(source.x)], "mirror": bool(rng.random() < 0.3),
-               "sigma": float(place.diameter * rng.uniform(0.08, 0.3))}
+               "sigma": float(lesion.diameter * rng.uniform(0.08, 0.3))}
     elif variant == "affine":
         how = {"kind": "warp", "interpolation": str(rng.choice(["linear", "cubic", "lanczos"])),
                "affine": [float(v) for v in rng.uniform(-0.12, 0.12, 4)], "bend": 0.0,

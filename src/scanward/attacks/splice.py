@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from scanward.attacks.base import Place
-from scanward.attacks.blend import Plane, Region, check_place, compose, membrane, poisson, region_of, start
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
+from scanward.attacks.blend import Plane, Region, check_lesion, compose, membrane, poisson, region_of, start
 from scanward.attacks.copy_move import fetch
 from scanward.attacks.grain import headroom, moments, ring, smooth, span
 from scanward.attacks.mass import density
@@ -26,28 +25,29 @@ class Splice:
     needs_donor = True
     MODES = ("feather", "poisson", "mixed", "additive")
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """A third of the splices whose sizes allow it are copied 1:1, without resampling.
 
-        Without a `donor_place`, tissue of the donor's breast is taken in place of a lesion. `ArgumentError`
+        Without the donor's own lesion, tissue of the donor's breast is taken in place of a lesion. `ArgumentError`
         without a donor, and as `start`.
         """
-        params = start(host, place, rng, strength)
-        donor = _required(donor)
-        if donor_place is None:
-            size = min(place.diameter, 0.5 * min(donor.plane.shape))
-            donor_place = draw_places(donor, rng, 1, max(3.0, size))[0]
-        check_place(donor.plane.shape, donor_place, donor.name)
-        scale = place.diameter / donor_place.diameter
+        params = start(host, lesion, rng, strength)
+        image = _required(donor.image if donor else None)
+        source = donor.lesion if donor else None
+        if source is None:
+            size = min(lesion.diameter, 0.5 * min(image.plane.shape))
+            source = draw_places(image, rng, 1, max(3.0, size))[0]
+        check_lesion(image.plane.shape, source, image.name)
+        scale = lesion.diameter / source.diameter
         if 0.5 <= scale <= 2 and rng.random() < 0.35:
             scale = 1.0
         turn = float(90 * rng.integers(4)) if rng.random() < 0.6 else float(rng.uniform(-180, 180))
         params |= {"mode": str(rng.choice(self.MODES, p=[0.35, 0.25, 0.15, 0.25])), "scale": float(scale),
-                   "source": [float(donor_place.y), float(donor_place.x)], "turn": turn,
+                   "source": [float(source.y), float(source.x)], "turn": turn,
                    "mirror": bool(rng.random() < 0.5)}
         region = region_of(params["shape"], host.plane.shape)
-        params["gain"], params["offset"] = _matched(host, donor, region, self._fetch(donor, region, params), rng)
+        params["gain"], params["offset"] = _matched(host, image, region, self._fetch(image, region, params), rng)
         return params
 
     @staticmethod
@@ -56,9 +56,8 @@ class Splice:
         return fetch(donor.plane, region, (shape["y"], shape["x"]), (y, x), params["turn"], params["scale"],
                      params["mirror"])
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask. `ArgumentError` without a donor."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth. `ArgumentError` without a donor."""
         donor = _required(donor)
         plane = host.plane
         region = region_of(params["shape"], plane.shape)
@@ -80,10 +79,10 @@ class ComposedMass:
     needs_donor = False
     grains: tuple[str, ...] = ("smooth", "synthetic")
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """Irregular or spiculated, with one of the class's kinds of grain. Raises as `start`."""
-        params = start(host, place, rng, strength, feather=float(rng.uniform(0.03, 0.15) * place.diameter))
+        params = start(host, lesion, rng, strength, feather=float(rng.uniform(0.03, 0.15) * lesion.diameter))
         params["shape"]["kind"] = "blob"
         region = region_of(params["shape"], host.plane.shape)
         contrast = span(host.plane)
@@ -97,9 +96,8 @@ class ComposedMass:
             params["spicules"] = int(rng.integers(8, 28))
         return params
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask: where the mass has a tenth of its density."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth: where the mass has a tenth of its density."""
         plane = host.plane
         region = region_of(params["shape"], plane.shape)
         crop = region.cut(plane)
@@ -111,9 +109,9 @@ class ComposedMass:
             mass -= share * (crop - low)
             if params["grain"] == "synthetic":
                 mass += share * synthetic_grain(crop, region.weight, params["seed"])
-        forged, mask = compose(plane, region, mass, params["strength"])
-        mask[region.box] &= body >= 0.1 * float(body.max())
-        return forged, mask
+        patch = compose(plane, region, mass, params["strength"])
+        patch.mask[0] &= body >= 0.1 * float(body.max())
+        return patch
 
 
 class FaithfulMass(ComposedMass):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scanward.anatomy.breast import breast_small
 from scanward.bench.confusion import SOURCE, TARGET, Confusion
 from scanward.bench.protocol import ATTACKS, STEPS, Item, attack_of, controls, forgeries, place_in
 from scanward.datasets.films import MIAS_SPACING, Film, mias
@@ -115,7 +116,8 @@ def draw(group: Group, films: Sequence[Film], diameters: Sequence[float]) -> lis
     hosts = {film.name: film.read() for film in some}
     mm = tuple(diameters) if group.mm == () else group.mm
     for item in forgeries(some, group.attacks, mm=mm, strength=group.strength, step=group.step):
-        place, used = place_in(hosts[item.film], item.mm, np.random.default_rng(item.seed))
+        place, used = place_in(hosts[item.film], item.mm, np.random.default_rng(item.seed),
+                               breast_small(hosts[item.film].plane))
         if not isinstance(group.mm, float) or used == group.mm:
             found.append(Frozen(item.attack, item.film, round(used, 2), round(place.x, 1), round(place.y, 1),
                                 item.seed))

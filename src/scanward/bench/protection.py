@@ -21,8 +21,7 @@ from rich.progress import track
 
 from scanward import methods
 from scanward.anatomy.lung import lungs_of
-from scanward.attacks.base import Spot
-from scanward.attacks.ct_gan import CtGan
+from scanward.attacks.base import Attack, Lesion
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.purify import PURIFICATIONS
 from scanward.datasets.chests import SHARP, Nodule, candidates, healthy_at, nodules, planted, scan_of
@@ -175,13 +174,13 @@ def near(image: Image, site: Site) -> tuple[Image, Centre]:
     return dataclasses.replace(image, pixels=image.pixels[box].copy()), (z, y, x)
 
 
-def forged(image: Image, site: Site, attack: CtGan, purify: str = "as it is") -> tuple[Image, Centre]:
+def forged(image: Image, site: Site, attack: Attack, purify: str = "as it is") -> tuple[Image, Centre]:
     """What lies about a place after the attacker cleaned the scan up and attacked, taking no noise from elsewhere."""
     part, centre = near(image, site)
     part = dataclasses.replace(part, pixels=PURIFICATIONS[purify](part.pixels))
-    params = attack.draw(part, Spot(*centre, site.diameter_mm), np.random.default_rng((31, site.number)))
-    box, values, _ = attack.apply(part, params)
-    part.pixels[box] = values
+    params = attack.draw(part, Lesion(centre, site.diameter_mm), np.random.default_rng((31, site.number)))
+    patch = attack.apply(part, params)
+    part.pixels[patch.box] = patch.values
     return part, centre
 
 

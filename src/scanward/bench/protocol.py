@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from scanward.anatomy.breast import breast_mask
-from scanward.attacks.base import Attack, Donor, Place, forge
+from scanward.anatomy.breast import Breast, breast_small
+from scanward.attacks.base import Attack, Donor, Lesion, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.datasets.films import Film
 from scanward.datasets.reencoding import reencode, reencode_mask
@@ -89,22 +89,24 @@ def make(item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> tuple[I
         image = reencode(host, item.step, item.amount, item.seed)
         return image, np.zeros(image.plane.shape, bool), item
     rng = np.random.default_rng(item.seed)
-    place, mm = place_in(host, item.mm, rng)
+    breast = breast_small(host.plane)
+    place, mm = place_in(host, item.mm, rng, breast)
     if item.x is not None and item.y is not None:
-        place, mm = Place(item.y, item.x, item.mm / (host.spacing[1] if host.spacing else 0.1)), item.mm
+        place, mm = Lesion((0, item.y, item.x), item.mm / (host.spacing[1] if host.spacing else 0.1)), item.mm
     others = [donor for owner, donor in donors if owner != film.name]
     donor = others[int(rng.integers(len(others)))] if others else None
-    tamper = forge(attack_of(item.attack), host, place, item.seed, strength=item.strength, donor=donor)
+    tamper = forge(attack_of(item.attack), host, place, item.seed, strength=item.strength, donor=donor,
+                   anatomy=breast)
     image = reencode(tamper.image, item.step, item.amount, item.seed)
     return image, reencode_mask(tamper.mask[0], item.step, item.amount), replace(item, mm=mm)
 
 
-def place_in(host: Image, mm: float, rng: np.random.Generator) -> tuple[Place, float]:
+def place_in(host: Image, mm: float, rng: np.random.Generator, breast: Breast) -> tuple[Lesion, float]:
     """A random place whose disc lies in the breast, and its diameter in mm: `mm`, halved until one is found."""
-    tissue = breast_mask(host.plane)
+    tissue = breast.at_full_size(host.plane.shape)
     spacing = host.spacing[1] if host.spacing else 0.1
     while True:
-        places = draw_places(host.plane, rng, 16, mm / spacing)
+        places = draw_places(host.plane, rng, 16, mm / spacing, breast)
         inside = [share_inside(tissue, place) for place in places]
         best = int(np.argmax([share > 0.95 for share in inside]))
         if inside[best] > 0.95 or mm / spacing < 16:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from scanward.attacks.base import Donor, Place
+from scanward.attacks.base import Donor, Lesion
 from scanward.errors import MissingExtraError, UnreadableError
 from scanward.formats import read
 from scanward.image import Image
@@ -35,7 +35,7 @@ class Film:
     patient: str
     split: Split
     read: Callable[[], Image]
-    masses: tuple[Place, ...] = ()
+    masses: tuple[Lesion, ...] = ()
     """Annotated masses, in pixels."""
 
 
@@ -58,7 +58,7 @@ def mias(split: Split | None = None, data: Path | None = None) -> list[Film]:
             before = found.get(name)
             masses = before.masses if before else ()
             if row["class"] in MASSES and row["radius"]:
-                masses += (Place(float(row["y"]), float(row["x"]), 2 * float(row["radius"])),)
+                masses += (Lesion((0, float(row["y"]), float(row["x"])), 2 * float(row["radius"])),)
             reader = partial(read, folder / "images" / f"{name}.png", modality="MG",
                              spacing=(MIAS_SPACING, MIAS_SPACING))
             found[name] = Film(name, f"mias-{row['patient']}", row["split"], reader, masses)  # type: ignore[arg-type]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,19 +15,18 @@ from scanward.attacks.base import Tamper, digest
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.disk import whole_file, whole_folder
 from scanward.errors import InputError
-from scanward.forgery.chest import MASK as VOLUME_MASK
-from scanward.forgery.chest import write_chest
-from scanward.forgery.make import check_order, forge_image, pixel_mm
+from scanward.forgery.kinds import KINDS
+from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.sources import series_or_file
-from scanward.formats.write import STEM, suffix_of, write_altered
+from scanward.formats.write_volume import hash_of
 from scanward.image import Image, Modality
-from scanward.report.forged import before_after, planes_before_after, stages_picture
+from scanward.report.forged import stages_picture
 from scanward.report.heat import png
 
-RECORD, MASK, PICTURE, STAGES = "record.json", "mask.png", "before-after.png", "stages.png"
-BESIDE = (MASK, VOLUME_MASK, PICTURE, STAGES)
+RECORD, PICTURE, STAGES = "record.json", "before-after.png", "stages.png"
+BESIDE = (*(kind.mask for kind in KINDS.values()), PICTURE, STAGES)
 """Pictures and masks beside a record, which are no hosts."""
 
 
@@ -48,7 +45,7 @@ class Forged:
 def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *, seed: int | None = None,
                stages: bool = False, modality: Modality | None = None,
                spacing: tuple[float, float] | None = None) -> Forged:
-    """One forgery of a file, written into `folder`: the image, `mask.png`, `before-after.png`, `record.json`, and with
+    """One forgery of a file, written into `folder`: the image, its mask, `before-after.png`, `record.json`, and with
     `stages` the picture of every stage. All or nothing, and nothing is overwritten. Raises `InputError`."""
     attack = check_order(order, action, stages=stages)
     source = source if isinstance(source, Source) else series_or_file(source)
@@ -58,8 +55,7 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
     with together(folder) as draft:
         record = write_image(tamper, image, source, draft, action)
         record |= {"order": {**asdict(order), "seed": seed}, "spacing": spacing, "modality": modality}
-        _write(draft / PICTURE, png(planes_before_after(image, tamper) if image.modality == "CT" else
-                                    before_after(image, tamper)))
+        _write(draft / PICTURE, png(KINDS[image.modality].picture(image, tamper)))
         if stages and isinstance(attack, MammoCgan):
             _write(draft / STAGES, png(stages_picture(attack.stages(image, tamper.record.params))))
         _write(draft / RECORD, (json.dumps(record, indent=2) + "\n").encode())
@@ -68,22 +64,13 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
 
 def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, action: str) -> dict[str, Any]:
     """Write the forged image under its host's name, and its mask; what `record.json` says of them."""
-    if host.modality == "CT":
-        return write_chest(tamper, host, source, folder, action)
-    _write(folder / MASK, png(tamper.mask[0].astype(np.uint8) * 255))
-    path = Path(host.name)
-    stem = os.fsdecode(os.fsencode(path.stem)[:STEM])
-    name = f"{stem}-forged{suffix_of(host)}"
-    params = tamper.record.params.get("shape", tamper.record.params)
-    x, y, diameter = (float(params[key]) for key in ("x", "y", "diameter"))
-    done = "injected" if action == "inject" else "removed"
-    written = write_altered(tamper.image, folder / name, synthetic=True, description=(
-        f"Forgery: a lesion {done} by {tamper.record.method}, centre x {x:.0f} y {y:.0f}, diameter {diameter:.0f} "
-        "pixels."))
-    ys, xs = np.nonzero(tamper.mask[0])
-    return {**asdict(tamper.record), "action": action, "at": [x, y], "size_mm": round(diameter * pixel_mm(host), 3),
-            "box": [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1], "host": str(path.resolve()),
-            "image": name, "mask": MASK, "image_sha256": hashlib.sha256(written.read_bytes()).hexdigest(),
+    kind = KINDS[host.modality]
+    written, lesions = kind.write(tamper, host, source, folder, "injected" if action == "inject" else "removed")
+    inside = np.argwhere(tamper.mask)[:, ::-1]
+    low, high = inside.min(0), inside.max(0) + 1
+    return {**asdict(tamper.record), "action": action, **lesions,
+            "box": [int(v) for v in (*low[:kind.axes], *high[:kind.axes])], "host": str(Path(host.name).resolve()),
+            "image": written.name, "mask": kind.mask, "image_sha256": hash_of(written),
             "pixels_sha256": digest(tamper.image)}
 
 

@@ -8,16 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scanward import formats, methods
-from scanward.attacks.base import Attack, Place, Tamper, forge
+from scanward.attacks.base import Attack, Tamper, forge
 from scanward.attacks.blend import check_strength
-from scanward.attacks.ct_gan import CtGan
 from scanward.attacks.mammo_cgan import MammoCgan
-from scanward.attacks.places import auto_place, check_in_breast
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.forgery.chest import forge_chest
+from scanward.forgery.kinds import KINDS
 from scanward.forgery.order import Order
 from scanward.formats.guard import shown
 from scanward.image import Image, Modality
@@ -73,7 +69,7 @@ def default_method(action: str, modality: Modality) -> str:
     return found
 
 
-def check_order(order: Order, action: str, *, stages: bool = False) -> Attack | CtGan:
+def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
     """The method of an order, built, with its weights at hand.
 
     `ArgumentError` for a method that does not `action`, lacks an option or (where wanted) stages, and for a size,
@@ -103,45 +99,24 @@ def check_order(order: Order, action: str, *, stages: bool = False) -> Attack | 
 
 
 @lru_cache(maxsize=4)
-def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack | CtGan:
-    attack: Attack | CtGan = methods.build(name, "attack", **dict(options))
+def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack:
+    attack: Attack = methods.build(name, "attack", **dict(options))
     if isinstance(attack, Trained):
         attack.check_weights()
     return attack
 
 
-def forge_image(attack: Attack | CtGan, image: Image, order: Order, seed: int) -> Tamper:
+def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
     """One forgery of an image in memory. Raises as `inject`."""
-    if isinstance(attack, CtGan):
-        return forge_chest(attack, image, order, seed)
-    if image.modality != "MG":
-        raise UnsupportedError(f"{shown(image.name)} is a {image.modality} image, and {attack.name} forges mammograms; "
-                               "choose a method for CT.")
-    each = pixel_mm(image)
-    rng = np.random.default_rng((seed, 1))
-    low, high = order.size_mm
-    diameter = (float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else low) / each
-    if order.at is None:
-        place = auto_place(image, rng, diameter)
-    else:
-        if len(order.at) > 1 or len(order.at[0]) != 2 or order.world:
-            raise ArgumentError(f"{shown(image.name)} is a mammogram, which takes one place of two numbers in pixels; "
-                                "write --at X,Y.")
-        place = Place(order.at[0][1], order.at[0][0], diameter)
-        check_in_breast(image, place)
-    tamper = forge(attack, image, place, seed, strength=order.strength)
-    if not (tamper.image.pixels != image.pixels)[tamper.mask].any():
+    modality = methods.find(order.method, "attack").modality
+    kind = KINDS[modality]
+    if image.modality != modality:
+        refusal = kind.refusal.format(modality=image.modality, method=attack.name)
+        raise UnsupportedError(f"{shown(image.name)} {refusal}")
+    lesions, anatomy = kind.lesions(image, order, seed)
+    tamper = forge(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
+    if not all((tamper.image.pixels[patch.box] != image.pixels[patch.box])[patch.mask].any()
+               for patch in tamper.patches):
         raise ArgumentError(f"The forgery would change nothing in {shown(image.name)}; choose another place, a larger "
                             "strength, or other options.")
     return tamper
-
-
-def pixel_mm(image: Image) -> float:
-    """Millimetres a pixel of a mammogram; `ArgumentError` where it does not say, or its pixels are no squares."""
-    if image.spacing is None:
-        raise ArgumentError(f"{shown(image.name)} does not say how large its pixels are; give --spacing MM.")
-    y, x = image.spacing[1:]
-    if abs(y - x) > 0.02 * max(y, x):
-        raise UnsupportedError(f"{shown(image.name)} has pixels of {y:g} x {x:g} mm, and lesions are made in square "
-                               "ones; resample it first.")
-    return math.sqrt(y * x)

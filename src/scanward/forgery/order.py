@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Order:
@@ -23,3 +25,8 @@ class Order:
     """Of the method, as its row in the table lists them."""
     world: bool = False
     """Places are in the patient's millimetres (LPS) instead."""
+
+    def diameters_mm(self, rng: np.random.Generator, count: int) -> list[float]:
+        """Of so many lesions; where there is nothing to choose, nothing is drawn."""
+        low, high = self.size_mm
+        return [float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else low for _ in range(count)]

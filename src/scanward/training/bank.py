@@ -22,8 +22,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
-from scanward.anatomy.breast import breast_mask
-from scanward.attacks.base import Donor, Place, forge
+from scanward.anatomy.breast import Breast, breast_mask, breast_small
+from scanward.attacks.base import Donor, Lesion, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.bench.protocol import attack_of
 from scanward.datasets.films import Film, donors_of
@@ -70,7 +70,7 @@ class Recipe:
 PAINTED = (Recipe(3000, GENERATED), Recipe(2500, GENERATED, (3.0, 12.0)))
 """Two banks of what generators paint, the second of what is smallest."""
 
-_Drawn = tuple[Place, npt.NDArray[np.bool_], dict[str, Any]]
+_Drawn = tuple[Lesion, npt.NDArray[np.bool_], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
     host = lived(host_of(film.read(), rng), recipe.past, rng)
     spacing = host.spacing[1] if host.spacing else 0.1
     drawn: list[_Drawn] = []
-    forged, tissue = host, breast_mask(host.plane)
+    forged, breast = host, breast_small(host.plane)
     for _ in range(pairs):
-        made = _forge_once(host, forged, tissue, spacing, donors, film.name, rng, drawn, recipe)
+        made = _forge_once(host, forged, breast, spacing, donors, film.name, rng, drawn, recipe)
         if made is not None:
             forged = made
     step = past(host, rng) if recipe.past and rng.random() < 0.5 * recipe.past else draw(rng, 0.35)
@@ -139,7 +139,7 @@ def lived(image: Image, share: float, rng: np.random.Generator) -> Image:
     return reencode(image, **past(image, rng)) if share and rng.random() < share else image
 
 
-def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spacing: float,
+def _forge_once(host: Image, forged: Image, breast: Breast, spacing: float,
                 donors: list[tuple[str, Donor]], film: str, rng: np.random.Generator,
                 drawn: list[_Drawn], recipe: Recipe) -> Image | None:
     """One more forgery on `forged`, appended to `drawn`; None where it found no free place."""
@@ -152,7 +152,8 @@ def _forge_once(host: Image, forged: Image, tissue: npt.NDArray[np.bool_], spaci
     mm = min(mm, 0.45 * min(host.plane.shape) * spacing)
     if "grain=" in name and mm / spacing < LEAST_PAINTED:
         return None
-    for place in draw_places(host.plane, rng, 6, mm / spacing):
+    tissue = breast.at_full_size(host.plane.shape)
+    for place in draw_places(host.plane, rng, 6, mm / spacing, breast):
         free = all(np.hypot(place.y - p.y, place.x - p.x) > 0.6 * (place.diameter + p.diameter) for p, _, _ in drawn)
         if free and share_inside(tissue, place) > 0.9:
             break

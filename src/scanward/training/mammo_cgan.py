@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scanward import weights
 from scanward.anatomy.breast import breast_small
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_cgan.merge import SIDE, levels_of, symmetric
 from scanward.attacks.mammo_cgan.network import PRESETS as WIDTHS
@@ -55,12 +55,12 @@ class Preset:
 
 
 @dataclass(frozen=True)
-class Lesion:
+class Mass:
     """A mass and its film, as samples are cut from it."""
 
     plane: Plane
     levels: tuple[float, float]
-    place: Place
+    place: Lesion
 
 
 _LIGHT, _NARROW = Schedule(5000, 4e-4, every=250), Schedule(1500, 4e-4, every=250)
@@ -80,7 +80,7 @@ LEFT_OUT = {"mammo-cgan": 3, "mammo-cgan-b": 1}
 """Every fourth patient with a mass, counted from this one, is not seen by this injector."""
 
 
-def lesions(films: list[Film], name: str) -> list[Lesion]:
+def lesions(films: list[Film], name: str) -> list[Mass]:
     """The annotated masses that the injector `name` is trained on."""
     owners = sorted({film.patient for film in films if film.masses})
     absent = set(owners[LEFT_OUT[name]::4])
@@ -88,7 +88,7 @@ def lesions(films: list[Film], name: str) -> list[Lesion]:
     for film in films:
         if film.masses and film.patient not in absent:
             plane = film.read().plane
-            found += [Lesion(plane, levels_of(plane), mass) for mass in film.masses]
+            found += [Mass(plane, levels_of(plane), mass) for mass in film.masses]
     return found
 
 
@@ -110,7 +110,7 @@ def healthy(films: list[Film], each: int, seed: int, antialias: bool) -> Squares
     return np.stack(found)
 
 
-def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
+def step_of(masses: list[Mass], tissue: Squares, preset: Preset) -> Step:
     """One step: with `masses` on their squares, and on as many of healthy tissue with the same masses laid over it;
     without, on healthy tissue."""
 

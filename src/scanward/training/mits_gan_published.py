@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scanward import methods, weights
-from scanward.attacks.base import Spot
-from scanward.attacks.ct_gan import CtGan
+from scanward.attacks.base import Attack, Lesion
 from scanward.datasets.chests import PARTS, THIN, scan_of
 from scanward.image import Image
 from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
@@ -58,7 +57,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
                 f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", LICENCE)
 
 
-def step_of(images: list[Image], attacks: list[CtGan]) -> Step:
+def step_of(images: list[Image], attacks: list[Attack]) -> Step:
     """One step on slices of a random scan."""
     slices = np.array([image.shape[0] for image in images], float)
 
@@ -86,7 +85,7 @@ def step_of(images: list[Image], attacks: list[CtGan]) -> Step:
     return step
 
 
-def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: CtGan,
+def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: Attack,
              rng: np.random.Generator) -> np.ndarray:
     """The protected slices (4, 256, 256) in HU after an attack at a random place in them, in lung or not, as published;
     the attack copies no noise."""
@@ -97,7 +96,7 @@ def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: CtGan
     pixels[inside] = hu
     host = Image(pixels, "CT", image.spacing, integer=False)
     y, x = rng.uniform(EDGE, SIDE - EDGE, 2)
-    spot = Spot(inside.start + 2.0, float(y), float(x), 12.0)
-    forged, values, _ = attack.apply(host, attack.draw(host, spot, rng))
-    pixels[forged] = values
+    lesion = Lesion((inside.start + 2.0, float(y), float(x)), 12.0)
+    patch = attack.apply(host, attack.draw(host, lesion, rng))
+    pixels[patch.box] = patch.values
     return pixels[inside]

@@ -6,10 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from scanward.anatomy.lung import Lungs, lungs_of
-from scanward.attacks.base import Spot
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_strength
 from scanward.attacks.ct_gan.density import density_of
 from scanward.errors import ArgumentError, UnsupportedError
@@ -31,8 +30,6 @@ DENSEST = (-800.0, 800.0)
 VISIBLE = 40.0
 """HU by which a voxel must have changed to count as truth: less is noise."""
 
-Region = tuple[tuple[slice, slice, slice], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
-
 
 class CtGan(Trained):
     """A nodule painted by the injector. `noise` is the touch-up; `density` the nodule's mean HU, drawn from those of
@@ -41,6 +38,7 @@ class CtGan(Trained):
     name = "ct-gan"
     family = "ct-gan"
     weights_name = "ct-gan"
+    needs_donor = False
     inject = True
 
     def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
@@ -52,29 +50,31 @@ class CtGan(Trained):
             raise ArgumentError(f"--density {density:g} cannot be made; give {DENSEST[0]:g} to {DENSEST[1]:g} HU.")
         self._noise, self._density = noise, density
 
-    def draw(self, host: Image, spot: Spot, rng: np.random.Generator, *, strength: float = 1.0,
-             lungs: Lungs | None = None) -> dict[str, Any]:
-        """Cuboid, density, noise and its source, the seed of all else; JSON values only. Raises as `check_spot`."""
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
+        """Cuboid, density, noise and its source, the seed of all else; JSON values only. Raises as `check_lesion`."""
         from scanward.nets.cube import cuboid_of
 
-        check_spot(host, spot)
+        check_lesion(host, lesion)
         check_strength(strength)
         spacing = host.spacing or (1.0, 1.0, 1.0)
-        centre = (float(spot.z), float(spot.y), float(spot.x))
-        cuboid = cuboid_of(centre, spacing, spot.diameter_mm)
+        z, y, x = lesion.centre
+        centre = (float(z), float(y), float(x))
+        cuboid = cuboid_of(centre, spacing, lesion.diameter)
         density = self._density
-        known = self._weights[1]["densities"][int(np.digitize(spot.diameter_mm, BOUNDS_MM))]
+        known = self._weights[1]["densities"][int(np.digitize(lesion.diameter, BOUNDS_MM))]
         share = rng.uniform(FAINTEST * (len(known) - 1), len(known) - 1)
         drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else density_of(density)
-        params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(spot.diameter_mm),
+        params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(lesion.diameter),
                   "voxel": cuboid.voxel, "density": drawn, "noise": self._noise, "strength": float(strength),
                   "seed": int(rng.integers(2**31))}
         if self._noise == "copied":
-            params["noise_from"] = list(_elsewhere(lungs or lungs_of(host), centre, spacing, rng))
+            lungs = anatomy if isinstance(anatomy, Lungs) else lungs_of(host)
+            params["noise_from"] = list(_elsewhere(lungs, centre, spacing, rng))
         return params
 
-    def apply(self, host: Image, params: dict[str, Any]) -> Region:
-        """The changed box, what stands in it as the host's file stores it, and the truth mask in it, (z, y, x)."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """What changes, as the host's file stores it, and its truth."""
         import torch
 
         from scanward.attacks.ct_gan.cube import window
@@ -91,7 +91,8 @@ class CtGan(Trained):
             torch.set_num_threads(threads)
         values = host.storable(np.asarray(made.numpy(), np.float32), host.pixels[box])
         change = np.abs(values - host.pixels[box])
-        return box, values, (change >= VISIBLE * params["strength"]) if self.inject else (weight >= 0.5) & (change > 0)
+        visible = change >= VISIBLE * params["strength"] if self.inject else (weight >= 0.5) & (change > 0)
+        return Patch(box, values, visible)
 
     @cached_property
     def forger(self) -> Forger:
@@ -133,22 +134,22 @@ class CtGanBRemove(CtGanRemove):
     name = family = weights_name = "ct-gan-b-remove"
 
 
-def check_spot(host: Image, spot: Spot) -> None:
+def check_lesion(host: Image, lesion: Lesion) -> None:
     """`UnsupportedError` where the image is no CT volume of known spacing, `ArgumentError` for a place outside it or a
     diameter that cannot be made."""
     if host.modality != "CT" or host.spacing is None:
         raise UnsupportedError(f"{host.name} is no CT volume with a known voxel size, and nodules are made in those.")
     depth, height, width = host.shape
-    inside = 0 <= spot.z <= depth - 1 and 0 <= spot.y <= height - 1 and 0 <= spot.x <= width - 1
-    if not inside:
-        raise ArgumentError(f"The place (x, y, z) = ({spot.x:g}, {spot.y:g}, {spot.z:g}) lies outside {host.name} of "
+    z, y, x = lesion.centre
+    if not (0 <= z <= depth - 1 and 0 <= y <= height - 1 and 0 <= x <= width - 1):
+        raise ArgumentError(f"The place (x, y, z) = ({x:g}, {y:g}, {z:g}) lies outside {host.name} of "
                             f"{width} x {height} x {depth} voxels; choose one inside.")
-    if not SMALLEST_MM <= spot.diameter_mm <= LARGEST_MM:
-        raise ArgumentError(f"A diameter of {spot.diameter_mm:g} mm cannot be made; choose from {SMALLEST_MM:g} to "
+    if not SMALLEST_MM <= lesion.diameter <= LARGEST_MM:
+        raise ArgumentError(f"A diameter of {lesion.diameter:g} mm cannot be made; choose from {SMALLEST_MM:g} to "
                             f"{LARGEST_MM:g} mm.")
     high = depth * host.spacing[0]
-    if high < spot.diameter_mm:
-        raise UnsupportedError(f"{host.name} is {high:g} mm high, too low for {spot.diameter_mm:g} mm; give the whole "
+    if high < lesion.diameter:
+        raise UnsupportedError(f"{host.name} is {high:g} mm high, too low for {lesion.diameter:g} mm; give the whole "
                                "series.")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, compose, region_of, start
 from scanward.attacks.partial_conv.remove import paint
 from scanward.image import Image
@@ -28,15 +28,14 @@ class Diffusion(Trained):
     weights_name = "diffusion"
     needs_donor = False
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """A region with a narrow seam, and the seed of what is drawn into it. Raises as `start`."""
-        drawn = start(host, place, rng, strength, feather=float(rng.uniform(0, 2)))
+        drawn = start(host, lesion, rng, strength, feather=float(rng.uniform(0, 2)))
         return drawn | {"seed": int(rng.integers(2**31))}
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth."""
         region = region_of(params["shape"], host.plane.shape, around=0.6)
         painted = paint(region.cut(host.plane), region.weight > 0, params["shape"]["diameter"],
                         partial(self._draw, seed=params["seed"]))

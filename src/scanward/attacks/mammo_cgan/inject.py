@@ -9,10 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from scanward.attacks.base import Place
-from scanward.attacks.blend import Plane, check_place, check_strength
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
+from scanward.attacks.blend import Plane, check_lesion, check_strength, patch_of
 from scanward.attacks.grain import resynthesised, white
 from scanward.attacks.mammo_cgan.merge import (
     SIDE,
@@ -85,30 +84,26 @@ class MammoCgan(Trained):
         self._given_values = {name: float(value) for name, value in given.items() if value is not None}
         self._grain = grain
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """The square, the host's intensities, the seed of all noise, and the symmetry under which the generators see
         the square: it decides a lesion's shape more than their noise does. `ArgumentError` for what cannot be used."""
-        check_place(host.plane.shape, place, host.name)
+        check_lesion(host.plane.shape, lesion, host.name)
         check_strength(strength)
-        params = {"y": float(place.y), "x": float(place.x), "diameter": float(place.diameter),
-                  "side": square_side(place.diameter), "strength": float(strength),
+        params = {"y": float(lesion.y), "x": float(lesion.x), "diameter": float(lesion.diameter),
+                  "side": square_side(lesion.diameter), "strength": float(strength),
                   "grain": self._grain, "seed": int(rng.integers(2**31)), "turn": int(rng.integers(8))}
         how = replace(intensities_of(host.plane, cut(host.plane, params)), **self._given_values)
         check(how)
         return params | {"intensities": how.to_json()}
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask: W ≥ 0.65, or where W is most if it is nowhere as much."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region and its truth: W ≥ 0.65, or where W is most if it is nowhere as much."""
         stages = self.stages(host, params)
-        forged, mask = host.plane.copy(), np.zeros(host.plane.shape, np.bool_)
         box, inner = window(host.plane.shape, params)
         change = np.float32(params["strength"]) * (stages.merged - stages.original)
         share = stages.weight[inner]
-        forged[box] += change[inner]
-        mask[box] = share >= min(TRUTH, 0.9 * float(share.max()))
-        return forged, mask
+        return patch_of(box, host.plane[box] + change[inner], share >= min(TRUTH, 0.9 * float(share.max())))
 
     def stages(self, host: Image, params: dict[str, Any]) -> Stages:
         """Every stage of what `apply` does with these parameters, at full strength."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_cgan.merge import SIDE, resized, square_side, symmetric
 from scanward.attacks.mammo_cgan.network import (
@@ -29,7 +29,7 @@ SEEN = 52
 which squares once held a mass."""
 
 
-def augmented(plane: Plane, place: Place, levels: tuple[float, float], rng: np.random.Generator,
+def augmented(plane: Plane, place: Lesion, levels: tuple[float, float], rng: np.random.Generator,
               antialias: bool) -> Plane:
     """(64, 64) of a place under a random symmetry, size and shift, and where it is shrunk, turn and stretch too.
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, compose, region_of, start
 from scanward.errors import ArgumentError
 from scanward.image import Image
@@ -44,18 +44,18 @@ class PartialConv(Trained):
                                 "or 0 for none.")
         self._through = int(through or 0)
 
-    def draw(self, host: Image, place: Place, rng: np.random.Generator, *, strength: float = 1.0,
-             donor: Image | None = None, donor_place: Place | None = None) -> dict[str, Any]:
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
         """A region with a narrow seam. Raises as `start`."""
-        return start(host, place, rng, strength, feather=float(rng.uniform(0, 2))) | {"through": self._through}
+        return start(host, lesion, rng, strength, feather=float(rng.uniform(0, 2))) | {"through": self._through}
 
-    def apply(self, host: Image, params: dict[str, Any], *,
-              donor: Image | None = None) -> tuple[Plane, npt.NDArray[np.bool_]]:
-        """The forged (y, x) plane and its truth mask, which tells what was painted and not what was resampled."""
+    def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
+        """The forged region, or the whole film that was resampled; its truth tells what was painted and not that."""
         plane = resampled(host.plane, params["through"]) if params["through"] else host.plane
         region = region_of(params["shape"], plane.shape, around=0.6)
         painted = paint(region.cut(plane), region.weight > 0, params["shape"]["diameter"], self._fill)
-        return compose(plane, region, painted, params["strength"])
+        patch = compose(plane, region, painted, params["strength"])
+        return whole(patch, plane) if params["through"] else patch
 
     @cached_property
     def _fill(self) -> Fill:
@@ -92,6 +92,13 @@ def paint(crop: Plane, unknown: npt.NDArray[np.bool_], diameter: float, fill: Fi
     if ratio < 1:
         filled = cv2.resize(filled, crop.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.where(unknown, filled, crop).astype(np.float32)
+
+
+def whole(patch: Patch, plane: Plane) -> Patch:
+    """The patch with the rest of its film (y, x) around it."""
+    values, mask = plane[None].copy(), np.zeros((1, *plane.shape), np.bool_)
+    values[patch.box], mask[patch.box] = patch.values, patch.mask
+    return Patch((slice(0, 1), slice(0, plane.shape[0]), slice(0, plane.shape[1])), values, mask)
 
 
 def resampled(plane: Plane, shorter: int) -> Plane:

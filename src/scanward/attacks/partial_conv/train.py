@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanward.attacks.base import Place
+from scanward.attacks.base import Lesion
 from scanward.attacks.blend import region_of, shape_of
 from scanward.attacks.partial_conv.network import PartialConvNet, Texture
 from scanward.attacks.partial_conv.remove import SIDE
@@ -18,7 +18,7 @@ def hole(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """(128, 128), True on a random region about the middle, as the attack's regions are."""
     diameter = float(np.exp(rng.uniform(np.log(20), np.log(84))))
     y, x = (SIDE - 1) / 2 + rng.uniform(-8, 8, 2)
-    region = region_of(shape_of(Place(float(y), float(x), diameter), rng, 0.0), (SIDE, SIDE))
+    region = region_of(shape_of(Lesion((0, float(y), float(x)), diameter), rng, 0.0), (SIDE, SIDE))
     found = np.zeros((SIDE, SIDE), np.bool_)
     found[region.box] = region.weight > 0
     return found
