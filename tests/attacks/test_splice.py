@@ -57,7 +57,7 @@ def test_additive_adds_nothing_from_a_flat_donor(host: Image) -> None:
 
 def test_gradient_domain_has_no_seam(host: Image, donor: Donor) -> None:
     """Across a sharp edge Poisson steps no more than the grain does, though the donor is much darker."""
-    dark = Donor(donor.image.with_plane(donor.image.plane * 0.4), donor.place)
+    dark = Donor(donor.image.with_plane(donor.image.plane * 0.4), donor.lesion)
     place = Lesion((0, 100, 60), 40)
     params = drawn(host, dark, place, gain=1.0, offset=0.0, scale=1.0)
     params["shape"] |= {"kind": "ellipse", "aspect": 1.0, "feather": 0.0}
