@@ -62,7 +62,7 @@ class Stage:
         lesion = Lesion(self.centres[number], max(4.0, self.real[number].diameter * self.real[number].voxel))
         params = attack.draw(host, lesion, np.random.default_rng(number), anatomy=self.lungs)
         patch = attack.apply(host, params)
-        return _with(host, patch.box, patch.values)
+        return _with(host, patch.box.slices, patch.values)
 
     def genuine(self, number: int, host: Image | None = None) -> Image:
         """The scan with the real nodule at a place."""

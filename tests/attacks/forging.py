@@ -20,5 +20,5 @@ def applied(attack: Attack, host: Image, params: dict, donor: Image | None = Non
     """The whole film (y, x) with the patch in it, unrounded, and the truth mask (y, x)."""
     patch = attack.apply(host, params, donor=donor)
     pixels, mask = host.pixels.copy(), np.zeros(host.shape, bool)
-    pixels[patch.box], mask[patch.box] = patch.values, patch.mask
+    pixels[patch.box.slices], mask[patch.box.slices] = patch.values, patch.mask
     return pixels[0], mask[0]

@@ -19,6 +19,7 @@ from scanward.attacks.blend import region_of
 from scanward.attacks.ct_diffusion import network
 from scanward.attacks.diffusion import remove
 from scanward.attacks.mammo_cgan.inject import window
+from scanward.box import Box
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.methods import METHODS, build
@@ -268,10 +269,11 @@ def test_several_lesions_replay_and_change_nothing_outside_their_patches(case: C
     outside, mask = np.ones(case.host.shape, bool), np.zeros(case.host.shape, bool)
     for patch, lesion in zip(tamper.patches, case.lesions, strict=True):
         assert patch.values.dtype == np.float32
-        assert all(part.start <= middle < part.stop for part, middle in zip(patch.box, lesion.centre, strict=True))
+        inside = zip(patch.box.slices, lesion.centre, strict=True)
+        assert all(part.start <= middle < part.stop for part, middle in inside)
         assert patch.mask.any()
-        outside[patch.box] = False
-        mask[patch.box] |= patch.mask
+        outside[patch.box.slices] = False
+        mask[patch.box.slices] |= patch.mask
     assert not ((tamper.image.pixels != case.host.pixels) & outside).any()
     assert np.array_equal(tamper.mask, mask)
 
@@ -289,7 +291,7 @@ def test_strength_scales_every_change_to_nothing(case: Case) -> None:
         params = case.attack.draw(host, case.lesions[0], np.random.default_rng(3), strength=strength, donor=case.donor,
                                   anatomy=case.anatomy)
         patch = case.attack.apply(host, params, donor=case.donor.image)
-        return patch.values - host.pixels[patch.box]
+        return patch.values - host.pixels[patch.box.slices]
 
     full, half, hardly = (change(strength) for strength in (1.0, 0.5, 1e-6))
     assert np.abs(full).max() > 1
@@ -323,7 +325,7 @@ def test_images_of_another_modality_are_refused_in_one_sentence(case: Case) -> N
 
 
 def test_a_patch_fills_its_box_with_finite_values() -> None:
-    box, mask = (slice(0, 1), slice(2, 4), slice(3, 6)), np.ones((1, 2, 3), bool)
+    box, mask = Box(0, 2, 3, 1, 4, 6), np.ones((1, 2, 3), bool)
     values = mask.astype(np.float32)
     Patch(box, values, mask)
     for wrong in ((box, values[:, 1:], mask), (box, values, mask[:, 1:]), (box, values + np.float32(np.nan), mask)):

@@ -216,7 +216,7 @@ def test_the_shipped_attacks_replay_and_touch_nothing_outside_their_cuboid(kind)
     drawn = attack.draw(host, Lesion((12, 60, 35), 10.0), np.random.default_rng(0))
     drawn = json.loads(json.dumps(drawn))
     patch = attack.apply(host, drawn)
-    box, values, mask = patch.box, patch.values, patch.mask
+    box, values, mask = patch.box.slices, patch.values, patch.mask
     again = kind().apply(host, drawn)
     assert np.array_equal(values, again.values)
     assert np.array_equal(values, np.rint(values))
@@ -264,7 +264,7 @@ def test_strength_scales_the_change():
     for strength in (1.0, 0.5):
         drawn = attack.draw(host, Lesion((12, 60, 35), 10.0), np.random.default_rng(0), strength=strength)
         patch = attack.apply(host, drawn)
-        changes.append(patch.values - host.pixels[patch.box])
+        changes.append(patch.values - host.pixels[patch.box.slices])
     assert np.abs(changes[1] - 0.5 * changes[0]).max() <= 1
 
 

@@ -15,6 +15,7 @@ from scanward.bench.perceptual import distance
 from scanward.bench.protection import Chest, Site, guarded, near, successes
 from scanward.bench.protection_tables import Bench
 from scanward.bench.purify import PURIFICATIONS, eight_bits
+from scanward.box import Box
 from scanward.datasets.chests import Nodule
 from scanward.errors import ArgumentError
 from scanward.image import Image
@@ -87,7 +88,7 @@ class Lamp:
         z, y, x = params["centre"]
         box = (slice(z - 1, z + 2), slice(y - 4, y + 5), slice(x - 4, x + 5))
         values = np.full([s.stop - s.start for s in box], 50.0 if self.inject else -850.0, np.float32)
-        return Patch(box, values, np.ones(values.shape, bool))
+        return Patch(Box.of(box), values, np.ones(values.shape, bool))
 
 
 class Eye:
@@ -123,7 +124,7 @@ def test_attacks_succeed_on_what_nothing_protects(bench):
 
 def test_and_fail_where_the_judge_still_sees_what_was_there(bench, monkeypatch):
     monkeypatch.setattr(Lamp, "apply", lambda self, host, params: Patch(
-        (slice(0, 1),) * 3, host.pixels[:1, :1, :1].copy(), np.ones((1, 1, 1), bool)))
+        Box(0, 0, 0, 1, 1, 1), host.pixels[:1, :1, :1].copy(), np.ones((1, 1, 1), bool)))
     one, = guarded([bench], lambda image, around: image, everywhere=True)
     assert successes(one, "ct-gan-plain") == [False, False]
     assert successes(one, "ct-gan-remove") == [False, False]

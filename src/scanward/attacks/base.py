@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import Breast
 from scanward.anatomy.lung import Lungs
+from scanward.box import Box
 from scanward.image import Image
 from scanward.version import __version__
 from scanward.weights import Trained
@@ -62,15 +63,15 @@ class Lesion:
 class Patch:
     """What an attack changes. Raises `ValueError` where values or mask do not fill the box, or are not finite."""
 
-    box: tuple[slice, slice, slice]
-    """(z, y, x) of the host."""
+    box: Box
+    """Of the host."""
     values: npt.NDArray[np.float32]
     """(z, y, x) of the box, as the attack made them: those of a film are not rounded to its depth yet."""
     mask: npt.NDArray[np.bool_]
     """(z, y, x) of the box, True where the attack changed what the image shows."""
 
     def __post_init__(self) -> None:
-        shape = tuple(part.stop - part.start for part in self.box)
+        shape = self.box.size
         if self.values.shape != shape or self.mask.shape != shape:
             raise ValueError(f"values {self.values.shape} and mask {self.mask.shape} must fill the box {shape}")
         if not np.isfinite(self.values).all():
@@ -157,7 +158,7 @@ def _apply(attack: Attack, host: Image, record: Record, donor: Donor | None) -> 
     now = replace(host, pixels=pixels)
     for params in record.params.get("places", [record.params]):
         patch = attack.apply(now, params, donor=donor.image if donor else None)
-        pixels[patch.box] = patch.values
-        mask[patch.box] |= patch.mask
+        pixels[patch.box.slices] = patch.values
+        mask[patch.box.slices] |= patch.mask
         patches.append(patch)
     return Tamper(host.with_plane(pixels[0]) if host.modality == "MG" else now, mask, record, tuple(patches))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from scanward.attacks.base import Lesion, Patch
+from scanward.box import Box
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
@@ -166,7 +167,7 @@ def compose(plane: Plane, region: Region, altered: Plane, alpha: float) -> Patch
 
 def patch_of(box: tuple[slice, slice], values: Plane, mask: npt.NDArray[np.bool_]) -> Patch:
     """The patch of a film from slices, values and truth (y, x)."""
-    return Patch((slice(0, 1), *box), np.asarray(values, np.float32)[None], mask[None])
+    return Patch(Box.of((slice(0, 1), *box)), np.asarray(values, np.float32)[None], mask[None])
 
 
 def membrane(values: Plane, unknown: npt.NDArray[np.bool_], sweeps: int = 24) -> Plane:

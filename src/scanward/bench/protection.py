@@ -180,7 +180,7 @@ def forged(image: Image, site: Site, attack: Attack, purify: str = "as it is") -
     part = dataclasses.replace(part, pixels=PURIFICATIONS[purify](part.pixels))
     params = attack.draw(part, Lesion(centre, site.diameter_mm), np.random.default_rng((31, site.number)))
     patch = attack.apply(part, params)
-    part.pixels[patch.box] = patch.values
+    part.pixels[patch.box.slices] = patch.values
     return part, centre
 
 

@@ -115,7 +115,7 @@ def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper
         raise UnsupportedError(f"{shown(image.name)} {refusal}")
     lesions, anatomy = kind.lesions(image, order, seed)
     tamper = forge(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
-    if not all((tamper.image.pixels[patch.box] != image.pixels[patch.box])[patch.mask].any()
+    if not all((tamper.image.pixels[patch.box.slices] != image.pixels[patch.box.slices])[patch.mask].any()
                for patch in tamper.patches):
         raise ArgumentError(f"The forgery would change nothing in {shown(image.name)}; choose another place, a larger "
                             "strength, or other options.")

@@ -98,5 +98,5 @@ def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: Attac
     y, x = rng.uniform(EDGE, SIDE - EDGE, 2)
     lesion = Lesion((inside.start + 2.0, float(y), float(x)), 12.0)
     patch = attack.apply(host, attack.draw(host, lesion, rng))
-    pixels[patch.box] = patch.values
+    pixels[patch.box.slices] = patch.values
     return pixels[inside]

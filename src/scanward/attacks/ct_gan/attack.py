@@ -11,6 +11,7 @@ from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_strength
 from scanward.attacks.ct_gan.density import density_of
+from scanward.box import Box
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.weights import Trained
@@ -92,7 +93,7 @@ class CtGan(Trained):
         values = host.storable(np.asarray(made.numpy(), np.float32), host.pixels[box])
         change = np.abs(values - host.pixels[box])
         visible = change >= VISIBLE * params["strength"] if self.inject else (weight >= 0.5) & (change > 0)
-        return Patch(box, values, visible)
+        return Patch(Box.of(box), values, visible)
 
     @cached_property
     def forger(self) -> Forger:

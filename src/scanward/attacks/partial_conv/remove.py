@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, compose, region_of, start
+from scanward.box import Box
 from scanward.errors import ArgumentError
 from scanward.image import Image
 from scanward.weights import Trained
@@ -97,8 +98,8 @@ def paint(crop: Plane, unknown: npt.NDArray[np.bool_], diameter: float, fill: Fi
 def whole(patch: Patch, plane: Plane) -> Patch:
     """The patch with the rest of its film (y, x) around it."""
     values, mask = plane[None].copy(), np.zeros((1, *plane.shape), np.bool_)
-    values[patch.box], mask[patch.box] = patch.values, patch.mask
-    return Patch((slice(0, 1), slice(0, plane.shape[0]), slice(0, plane.shape[1])), values, mask)
+    values[patch.box.slices], mask[patch.box.slices] = patch.values, patch.mask
+    return Patch(Box(0, 0, 0, 1, *plane.shape), values, mask)
 
 
 def resampled(plane: Plane, shorter: int) -> Plane:
