@@ -181,11 +181,11 @@ def logits_with(*regions):
 
 
 @pytest.mark.parametrize(("regions", "verdict"), [
-    ([np.s_[0:5, 0:100]], False), ([np.s_[0:25, 0:100]], False),
-    ([np.s_[0:26, 0:100]], True), ([np.s_[0:2, 0:100], np.s_[10:12, 0:100]], False),
+    ([np.s_[0:5, 0:100]], False), ([np.s_[0:40, 0:100]], False),
+    ([np.s_[0:41, 0:100]], True), ([np.s_[0:2, 0:100], np.s_[10:12, 0:100]], False),
     ([np.s_[0:6, 0:100], np.s_[10:15, 0:100]], False), ([np.s_[0:6, 0:100], np.s_[10:16, 0:100]], True),
     ([np.s_[0:40, 0:8], np.s_[0:8, 0:40]], True), ([], False)],
-    ids=["a twentieth in one", "a quarter in one", "more than that", "two small ones",
+    ids=["a twentieth in one", "two fifths in one", "more than that", "two small ones",
          "two, a twentieth in the smaller", "more than that in the smaller", "an L", "nothing"])
 def test_more_than_a_twentieth_beside_one_compact_region_is_too_much(regions, verdict):
     assert module.widespread(logits_with(*regions)) is verdict

@@ -44,7 +44,7 @@ PAINTED = 8.0
 WIDESPREAD = 0.05
 """Share of the breast with logits above 0 beyond which the image is no reference for itself: a maker's processing makes
 grain vary over the whole breast, and then tissue of every kind looks forged."""
-COMPACT, LARGEST = 0.5, 0.25
+COMPACT, LARGEST = 0.5, 0.4
 """The largest such region does not count where it fills this share of its bounding box and covers no more than that of
 the breast: it may be a large forgery, which are four fifths full (a disc), where processing leaves rims and streaks.
 Set on training and validation images of films and digital mammograms (docs/results.md)."""
