@@ -14,10 +14,10 @@ from scanward.attacks.diffusion.network import Denoiser
 from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch
 from scanward.datasets.films import cbis, mias
+from scanward.datasets.squares import squares
 from scanward.nets.diffusion import loss
 from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.partial_conv import squares
 
 
 @dataclass(frozen=True)

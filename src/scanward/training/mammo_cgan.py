@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.anatomy.breast import breast_small
 from scanward.attacks.base import Place
 from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_cgan.merge import SIDE, levels_of, symmetric
@@ -28,14 +26,11 @@ from scanward.attacks.mammo_cgan.train import (
     overlaid,
     run,
 )
-from scanward.attacks.places import draw_places
 from scanward.datasets.films import Film, cbis, mias
+from scanward.datasets.squares import Squares, healthy
 from scanward.training.adversarial import Step, fit
 from scanward.training.finish import TRAINED_ON, halved, preset_of, ship
 from scanward.training.loop import Schedule
-
-Squares = npt.NDArray[np.float32]
-SIZES_MM = (5.0, 45.0)
 
 
 @dataclass(frozen=True)
@@ -90,24 +85,6 @@ def lesions(films: list[Film], name: str) -> list[Lesion]:
             plane = film.read().plane
             found += [Lesion(plane, levels_of(plane), mass) for mass in film.masses]
     return found
-
-
-def healthy(films: list[Film], each: int, seed: int, antialias: bool) -> Squares:
-    """(n, 64, 64) squares of the films' breasts away from their masses, black 0 and white 1, of every size."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for film in films:
-        image = film.read()
-        plane, levels = image.plane, levels_of(image.plane)
-        spacing = image.spacing[1] if image.spacing else 0.1
-        breast = breast_small(plane)
-        for _ in range(each):
-            mm = float(np.exp(rng.uniform(*np.log(SIZES_MM))))
-            place = draw_places(plane, rng, 1, min(mm / spacing, 0.3 * min(plane.shape)), breast)[0]
-            if all(np.hypot(place.y - m.y, place.x - m.x) > 0.5 * m.diameter + 0.9 * place.diameter
-                   for m in film.masses):
-                found.append(augmented(plane, place, levels, rng, antialias))
-    return np.stack(found)
 
 
 def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:

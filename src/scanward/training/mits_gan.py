@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Box, Forger, tampered_together
 from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.scenes import Scene, Scenes, mirrored
 from scanward.nets.cube import Cuboid, cut
 from scanward.protectors.mits_gan.network import Guard
 from scanward.protectors.mits_gan.protect import EPSILON, laid
 from scanward.training.ct_gan import LICENCE
 from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.scenes import Preset, Scene, Scenes, mirrored
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
 """What is trained against; every other attacker is held out."""
@@ -35,6 +36,16 @@ SOFTEST = 1.0
 """Pixels of the strongest blur that a scan goes through between protection and attack."""
 GRAIN = 10.0
 """HU of the strongest noise, likewise."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to train on scenes."""
+
+    schedule: Schedule
+    batch: int
+    lung: int = 400
+    """Places in healthy lung."""
 
 
 PRESETS = {"quick": Preset(Schedule(60, 4e-4, warmup=20, every=30), 4, 60),

@@ -13,12 +13,13 @@ from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Forger, cuboid_from, tampered_together
 from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.scenes import Scene, Scenes
 from scanward.protectors.tafim.network import Perturber
 from scanward.protectors.tafim.protect import HIGH, LOW
 from scanward.training.ct_gan import LICENCE
 from scanward.training.finish import halved, preset_of, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.scenes import Preset, Scene, Scenes
+from scanward.training.mits_gan import Preset
 
 ATTACKER = "ct-gan-plain"
 """The one attacker it is trained against, as published."""
