@@ -33,6 +33,10 @@ class Scene:
     corner: tuple[int, int]
     """Where its voxels begin in the slices of its scan, (y, x)."""
 
+    def to(self, device: torch.device) -> Scene:
+        """The same with its voxels on a device."""
+        return replace(self, voxels=self.voxels.to(device))
+
     def params(self, rng: np.random.Generator, miss: float) -> dict[str, Any]:
         """Of an attack there, up to `miss` mm off along each axis; JSON values as `ct_gan.CtGan.draw` makes them."""
         centre = [float(middle + off / step) for middle, off, step in

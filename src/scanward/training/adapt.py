@@ -28,7 +28,7 @@ from scanward.image import Image
 from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
 from scanward.training.finish import calibrated, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.self_reference import PRESETS, arrays_of, batch, pixel_loss
+from scanward.training.self_reference import PRESETS, arrays_of, batch, loss_of
 
 LEAST = 5
 EACH = 12
@@ -61,8 +61,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
 
     def draw(model: nn.Module, rng: np.random.Generator) -> Tensor:
         pool = old if old and rng.random() < OLD else new
-        planes, gains, target = batch(pool, preset, [], rng)
-        return pixel_loss(model(planes.to(memory_format=torch.channels_last), gains)[:, 0].float(), target)
+        return loss_of(model, *batch(pool, preset, [], rng))
 
     fit(net, draw, SCHEDULE, work / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
     made = arrays_of(net)

@@ -30,7 +30,7 @@ from scanward.datasets.films import Film, cbis, mias
 from scanward.datasets.squares import Squares, healthy
 from scanward.training.adversarial import Step, fit
 from scanward.training.finish import TRAINED_ON, halved, preset_of, ship
-from scanward.training.loop import Schedule
+from scanward.training.loop import Schedule, device_of
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
 
     def step(net: nn.Module, judges: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
         picks = rng.choice(len(tissue), preset.batch, replace=False)
-        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
+        device = device_of(net)
+        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks], device)
         if masses:
             known = _tensor([augmented(m.plane, m.place, m.levels, rng, preset.antialias)
-                             for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))])
+                             for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))], device)
             real = torch.cat([known, overlaid(real, known)])
         made = run(net, real)  # type: ignore[arg-type]
 
@@ -111,8 +112,8 @@ def step_of(masses: list[Lesion], tissue: Squares, preset: Preset) -> Step:
     return step
 
 
-def _tensor(squares: list[Plane]) -> Tensor:
-    return torch.from_numpy(np.stack(squares))[:, None]
+def _tensor(squares: list[Plane], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.stack(squares))[:, None].to(device)
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

@@ -22,7 +22,7 @@ from scanward.protectors.mits_gan.network import Guard
 from scanward.protectors.mits_gan.protect import EPSILON, laid
 from scanward.training.ct_gan import LICENCE
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule, fit
+from scanward.training.loop import Schedule, device_of, fit
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
 """What is trained against; every other attacker is held out."""
@@ -62,8 +62,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     forgers = [methods.build(attacker, "attack").forger for attacker in ATTACKERS]
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        drawn = [mirrored(scene, rng) for scene in scenes.draw(rng, chosen.batch)]
-        return loss(net, drawn, forgers, rng)
+        device = device_of(net)
+        drawn = [mirrored(scene, rng).to(device) for scene in scenes.draw(rng, chosen.batch)]
+        return loss(net, drawn, [forger.to(device) for forger in forgers], rng)
 
     torch.manual_seed(5)
     net = fit(Guard(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=5, resume=resume, title=name)
@@ -109,6 +110,7 @@ def effect(change: Tensor, params: dict[str, Any], box: Box, forger: Forger) -> 
     if forger.inject:
         return ((change - VISIBLE).clamp_min(0) + 1).log().mean() + 1e-3
     middle = window(Cuboid(tuple(params["centre"]), tuple(params["spacing"]), params["voxel"] / 2), box)
+    middle = middle.to(change.device)
     return ((-change * middle).sum() / middle.sum().clamp_min(1e-3)).clamp_min(-LEAST) + LEAST
 
 
@@ -119,12 +121,13 @@ def cleaned(scan: Tensor, rng: np.random.Generator) -> Tensor:
         return scan
     if way < 0.8:
         return blurred(scan, float(rng.uniform(0.3, SOFTEST)))
-    return scan + float(rng.uniform(0, GRAIN)) * torch.from_numpy(rng.standard_normal(tuple(scan.shape), np.float32))
+    return scan + float(rng.uniform(0, GRAIN)) * torch.from_numpy(
+        rng.standard_normal(tuple(scan.shape), np.float32)).to(scan.device)
 
 
 def blurred(scan: Tensor, sigma: float) -> Tensor:
     """Every slice (z, y, x) through a Gaussian of so many pixels."""
-    axis = torch.arange(-3, 4, dtype=torch.float32)
+    axis = torch.arange(-3, 4, dtype=torch.float32, device=scan.device)
     kernel = torch.exp(-0.5 * (axis / sigma) ** 2)
     kernel = kernel / kernel.sum()
     padded = functional.pad(scan[:, None], (3,) * 4, mode="replicate")

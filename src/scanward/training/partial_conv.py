@@ -16,7 +16,7 @@ from scanward.attacks.partial_conv.train import batch, loss
 from scanward.datasets.films import cbis, mias
 from scanward.datasets.squares import squares
 from scanward.training.finish import preset_of, ship
-from scanward.training.loop import Schedule, fit
+from scanward.training.loop import Schedule, device_of, fit
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     texture = Texture()
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        return loss(net, texture, *batch(tissue, rng, chosen.batch))  # type: ignore[arg-type]
+        device = device_of(net)
+        x, mask = (part.to(device) for part in batch(tissue, rng, chosen.batch))
+        return loss(net, texture.to(device), x, mask)  # type: ignore[arg-type]
 
     torch.manual_seed(0)
     net = fit(PartialConvNet(), draw, chosen.schedule, out / preset / f"{name}.ckpt", resume=resume, title=name)
