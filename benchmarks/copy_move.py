@@ -9,7 +9,6 @@ The threshold is the shipped one, which follows from a bound on false alarms and
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -25,12 +24,12 @@ import numpy as np
 from scanward.attacks.base import Tamper, forge
 from scanward.attacks.copy_move import CopyMove as Attack
 from scanward.attacks.places import draw_places
+from scanward.datasets.films import MIAS_SPACING, Film, mias
 from scanward.detectors.copy_move import CopyMove
 from scanward.image import Image
 from scanward.metrics import auc, wilson
 from scanward.verdict import Evidence
 
-SPACING = 0.2
 KINDS = ("exact", "gain", "mirror", "rot90", "rotation", "scale")
 DATA = os.environ.get("SCANWARD_DATA", str(Path(__file__).parents[2] / "shared" / "data"))
 
@@ -71,17 +70,6 @@ class Controlled(Attack):
         return params
 
 
-def films(data: Path, split: str) -> list[str]:
-    """Names of the split's films, each once."""
-    with (data / "mias" / "annotations.csv").open(encoding="utf-8") as file:
-        return list(dict.fromkeys(row["film"] for row in csv.DictReader(file) if row["split"] == split))
-
-
-def read(data: Path, film: str) -> Image:
-    pixels = cv2.imread(str(data / "mias" / "images" / f"{film}.png"), cv2.IMREAD_UNCHANGED)
-    return Image(pixels[None].astype(np.float32), "MG", (1.0, SPACING, SPACING), bits=8)
-
-
 def passed(image: Image, after: str) -> Image:
     """The image after `none`, `jpeg90`, `jpeg85`, `noise` (1 grey level) or `resample` (by 0.9) of the whole of it."""
     plane = image.plane
@@ -119,18 +107,18 @@ def _compared(evidence: Evidence, tamper: Tamper) -> tuple[bool, float, bool]:
     return True, float((own & truth).sum() / (own | truth).sum()), bool(first)
 
 
-def measure(data: Path, names: list[str], kinds: list[str], sizes: list[int], afters: list[str]) -> list[Row]:
+def measure(films: list[Film], kinds: list[str], sizes: list[int], afters: list[str]) -> list[Row]:
     rows = []
-    for number, film in enumerate(names):
-        host = read(data, film)
-        rows += [judge(None, host, after, film, "authentic", 0) for after in afters]
+    for number, film in enumerate(films):
+        host = film.read()
+        rows += [judge(None, host, after, film.name, "authentic", 0) for after in afters]
         for kind in kinds:
             for mm in sizes:
                 rng = np.random.default_rng([number, mm, KINDS.index(kind)])
-                place = draw_places(host, rng, 1, mm / SPACING)[0]
+                place = draw_places(host, rng, 1, mm / MIAS_SPACING)[0]
                 tamper = forge(Controlled(kind), host, place, int(rng.integers(2**31)))
-                rows += [judge(tamper, tamper.image, after, film, kind, mm) for after in afters]
-        print(f"{number + 1}/{len(names)} {film}", file=sys.stderr)
+                rows += [judge(tamper, tamper.image, after, film.name, kind, mm) for after in afters]
+        print(f"{number + 1}/{len(films)} {film.name}", file=sys.stderr)
     return rows
 
 
@@ -180,8 +168,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=None, help="also write every row as a JSON line")
     options = parser.parse_args()
     cv2.setNumThreads(options.threads)
-    rows = measure(options.data, films(options.data, options.split)[:options.films], options.kinds, options.mm,
-                   options.after)
+    rows = measure(mias(options.split, options.data)[:options.films], options.kinds, options.mm, options.after)
     if options.rows:
         options.rows.write_text("".join(json.dumps(asdict(r)) + "\n" for r in rows), encoding="utf-8")
     report(rows, options.split)

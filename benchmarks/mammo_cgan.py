@@ -40,11 +40,11 @@ from scanward.bench import tables
 from scanward.bench.measure import run
 from scanward.bench.protocol import controls, forgeries
 from scanward.datasets.films import Film, cbis, donors_of, mias
+from scanward.datasets.squares import healthy
 from scanward.errors import ArgumentError
 from scanward.judging.detector import one_detector, thresholds
 from scanward.metrics import auc_interval
 from scanward.report.heat import window
-from scanward.training.mammo_cgan import healthy
 
 Squares = npt.NDArray[np.float32]
 JITTER = 8

@@ -32,10 +32,10 @@ from scanward.bench import tables
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.protection import SCAN, Chest, chests, near
 from scanward.datasets.chests import scan_of
+from scanward.datasets.scenes import Scene
 from scanward.metrics import mean_interval
 from scanward.nets.cube import Cuboid, cuboid_of, cut
 from scanward.training.mits_gan import effect
-from scanward.training.scenes import Scene
 
 MISSES = (0.0, 1.0, 2.0, 4.0)
 """Millimetres by which attacks miss the place that was protected."""

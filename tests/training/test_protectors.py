@@ -8,12 +8,12 @@ from torch import nn
 from scanward import methods
 from scanward.attacks.ct_gan.tamper import Forger
 from scanward.datasets.chests import Nodule
+from scanward.datasets.scenes import Scene, Scenes, mirrored
 from scanward.image import Image
 from scanward.nets.cube import Cuboid
 from scanward.protectors.mits_gan.network import Discriminator, Generator, Guard
 from scanward.protectors.tafim.network import Perturber
 from scanward.training import mits_gan, mits_gan_published, tafim
-from scanward.training.scenes import Scene, Scenes, mirrored
 
 
 def chest(seed=0):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import math
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ import torch
 from scipy import ndimage
 
 from scanward import formats
-from scanward.anatomy.lung import Lungs
+from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.ct_gan.cube import REACH
 from scanward.datasets.films import data_folder
 from scanward.errors import UnreadableError
@@ -25,6 +27,7 @@ from scanward.image import Image
 from scanward.nets.cube import LARGEST, SIDE, Cuboid, cut, spread
 
 Cube = npt.NDArray[np.float32]
+Taken = TypeVar("Taken")
 
 SOFTEN = 0.7
 """Voxels by which an outline is blurred, so that the nodule's own rim comes along."""
@@ -112,6 +115,23 @@ def candidates(image: Image, lungs: Lungs, rng: np.random.Generator, count: int)
     picks = rng.choice(len(places), min(count, len(places)), replace=False)
     jitter = rng.uniform(-0.5, 0.5, (len(picks), 3))
     return [lungs.voxel(tuple(places[i] + j)) for i, j in zip(picks, jitter, strict=True)]
+
+
+def taken(images: Sequence[Image], count: int, rng: np.random.Generator,
+          take: Callable[[int, tuple[float, float, float]], Taken | None]) -> list[Taken]:
+    """What `take` makes of random places in the lungs of the scans, given a scan's number and a voxel (z, y, x); None
+    is passed over. About `count` in all, by the scans' heights."""
+    heights = [image.shape[0] * (image.spacing or (1.0,))[0] for image in images]
+    found: list[Taken] = []
+    for number, (image, height) in enumerate(zip(images, heights, strict=True)):
+        wanted = len(found) + round(count * height / sum(heights))
+        for centre in candidates(image, lungs_of(image), rng, 8 * count):
+            if len(found) == wanted:
+                break
+            made = take(number, centre)
+            if made is not None:
+                found.append(made)
+    return found
 
 
 def healthy(cube: np.ndarray) -> bool:

@@ -35,7 +35,7 @@ class Dropout(nn.Module):
         """Any shape, dense in memory; the identity in evaluation."""
         if not self.training or self.least == 0:
             return x
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-2**63, None)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-2**63, None)
         kept = words.view(torch.uint8)[:x.numel()].as_strided(x.shape, x.stride()) >= self.least
         return x * (kept.to(x.dtype) * (256 / (256 - self.least)))
 

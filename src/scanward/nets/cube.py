@@ -61,12 +61,14 @@ def spread(cube: Tensor, cuboid: Cuboid, box: tuple[slice, slice, slice]) -> Ten
 
 
 def _sampled(volume: Tensor, axes: list[Tensor]) -> Tensor:
-    """Trilinear values of a volume (1, 1, z, y, x) on the grid of the axes' positions, in voxels."""
+    """Trilinear values of a volume (1, 1, z, y, x) on the grid of the axes' positions, in voxels; the positions are
+    worked out on the CPU, since not every device knows f64."""
     for dim, positions in enumerate(axes, 2):
         length = volume.shape[dim]
         place = positions.clamp(0, length - 1)
         low = place.floor().long().clamp(max=max(0, length - 2))
-        share = (place - low).to(volume.dtype).reshape([-1 if d == dim else 1 for d in range(5)])
+        share = (place - low).to(volume.device, volume.dtype).reshape([-1 if d == dim else 1 for d in range(5)])
+        low = low.to(volume.device)
         first = volume.index_select(dim, low)
         second = volume.index_select(dim, (low + 1).clamp(max=length - 1))
         volume = first + share * (second - first)

@@ -81,8 +81,8 @@ def levels_at(time: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def loss(net: Velocity, x: Tensor, mask: Tensor, chance: torch.Generator) -> Tensor:
     """Mean squared error of the velocity on what is unknown of `x`, each at a random time."""
-    time = torch.rand(len(x), generator=chance)
-    noise = torch.randn(x.shape, generator=chance)
+    time = torch.rand(len(x), generator=chance).to(x.device)
+    noise = torch.randn(x.shape, generator=chance).to(x.device)
     signal, level = levels_at(time, x)
     made = net(signal * x + level * noise, x, mask, time)
     unknown = 1 - mask
@@ -93,7 +93,7 @@ def sample(net: Velocity, x: Tensor, mask: Tensor, noise: Tensor, steps: int, li
     """`x` with its unknown part drawn from `noise` in `steps` deterministic steps (Song et al. 2021, eq. 12); no value
     goes beyond `limit` on the way."""
     now = noise
-    times = torch.linspace(0.98, 0, steps + 1)
+    times = torch.linspace(0.98, 0, steps + 1).to(x.device)
     for start, end in pairwise(times):
         time = start.expand(len(x))
         signal, level = levels_at(time, x)

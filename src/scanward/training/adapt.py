@@ -22,14 +22,13 @@ from scanward.anatomy.breast import breast_mask
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.reference import measure
-from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
 from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
 from scanward.training.finish import calibrated, ship
 from scanward.training.loop import Schedule, fit
-from scanward.training.self_reference import PRESETS, arrays_of, batch
+from scanward.training.self_reference import PRESETS, arrays_of, batch, loss_of
 
 LEAST = 5
 EACH = 12
@@ -62,8 +61,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
 
     def draw(model: nn.Module, rng: np.random.Generator) -> Tensor:
         pool = old if old and rng.random() < OLD else new
-        planes, gains, target = batch(pool, preset, [], rng)
-        return pixel_loss(model(planes.to(memory_format=torch.channels_last), gains)[:, 0].float(), target)
+        return loss_of(model, *batch(pool, preset, [], rng))
 
     fit(net, draw, SCHEDULE, work / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
     made = arrays_of(net)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from scanward.training.loop import COLUMNS, Schedule, layout_of, rate_at, save
+from scanward.training.loop import COLUMNS, Schedule, fabric_of, layout_of, rate_at, save
 
 Step = Callable[[nn.Module, nn.Module, np.random.Generator], tuple[Callable[[], tuple[Tensor, float]],
                                                                    Callable[[], Tensor]]]
@@ -25,14 +25,14 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
         resume: bool = True, title: str = "training", average: float = 0.995) -> nn.Module:
     """Train both in place and return the generator's running average (`average` a step), in evaluation mode.
 
-    An interrupted run goes on from `checkpoint`; each step draws from (seed, number of the step).
+    An interrupted run goes on from `checkpoint`; each step draws from (seed, number of the step). Afterwards all are on
+    the CPU, wherever they were trained.
     """
     torch.manual_seed(seed)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.arithmetic)  # type: ignore[arg-type]
-    fabric.launch()
+    fabric = fabric_of(schedule)
     for module in (net, judges):
         module.to(memory_format=layout_of(module))  # type: ignore[call-overload]
-    mean = copy.deepcopy(net)
+    mean = copy.deepcopy(net).to(fabric.device)
     made = [fabric.setup(module, torch.optim.Adam(module.parameters(), schedule.rate, betas=(0.5, 0.99)))
             for module in (net, judges)]
     (model, optimizer), (against, optimizer_against) = made
@@ -65,6 +65,8 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
                 save(fabric, checkpoint, state)
                 progress.console.print(f"{title} step {number + 1} judges {said[0]:.3f} generator {said[1]:.3f}",
                                        highlight=False)
+    for module in (net, judges, mean):
+        module.cpu()
     return mean.eval()
 
 

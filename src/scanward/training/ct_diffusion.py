@@ -16,7 +16,7 @@ from scanward.attacks.ct_gan.network import hole, wanted
 from scanward.nets.diffusion import loss
 from scanward.training.ct_gan import LICENCE, OF, cubes_of, equaliser_of, nodules_of, settings_of, trained_on
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule, fit
+from scanward.training.loop import Schedule, device_of, fit
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     equaliser = equaliser_of(cubes, True, who.seed)
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        batch = cubes.draw(rng, chosen.batch)
+        batch, device = cubes.draw(rng, chosen.batch), device_of(net)
         ill = torch.from_numpy(rng.random(chosen.batch) < 0.6)[:, None, None, None, None]
-        x = SCALE * equaliser.forward(torch.where(ill, batch.lesion, batch.healthy))
-        asked = wanted(batch.shape * ill, batch.density)
+        x = (SCALE * equaliser.forward(torch.where(ill, batch.lesion, batch.healthy))).to(device)
+        asked = wanted(batch.shape * ill, batch.density).to(device)
         chance = torch.Generator().manual_seed(int(rng.integers(2**31)))
         return loss(partial(net, wanted=asked), x, 1 - hole(x), chance)
 

@@ -21,7 +21,7 @@ from scanward.datasets.chests import PARTS, SHARP, THIN, Nodule, nodules, part_o
 from scanward.training.adversarial import Step, fit
 from scanward.training.cubes import Batch, Cubes, patches
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule
+from scanward.training.loop import Schedule, device_of
 
 KNOTS = 96
 RANGE = (-1000.0, 2000.0)
@@ -121,9 +121,9 @@ def step_of(cubes: Cubes, equaliser: Equaliser, preset: Preset, inject: bool) ->
     """One step on fresh cubes: lesions to be painted, or the healthy lung that was there."""
 
     def step(net: nn.Module, judge: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-        batch = cubes.draw(rng, preset.batch)
-        real = equaliser.forward(batch.lesion if inject else batch.healthy)
-        asked = _asked(batch, inject)
+        batch, device = cubes.draw(rng, preset.batch), device_of(net)
+        real = equaliser.forward(batch.lesion if inject else batch.healthy).to(device)
+        asked = _asked(batch, inject).to(device)
         made = net(real * (1 - hole(real)), asked, torch.randn_like(real))
 
         def of_judge() -> tuple[Tensor, float]:

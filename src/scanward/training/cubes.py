@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanward.anatomy.lung import lungs_of
 from scanward.attacks.ct_gan.cube import AIR, METAL
 from scanward.attacks.ct_gan.density import density_of
-from scanward.datasets.chests import Nodule, candidates, healthy
+from scanward.datasets.chests import Nodule, healthy, taken
 from scanward.image import Image
 from scanward.nets.cube import SIDE, Cuboid, cut
 
@@ -44,20 +43,16 @@ def patches(images: Sequence[Image], count: int, seed: int, across: tuple[float,
 
     About `count` in all, by the scans' heights; `across` says between which parts of the width they lie.
     """
-    rng = np.random.default_rng(seed)
-    heights = [image.shape[0] * (image.spacing or (1.0,))[0] for image in images]
-    found: list[Tensor] = []
-    for image, height in zip(images, heights, strict=True):
-        scan, wanted = torch.from_numpy(image.pixels), len(found) + round(count * height / sum(heights))
-        for centre in candidates(image, lungs_of(image), rng, 8 * count):
-            if len(found) == wanted:
-                break
-            if not across[0] <= centre[2] / image.shape[2] <= across[1]:
-                continue
-            patch = _patch(scan, centre, image.spacing or (1.0,) * 3)
-            if healthy(patch[ROOM:-ROOM, ROOM:-ROOM, ROOM:-ROOM].numpy()):
-                found.append(patch)
-    return torch.stack(found)
+    scans = [torch.from_numpy(image.pixels) for image in images]
+
+    def take(number: int, centre: tuple[float, float, float]) -> Tensor | None:
+        image = images[number]
+        if not across[0] <= centre[2] / image.shape[2] <= across[1]:
+            return None
+        patch = _patch(scans[number], centre, image.spacing or (1.0,) * 3)
+        return patch if healthy(patch[ROOM:-ROOM, ROOM:-ROOM, ROOM:-ROOM].numpy()) else None
+
+    return torch.stack(taken(images, count, np.random.default_rng(seed), take))
 
 
 def _patch(scan: Tensor, centre: tuple[float, float, float], spacing: tuple[float, ...]) -> Tensor:

@@ -14,10 +14,10 @@ from scanward.attacks.diffusion.network import Denoiser
 from scanward.attacks.partial_conv.remove import SIDE
 from scanward.attacks.partial_conv.train import batch
 from scanward.datasets.films import cbis, mias
+from scanward.datasets.squares import squares
 from scanward.nets.diffusion import loss
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule, fit
-from scanward.training.partial_conv import squares
+from scanward.training.loop import Schedule, device_of, fit
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     tissue = squares(mias("train", data) + cbis("train"), chosen.each, seed=3)
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        x, mask = batch(tissue, rng, chosen.batch)
+        x, mask = (part.to(device_of(net)) for part in batch(tissue, rng, chosen.batch))
         chance = torch.Generator().manual_seed(int(rng.integers(2**31)))
         return loss(net, x, mask, chance)  # type: ignore[arg-type]
 

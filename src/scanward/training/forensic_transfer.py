@@ -21,7 +21,7 @@ from scanward.detectors.forensic_transfer.network import loss as tile_loss
 from scanward.detectors.forensic_transfer.train import sample
 from scanward.training.bank import PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
 from scanward.training.finish import FORGED, TRAINED_ON, calibrated, preset_of, ship
-from scanward.training.loop import Schedule, fit
+from scanward.training.loop import Schedule, device_of, fit
 
 Arrays = dict[str, np.ndarray]
 
@@ -82,8 +82,9 @@ def _loss(net: nn.Module, pairs: Pool, turns: npt.NDArray[np.intp], highpass: bo
             tile = sample(bank.planes[index, half], truth, bank.about[index]["white"], highpass, int(turn))  # type: ignore[arg-type]
             if tile is not None:
                 tiles.append(tile)
-    x = torch.from_numpy(np.stack([t for t, _ in tiles])).to(memory_format=torch.channels_last)
-    labels = torch.tensor([y for _, y in tiles])
+    device = device_of(net)
+    x = torch.from_numpy(np.stack([t for t, _ in tiles])).to(device, memory_format=torch.channels_last)
+    labels = torch.tensor([y for _, y in tiles], device=device)
     score, decoded = net(x, labels)
     return tile_loss(x, score, decoded, labels)
 

@@ -21,7 +21,7 @@ from scanward.metrics import auc
 from scanward.training.ct_gan import LICENCE, OF, nodules_of
 from scanward.training.cubes import Cubes, patches
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule, fit
+from scanward.training.loop import Schedule, device_of, fit
 
 PART = 2
 """The third of the training patients' nodules that no attacker sees."""
@@ -54,9 +54,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     held = Cubes(patches(scans, chosen.lung // 5, seed, (HELD, 1.0)), nodules("val", data))
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        batch = cubes.draw(rng, chosen.batch, shift=3.0, vary=0.7)
-        logits = net(torch.cat([batch.healthy, batch.lesion]))
-        truth = torch.cat([torch.zeros(chosen.batch), torch.ones(chosen.batch)])
+        batch, device = cubes.draw(rng, chosen.batch, shift=3.0, vary=0.7), device_of(net)
+        logits = net(torch.cat([batch.healthy, batch.lesion]).to(device))
+        truth = torch.cat([torch.zeros(chosen.batch), torch.ones(chosen.batch)]).to(device)
         return functional.binary_cross_entropy_with_logits(logits, truth)
 
     net = fit(JudgeNet(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=seed, resume=resume, title=name)

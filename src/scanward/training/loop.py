@@ -40,11 +40,9 @@ class Schedule:
     every: int = 200
     """Steps between checkpoints."""
     precision: str | None = None
-    """As Fabric names it; None: bf16 where the CPU computes in it, f32 elsewhere."""
-
-    @property
-    def arithmetic(self) -> str:
-        return self.precision or ("bf16-mixed" if native_bf16() else "32-true")
+    """As Fabric names it; None: bf16 where the device computes in it, f32 elsewhere."""
+    accelerator: str = "auto"
+    """As Fabric names it; a GPU where there is one."""
 
 
 def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, seed: int = 0, resume: bool = True,
@@ -52,11 +50,11 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
     """Train `net` in place and return it; an interrupted run goes on from `checkpoint` when called again.
 
     Each step draws from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
-    With `check`, the validation loss stands beside the training loss at every checkpoint.
+    With `check`, the validation loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
+    CPU, wherever it was trained.
     """
     torch.manual_seed(seed)
-    fabric = Fabric(accelerator="cpu", devices=1, precision=schedule.arithmetic)  # type: ignore[arg-type]
-    fabric.launch()
+    fabric = fabric_of(schedule)
     optimizer = torch.optim.AdamW(net.parameters(), schedule.rate, weight_decay=schedule.decay)
     model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), optimizer)  # type: ignore[call-overload]
     state = {"net": model, "optimizer": optimizer, "step": 0}
@@ -88,8 +86,22 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
                         said += f" validation {check(model):.4f}"
                     model.train()
                 progress.console.print(said, highlight=False)
-    net.eval()
-    return net
+    return net.eval().cpu()
+
+
+def fabric_of(schedule: Schedule) -> Fabric:
+    """Fabric on one device, launched."""
+    gpu = schedule.accelerator != "cpu" and torch.cuda.is_available()
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if gpu else native_bf16()
+    precision = schedule.precision or ("bf16-mixed" if native else "32-true")
+    fabric = Fabric(accelerator=schedule.accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network computes, and so where a step has to bring what it draws."""
+    return next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
 
 
 def layout_of(net: nn.Module) -> torch.memory_format:

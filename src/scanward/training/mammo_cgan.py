@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.anatomy.breast import breast_small
 from scanward.attacks.base import Lesion
 from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_cgan.merge import SIDE, levels_of, symmetric
@@ -28,14 +26,11 @@ from scanward.attacks.mammo_cgan.train import (
     overlaid,
     run,
 )
-from scanward.attacks.places import draw_places
 from scanward.datasets.films import Film, cbis, mias
+from scanward.datasets.squares import Squares, healthy
 from scanward.training.adversarial import Step, fit
 from scanward.training.finish import TRAINED_ON, halved, preset_of, ship
-from scanward.training.loop import Schedule
-
-Squares = npt.NDArray[np.float32]
-SIZES_MM = (5.0, 45.0)
+from scanward.training.loop import Schedule, device_of
 
 
 @dataclass(frozen=True)
@@ -92,34 +87,17 @@ def lesions(films: list[Film], name: str) -> list[Mass]:
     return found
 
 
-def healthy(films: list[Film], each: int, seed: int, antialias: bool) -> Squares:
-    """(n, 64, 64) squares of the films' breasts away from their masses, black 0 and white 1, of every size."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for film in films:
-        image = film.read()
-        plane, levels = image.plane, levels_of(image.plane)
-        spacing = image.spacing[1] if image.spacing else 0.1
-        breast = breast_small(plane)
-        for _ in range(each):
-            mm = float(np.exp(rng.uniform(*np.log(SIZES_MM))))
-            place = draw_places(plane, rng, 1, min(mm / spacing, 0.3 * min(plane.shape)), breast)[0]
-            if all(np.hypot(place.y - m.y, place.x - m.x) > 0.5 * m.diameter + 0.9 * place.diameter
-                   for m in film.masses):
-                found.append(augmented(plane, place, levels, rng, antialias))
-    return np.stack(found)
-
-
 def step_of(masses: list[Mass], tissue: Squares, preset: Preset) -> Step:
     """One step: with `masses` on their squares, and on as many of healthy tissue with the same masses laid over it;
     without, on healthy tissue."""
 
     def step(net: nn.Module, judges: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
         picks = rng.choice(len(tissue), preset.batch, replace=False)
-        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks])
+        device = device_of(net)
+        real = _tensor([symmetric(tissue[i], int(rng.integers(8))) for i in picks], device)
         if masses:
             known = _tensor([augmented(m.plane, m.place, m.levels, rng, preset.antialias)
-                             for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))])
+                             for m in (masses[i] for i in rng.integers(len(masses), size=preset.batch))], device)
             real = torch.cat([known, overlaid(real, known)])
         made = run(net, real)  # type: ignore[arg-type]
 
@@ -134,8 +112,8 @@ def step_of(masses: list[Mass], tissue: Squares, preset: Preset) -> Step:
     return step
 
 
-def _tensor(squares: list[Plane]) -> Tensor:
-    return torch.from_numpy(np.stack(squares))[:, None]
+def _tensor(squares: list[Plane], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.stack(squares))[:, None].to(device)
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Box, Forger, tampered_together
 from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.scenes import Scene, Scenes, mirrored
 from scanward.nets.cube import Cuboid, cut
 from scanward.protectors.mits_gan.network import Guard
 from scanward.protectors.mits_gan.protect import EPSILON, laid
 from scanward.training.ct_gan import LICENCE
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule, fit
-from scanward.training.scenes import Preset, Scene, Scenes, mirrored
+from scanward.training.loop import Schedule, device_of, fit
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
 """What is trained against; every other attacker is held out."""
@@ -35,6 +36,16 @@ SOFTEST = 1.0
 """Pixels of the strongest blur that a scan goes through between protection and attack."""
 GRAIN = 10.0
 """HU of the strongest noise, likewise."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to train on scenes."""
+
+    schedule: Schedule
+    batch: int
+    lung: int = 400
+    """Places in healthy lung."""
 
 
 PRESETS = {"quick": Preset(Schedule(60, 4e-4, warmup=20, every=30), 4, 60),
@@ -51,8 +62,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     forgers = [methods.build(attacker, "attack").forger for attacker in ATTACKERS]
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        drawn = [mirrored(scene, rng) for scene in scenes.draw(rng, chosen.batch)]
-        return loss(net, drawn, forgers, rng)
+        device = device_of(net)
+        drawn = [mirrored(scene, rng).to(device) for scene in scenes.draw(rng, chosen.batch)]
+        return loss(net, drawn, [forger.to(device) for forger in forgers], rng)
 
     torch.manual_seed(5)
     net = fit(Guard(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=5, resume=resume, title=name)
@@ -98,6 +110,7 @@ def effect(change: Tensor, params: dict[str, Any], box: Box, forger: Forger) -> 
     if forger.inject:
         return ((change - VISIBLE).clamp_min(0) + 1).log().mean() + 1e-3
     middle = window(Cuboid(tuple(params["centre"]), tuple(params["spacing"]), params["voxel"] / 2), box)
+    middle = middle.to(change.device)
     return ((-change * middle).sum() / middle.sum().clamp_min(1e-3)).clamp_min(-LEAST) + LEAST
 
 
@@ -108,12 +121,13 @@ def cleaned(scan: Tensor, rng: np.random.Generator) -> Tensor:
         return scan
     if way < 0.8:
         return blurred(scan, float(rng.uniform(0.3, SOFTEST)))
-    return scan + float(rng.uniform(0, GRAIN)) * torch.from_numpy(rng.standard_normal(tuple(scan.shape), np.float32))
+    return scan + float(rng.uniform(0, GRAIN)) * torch.from_numpy(
+        rng.standard_normal(tuple(scan.shape), np.float32)).to(scan.device)
 
 
 def blurred(scan: Tensor, sigma: float) -> Tensor:
     """Every slice (z, y, x) through a Gaussian of so many pixels."""
-    axis = torch.arange(-3, 4, dtype=torch.float32)
+    axis = torch.arange(-3, 4, dtype=torch.float32, device=scan.device)
     kernel = torch.exp(-0.5 * (axis / sigma) ** 2)
     kernel = kernel / kernel.sum()
     padded = functional.pad(scan[:, None], (3,) * 4, mode="replicate")

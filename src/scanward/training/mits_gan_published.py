@@ -18,7 +18,7 @@ from scanward.protectors.mits_gan.train import discriminator_loss, generator_los
 from scanward.training.adversarial import Step, fit
 from scanward.training.ct_gan import LICENCE
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule
+from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
 SLICES, SIDE = 4, 256
@@ -66,9 +66,9 @@ def step_of(images: list[Image], attacks: list[Attack]) -> Step:
         image, low, high = images[number], float(images[number].pixels.min()), float(images[number].pixels.max())
         corner = [int(rng.integers(n - side + 1)) for n, side in zip(image.shape, (SLICES, SIDE, SIDE), strict=True)]
         box = tuple(slice(c, c + side) for c, side in zip(corner, (SLICES, SIDE, SIDE), strict=True))
-        real = torch.from_numpy((image.pixels[box] - low) * (2 / (high - low)) - 1)[:, None]
-        protected = net(real, torch.rand(real.shape)).to(real.dtype)
-        hu = (protected.detach()[:, 0].float() + 1) * ((high - low) / 2) + low
+        real = torch.from_numpy((image.pixels[box] - low) * (2 / (high - low)) - 1)[:, None].to(device_of(net))
+        protected = net(real, torch.rand(real.shape, device=real.device)).to(real.dtype)
+        hu = (protected.detach()[:, 0].float().cpu() + 1) * ((high - low) / 2) + low
         attack = attacks[int(rng.integers(len(attacks)))]
         after = (torch.from_numpy(attacked(image, hu.numpy(), box, attack, rng)) - low) \
             * (2 / (high - low)) - 1
@@ -78,7 +78,7 @@ def step_of(images: list[Image], attacks: list[Attack]) -> Step:
             return value, float(value.detach())
 
         def of_net() -> Tensor:
-            return generator_loss(judge(protected), protected, after[:, None])
+            return generator_loss(judge(protected), protected, after[:, None].to(real.device))
 
         return of_judge, of_net
 

@@ -19,7 +19,7 @@ from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
 from scanward.training.bank import CROP, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
 from scanward.training.finish import FORGED, TRAINED_ON, calibrated, preset_of, ship
-from scanward.training.loop import Loss, Schedule, fit
+from scanward.training.loop import Loss, Schedule, device_of, fit
 from scanward.training.mining import mine
 
 Arrays = dict[str, np.ndarray]
@@ -99,11 +99,16 @@ def _loss(pool: Pool, preset: Preset, negatives: list[Bank]) -> Loss:
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
         count = min(preset.negatives, len(alarms))
         picks = rng.choice(len(alarms), count, replace=False, p=share) if alarms else np.zeros(0, int)
-        planes, gains, target = batch(pool, preset, [alarms[i] for i in picks], rng)
-        logits = net(planes.to(memory_format=torch.channels_last), gains)[:, 0]
-        return pixel_loss(logits.float(), target)
+        return loss_of(net, *batch(pool, preset, [alarms[i] for i in picks], rng))
 
     return draw
+
+
+def loss_of(net: nn.Module, planes: Tensor, gains: Tensor, target: Tensor) -> Tensor:
+    """Of a network on what `batch` drew."""
+    device = device_of(net)
+    logits = net(planes.to(device, memory_format=torch.channels_last), gains.to(device))[:, 0]
+    return pixel_loss(logits.float(), target.to(device))
 
 
 def batch(pool: Pool, preset: Preset, negatives: Pool,

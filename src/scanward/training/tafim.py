@@ -13,12 +13,13 @@ from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Forger, cuboid_from, tampered_together
 from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.scenes import Scene, Scenes
 from scanward.protectors.tafim.network import Perturber
 from scanward.protectors.tafim.protect import HIGH, LOW
 from scanward.training.ct_gan import LICENCE
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.loop import Schedule, fit
-from scanward.training.scenes import Preset, Scene, Scenes
+from scanward.training.loop import Schedule, device_of, fit
+from scanward.training.mits_gan import Preset
 
 ATTACKER = "ct-gan-plain"
 """The one attacker it is trained against, as published."""
@@ -43,7 +44,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     forger = methods.build(ATTACKER, "attack").forger
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
-        return loss(net, scenes.draw(rng, chosen.batch), forger, rng)
+        device = device_of(net)
+        return loss(net, [scene.to(device) for scene in scenes.draw(rng, chosen.batch)], forger.to(device), rng)
 
     torch.manual_seed(6)
     net = fit(Perturber(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=6, resume=resume, title=name)
@@ -60,7 +62,7 @@ def loss(net: nn.Module, scenes: Sequence[Scene], forger: Forger, rng: np.random
     after = [scene.voxels + HALF * change for scene, change in zip(scenes, changes, strict=True)]
     terms = []
     for one, change, (box, made) in zip(params, changes, tampered_together(after, params, forger), strict=True):
-        weight = window(cuboid_from(one), box)
+        weight = window(cuboid_from(one), box).to(made.device)
         away = ((((made - TARGET) / HALF) ** 2) * weight).sum() / weight.sum()
         terms.append(away + FIDELITY * (change**2).mean())
     return torch.stack(terms).mean()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from scanward.attacks.ct_gan.cube import AIR, METAL, REACH, Equaliser, injected, removed, repaired, window
@@ -36,6 +36,12 @@ class Forger:
     """Of the noise that it is given. A remover works without: what noise makes it dream up looks like small nodules."""
     told: bool = True
     """Whether it paints what it is told, by the condition; the published kind reads it out of the surroundings."""
+
+    def to(self, device: torch.device) -> Forger:
+        """The same on a device; a generator that is a module is itself moved there."""
+        complete = self.complete.to(device) if isinstance(self.complete, nn.Module) else self.complete
+        return replace(self, complete=complete, equaliser=Equaliser(self.equaliser.hu.to(device),
+                                                                    self.equaliser.level.to(device)))
 
 
 def forger_of(arrays: dict[str, Any], settings: dict[str, Any], *, inject: bool) -> Forger:
@@ -71,7 +77,7 @@ def tampered_together(scans: Sequence[Tensor], params: Sequence[dict[str, Any]],
 def _merged(scan: Tensor, params: dict[str, Any], cuboid: Cuboid, cube: Tensor, painted: Tensor, *,
             inject: bool) -> tuple[Box, Tensor]:
     box = cuboid.box(tuple(scan.shape), REACH)
-    original, weight = scan[box], window(cuboid, box)
+    original, weight = scan[box], window(cuboid, box).to(scan.device)
     noise = _noise(scan, original, cube, cuboid, box, params)
     made = (injected if inject else removed)(original, spread(painted, cuboid, box) + noise, weight)
     return box, original + float(params["strength"]) * (made - original)
@@ -91,10 +97,10 @@ def _completed(cubes: Tensor, params: Sequence[dict[str, Any]], forger: Forger) 
     shape = torch.zeros_like(cubes)
     if forger.inject:
         shape = torch.from_numpy(np.stack([shape_of(one["diameter_mm"] / one["voxel"], one["seed"])[None]
-                                           for one in params]))
-    density = torch.tensor([one["density"] for one in params], dtype=torch.float32)
+                                           for one in params])).to(cubes.device)
+    density = torch.tensor([one["density"] for one in params], dtype=torch.float32, device=cubes.device)
     made = forger.complete(level * (1 - hole(level)), wanted(shape, density),
-                           forger.noise * torch.from_numpy(np.stack(drawn)))
+                           forger.noise * torch.from_numpy(np.stack(drawn)).to(cubes.device))
     hu = repaired(forger.equaliser.inverse(made))
     return _as_dense_as_asked(hu, cubes, shape, density) if forger.inject and forger.told else hu
 
@@ -123,7 +129,7 @@ def _noise(scan: Tensor, original: Tensor, cube: Tensor, cuboid: Cuboid, box: Bo
         lung = original < LUNG
         spread_of = grain[lung].std() if int(lung.sum()) > 8 else grain.std()
         drawn = np.random.default_rng((params["seed"], 1)).standard_normal(tuple(original.shape), np.float32)
-        return spread_of * torch.from_numpy(drawn)
+        return spread_of * torch.from_numpy(drawn).to(original.device)
     return torch.zeros_like(original)
 
 

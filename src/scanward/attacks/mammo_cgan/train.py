@@ -145,5 +145,5 @@ def generators_loss(adversaries: nn.Module, real: Tensor, made: Sequence[Tensor]
 
 def run(cascade: Cascade, squares: Tensor) -> tuple[Tensor, Tensor]:
     """Both generators on squares whose centres are zeroed here, with fresh noise."""
-    noise = torch.randn(len(squares), 3, SIDE, SIDE)
+    noise = torch.randn(len(squares), 3, SIDE, SIDE, device=squares.device)
     return cascade(squares * (1 - centre(squares)), noise)

@@ -90,6 +90,6 @@ class Guard(UNet):
     def forward(self, hu: Tensor) -> Tensor:
         """Cubes (n, 1, 32, 32, 32) of HU to the change of each voxel, as a part of the bound, in [-1, 1]."""
         x = (hu.clamp(LOW, HIGH) - LOW) * (2 / (HIGH - LOW)) - 1
-        made = unfolded(self.told(folded(x), torch.full((len(x),), MOMENT))).float()
+        made = unfolded(self.told(folded(x), torch.full((len(x),), MOMENT, device=x.device))).float()
         around = functional.avg_pool3d(made, COARSE, 1, COARSE // 2, count_include_pad=False)
         return torch.tanh(made - around)

@@ -31,5 +31,5 @@ class Perturber(UNet):
         common = self.everywhere[:, :, rows][..., columns].expand(n, -1, -1, -1)
         room = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
         seen = functional.pad(torch.cat([x, common], 1), room, mode="replicate")
-        made = self.told(seen, torch.zeros(n))[..., :height, :width]
+        made = self.told(seen, torch.zeros(n, device=x.device))[..., :height, :width]
         return torch.tanh(made.to(x.dtype))

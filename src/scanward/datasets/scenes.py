@@ -11,24 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scanward.anatomy.lung import lungs_of
-from scanward.datasets.chests import Nodule, candidates, healthy_at, planted
+from scanward.datasets.chests import Nodule, healthy_at, planted, taken
 from scanward.image import Image
 from scanward.nets.cube import SIDE, Cuboid, cuboid_of
-from scanward.training.loop import Schedule
 
 AROUND = 1.5
 """Of a cube's half side: how far a scene reaches, so that attacks may miss the place."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One way to train on scenes."""
-
-    schedule: Schedule
-    batch: int
-    lung: int = 400
-    """Places in healthy lung."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +33,10 @@ class Scene:
     corner: tuple[int, int]
     """Where its voxels begin in the slices of its scan, (y, x)."""
 
+    def to(self, device: torch.device) -> Scene:
+        """The same with its voxels on a device."""
+        return replace(self, voxels=self.voxels.to(device))
+
     def params(self, rng: np.random.Generator, miss: float) -> dict[str, Any]:
         """Of an attack there, up to `miss` mm off along each axis; JSON values as `ct_gan.CtGan.draw` makes them."""
         centre = [float(middle + off / step) for middle, off, step in
@@ -59,17 +51,9 @@ class Scenes:
 
     def __init__(self, images: Sequence[Image], nodules: Sequence[Nodule], count: int, seed: int) -> None:
         """About `count` healthy places, by the scans' heights."""
-        rng = np.random.default_rng(seed)
         self.images, self.nodules = list(images), list(nodules)
-        heights = [image.shape[0] * (image.spacing or (1.0,))[0] for image in images]
-        self.places: list[tuple[int, tuple[float, float, float]]] = []
-        for number, (image, height) in enumerate(zip(images, heights, strict=True)):
-            wanted = len(self.places) + round(count * height / sum(heights))
-            for centre in candidates(image, lungs_of(image), rng, 8 * count):
-                if len(self.places) == wanted:
-                    break
-                if healthy_at(image, centre):
-                    self.places.append((number, centre))
+        self.places = taken(images, count, np.random.default_rng(seed),
+                            lambda number, centre: (number, centre) if healthy_at(images[number], centre) else None)
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Scene]:
         """Random places, half of them with a nodule."""
