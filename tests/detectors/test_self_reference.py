@@ -181,13 +181,12 @@ def logits_with(*regions):
 
 
 @pytest.mark.parametrize(("regions", "verdict"), [
-    ([np.s_[0:5, 0:100]], False), ([np.s_[0:40, 0:100]], False),
-    ([np.s_[0:41, 0:100]], True), ([np.s_[0:2, 0:100], np.s_[10:12, 0:100]], False),
-    ([np.s_[0:6, 0:100], np.s_[10:15, 0:100]], False), ([np.s_[0:6, 0:100], np.s_[10:16, 0:100]], True),
-    ([np.s_[0:40, 0:8], np.s_[0:8, 0:40]], True), ([], False)],
-    ids=["a twentieth in one", "two fifths in one", "more than that", "two small ones",
-         "two, a twentieth in the smaller", "more than that in the smaller", "an L", "nothing"])
-def test_more_than_a_twentieth_beside_one_compact_region_is_too_much(regions, verdict):
+    ([np.s_[0:60, 0:100]], False), ([np.s_[0:61, 0:100]], True), ([np.s_[0:20, 0:100], np.s_[30:50, 0:100]], False),
+    ([np.s_[0:5, 0:60], np.s_[5:60, 0:5]], True), ([np.s_[0:5, 0:50], np.s_[5:50, 0:5]], False),
+    ([np.s_[0:5, 0:50], np.s_[5:50, 0:5], np.s_[60:90, 0:90]], False), ([], False)],
+    ids=["three fifths in one", "more than that", "two compact ones", "an L of more than a twentieth",
+         "an L of less", "and a compact one beside it", "nothing"])
+def test_more_than_a_twentieth_outside_compact_regions_is_too_much(regions, verdict):
     assert module.widespread(logits_with(*regions)) is verdict
 
 
