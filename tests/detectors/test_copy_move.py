@@ -45,7 +45,8 @@ def copied(host: Image, source: tuple[float, float] = SOURCE, target: tuple[floa
               "scale": 1.0, "gain": 1.0, "offset": 0.0} | transform
     patch = Attack().apply(host, params)
     plane, mask = host.plane.copy(), np.zeros(host.plane.shape, bool)
-    plane[patch.box[1:]], mask[patch.box[1:]] = patch.values[0], patch.mask[0]
+    where = patch.box.slices[1:]
+    plane[where], mask[where] = patch.values[0], patch.mask[0]
     return host.with_plane(plane), mask
 
 
