@@ -10,6 +10,7 @@ from outside import DATA
 
 from scanward.errors import UnsupportedError
 from scanward.formats import find, read
+from scanward.formats.series import versions
 
 
 def series(phantom, write, places, **changes) -> Path:
@@ -87,3 +88,11 @@ def test_real_series(name, shape, step):
     # Air and lung, and soft tissue, make the two modes of any chest CT.
     assert np.mean((image.pixels > -1100) & (image.pixels < -700)) > 0.1
     assert np.mean((image.pixels > -150) & (image.pixels < 150)) > 0.1
+
+
+def test_no_file_is_passed_over_however_often_a_position_is_there(phantom, write):
+    """Eight volumes are made of it at most; what is in none of them comes apart."""
+    paths = [write(phantom.ct_slice(0.0, 1000 + i, InstanceNumber=i), f"ct/{i:03d}.dcm") for i in range(11)]
+    whole, lost = versions([*paths, write(phantom.ct_slice(1.0, 1000), "ct/other.dcm")])
+    assert len(whole) == 8
+    assert {path for one in whole for path in one} | set(lost) >= set(paths) and len(lost) == 3

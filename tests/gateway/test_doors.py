@@ -13,6 +13,7 @@ from scanward.gateway import mercure
 from scanward.gateway.receive import Node, take_file
 from scanward.gateway.scanning import Scanner
 from scanward.inbox.folders import Inbox
+from scanward.judging.scan import calibrate
 from scanward.protectors.seal import make_key
 from scanward.settings import Gateway, Store, Work
 
@@ -151,3 +152,20 @@ def test_what_cannot_be_verified_is_said_before_anything_is_scanned(given, capsy
     assert cli.run(["scan", *options, str(images["CT"])]) == 2
     error = capsys.readouterr().err
     assert words in error and len(error.splitlines()) == 1
+
+
+def test_an_image_in_memory_needs_its_record(given):
+    """Silence of the seal must not look like its word."""
+    images, key, records = given
+    image = scanward.load(next(images["CT changed since"].rglob("*.dcm")).parent)
+    with pytest.raises(scanward.ArgumentError, match="record="):
+        scanward.scan(image, key=key)
+    assert scanward.scan(image, key=key, record=records / "evidence.json").label == "tampered"
+    assert scanward.scan(images["CT changed since"], key=key).label == "tampered"
+
+
+def test_evidence_is_no_threshold_of_a_site(given):
+    images, key, _ = given
+    found, _ = scanward.find([images["CT as it was sealed"]])
+    results = [*scanward.scan_many(found, key=key)] * 12
+    assert "seal" not in calibrate(results).thresholds

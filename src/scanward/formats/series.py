@@ -63,7 +63,7 @@ def versions(paths: Sequence[Path]) -> tuple[list[list[Path]], list[Path]]:
     """A series in which a position may be there several times, as at most `MOST` whole volumes: of each position the
     first file in the first, the last in the last, by the headers' numbers and then by when the files were written.
 
-    Files that do not say where they lie come apart, as the second value: they spoil no volume.
+    Files that do not say where they lie, or are in no volume, come apart, as the second value: nothing is passed over.
     """
     places: dict[float, list[tuple[tuple[int, ...], str, Path]]] = {}
     lost = []
@@ -78,6 +78,8 @@ def versions(paths: Sequence[Path]) -> tuple[list[list[Path]], list[Path]]:
     most = min(MOST, max(map(len, places.values()), default=0))
     whole = [[files[max(0, len(files) - most + i) if len(files) > most else min(i, len(files) - 1)][2]
               for files in places.values()] for i in range(most)]
+    used = {path for one in whole for path in one}
+    lost += [path for files in places.values() for *_, path in files if path not in used]
     return [by_position(one) for one in whole], sorted(lost)
 
 

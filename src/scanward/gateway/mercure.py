@@ -70,6 +70,8 @@ def run(in_dir: Path, out_dir: Path) -> int:
             raise problems[0] if problems else InputError(f"{shown(in_dir)} holds no images; give a series.")
         with whole_folder(out_dir, last=RESULT) as draft:
             images = [_image(result, settings, draft) for result in results]
+            images += [{"file": in_dir.name, "label": "inconclusive", "error": clean(
+                str(error).replace(f"{in_dir}/", "").replace(str(in_dir), in_dir.name), 300)} for error in errors]
             (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
     except ScanwardError as error:
         return _failed(str(error))

@@ -19,7 +19,7 @@ from scanward.judging.site import Site, site_of
 from scanward.judging.witnesses import check_site
 from scanward.modality import traits
 from scanward.protection import Record, Sealed, key_in, read_record
-from scanward.verdict import StudyLabel, Verdict
+from scanward.verdict import SEAL, StudyLabel, Verdict
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality:
     `method` is `default` (the detectors of the image's modality, combined by `judge.combine`) or the name of one
     detector, whose own scale then stands. `site` raises thresholds to what its own authentic images ask for. With
     `key`, 32 secret bytes or the file that `scanward key` made, the keyed evidence in the image is heard, too; its
-    `record` is looked for beside the file where none is given. `seconds` of the verdict includes reading.
+    `record` is looked for beside a file where none is given, and must be given with an image in memory. `seconds` of
+    the verdict includes reading.
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
@@ -66,6 +67,8 @@ def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
     kept = read_record(Path(record), master) if isinstance(record, str | Path) and master is not None else record
     if isinstance(source, Image):
+        if master is not None and kept is None:
+            raise ArgumentError("No record can be looked for beside an image in memory; give record=, or its file.")
         case = Case(source, site)
     else:
         case = case_of(formats.one_source(Path(source)), Terms(method, site, modality, spacing, master))
@@ -119,6 +122,8 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
     judged = [result.verdict for result in results if result.verdict is not None]
     for verdict in judged:
         for evidence in verdict.evidence:
+            if evidence.method == SEAL:
+                continue
             found = scores.setdefault(evidence.method, [])
             if evidence.conclusive:
                 found.append(evidence.score)

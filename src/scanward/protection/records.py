@@ -73,8 +73,9 @@ def beside(source: Source) -> Path | None:
         return None
     salt, name = _head(path)
     own = salt_in(source)
-    named = source.path.stem if source.kind == "file" else source.path.name
-    return path if (own is not None and own.hex() == salt) or named == f"{Path(name).stem}-protected" else None
+    # What was protected keeps its name, or as much of it as the file system takes, before this ending.
+    named, end, _ = source.path.resolve().name.partition("-protected")
+    return path if (own is not None and own.hex() == salt) or (end and named and name.startswith(named)) else None
 
 
 class Records:
