@@ -137,7 +137,7 @@ def test_a_forged_film_is_flagged_reviewed_and_told_to_the_pacs(start, orthanc, 
     for sop_class in (SEG, SC):
         (name,) = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"SOPClassUID": sop_class}})
         assert orthanc.raw(f"/instances/{name}/preview")[:4] == b"\x89PNG"
-    with httpx.Client(base_url=gateway.pages.rstrip("/")) as browser:
+    with httpx.Client(base_url=gateway.pages.rstrip("/"), timeout=120) as browser:
         page = browser.get("/").text
         assert study["key"] in page
         token = re.search(r'name="csrf" content="([^"]+)"', page)[1]

@@ -212,7 +212,7 @@ def test_kill_9_after_each_answer_loses_none(study):
 
     link, given = study.links[0][1], {}
     for round_ in range(4):
-        with served(study.folder) as (address, process), httpx.Client(base_url=address) as http:
+        with served(study.folder) as (address, process), httpx.Client(base_url=address, timeout=120) as http:
             http.get(link)
             token = re.search(r'name="csrf" content="([^"]*)"', http.get("/").text)[1]
             part = http.get("/api/part").json()
