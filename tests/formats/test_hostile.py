@@ -47,7 +47,7 @@ def refused(path: Path, error: type[InputError], *words: str) -> str:
 
 def image_or_sentence(path: Path) -> None:
     """What the fuzzers hold `read` to."""
-    start, busy = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     try:
         image = read(path)
     except ScanwardError as error:
@@ -55,8 +55,7 @@ def image_or_sentence(path: Path) -> None:
         assert len(str(error)) < 500
     else:
         assert isinstance(image, Image)
-    assert time.process_time() - busy < SECONDS
-    assert time.perf_counter() - start < 12 * SECONDS  # the decoder's own process, and a machine busy with others' work
+    assert time.perf_counter() - start < SECONDS
 
 
 def test_truncated_dicom(phantom, write):

@@ -70,8 +70,8 @@ def run(in_dir: Path, out_dir: Path) -> int:
             raise problems[0] if problems else InputError(f"{shown(in_dir)} holds no images; give a series.")
         with whole_folder(out_dir, last=RESULT) as draft:
             images = [_image(result, settings, draft) for result in results]
-            images += [{"file": in_dir.name, "label": "inconclusive", "error": clean(
-                str(error).replace(f"{in_dir}/", "").replace(str(in_dir), in_dir.name), 300)} for error in errors]
+            images += [{"file": in_dir.name, "label": "inconclusive", "error": _without_path(error, in_dir)}
+                       for error in errors]
             (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
     except ScanwardError as error:
         return _failed(str(error))
@@ -131,7 +131,8 @@ def _settings_in(task: Any) -> dict[str, Any]:
 def _image(result: Result, settings: Settings, draft: Path) -> dict[str, Any]:
     """What `result.json` says of an image; its objects are written on the way."""
     if result.image is None or result.verdict is None:
-        return {"file": shown(result.path.name), "label": result.label, "error": _without_path(result)}
+        said = _without_path(result.error, result.path)
+        return {"file": shown(result.path.name), "label": result.label, "error": said}
     facts = result.verdict.to_json()
     facts["file"] = shown(Path(facts.pop("path") or result.path).name)
     facts["objects"] = []
@@ -151,8 +152,8 @@ def _image(result: Result, settings: Settings, draft: Path) -> dict[str, Any]:
     return facts
 
 
-def _without_path(result: Result) -> str:
-    return clean(str(result.error).replace(str(result.path), result.path.name), 300)
+def _without_path(error: object, path: Path) -> str:
+    return clean(str(error).replace(str(path), path.name), 300)
 
 
 def _answer(images: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast, get_args
+from typing import Any, cast
 
-from scanward.verdict import StudyLabel
+from scanward.verdict import STUDY_LABELS, StudyLabel
 
 KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"[0-9a-f]{16}", re.ASCII)
 """Of a study, and of one of its images: both name folders."""
@@ -201,7 +201,7 @@ def _objects(value: object) -> list[Mapping[str, object]]:
 
 
 def _label(value: object) -> StudyLabel:
-    return cast(StudyLabel, value) if value in get_args(StudyLabel) else "unscanned"
+    return cast(StudyLabel, value) if value in STUDY_LABELS else "unscanned"
 
 
 def _writable(value: object) -> dict[str, Any] | None:
