@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from scanward.errors import UnreadableError
 from scanward.formats.dicom import layout_of, opened
 from scanward.formats.guard import clean, shown
-from scanward.formats.pixels import Layout, read_frame
+from scanward.formats.pixels import LOSSY, Layout, read_frame
 from scanward.formats.reference import derived_uid
 from scanward.image import Image
 
@@ -24,8 +24,6 @@ SYNTHETIC = 0x0008001C
 STALE = ("IconImageSequence", "MACParametersSequence", "DigitalSignaturesSequence", "DataSetTrailingPadding",
          "PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 """What would no longer be true of other pixels."""
-LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
-"""JPEG baseline, JPEG extended, JPEG-LS near lossless."""
 
 
 def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description: str,
@@ -35,8 +33,7 @@ def encode(image: Image, plane: npt.NDArray[np.float32], host: Path, description
     Raises `UnreadableError` where `host` is no longer the file that the image was read from.
     """
     with opened(host) as (header, stream):
-        layout = layout_of(header)
-        stored = read_frame(stream, layout)
+        stored, layout = read_frame(stream, layout_of(header))
         padding = header.numbers("PixelPaddingValue", 1)
     source = pydicom.dcmread(host, stop_before_pixels=True, force=True)
     known = image.provenance.sop_instance_uid
@@ -61,7 +58,7 @@ def _stored(plane: npt.NDArray[np.float32], layout: Layout, inverted: bool) -> n
     """The inverse of the reader's mapping: MONOCHROME1 flipped back, signed values moved back."""
     largest = 2**layout.stored - 1
     whole = np.clip(np.rint(plane), 0, largest).astype(np.int64)
-    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
+    low, _ = layout.ends
     return low + (largest - whole if inverted else whole)
 
 
@@ -99,7 +96,7 @@ def set_pixels(dataset: Dataset, values: npt.NDArray[np.int64], layout: Layout) 
     size = layout.allocated // 8
     data = values.astype(f"<i{size}" if layout.signed else f"<u{size}").tobytes()
     dataset.add_new(0x7FE00010, "OW" if size == 2 else "OB", data + b"\0" * (len(data) % 2))
-    dataset.HighBit = layout.stored - 1
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = layout.allocated, layout.stored, layout.stored - 1
     for keyword, value in (("SmallestImagePixelValue", values.min()), ("LargestImagePixelValue", values.max())):
         if keyword in dataset:
             dataset[keyword].value = int(value)

@@ -60,7 +60,7 @@ def _read_file(path: Path, modality: Modality | None, spacing: tuple[float, floa
         raise UnreadableError(f"{shown(path)} is empty; copy it again from its source.")
     kind = kind_of(path, head)
     if kind == "dicom":
-        from scanward.formats.dicom import read_dicom
+        from scanward.formats.series import read_dicom
 
         return read_dicom(path, modality, spacing)
     if kind in ("png", "tiff", "pgm", "npy"):

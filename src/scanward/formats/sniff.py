@@ -33,7 +33,7 @@ def kind_of(path: Path, head: bytes) -> str | None:
 
     `head` holds the file's first `HEAD` bytes (fewer in a short file).
     """
-    if head[128:132] == b"DICM":
+    if b"DICM" in (head[128:132], head[:4]):
         return "dicom"
     for magic, kind in _MAGIC:
         if head.startswith(magic):
@@ -65,7 +65,10 @@ def _is_nifti(name: str, head: bytes) -> bool:
 
 
 def _is_bare_dicom(head: bytes) -> bool:
-    """A data set without the 128-byte preamble: its first element must be a plausible one of group 0008."""
+    """A file without the 128-byte preamble: it begins with the file meta group, or with a plausible element of group
+    0008."""
+    if len(head) >= 16 and head[:2] == b"\x02\0" and head[2:4] in (b"\0\0", b"\1\0", b"\2\0", b"\x10\0"):
+        return head[4:6] in (b"UL", b"OB", b"UI") or int.from_bytes(head[4:8], "little") <= 256
     if len(head) < 16 or head[:2] not in (b"\x08\0", b"\0\x08"):
         return False
     order = "little" if head[0] == 8 else "big"

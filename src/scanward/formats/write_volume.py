@@ -26,7 +26,7 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
                          synthetic: bool, ending: str = "forged") -> Path:
     """Write an altered CT beside a `.scanward.json` that says so: a DICOM series into a folder of its own, MetaImage
     and NIfTI as one file (two for `.mhd`), all named after the host with `-` and `ending`. Returns what is read again:
-    the folder or the file.
+    the folder or the file. An enhanced CT goes into a folder, too.
 
     `host` is the image as it was read from `source`. What does not differ from it keeps its stored value, its header
     and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
@@ -35,8 +35,8 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     if kind not in ("dicom", "metaimage", "nifti"):
         raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to "
                                "DICOM, MetaImage or NIfTI.")
-    paths = source.paths if isinstance(source, Source) and source.kind == "series" else ()
-    if kind == "dicom" and len(paths) != host.shape[0]:
+    paths = source.paths if isinstance(source, Source) else (source,)
+    if kind == "dicom" and host.shape[0] == 1:
         raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
                                "give the folder.")
     mark = Mark(description, synthetic or host.provenance.synthetic)
