@@ -37,7 +37,7 @@ def write_series(paths: Sequence[Path], before: Volume, after: Volume, folder: P
     changed = before != after
     series = str(derived_uid(host_series, hashlib.sha256(after[changed].tobytes()).hexdigest(), synthetic))
     places: dict[Path, dict[int, int]] = {}
-    for z, one in enumerate(stack(paths)):
+    for z, one in enumerate(stack(paths, "CT")):
         places.setdefault(one.path, {})[one.frame] = z
     if sum(map(len, places.values())) != len(before):
         raise UnreadableError(f"{shown(paths[0].parent)} has changed since it was read; read it again.")

@@ -21,6 +21,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import MAX_FRAME, check_size, clean, open_file, plausible, shown
@@ -47,6 +48,8 @@ HEADER = (
     "RescaleSlope", "RescaleType", "ModalityLUTSequence",
 )  # fmt: skip
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
+"""Classes of objects about images that have pixels."""
 _HOUNSFIELD = ("", "HU", "US")
 """Rescale types of a CT in HU; US, unspecified, is what many write."""
 _MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
@@ -147,15 +150,36 @@ def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
     return io.BytesIO(data)
 
 
+def is_image(header: Header) -> bool:
+    """Whether the SOP class is one of images, as every Storage class that has Image in its name is; of objects about
+    images (reports, segmentations, documents, raw data, directories) a study's folder holds some beside its images.
+
+    What has rows is an image whatever its class, and so is what has no class or one that DICOM does not know: a header
+    must not get a picture passed over.
+    """
+    uid = UID(header.text("SOPClassUID") or header.media_class)
+    if " Image " in uid.name or uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008")):
+        return True
+    return uid.name not in _WITH_ROWS and "Rows" in header.data
+
+
+def check_image(header: Header) -> None:
+    """`UnsupportedError` for what `is_image` denies."""
+    if not is_image(header):
+        name = UID(header.text("SOPClassUID") or header.media_class).name
+        where = "; name the folder that it lies in" if "Directory" in name else ""
+        raise UnsupportedError(f"{shown(header.path)} is no image, but of SOP class {name}{where}.")
+
+
 def modality_of(header: Header) -> Modality:
-    """MG or CT; `UnsupportedError` names any other. Where SOP class and modality contradict each other in these, the
-    class counts. A breast in a Secondary Capture of modality OT is a mammogram."""
-    said, kind = header.text("Modality"), header.text("SOPClassUID")
-    if said in ("", "MG", "CT"):
-        if kind in MG_CLASSES:
-            return "MG"
-        if kind in CT_CLASSES:
-            return "CT"
+    """MG or CT; `UnsupportedError` names any other. Where the SOP class is of either, it counts. A breast in a
+    Secondary Capture of modality OT is a mammogram."""
+    said, kind = header.text("Modality"), header.text("SOPClassUID") or header.media_class
+    if kind in MG_CLASSES:
+        return "MG"
+    if kind in CT_CLASSES:
+        return "CT"
+    check_image(header)
     if said in ("MG", "CT"):
         return cast(Modality, said)
     if said in ("OT", "SC") and header.text("BodyPartExamined") == "BREAST":

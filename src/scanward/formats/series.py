@@ -14,6 +14,7 @@ from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
 from scanward.formats.dicom import (
     Header,
     bright,
+    check_image,
     grid_of,
     hounsfield,
     layout_of,
@@ -107,11 +108,12 @@ def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, floa
     """One DICOM file: the slices of an enhanced CT as `read_series` gives them, or else one slice, whose z spacing is
     1.0, as a single image has none."""
     with opened(path, GROUPS) as (whole_header, stream):
-        kind = modality or modality_of(whole_header)
-        if kind == "CT" and whole_header.whole("NumberOfFrames", 1) > 1:
+        check_image(whole_header)
+        kind, layout = modality or modality_of(whole_header), layout_of(whole_header)
+        if kind == "CT" and layout.frames > 1:
             return read_series((path,), modality, spacing)
         header = single(whole_header)
-        stored, layout = read_frame(stream, layout_of(header))
+        stored, layout = read_frame(stream, layout)
     inverted = kind == "MG" and header.text("PhotometricInterpretation") == "MONOCHROME1"
     pixels = hounsfield(stored, header) if kind == "CT" else bright(stored, layout, header, inverted)
     return Image(pixels[None], kind, three(spacing or spacing_of(header)), layout.stored,
@@ -127,7 +129,7 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
     where = paths[0].parent if len(paths) > 1 else paths[0]
     if modality == "MG":
         raise UnsupportedError(f"{shown(where)} is a series of {len(paths)} CT slices and no mammogram.")
-    slices = stack(paths)
+    slices = stack(paths, modality)
     first = slices[0]
     check_size(where, first.rows, first.columns, len(slices))
     step = _step(slices, where)
@@ -150,9 +152,9 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
                  provenance=dataclasses.replace(provenance, to_world=rows_of(world)))
 
 
-def stack(paths: Sequence[Path]) -> list[Slice]:
+def stack(paths: Sequence[Path], modality: Modality | None = None) -> list[Slice]:
     """The slices of files in the order of their volume."""
-    slices = [one for path in paths for one in _slices(path)]
+    slices = [one for path in paths for one in _slices(path, modality)]
     return sorted(slices, key=lambda one: float(one.position @ one.normal))
 
 
@@ -167,9 +169,9 @@ def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     return axes, np.array(position, np.float64)
 
 
-def _slices(path: Path) -> list[Slice]:
+def _slices(path: Path, modality: Modality | None) -> list[Slice]:
     with decoding(path), opened(path, GROUPS) as (header, _):
-        if modality_of(header) != "CT":
+        if modality is None and modality_of(header) != "CT":
             raise UnsupportedError(f"{shown(path)} is no CT slice; keep only one CT series in the folder.")
         layout = layout_of(header)
         frames = frames_of(header)

@@ -13,12 +13,6 @@ from scanward.errors import InputError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
 
-DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-NO_IMAGE = frozenset(
-    ("SR", "KO", "PR", "SEG", "DOC", "REG", "AU", "HD", "ECG", "EPS", "PLAN", "RTSTRUCT", "RTPLAN", "RTRECORD",
-     "RTDOSE", "RWV", "FID", "STAIN", "AR", "KER", "SMR", "ASMT")
-)  # fmt: skip
-"""Modalities of objects about images: a study's folder holds them beside the images, so a search passes over them."""
 NAMES = (".dcm", ".png", ".tif", ".tiff", ".npy", ".pgm", ".mha", ".mhd", ".nii", ".nii.gz")
 """A file so named is reported when it turns out to be none: cut to nothing, say."""
 OURS = {"protected.png": ("evidence.json", "perturbation.json"),
@@ -166,13 +160,13 @@ def _source(paths: list[Path]) -> Source:
 
 def _dicom_key(path: Path) -> tuple[str, ...] | None:
     """What groups the file with others: its folder and series for CT, itself for all else, None for no image."""
-    from scanward.formats.dicom import opened
+    from scanward.formats.dicom import is_image, modality_of, opened
 
     try:
         with decoding(path), opened(path) as (header, _):
-            modality, series = header.text("Modality"), header.text("SeriesInstanceUID")
-            if modality in NO_IMAGE or header.text("SOPClassUID") == DICOMDIR_CLASS or path.name == "DICOMDIR":
+            if not is_image(header):
                 return None
+            modality, series = modality_of(header), header.text("SeriesInstanceUID")
     except ScanwardError:
         return (str(path),)
     return (str(path.parent), series) if modality == "CT" and series else (str(path),)
