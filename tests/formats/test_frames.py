@@ -140,3 +140,22 @@ def test_more_frames_than_are_compressed(enhanced):
     data.save_as(path)
     with pytest.raises(UnreadableError, match=r"enhanced\.dcm"):
         read(path)
+
+
+def test_a_series_and_what_highdicom_makes_of_it_are_the_same_volume(phantom, write, tmp_path):
+    from highdicom.legacy import LegacyConvertedEnhancedCTImage
+
+    rng = np.random.default_rng(5)
+    slices = [phantom.ct_slice(z, PixelData=rng.integers(0, 2000, (48, 40)).astype("<u2").tobytes(), PatientID="1",
+                               PatientName="A^B", PatientBirthDate="", PatientSex="", AccessionNumber="", StudyID="",
+                               StudyDate="", StudyTime="", ReferringPhysicianName="", FrameOfReferenceUID="1.2.9",
+                               ImageType=["ORIGINAL", "PRIMARY", "AXIAL"], SliceThickness=2.5, InstanceNumber=i,
+                               RescaleIntercept=-1000 - i)
+              for i, z in enumerate([5.0, 0.0, 2.5, 7.5])]
+    for i, one in enumerate(slices):
+        write(one, f"series/{i}")
+    enhanced = LegacyConvertedEnhancedCTImage(slices, "1.2.3.9", 1, "1.2.3.9.1", 1)
+    enhanced.save_as(tmp_path / "enhanced.dcm")
+    series, one = read(tmp_path / "series"), read(tmp_path / "enhanced.dcm")
+    assert np.array_equal(one.pixels, series.pixels)
+    assert (one.spacing, one.provenance.to_world) == (series.spacing, series.provenance.to_world)

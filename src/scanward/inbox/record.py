@@ -201,7 +201,7 @@ def _objects(value: object) -> list[Mapping[str, object]]:
 
 
 def _label(value: object) -> StudyLabel:
-    return cast(StudyLabel, value) if value in STUDY_LABELS else "unscanned"
+    return value if value in STUDY_LABELS else "unscanned"
 
 
 def _writable(value: object) -> dict[str, Any] | None:
