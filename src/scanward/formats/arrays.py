@@ -14,6 +14,8 @@ from scanward.formats.guard import check_size, clean, cut_short, finite, left_in
 from scanward.image import Image, Modality, Provenance
 
 DEPTHS = (8, 10, 12, 14, 16)
+EXACT = 2**24
+"""Whole numbers up to which float32 holds every one."""
 _COLOUR = "is a colour picture; Scanward scans grey images."
 
 
@@ -49,6 +51,16 @@ def image_of(
         if values.dtype.kind == "i":  # a sign takes a bit: what is made of the image must fit the file's own type
             depth = min(depth, np.iinfo(values.dtype).bits - 1)
     return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
+
+
+def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -> tuple[float, float, float] | None:
+    """`Image.grid` of a CT whose file stores numbers of this type. Of wide ones only those that float32 holds, so that
+    steps are counted from near 0."""
+    if stored.kind not in "iu":
+        return None
+    ends = max(int(np.iinfo(stored).min), -EXACT), min(int(np.iinfo(stored).max), EXACT)
+    low, high = sorted(slope * end + intercept for end in ends)
+    return abs(slope), low, high
 
 
 def grey(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -15,11 +15,9 @@ from PIL import PngImagePlugin, TiffImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grey, image_of, read_npy, read_pgm
-from scanward.formats.guard import check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
+from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
 from scanward.image import Image, Modality
 
-_INFLATION = 1032
-"""Most bytes that one deflated byte can stand for (zlib's own documentation)."""
 _LZW_INFLATION = 3000
 _LZW = 5
 _OURS = (1, 8, 32773, 32946)
@@ -38,8 +36,8 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
         if depth not in (8, 16):
             raise UnsupportedError(f"{shown(path)} stores {depth} bits a pixel; Scanward reads PNG of 8 and 16 bits.")
         held = left_in(file)
-        if held * _INFLATION < rows * columns * depth // 8:
-            raise cut_short(path, rows * columns * depth // 8 // _INFLATION, held)
+        if held * INFLATION < rows * columns * depth // 8:
+            raise cut_short(path, rows * columns * depth // 8 // INFLATION, held)
         file.seek(0)
         values = _png_values(path, file.read(), deep_colour=depth == 16 and colour != 0)
     return image_of(path, grey(path, values)[None], "png", modality or "MG", three(spacing), depth)
@@ -113,7 +111,7 @@ def _check_page(path: Path, page: Any, held: int) -> None:
         raise UnsupportedError(f"{shown(path)} is a colour picture of 16 bits, compressed; save it as grey.")
     needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8
     stored = sum(int(n) for n in page.databytecounts)
-    least = needed if compression == 1 else needed // (_INFLATION if compression in _OURS else _LZW_INFLATION)
+    least = needed if compression == 1 else needed // (INFLATION if compression in _OURS else _LZW_INFLATION)
     if min(stored, held) < least:
         raise cut_short(path, least, min(stored, held))
 
