@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,9 +97,10 @@ def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float]
             raise UnreadableError(f"{shown(path)} holds {held:,} bytes of values where its header asks for {needed:,}; "
                                   "save it again.")
         values = np.frombuffer(file.read(needed), dtype).reshape(shape, order="F" if fortran else "C")
-    volume = values if values.ndim == 3 else values[None]
+    volume = grey(path, values)[None] if values.ndim == 2 or shape[2] == 1 else values
     kind: Modality = modality or ("CT" if volume.shape[0] > 1 else "MG")
-    return image_of(path, volume, "npy", kind, three(spacing))
+    image = image_of(path, volume, "npy", kind, three(spacing))
+    return dataclasses.replace(image, grid=grid_of(dtype) if kind == "CT" else None)
 
 
 def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -109,7 +111,10 @@ def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
         raise UnsupportedError(f"{shown(path)} {_COLOUR}")
     if len(shape) not in (2, 3):
         raise UnsupportedError(f"{shown(path)} has {len(shape)} axes; save an image (y, x) or a volume (z, y, x).")
-    check_size(path, shape[-2], shape[-1], shape[0] if len(shape) == 3 else 1)
+    if len(shape) == 3 and shape[2] > 1:
+        check_size(path, shape[1], shape[2], shape[0])
+    else:
+        check_size(path, shape[0], shape[1])
 
 
 def read_pgm(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
