@@ -120,8 +120,7 @@ def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
 def read_pgm(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """A portable graymap, plain (P2) or raw (P5); the depth is the number of bits of its largest value."""
     with open_file(path) as file:
-        magic = file.read(2)
-        columns, rows, largest = (_pgm_number(file, path) for _ in range(3))
+        magic, columns, rows, largest = pgm_head(file, path)
         check_size(path, rows, columns)
         if not 2 <= largest <= 65535:
             raise UnsupportedError(f"{shown(path)} has a largest value of {largest}; Scanward reads graymaps of 8 to "
@@ -132,6 +131,13 @@ def read_pgm(path: Path, modality: Modality | None, spacing: tuple[float, float]
         raise UnreadableError(f"{shown(path)} holds values above the {largest} that its header allows; save it again.")
     return image_of(path, values.reshape(1, rows, columns), "pgm", modality or "MG", three(spacing),
                     largest.bit_length())  # fmt: skip
+
+
+def pgm_head(file: BinaryIO, path: Path) -> tuple[bytes, int, int, int]:
+    """P2 or P5, columns, rows and the largest value of a graymap; the file then stands at its values."""
+    magic = file.read(2)
+    columns, rows, largest = (_pgm_number(file, path) for _ in range(3))
+    return magic, columns, rows, largest
 
 
 def _pgm_number(file: BinaryIO, path: Path) -> int:
