@@ -74,6 +74,9 @@ def scale_of(image: Image) -> Scale:
         # A 12-bit film may lie in a 16-bit file.
         used = 2 ** int(np.ptp(image.pixels)).bit_length()
         made = Scale(1.0, 0.0, int(image.largest), max(1, used // FILM_SHARE), max(4.0, used / CELLS))
+    elif image.modality == "CT" and image.shape[0] == 1:
+        raise UnsupportedError(f"{image.name} is a single slice of CT, and evidence is woven into whole volumes; give "
+                               "the series or volume.")
     else:
         raise UnsupportedError(f"{image.name} is not stored in whole steps of one size in all slices, and evidence "
                                "cannot be woven into it; give a whole series or volume of 16-bit whole numbers.")
