@@ -231,8 +231,8 @@ def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
         return axes  # which `upright` refuses
     said = sizes[1:4] * abs(units[0, 0])
     if not np.allclose(steps[known], said[known], rtol=1e-2) or _named(axes) != _named(turned):
-        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie in another "
-                               "order, than its pixdim and qform say; correct the wrong one.")
+        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie in "
+                               "another order, than its pixdim and qform say; correct the wrong one.")
     return axes
 
 
