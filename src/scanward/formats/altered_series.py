@@ -14,7 +14,7 @@ from pydicom.dataset import FileMetaDataset
 
 from scanward.disk import whole_file
 from scanward.errors import UnreadableError
-from scanward.formats.altered_dicom import describe, set_pixels, swap_words
+from scanward.formats.altered_dicom import describe, put, set_pixels, swap_words
 from scanward.formats.dicom import layout_of, opened, rescale_of
 from scanward.formats.guard import clean, decoding, shown
 from scanward.formats.pixels import Layout, read_frame
@@ -64,7 +64,7 @@ def _altered_slice(host: Path, before: npt.NDArray[np.float32], after: npt.NDArr
         swap_words(data)
     uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic)
     describe(data, uid, description, synthetic)
-    data.SeriesInstanceUID = series
+    put(data, "SeriesInstanceUID", series)
     if stored is not None:
         values = stored.astype(np.int64)
         values[where] = _stored(after[where], slope, intercept, layout)
