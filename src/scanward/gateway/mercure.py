@@ -67,11 +67,11 @@ def run(in_dir: Path, out_dir: Path) -> int:
         settings = settings_of(in_dir / TASK)
         terms = terms_of(settings)
         sources, errors = formats.find([in_dir])
-        results = [_scanned(source, terms) for source in sources]
+        folders = {in_dir: in_dir.name, **({settings.records: "The records"} if settings.records else {})}
+        results = [_scanned(source, terms, folders) for source in sources]
         problems = [*errors, *(result.error for result in results if result.error is not None)]
         if all(result.verdict is None for result in results):
             raise problems[0] if problems else InputError(f"{shown(in_dir)} holds no images; give a series.")
-        folders = {in_dir: in_dir.name, **({settings.records: "The records"} if settings.records else {})}
         with whole_folder(out_dir, last=RESULT) as draft:
             images = [_image(result, settings, draft, folders) for result in results]
             images += [{"file": in_dir.name, "label": "inconclusive", "error": sentence_of(error, folders)}
@@ -132,12 +132,12 @@ def _settings_in(task: Any) -> dict[str, Any]:
     return {}
 
 
-def _scanned(source: Source, terms: Terms) -> Result:
+def _scanned(source: Source, terms: Terms, folders: Mapping[Path, str]) -> Result:
     """As `scan_source`; a fault of ours with one image must not cost the others their answers."""
     try:
         return scan_source(source, terms)
     except Exception as error:
-        return Result(source.path, error=InputError(sentence_of(error, {})))
+        return Result(source.path, error=InputError(sentence_of(error, folders)))
 
 
 def _image(result: Result, settings: Settings, draft: Path, folders: Mapping[Path, str]) -> dict[str, Any]:
