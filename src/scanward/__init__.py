@@ -29,22 +29,23 @@ if TYPE_CHECKING:
     from scanward.forgery import inject, remove
     from scanward.formats import Source, find
     from scanward.image import Image, Provenance
-    from scanward.judging.scan import Result, load, scan, scan_many
+    from scanward.judging.scan import Result, calibrate, load, scan, scan_many
     from scanward.judging.site import Site, read_site
-    from scanward.protection import Around, Perturb, Record, protect, verify
+    from scanward.protection import Around, Perturb, Record, protect, read_record, unprotect, verify
     from scanward.protectors.base import Protected
-    from scanward.protectors.seal import Answer
+    from scanward.protectors.seal import Answer, make_key
     from scanward.verdict import Evidence, Finding, Verdict
 
 _HOMES = {
     "load": "scanward.judging.scan", "scan": "scanward.judging.scan", "scan_many": "scanward.judging.scan",
-    "Result": "scanward.judging.scan",
+    "Result": "scanward.judging.scan", "calibrate": "scanward.judging.scan",
     "Site": "scanward.judging.site", "read_site": "scanward.judging.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
     "Source": "scanward.formats", "find": "scanward.formats",
     "Around": "scanward.protection", "Perturb": "scanward.protection", "Record": "scanward.protection",
-    "protect": "scanward.protection", "verify": "scanward.protection", "Protected": "scanward.protectors.base",
-    "Answer": "scanward.protectors.seal", "Image": "scanward.image", "Provenance": "scanward.image",
+    "protect": "scanward.protection", "verify": "scanward.protection", "unprotect": "scanward.protection",
+    "read_record": "scanward.protection", "Protected": "scanward.protectors.base",
+    "Answer": "scanward.protectors.seal", "make_key": "scanward.protectors.seal", "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
     "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",
@@ -74,14 +75,18 @@ __all__ = [
     "Verdict",
     "WeightsError",
     "__version__",
+    "calibrate",
     "find",
     "inject",
     "load",
+    "make_key",
     "protect",
+    "read_record",
     "read_site",
     "remove",
     "scan",
     "scan_many",
+    "unprotect",
     "verify",
 ]
 
