@@ -29,7 +29,8 @@ LARGEST = 1 << 30
 HEADER = 1 << 16
 """Bytes of a file in which its mark is looked for."""
 CARRIED = 0.5
-"""Share of a record's pattern from which on an image is the one that was protected, whatever else it says."""
+"""Share of the blocks that a record vouches for, by hash or pattern, from which on it is the image's, whatever that says
+of itself."""
 ANSWERS = ("inconclusive", "tampered", "authentic")
 """Later ones count before earlier ones: `authentic` says that the voxels are those of a record."""
 
@@ -64,7 +65,7 @@ class Sealed:
         answers = []
         for record, claimed in self.records:
             answer = verify(image, self.master, record.salt, record)
-            if claimed or answer.exact or answer.kept >= CARRIED:
+            if claimed or answer.vouched.mean() >= CARRIED:
                 answers.append(answer)
         told = {answer.label for answer in answers} - {"inconclusive"}
         if not told and self.salt is not None and all(record.salt != self.salt for record, _ in self.records):
