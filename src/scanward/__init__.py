@@ -4,6 +4,15 @@
     verdict = scanward.scan("film.dcm")
     print(verdict.label, verdict.findings)
     tamper = scanward.inject("film.dcm", size_mm=12)
+    tamper.save("forged/")
+
+An image is a path, what `find` found, a NumPy array, or an `Image`, which `load` makes of any of these. A CT in DICOM is
+the folder of its series.
+
+Arrays are (z, y, x), a mammogram of one slice, too; so are spacings (in millimetres), boxes and the places in answers.
+Only `at` of `inject` and `remove` is (x, y) or (x, y, z), as on the command line and in JSON.
+
+Everything raised on purpose is a `ScanwardError`, and its message one sentence for the user.
 
 Names are imported when they are first used, so that `import scanward` alone costs nothing.
 """
@@ -45,7 +54,8 @@ _HOMES = {
     "Around": "scanward.protection", "Perturb": "scanward.protection", "Record": "scanward.protection",
     "protect": "scanward.protection", "verify": "scanward.protection", "unprotect": "scanward.protection",
     "read_record": "scanward.protection", "Protected": "scanward.protectors.base",
-    "Answer": "scanward.protectors.seal", "make_key": "scanward.protectors.seal", "Image": "scanward.image", "Provenance": "scanward.image",
+    "Answer": "scanward.protectors.seal", "make_key": "scanward.protectors.seal",
+    "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
     "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",

@@ -12,13 +12,15 @@ from typing import Any
 
 from scanward.errors import ArgumentError
 
+LONGEST = 60
+"""Characters of a value that are shown."""
 PathLike = str | os.PathLike[str]
 """A path as the public functions take it."""
 
 
 def refused(name: str, takes: str, value: object) -> ArgumentError:
     """The error of an argument that is something else than it `takes`."""
-    plain = isinstance(value, str | bool | int | float | tuple | list | None)
+    plain = isinstance(value, str | bool | int | float | tuple | list | None) and len(reprlib.repr(value)) <= LONGEST
     what = reprlib.repr(value) if plain else f"a value of type {type(value).__name__}"
     return ArgumentError(f"The argument {name} takes {takes}, not {what}.")
 
@@ -39,7 +41,6 @@ def number_of(value: Any, name: str, takes: str = "a number") -> float:
 
 def check_millimetres(value: Any, name: str, takes: str, count: int) -> None:
     """`ArgumentError` unless it is a sequence of so many positive numbers."""
-    if not isinstance(value, Sequence) or len(value) != count:
-        raise refused(name, takes, value)
-    if any(number_of(mm, name, takes) <= 0 for mm in value):
+    if not isinstance(value, Sequence) or len(value) != count or not all(
+            isinstance(mm, Real) and not isinstance(mm, bool) and 0 < mm < math.inf for mm in value):
         raise refused(name, takes, value)

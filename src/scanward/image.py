@@ -79,7 +79,7 @@ class Image:
             raise ArgumentError(f"The argument pixels takes {takes}, not {self.pixels.dtype} {self.pixels.shape}.")
         if not np.isfinite(self.pixels).all():
             raise ArgumentError(f"The argument pixels takes {takes}, and these hold NaN or infinity.")
-        if self.modality not in get_args(Modality):
+        if not isinstance(self.modality, str) or self.modality not in get_args(Modality):
             raise refused("modality", " or ".join(map(repr, get_args(Modality))), self.modality)
         if self.spacing is not None:
             check_millimetres(self.spacing, "spacing", "three positive numbers of millimetres a voxel, (z, y, x)", 3)

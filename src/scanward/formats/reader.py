@@ -13,12 +13,11 @@ from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats.arrays import image_of_array
 from scanward.formats.guard import check_arguments, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, foreign, kind_of
-from scanward.formats.sources import Source, find
+from scanward.formats.sources import TAKES, Source, find
 from scanward.image import Image, Modality
 
 Given = Image | Source | PathLike | npt.NDArray[Any]
 """An image as the public functions take it: itself, a path, what `find` found, or an array."""
-TAKES = "a path, a Source, a NumPy array or an Image"
 
 
 def image_in(source: Given, modality: Modality | None = None, spacing: tuple[float, float] | None = None) -> Image:

@@ -29,6 +29,10 @@ OURS = {"protected.png": ("evidence.json", "perturbation.json"),
 """Pictures and masks that Scanward draws for people, and the files that they lie beside; a search passes over them."""
 
 
+TAKES = "a path, a Source, a NumPy array or an Image"
+"""What the public functions take for an image."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What one `read` reads."""
@@ -85,7 +89,7 @@ def series_or_file(given: Source | PathLike, *, below: bool = True) -> Source:
     """
     if isinstance(given, Source):
         return given
-    path = path_of(given, "source")
+    path = path_of(given, "source", TAKES)
     if not path.is_dir():
         return Source((path,), "file")
     sources, errors = find([path], below=below)

@@ -19,8 +19,8 @@ from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
 from scanward.formats.guard import check_arguments
 from scanward.formats.identity import modality_in
-from scanward.formats.reader import TAKES, Given, image_in
-from scanward.formats.sources import named
+from scanward.formats.reader import Given, image_in
+from scanward.formats.sources import TAKES, named
 from scanward.image import Image, Modality
 from scanward.judging.case import Case, Terms, case_of, seal_of
 from scanward.judging.judge import judge
@@ -155,6 +155,8 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
     scores: dict[str, list[float]] = {}
     hashes: dict[str, str | None] = {}
     judged = []
+    if not isinstance(results, Iterable):
+        raise refused("results", "what scanward.scan_many gives", results)
     for result in results:
         if not isinstance(result, Result):
             raise refused("results", "what scanward.scan_many gives", result)

@@ -78,7 +78,9 @@ def protected(image: Image, master: bytes | None,
 
 
 def check_asked(key: object, perturb: Perturb | None) -> None:
-    """`ArgumentError` where neither was given."""
+    """`ArgumentError` where neither was given, or the second is none."""
+    if perturb is not None and not isinstance(perturb, Perturb):
+        raise refused("perturb", "a scanward.Perturb", perturb)
     if key is None and perturb is None:
         raise ArgumentError("Nothing was asked for; give --key FILE for evidence, --method for a perturbation, or "
                             "both.")

@@ -29,8 +29,8 @@ LARGEST = 1 << 30
 HEADER = 1 << 16
 """Bytes of a file in which its mark is looked for."""
 CARRIED = 0.5
-"""Share of the blocks that a record vouches for, by hash or pattern, from which on it is the image's, whatever that says
-of itself."""
+"""Share of the blocks that a record vouches for, by hash or pattern, from which on it is the image's, whatever that
+says of itself."""
 ANSWERS = ("inconclusive", "tampered", "authentic")
 """Later ones count before earlier ones: `authentic` says that the voxels are those of a record."""
 
