@@ -6,8 +6,15 @@
     tamper = scanward.inject("film.dcm", size_mm=12)
     tamper.save("forged/")
 
-An image is a path, what `find` found, a NumPy array, or an `Image`, which `load` makes of any of these. A CT in DICOM is
-the folder of its series.
+- `scan` and `scan_many` judge: a `Verdict`, a `Result` for each of many.
+- `find` says which images files, folders and globs name; `load` reads one.
+- `calibrate` and `read_site`: the thresholds of a site's own scanners.
+- `inject` and `remove` forge a lesion: a `Tamper`, which can be saved.
+- `make_key`, `protect`, `verify`, `unprotect`, `read_record`: keyed evidence, woven in, held against its record, taken
+  out again; a `Protected` can be saved.
+
+An image is a path, what `find` found, a NumPy array, or an `Image`, which `load` makes of any of these. A CT in DICOM
+is the folder of its series. A path is a str or an `os.PathLike`.
 
 Arrays are (z, y, x), a mammogram of one slice, too; so are spacings (in millimetres), boxes and the places in answers.
 Only `at` of `inject` and `remove` is (x, y) or (x, y, z), as on the command line and in JSON.
