@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from scanward.arguments import PathLike, path_of, refused
+from scanward.brief import brief
 from scanward.errors import InputError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
@@ -21,6 +23,10 @@ OURS = {"protected.png": ("evidence.json", "perturbation.json"),
 """Pictures and masks that Scanward draws for people, and the files that they lie beside; a search passes over them."""
 
 
+TAKES = "a path, a Source, a NumPy array or an Image"
+"""What the public functions take for an image."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What one `read` reads."""
@@ -29,14 +35,18 @@ class Source:
     """One file, or the files of one CT series sorted by position."""
     kind: Literal["file", "series"]
 
+    __repr__ = brief
+
     @property
     def path(self) -> Path:
         """The file, or the folder of the series."""
         return self.paths[0] if self.kind == "file" else self.paths[0].parent
 
 
-def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[Source], list[InputError]]:
-    """The images that files, folders and globs name, and an error for each argument that names none.
+def find(arguments: Iterable[Source | PathLike] | PathLike, *,
+         below: bool = True) -> tuple[list[Source], list[InputError]]:
+    """The images that files, folders and globs name, and an error for each argument that names none; one argument, or
+    several.
 
     A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones, hidden files
     and Scanward's own pictures passed over, links followed but no folder entered twice) for files that look like
@@ -46,9 +56,9 @@ def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[S
     """
     sources: dict[tuple[str, ...], Source] = {}
     errors: list[InputError] = []
-    for argument in arguments:
+    for argument in named(arguments):
         try:
-            with decoding(argument):
+            with decoding(argument.path if isinstance(argument, Source) else argument):
                 for source in _sources(argument, below):
                     sources.setdefault(tuple(os.path.realpath(p) for p in source.paths), source)
         except InputError as error:
@@ -56,12 +66,24 @@ def find(arguments: Sequence[str | Path], *, below: bool = True) -> tuple[list[S
     return list(sources.values()), errors
 
 
-def series_or_file(path: Path, *, below: bool = True) -> Source:
-    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
-    unless `below` is off, in a subfolder.
+def named(arguments: Iterable[Any] | PathLike) -> Iterator[Any]:
+    """Each of several arguments, or the only one, as a `Source` or as it was typed; `ArgumentError` for what is no
+    path."""
+    several = [arguments] if isinstance(arguments, str | os.PathLike | Source) else arguments
+    if not isinstance(several, Iterable):
+        raise refused("sources", "paths", arguments)
+    return (one if isinstance(one, Source | str) else path_of(one, "sources", "paths") for one in several)
+
+
+def series_or_file(given: Source | PathLike, *, below: bool = True) -> Source:
+    """What a path names, unless it is a source already: a file, or the one series that lies in a folder itself;
+    otherwise the one image in it or, unless `below` is off, in a subfolder.
 
     Raises as `find`; `UnreadableError` where there are several.
     """
+    if isinstance(given, Source):
+        return given
+    path = path_of(given, "source", TAKES)
     if not path.is_dir():
         return Source((path,), "file")
     sources, errors = find([path], below=below)
@@ -74,7 +96,10 @@ def series_or_file(path: Path, *, below: bool = True) -> Source:
     return (own or sources)[0]
 
 
-def _sources(argument: str | Path, below: bool) -> Iterator[Source]:
+def _sources(argument: str | Path | Source, below: bool) -> Iterator[Source]:
+    if isinstance(argument, Source):
+        yield argument
+        return
     path = Path(argument)
     if argument == "":
         raise UnreadableError("An empty argument names no file; leave it out.")

@@ -117,8 +117,8 @@ def terms_of(settings: Settings) -> Terms:
     check_site(site, settings.method)
     key = None if settings.key is None else key_in(settings.key)
     records = None if settings.records is None else Records(settings.records, settings.records)
-    return Terms(settings.method, site, key=key, shelf=lambda source: (records and records.find(source))
-                 or beside(source))
+    return Terms(settings.method, site, key=key, shelf=lambda source: {
+        **beside(source), **(records.find(source) if records else {})})
 
 
 def _settings_in(task: Any) -> dict[str, Any]:

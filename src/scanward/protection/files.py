@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from scanward import formats
+from scanward.arguments import PathLike
 from scanward.disk import whole_file, whole_folder
 from scanward.errors import InputError, UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import shown
+from scanward.formats.host import Host, host_of
+from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import series_or_file
 from scanward.formats.write import STEM, suffix_of, write_altered
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.modality import traits
-from scanward.protection.make import Perturb, check_asked, protected
-from scanward.protection.records import RECORD, read_record, record_beside, sealed
-from scanward.protectors.seal import Answer, read_key, unweave
+from scanward.protection.make import Key, Perturb, check_asked, key_in, protected
+from scanward.protection.records import RECORD, read_record, record_beside, record_in, seal_for
+from scanward.protectors.base import Protected
+from scanward.protectors.seal import Answer, Record, read_key, unweave
 from scanward.protectors.seal.record import MARK
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
@@ -30,8 +36,29 @@ VERIFIED, MAP = "verified.json", "altered"
 UNDONE = "unprotected.json"
 
 
+def protect(source: Given, key: Key | None = None, *, perturb: Perturb | None = None) -> Protected[Record | None]:
+    """An image under keyed evidence, with the record that verifies and undoes it; before that, perturbed.
+
+    `source` is a path (of a CT in DICOM: the folder of its series), what `find` found, an array as `load` takes it, or
+    an `Image`. `key` is 32 secret bytes or the file that `make_key` made; without one there is no record, and a
+    perturbation is not undone to the last bit. `Protected.save` writes what `scanward protect` writes. Raises
+    `UnsupportedError` for an image that is not stored in whole steps or has no room for a pattern; other `InputError`
+    for what cannot be read.
+    """
+    check_asked(key, perturb)
+    master, image = None if key is None else key_in(key), _image(source)
+    made, done = protected(image, master, perturb)
+    return replace(made, writer=partial(_saved, host_of(source, image), key, perturb, done))
+
+
+def _saved(host: Host, key: Key | None, perturb: Perturb | None, done: dict[str, object] | None,
+           made: Protected[Record | None], folder: Path) -> list[Path]:
+    source, image = host.again()
+    return _write_protected(folder, source, image, made, None if key is None else key_in(key), perturb, done)
+
+
 def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | None = None) -> list[Path]:
-    """Write the protected image into `folder`, with its mark, a picture, `evidence.json` where there is a key and
+    """As `protect`, written into `folder`: the image with its mark, a picture, `evidence.json` where there is a key and
     `perturbation.json` where it was perturbed; returns these, the image first.
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
@@ -39,7 +66,12 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
     check_asked(key, perturb)
     master, source = None if key is None else read_key(key), series_or_file(path)
     image = formats.read(source)
-    made, facts = protected(image, master, perturb)
+    made, done = protected(image, master, perturb)
+    return _write_protected(folder, source, image, made, master, perturb, done)
+
+
+def _write_protected(folder: Path, source: Source, image: Image, made: Protected[Record | None], master: bytes | None,
+                     perturb: Perturb | None, done: dict[str, object] | None) -> list[Path]:
     record, names = made.record, [PICTURE]
     description = "Perturbed against forgers." if record is None else \
         f"{MARK}{record.salt.hex()}. Protected against tampering; reversible with the key."
@@ -54,8 +86,8 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
                 raise UnsupportedError(f"{shown(path)} does not come back from its own format voxel for voxel, and is "
                                        "not protected; convert it to 16-bit whole numbers.") from error
             names.append(RECORD)
-        if facts is not None:
-            _put(draft / PERTURBATION, _json(facts))
+        if done is not None:
+            _put(draft / PERTURBATION, _json(done))
             names.append(PERTURBATION)
         first = next(iter(perturb.around), None) if perturb else None
         at = None if first is None else (first.z, first.y, first.x)
@@ -63,23 +95,61 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
     return [folder / name for name in (written.name, *names)]
 
 
+def verify(source: Given, key: Key, record: Record | PathLike | None = None) -> Answer:
+    """Whether an image is what was protected: authentic, tampered and where, or inconclusive.
+
+    `source` and `key` are as for `protect`. `record` is a `Record` or its file, `evidence.json`; where none is given,
+    it is looked for beside the image, and must be given with an image in memory. Raises `InputError`, also where
+    neither a record nor the image's own word of its evidence is to be found.
+    """
+    return _verified(source, key, record)[1]
+
+
+def _verified(source: Given, key: Key, record: Record | PathLike | None) -> tuple[Image, Answer]:
+    master, image = key_in(key), _image(source)
+    found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
+    seal = seal_for(found, master, record)
+    answer = None if seal is None else seal.verify(image)
+    if answer is None:
+        raise UnreadableError(f"{shown(image.name)} names no evidence, and no {RECORD} of its own lies beside it; name "
+                              "its record with --record (record= in Python).")
+    return image, answer
+
+
 def verify_file(path: Path, key: Path, record: Path | None = None,
                 folder: Path | None = None) -> tuple[Image, Answer]:
-    """A file or series, and what `verify` says of it; the record is `record`, or the one beside the image.
-
-    With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
-    where neither a record nor the salt of one is to be found.
-    """
-    source = series_or_file(path)
-    found = sealed(source, read_key(key), record or record_beside(path))
-    if found is None:
-        raise UnreadableError(f"{shown(path)} names no evidence, and no {RECORD} lies beside it; name the record with "
-                              "--record.")
-    image = formats.read(source)
-    answer = found.verify(image)
+    """A file or series, and what `verify` says of it. With `folder`, `verified.json`, `verified.png` and the map of
+    what was altered go there. Raises as `verify`."""
+    image, answer = _verified(path, key, record)
     if folder is not None:
         _write_answer(image, answer, folder)
     return image, answer
+
+
+def unprotect(source: Given, key: Key, record: Record | PathLike | None = None) -> Image:
+    """The image as it was before it was protected, voxel for voxel; `source`, `key` and `record` are as for `verify`.
+
+    Raises `UnreadableError` where there is no record, or the image is not voxel by voxel what was protected; other
+    `InputError`.
+    """
+    return _undone(source, key, record)[1]
+
+
+def _undone(source: Given, key: Key, record: Record | PathLike | None) -> tuple[Image, Image, Record]:
+    """An image, what it was, and the record that says so."""
+    master, image = key_in(key), _image(source)
+    if record is None and not isinstance(source, Image | np.ndarray):
+        record = record_beside(series_or_file(source).path)
+    if record is None:
+        raise UnreadableError(f"No {RECORD} lies beside {shown(image.name)}, and nothing is undone without it; name "
+                              "its record with --record (record= in Python).")
+    kept = record_in(record, master)
+    return image, unweave(image, master, kept), kept
+
+
+def _image(source: Given) -> Image:
+    """As a public function was given it; of a folder its own series, wherever that lies."""
+    return image_in(source if isinstance(source, Image | np.ndarray) else series_or_file(source))
 
 
 def facts(answer: Answer) -> dict[str, object]:
@@ -92,14 +162,8 @@ def facts(answer: Answer) -> dict[str, object]:
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
-    master, source = read_key(key), series_or_file(path)
-    found = record or record_beside(path)
-    if found is None:
-        raise UnreadableError(f"No {RECORD} lies beside {shown(path)}, and nothing is undone without it; name it with "
-                              "--record.")
-    kept = read_record(found, master)
-    image = formats.read(source)
-    original = unweave(image, master, kept)
+    source = series_or_file(path)
+    image, original, kept = _undone(source, key, record)
     with whole_folder(folder, last=UNDONE) as draft:
         written = _write(image, original, source, draft, "Protection undone; the voxels are the original ones.",
                          "unprotected")
