@@ -53,6 +53,8 @@ def scan(
                                                 "report.html and verdicts.jsonl there.")] = None,
     dicom: Annotated[Path | None, typer.Option("--dicom", metavar="DIR", help="Write the results of DICOM images "
                                                "there as SEG, SR and Secondary Capture.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row an image there, for "
+                                             "spreadsheets.")] = None,
     method: Annotated[str, typer.Option(help="The detector to run; `scanward methods` lists them.")] = "default",
     modality: Annotated[str | None, typer.Option(help="MG or CT, for files that do not say or say it wrong.")] = None,
     spacing: Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say: "
@@ -70,7 +72,7 @@ def scan(
     from scanward.cli.scanning import Request, run_scan
 
     return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug, site,
-                            key, record))
+                            key, record, csv))
 
 
 @app.command()

@@ -27,6 +27,7 @@ from scanward.disk import whole_file
 from scanward.errors import ArgumentError, MissingExtraError
 from scanward.judging.detector import one_detector, thresholds
 from scanward.judging.witnesses import names_of, weights_of
+from scanward.report.heat import png
 from scanward.version import __version__
 
 LEFT_OUT = "leave-one-out"
@@ -147,7 +148,8 @@ def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method:
     drawn = sheet(lowest(outcomes), films, partial(one_detector, method))
     path.unlink(missing_ok=True)
     if drawn is not None:
-        cv2.imwrite(str(path), drawn)
+        with whole_file(path) as file:
+            file.write(png(cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB)))
 
 
 def _left_out(request: Request) -> list[Outcome]:

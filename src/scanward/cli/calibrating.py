@@ -7,9 +7,11 @@ from pathlib import Path
 
 from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.scanning import Request, found_sources, one_result, progress_bar, terms_of
+from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError
+from scanward.formats.sources import Passed
 from scanward.judging.scan import calibrate
 from scanward.judging.site import LEAST, check_rate
 
@@ -20,7 +22,8 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     request = Request(paths, modality=modality, spacing=spacing, quiet=quiet, debug=debug)
     terms = terms_of(request)
     check_rate(false_alarms)
-    sources, results = found_sources(request)
+    passed: list[Passed] = []
+    sources, results = found_sources(request, passed)
     if not results and len(sources) < LEAST:
         raise ArgumentError(f"{counted(len(sources), 'authentic image')} cannot tell a threshold; give {LEAST} or "
                             "more.")
@@ -35,6 +38,8 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     with whole_file(output) as file:
         file.write((json.dumps(site.to_json(), indent=1) + "\n").encode())
     if not quiet:
+        if passed:
+            print(passed_over(passed))
         raised = sum(result.verdict is not None and result.verdict.label == "tampered" for result in results)
         print(f"{output}: from {counted(site.images, 'authentic image')}, of which {raised} raised an alarm before.")
     return ERROR if any(result.error for result in results) else CLEAN

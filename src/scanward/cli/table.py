@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,10 +17,33 @@ from scanward.methods import DEFAULT, METHODS, Kind
 from scanward.modality import MODALITIES
 
 if TYPE_CHECKING:
+    from scanward.formats.sources import Passed
     from scanward.judging.scan import Result
-    from scanward.verdict import Finding, Verdict
+    from scanward.verdict import Finding, Label, Verdict
 
+MOST_NAMES = 5
 HEAD = f"{'label':<12}  {'score':>5}  {'threshold':>9}  {'seconds':>7}  {'findings':<32}  path"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one image."""
+
+    label: Label
+    text: str
+    """Score, threshold, seconds and findings in their columns."""
+    path: str
+    reason: str
+    """Printed below where it is inconclusive."""
+
+
+def row_of(result: Result) -> Row | None:
+    """None for a result without a verdict."""
+    verdict = result.verdict
+    if verdict is None:
+        return None
+    text = f"{verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  {described(verdict):<32}"
+    return Row(verdict.label, text, str(result.path), verdict.reason)
 
 
 class Lines:
@@ -33,22 +58,20 @@ class Lines:
         self._headed = False
         self.counts: Counter[str] = Counter()
 
-    def add(self, result: Result) -> None:
-        if result.verdict is None:
+    def add(self, row: Row | None) -> None:
+        """A row, or None for an error."""
+        if row is None:
             self.counts["error"] += 1
             return
         if not self._headed:
             self._console.print(HEAD, style="bold")
             self._headed = True
-        verdict = result.verdict
-        self.counts[verdict.label] += 1
-        line = Text(f"{verdict.label:<12}", style=self._colours[verdict.label])
-        line.append(f"  {verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  "
-                    f"{described(verdict):<32}  ", style="default not bold")
-        line.append(shown(str(result.path)), style="default not bold")
+        self.counts[row.label] += 1
+        line = Text(f"{row.label:<12}", style=self._colours[row.label])
+        line.append(f"  {row.text}  {shown(row.path)}", style="default not bold")
         self._console.print(line)
-        if verdict.label == "inconclusive":
-            self._console.print(Text(f"  {verdict.reason}", style="dim"))
+        if row.label == "inconclusive":
+            self._console.print(Text(f"  {row.reason}", style="dim"))
 
     def summary(self) -> str:
         """`3 images: 1 tampered, 2 authentic.`, with the errors if there were any."""
@@ -57,8 +80,22 @@ class Lines:
         text = f"{counted(total, 'image')}: {judged}" if total else "No image was judged"
         return text + (f"; {counted(self.counts['error'], 'error')}." if self.counts["error"] else ".")
 
-    def close(self) -> None:
+    def close(self, passed: Sequence[Passed] = ()) -> None:
+        """The summary, and what a search passed over."""
         self._console.print(self.summary())
+        if passed:
+            self._console.print(Text(passed_over(passed)))
+
+
+def passed_over(passed: Sequence[Passed]) -> str:
+    """One line that names what a search passed over, the first `MOST_NAMES` of each kind."""
+    said = []
+    for hidden, what in ((False, "of Scanward's own pictures"), (True, "hidden")):
+        paths = [shown(str(one.path)) for one in passed if one.hidden is hidden]
+        if paths:
+            more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
+            said.append(f"{len(paths)} {what}: {', '.join(paths[:MOST_NAMES])}{more}")
+    return f"Passed over: {'; '.join(said)}."
 
 
 def described(verdict: Verdict) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, actio
     inside = np.argwhere(tamper.mask)[:, ::-1]
     low, high = inside.min(0), inside.max(0) + 1
     return {**asdict(tamper.record), "action": action, **lesions,
-            "box": [int(v) for v in (*low[:kind.axes], *high[:kind.axes])], "host": str(Path(host.name).resolve()),
+            "box": [int(v) for v in (*low[:kind.axes], *high[:kind.axes])], "host": os.path.realpath(host.name),
             "image": written.name, "mask": kind.mask, "image_sha256": hash_of(written),
             "pixels_sha256": digest(tamper.image)}
 

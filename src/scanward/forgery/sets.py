@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,7 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
     if order.at is not None and len(sources) > 1:
         raise ArgumentError("--at names places in one image only; use --at auto for several.")
     whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
-             "hosts": [str((s.path if s.kind == "file" else s.paths[0]).resolve()) for s in sources]}
+             "hosts": [os.path.realpath(s.path if s.kind == "file" else s.paths[0]) for s in sources]}
     _same_order(folder, whole)
     broken: set[Source] = set()
     made = False

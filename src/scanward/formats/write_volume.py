@@ -17,6 +17,7 @@ from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
 from scanward.formats.write import SIDECAR, STEM, Mark
 from scanward.image import Image
+from scanward.mark import TEXT
 from scanward.version import __version__
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
@@ -40,7 +41,7 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
         raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
                                "give the folder.")
     mark = Mark(description, synthetic or host.provenance.synthetic)
-    stem, suffix = _stem(path.resolve(), kind)
+    stem, suffix = _stem(Path(os.path.realpath(path)), kind)
     name = f"{os.fsdecode(os.fsencode(stem)[:STEM])}-{ending}{suffix}"
     note = {"scanward": __version__, "file": name, "altered": True, "synthetic": mark.synthetic,
             "description": description, "format": kind}
@@ -94,5 +95,6 @@ def write_mask(path: Path, mask: npt.NDArray[np.bool_], image: Image) -> None:
         raise UnreadableError(f"A mask of {mask.shape} voxels does not fit {shown(image.name)}; make it again.")
     made = nibabel.Nifti1Image(np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8), affine)
     made.header.set_xyzt_units("mm")
+    made.header["descrip"] = TEXT
     with whole_file(path, replace=False) as file:
         file.write(gzip.compress(made.to_bytes(), 6, mtime=0))

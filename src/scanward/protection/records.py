@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def read_record(path: Path, master: bytes) -> Record:
 
 def record_beside(path: Path) -> Path | None:
     """In the folder of a file, or in that of a series or the one around it."""
-    real = path.resolve()
+    real = Path(os.path.realpath(path))
     folders = (real, real.parent) if real.is_dir() else (real.parent,)
     return next((folder / RECORD for folder in folders if (folder / RECORD).is_file()), None)
 
@@ -74,7 +75,7 @@ def beside(source: Source) -> Path | None:
     salt, name = _head(path)
     own = salt_in(source)
     # What was protected keeps its name, or as much of it as the file system takes, before this ending.
-    named, end, _ = source.path.resolve().name.partition("-protected")
+    named, end, _ = os.path.basename(os.path.realpath(source.path)).partition("-protected")
     return path if (own is not None and own.hex() == salt) or (end and named and name.startswith(named)) else None
 
 
@@ -102,11 +103,16 @@ class Records:
         return f"{_head(record)[0]}.json", _series_name(series)
 
 
+def mark_beside(source: Source) -> Path | None:
+    """The small file beside an image that says that it was altered, if there is one."""
+    real = os.path.realpath(source.path) + SIDECAR
+    return Path(real) if os.path.isfile(real) else None
+
+
 def salt_in(source: Source) -> bytes | None:
     """Names an image's evidence: the salt in its own mark, or in the small file beside it that says it was altered."""
-    first, name = source.paths[0], source.path.resolve()
-    for path in (first, name.with_name(name.name + SIDECAR)):
-        if path.is_file():
+    for path in (source.paths[0], mark_beside(source)):
+        if path is not None and path.is_file():
             with decoding(path), open_file(path) as file:
                 # marks are ASCII in every format; what surrounds them need not be
                 text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()

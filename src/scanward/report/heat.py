@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import breast_mask
 from scanward.image import Image
+from scanward.mark import marked_png
 from scanward.modality import traits
 from scanward.verdict import Finding, Verdict
 
@@ -121,8 +122,8 @@ def crop(image: Image, verdict: Verdict, finding: Finding, *, side: int = 240, m
 
 
 def png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """A grey, RGB or RGBA picture as a PNG file without any metadata."""
-    return _encode(picture, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    """A grey, RGB or RGBA picture as a PNG file without any metadata but the mark that it is Scanward's own."""
+    return marked_png(_encode(picture, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 6]))
 
 
 def jpeg(picture: npt.NDArray[np.uint8], quality: int = 86) -> bytes:
