@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from scanward import formats
-from scanward.disk import whole_file, whole_folder
+from scanward.disk import check_free, whole_file, whole_folder
 from scanward.errors import UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.sources import series_or_file
-from scanward.formats.write import STEM, suffix_of, write_altered
-from scanward.formats.write_volume import write_altered_volume, write_mask
+from scanward.formats.write import write_altered
+from scanward.formats.write_volume import target_of, write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.protection.make import Perturb, check_asked, protected
 from scanward.protection.records import RECORD, read_record, record_beside, sealed
 from scanward.protectors.seal import Answer, read_key, unweave
-from scanward.protectors.seal.record import MARK
+from scanward.protectors.seal.record import mark_of
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
 
 PICTURE, PERTURBATION = "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
+BESIDE = ("verified.png", f"{MAP}.png", f"{MAP}.nii.gz")
 UNDONE = "unprotected.json"
 
 
@@ -37,12 +37,15 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
     check_asked(key, perturb)
-    master, source = None if key is None else read_key(key), series_or_file(path)
+    master = None if key is None else read_key(key)
+    check_free(folder, (PICTURE, RECORD, PERTURBATION))
+    source = series_or_file(path)
     image = formats.read(source)
+    target_of(image, source, folder, "protected")
     made, facts = protected(image, master, perturb)
     record, names = made.record, [PICTURE]
-    description = "Perturbed against forgers." if record is None else \
-        f"{MARK}{record.salt.hex()}. Protected against tampering; reversible with the key."
+    description = "Perturbed against forgers." if record is None or master is None else \
+        f"{mark_of(record.salt, master)}. Protected against tampering; reversible with the key."
     with whole_folder(folder, last=RECORD if record else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
         written = _write(image, made.image, source, draft, description, "protected")
         if record is not None and master is not None:
@@ -66,8 +69,11 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     With `folder`, `verified.json`, `verified.png` and the map of what was altered go there. Raises `InputError`, also
     where neither a record nor the salt of one is to be found.
     """
+    master = read_key(key)
+    if folder is not None:
+        check_free(folder, (VERIFIED, *BESIDE))
     source = series_or_file(path)
-    found = sealed(source, read_key(key), record or record_beside(path))
+    found = sealed(source, master, record or record_beside(path))
     if found is None:
         raise UnreadableError(f"{shown(path)} names no evidence, and no {RECORD} lies beside it; name the record with "
                               "--record.")
@@ -88,13 +94,16 @@ def facts(answer: Answer) -> dict[str, object]:
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
-    master, source = read_key(key), series_or_file(path)
+    master = read_key(key)
+    check_free(folder, (UNDONE,))
     found = record or record_beside(path)
     if found is None:
         raise UnreadableError(f"No {RECORD} lies beside {shown(path)}, and nothing is undone without it; name it with "
                               "--record.")
     kept = read_record(found, master)
+    source = series_or_file(path)
     image = formats.read(source)
+    target_of(image, source, folder, "unprotected")
     original = unweave(image, master, kept)
     with whole_folder(folder, last=UNDONE) as draft:
         written = _write(image, original, source, draft, "Protection undone; the voxels are the original ones.",
@@ -107,14 +116,12 @@ def _write(host: Image, altered: Image, source: Source, folder: Path, descriptio
     if traits(host.modality).volume:
         return write_altered_volume(host, altered, source, folder, description=description, synthetic=False,
                                     ending=ending)
-    stem = os.fsdecode(os.fsencode(Path(host.name).stem)[:STEM])
-    return write_altered(altered, folder / f"{stem}-{ending}{suffix_of(host)}", description=description,
-                         synthetic=False)
+    return write_altered(altered, target_of(host, source, folder, ending), description=description, synthetic=False)
 
 
 def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
     heat = answer.map()
-    with whole_folder(folder, last=VERIFIED, taken=("verified.png",)) as draft:
+    with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
         _put(draft / "verified.png", png(verified_picture(image, heat)))
         if traits(image.modality).volume:
             write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)

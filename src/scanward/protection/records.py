@@ -18,7 +18,7 @@ from scanward.formats.identity import identity_of
 from scanward.formats.write import SIDECAR
 from scanward.image import Image
 from scanward.protectors.seal import Answer, Record, from_json, verify
-from scanward.protectors.seal.record import salt_of
+from scanward.protectors.seal.record import is_key_of, salt_of
 
 RECORD = "evidence.json"
 LARGEST = 1 << 30
@@ -43,11 +43,19 @@ class Sealed:
 def sealed(source: Source, master: bytes, record: Path | None) -> Sealed | None:
     """What an image was put under by its `record` or, without one, by its own word; None where there is neither.
 
-    Raises `InputError` for a record that cannot be read, or that this key did not write.
+    Raises `InputError` for a record that cannot be read, or that this key did not write, and for an image that names
+    another key.
     """
     kept = read_record(record, master) if record is not None else None
-    salt = kept.salt if kept is not None else salt_in(source)
-    return None if salt is None else Sealed(master, salt, kept)
+    if kept is not None:
+        return Sealed(master, kept.salt, kept)
+    own = _mark_in(source)
+    if own is None:
+        return None
+    salt, named = own
+    if not is_key_of(named, salt, master):
+        raise UnreadableError(f"{shown(source.path)} says that it was protected with another key; name that one.")
+    return Sealed(master, salt, None)
 
 
 def read_record(path: Path, master: bytes) -> Record:
@@ -111,14 +119,20 @@ def mark_beside(source: Source) -> Path | None:
 
 def salt_in(source: Source) -> bytes | None:
     """Names an image's evidence: the salt in its own mark, or in the small file beside it that says it was altered."""
+    own = _mark_in(source)
+    return None if own is None else own[0]
+
+
+def _mark_in(source: Source) -> tuple[bytes, str] | None:
+    """As `salt_of`."""
     for path in (source.paths[0], mark_beside(source)):
         if path is not None and path.is_file():
             with decoding(path), open_file(path) as file:
                 # marks are ASCII in every format; what surrounds them need not be
                 text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()
-            salt = salt_of(text)
-            if salt is not None:
-                return salt
+            own = salt_of(text)
+            if own is not None:
+                return own
     return None
 
 
