@@ -95,6 +95,7 @@ To = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where t
                                   "and record.json go.")]
 At = Annotated[list[str] | None, typer.Option("--at", metavar="X,Y[,Z]", help="Where, in pixels, or in voxels of a "
                                               "CT, which takes several; auto, the default, picks a place.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what --count would make, and where; write nothing.")]
 World = Annotated[bool, typer.Option("--world", help="--at is in the patient's millimetres (CT).")]
 Size = Annotated[str, typer.Option("--size", "--diameter", metavar="MM", help="The diameter; with --count also a range "
                                    "as in 5-40.")]
@@ -116,7 +117,8 @@ Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white, host 
 
 @app.command()
 def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
-           seed: Seed = 0, count: Count = None, strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None,
+           seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0, stages: Stages = False,
+           sigma: Sigma = None,
            threshold: Threshold = None, alpha: Alpha = None, power: Power = None, grain: Grain = None,
            noise: Noise = None, density: Density = None, modality: Kind = None, spacing: Spacing = None,
            quiet: Quiet = False, debug: Debug = False) -> int:
@@ -126,12 +128,13 @@ def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
     options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "noise": noise,
                "density": density}
     return run_forge(Request("inject", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
-                             stages, modality, spacing, quiet, options, world))
+                             stages, modality, spacing, quiet, options, world, dry_run))
 
 
 @app.command()
 def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
-           seed: Seed = 0, count: Count = None, strength: Strength = 1.0, stages: Stages = False, sigma: Sigma = None,
+           seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0, stages: Stages = False,
+           sigma: Sigma = None,
            power: Power = None, grain: Grain = None, noise: Noise = None, through: Annotated[int | None, typer.Option(
                metavar="PIXELS", help="Resample the whole film to this shorter side and back (partial-conv).")] = None,
            modality: Kind = None, spacing: Spacing = None, quiet: Quiet = False, debug: Debug = False) -> int:
@@ -140,7 +143,7 @@ def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
 
     options = {"sigma": sigma, "power": power, "grain": grain, "noise": noise, "through": through}
     return run_forge(Request("remove", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
-                             stages, modality, spacing, quiet, options, world))
+                             stages, modality, spacing, quiet, options, world, dry_run))
 
 
 @app.command()

@@ -9,11 +9,22 @@ from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.scanning import Request, found_sources, one_result, progress_bar, terms_of
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted
-from scanward.disk import whole_file
-from scanward.errors import ArgumentError
+from scanward.disk import check_free, whole_file
+from scanward.errors import ArgumentError, InputError
 from scanward.formats.sources import Passed
 from scanward.judging.scan import calibrate
-from scanward.judging.site import LEAST, check_rate
+from scanward.judging.site import LEAST, check_rate, read_site
+
+
+def check_site_file(path: Path) -> None:
+    """`ArgumentError` where no site file can be written; an earlier one is replaced, and nothing else."""
+    check_free(path.parent, ())
+    if path.is_symlink() or path.exists():
+        try:
+            read_site(path)
+        except InputError:
+            raise ArgumentError(f"{path} exists and is no site file, and is not overwritten; choose another "
+                                "name.") from None
 
 
 def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, modality: str | None,
@@ -22,6 +33,7 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     request = Request(paths, modality=modality, spacing=spacing, quiet=quiet, debug=debug)
     terms = terms_of(request)
     check_rate(false_alarms)
+    check_site_file(output)
     passed: list[Passed] = []
     sources, results = found_sources(request, passed)
     if not results and len(sources) < LEAST:
