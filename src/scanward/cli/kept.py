@@ -97,8 +97,8 @@ class Kept:
         before = self._first()
         for name, value in asked.items():
             if before.get(name) != value:
-                raise ArgumentError(f"{folder} holds the results of a scan with another {name}; choose another folder, "
-                                    "or the same options to go on.")
+                raise ArgumentError(f"{folder} holds the results of a scan that differs in its {name}; choose another "
+                                    "folder, or the same options to go on.")
 
     def _first(self) -> dict[str, Any]:
         try:
