@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -32,6 +33,9 @@ from scanward.protection import beside, key_in, read_record
 if TYPE_CHECKING:
     from scanward.formats import Source
     from scanward.formats.sources import Passed
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,11 +139,13 @@ def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source],
             sources.setdefault(tuple(os.path.realpath(path) for path in source.paths), source)
     named = {path for paths in sources for path in paths}
     passed += {real: one for one in over if (real := os.path.realpath(one.path)) not in named}.values()
+    log.info("%s found", counted(len(sources), "image"))
     return list(sources.values()), unusable
 
 
 def one_result(source: Source, terms: Terms, debug: bool) -> Result:
     """`scan_source`, and where it trips over a fault of ours, that as the result's error."""
+    log.info("scanning %s", shown(str(source.path)))
     try:
         return scan_source(source, terms)
     except ScanwardError:

@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scanward import weights
 from scanward.cli.words import counted, shown
 from scanward.methods import DEFAULT, METHODS, Kind
 from scanward.modality import MODALITIES
+from scanward.report.jsonl import json_line
 
 if TYPE_CHECKING:
     from scanward.formats.sources import Passed
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from scanward.verdict import Finding, Label, Verdict
 
 MOST_NAMES = 5
-HEAD = f"{'label':<12}  {'score':>5}  {'threshold':>9}  {'seconds':>7}  {'findings':<32}  path"
+HEAD = f"{'label':<12}  {'score':>5}  {'threshold':>9}  {'seconds':>7}  {'findings':<60}  path"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def row_of(result: Result) -> Row | None:
     verdict = result.verdict
     if verdict is None:
         return None
-    text = f"{verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  {described(verdict):<32}"
+    text = f"{verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  {described(verdict):<60}"
     return Row(verdict.label, text, str(result.path), verdict.reason)
 
 
@@ -105,7 +107,9 @@ def described(verdict: Verdict) -> str:
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]
-    return f"{len(verdict.findings)}: {extent(first)} at x {first.box.x0}, y {first.box.y0}"
+    _, y, x = first.box.centre
+    return (f"{len(verdict.findings)}: {extent(first)}, centre x {x:.0f}, y {y:.0f}, "
+            f"corner x {first.box.x0}, y {first.box.y0}")
 
 
 def extent(finding: Finding) -> str:
@@ -114,11 +118,20 @@ def extent(finding: Finding) -> str:
     return f"{x1 - x0:.0f}×{y1 - y0:.0f} {'mm' if finding.box_mm else 'px'}"
 
 
+def methods_json() -> None:
+    """One object a method: what `print_methods` prints, for programs."""
+    known = weights.manifest()
+    for row in METHODS:
+        trained = [{"name": name, **({"trained_on": known[name].trained_on, "licence": known[name].licence,
+                                      "sha256": known[name].sha256} if name in known else {"missing": True})}
+                   for name in row.weights]
+        print(json_line({"name": row.name, "kind": row.kind, "modality": row.modality, "action": row.action,
+                         "summary": row.summary, "options": list(row.options), "weights": trained}), end="")
+
+
 def print_methods() -> None:
     """Every method, and for trained ones the data, its licence, and whether the weights are here."""
-    from scanward.weights import manifest
-
-    known = manifest()
+    known = weights.manifest()
     console = Console(file=sys.stdout, highlight=False)
     kinds: tuple[Kind, ...] = ("detector", "attack", "protector", "judge")
     for kind in kinds:

@@ -17,6 +17,7 @@ from scanward import formats
 from scanward.disk import whole_folder
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.formats.guard import clean, shown
+from scanward.formats.sources import Passed
 from scanward.judging.case import Terms
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import read_site
@@ -63,7 +64,8 @@ def run(in_dir: Path, out_dir: Path) -> int:
     try:
         settings = settings_of(in_dir / TASK)
         terms = terms_of(settings)
-        sources, errors = formats.find([in_dir])
+        passed: list[Passed] = []
+        sources, errors = formats.find([in_dir], passed=passed)
         results = [scan_source(source, terms) for source in sources]
         problems = [*errors, *(result.error for result in results if result.error is not None)]
         if all(result.verdict is None for result in results):
@@ -72,6 +74,7 @@ def run(in_dir: Path, out_dir: Path) -> int:
             images = [_image(result, settings, draft) for result in results]
             images += [{"file": in_dir.name, "label": "inconclusive", "error": clean(
                 str(error).replace(f"{in_dir}/", "").replace(str(in_dir), in_dir.name), 300)} for error in errors]
+            images += [{"file": shown(one.path.name), "label": "unscanned", "reason": one.reason} for one in passed]
             (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
     except ScanwardError as error:
         return _failed(str(error))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scanward import formats
+from scanward.box import flat
 from scanward.disk import check_free, whole_file, whole_folder
 from scanward.errors import UnreadableError
 from scanward.formats import Source
@@ -30,15 +31,30 @@ BESIDE = ("verified.png", f"{MAP}.png", f"{MAP}.nii.gz")
 UNDONE = "unprotected.json"
 
 
+def check_order(key: Path | None, perturb: Perturb | None) -> bytes | None:
+    """The key, read; `InputError` where nothing was asked for, or it holds none."""
+    check_asked(key, perturb)
+    return None if key is None else read_key(key)
+
+
+def check_output(folder: Path) -> None:
+    """`ArgumentError` where nothing that is protected can be written into `folder`, or something lies there."""
+    check_free(folder, (PICTURE, RECORD, PERTURBATION))
+
+
+def check_answer(folder: Path) -> None:
+    """The same for what `verify_file` writes."""
+    check_free(folder, (VERIFIED, *BESIDE))
+
+
 def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | None = None) -> list[Path]:
     """Write the protected image into `folder`, with its mark, a picture, `evidence.json` where there is a key and
     `perturbation.json` where it was perturbed; returns these, the image first.
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
-    check_asked(key, perturb)
-    master = None if key is None else read_key(key)
-    check_free(folder, (PICTURE, RECORD, PERTURBATION))
+    master = check_order(key, perturb)
+    check_output(folder)
     source = series_or_file(path)
     image = formats.read(source)
     target_of(image, source, folder, "protected")
@@ -71,7 +87,7 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
     """
     master = read_key(key)
     if folder is not None:
-        check_free(folder, (VERIFIED, *BESIDE))
+        check_answer(folder)
     source = series_or_file(path)
     found = sealed(source, master, record or record_beside(path))
     if found is None:
@@ -85,11 +101,11 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
 
 
 def facts(answer: Answer) -> dict[str, object]:
-    """An answer for JSON."""
-    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "why": found.why,
-                 "box": [v for s in found.box.slices[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
-    return {"label": answer.label, "sentence": answer.sentence, "exact": answer.exact, "kept": round(answer.kept, 3),
-            "findings": findings}
+    """An answer for JSON: places in voxels, in the order that `axes` says; a box is [x0, y0, z0, x1, y1, z1]."""
+    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "corner": list(found.box[:3])[::-1],
+                 "box": flat(found.box, planar=False), "reason": found.why} for found in answer.findings]
+    return {"label": answer.label, "reason": answer.sentence, "axes": "x, y, z", "exact": answer.exact,
+            "kept": round(answer.kept, 3), "findings": findings}
 
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
