@@ -74,8 +74,9 @@ def run(in_dir: Path, out_dir: Path) -> int:
             images = [_image(result, settings, draft) for result in results]
             images += [{"file": in_dir.name, "label": "inconclusive", "error": clean(
                 str(error).replace(f"{in_dir}/", "").replace(str(in_dir), in_dir.name), 300)} for error in errors]
-            images += [{"file": shown(one.path.name), "label": "unscanned", "reason": one.reason} for one in passed]
-            (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
+            over = [{"file": shown(one.path.name), "reason": one.reason} for one in passed]
+            answer = {**_answer(images, settings), "passed_over": over}
+            (draft / RESULT).write_text(json.dumps(answer, indent=1) + "\n")
     except ScanwardError as error:
         return _failed(str(error))
     # mercure shows what a module prints: one sentence says more than a traceback.
