@@ -67,14 +67,14 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
 def asked_of(terms: Terms, record: Path | None) -> dict[str, Any]:
     """What else verdicts depend on, as JSON values."""
     from scanward.judging.witnesses import weights_of
-    from scanward.nets.engine import engine, precision
+    from scanward.nets.engine import named
     from scanward.version import __version__
 
     secret = None if terms.key is None else hashlib.sha256(b"scanward resume" + terms.key).hexdigest()[:16]
     site = None if terms.site is None else terms.site.to_json()
     asked = {"version": __version__, "method": terms.method, "modality": terms.modality, "spacing": terms.spacing,
              "site": site, "key": secret, "record": None if record is None else str(record),
-             "weights": weights_of(terms.method), "engine": [engine(), precision()]}
+             "weights": weights_of(terms.method), "engine": named()}
     found: dict[str, Any] = json.loads(json.dumps(asked))
     return found
 
