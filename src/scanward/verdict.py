@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -139,9 +139,12 @@ class Verdict:
             "label": self.label,
             "score": round(self.score, 6),
             "threshold": round(self.threshold, 6),
+            "axes": "x, y" if planar else "x, y, z",
             "findings": [
                 {
                     "box": flat(f.box, planar),
+                    "centre": _point(f.box.centre, planar),
+                    "corner": _point(f.box[:3], planar),
                     "box_mm": None if f.box_mm is None else [round(v, 3) for v in flat(f.box_mm, planar)],
                     "score": round(f.score, 6),
                     "method": f.method,
@@ -156,3 +159,8 @@ class Verdict:
             "seconds": round(self.seconds, 3),
             **{e.method: e.facts for e in self.evidence if e.facts is not None},
         }
+
+
+def _point(place: Sequence[float], planar: bool) -> list[float]:
+    """A place (z, y, x) as files hold it: [x, y] of a planar image, [x, y, z] of a volume."""
+    return list(place[::-1])[:2 if planar else 3]

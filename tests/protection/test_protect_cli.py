@@ -188,3 +188,66 @@ def test_what_cannot_be_verified_is_one_sentence(spoil, run, key, tmp_path):
     code, printed, err = run("verify", image, "--key", key)
     assert (code, printed, err.count("\n")) == (2, "", 1)
     assert "internal" not in err.lower()
+
+
+@pytest.fixture
+def films(tmp_path):
+    folder = tmp_path / "films"
+    for number, name in enumerate(("a.png", "b.png", "sub/a.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / name), np.rint(1500 + 40 * grain((1, 300, 220), number))[0].astype(np.uint16))
+    return folder
+
+
+def test_several_images_and_patterns_are_protected_and_verified(run, films, key, tmp_path):
+    out = tmp_path / "out"
+    code, printed, err = run("protect", films / "*.png", films / "sub" / "a.png", films / "b.png", "--key", key, "-o",
+                             out)
+    assert (code, err) == (0, "")
+    assert sorted(p.name for p in out.iterdir()) == ["a", "a-2", "b"]
+    for folder, name in (("a", "a"), ("b", "b"), ("a-2", "a")):
+        assert f"{out / folder / name}-protected.png" in printed and (out / folder / "evidence.json").is_file()
+    code, printed, err = run("verify", out / "*" / "*-protected.png", "--key", key, "--json", "-o", tmp_path / "said")
+    assert (code, err) == (0, "")
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["label"] for line in lines] == ["authentic"] * 3
+    assert all("reason" in line and "sentence" not in line and line["axes"] == "x, y, z" for line in lines)
+    assert len(list((tmp_path / "said").glob("*/verified.json"))) == 3
+
+
+def test_of_several_images_the_worst_counts_and_an_error_stops_none(run, films, key, tmp_path):
+    out = tmp_path / "out"
+    assert run("protect", films / "a.png", films / "b.png", "--key", key, "-o", out, "-q")[0] == 0
+    kept = [out / name / f"{name}-protected.png" for name in "ab"]
+    (out / "a" / "evidence.json").unlink()
+    assert run("verify", *kept, "--key", key)[0] == 3
+    pixels = cv2.imread(str(kept[1]), cv2.IMREAD_UNCHANGED)
+    pixels[150:170, 100:120] += 20
+    assert cv2.imwrite(str(kept[1]), pixels)
+    assert run("verify", *kept, "--key", key)[0] == 1
+    code, printed, err = run("verify", films / "a.png", *kept, "--key", key, "--json")
+    assert code == 2 and err.count("\n") == 1 and "films/a.png" in err
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["label"] for line in lines] == ["inconclusive", "inconclusive", "tampered"]
+    assert lines[0]["error"] == lines[0]["reason"]
+    found = lines[2]["findings"][0]
+    assert found["box"][:3] == found["corner"] and 100 <= found["centre"][0] <= 120 and 150 <= found["centre"][1] <= 170
+    printed = run("verify", kept[1], "--key", key)[1]
+    x, y, _ = found["corner"]
+    assert f"corner x {x}, y {y}" in printed and "centre x " in printed
+
+
+def test_of_several_nothing_is_begun_where_one_output_is_taken(run, films, key, tmp_path, monkeypatch):
+    (tmp_path / "out" / "b").mkdir(parents=True)
+    (tmp_path / "out" / "b" / "evidence.json").write_text("mine")
+    code, printed, err = run("protect", films / "*.png", "--key", key, "-o", tmp_path / "out")
+    assert (code, printed) == (2, "") and err.count("\n") == 1 and "overwritten" in err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b"]
+
+
+def test_a_pattern_that_names_nothing_and_a_record_for_several(run, films, key, tmp_path):
+    for command in (("protect", "-o", tmp_path / "out"), ("verify",)):
+        code, _, err = run(command[0], films / "*.tif", "--key", key, *command[1:])
+        assert code == 2 and "No file matches" in err and err.count("\n") == 1
+    code, _, err = run("verify", films / "*.png", "--key", key, "--record", films / "a.png")
+    assert code == 2 and "--record" in err and err.count("\n") == 1

@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from scanward import methods, weights
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
@@ -27,6 +25,7 @@ from scanward.disk import whole_file
 from scanward.errors import ArgumentError, MissingExtraError
 from scanward.judging.detector import one_detector, thresholds
 from scanward.judging.witnesses import names_of, weights_of
+from scanward.report.heat import png
 from scanward.version import __version__
 
 LEFT_OUT = "leave-one-out"
@@ -147,7 +146,8 @@ def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method:
     drawn = sheet(lowest(outcomes), films, partial(one_detector, method))
     path.unlink(missing_ok=True)
     if drawn is not None:
-        cv2.imwrite(str(path), drawn)
+        with whole_file(path) as file:
+            file.write(png(drawn[..., ::-1]))
 
 
 def _left_out(request: Request) -> list[Outcome]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from scanward import methods
 from scanward.arguments import refused
-from scanward.attacks.base import Attack, Tamper, forge
+from scanward.attacks.base import Anatomy, Attack, Lesion, Tamper, forge
 from scanward.attacks.blend import check_strength
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.errors import ArgumentError, UnsupportedError
@@ -75,14 +75,19 @@ def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack:
     return attack
 
 
-def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
-    """One forgery of an image in memory. Raises as `inject`."""
+def lesions_in(attack: Attack, image: Image, order: Order, seed: int) -> tuple[list[Lesion], Anatomy]:
+    """Where an order wants lesions in an image, and the anatomy that they lie in. Raises as `inject`."""
     modality = methods.find(order.method, "attack").modality
     kind = KINDS[modality]
     if image.modality != modality:
         refusal = kind.refusal.format(modality=image.modality, method=attack.name)
         raise UnsupportedError(f"{shown(image.name)} {refusal}")
-    lesions, anatomy = kind.lesions(image, order, seed)
+    return kind.lesions(image, order, seed)
+
+
+def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
+    """One forgery of an image in memory. Raises as `inject`."""
+    lesions, anatomy = lesions_in(attack, image, order, seed)
     tamper = forge(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
     if not all((tamper.image.pixels[patch.box.slices] != image.pixels[patch.box.slices])[patch.mask].any()
                for patch in tamper.patches):

@@ -67,7 +67,7 @@ def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -
     return abs(slope), low, high
 
 
-def grey(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def grey(path: Path | str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(y, x) from (y, x) or (y, x, channels) where the channels are one grey; `UnsupportedError` otherwise."""
     if values.ndim == 2:
         return values

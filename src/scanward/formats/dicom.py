@@ -156,7 +156,7 @@ def is_image(header: Header) -> bool:
     must not get a picture passed over.
     """
     uid = UID(header.text("SOPClassUID") or header.media_class)
-    if " Image " in uid.name or uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008")):
+    if " Image " in uid.name or (uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008"))):
         return True
     return uid.name not in _WITH_ROWS and "Rows" in header.data
 

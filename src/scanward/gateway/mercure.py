@@ -18,6 +18,7 @@ from scanward.disk import whole_folder
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.formats import Source
 from scanward.formats.guard import clean, shown
+from scanward.formats.sources import Passed
 from scanward.gateway.trouble import passing, sentence_of, without_paths
 from scanward.image import Image
 from scanward.judging.case import Terms
@@ -66,7 +67,8 @@ def run(in_dir: Path, out_dir: Path) -> int:
     try:
         settings = settings_of(in_dir / TASK)
         terms = terms_of(settings)
-        sources, errors = formats.find([in_dir])
+        passed: list[Passed] = []
+        sources, errors = formats.find([in_dir], passed=passed)
         folders = {in_dir: in_dir.name, **({settings.records: "The records"} if settings.records else {})}
         results = [_scanned(source, terms, folders) for source in sources]
         problems = [*errors, *(result.error for result in results if result.error is not None)]
@@ -76,7 +78,9 @@ def run(in_dir: Path, out_dir: Path) -> int:
             images = [_image(result, settings, draft, folders) for result in results]
             images += [{"file": in_dir.name, "label": "inconclusive", "error": sentence_of(error, folders)}
                        for error in errors]
-            (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
+            over = [{"file": shown(one.path.name), "reason": one.reason} for one in passed]
+            answer = {**_answer(images, settings), "passed_over": over}
+            (draft / RESULT).write_text(json.dumps(answer, indent=1) + "\n")
     except ScanwardError as error:
         return _failed(str(error))
     # mercure shows what a module prints: one sentence says more than a traceback.

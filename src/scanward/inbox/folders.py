@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from scanward.disk import Journal, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
-from scanward.formats.dicom import meta_syntax
+from scanward.formats.dicom import read_meta
 from scanward.formats.guard import shown
 from scanward.inbox.record import KEY, JobRecord, StudyRecord
 
@@ -130,7 +130,7 @@ class Inbox:
         draft = self.root / "incoming" / f"{DRAFT}{uuid.uuid4().hex}"
         # With the transfer syntax, under which the same bytes are other pixels; not with the rest of the head, which
         # differs by the way that an object came.
-        digest = hashlib.blake2b(meta_syntax(BytesIO(head)).encode() + b"\0", digest_size=16)
+        digest = hashlib.blake2b(read_meta(BytesIO(head))[0].encode() + b"\0", digest_size=16)
         try:
             with draft.open("wb") as file:
                 file.write(head)

@@ -5,6 +5,9 @@ The command line and the public `scanward.protect` and `scanward.verify` call th
 
 from scanward.protection.files import (
     PICTURE,
+    check_answer,
+    check_order,
+    check_output,
     facts,
     protect,
     protect_file,
@@ -18,6 +21,6 @@ from scanward.protection.records import RECORD, Records, Sealed, beside, read_re
 from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import Record
 
-__all__ = ["PICTURE", "RECORD", "Around", "Key", "Perturb", "Record", "Records", "Sealed", "beside", "facts", "key_in",
-           "protect", "protect_file", "read_record", "seal_for", "sealed", "unprotect", "unprotect_file", "verify",
-           "verify_file"]
+__all__ = ["PICTURE", "RECORD", "Around", "Key", "Perturb", "Record", "Records", "Sealed", "beside", "check_answer",
+           "check_order", "check_output", "facts", "key_in", "protect", "protect_file", "read_record", "seal_for",
+           "sealed", "unprotect", "unprotect_file", "verify", "verify_file"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,27 +11,29 @@ import numpy as np
 
 from scanward import formats
 from scanward.arguments import PathLike
-from scanward.disk import whole_file, whole_folder
+from scanward.box import flat
+from scanward.disk import check_free, whole_file, whole_folder
 from scanward.errors import InputError, UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.host import Host, host_of
 from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import series_or_file
-from scanward.formats.write import STEM, suffix_of, write_altered
-from scanward.formats.write_volume import write_altered_volume, write_mask
+from scanward.formats.write import write_altered
+from scanward.formats.write_volume import target_of, write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.protection.make import Key, Perturb, check_asked, key_in, protected
 from scanward.protection.records import RECORD, read_record, record_beside, record_in, seal_for
 from scanward.protectors.base import Protected
-from scanward.protectors.seal import Answer, Record, read_key, unweave
-from scanward.protectors.seal.record import MARK
+from scanward.protectors.seal import Answer, Record, unweave
+from scanward.protectors.seal.record import mark_of
 from scanward.report.heat import png
 from scanward.report.protected import verified_picture, woven_picture
 
 PICTURE, PERTURBATION = "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
+BESIDE = ("verified.png", f"{MAP}.png", f"{MAP}.nii.gz")
 UNDONE = "unprotected.json"
 
 
@@ -57,15 +58,33 @@ def _saved(host: Host, key: Key | None, perturb: Perturb | None, done: dict[str,
     return _write_protected(folder, source, image, made, None if key is None else key_in(key), perturb, done)
 
 
+def check_order(key: Path | None, perturb: Perturb | None) -> bytes | None:
+    """The key, read; `InputError` where nothing was asked for, or it holds none."""
+    check_asked(key, perturb)
+    return None if key is None else key_in(key)
+
+
+def check_output(folder: Path) -> None:
+    """`ArgumentError` where nothing that is protected can be written into `folder`, or something lies there."""
+    check_free(folder, (PICTURE, RECORD, PERTURBATION))
+
+
+def check_answer(folder: Path) -> None:
+    """The same for what `verify_file` writes."""
+    check_free(folder, (VERIFIED, *BESIDE))
+
+
 def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | None = None) -> list[Path]:
     """As `protect`, written into `folder`: the image with its mark, a picture, `evidence.json` where there is a key and
     `perturbation.json` where it was perturbed; returns these, the image first.
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
-    check_asked(key, perturb)
-    master, source = None if key is None else read_key(key), series_or_file(path)
+    master = check_order(key, perturb)
+    check_output(folder)
+    source = series_or_file(path)
     image = formats.read(source)
+    target_of(image, source, folder, "protected")
     made, done = protected(image, master, perturb)
     return _write_protected(folder, source, image, made, master, perturb, done)
 
@@ -73,8 +92,8 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
 def _write_protected(folder: Path, source: Source, image: Image, made: Protected[Record | None], master: bytes | None,
                      perturb: Perturb | None, done: dict[str, object] | None) -> list[Path]:
     record, names = made.record, [PICTURE]
-    description = "Perturbed against forgers." if record is None else \
-        f"{MARK}{record.salt.hex()}. Protected against tampering; reversible with the key."
+    description = "Perturbed against forgers." if record is None or master is None else \
+        f"{mark_of(record.salt, master)}. Protected against tampering; reversible with the key."
     with whole_folder(folder, last=RECORD if record else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
         written = _write(image, made.image, source, draft, description, "protected")
         if record is not None and master is not None:
@@ -83,7 +102,7 @@ def _write_protected(folder: Path, source: Source, image: Image, made: Protected
             try:
                 unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
             except InputError as error:  # it speaks of a file that is gone
-                raise UnsupportedError(f"{shown(path)} does not come back from its own format voxel for voxel, and is "
+                raise UnsupportedError(f"{shown(image.name)} does not come back from its own format voxel for voxel, and is "
                                        "not protected; convert it to 16-bit whole numbers.") from error
             names.append(RECORD)
         if done is not None:
@@ -120,6 +139,8 @@ def verify_file(path: Path, key: Path, record: Path | None = None,
                 folder: Path | None = None) -> tuple[Image, Answer]:
     """A file or series, and what `verify` says of it. With `folder`, `verified.json`, `verified.png` and the map of
     what was altered go there. Raises as `verify`."""
+    if folder is not None:
+        check_answer(folder)
     image, answer = _verified(path, key, record)
     if folder is not None:
         _write_answer(image, answer, folder)
@@ -153,17 +174,19 @@ def _image(source: Given) -> Image:
 
 
 def facts(answer: Answer) -> dict[str, object]:
-    """An answer for JSON."""
-    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "why": found.why,
-                 "box": [v for s in found.box.slices[::-1] for v in (s.start, s.stop)]} for found in answer.findings]
-    return {"label": answer.label, "sentence": answer.sentence, "exact": answer.exact, "kept": round(answer.kept, 3),
-            "findings": findings}
+    """An answer for JSON: places in voxels, in the order that `axes` says; a box is [x0, y0, z0, x1, y1, z1]."""
+    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "corner": list(found.box[:3])[::-1],
+                 "box": flat(found.box, planar=False), "reason": found.why} for found in answer.findings]
+    return {"label": answer.label, "reason": answer.sentence, "axes": "x, y, z", "exact": answer.exact,
+            "kept": round(answer.kept, 3), "findings": findings}
 
 
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
+    check_free(folder, (UNDONE,))
     source = series_or_file(path)
     image, original, kept = _undone(source, key, record)
+    target_of(image, source, folder, "unprotected")
     with whole_folder(folder, last=UNDONE) as draft:
         written = _write(image, original, source, draft, "Protection undone; the voxels are the original ones.",
                          "unprotected")
@@ -175,14 +198,12 @@ def _write(host: Image, altered: Image, source: Source, folder: Path, descriptio
     if traits(host.modality).volume:
         return write_altered_volume(host, altered, source, folder, description=description, synthetic=False,
                                     ending=ending)
-    stem = os.fsdecode(os.fsencode(Path(host.name).stem)[:STEM])
-    return write_altered(altered, folder / f"{stem}-{ending}{suffix_of(host)}", description=description,
-                         synthetic=False)
+    return write_altered(altered, target_of(host, source, folder, ending), description=description, synthetic=False)
 
 
 def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
     heat = answer.map()
-    with whole_folder(folder, last=VERIFIED, taken=("verified.png",)) as draft:
+    with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
         _put(draft / "verified.png", png(verified_picture(image, heat)))
         if traits(image.modality).volume:
             write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)

@@ -16,6 +16,7 @@ from scanward.image import AIR, Image
 from scanward.protectors.base import Protected
 from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import Record, read_key, weave
+from scanward.protectors.seal.weave import scale_of
 
 Key = bytes | PathLike
 """32 secret bytes, or the file that `make_key` made."""
@@ -71,6 +72,8 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
 def protected(image: Image, master: bytes | None,
               perturb: Perturb | None) -> tuple[Protected[Record | None], dict[str, object] | None]:
     """The image perturbed where that was asked for, under evidence where there is a key, and what `perturbed` says."""
+    if master is not None:
+        scale_of(image)  # refuses what cannot be woven into, before the long work
     made, facts = (image, None) if perturb is None else perturbed(image, perturb)
     if master is None:
         return Protected(made, None), facts

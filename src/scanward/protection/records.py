@@ -21,7 +21,7 @@ from scanward.formats.write import SIDECAR
 from scanward.image import Image
 from scanward.protection.make import Key, key_in
 from scanward.protectors.seal import Answer, Record, from_json, verify
-from scanward.protectors.seal.record import salt_of
+from scanward.protectors.seal.record import is_key_of, salt_of
 
 RECORD = "evidence.json"
 LARGEST = 1 << 30
@@ -81,7 +81,10 @@ def sealed(source: Source, master: bytes, records: Mapping[Path, bool]) -> Seale
     and by its own word; None where there is nothing."""
     kept, doubt, salt = [], None, None
     try:
-        salt = salt_in(source)
+        own = _mark_in(source)
+        if own is not None and not is_key_of(own[1], own[0], master):
+            raise UnreadableError(f"{shown(source.path)} says that it was protected with another key; name that one.")
+        salt = None if own is None else own[0]
     except InputError as error:
         doubt = error
     for path, claimed in records.items():
@@ -163,17 +166,28 @@ class Records:
         return f"{_head(record)[0]}.json", _series_name(series)
 
 
+def mark_beside(source: Source) -> Path | None:
+    """The small file beside an image that says that it was altered, if there is one."""
+    real = os.path.realpath(source.path) + SIDECAR
+    return Path(real) if os.path.isfile(real) else None
+
+
 def salt_in(source: Source) -> bytes | None:
     """Names an image's evidence: the salt in its own mark, or in the small file beside it that says it was altered."""
-    first, name = source.paths[0], Path(os.path.realpath(source.path))
-    for path in (first, name.with_name(name.name + SIDECAR)):
-        if path.is_file():
+    own = _mark_in(source)
+    return None if own is None else own[0]
+
+
+def _mark_in(source: Source) -> tuple[bytes, str] | None:
+    """As `salt_of`."""
+    for path in (source.paths[0], mark_beside(source)):
+        if path is not None and path.is_file():
             with decoding(path), open_file(path) as file:
                 # marks are ASCII in every format; what surrounds them need not be
                 text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()
-            salt = salt_of(text)
-            if salt is not None:
-                return salt
+            own = salt_of(text)
+            if own is not None:
+                return own
     return None
 
 
