@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scanward import methods, weights
 from scanward.bench.mammography import PROTOCOLS, items_of
 from scanward.bench.measure import run
@@ -147,7 +149,7 @@ def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method:
     path.unlink(missing_ok=True)
     if drawn is not None:
         with whole_file(path) as file:
-            file.write(png(drawn[..., ::-1]))
+            file.write(png(np.ascontiguousarray(drawn[..., ::-1])))
 
 
 def _left_out(request: Request) -> list[Outcome]:

@@ -42,19 +42,23 @@ class Source:
         return self.paths[0] if self.kind == "file" else self.paths[0].parent
 
 
+PASSED = {"of Scanward's own pictures": "It carries the mark of the pictures and masks that Scanward makes for people.",
+          "of no image": "Its SOP class is one of objects about images, not of images.",
+          "hidden": "It is hidden: its name begins with a dot."}
+
+
 @dataclass(frozen=True)
 class Passed:
     """What a search of a folder passed over that may be an image."""
 
     path: Path
-    hidden: bool
-    """Hidden, or else one of Scanward's own pictures and masks, by the mark in it."""
+    what: Literal["of Scanward's own pictures", "of no image", "hidden"]
+    """`of no image` are DICOM objects about images, such as reports and directories."""
 
     @property
     def reason(self) -> str:
         """Why, in a sentence."""
-        return "It is hidden: its name begins with a dot." if self.hidden else \
-            "It carries the mark of the pictures and masks that Scanward makes for people."
+        return PASSED[self.what]
 
 
 def find(arguments: Iterable[Source | PathLike] | PathLike, *, below: bool = True,
@@ -146,7 +150,7 @@ def _in_folder(folder: Path, search: _Search) -> Iterator[Source]:
     """The folder's sources; then, where a part of it may not be read, that error."""
     closed: list[OSError] = []
     before = len(search.passed)
-    sources = _grouped(_images(folder, closed, search))
+    sources = _grouped(_images(folder, closed, search), search)
     yield from sources
     if closed:
         where = closed[0].filename or folder
@@ -170,13 +174,13 @@ def _images(folder: Path, closed: list[OSError], search: _Search) -> Iterator[tu
             continue
         entered.add((status.st_dev, status.st_ino))
         if search.below:
-            search.passed.extend(Passed(Path(root, f), True) for f in sorted(folders) if f.startswith("."))
+            search.passed.extend(Passed(Path(root, f), "hidden") for f in sorted(folders) if f.startswith("."))
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
             kind = _kind(path)
             if kind and (name.startswith(".") or kind == OWN):
-                search.passed.append(Passed(path, name.startswith(".")))
+                search.passed.append(Passed(path, "hidden" if name.startswith(".") else "of Scanward's own pictures"))
             elif kind:
                 yield path, kind
         if not search.below:
@@ -196,14 +200,16 @@ def _kind(path: Path) -> str | None:
     return kind or ("unknown" if path.name.lower().endswith(NAMES) else None)
 
 
-def _grouped(images: Iterator[tuple[Path, str]]) -> list[Source]:
+def _grouped(images: Iterator[tuple[Path, str]], search: _Search) -> list[Source]:
     """Images as sources: CT slices of one series in one folder together, at the place of the first."""
     groups: dict[tuple[str, ...], list[Path]] = {}
     for path, kind in images:
         key: tuple[str, ...] | None = (str(path),)
         if kind == "dicom":
             key = _dicom_key(path)
-        if key is not None:
+        if key is None:
+            search.passed.append(Passed(path, "of no image"))
+        else:
             groups.setdefault(key, []).append(path)
     return [_source(paths) for paths in groups.values()]
 
