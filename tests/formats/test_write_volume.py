@@ -67,8 +67,8 @@ def test_a_volume_comes_back_with_only_its_change(tmp_path, stored, name):
 def test_an_odd_metaimage_header_stays_as_it_is(tmp_path, stored, sign, ends):
     values = sitk.GetArrayFromImage(stored)
     lines = ["ObjectType = Image", "NDims = 3", "PatientName = M\xfcller", " Comment = x", "DimSize = 50 40 34",
-             "ElementSpacing = 0.5 0.75 2.0", "CompressedData = True", " CompressedDataSize = 7", "ElementType = MET_SHORT",
-             "ElementDataFile = LOCAL"]
+             "ElementSpacing = 0.5 0.75 2.0", "CompressedData = True", " CompressedDataSize = 7",
+             "ElementType = MET_SHORT", "ElementDataFile = LOCAL"]
     head = "".join(line.replace(" = ", sign) + ends for line in lines).encode("latin-1")
     path = tmp_path / "ct.mha"
     path.write_bytes(head + zlib.compress(values.tobytes()))

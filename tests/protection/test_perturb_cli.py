@@ -62,7 +62,8 @@ def test_what_lies_elsewhere_keeps_its_stored_value(run, tmp_path, dtype, slope,
     data = bytearray(host.to_bytes()[:352])
     data[112:120] = np.array([slope, inter], "<f4").tobytes()
     (tmp_path / "ct.nii").write_bytes(bytes(data) + stored.tobytes(order="F"))
-    code, _, err = run("protect", tmp_path / "ct.nii", "--method", "mits-gan", "--around", PLACE, "-o", tmp_path / "out")
+    order = ("--method", "mits-gan", "--around", PLACE)
+    code, _, err = run("protect", tmp_path / "ct.nii", *order, "-o", tmp_path / "out")
     assert (code, err) == (0, "")
     change = np.asarray(nibabel.load(tmp_path / "out" / "ct-protected.nii").dataobj.get_unscaled()).astype(int) - stored
     places = np.argwhere(change)
