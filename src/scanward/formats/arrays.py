@@ -74,6 +74,8 @@ def grey(path: Path | str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.ndim != 3 or not 1 <= values.shape[2] <= 4:
         raise UnsupportedError(f"{shown(path)} is not a single grey image.")
     channels = values.shape[2]
+    if channels in (2, 4) and values.dtype.kind != "u":
+        raise UnsupportedError(f"{shown(path)} has an alpha channel of {values.dtype} numbers; save it without one.")
     if channels in (2, 4) and not (values[..., -1] == np.iinfo(values.dtype).max).all():
         raise UnsupportedError(f"{shown(path)} has transparent pixels; save it without an alpha channel.")
     first = values[..., 0]
