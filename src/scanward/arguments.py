@@ -42,5 +42,5 @@ def number_of(value: Any, name: str, takes: str = "a number") -> float:
 def check_millimetres(value: Any, name: str, takes: str, count: int) -> None:
     """`ArgumentError` unless it is a sequence of so many positive numbers."""
     if not isinstance(value, Sequence) or len(value) != count or not all(
-            isinstance(mm, Real) and not isinstance(mm, bool) and 0 < mm < math.inf for mm in value):
+            isinstance(mm, Real) and not isinstance(mm, bool) and 0 < float(mm) < math.inf for mm in value):
         raise refused(name, takes, value)
