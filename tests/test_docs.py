@@ -38,7 +38,8 @@ TAKEN_ONLY = {
     r"scanward .*\bDATA/": "the training data",
     r"scanward inject chest\.nii\.gz |scanward inject SERIES/ --at|scanward remove forged/SERIES-forged ":
     "seconds each; tests/forgery/test_chest.py forges in each way",
-    r"scanward protect SERIES/ --method ": "the page perturbs from Python; tests/protection/test_perturb_cli.py perturbs",
+    r"scanward protect SERIES/ --method ":
+    "the page perturbs from Python; tests/protection/test_perturb_cli.py at the command line",
 }
 """Commands whose options are bound and no more, and why."""
 NOT_EXECUTED = {
