@@ -23,7 +23,8 @@ def marked_png(data: bytes) -> bytes:
 
 
 def is_marked(head: bytes, kind: str) -> bool:
-    """Whether a file of this kind, `png` or `nifti`, that begins with `head` carries the mark. Raises `zlib.error` for gzip that is damaged."""
+    """Whether a file of this kind, `png` or `nifti`, that begins with `head` carries the mark. Raises `zlib.error` for
+    damaged gzip."""
     if kind == "png":
         return head[_AFTER:_AFTER + len(_CHUNK)] == _CHUNK
     if head.startswith(b"\x1f\x8b"):
