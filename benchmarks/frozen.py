@@ -229,7 +229,7 @@ def alter(image: Path, kind: str, ending: str) -> None:
 def weave(run: Run, kind: str, host: Path) -> None:
     """Protects an image, says what must not depend on the salt, and keeps the image and three changed copies."""
     key, folder, undone = run.made / "site.key", run.made / kind, run.work / f"undone-{kind}"
-    own, random = folder / "own", ("salt", "woven", "macs", "hmac")
+    own, random = folder / "own", ("salt", "woven", "macs", "hmac", "strength")
     run.command(f"protect/{kind}", "protect", host, "--key", key, "-o", own, then=lambda out: {
         "said": out, "files": sorted(path.relative_to(own).as_posix() for path in own.rglob("*")),
         "record": {name: part for name, part in loaded(own / "evidence.json").items() if name not in random}})

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.box import Box, Millimetres, flat
+from scanward.brief import brief
 from scanward.image import Modality, Provenance
 
 Label = Literal["tampered", "inconclusive", "authentic"]
@@ -48,6 +49,8 @@ class Finding:
     method: str = ""
     """The detector that found it."""
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -77,6 +80,8 @@ class Evidence:
     scanner is not on another."""
     facts: dict[str, Any] | None = None
     """What a witness has to say beside this, as JSON values."""
+
+    __repr__ = brief
 
     @property
     def doubtful(self) -> bool:
@@ -111,6 +116,8 @@ class Verdict:
     weights_sha256: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+    __repr__ = brief
 
     @property
     def doubtful(self) -> bool:

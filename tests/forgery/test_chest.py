@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from scanward import formats, inject, scan
 from scanward.errors import UnsupportedError
+from scanward.formats.write_volume import hash_of
 
 PLACE = "35,60,12"
 
@@ -214,8 +215,14 @@ def test_a_single_slice_and_a_volume_without_lungs(run, series, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_public_face(series):
+def test_the_public_face(series, run, tmp_path):
     tamper = inject(series, size_mm=10, at=(35, 60, 12), density=50)
     assert tamper.record.method == "ct-gan" and tamper.mask.any()
+    assert run("inject", series, "--size", 10, "--at", "35,60,12", "--density", 50, "-o", tmp_path / "cli")[0] == 0
+    theirs = json.loads((tmp_path / "cli" / "record.json").read_text())
+    for number, host in enumerate((series, formats.find([series])[0][0], formats.read(series))):
+        image = inject(host, size_mm=10, at=(35, 60, 12), density=50).save(tmp_path / str(number))[0]
+        assert hash_of(image) == theirs["image_sha256"]
+        assert run("replay", tmp_path / str(number) / "record.json")[0] == 0
     with pytest.raises(UnsupportedError):
         scan(tamper.image)

@@ -12,6 +12,11 @@ from scanward.errors import InputError
 from scanward.formats import Source, find, read
 from scanward.report.heat import png
 
+OTHERS = {"report.dcm": "1.2.840.10008.5.1.4.1.1.88.11", "cad.dcm": "1.2.840.10008.5.1.4.1.1.88.50",
+          "letter": "1.2.840.10008.5.1.4.1.1.104.1", "raw.dcm": "1.2.840.10008.5.1.4.1.1.66",
+          "vendor.dcm": "1.3.12.2.1107.5.9.1"}
+"""Objects that lie beside images and say of themselves that they are of modality MG: their SOP classes."""
+
 
 @pytest.fixture
 def study(phantom, write, tmp_path):
@@ -20,7 +25,9 @@ def study(phantom, write, tmp_path):
     write(phantom.dataset(phantom.breast()), "study/a/right.dcm")
     for i, z in enumerate([2.0, 0.0, 1.0]):
         write(phantom.ct_slice(z), f"study/ct/{i}.dcm")
-    write(phantom.dataset(phantom.breast(), Modality="SR"), "study/a/report.dcm")
+    for name, uid in OTHERS.items():
+        about = phantom.dataset(phantom.breast(), SOPClassUID=uid, Rows=None, Columns=None, PixelData=None)
+        write(about, f"study/a/{name}")
     write(phantom.dataset(phantom.breast()), "study/.hidden/film.dcm")
     Pillow.fromarray(phantom.breast(8)).save(tmp_path / "study/a/film.png")
     (tmp_path / "study/a/.film.png").write_bytes((tmp_path / "study/a/film.png").read_bytes())
@@ -34,7 +41,9 @@ def names(sources: list[Source], root) -> list[str]:
 
 
 def test_a_folder_is_searched_whole(study):
-    sources, errors = find([study])
+    passed = []
+    sources, errors = find([study], passed=passed)
+    assert {one.path.name for one in passed if one.what == "of no image"} == set(OTHERS)
     assert names(sources, study) == ["a/film.png", "a/right.dcm", "b/left", "ct"]
     assert [s.kind for s in sources] == ["file", "file", "file", "series"]
     assert [p.name for p in sources[3].paths] == ["1.dcm", "2.dcm", "0.dcm"]
@@ -66,7 +75,7 @@ def test_a_file_named_by_hand_is_always_a_source(study):
 
 def test_globs_that_the_shell_left_alone(study, monkeypatch):
     monkeypatch.chdir(study)
-    sources, errors = find(["a/*.dcm", "**/film.png", "c*"])
+    sources, errors = find(["a/r[ei]*.dcm", "**/film.png", "c*"])
     assert [str(s.path) for s in sources] == ["a/report.dcm", "a/right.dcm", "a/film.png", "ct"]
     assert errors == []
 

@@ -47,7 +47,7 @@ def refused(path: Path, error: type[InputError], *words: str) -> str:
 
 def image_or_sentence(path: Path) -> None:
     """What the fuzzers hold `read` to."""
-    start, busy = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
     try:
         image = read(path)
     except ScanwardError as error:
@@ -55,8 +55,7 @@ def image_or_sentence(path: Path) -> None:
         assert len(str(error)) < 500
     else:
         assert isinstance(image, Image)
-    assert time.process_time() - busy < SECONDS
-    assert time.perf_counter() - start < 12 * SECONDS  # the decoder's own process, and a machine busy with others' work
+    assert time.perf_counter() - start < SECONDS
 
 
 def test_truncated_dicom(phantom, write):
@@ -167,10 +166,10 @@ def test_a_compressed_syntax_over_plain_pixels_and_the_reverse(phantom, write):
     refused(path, UnsupportedError, "1.2.840.10008.1.2.9")
 
 
-def test_more_bytes_than_pixels(phantom, write):
+def test_more_frames_than_the_header_says(phantom, write):
     data = phantom.dataset(phantom.breast())
-    data.PixelData = data.PixelData + bytes(100)
-    refused(write(data), UnreadableError, "3,940", "3,840")
+    data.PixelData = 3 * data.PixelData
+    refused(write(data), UnreadableError, "11,520", "3 frames", "NumberOfFrames is 1")
 
 
 def test_no_permission(phantom, write):
@@ -201,7 +200,7 @@ def test_a_file_name_of_two_lines_stays_on_one(tmp_path):
 
 
 def test_a_header_of_two_lines_stays_on_one(phantom, write):
-    path = write(phantom.dataset(phantom.breast(), Modality="XAY"))
+    path = write(phantom.dataset(phantom.breast(), Modality="XAY", SOPClassUID="1.2.840.10008.5.1.4.1.1.12.1"))
     path.write_bytes(path.read_bytes().replace(b"XAY ", b"X\nY "))
     assert "modality X Y" in refused(path, UnsupportedError)
 

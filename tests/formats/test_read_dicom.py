@@ -186,10 +186,13 @@ def test_a_film_scanned_as_secondary_capture_is_a_mammogram(phantom, write):
 @pytest.mark.parametrize(
     ("elements", "words"),
     [
-        ({"Modality": "DX"}, "modality DX"),
+        ({"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1"}, "modality DX"),
+        ({"Modality": "SR"}, None),
         ({"Modality": None}, None),
         ({"Modality": None, "SOPClassUID": "1.2.3"}, "names no modality"),
-        ({"NumberOfFrames": 3}, "3 frames"),
+        ({"NumberOfFrames": 3}, "3 frames; Scanward reads mammograms of one"),
+        ({"NumberOfFrames": 3, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "3 frames of a tomosynthesis"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "no image, but of SOP class Segmentation Storage"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour picture"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour picture"),
         ({"PhotometricInterpretation": "YBR_FULL"}, "colour picture"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from outside import DATA
+from pydicom.dataset import Dataset
 
 from scanward.errors import UnsupportedError
 from scanward.formats import find, read
@@ -96,3 +97,33 @@ def test_no_file_is_passed_over_however_often_a_position_is_there(phantom, write
     whole, lost = versions([*paths, write(phantom.ct_slice(1.0, 1000), "ct/other.dcm")])
     assert len(whole) == 8
     assert {path for one in whole for path in one} | set(lost) >= set(paths) and len(lost) == 3
+
+
+def test_slices_that_name_no_modality_are_one_series_by_their_class(phantom, write):
+    folder = series(phantom, write, [0, 1, 2, 3], **{f"slice{i}": {"Modality": None} for i in range(4)})
+    (source,), errors = find([folder])
+    assert (source.kind, len(source.paths), errors) == ("series", 4, [])
+    assert read(folder).shape[0] == 4
+
+
+def test_a_directory_of_any_name_lies_beside_a_series(phantom, write, tmp_path):
+    folder = series(phantom, write, [0, 1, 2])
+    directory = phantom.dataset(np.zeros((2, 2), np.uint16), **dict.fromkeys((
+        "SOPClassUID", "SOPInstanceUID", "Modality", "Rows", "Columns", "PixelData", "SeriesInstanceUID")))
+    directory.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    path = write(directory, "ct/DIRFILE")
+    (source,), errors = find([folder])
+    assert (len(source.paths), errors) == (3, [])
+    with pytest.raises(UnsupportedError, match=r"DIRFILE is no image, .*Directory.*; name the folder"):
+        read(path)
+
+
+@pytest.mark.parametrize(("elements", "words"), [
+    ({"ModalityLUTSequence": [Dataset()]}, "by a table .ModalityLUTSequence."),
+    ({"RescaleType": "EDW"}, "RescaleType EDW and no HU"),
+])
+def test_what_is_not_in_hu_is_refused(phantom, write, elements, words):
+    with pytest.raises(UnsupportedError, match=words):
+        read(write(phantom.ct_slice(0.0, 1000, **elements)))
+    with pytest.raises(UnsupportedError, match=words):
+        read(series(phantom, write, [0, 1, 2], slice1=elements))

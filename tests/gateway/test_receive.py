@@ -203,7 +203,7 @@ def test_the_same_object_by_file_and_by_network_is_one(start, dicom, tmp_path):
     assert [p.parent.parent.name for p in stored(receiver)] == [key]
 
 
-def test_hundreds_of_objects_at_once_out_of_order_and_twice(start, dicom, tmp_path):
+def test_a_thousand_objects_at_once_out_of_order_and_twice(start, dicom, tmp_path):
     receiver = start()
     entity = AE("CROWD")
     entity.requested_contexts = [c for c in AllStoragePresentationContexts
@@ -215,20 +215,20 @@ def test_hundreds_of_objects_at_once_out_of_order_and_twice(start, dicom, tmp_pa
 
     def send(first):
         association = entity.associate("127.0.0.1", receiver.port, ae_title="SCANWARD")
-        for i in range(first + 49, first - 1, -1):
+        for i in range(first + 124, first - 1, -1):
             base_copy = pydicom.dcmread(tmp_path / "a.dcm")
-            base_copy.SOPInstanceUID = base_copy.file_meta.MediaStorageSOPInstanceUID = f"2.25.{1000 + i % 200}"
+            base_copy.SOPInstanceUID = base_copy.file_meta.MediaStorageSOPInstanceUID = f"2.25.{1000 + i % 500}"
             base_copy.StudyInstanceUID = f"1.2.{i % 10}"
             answers.append(association.send_c_store(base_copy).Status)
         association.release()
 
-    threads = [threading.Thread(target=send, args=(50 * t,)) for t in range(8)]
+    threads = [threading.Thread(target=send, args=(125 * t,)) for t in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == [0] * 400
-    assert len(stored(receiver)) == 200
+    assert answers == [0] * 1000
+    assert len(stored(receiver)) == 500
     assert base.SOPInstanceUID
 
 
@@ -311,8 +311,7 @@ def test_a_peer_that_does_not_wait_for_answers_fills_no_memory(start, dicom, tmp
         association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
         most = max(most, receiver._waiting)
     association.abort()
-    # Of 36: what was on its way when the peer was cut off still comes in.
-    assert most < 24 << 20
+    assert most < 10 << 20
     wait_for(lambda: "larger" in str(receiver.said))
     wait_for(lambda: receiver._waiting == 0)
 

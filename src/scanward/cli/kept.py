@@ -52,12 +52,12 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     from scanward.protection.records import mark_beside
 
     try:
-        record = None if terms.key is None else terms.shelf(source)
+        records = () if terms.key is None else tuple(terms.shelf(source))
     except InputError:
         return None
     sha = hashlib.sha256()
     try:
-        for path in (*source.paths, *filter(None, (record, mark_beside(source)))):
+        for path in (*source.paths, *records, *filter(None, (mark_beside(source),))):
             with path.open("rb") as file:
                 sha.update(hashlib.file_digest(file, "sha256").digest())
     except OSError:

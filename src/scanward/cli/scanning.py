@@ -123,7 +123,7 @@ def terms_of(request: Request) -> Terms:
             raise ArgumentError("--record verifies nothing without the key that wrote it; name --key, too.")
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
-                 beside if record is None else lambda source: record)
+                 beside if record is None else lambda source: {record: True})
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

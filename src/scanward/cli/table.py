@@ -91,9 +91,11 @@ class Lines:
 
 def passed_over(passed: Sequence[Passed]) -> str:
     """One line that names what a search passed over, the first `MOST_NAMES` of each kind."""
+    from scanward.formats.sources import PASSED
+
     said = []
-    for hidden, what in ((False, "of Scanward's own pictures"), (True, "hidden")):
-        paths = [shown(str(one.path)) for one in passed if one.hidden is hidden]
+    for what in PASSED:
+        paths = [shown(str(one.path)) for one in passed if one.what == what]
         if paths:
             more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
             said.append(f"{len(paths)} {what}: {', '.join(paths[:MOST_NAMES])}{more}")

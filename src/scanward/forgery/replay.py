@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from scanward import formats
-from scanward.attacks.base import Tamper, digest
+from scanward.attacks.base import Tamper
 from scanward.errors import UnreadableError
 from scanward.forgery.files import check_output, together, write_image
 from scanward.forgery.make import check_order, forge_image
@@ -17,7 +17,7 @@ from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sources import series_or_file
 from scanward.formats.write_volume import target_of
-from scanward.image import Image
+from scanward.image import Image, digest
 
 LARGEST = 1 << 20
 """Bytes of a record: no forgery needs more, and what is larger is none."""

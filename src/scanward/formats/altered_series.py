@@ -14,29 +14,37 @@ from pydicom.dataset import FileMetaDataset
 
 from scanward.disk import whole_file
 from scanward.errors import UnreadableError
-from scanward.formats.altered_dicom import describe, set_pixels, swap_words
+from scanward.formats.altered_dicom import describe, put, set_pixels, swap_words
 from scanward.formats.dicom import layout_of, opened, rescale_of
+from scanward.formats.frames import GROUPS, frames_of
 from scanward.formats.guard import clean, decoding, shown
-from scanward.formats.pixels import Layout, read_frame
+from scanward.formats.pixels import Layout, read_frames
 from scanward.formats.reference import derived_uid
+from scanward.formats.series import stack
 
 Volume = npt.NDArray[np.float32]
 
 
 def write_series(paths: Sequence[Path], before: Volume, after: Volume, folder: Path, description: str,
                  synthetic: bool, host_series: str | None) -> None:
-    """Write every slice of `paths` (in the order of the volume) into `folder` under its own name.
+    """Write every file of `paths`, a slice or an enhanced CT, into `folder` under its own name.
 
-    `before` and `after` are (z, y, x) HU. A voxel that they agree on keeps its stored value, a slice without any other
-    its compressed pixels as they are. All slices get one new Series Instance UID and SOP Instance UIDs of their own,
+    `before` and `after` are (z, y, x) HU. A voxel that they agree on keeps its stored value, a file without any other
+    its compressed pixels as they are. All files get one new Series Instance UID and SOP Instance UIDs of their own,
     and are marked as derived, since a viewer shows the series as one. Raises `UnreadableError` where a host has changed
     since it was read.
     """
     changed = before != after
     series = str(derived_uid(host_series, hashlib.sha256(after[changed].tobytes()).hexdigest(), synthetic))
-    for (source, name), old, new, where in zip(_names(paths), before, after, changed, strict=True):
+    places: dict[Path, dict[int, int]] = {}
+    for z, one in enumerate(stack(paths, "CT")):
+        places.setdefault(one.path, {})[one.frame] = z
+    if sum(map(len, places.values())) != len(before):
+        raise UnreadableError(f"{shown(paths[0].parent)} has changed since it was read; read it again.")
+    for source, name in _names(paths):
+        own = [places[source][frame] for frame in range(len(places[source]))]
         with decoding(source):
-            data = _altered_slice(source, old, new, where, description, synthetic, series)
+            data = _altered_file(source, after[own], changed[own], description, synthetic, series)
         with whole_file(folder / name, replace=False) as file:
             file.write(data)
 
@@ -49,25 +57,27 @@ def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     return list(zip(paths, names, strict=True))
 
 
-def _altered_slice(host: Path, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32],
-                   where: npt.NDArray[np.bool_], description: str, synthetic: bool, series: str) -> bytes:
-    """The bytes of one slice of the new series."""
-    with opened(host) as (header, stream):
+def _altered_file(host: Path, after: Volume, where: npt.NDArray[np.bool_], description: str, synthetic: bool,
+                  series: str) -> bytes:
+    """The bytes of one file of the new series; `after` and `where` are (frames, rows, columns)."""
+    with opened(host, GROUPS) as (header, stream):
         layout = layout_of(header)
+        if (layout.frames, layout.rows, layout.columns) != after.shape:
+            raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
         rewritten = bool(where.any()) or not header.little
-        stored = read_frame(stream, layout) if rewritten else None
-        slope, intercept = rescale_of(header)
-    if (layout.rows, layout.columns) != before.shape:
-        raise UnreadableError(f"{shown(host)} has changed since it was read; read it again.")
+        frames = list(read_frames(stream, layout)) if rewritten else []
+        headers = frames_of(header)
     data = pydicom.dcmread(host, force=True, stop_before_pixels=rewritten)
     if not header.little:
         swap_words(data)
     uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic)
     describe(data, uid, description, synthetic)
-    data.SeriesInstanceUID = series
-    if stored is not None:
-        values = stored.astype(np.int64)
-        values[where] = _stored(after[where], slope, intercept, layout)
+    put(data, "SeriesInstanceUID", series)
+    if rewritten:
+        values = np.stack([stored for stored, _ in frames]).astype(np.int64)
+        layout = max((deep for _, deep in frames), key=lambda deep: deep.stored)
+        for one, hu, inside, own in zip(values, after, where, headers, strict=True):
+            one[inside] = _stored(hu[inside], *rescale_of(own), layout)
         set_pixels(data, values, layout)
     else:
         meta = getattr(data, "file_meta", None) or FileMetaDataset()
@@ -81,6 +91,4 @@ def _altered_slice(host: Path, before: npt.NDArray[np.float32], after: npt.NDArr
 
 def _stored(hu: npt.NDArray[np.float32], slope: float, intercept: float, layout: Layout) -> npt.NDArray[np.int64]:
     """HU as the slice stores them, within what its bits hold."""
-    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
-    return np.clip(np.rint((hu.astype(np.float64) - intercept) / slope), low,
-                   low + 2**layout.stored - 1).astype(np.int64)
+    return np.clip(np.rint((hu.astype(np.float64) - intercept) / slope), *layout.ends).astype(np.int64)

@@ -1,4 +1,4 @@
-"""DICOM files: the header without the pixels, then one frame as an `Image`.
+"""DICOM files: the header without the pixels, and what its elements say of the pixels.
 
 Mammograms come as stored values, larger always brighter: MONOCHROME1 is flipped about 2**bits - 1, and signed values
 are moved up by 2**(bits - 1) so that they lie in [0, 2**bits - 1]. Lookup tables and windows are not applied: they are
@@ -21,29 +21,35 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.guard import MAX_FRAME, check_size, clean, open_file, plausible, shown, three
-from scanward.formats.pixels import Layout, read_frame
-from scanward.image import Image, Modality, Provenance
+from scanward.formats.guard import MAX_FRAME, check_size, clean, open_file, plausible, shown
+from scanward.formats.pixels import Layout
+from scanward.image import AIR, Modality, Provenance
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1")
-CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
-AIR = -1024.0
-"""HU that CT padding outside of the scanner's circle is raised to."""
+TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+"""Breast Tomosynthesis: the 2-D view made of one is stored as its only frame."""
+MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1", TOMOSYNTHESIS)
+CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+"""CT, Enhanced CT, Legacy Converted Enhanced CT."""
 HEADER = (
     "SOPClassUID", "SOPInstanceUID", "SyntheticData", "Modality", "Manufacturer", "BodyPartExamined",
     "EstimatedRadiographicMagnificationFactor", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelSpacing",
     "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
-    "RescaleSlope",
+    "RescaleSlope", "RescaleType", "ModalityLUTSequence",
 )  # fmt: skip
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
+"""Classes of objects about images that have pixels."""
+_HOUNSFIELD = ("", "HU", "US")
+"""Rescale types of a CT in HU; US, unspecified, is what many write."""
 _MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
 
 
@@ -55,6 +61,8 @@ class Header:
     data: Dataset
     syntax: str
     little: bool
+    media_class: str = ""
+    """The SOP class that the file meta group states; a directory has no other."""
 
     def text(self, keyword: str) -> str:
         """The element on one line; empty where it is absent."""
@@ -90,7 +98,7 @@ def opened(path: Path, also: tuple[str, ...] = ()) -> Iterator[tuple[Header, Bin
     pixels are not read."""
     with open_file(path) as file:
         stream = file
-        syntax = meta_syntax(stream)
+        syntax, media_class = read_meta(stream)
         if syntax == DEFLATED:
             stream = _inflated(stream, path)
         little = syntax != EXPLICIT_BIG
@@ -105,16 +113,21 @@ def opened(path: Path, also: tuple[str, ...] = ()) -> Iterator[tuple[Header, Bin
             stop_when=lambda tag, vr, length: int(tag) in _PIXELS,
             specific_tags=[BaseTag(cast(int, tag_for_keyword(k))) for k in HEADER + also],
         )
-        yield Header(path, data, syntax, little), stream
+        yield Header(path, data, syntax, little, media_class), stream
 
 
-def meta_syntax(stream: BinaryIO) -> str:
-    """The transfer syntax of the file meta group, empty without one; the stream then stands at the data set."""
-    if stream.read(132)[128:] != b"DICM":
-        stream.seek(0)
-        return ""
+def read_meta(stream: BinaryIO) -> tuple[str, str]:
+    """Transfer syntax and SOP class of the file meta group, empty without one; the stream then stands at the data set.
+
+    The preamble before it may be missing.
+    """
+    head = stream.read(132)
+    start = 132 if head[128:] == b"DICM" else 4 if head[:4] == b"DICM" else 0
+    stream.seek(start)
+    if not start and head[:2] != b"\x02\0":
+        return "", ""
     meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2)
-    return clean(meta.get("TransferSyntaxUID", ""))
+    return clean(meta.get("TransferSyntaxUID", "")), clean(meta.get("MediaStorageSOPClassUID", ""))
 
 
 def _guess(stream: BinaryIO) -> tuple[str, bool]:
@@ -135,37 +148,54 @@ def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
     return io.BytesIO(data)
 
 
+def is_image(header: Header) -> bool:
+    """Whether the SOP class is one of images, as every Storage class that has Image in its name is; of objects about
+    images (reports, segmentations, documents, raw data, directories) a study's folder holds some beside its images.
+
+    What has rows is an image whatever its class, and so is what has no class or one that DICOM does not know: a header
+    must not get a picture passed over.
+    """
+    uid = UID(header.text("SOPClassUID") or header.media_class)
+    if " Image " in uid.name or (uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008"))):
+        return True
+    return uid.name not in _WITH_ROWS and "Rows" in header.data
+
+
+def check_image(header: Header) -> None:
+    """`UnsupportedError` for what `is_image` denies."""
+    if not is_image(header):
+        name = UID(header.text("SOPClassUID") or header.media_class).name
+        where = "; name the folder that it lies in" if "Directory" in name else ""
+        raise UnsupportedError(f"{shown(header.path)} is no image, but of SOP class {name}{where}.")
+
+
 def modality_of(header: Header) -> Modality:
-    """MG or CT; `UnsupportedError` names any other. Where SOP class and modality contradict each other in these, the
-    class counts. A breast in a Secondary Capture of modality OT is a mammogram."""
-    said, kind = header.text("Modality"), header.text("SOPClassUID")
-    if said in ("", "MG", "CT"):
-        if kind in MG_CLASSES:
-            return "MG"
-        if kind == CT_CLASS:
-            return "CT"
+    """MG or CT; `UnsupportedError` names any other. Where the SOP class is of either, it counts. A breast in a
+    Secondary Capture of modality OT is a mammogram."""
+    said, kind = header.text("Modality"), header.text("SOPClassUID") or header.media_class
+    if kind in MG_CLASSES:
+        return "MG"
+    if kind in CT_CLASSES:
+        return "CT"
+    check_image(header)
     if said in ("MG", "CT"):
         return cast(Modality, said)
     if said in ("OT", "SC") and header.text("BodyPartExamined") == "BREAST":
         return "MG"
     what = f"is of modality {said}" if said else "names no modality"
-    raise UnsupportedError(f"{shown(header.path)} {what}; Scanward scans mammograms (MG) and chest CT (CT).")
+    raise UnsupportedError(f"{shown(header.path)} {what}; Scanward reads mammograms (MG) and chest CT (CT).")
 
 
 def layout_of(header: Header) -> Layout:
-    """The frame's layout; refuses colour, several frames, and sizes and depths out of range."""
+    """The frames' layout; refuses colour, and sizes and depths out of range."""
     path = shown(header.path)
     photometric = header.text("PhotometricInterpretation")
     if not photometric:
         raise UnreadableError(f"{path} lacks a usable PhotometricInterpretation in its DICOM header; export it again.")
     if header.whole("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedError(f"{path} is a colour picture ({photometric}); Scanward scans grey images.")
-    frames = header.whole("NumberOfFrames", 1)
-    if frames > 1:
-        raise UnsupportedError(f"{path} holds {frames} frames, as in tomosynthesis; Scanward scans single images, so "
-                               "export the frames or the 2-D view.")
-    rows, columns = header.whole("Rows"), header.whole("Columns")
-    check_size(header.path, rows, columns)
+    rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
+    check_size(header.path, rows, columns, frames)
     allocated = header.whole("BitsAllocated")
     stored = header.whole("BitsStored", allocated)
     high = header.whole("HighBit", stored - 1)
@@ -174,7 +204,8 @@ def layout_of(header: Header) -> Layout:
     if not stored - 1 <= high < allocated:
         raise UnreadableError(f"{path} has a HighBit of {high}, which does not fit {stored} of {allocated} bits.")
     signed = header.whole("PixelRepresentation", 0) == 1
-    return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little)
+    return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little,
+                  frames)
 
 
 def spacing_of(header: Header) -> tuple[float, float] | None:
@@ -206,29 +237,9 @@ def provenance_of(header: Header, path: Path | None = None) -> Provenance:
     )
 
 
-def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
-    """One DICOM file as an `Image` of one slice; z spacing is 1.0, as a single image has none."""
-    with opened(path) as (header, stream):
-        kind = modality or modality_of(header)
-        layout = layout_of(header)
-        stored = read_frame(stream, layout)
-    inverted = kind == "MG" and header.text("PhotometricInterpretation") == "MONOCHROME1"
-    pixels = hounsfield(stored, header) if kind == "CT" else _bright(stored, layout, header, inverted)
-    return Image(
-        pixels=pixels[None],
-        modality=kind,
-        spacing=three(spacing or spacing_of(header)),
-        bits=layout.stored,
-        integer=kind == "MG" or whole_hounsfield(header),
-        inverted=inverted,
-        provenance=provenance_of(header),
-    )
-
-
-def _bright(stored: npt.NDArray[Any], layout: Layout, header: Header, inverted: bool) -> npt.NDArray[np.float32]:
+def bright(stored: npt.NDArray[Any], layout: Layout, header: Header, inverted: bool) -> npt.NDArray[np.float32]:
     """Stored values as float32 in [0, 2**bits - 1], larger brighter; padding that would shine is made black."""
-    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
-    high = low + 2**layout.stored - 1
+    low, high = layout.ends
     if inverted:
         pixels = np.subtract(np.float32(high), stored, dtype=np.float32)
     else:
@@ -243,7 +254,15 @@ def _bright(stored: npt.NDArray[Any], layout: Layout, header: Header, inverted: 
 
 
 def rescale_of(header: Header) -> tuple[float, float]:
-    """(slope, intercept) to HU, 1 and 0 where absent; `UnreadableError` where the slope is 0 or absurd."""
+    """(slope, intercept) to HU, 1 and 0 where absent; `UnreadableError` where the slope is 0 or absurd,
+    `UnsupportedError` where stored values mean another quantity, or become HU by a table."""
+    kind = header.text("RescaleType").upper()
+    if kind not in _HOUNSFIELD:
+        raise UnsupportedError(f"{shown(header.path)} holds values of RescaleType {kind} and no HU; give the series of "
+                               "the ordinary CT.")
+    if header.data.get("ModalityLUTSequence"):
+        raise UnsupportedError(f"{shown(header.path)} turns its stored values into HU by a table "
+                               "(ModalityLUTSequence); export it with RescaleSlope and RescaleIntercept.")
     (slope,) = header.numbers("RescaleSlope", 1) or (1.0,)
     (intercept,) = header.numbers("RescaleIntercept", 1) or (0.0,)
     if not 1e-6 <= abs(slope) <= 1e6 or abs(intercept) > 1e6:
@@ -260,21 +279,20 @@ def whole_hounsfield(header: Header) -> bool:
 def grid_of(header: Header, layout: Layout) -> tuple[float, float, float]:
     """As `Image.grid`."""
     slope, intercept = rescale_of(header)
-    low = -(2 ** (layout.stored - 1)) if layout.signed else 0
-    ends = sorted(slope * stored + intercept for stored in (low, low + 2**layout.stored - 1))
+    ends = sorted(slope * stored + intercept for stored in layout.ends)
     return abs(slope), ends[0], ends[1]
 
 
 def hounsfield(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[np.float32]:
     """Stored values as HU; padding darker than air is raised to `AIR`, so that it does not ring when resampled."""
     slope, intercept = rescale_of(header)
-    pixels = stored.astype(np.float32)
-    pixels *= np.float32(slope)
-    pixels += np.float32(intercept)
+    pixels = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     padding = _padding(header, stored)
     if padding is not None:
         first, last = sorted(padding)
-        pixels[(stored >= first) & (stored <= last) & (pixels < AIR)] = AIR
+        # what the file can hold, or no seal could be exact
+        air = slope * round((AIR - intercept) / slope) + intercept
+        pixels[(stored >= first) & (stored <= last) & (pixels < AIR)] = air
     return pixels
 
 

@@ -23,9 +23,9 @@ class GdcmProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._inherited: subprocess.Popen[bytes] | None = None
 
-    def decode(self, data: bytes, syntax: str, rows: int, columns: int, precision: int, signed: bool) -> bytes:
+    def decode(self, data: bytes, syntax: str, rows: int, columns: int, precision: int) -> bytes:
         """The samples of one grey JPEG frame, as `gdcm_worker` describes them; `ValueError` where GDCM cannot."""
-        header = {"syntax": syntax, "rows": rows, "columns": columns, "precision": precision, "signed": signed,
+        header = {"syntax": syntax, "rows": rows, "columns": columns, "precision": precision,
                   "bytes": len(data)}  # fmt: skip
         needed = rows * columns * (1 if precision <= 8 else 2)
         with self._lock:

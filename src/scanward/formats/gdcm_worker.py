@@ -1,7 +1,7 @@
 """Decodes JPEG frames with GDCM; run as a program by `gdcm_process`, and imports nothing of Scanward.
 
-Reads, again and again until its input ends, one line of JSON (`syntax`, `rows`, `columns`, `precision`, `signed`,
-`bytes`) and that many bytes of JPEG. Answers with the number of decoded bytes (eight, little-endian; 0 where GDCM
+Reads, again and again until its input ends, one line of JSON (`syntax`, `rows`, `columns`, `precision`, `bytes`)
+and that many bytes of JPEG. Answers with the number of decoded bytes (eight, little-endian; 0 where GDCM
 refuses the frame) and the bytes: rows x columns samples of one byte up to a precision of 8, else of two, little-endian.
 """
 
@@ -12,7 +12,7 @@ import sys
 import gdcm
 
 
-def decode(data: bytes, syntax: str, rows: int, columns: int, precision: int, signed: bool) -> bytes:
+def decode(data: bytes, syntax: str, rows: int, columns: int, precision: int) -> bytes:
     """The samples of one grey frame; empty where GDCM refuses it."""
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(data)
@@ -28,7 +28,7 @@ def decode(data: bytes, syntax: str, rows: int, columns: int, precision: int, si
     picture.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
     picture.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
     width = 8 if precision <= 8 else 16
-    picture.SetPixelFormat(gdcm.PixelFormat(1, width, precision, precision - 1, int(signed)))
+    picture.SetPixelFormat(gdcm.PixelFormat(1, width, precision, precision - 1, 0))
     buffer = picture.GetBuffer()
     # The Python binding hands bytes over as text with surrogates.
     return b"" if buffer is None else buffer.encode("utf-8", "surrogateescape")

@@ -14,20 +14,20 @@ from pydicom.tag import BaseTag
 
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats.dicom import (
-    CT_CLASS,
+    CT_CLASSES,
     EXPLICIT_BIG,
     IMPLICIT_LITTLE,
     MG_CLASSES,
     Header,
-    meta_syntax,
     modality_of,
     opened,
+    read_meta,
 )
 from scanward.formats.guard import clean, decoding, shown
 from scanward.formats.sources import Source
 from scanward.image import Modality
 
-SCANNED = (*MG_CLASSES, CT_CLASS)
+SCANNED = (*MG_CLASSES, *CT_CLASSES)
 """SOP classes that Scanward looks at."""
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture: digitised films are kept so, with modality MG."""
@@ -60,7 +60,7 @@ class Identity:
     @property
     def film(self) -> bool:
         """It is a mammogram, whatever it says of its modality."""
-        return self.scanned and self.sop_class != CT_CLASS
+        return self.scanned and self.sop_class not in CT_CLASSES
 
 
 def looked_at(sop_class: str, modality: str) -> bool:
@@ -101,7 +101,7 @@ def _identity(header: Header) -> Identity:
 
 def head_in(stream: BinaryIO) -> bytes:
     """A file up to its data set, where the stream then stands."""
-    meta_syntax(stream)
+    read_meta(stream)
     length = stream.tell()
     stream.seek(0)
     return stream.read(length)

@@ -1,4 +1,4 @@
-"""Pixel data of one DICOM frame as an array of stored values, whatever the transfer syntax.
+"""Pixel data of DICOM frames as arrays of stored values, whatever the transfer syntax.
 
 Decoders, chosen by measurement on one 4096 x 3328 16-bit frame, lossless JPEG 2000, two cores (seconds): Pillow with
 OpenJPEG's own threads 1.0, GDCM 1.4, pylibjpeg-openjpeg 2.2 (as OpenCV and Pillow without threads). RLE goes through
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
 
 Stored = npt.NDArray[Any]
-Decoder = Callable[[bytes, "Layout"], Stored]
+Decoder = Callable[[bytes, "Layout"], tuple[Stored, Frame | None]]
 
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 ENCAPSULATED = 0xFFFFFFFF
@@ -46,14 +46,23 @@ class Layout:
     high_bit: int
     signed: bool
     little: bool = True
+    frames: int = 1
 
     @property
     def count(self) -> int:
+        """Pixels a frame."""
         return self.rows * self.columns
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The lowest and the highest value that the stored bits hold."""
+        low = -(1 << self.stored - 1) if self.signed else 0
+        return low, low + (1 << self.stored) - 1
 
-def read_frame(stream: BinaryIO, layout: Layout) -> Stored:
-    """(rows, columns) stored values, an integer array, from a stream that stands at the pixel data element.
+
+def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layout]]:
+    """(rows, columns) stored values of each frame, an integer array, from a stream that stands at the pixel data
+    element; and the layout that they have: `layout`, or a deeper one where JPEG 2000 holds more bits than it says.
 
     Bits outside of those stored are dropped and signed values sign-extended; 'no pixel data' is an `UnreadableError`.
     """
@@ -65,13 +74,19 @@ def read_frame(stream: BinaryIO, layout: Layout) -> Stored:
         if layout.syntax in PLAIN:
             raise UnreadableError(f"{shown(layout.path)} says that it is not compressed, but its pixel data is; "
                                   "export it again.")
-        values = _compressed(_fragments(stream, layout), layout)
+        for frame in _encapsulated(stream, layout):
+            yield _compressed(frame, layout)
     else:
         if layout.syntax in _CODECS:
             raise UnreadableError(f"{shown(layout.path)} says that it is compressed, but its pixel data is not; "
                                   "export it again.")
-        values = _plain(stream, length, layout, big_words)
-    return _significant(values.reshape(layout.rows, layout.columns), layout)
+        for values in _plain(stream, length, layout, big_words):
+            yield _significant(values, layout), layout
+
+
+def read_frame(stream: BinaryIO, layout: Layout) -> tuple[Stored, Layout]:
+    """The first frame, as `read_frames` gives it."""
+    return next(read_frames(stream, layout))
 
 
 def _element(stream: BinaryIO, layout: Layout) -> tuple[int, bool]:
@@ -90,19 +105,41 @@ def _element(stream: BinaryIO, layout: Layout) -> tuple[int, bool]:
     return int(np.frombuffer(head[4:8], f"{order}u4")[0]), False
 
 
-def _plain(stream: BinaryIO, length: int, layout: Layout, big_words: bool) -> Stored:
+def _plain(stream: BinaryIO, length: int, layout: Layout, big_words: bool) -> Iterator[Stored]:
+    """Each frame's words. What is left behind the last one, less than another frame, is padding."""
     width = layout.allocated // 8
-    needed = layout.count * width
-    held = min(length, left_in(stream))
+    size = layout.count * width
+    needed, held = size * layout.frames, min(length, left_in(stream))
     if held < needed:
         raise cut_short(layout.path, needed, held)
-    if length > needed + needed % 2:
-        raise UnreadableError(f"{shown(layout.path)} holds {length:,} bytes of pixels where its header asks for "
-                              f"{needed:,}; export it again.")
-    data = np.frombuffer(stream.read(needed + (needed % 2 if big_words else 0)), np.uint8)
-    if big_words:
-        data = data[: data.size // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)[:needed]
-    return data.view(f"{'<' if layout.little else '>'}u{width}")
+    if length >= needed + size:
+        raise UnreadableError(f"{shown(layout.path)} holds {length:,} bytes of pixels, enough for {length // size} "
+                              f"frames, where its NumberOfFrames is {layout.frames}; export it again.")
+    swapped = np.empty(0, np.uint8)
+    if big_words:  # frames of an odd size share a pair of bytes
+        pairs = np.frombuffer(stream.read(needed + needed % 2), np.uint8)
+        swapped = pairs[: pairs.size // 2 * 2].reshape(-1, 2)[:, ::-1].reshape(-1)
+    for i in range(layout.frames):
+        data = swapped[i * size : (i + 1) * size] if big_words else np.frombuffer(stream.read(size), np.uint8)
+        yield data.view(f"{'<' if layout.little else '>'}u{width}").reshape(layout.rows, layout.columns)
+
+
+def _encapsulated(stream: BinaryIO, layout: Layout) -> Iterator[bytes]:
+    """Each frame's bytes."""
+    if layout.frames == 1:
+        yield _fragments(stream, layout)
+        return
+    from pydicom.encaps import generate_frames
+
+    count = 0
+    for frame in generate_frames(stream, number_of_frames=layout.frames):
+        count += 1
+        if count > layout.frames:
+            break
+        yield frame
+    if count != layout.frames:
+        raise UnreadableError(f"{shown(layout.path)} does not hold the {layout.frames} compressed frames that its "
+                              "NumberOfFrames asks for; copy it again from its source.")
 
 
 def _fragments(stream: BinaryIO, layout: Layout) -> bytes:
@@ -124,34 +161,92 @@ def _fragments(stream: BinaryIO, layout: Layout) -> bytes:
     return frame
 
 
-def _compressed(frame: bytes, layout: Layout) -> Stored:
+def _compressed(data: bytes, layout: Layout) -> tuple[Stored, Layout]:
     decode, per_byte = _CODECS[layout.syntax]
-    if len(frame) * per_byte < layout.count:
-        raise cut_short(layout.path, -(-layout.count // per_byte), len(frame))
-    values = decode(frame, layout)
+    if len(data) * per_byte < layout.count:
+        raise cut_short(layout.path, -(-layout.count // per_byte), len(data))
+    values, frame = decode(data, layout)
     if values.size != layout.count:
         raise UnreadableError(f"{shown(layout.path)} decodes to {values.size:,} pixels where its header asks for "
                               f"{layout.count:,}.")
-    return values
+    values = values.reshape(layout.rows, layout.columns)
+    return (_significant(values, layout), layout) if frame is None else _meant(values, frame, layout)
 
 
 def _significant(values: Stored, layout: Layout) -> Stored:
-    """The stored bits of each value, in one pass where the header allows it."""
-    if layout.stored > 8 * values.dtype.itemsize:  # a codec that needed only 8 bits for deeper samples
-        values = values.astype(f"{values.dtype.kind}2")
+    """The stored bits of each word, in one pass where the header allows it."""
     unsigned = values if values.dtype.kind == "u" else values.view(f"u{values.dtype.itemsize}")
     width = 8 * unsigned.dtype.itemsize
-    shift = layout.high_bit + 1 - layout.stored if layout.syntax not in _CODECS or layout.syntax == RLE else 0
+    shift = layout.high_bit + 1 - layout.stored
     if shift:
         unsigned = unsigned >> np.array(shift, unsigned.dtype)
-    if not layout.signed:
-        if layout.stored >= width - shift and values.dtype.kind == "u":
-            return unsigned
-        return unsigned & np.array((1 << min(layout.stored, width)) - 1, unsigned.dtype)
-    if layout.stored >= width:
-        return unsigned.astype(unsigned.dtype.newbyteorder("=")).view(f"i{width // 8}")
-    room = np.array(width - layout.stored, unsigned.dtype)
-    return (unsigned << room).astype(f"u{width // 8}").view(f"i{width // 8}") >> room.astype(f"i{width // 8}")
+    if layout.signed:
+        return _twos_complement(unsigned, layout.stored)
+    if layout.stored >= width - shift:
+        return unsigned
+    return unsigned & np.array((1 << layout.stored) - 1, unsigned.dtype)
+
+
+def _twos_complement(words: Stored, bits: int) -> Stored:
+    """The lower `bits` of unsigned words as signed numbers of the words' own width."""
+    width = 8 * words.dtype.itemsize
+    native = words.astype(words.dtype.newbyteorder("="))
+    if bits >= width:
+        return native.view(f"i{width // 8}")
+    room = width - bits
+    return (native << np.array(room, native.dtype)).view(f"i{width // 8}") >> np.array(room, f"i{width // 8}")
+
+
+def _meant(values: Stored, frame: Frame, layout: Layout) -> tuple[Stored, Layout]:
+    """A codestream's samples as the header means them, and the layout that holds them.
+
+    Both state a depth, and PS3.5 8.2 wants them to agree. Where they do not, what counts is what pydicom, GDCM and
+    DCMTK have in common: the samples right-aligned, unless the codestream holds the whole word of a left-aligned one.
+    """
+    low, high = layout.ends
+    if layout.high_bit >= layout.stored < frame.precision:
+        if frame.precision <= layout.high_bit:
+            raise _disagree(frame, layout)
+        return _significant(values, layout), layout
+    numbers = _numbers(values, frame, layout)
+    least, most = int(numbers.min()), int(numbers.max())
+    if low <= least and most <= high:
+        return numbers, layout
+    if layout.syntax in _MAY_LOSE and max(low - least, most - high) <= _OVERSHOOT * (high - low):
+        return np.clip(numbers, low, high), layout
+    if layout.syntax not in JPEG_2000 or (least < 0 and not layout.signed):
+        # Of JPEG and JPEG-LS, GDCM cuts such values to the header's bits; others keep them.
+        raise _disagree(frame, layout)
+    deeper = replace(layout, allocated=8 if frame.precision <= 8 else 16, stored=frame.precision,
+                     high_bit=frame.precision - 1)
+    return numbers, deeper
+
+
+def _numbers(values: Stored, frame: Frame, layout: Layout) -> Stored:
+    """Samples as numbers, by the signs that header and codestream state; not yet held against the header's bits."""
+    if not frame.signed and not layout.signed:
+        return values
+    numbers = values if frame.signed else _twos_complement(values, frame.precision)
+    if frame.signed == layout.signed:
+        return numbers
+    if frame.precision == layout.stored:
+        # The same bits, and the header says how to read them.
+        words = values.view(f"u{values.dtype.itemsize}")
+        return numbers if layout.signed else words & np.array((1 << layout.stored) - 1, words.dtype)
+    if layout.signed and int(values.max()) < 1 << layout.stored < 1 << frame.precision:
+        # The bits above were cut off negative numbers before they were compressed.
+        return _twos_complement(values, layout.stored)
+    if frame.precision < layout.stored and numbers.min() < 0:
+        raise _disagree(frame, layout)
+    return numbers
+
+
+def _disagree(frame: Frame, layout: Layout) -> UnsupportedError:
+    kinds = {True: "signed", False: "unsigned"}
+    return UnsupportedError(
+        f"{shown(layout.path)} says {layout.stored} {kinds[layout.signed]} bits (HighBit {layout.high_bit}), but its "
+        f"compressed frame holds {frame.precision} {kinds[frame.signed]} bits, and readers do not agree on what that "
+        "means; export it without compression.")
 
 
 def _agree(frame: Frame, layout: Layout) -> None:
@@ -164,7 +259,7 @@ def _agree(frame: Frame, layout: Layout) -> None:
         raise UnsupportedError(f"{shown(layout.path)} stores {frame.precision} bits a pixel; Scanward reads 8 to 16.")
 
 
-def _jpeg2000(data: bytes, layout: Layout) -> Stored:
+def _jpeg2000(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     frame = jpeg2000_frame(data)
     _agree(frame, layout)
     # OpenJPEG asks the environment for its threads on each decoder it makes, and defaults to one.
@@ -179,11 +274,11 @@ def _jpeg2000(data: bytes, layout: Layout) -> Stored:
     if frame.precision < width:
         values = values >> np.array(width - frame.precision, values.dtype)
     if frame.signed:
-        return values.astype(np.int32).__isub__(1 << (frame.precision - 1)).astype(np.int16)
-    return values
+        values = values.astype(np.int32).__isub__(1 << (frame.precision - 1)).astype(np.int16)
+    return values, frame
 
 
-def _rle(data: bytes, layout: Layout) -> Stored:
+def _rle(data: bytes, layout: Layout) -> tuple[Stored, None]:
     width = layout.allocated // 8
     segments = rle_segments(data)
     if len(segments) != width:
@@ -193,34 +288,37 @@ def _rle(data: bytes, layout: Layout) -> Stored:
         # One long row, because Pillow cuts a run at the row's end where DICOM encoders do not always.
         row = Pillow.frombytes("L", (layout.count, 1), segment, "packbits", "L")
         planes[:, width - 1 - i] = np.asarray(row)[0]
-    return planes.reshape(-1).view(f"<u{width}")
+    return planes.reshape(-1).view(f"<u{width}"), None
 
 
-def _jpeg(data: bytes, layout: Layout) -> Stored:
+def _jpeg(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     frame = jpeg_frame(data)
     _agree(frame, layout)
     if frame.process in (0xC0, 0xC1) and frame.precision == 8:
         with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
             picture.load()
-            return np.asarray(picture)
-    return _through_gdcm(data, frame, layout)
+            return np.asarray(picture), frame
+    samples = GDCM.decode(data, layout.syntax, layout.rows, layout.columns, frame.precision)
+    return np.frombuffer(samples, "<u1" if frame.precision <= 8 else "<u2"), frame
 
 
-def _through_gdcm(data: bytes, frame: Frame, layout: Layout) -> Stored:
-    samples = GDCM.decode(data, layout.syntax, layout.rows, layout.columns, frame.precision, layout.signed)
-    return np.frombuffer(samples, "<u1" if frame.precision <= 8 else "<u2")
-
-
-def _jpeg_ls(data: bytes, layout: Layout) -> Stored:
+def _jpeg_ls(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     import jpeg_ls
 
     frame = jpeg_frame(data)
     _agree(frame, layout)
     buffer, _ = jpeg_ls.decode_buffer(data)
-    return np.frombuffer(buffer, "<u1" if frame.precision <= 8 else "<u2")
+    return np.frombuffer(buffer, "<u1" if frame.precision <= 8 else "<u2"), frame
 
 
 RLE = "1.2.840.10008.1.2.5"
+JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",
+             "1.2.840.10008.1.2.4.203")
+LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""JPEG baseline and extended, JPEG-LS near lossless."""
+_MAY_LOSE = (*LOSSY, "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203")
+_OVERSHOOT = 0.125
+"""Part of the range by which a lossy codec may pass its ends; what passes them further is no ringing at an edge."""
 _CODECS: dict[str, tuple[Decoder, int]] = {
     "1.2.840.10008.1.2.4.50": (_jpeg, 256),
     "1.2.840.10008.1.2.4.51": (_jpeg, 256),
@@ -228,11 +326,7 @@ _CODECS: dict[str, tuple[Decoder, int]] = {
     "1.2.840.10008.1.2.4.70": (_jpeg, 8),
     "1.2.840.10008.1.2.4.80": (_jpeg_ls, 200_000),
     "1.2.840.10008.1.2.4.81": (_jpeg_ls, 200_000),
-    "1.2.840.10008.1.2.4.90": (_jpeg2000, 200_000),
-    "1.2.840.10008.1.2.4.91": (_jpeg2000, 200_000),
-    "1.2.840.10008.1.2.4.201": (_jpeg2000, 200_000),
-    "1.2.840.10008.1.2.4.202": (_jpeg2000, 200_000),
-    "1.2.840.10008.1.2.4.203": (_jpeg2000, 200_000),
+    **dict.fromkeys(JPEG_2000, (_jpeg2000, 200_000)),
     RLE: (_rle, 64),
 }
 """Transfer syntax to its decoder, and the most pixels that one compressed byte can stand for: lossless JPEG spends a

@@ -1,4 +1,4 @@
-"""A CT series: its slices sorted along the normal of the image plane, in HU."""
+"""DICOM images: a film, a slice, or the slices of a CT series or of an enhanced CT in HU, sorted along their normal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
 from scanward.formats.dicom import (
     Header,
+    bright,
+    check_image,
     grid_of,
     hounsfield,
     layout_of,
@@ -22,8 +24,9 @@ from scanward.formats.dicom import (
     spacing_of,
 )
 from scanward.formats.dicom import whole_hounsfield as whole
-from scanward.formats.guard import check_size, decoding, rows_of, shown
-from scanward.formats.pixels import read_frame
+from scanward.formats.frames import GROUPS, frames_of, single
+from scanward.formats.guard import check_size, decoding, rows_of, shown, three
+from scanward.formats.pixels import read_frame, read_frames
 from scanward.image import Image, Modality
 
 _STEP_TOLERANCE = 0.02
@@ -37,9 +40,12 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Slice:
-    """One file's place in its series."""
+    """One frame's place in its series."""
 
     path: Path
+    frame: int
+    name: str
+    """For messages."""
     rows: int
     columns: int
     spacing: tuple[float, float]
@@ -98,33 +104,58 @@ def _place(path: Path) -> tuple[float, tuple[int, int]]:
     return float(position @ np.cross(orientation[0], orientation[1])), (first, second)
 
 
+def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    """One DICOM file: the slices of an enhanced CT as `read_series` gives them, or else one slice, whose z spacing is
+    1.0, as a single image has none."""
+    with opened(path, GROUPS) as (whole_header, stream):
+        check_image(whole_header)
+        kind, layout = modality or modality_of(whole_header), layout_of(whole_header)
+        if kind == "CT" and layout.frames > 1:
+            return read_series((path,), modality, spacing)
+        header = single(whole_header)
+        stored, layout = read_frame(stream, layout)
+    inverted = kind == "MG" and header.text("PhotometricInterpretation") == "MONOCHROME1"
+    pixels = hounsfield(stored, header) if kind == "CT" else bright(stored, layout, header, inverted)
+    return Image(pixels[None], kind, three(spacing or spacing_of(header)), layout.stored,
+                 integer=kind == "MG" or whole(header), inverted=inverted, provenance=provenance_of(header))
+
+
 def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """The volume (z, y, x) in HU; z ascends along the normal, and its spacing comes from the positions.
 
-    Every file must be a slice of one evenly spaced stack: `UnsupportedError` names the first that is not.
+    Every file must be a slice, or hold slices, of one evenly spaced stack: `UnsupportedError` names the first that is
+    not.
     """
-    folder = paths[0].parent
+    where = paths[0].parent if len(paths) > 1 else paths[0]
     if modality == "MG":
-        raise UnsupportedError(f"{shown(folder)} is a series of {len(paths)} CT slices and no mammogram.")
-    slices = sorted((_slice(p) for p in paths), key=lambda s: float(s.position @ s.normal))
+        raise UnsupportedError(f"{shown(where)} is a series of {len(paths)} CT slices and no mammogram.")
+    slices = stack(paths, modality)
     first = slices[0]
-    check_size(folder, first.rows, first.columns, len(slices))
-    step = _step(slices)
+    check_size(where, first.rows, first.columns, len(slices))
+    step = _step(slices, where)
+    places = {(one.path, one.frame): z for z, one in enumerate(slices)}
     pixels = np.empty((len(slices), first.rows, first.columns), np.float32)
     integer, bits, grids = True, 0, set()
-    for i, place in enumerate(slices):
-        with decoding(place.path), opened(place.path) as (header, stream):
-            layout = layout_of(header)
-            pixels[i] = hounsfield(read_frame(stream, layout), header)
-            integer, bits = integer and whole(header), max(bits, layout.stored)
-            grids.add(grid_of(header, layout))
-            if i == 0:
-                provenance = provenance_of(header, folder)
+    for path in paths:
+        with decoding(path), opened(path, GROUPS) as (header, stream):
+            frames = zip(frames_of(header), read_frames(stream, layout_of(header)), strict=True)
+            for number, (own, (stored, layout)) in enumerate(frames):
+                pixels[places[path, number]] = hounsfield(stored, own)
+                integer, bits = integer and whole(own), max(bits, layout.stored)
+                grids.add(grid_of(own, layout))
+            if path == first.path:
+                provenance = provenance_of(header, where)
     y, x = spacing or first.spacing
     world = np.column_stack([first.orientation[0] * first.spacing[1], first.orientation[1] * first.spacing[0],
                              first.normal * step, first.position])
     return Image(pixels, "CT", (step, y, x), bits, integer, grid=grids.pop() if len(grids) == 1 else None,
                  provenance=dataclasses.replace(provenance, to_world=rows_of(world)))
+
+
+def stack(paths: Sequence[Path], modality: Modality | None = None) -> list[Slice]:
+    """The slices of files in the order of their volume."""
+    slices = [one for path in paths for one in _slices(path, modality)]
+    return sorted(slices, key=lambda one: float(one.position @ one.normal))
 
 
 def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
@@ -138,23 +169,29 @@ def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     return axes, np.array(position, np.float64)
 
 
-def _slice(path: Path) -> Slice:
-    with decoding(path), opened(path) as (header, _):
-        if modality_of(header) != "CT":
+def _slices(path: Path, modality: Modality | None) -> list[Slice]:
+    with decoding(path), opened(path, GROUPS) as (header, _):
+        if modality is None and modality_of(header) != "CT":
             raise UnsupportedError(f"{shown(path)} is no CT slice; keep only one CT series in the folder.")
         layout = layout_of(header)
-        geometry, spacing = _geometry(header), spacing_of(header)
-        if geometry is None or spacing is None:
-            raise UnreadableError(f"{shown(path)} does not say where its slice lies (ImagePositionPatient, "
-                                  "ImageOrientationPatient, PixelSpacing); export the series again.")
-    return Slice(path, layout.rows, layout.columns, spacing, *geometry)
+        frames = frames_of(header)
+        made = []
+        for number, own in enumerate(frames):
+            geometry, spacing = _geometry(own), spacing_of(own)
+            if geometry is None or spacing is None:
+                raise UnreadableError(f"{shown(path)} does not say where {'its slice' if len(frames) == 1 else 'each'} "
+                                      "lies (ImagePositionPatient, ImageOrientationPatient, PixelSpacing); export the "
+                                      "series again.")
+            name = path.name if len(frames) == 1 else f"frame {number + 1}"
+            made.append(Slice(path, number, name, layout.rows, layout.columns, spacing, *geometry))
+    return made
 
 
-def _step(slices: Sequence[Slice]) -> float:
+def _step(slices: Sequence[Slice], path: Path) -> float:
     """Millimetres between neighbours; refuses mixed sizes and orientations, tilt, duplicates and gaps."""
-    first, folder = slices[0], shown(slices[0].path.parent)
+    first, folder = slices[0], shown(path)
     for other in slices[1:]:
-        where = shown(other.path.name)
+        where = shown(other.name)
         if (other.rows, other.columns) != (first.rows, first.columns):
             raise UnsupportedError(f"{folder} mixes slices of {first.columns} x {first.rows} and {other.columns} x "
                                    f"{other.rows} pixels ({where}); keep one size.")
@@ -168,7 +205,7 @@ def _step(slices: Sequence[Slice]) -> float:
     steps = shifts @ first.normal
     step = float(np.median(steps)) if len(steps) else 1.0
     for i, (shift, own) in enumerate(zip(shifts, steps, strict=True)):
-        pair = f"{shown(slices[i].path.name)} and {shown(slices[i + 1].path.name)}"
+        pair = f"{shown(slices[i].name)} and {shown(slices[i + 1].name)}"
         if own <= 1e-3 * max(step, 1e-3):
             raise UnsupportedError(f"{folder} has two slices at one position ({pair}); remove one.")
         if abs(own - step) > _STEP_TOLERANCE * step:

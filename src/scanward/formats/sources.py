@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from scanward.arguments import PathLike, path_of, refused
+from scanward.brief import brief
 from scanward.errors import InputError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.mark import is_marked
 
-DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-NO_IMAGE = frozenset(
-    ("SR", "KO", "PR", "SEG", "DOC", "REG", "AU", "HD", "ECG", "EPS", "PLAN", "RTSTRUCT", "RTPLAN", "RTRECORD",
-     "RTDOSE", "RWV", "FID", "STAIN", "AR", "KER", "SMR", "ASMT")
-)  # fmt: skip
-"""Modalities of objects about images: a study's folder holds them beside the images, so a search passes over them."""
 OWN = "own"
 """The kind of a picture or mask that Scanward made for people."""
 NAMES = (".dcm", ".png", ".tif", ".tiff", ".npy", ".pgm", ".mha", ".mhd", ".nii", ".nii.gz")
 """A file so named is reported when it turns out to be none: cut to nothing, say."""
+
+
+TAKES = "a path, a Source, a NumPy array or an Image"
+"""What the public functions take for an image."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,17 @@ class Source:
     """One file, or the files of one CT series sorted by position."""
     kind: Literal["file", "series"]
 
+    __repr__ = brief
+
     @property
     def path(self) -> Path:
         """The file, or the folder of the series."""
         return self.paths[0] if self.kind == "file" else self.paths[0].parent
+
+
+PASSED = {"of Scanward's own pictures": "It carries the mark of the pictures and masks that Scanward makes for people.",
+          "of no image": "Its SOP class is one of objects about images, not of images.",
+          "hidden": "It is hidden: its name begins with a dot."}
 
 
 @dataclass(frozen=True)
@@ -45,19 +52,19 @@ class Passed:
     """What a search of a folder passed over that may be an image."""
 
     path: Path
-    hidden: bool
-    """Hidden, or else one of Scanward's own pictures and masks, by the mark in it."""
+    what: Literal["of Scanward's own pictures", "of no image", "hidden"]
+    """`of no image` are DICOM objects about images, such as reports and directories."""
 
     @property
     def reason(self) -> str:
         """Why, in a sentence."""
-        return "It is hidden: its name begins with a dot." if self.hidden else \
-            "It carries the mark of the pictures and masks that Scanward makes for people."
+        return PASSED[self.what]
 
 
-def find(arguments: Sequence[str | Path], *, below: bool = True,
+def find(arguments: Iterable[Source | PathLike] | PathLike, *, below: bool = True,
          passed: list[Passed] | None = None) -> tuple[list[Source], list[InputError]]:
-    """The images that files, folders and globs name, and an error for each argument that names none.
+    """The images that files, folders and globs name, and an error for each argument that names none; one argument, or
+    several.
 
     A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones, hidden files
     and Scanward's own pictures passed over, links followed but no folder entered twice) for files that look like
@@ -68,9 +75,9 @@ def find(arguments: Sequence[str | Path], *, below: bool = True,
     sources: dict[tuple[str, ...], Source] = {}
     errors: list[InputError] = []
     search = _Search(below, [] if passed is None else passed)
-    for argument in arguments:
+    for argument in named(arguments):
         try:
-            with decoding(argument):
+            with decoding(argument.path if isinstance(argument, Source) else argument):
                 for source in _sources(argument, search):
                     sources.setdefault(tuple(os.path.realpath(p) for p in source.paths), source)
         except InputError as error:
@@ -78,12 +85,24 @@ def find(arguments: Sequence[str | Path], *, below: bool = True,
     return list(sources.values()), errors
 
 
-def series_or_file(path: Path, *, below: bool = True) -> Source:
-    """What a path names: a file, or the one series that lies in a folder itself; otherwise the one image in it or,
-    unless `below` is off, in a subfolder.
+def named(arguments: Iterable[Any] | PathLike) -> Iterator[Any]:
+    """Each of several arguments, or the only one, as a `Source` or as it was typed; `ArgumentError` for what is no
+    path."""
+    several = [arguments] if isinstance(arguments, str | os.PathLike | Source) else arguments
+    if not isinstance(several, Iterable):
+        raise refused("sources", "paths", arguments)
+    return (one if isinstance(one, Source | str) else path_of(one, "sources", "paths") for one in several)
+
+
+def series_or_file(given: Source | PathLike, *, below: bool = True) -> Source:
+    """What a path names, unless it is a source already: a file, or the one series that lies in a folder itself;
+    otherwise the one image in it or, unless `below` is off, in a subfolder.
 
     Raises as `find`; `UnreadableError` where there are several.
     """
+    if isinstance(given, Source):
+        return given
+    path = path_of(given, "source", TAKES)
     if not path.is_dir():
         return Source((path,), "file")
     sources, errors = find([path], below=below)
@@ -103,7 +122,10 @@ class _Search:
     passed: list[Passed]
 
 
-def _sources(argument: str | Path, search: _Search) -> Iterator[Source]:
+def _sources(argument: str | Path | Source, search: _Search) -> Iterator[Source]:
+    if isinstance(argument, Source):
+        yield argument
+        return
     path = Path(argument)
     if argument == "":
         raise UnreadableError("An empty argument names no file; leave it out.")
@@ -128,7 +150,7 @@ def _in_folder(folder: Path, search: _Search) -> Iterator[Source]:
     """The folder's sources; then, where a part of it may not be read, that error."""
     closed: list[OSError] = []
     before = len(search.passed)
-    sources = _grouped(_images(folder, closed, search))
+    sources = _grouped(_images(folder, closed, search), search)
     yield from sources
     if closed:
         where = closed[0].filename or folder
@@ -152,13 +174,13 @@ def _images(folder: Path, closed: list[OSError], search: _Search) -> Iterator[tu
             continue
         entered.add((status.st_dev, status.st_ino))
         if search.below:
-            search.passed.extend(Passed(Path(root, f), True) for f in sorted(folders) if f.startswith("."))
+            search.passed.extend(Passed(Path(root, f), "hidden") for f in sorted(folders) if f.startswith("."))
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
             kind = _kind(path)
             if kind and (name.startswith(".") or kind == OWN):
-                search.passed.append(Passed(path, name.startswith(".")))
+                search.passed.append(Passed(path, "hidden" if name.startswith(".") else "of Scanward's own pictures"))
             elif kind:
                 yield path, kind
         if not search.below:
@@ -171,21 +193,23 @@ def _kind(path: Path) -> str | None:
         with decoding(path), open_file(path) as file:
             head = file.read(HEAD)
             kind = kind_of(path, head)
-            if kind in ("png", "nifti") and is_marked(head, kind):
+            if (kind == "png" and is_marked(head, "png")) or (kind == "nifti" and is_marked(head, "nifti")):
                 return OWN
     except ScanwardError:
         return "unknown" if path.is_file() else None
     return kind or ("unknown" if path.name.lower().endswith(NAMES) else None)
 
 
-def _grouped(images: Iterator[tuple[Path, str]]) -> list[Source]:
+def _grouped(images: Iterator[tuple[Path, str]], search: _Search) -> list[Source]:
     """Images as sources: CT slices of one series in one folder together, at the place of the first."""
     groups: dict[tuple[str, ...], list[Path]] = {}
     for path, kind in images:
         key: tuple[str, ...] | None = (str(path),)
         if kind == "dicom":
             key = _dicom_key(path)
-        if key is not None:
+        if key is None:
+            search.passed.append(Passed(path, "of no image"))
+        else:
             groups.setdefault(key, []).append(path)
     return [_source(paths) for paths in groups.values()]
 
@@ -200,13 +224,13 @@ def _source(paths: list[Path]) -> Source:
 
 def _dicom_key(path: Path) -> tuple[str, ...] | None:
     """What groups the file with others: its folder and series for CT, itself for all else, None for no image."""
-    from scanward.formats.dicom import opened
+    from scanward.formats.dicom import is_image, modality_of, opened
 
     try:
         with decoding(path), opened(path) as (header, _):
-            modality, series = header.text("Modality"), header.text("SeriesInstanceUID")
-            if modality in NO_IMAGE or header.text("SOPClassUID") == DICOMDIR_CLASS or path.name == "DICOMDIR":
+            if not is_image(header):
                 return None
+            modality, series = modality_of(header), header.text("SeriesInstanceUID")
     except ScanwardError:
         return (str(path),)
     return (str(path.parent), series) if modality == "CT" and series else (str(path),)

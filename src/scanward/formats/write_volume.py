@@ -15,6 +15,7 @@ from scanward.disk import whole_file
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
+from scanward.formats.sniff import GZIP
 from scanward.formats.write import SIDECAR, STEM, Mark, check_target, refuse_existing, suffix_of
 from scanward.image import Image
 from scanward.mark import TEXT
@@ -28,7 +29,7 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
                          synthetic: bool, ending: str = "forged") -> Path:
     """Write an altered CT beside a `.scanward.json` that says so: a DICOM series into a folder of its own, MetaImage
     and NIfTI as one file (two for `.mhd`), all named after the host with `-` and `ending`. Returns what is read again:
-    the folder or the file.
+    the folder or the file. An enhanced CT goes into a folder, too.
 
     `host` is the image as it was read from `source`. What does not differ from it keeps its stored value, its header
     and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
@@ -41,10 +42,11 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     with whole_file(folder / (name + SIDECAR), replace=False) as file:
         # The mark comes first, so that at no moment a forged image lies there unmarked.
         file.write((json.dumps(note, indent=2) + "\n").encode())
-    if kind == "dicom" and isinstance(source, Source):
+    if kind == "dicom":
         from scanward.formats.altered_series import write_series
 
-        write_series(source.paths, host.pixels, altered.pixels, target, mark.text, mark.synthetic,
+        paths = source.paths if isinstance(source, Source) else (source,)
+        write_series(paths, host.pixels, altered.pixels, target, mark.text, mark.synthetic,
                      host.provenance.series_instance_uid)
     elif kind is not None:
         from scanward.formats.altered_volume import write_volume
@@ -64,8 +66,7 @@ def target_of(host: Image, source: Source | Path, folder: Path, ending: str) -> 
     if kind not in ("dicom", "metaimage", "nifti"):
         raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to "
                                "DICOM, MetaImage or NIfTI.")
-    paths = source.paths if isinstance(source, Source) and source.kind == "series" else ()
-    if kind == "dicom" and len(paths) != host.shape[0]:
+    if kind == "dicom" and host.shape[0] == 1:
         raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
                                "give the folder.")
     stem, suffix = _stem(Path(os.path.realpath(path)), kind)
@@ -82,22 +83,25 @@ def hash_of(path: Path) -> str:
     """SHA-256 of a file, of a MetaImage header and its voxels, or of a folder's files in the order of their names."""
     sha = hashlib.sha256()
     beside = sorted(path.iterdir()) if path.is_dir() else [path, *(
-        other for other in sorted(path.parent.glob("*raw")) if path.suffix.lower() == ".mhd")]
+        other for other in sorted(path.parent.glob("*raw")) if path.suffix.lower() in (".mhd", ".mha"))]
     for file in beside:
         sha.update(file.read_bytes())
     return sha.hexdigest()
 
 
 def _stem(path: Path, kind: str) -> tuple[str, str]:
-    """A host's name without its ending, and the ending of what is made of it."""
+    """A host's name without its ending, and the ending of what is made of it: its own, or where the name is another
+    format's, that of what it is."""
     if kind == "dicom":
         return path.name, ""
-    ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
-    if ending is None:
+    given = next((end for end in ENDINGS if path.name.lower().endswith(end)), "")
+    stem, own = path.name[:len(path.name) - len(given)], path.name[len(path.name) - len(given):]
+    if kind == "nifti":
         with open_file(path) as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        return path.name, (".nii.gz" if zipped else ".nii") if kind == "nifti" else ".mha"
-    return path.name[:-len(ending)], path.name[-len(ending):]
+            fit = ".nii.gz" if file.read(2) == GZIP else ".nii"
+    else:
+        fit = given if given in (".mha", ".mhd") else ".mha"
+    return stem, own if given == fit else fit
 
 
 def write_mask(path: Path, mask: npt.NDArray[np.bool_], image: Image) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.box import Box
+from scanward.brief import brief
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.protectors.seal.keys import key_of
@@ -80,6 +81,8 @@ class Answer:
     """Held against the record voxel by voxel."""
     margin: float = np.inf
     """Deviations by which the weakest window still keeps the pattern; negative where one has lost it."""
+
+    __repr__ = brief
 
     def map(self) -> npt.NDArray[np.float32]:
         """(z, y, x): 1 where altered, 0.5 where nothing vouches, 0 elsewhere."""
@@ -177,7 +180,7 @@ def _elsewhere(image: Image, record: Record) -> str:
 
 def _changed(steps: npt.NDArray[np.int32], scale: Scale, image: Image, master: bytes, record: Record) -> Blocks | None:
     """Blocks that are not what was recorded; None where the image holds values between the recorded steps."""
-    if not np.array_equal(scale.image(steps, image).pixels, image.pixels):
+    if not scale.holds(image, steps):
         return None
     found = np.frombuffer(macs_of(steps, record.grid, master, record.salt), np.uint32)
     return np.asarray(found != np.frombuffer(record.macs, np.uint32)).reshape(record.grid.count)
@@ -185,7 +188,7 @@ def _changed(steps: npt.NDArray[np.int32], scale: Scale, image: Image, master: b
 
 def _able(steps: npt.NDArray[np.int32], scale: Scale, grid: Grid) -> Blocks:
     """Blocks that can have carried the pattern, as far as an image alone tells."""
-    low, high = int(steps.min()) + 2 * scale.amplitude, scale.largest - 2 * scale.amplitude
+    low, high = scale.floor(steps) + 2 * scale.amplitude, scale.largest - 2 * scale.amplitude
     return ~grid.any((steps <= low) | (steps >= high))
 
 

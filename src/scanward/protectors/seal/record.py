@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanward.brief import brief
 from scanward.errors import UnreadableError
 from scanward.image import Modality
 from scanward.protectors.seal.keys import SALT, key_of
@@ -63,6 +64,8 @@ class Record:
     """Of the steps before the protection, int32 in little-endian order."""
     change: npt.NDArray[np.int32] | None = None
     """What a perturbation had added before the evidence was woven in, in steps, (z, y, x)."""
+
+    __repr__ = brief
 
     def to_json(self, master: bytes) -> str:
         """The record's file."""
