@@ -43,7 +43,7 @@ def names(sources: list[Source], root) -> list[str]:
 def test_a_folder_is_searched_whole(study):
     passed = []
     sources, errors = find([study], passed=passed)
-    assert {one.path.name for one in passed if one.what == "of no image"} == set(OTHERS)
+    assert {one.path.name for one in passed if one.what == "that are no images"} == set(OTHERS)
     assert names(sources, study) == ["a/film.png", "a/right.dcm", "b/left", "ct"]
     assert [s.kind for s in sources] == ["file", "file", "file", "series"]
     assert [p.name for p in sources[3].paths] == ["1.dcm", "2.dcm", "0.dcm"]

@@ -43,7 +43,7 @@ class Source:
 
 
 PASSED = {"of Scanward's own pictures": "It carries the mark of the pictures and masks that Scanward makes for people.",
-          "of no image": "Its SOP class is one of objects about images, not of images.",
+          "that are no images": "Its SOP class is one of objects about images, not of images.",
           "hidden": "It is hidden: its name begins with a dot."}
 
 
@@ -52,8 +52,8 @@ class Passed:
     """What a search of a folder passed over that may be an image."""
 
     path: Path
-    what: Literal["of Scanward's own pictures", "of no image", "hidden"]
-    """`of no image` are DICOM objects about images, such as reports and directories."""
+    what: Literal["of Scanward's own pictures", "that are no images", "hidden"]
+    """`that are no images`: DICOM objects about images, such as reports and directories."""
 
     @property
     def reason(self) -> str:
@@ -208,7 +208,7 @@ def _grouped(images: Iterator[tuple[Path, str]], search: _Search) -> list[Source
         if kind == "dicom":
             key = _dicom_key(path)
         if key is None:
-            search.passed.append(Passed(path, "of no image"))
+            search.passed.append(Passed(path, "that are no images"))
         else:
             groups.setdefault(key, []).append(path)
     return [_source(paths) for paths in groups.values()]
