@@ -6,7 +6,6 @@ Anyone can set it. So a search that passes such a file over says so, and a file 
 from __future__ import annotations
 
 import zlib
-from typing import Literal
 
 TEXT = b"Scanward made this for people; it is no image to be scanned."
 """In NIfTI the header's `descrip`, which has room for 80 bytes."""
@@ -23,8 +22,9 @@ def marked_png(data: bytes) -> bytes:
     return data[:_AFTER] + _CHUNK + data[_AFTER:]
 
 
-def is_marked(head: bytes, kind: Literal["png", "nifti"]) -> bool:
-    """Whether a file that begins with `head` carries the mark. Raises `zlib.error` for gzip that is damaged."""
+def is_marked(head: bytes, kind: str) -> bool:
+    """Whether a file of this kind, `png` or `nifti`, that begins with `head` carries the mark. Raises `zlib.error` for
+    damaged gzip."""
     if kind == "png":
         return head[_AFTER:_AFTER + len(_CHUNK)] == _CHUNK
     if head.startswith(b"\x1f\x8b"):

@@ -49,8 +49,8 @@ def run_bench(request: Request) -> int:
     """Run the protocols, one after the other; answers are kept, so that an interrupted bench goes on."""
     chosen = request.protocols or tuple(PROTOCOLS)
     _check(request, chosen)
-    films = mias("test", request.data)
     prepare(request.output)
+    films = mias("test", request.data)
     for protocol in chosen:
         parts: list[str] = []
         report: dict[str, Any] = {"protocol": protocol, "version": __version__, "attacks": _attack_weights(protocol),

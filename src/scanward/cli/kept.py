@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scanward.cli.table import Row
 from scanward.disk import Journal
 from scanward.errors import ArgumentError, InputError, UnreadableError
+from scanward.report.jsonl import plain
 
 if TYPE_CHECKING:
     from scanward.formats import Source
@@ -115,7 +116,7 @@ class Kept:
     def add(self, *entries: Entry) -> None:
         """Keep entries; `ArgumentError` where they cannot be written."""
         first = [] if self.begun else [{"asked": self._asked}]
-        lines = [json.dumps(one, default=str).encode() for one in (*first, *map(dataclasses.asdict, entries))]
+        lines = [json.dumps(one, default=plain).encode() for one in (*first, *map(dataclasses.asdict, entries))]
         try:
             self._journal.append(*lines)
         except OSError as error:
