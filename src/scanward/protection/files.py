@@ -102,7 +102,7 @@ def _write_protected(folder: Path, source: Source, image: Image, made: Protected
             try:
                 unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
             except InputError as error:  # it speaks of a file that is gone
-                raise UnsupportedError(f"{shown(image.name)} does not come back from its format voxel for voxel, and is "
+                raise UnsupportedError(f"{shown(image.name)} does not come back from its format voxel for voxel and is "
                                        "not protected; convert it to 16-bit whole numbers.") from error
             names.append(RECORD)
         if done is not None:
