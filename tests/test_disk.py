@@ -108,8 +108,9 @@ def test_a_full_disk_is_said_of_the_folder_that_was_asked_for(tmp_path, is_there
     out = tmp_path / "out"
     if is_there:
         out.mkdir()
-    with (pytest.raises(ArgumentError) as caught, whole_folder(out, last="record.json") as draft,
-          whole_file(draft / "it.nii")):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(ArgumentError) as caught, whole_folder(out, last="record.json") as draft, \
+            whole_file(draft / "it.nii"):
+        raise full
     assert str(caught.value).startswith(f"{out}/it.nii cannot be written (No space left on device)")
     assert not list(tmp_path.rglob("*.*"))
