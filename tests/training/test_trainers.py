@@ -45,9 +45,13 @@ def chest(*_):
 
 
 def nodules(*_):
-    inside = (np.linalg.norm(np.mgrid[:32, :32, :32] - 15.5, axis=0) <= 5).astype(np.float32)
-    values = np.where(inside, 30, -700) + np.random.default_rng(1).normal(0, 20, inside.shape)
-    return [Nodule("ball", "p", values.astype(np.float32), inside, 10.0, 1.0)]
+    """One of each range of diameters."""
+    found = []
+    for diameter in (4.0, 8.0, 12.0, 20.0):
+        inside = (np.linalg.norm(np.mgrid[:32, :32, :32] - 15.5, axis=0) <= diameter / 2).astype(np.float32)
+        values = np.where(inside, 30, -700) + np.random.default_rng(1).normal(0, 20, inside.shape)
+        found.append(Nodule("ball", "p", values.astype(np.float32), inside, diameter, 1.0))
+    return found
 
 
 def lung(*_):
