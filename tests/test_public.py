@@ -283,6 +283,18 @@ def test_an_argument_of_another_kind_is_one_sentence_that_names_it(film, call):
     assert WRONG[call] in said and said.endswith(".") and "\n" not in said and len(said) < LONGEST
 
 
+def test_what_holds_an_array_is_equal_to_itself_alone_and_never_fails_to_say_so(film, bright):
+    """As arrays have no one answer: np.array_equal compares pixels."""
+    made, tamper = scanward.protect(film, bytes(32)), scanward.inject(film, **MASS)
+    result = next(scanward.scan_many(film))
+    for one, other in ((made, scanward.protect(film, bytes(32))), (made.image, scanward.load(film)),
+                       (made.record, scanward.protect(film, bytes(32)).record), (tamper, scanward.inject(film, **MASS)),
+                       (result.verdict, scanward.scan(film)),
+                       (result.verdict.evidence[0], scanward.scan(film).evidence[0]),
+                       (scanward.verify(made.image, bytes(32), made.record), None)):
+        assert one in [other, one] and one != other and len({one, other, one}) == 2
+
+
 def test_what_a_console_shows_is_short_and_says_what_it_is(film, bright):
     made = scanward.protect(film, bytes(32))
     result = next(scanward.scan_many(film))
