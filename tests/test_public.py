@@ -225,6 +225,16 @@ def test_protect_save_verify_and_undo_with_any_kind_of_path(film, run):
     assert answer.label == "tampered" and z == 0 and abs(y - 84) < 5 and abs(x - 44) < 5
 
 
+def test_an_array_of_a_ct_is_protected_and_given_back(lung):
+    array = lung[1].transpose(2, 1, 0)
+    made = scanward.protect(scanward.load(array, spacing=(0.7, 0.7)), bytes(32))
+    assert 0 < np.abs(made.image.pixels - array).max() <= 4
+    assert scanward.verify(made.image, bytes(32), made.record).label == "authentic"
+    assert np.array_equal(scanward.unprotect(made.image, bytes(32), made.record).pixels, array)
+    with pytest.raises(scanward.UnsupportedError, match="whole steps"):
+        scanward.protect(array + 0.5, bytes(32))
+
+
 @uses("Perturb", "Around")
 def test_a_perturbation_is_around_the_place_that_was_named(lung, tmp_path):
     around = scanward.Around(z=6, y=30, x=60, diameter_mm=6)
