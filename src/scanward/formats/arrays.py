@@ -54,7 +54,11 @@ def image_of(
         depth = bits or next(b for b in DEPTHS if high <= 2**b - 1)
         if values.dtype.kind == "i":  # a sign takes a bit: what is made of the image must fit the file's own type
             depth = min(depth, np.iinfo(values.dtype).bits - 1)
-    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
+    grid = None
+    if modality == "CT" and values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        limits = np.iinfo(values.dtype)
+        grid = (1.0, float(limits.min), float(limits.max))
+    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind), grid)
 
 
 def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -> tuple[float, float, float] | None:
