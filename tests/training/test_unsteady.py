@@ -62,7 +62,8 @@ def test_a_generator_against_its_judges_does_so_too(tmp_path, part):
 
 def test_what_diverges_in_f32_says_so_in_a_sentence(tmp_path):
     with pytest.raises(DivergedError, match=r"^a net diverged at step 1: its gradients are not finite; start anew"):
-        loop.fit(net_of(0, always=True), lambda net, rng: net(drawn(rng)).mean(), BF16, tmp_path / "a.ckpt", title="a net")
+        loop.fit(net_of(0, always=True), lambda net, rng: net(drawn(rng)).mean(), BF16, tmp_path / "a.ckpt",
+                 title="a net")
 
 
 def test_a_new_run_that_was_stopped_at_once_does_not_go_on_with_an_old_one(tmp_path):
