@@ -117,7 +117,7 @@ def test_a_wrong_key_is_refused_before_the_image_is_read(command, spoil, kept, r
         wrong.write_text("scanward-key-1 00")
     elif spoil == "other key":
         run("key", wrong)
-    monkeypatch.setattr(protecting.formats, "read", never, raising=False)
+    monkeypatch.setattr(protecting, "image_in", never)
     refused(run(command, kept, "--key", wrong, "-o", tmp_path / "out"), "key")
     assert not (tmp_path / "out").exists()
 
@@ -126,7 +126,7 @@ def test_without_a_record_the_image_itself_says_that_the_key_is_another(kept, ke
     (kept.parent / "evidence.json").unlink()
     assert run("verify", kept, "--key", key)[0] == 3
     run("key", tmp_path / "other.key")
-    monkeypatch.setattr(protecting.formats, "read", never, raising=False)
+    monkeypatch.setattr(protecting, "image_in", never)
     refused(run("verify", kept, "--key", tmp_path / "other.key"), "another key", kept.name)
 
 
@@ -148,7 +148,7 @@ def test_a_mark_without_a_key_s_name_is_still_verified(kept, key, run):
 
 @pytest.mark.parametrize("command", ["verify", "unprotect"])
 def test_an_output_that_is_taken_is_refused_first(command, kept, key, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(protecting.formats, "read", never, raising=False)
+    monkeypatch.setattr(protecting, "image_in", never)
     refused(run(command, kept, "--key", key, "-o", no_folder(tmp_path / "taken")), "taken")
     out = tmp_path / "out"
     out.mkdir()
@@ -165,7 +165,7 @@ def test_nothing_is_undone_into_a_folder_that_has_an_image_of_that_name(kept, ke
 
 
 def test_a_missing_record_is_told_before_the_image_is_read(film, key, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(protecting.formats, "read", never, raising=False)
+    monkeypatch.setattr(protecting, "image_in", never)
     refused(run("verify", film, "--key", key), "--record")
     refused(run("unprotect", film, "--key", key, "-o", tmp_path / "out"), "--record")
 

@@ -266,3 +266,20 @@ def test_csv_replaces_nothing_else(taken, films, tmp_path, run, seen):
     code, printed, err = run("scan", films, "--csv", target)
     assert (code, printed) == (2, "") and err.count("\n") == 1 and seen == []
     assert (films / "b.png").read_bytes() == before
+
+
+def test_what_is_refused_leaves_no_empty_folder(films, tmp_path, run):
+    taken = tmp_path / "out"
+    taken.write_text("mine")
+    for one, other in (("-o", "--dicom"), ("--dicom", "-o")):
+        assert run("scan", films, one, taken, other, tmp_path / "new")[0] == 2
+        assert not (tmp_path / "new").exists()
+
+
+def test_with_dicom_results_an_answer_is_kept_only_where_they_were_written(films, tmp_path, run, seen):
+    out, results = tmp_path / "out", tmp_path / "dicom"
+    run("scan", films, "-o", out)
+    seen.clear()
+    code, _, err = run("scan", films, "-o", out, "--dicom", results)
+    assert code == 2 and err.count("scanward: ") == 3, "films that are no DICOM have none, and that is said every time"
+    assert len(seen) == 3

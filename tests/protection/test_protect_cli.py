@@ -289,3 +289,13 @@ def test_a_pattern_that_names_nothing_and_a_record_for_several(run, films, key, 
         assert code == 2 and "No file matches" in err and err.count("\n") == 1
     code, _, err = run("verify", films / "*.png", "--key", key, "--record", films / "a.png")
     assert code == 2 and "--record" in err and err.count("\n") == 1
+
+
+def test_of_a_folder_the_image_that_was_verified_is_named(run, films, key, tmp_path):
+    from scanward.report.heat import png
+
+    assert run("protect", films / "a.png", "--key", key, "-o", tmp_path / "out", "-q")[0] == 0
+    (tmp_path / "out" / "drawn.png").write_bytes(png(np.zeros((64, 64), np.uint8)))
+    kept = tmp_path / "out" / "a-protected.png"
+    assert run("verify", tmp_path / "out", "--key", key)[1].startswith(f"authentic: {kept}\n")
+    assert json.loads(run("verify", tmp_path / "out", "--key", key, "--json")[1])["path"] == str(kept)

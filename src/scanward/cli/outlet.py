@@ -46,9 +46,13 @@ class Outlet:
         self._asked, self._terms = asked, terms
         self._csv = None if asked.csv is None else CsvFile(asked.csv)
         self._lines = None if asked.quiet or asked.as_json else Lines()
-        self._folder = None if asked.folder is None else OutputFolder(asked.folder, asked_of(terms, record))
         self._dicom_is_new = asked.dicom is not None and not asked.dicom.exists()
         self._dicom = None if asked.dicom is None else prepare(asked.dicom)
+        try:
+            self._folder = None if asked.folder is None else OutputFolder(asked.folder, asked_of(terms, record))
+        except InputError:
+            self._discard_dicom()
+            raise
         self._dicom_name = None if asked.dicom is None else os.path.realpath(asked.dicom)
         self._passed: Sequence[Passed] = ()
         self._keys: set[str] = set()
@@ -136,13 +140,16 @@ class Outlet:
         self._failed = True
         complain(str(error))
 
+    def _discard_dicom(self) -> None:
+        if self._dicom and self._dicom_is_new:
+            discard_if_empty(self._dicom)
+
     def close(self) -> None:
         """Finish everything, also after an interrupt."""
         report = self._folder.close() if self._folder else None
         if self._csv:
             self._csv.close()
-        if self._dicom and self._dicom_is_new:
-            discard_if_empty(self._dicom)
+        self._discard_dicom()
         if self._lines:
             self._lines.close(self._passed)
         if self._asked.quiet:

@@ -141,14 +141,15 @@ def run_verify(images: Sequence[str], key: Path, record: Path | None, output: Pa
             continue
         codes.add(CODES[answer.label])
         if as_json:
-            print(json_line({"path": str(path), **protection.facts(answer)}), end="", flush=True)
+            print(json_line({"path": image.name, **protection.facts(answer)}), end="", flush=True)
         elif not quiet:
-            _say(path, image, answer)
+            _say(image, answer)
     return worst(codes)
 
 
-def _say(path: Path, image: Image, answer: Answer) -> None:
-    print(f"{answer.label}: {shown(str(path))}\n  {answer.sentence}")
+def _say(image: Image, answer: Answer) -> None:
+    # The image itself, of a folder that was named: other files in it were not looked at.
+    print(f"{answer.label}: {shown(image.name)}\n  {answer.sentence}")
     for found in answer.findings[:MOST]:
         print(f"  {_place(found, image)}")
     if len(answer.findings) > MOST:

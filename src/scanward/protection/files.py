@@ -102,8 +102,8 @@ def _write_protected(folder: Path, source: Source, image: Image, made: Protected
             try:
                 unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
             except InputError as error:  # it speaks of a file that is gone
-                raise UnsupportedError(f"{shown(image.name)} does not come back from its format voxel for voxel and is "
-                                       "not protected; convert it to 16-bit whole numbers.") from error
+                raise UnsupportedError(f"{shown(image.name)} does not come back from its own format voxel for voxel, "
+                                       "and is not protected; convert it to 16-bit whole numbers.") from error
             names.append(RECORD)
         if done is not None:
             _put(draft / PERTURBATION, _json(done))
@@ -125,12 +125,16 @@ def verify(source: Given, key: Key, record: Record | PathLike | None = None) -> 
 
 
 def _verified(source: Given, key: Key, record: Record | PathLike | None) -> tuple[Image, Answer]:
-    master, image = key_in(key), _image(source)
+    master = key_in(key)
     found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
     seal = seal_for(found, master, record)
-    answer = None if seal is None else seal.verify(image)
-    if answer is None:
-        raise UnreadableError(f"{shown(image.name)} names no evidence, and no {RECORD} of its own lies beside it; name "
+    if seal is not None and seal.silent and seal.doubt is not None:
+        raise seal.doubt  # before the image is read, which takes long
+    image = None if seal is None else image_in(found or source)
+    answer = None if seal is None or image is None else seal.verify(image)
+    if answer is None or image is None:
+        name = found.path if found is not None else "The image"
+        raise UnreadableError(f"{shown(name)} names no evidence, and no {RECORD} of its own lies beside it; name "
                               "its record with --record (record= in Python).")
     return image, answer
 
@@ -153,19 +157,20 @@ def unprotect(source: Given, key: Key, record: Record | PathLike | None = None) 
     Raises `UnreadableError` where there is no record, or the image is not voxel by voxel what was protected; other
     `InputError`.
     """
-    return _undone(source, key, record)[1]
+    master, kept = _record_of(source, key, record)
+    return unweave(_image(source), master, kept)
 
 
-def _undone(source: Given, key: Key, record: Record | PathLike | None) -> tuple[Image, Image, Record]:
-    """An image, what it was, and the record that says so."""
-    master, image = key_in(key), _image(source)
+def _record_of(source: Given, key: Key, record: Record | PathLike | None) -> tuple[bytes, Record]:
+    """The key, and the record that undoes what it wove: both are refused before an image is read, which takes long."""
+    master, name = key_in(key), "the image"
     if record is None and not isinstance(source, Image | np.ndarray):
-        record = record_beside(series_or_file(source).path)
+        path = series_or_file(source).path
+        record, name = record_beside(path), shown(path)
     if record is None:
-        raise UnreadableError(f"No {RECORD} lies beside {shown(image.name)}, and nothing is undone without it; name "
-                              "its record with --record (record= in Python).")
-    kept = record_in(record, master)
-    return image, unweave(image, master, kept), kept
+        raise UnreadableError(f"No {RECORD} lies beside {name}, and nothing is undone without it; name its record with "
+                              "--record (record= in Python).")
+    return master, record_in(record, master)
 
 
 def _image(source: Given) -> Image:
@@ -185,8 +190,10 @@ def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = No
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
     check_free(folder, (UNDONE,))
     source = series_or_file(path)
-    image, original, kept = _undone(source, key, record)
+    master, kept = _record_of(source, key, record)
+    image = image_in(source)
     target_of(image, source, folder, "unprotected")
+    original = unweave(image, master, kept)
     with whole_folder(folder, last=UNDONE) as draft:
         written = _write(image, original, source, draft, "Protection undone; the voxels are the original ones.",
                          "unprotected")

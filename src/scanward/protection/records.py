@@ -56,6 +56,11 @@ class Sealed:
         """The image says of itself, or its user does, that it was protected."""
         return self.salt is not None or self.doubt is not None or any(claimed for _, claimed in self.records)
 
+    @property
+    def silent(self) -> bool:
+        """Nothing is there to hold an image against: `verify` could but raise the doubt, if there is one."""
+        return not self.records and self.salt is None
+
     def verify(self, image: Image) -> Answer | None:
         """The first `authentic` there is, else the first `tampered`, else the first answer; None where nothing is known
         of the image.
