@@ -163,6 +163,8 @@ META = {
     "decimal commas": ({"ElementSpacing": "0,7 0,6 2,5"}, False),
     "too few numbers": ({"ElementSpacing": "0.7"}, False),
     "no size": ({"ElementSpacing": "0 1 1"}, False),
+    "a spacing without a sign": ({**SIZED, "ElementSpacing 3 3 3\nFoo": 1}, False),
+    "an empty line": ({"ElementSpacing": "3 3 3\n"}, True),
     "two spacings": ({"ElementSpacing": "1 1 1\nElementSpacing = 2 2 2"}, False),
     "DimSize of parts": ({"DimSize": "40.5 34 4"}, False),
     "Orientation": ({"Orientation": TEN, "Position": "1 2 3"}, True),

@@ -13,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
 
 from scanward.errors import UnsupportedError
 from scanward.formats import find, read
-from scanward.formats.write_volume import write_altered_volume, write_mask
+from scanward.formats.write_volume import hash_of, write_altered_volume, write_mask
 
 TURN = (0, -1, 0, 0, 0, 1, 1, 0, 0)
 WHERE = (slice(4, 9), slice(10, 14), slice(20, 27))
@@ -78,6 +78,18 @@ def test_an_odd_metaimage_header_stays_as_it_is(tmp_path, stored, sign, ends):
     assert np.array_equal(sitk.GetArrayFromImage(theirs), altered(host).pixels)
     assert theirs.GetSpacing() == (0.5, 0.75, 2.0)
     assert b"PatientName" in written.read_bytes() and b"M\xfcller" in written.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".mha"])
+def test_a_hash_covers_voxels_that_lie_beside_their_header(tmp_path, stored, suffix):
+    sitk.WriteImage(stored, str(tmp_path / "ct.mhd"))
+    path = (tmp_path / "ct.mhd").rename(tmp_path / f"a ct{suffix}")
+    host = read(path)
+    (tmp_path / "out").mkdir()
+    written = write_altered_volume(host, altered(host), path, tmp_path / "out", description="x", synthetic=True)
+    before, raw = hash_of(written), next(written.parent.glob("*.raw"))
+    raw.write_bytes(raw.read_bytes()[:-1] + b"?")
+    assert hash_of(written) != before
 
 
 def test_voxels_lie_in_the_patient_where_simpleitk_puts_them(tmp_path, stored):
