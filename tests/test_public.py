@@ -225,6 +225,16 @@ def test_protect_save_verify_and_undo_with_any_kind_of_path(film, run):
     assert answer.label == "tampered" and z == 0 and abs(y - 84) < 5 and abs(x - 44) < 5
 
 
+def test_an_array_of_a_ct_is_protected_and_given_back(lung):
+    array = lung[1].transpose(2, 1, 0)
+    made = scanward.protect(scanward.load(array, spacing=(0.7, 0.7)), bytes(32))
+    assert 0 < np.abs(made.image.pixels - array).max() <= 4
+    assert scanward.verify(made.image, bytes(32), made.record).label == "authentic"
+    assert np.array_equal(scanward.unprotect(made.image, bytes(32), made.record).pixels, array)
+    with pytest.raises(scanward.UnsupportedError, match="whole steps"):
+        scanward.protect(array + 0.5, bytes(32))
+
+
 @uses("Perturb", "Around")
 def test_a_perturbation_is_around_the_place_that_was_named(lung, tmp_path):
     around = scanward.Around(z=6, y=30, x=60, diameter_mm=6)
@@ -281,6 +291,18 @@ def test_an_argument_of_another_kind_is_one_sentence_that_names_it(film, call):
         eval(call, {**names, "film": film, "np": np})
     said = str(raised.value)
     assert WRONG[call] in said and said.endswith(".") and "\n" not in said and len(said) < LONGEST
+
+
+def test_what_holds_an_array_is_equal_to_itself_alone_and_never_fails_to_say_so(film, bright):
+    """As arrays have no one answer: np.array_equal compares pixels."""
+    made, tamper = scanward.protect(film, bytes(32)), scanward.inject(film, **MASS)
+    result = next(scanward.scan_many(film))
+    for one, other in ((made, scanward.protect(film, bytes(32))), (made.image, scanward.load(film)),
+                       (made.record, scanward.protect(film, bytes(32)).record), (tamper, scanward.inject(film, **MASS)),
+                       (result.verdict, scanward.scan(film)),
+                       (result.verdict.evidence[0], scanward.scan(film).evidence[0]),
+                       (scanward.verify(made.image, bytes(32), made.record), None)):
+        assert one in [other, one] and one != other and len({one, other, one}) == 2
 
 
 def test_what_a_console_shows_is_short_and_says_what_it_is(film, bright):

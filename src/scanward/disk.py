@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, InputError
 
 
 @contextmanager
@@ -56,6 +56,11 @@ def whole_folder(folder: Path, *, last: str, taken: Sequence[str] = ()) -> Itera
             draft.rename(folder)
     except OSError as error:
         raise ArgumentError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+    except InputError as error:
+        if draft is None or str(draft) not in str(error):
+            raise
+        # the draft is gone when the user reads of it
+        raise type(error)(str(error).replace(str(draft), str(folder))) from error
     finally:
         if draft is not None:
             shutil.rmtree(draft, ignore_errors=True)

@@ -48,7 +48,7 @@ def as_uint16(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:
     return whole if np.array_equal(whole, plane) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """A 2-D or 3-D medical image in its modality's own unit.
 

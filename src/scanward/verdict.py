@@ -52,7 +52,7 @@ class Finding:
     __repr__ = brief
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """One detector's answer: every method of the family returns this type and nothing else."""
 
@@ -95,7 +95,7 @@ class Evidence:
         return "tampered" if self.score >= self.threshold else "authentic"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict:
     """What Scanward says of one image."""
 

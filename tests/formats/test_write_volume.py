@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import nibabel
 import numpy as np
@@ -59,6 +60,24 @@ def test_a_volume_comes_back_with_only_its_change(tmp_path, stored, name):
         assert b"Comment = Scanward: synthetic" in written.read_bytes()
     note = json.loads((written.parent / (written.name + ".scanward.json")).read_text())
     assert note["synthetic"] and note["file"] == written.name
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("sign", [" = ", ": ", "\t=\t"])
+def test_an_odd_metaimage_header_stays_as_it_is(tmp_path, stored, sign, ends):
+    values = sitk.GetArrayFromImage(stored)
+    lines = ["ObjectType = Image", "NDims = 3", "PatientName = M\xfcller", " Comment = x", "DimSize = 50 40 34",
+             "ElementSpacing = 0.5 0.75 2.0", "CompressedData = True", " CompressedDataSize = 7",
+             "ElementType = MET_SHORT", "ElementDataFile = LOCAL"]
+    head = "".join(line.replace(" = ", sign) + ends for line in lines).encode("latin-1")
+    path = tmp_path / "ct.mha"
+    path.write_bytes(head + zlib.compress(values.tobytes()))
+    host = read(path)
+    written = write_altered_volume(host, altered(host), path, tmp_path, description="x", synthetic=True)
+    theirs = sitk.ReadImage(str(written))
+    assert np.array_equal(sitk.GetArrayFromImage(theirs), altered(host).pixels)
+    assert theirs.GetSpacing() == (0.5, 0.75, 2.0)
+    assert b"PatientName" in written.read_bytes() and b"M\xfcller" in written.read_bytes()
 
 
 def test_voxels_lie_in_the_patient_where_simpleitk_puts_them(tmp_path, stored):

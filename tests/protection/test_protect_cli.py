@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy import ndimage
 
 from scanward import formats
+from scanward.protection import files
 
 
 @pytest.fixture
@@ -70,6 +71,43 @@ def host(request, tmp_path):
 def image_in(folder):
     return next(p for p in sorted(folder.iterdir()) if "rotected" in p.stem and p.suffix not in (".json",)
                 and p.name != "protected.png")
+
+
+@pytest.mark.parametrize("slope", [0.1, 1.7, 7.109804153442383, -0.5])
+def test_an_untouched_scan_is_authentic_whatever_its_slope(run, key, tmp_path, slope):
+    stored = np.rint((-800 + 25 * grain((96, 90, 14)) + 1024) / slope).astype(np.int16)
+    head = bytearray(nibabel.Nifti1Image(stored, np.diag([0.7, 0.7, 2, 1])).to_bytes()[:352])
+    head[112:120] = np.array([slope, -1024], "<f4").tobytes()
+    (tmp_path / "ct.nii").write_bytes(bytes(head) + stored.tobytes(order="F"))
+    image = protected(run, tmp_path / "ct.nii", key, tmp_path)
+    code, printed, err = run("verify", image, "--key", key)
+    assert (code, err) == (0, "") and printed.startswith("authentic") and "voxel by voxel" in printed
+    assert run("unprotect", image, "--key", key, "-o", tmp_path / "undone")[0] == 0
+    undone = next(p for p in (tmp_path / "undone").iterdir() if p.suffix == ".nii")
+    assert undone.read_bytes()[352:] == stored.tobytes(order="F")
+    data = bytearray(image.read_bytes())
+    data[352 + 2 * 70_000] ^= 1
+    image.write_bytes(data)
+    code, printed, _ = run("verify", image, "--key", key)
+    assert code == 1 and "in one place" in printed
+
+
+def test_numbers_that_cannot_hold_the_evidence_are_refused_by_the_hosts_name(run, key, tmp_path):
+    host = tmp_path / "film.npy"
+    np.save(host, np.rint(3000 + 40 * grain((1, 300, 220)))[0].astype(np.float16))
+    code, _, err = run("protect", host, "--key", key, "-o", tmp_path / "out")
+    assert code == 2 and f"{host} stores float16 numbers" in err and "save it as 16-bit" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_copy_that_does_not_come_back_is_refused_by_the_hosts_name(run, key, tmp_path, monkeypatch):
+    host = tmp_path / "film.npy"
+    np.save(host, np.rint(3000 + 40 * grain((1, 300, 220)))[0].astype(np.uint16))
+    real = files._write
+    monkeypatch.setattr(files, "_write", lambda host, altered, *more: real(host, host, *more))
+    code, _, err = run("protect", host, "--key", key, "-o", tmp_path / "out")
+    assert code == 2 and f"{host} does not come back from its own format" in err and "-protected" not in err
+    assert not (tmp_path / "out").exists()
 
 
 def protected(run, host, key, tmp_path):

@@ -66,7 +66,7 @@ class Lesion:
         return self.centre[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patch:
     """What an attack changes. Raises `ValueError` where values or mask do not fill the box, or are not finite."""
 
@@ -87,7 +87,7 @@ class Patch:
             raise ValueError("values must be finite")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tamper:
     """A forged image with its truth."""
 

@@ -148,7 +148,11 @@ def train(
     except ModuleNotFoundError as missing:
         raise MissingExtraError(f"Training needs {missing.name}, which is not installed; install scanward[train].")\
             from missing
-    trainer(name=method, data=data, out=prepare(output), resume=resume, install=install, **given)
+    try:
+        trainer(name=method, data=data, out=prepare(output), resume=resume, install=install, **given)
+    except KeyboardInterrupt:
+        complain("Interrupted; what is finished is kept, and the same command goes on with it.")
+        return INTERRUPTED
     return CLEAN
 
 

@@ -92,11 +92,13 @@ def study_link(folder: Study, reader: Annotated[str, typer.Argument(metavar="REA
 
 
 @study_app.command("close", epilog=PLAIN)
-def study_close(folder: Study, debug: Debug = False) -> int:
-    """Close a study for good: nothing more is saved, and readers may see how they did."""
+def study_close(
+    folder: Study, yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False, debug: Debug = False,
+) -> int:
+    """Close a study for good: nothing more is saved, and readers may see how they did. Asks first."""
     from scanward.cli.studying import run_close
 
-    return run_close(folder)
+    return run_close(folder, yes)
 
 
 @study_app.command("report", epilog=PLAIN)

@@ -54,7 +54,11 @@ def image_of(
         depth = bits or next(b for b in DEPTHS if high <= 2**b - 1)
         if values.dtype.kind == "i":  # a sign takes a bit: what is made of the image must fit the file's own type
             depth = min(depth, np.iinfo(values.dtype).bits - 1)
-    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
+    grid = None
+    if modality == "CT" and values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        limits = np.iinfo(values.dtype)
+        grid = (1.0, float(limits.min), float(limits.max))
+    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind), grid)
 
 
 def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -> tuple[float, float, float] | None:
@@ -74,6 +78,8 @@ def grey(path: Path | str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.ndim != 3 or not 1 <= values.shape[2] <= 4:
         raise UnsupportedError(f"{shown(path)} is not a single grey image.")
     channels = values.shape[2]
+    if channels in (2, 4) and values.dtype.kind != "u":
+        raise UnsupportedError(f"{shown(path)} has an alpha channel of {values.dtype} numbers; save it without one.")
     if channels in (2, 4) and not (values[..., -1] == np.iinfo(values.dtype).max).all():
         raise UnsupportedError(f"{shown(path)} has transparent pixels; save it without an alpha channel.")
     first = values[..., 0]

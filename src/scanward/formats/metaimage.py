@@ -72,7 +72,7 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
     """`Key = Value` lines up to ElementDataFile, which is the last; the file then stands at local data."""
     fields: dict[str, str] = {}
     while "ElementDataFile" not in fields:
-        line = file.readline(4096)
+        line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
         # MetaIO takes a colon for the equals sign, too.

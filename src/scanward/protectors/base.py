@@ -15,7 +15,7 @@ from scanward.image import Image
 Kept = TypeVar("Kept")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Protected(Generic[Kept]):
     """An image under protection, and the record that verifies it and, with the key, undoes it."""
 

@@ -63,7 +63,7 @@ class Found:
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What verifying says."""
 

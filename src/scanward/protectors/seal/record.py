@@ -31,7 +31,7 @@ LARGEST_CHANGE = 2**32
 """The same of a change, which has four bytes a voxel."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """One protected image's record."""
 
