@@ -133,6 +133,7 @@ def test_load_reads_what_it_is_given_as_documented(film, lung):
     made = scanward.load(array, modality="MG", spacing=(0.1, 0.2))
     array[:] = 0  # the image has pixels of its own
     assert np.array_equal(made.pixels, loaded.pixels) and made.provenance == scanward.Provenance()
+    assert scanward.load(loaded) is loaded
     same = scanward.Image(loaded.pixels, "MG", (1.0, 0.1, 0.2))
     assert np.array_equal(same.plane, half_round())
 

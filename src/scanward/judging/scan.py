@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from scanward import formats, methods
 from scanward.arguments import PathLike, number_of, path_of, refused
@@ -50,15 +48,15 @@ class Result:
         return self.verdict.label if self.verdict is not None else self.unjudged
 
 
-def load(path: Source | PathLike | npt.NDArray[Any], *, modality: Modality | None = None,
+def load(path: Given, *, modality: Modality | None = None,
          spacing: tuple[float, float] | None = None) -> Image:
     """The one image in a file, or the one image or CT series in a folder; or an array of values, (y, x) of a mammogram,
-    (z, y, x) of a CT in HU, which is taken as the same values in an NPY file are.
+    (z, y, x) of a CT in HU, which is taken as the same values in an NPY file are. An `Image` is given back as it is.
 
     `modality`, `MG` or `CT`, and `spacing`, (y, x) in millimetres a pixel, go before what the file says. Raises
     `InputError` for what cannot be read, or is no image.
     """
-    return formats.read(path, modality=modality, spacing=spacing)
+    return image_in(path, modality, spacing)
 
 
 def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | None = None,
