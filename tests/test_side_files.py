@@ -141,3 +141,26 @@ def test_links_that_lead_to_themselves_are_one_sentence(command, run, bright, tm
     code, _, err = run(*(names.get(word, word) for word in command))
     assert code == 2 and err.count("\n") == 1 and "internal" not in err.lower()
     assert "a.png" in err or command[0] == "calibrate"
+
+
+def test_the_results_of_a_scan_are_passed_over_when_their_folder_is_scanned(run, bright, tmp_path):
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID, data.Modality = "1.2.840.10008.5.1.4.1.1.1.2", "1.2.3", "MG"
+    data.StudyInstanceUID, data.SeriesInstanceUID, data.PatientID = "1.2.4", "1.2.5", "P1"
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+    data.Rows, data.Columns, data.BitsAllocated, data.BitsStored, data.HighBit = 64, 48, 16, 16, 15
+    pixels = np.zeros((64, 48), np.uint16)
+    pixels[10:18, 20:28] = 65535
+    data.PixelData = pixels.tobytes()
+    data.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    assert run("scan", tmp_path / "film.dcm", "--dicom", tmp_path / "results")[0] == 1
+    shutil.copy(tmp_path / "film.dcm", tmp_path / "results")
+    code, out, err = run("scan", tmp_path / "results")
+    assert (code, err) == (1, "")
+    assert "1 image: 1 tampered." in out
+    assert "1 of Scanward's own pictures" in out and "2 that are no images" in out

@@ -206,10 +206,8 @@ def _grouped(images: Iterator[tuple[Path, str]], search: _Search) -> list[Source
     for path, kind in images:
         key: tuple[str, ...] | None = (str(path),)
         if kind == "dicom":
-            key = _dicom_key(path)
-        if key is None:
-            search.passed.append(Passed(path, "that are no images"))
-        else:
+            key = _dicom_key(path, search)
+        if key is not None:
             groups.setdefault(key, []).append(path)
     return [_source(paths) for paths in groups.values()]
 
@@ -222,13 +220,16 @@ def _source(paths: list[Path]) -> Source:
     return Source(tuple(by_position(paths)), "series")
 
 
-def _dicom_key(path: Path) -> tuple[str, ...] | None:
-    """What groups the file with others: its folder and series for CT, itself for all else, None for no image."""
-    from scanward.formats.dicom import is_image, modality_of, opened
+def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
+    """What groups the file with others: its folder and series for CT, itself for all else, None for what is passed
+    over."""
+    from scanward.formats.dicom import is_image, is_own, modality_of, opened
 
     try:
         with decoding(path), opened(path) as (header, _):
-            if not is_image(header):
+            if not is_image(header) or is_own(header):
+                own = is_image(header)
+                search.passed.append(Passed(path, "of Scanward's own pictures" if own else "that are no images"))
                 return None
             modality, series = modality_of(header), header.text("SeriesInstanceUID")
     except ScanwardError:
