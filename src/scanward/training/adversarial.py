@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
     return mean.eval()
 
 
-def _set_up(fabric: Fabric, both: list[tuple[nn.Module, torch.optim.Optimizer]]) -> dict[str, Any]:
+def _set_up(fabric: Fabric, both: Sequence[tuple[nn.Module, torch.optim.Optimizer]]) -> dict[str, Any]:
     (net, optimizer), (judges, optimizer_judges) = (fabric.setup(*one) for one in both)
     return {"net": net, "judges": judges, "optimizer": optimizer, "optimizer_judges": optimizer_judges}
 
