@@ -59,8 +59,9 @@ def lung(*_):
 
 
 DATA = {"mias": lambda *_: FILMS, "cbis": lambda *_: [], "scan_of": chest, "nodules": nodules, "nodules_of": nodules,
-        "patches": lung, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2}
-"""What stands in for the data, for the search for thresholds on hundreds of films and cubes, and for batches of four slices."""
+        "patches": lung, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2,
+        "fit_classifier": lambda arrays, *_, **__: arrays}
+"""What stands in for the data, for what is fitted on hundreds of films and cubes, and for batches of four slices."""
 
 
 def tiny(presets):
