@@ -103,13 +103,13 @@ def test_it_learns_is_stopped_and_goes_on(name, run, steps, tmp_path, monkeypatc
             if hasattr(part, what):
                 monkeypatch.setattr(part, what, stand_in)
     monkeypatch.setattr(module, "PRESETS", tiny(module.PRESETS))
-    code, _, error = run("train", name, "--preset", "quick", "--out", tmp_path)
+    code, _, error = run("train", name, "--preset", "quick", "-o", tmp_path)
     assert code == 130, error
     (checkpoint,) = tmp_path.glob("quick/*.ckpt")
     before = torch.load(checkpoint, weights_only=False)
     assert before["step"] == 2
 
-    code, _, error = run("train", name, "--preset", "quick", "--out", tmp_path)
+    code, _, error = run("train", name, "--preset", "quick", "-o", tmp_path)
     assert code == 0, error
     assert [step for step, _ in steps][:6] == [0, 1, 2, "stopped", 2, 3]
     assert all(np.isfinite(losses).all() and losses for _, losses in steps)
