@@ -176,5 +176,5 @@ def test_untouched_slices_keep_their_compressed_pixels(phantom, write, tmp_path)
 def test_what_cannot_be_written_is_said(phantom, write, tmp_path):
     path = write(phantom.ct_slice(0.0))
     host = read(path)
-    with pytest.raises(UnsupportedError, match="give the folder"):
+    with pytest.raises(UnsupportedError, match="give the series, as its folder"):
         write_altered_volume(host, host, path, tmp_path / "out", description="x", synthetic=True)

@@ -84,6 +84,12 @@ def describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> N
         item.PurposeOfReferenceCodeSequence = [purpose]
         known = dataset.get("SourceImageSequence")
         put(dataset, "SourceImageSequence", [*(known if isinstance(known, Sequence) else []), item])
+    # An overlay in bits of the pixels that are not stored is gone with the host's own words.
+    for group in range(0x6000, 0x6020, 2):
+        position = dataset.get((group, 0x0102))
+        if position is not None and position.value:
+            for tag in [element.tag for element in dataset.group_dataset(group)]:
+                del dataset[tag]
     for keyword in STALE:
         if keyword in dataset:
             delattr(dataset, keyword)
@@ -102,11 +108,11 @@ def put(dataset: Dataset, keyword: str, value: Any, vr: str = "") -> None:
 
 
 def set_pixels(dataset: Dataset, values: npt.NDArray[np.int64], layout: Layout) -> None:
-    size = layout.allocated // 8
-    data = values.astype(f"<i{size}" if layout.signed else f"<u{size}").tobytes()
+    size, shift = layout.allocated // 8, layout.high_bit + 1 - layout.stored
+    data = (values << shift).astype(f"<i{size}" if layout.signed else f"<u{size}").tobytes()
     dataset.add_new(0x7FE00010, "OW" if size == 2 else "OB", data + b"\0" * (len(data) % 2))
     for keyword, value in (("BitsAllocated", layout.allocated), ("BitsStored", layout.stored),
-                           ("HighBit", layout.stored - 1)):
+                           ("HighBit", layout.high_bit)):
         put(dataset, keyword, value)
     for keyword, value in (("SmallestImagePixelValue", values.min()), ("LargestImagePixelValue", values.max())):
         if keyword in dataset:

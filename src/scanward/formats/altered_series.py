@@ -41,12 +41,20 @@ def write_series(paths: Sequence[Path], before: Volume, after: Volume, folder: P
         places.setdefault(one.path, {})[one.frame] = z
     if sum(map(len, places.values())) != len(before):
         raise UnreadableError(f"{shown(paths[0].parent)} has changed since it was read; read it again.")
-    for source, name in _names(paths):
+    told = [_instance(source) for source in paths]
+    alike = None in told or len(set(told)) < len(told)
+    for number, (source, name) in enumerate(_names(paths)):
         own = [places[source][frame] for frame in range(len(places[source]))]
         with decoding(source):
-            data = _altered_file(source, after[own], changed[own], description, synthetic, series)
+            data = _altered_file(source, after[own], changed[own], description, synthetic, series,
+                                 (number,) if alike else ())
         with whole_file(folder / name, replace=False) as file:
             file.write(data)
+
+
+def _instance(path: Path) -> str | None:
+    with decoding(path), opened(path) as (header, _):
+        return header.text("SOPInstanceUID") or None
 
 
 def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -58,8 +66,9 @@ def _names(paths: Sequence[Path]) -> list[tuple[Path, str]]:
 
 
 def _altered_file(host: Path, after: Volume, where: npt.NDArray[np.bool_], description: str, synthetic: bool,
-                  series: str) -> bytes:
-    """The bytes of one file of the new series; `after` and `where` are (frames, rows, columns)."""
+                  series: str, apart: tuple[int, ...]) -> bytes:
+    """The bytes of one file of the new series; `after` and `where` are (frames, rows, columns). `apart` makes its UID
+    another than its neighbours' where the hosts' do not."""
     with opened(host, GROUPS) as (header, stream):
         layout = layout_of(header)
         if (layout.frames, layout.rows, layout.columns) != after.shape:
@@ -70,7 +79,7 @@ def _altered_file(host: Path, after: Volume, where: npt.NDArray[np.bool_], descr
     data = pydicom.dcmread(host, force=True, stop_before_pixels=rewritten)
     if not header.little:
         swap_words(data)
-    uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic)
+    uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic, *apart)
     describe(data, uid, description, synthetic)
     put(data, "SeriesInstanceUID", series)
     if rewritten:

@@ -7,8 +7,6 @@ for eyes. CT comes in HU by Rescale Slope and Intercept.
 
 from __future__ import annotations
 
-import io
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,21 +15,15 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.guard import MAX_FRAME, check_size, clean, open_file, plausible, shown
+from scanward.formats.dataset import read_header
+from scanward.formats.guard import check_size, clean, open_file, plausible, shown
 from scanward.formats.pixels import Layout
 from scanward.image import AIR, Modality, Provenance
 
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-DEFLATED = "1.2.840.10008.1.2.1.99"
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 """Breast Tomosynthesis: the 2-D view made of one is stored as its only frame."""
 MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1", TOMOSYNTHESIS)
@@ -47,12 +39,10 @@ HEADER = (
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
     "RescaleSlope", "RescaleType", "ModalityLUTSequence",
 )  # fmt: skip
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 """Classes of objects about images that have pixels."""
 _HOUNSFIELD = ("", "HU", "US")
 """Rescale types of a CT in HU; US, unspecified, is what many write."""
-_MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -68,12 +58,12 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """The element on one line; empty where it is absent."""
-        value = self.data.get(keyword)
+        value = self._value(keyword)
         return "" if value is None else clean(value)
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """`count` finite numbers; None where the element is absent, empty or otherwise."""
-        value = self.data.get(keyword)
+        value = self._value(keyword)
         if value is None or value == "":
             return None
         values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
@@ -82,6 +72,26 @@ class Header:
         except (TypeError, ValueError):
             return None
         return found if len(found) == count and all(np.isfinite(found)) else None
+
+    def number(self, keyword: str, default: float) -> float:
+        """One finite number, `default` where the element is absent or empty; `UnreadableError` where it is anything
+        else, as readers each make something of their own of that."""
+        found = self.numbers(keyword, 1)
+        if found is None and self.says(keyword):
+            raise UnreadableError(f"{shown(self.path)} has a {keyword} that is not one number; export it again.")
+        return default if found is None else found[0]
+
+    def says(self, keyword: str) -> bool:
+        """The element is there, and not empty."""
+        element = self.data.get_item(keyword) if keyword in self.data else None
+        return element is not None and element.value not in (None, "", b"")
+
+    def _value(self, keyword: str) -> Any:
+        """As the file has it; None for what cannot be told, in whatever form it is there."""
+        try:
+            return self.data.get(keyword)
+        except Exception:  # a header may hold any bytes in any form, and pydicom raises what its parts raise
+            return None
 
     def whole(self, keyword: str, default: int | None = None) -> int:
         """One whole number; `UnreadableError` where it is absent and has no default."""
@@ -99,55 +109,8 @@ def opened(path: Path, also: tuple[str, ...] = ()) -> Iterator[tuple[Header, Bin
     """The header with the elements of `HEADER` and `also`, and a stream that stands at the pixel data (or the end). The
     pixels are not read."""
     with open_file(path) as file:
-        stream = file
-        syntax, media_class = read_meta(stream)
-        if syntax == DEFLATED:
-            stream = _inflated(stream, path)
-        little = syntax != EXPLICIT_BIG
-        start = stream.tell()
-        if not syntax:
-            syntax, little = _guess(stream)
-            stream.seek(start)
-        data = read_dataset(
-            stream,
-            is_implicit_VR=syntax == IMPLICIT_LITTLE,
-            is_little_endian=little,
-            stop_when=lambda tag, vr, length: int(tag) in _PIXELS,
-            specific_tags=[BaseTag(cast(int, tag_for_keyword(k))) for k in HEADER + also],
-        )
+        data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also))
         yield Header(path, data, syntax, little, media_class), stream
-
-
-def read_meta(stream: BinaryIO) -> tuple[str, str]:
-    """Transfer syntax and SOP class of the file meta group, empty without one; the stream then stands at the data set.
-
-    The preamble before it may be missing.
-    """
-    head = stream.read(132)
-    start = 132 if head[128:] == b"DICM" else 4 if head[:4] == b"DICM" else 0
-    stream.seek(start)
-    if not start and head[:2] != b"\x02\0":
-        return "", ""
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2)
-    return clean(meta.get("TransferSyntaxUID", "")), clean(meta.get("MediaStorageSOPClassUID", ""))
-
-
-def _guess(stream: BinaryIO) -> tuple[str, bool]:
-    """Transfer syntax and byte order of a data set that does not say, from its first element."""
-    head = stream.read(8)
-    if head[4:6].isalpha() and head[4:6].isupper():
-        return (EXPLICIT_BIG, False) if head[:1] == b"\0" else (EXPLICIT_LITTLE, True)
-    return IMPLICIT_LITTLE, True
-
-
-def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
-    """The deflated data set, never more than the largest image: a megabyte of zeros deflates to a thousand bytes."""
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = engine.decompress(stream.read(), _MOST_INFLATED)
-    if not engine.eof and engine.unconsumed_tail:
-        raise UnsupportedError(f"{shown(path)} inflates to more than {_MOST_INFLATED // 2**20} megabytes, more than "
-                               "any image that Scanward reads.")
-    return io.BytesIO(data)
 
 
 def is_image(header: Header) -> bool:
@@ -262,17 +225,16 @@ def bright(stored: npt.NDArray[Any], layout: Layout, header: Header, inverted: b
 
 
 def rescale_of(header: Header) -> tuple[float, float]:
-    """(slope, intercept) to HU, 1 and 0 where absent; `UnreadableError` where the slope is 0 or absurd,
+    """(slope, intercept) to HU, 1 and 0 where absent; `UnreadableError` where they are no numbers, or absurd,
     `UnsupportedError` where stored values mean another quantity, or become HU by a table."""
     kind = header.text("RescaleType").upper()
     if kind not in _HOUNSFIELD:
         raise UnsupportedError(f"{shown(header.path)} holds values of RescaleType {kind} and no HU; give the series of "
                                "the ordinary CT.")
-    if header.data.get("ModalityLUTSequence"):
+    if "ModalityLUTSequence" in header.data:
         raise UnsupportedError(f"{shown(header.path)} turns its stored values into HU by a table "
                                "(ModalityLUTSequence); export it with RescaleSlope and RescaleIntercept.")
-    (slope,) = header.numbers("RescaleSlope", 1) or (1.0,)
-    (intercept,) = header.numbers("RescaleIntercept", 1) or (0.0,)
+    slope, intercept = header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)
     if not 1e-6 <= abs(slope) <= 1e6 or abs(intercept) > 1e6:
         raise UnreadableError(f"{shown(header.path)} has a rescale slope of {slope:g} and an intercept of "
                               f"{intercept:g}, which give no HU.")

@@ -6,13 +6,16 @@ from __future__ import annotations
 import dataclasses
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.dicom import TOMOSYNTHESIS, Header
+from scanward.formats.dicom import CT_CLASSES, TOMOSYNTHESIS, Header
 from scanward.formats.guard import shown
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """What `opened` is to read besides."""
+ENHANCED = (*CT_CLASSES[1:], TOMOSYNTHESIS)
+"""SOP classes whose functional groups are looked at."""
 _MACROS = {
     "PixelMeasuresSequence": ("PixelSpacing",),
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -22,13 +25,15 @@ _MACROS = {
 
 
 def frames_of(header: Header) -> list[Header]:
-    """The header of every frame, in the order of the pixel data; `header` itself where it has no functional groups.
+    """The header of every frame, in the order of the pixel data; `header` itself where its SOP class has no functional
+    groups: in others anybody can have laid them, and no program looks at them there.
 
     Raises `UnsupportedError` for several frames without functional groups, `UnreadableError` where those are of another
-    number of frames.
+    number of frames, or say something else than the header or nothing of some frames.
     """
     count = header.whole("NumberOfFrames", 1)
-    shared, each = (list(header.data.get(keyword) or []) for keyword in GROUPS)
+    enhanced = (header.text("SOPClassUID") or header.media_class) in ENHANCED
+    shared, each = (_items(header, keyword) if enhanced else [] for keyword in GROUPS)
     if not shared and not each:
         if count > 1:
             raise UnsupportedError(f"{shown(header.path)} holds {count} frames and does not say where each of them "
@@ -38,16 +43,24 @@ def frames_of(header: Header) -> list[Header]:
         raise UnreadableError(f"{shown(header.path)} describes {len(each)} frames where its NumberOfFrames is {count}; "
                               "export it again.")
     common = Dataset({element.tag: element for element in header.data if element.keyword not in GROUPS})
-    for group in shared[:1]:
-        _take(common, group)
     made = []
     for frame in range(count):
         own = Dataset()
         own.update(common)
-        for group in each[frame : frame + 1]:
-            _take(own, group)
+        for group in (*shared[:1], *each[frame : frame + 1]):
+            _take(own, group, header)
         made.append(dataclasses.replace(header, data=own))
+    if len({one.says("RescaleSlope") for one in made}) > 1:
+        raise UnreadableError(f"{shown(header.path)} does not say of every frame what its values mean "
+                              "(PixelValueTransformationSequence); export it again.")
     return made
+
+
+def _items(header: Header, keyword: str) -> list[Dataset]:
+    value = header.data.get(keyword)
+    if not isinstance(value, Sequence | None):
+        raise UnreadableError(f"{shown(header.path)} has a {keyword} that is no sequence; export it again.")
+    return list(value or [])
 
 
 def single(header: Header) -> Header:
@@ -60,9 +73,13 @@ def single(header: Header) -> Header:
     return frames_of(header)[0]
 
 
-def _take(target: Dataset, group: Dataset) -> None:
+def _take(target: Dataset, group: Dataset, header: Header) -> None:
     for macro, keywords in _MACROS.items():
         for item in list(group.get(macro) or [])[:1]:
             for keyword in keywords:
-                if keyword in item:
-                    target[keyword] = item[keyword]
+                if keyword not in item:
+                    continue
+                if keyword in header.data and header.data[keyword].value != item[keyword].value:
+                    raise UnreadableError(f"{shown(header.path)} says another {keyword} in its functional groups than "
+                                          "in its header; export it again.")
+                target[keyword] = item[keyword]

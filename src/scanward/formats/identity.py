@@ -13,16 +13,14 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag
 
 from scanward.errors import ScanwardError, UnreadableError
+from scanward.formats.dataset import EXPLICIT_BIG, IMPLICIT_LITTLE, read_meta
 from scanward.formats.dicom import (
     CAPTURE,
     CT_CLASSES,
-    EXPLICIT_BIG,
-    IMPLICIT_LITTLE,
     MG_CLASSES,
     Header,
     modality_of,
     opened,
-    read_meta,
 )
 from scanward.formats.guard import clean, decoding, shown
 from scanward.formats.sources import Source

@@ -22,6 +22,7 @@ from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
+from scanward.formats.dataset import LONG
 from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
 
@@ -30,6 +31,8 @@ Decoder = Callable[[bytes, "Layout"], tuple[Stored, Frame | None]]
 
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 ENCAPSULATED = 0xFFFFFFFF
+_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+"""The beginnings of JPEG (and JPEG-LS) and of JPEG 2000: a frame has one, in its first fragment."""
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
@@ -99,7 +102,7 @@ def _element(stream: BinaryIO, layout: Layout) -> tuple[int, bool]:
                                "not read from DICOM; convert them to whole numbers.")
     if len(head) < 8 or tag != [0x7FE0, 0x10]:
         raise UnreadableError(f"{shown(layout.path)} holds no pixel data; export the image itself, not its header.")
-    if head[4:6] in (b"OB", b"OW", b"UN"):
+    if head[4:6] in LONG:
         big_words = head[4:6] == b"OW" and not layout.little and layout.allocated == 8
         return int(np.frombuffer(stream.read(4), f"{order}u4")[0]), big_words
     return int(np.frombuffer(head[4:8], f"{order}u4")[0]), False
@@ -155,7 +158,12 @@ def _fragments(stream: BinaryIO, layout: Layout) -> bytes:
         if head[:4] != _ITEM:
             raise UnreadableError(f"{shown(layout.path)} is damaged between its compressed fragments.")
         parts.append(stream.read(length))
-    frame = parts[1] if len(parts) == 2 else b"".join(parts[1:])
+    table, fragments = parts[:1], parts[1:]
+    starts = sum(part.startswith(_STARTS) for part in fragments) if layout.syntax != RLE else len(fragments)
+    if starts > 1 or len(b"".join(table)) > 4:
+        raise UnreadableError(f"{shown(layout.path)} holds {max(starts, len(b''.join(table)) // 4)} compressed frames "
+                              "where its NumberOfFrames is 1; export it again.")
+    frame = fragments[0] if len(fragments) == 1 else b"".join(fragments)
     if not frame:
         raise UnreadableError(f"{shown(layout.path)} holds no pixel data; export the image itself, not its header.")
     return frame

@@ -166,6 +166,7 @@ def _geometry(header: Header) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     axes = np.array(orientation, np.float64).reshape(2, 3)
     if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
         return None
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)  # headers round
     return axes, np.array(position, np.float64)
 
 
@@ -196,8 +197,8 @@ def _step(slices: Sequence[Slice], path: Path) -> float:
             raise UnsupportedError(f"{folder} mixes slices of {first.columns} x {first.rows} and {other.columns} x "
                                    f"{other.rows} pixels ({where}); keep one size.")
         if not np.allclose(other.spacing, first.spacing, rtol=1e-3):
-            raise UnsupportedError(f"{folder} mixes pixel spacings of {first.spacing[0]:g} and {other.spacing[0]:g} mm "
-                                   f"({where}); keep one.")
+            sizes = " and ".join(" x ".join(f"{mm:g}" for mm in one.spacing) for one in (first, other))
+            raise UnsupportedError(f"{folder} mixes pixel spacings of {sizes} mm ({where}); keep one.")
         if not np.allclose(other.orientation, first.orientation, atol=1e-2):
             raise UnsupportedError(f"{folder} mixes slices of different orientation ({where}), perhaps a localizer; "
                                    "keep one orientation.")

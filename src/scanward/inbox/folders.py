@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from scanward.disk import Journal, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
-from scanward.formats.dicom import read_meta
+from scanward.formats.dataset import read_meta
 from scanward.formats.guard import shown
 from scanward.inbox.record import KEY, JobRecord, StudyRecord
 
