@@ -341,7 +341,7 @@ def test_a_file_name_cannot_steer_the_terminal(films, capsys):
     path = films / "x\x1b[31m\ny.png"
     film(films / "plain.png").rename(path)
     _, out, err = run(capsys, "scan", path)
-    assert "\x1b[31m" not in out + err and len(out.splitlines()) == 3
+    assert "\x1b[31m" not in out + err and len(out.splitlines()) == 4
     assert "\\x1b" in out
 
 
@@ -436,3 +436,20 @@ def test_ctrl_c_in_the_program_leaves_130(tmp_path):
                           check=False)
     assert done.returncode == 130
     assert done.stderr.splitlines() == ["scanward: Interrupted after 0 images."]
+
+
+def test_images_without_a_spacing_are_said(films, capsys):
+    _, out, _ = run(capsys, "scan", films / "plain.png")
+    assert "1 image without a pixel spacing: give --spacing MM" in out
+    assert json.loads(run(capsys, "scan", films / "plain.png", "--json")[1])["spacing"] is None
+    _, out, _ = run(capsys, "scan", films / "plain.png", "--spacing", "0.05")
+    assert "without a pixel spacing" not in out
+    _, out, _ = run(capsys, "scan", films / "plain.png", "--spacing", "0.05", "--json")
+    assert json.loads(out)["spacing"] == [0.05, 0.05]
+
+
+def test_verify_names_what_is_no_image_or_is_not_there(tmp_path, capsys):
+    assert run(capsys, "key", tmp_path / "k.key")[0] == 0
+    for name, words in (("nowhere.png", "does not exist"), ("k.key", "of no format that Scanward knows")):
+        code, _, err = run(capsys, "verify", tmp_path / name, "--key", tmp_path / "k.key")
+        assert (code, words in err) == (2, True)

@@ -208,5 +208,6 @@ def run_replay(record: Path, host: Path | None, output: Path | None) -> int:
     if written is not None:
         print(shown(str(written)))
     print("The same bytes as recorded." if same == "bytes" else
-          "The same pixels as recorded; the rest of the file differs, as another version of scanward wrote it.")
+          "The same pixels as recorded; the rest of the file differs, as that of another host does, or of another "
+          "version of scanward.")
     return CLEAN

@@ -11,7 +11,7 @@ from scanward.cli.codes import PLAIN
 from scanward.cli.options import Debug, Quiet
 
 bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by protocols that anyone can repeat.",
-                        no_args_is_help=True)
+                        no_args_is_help=True, epilog=PLAIN)
 
 
 @bench_app.command("mammography", epilog=PLAIN)
@@ -51,7 +51,7 @@ def bench_protection(
 
 
 study_app = typer.Typer(name="study", help="A reader study: blinded films for people to judge, and the tables of it.",
-                        no_args_is_help=True)
+                        no_args_is_help=True, epilog=PLAIN)
 Study = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")]
 Address = Annotated[str, typer.Option("--url", help="What the printed links begin with.")]
 

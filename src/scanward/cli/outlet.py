@@ -55,6 +55,7 @@ class Outlet:
             raise
         self._dicom_name = None if asked.dicom is None else os.path.realpath(asked.dicom)
         self._passed: Sequence[Passed] = ()
+        self._unmeasured = 0
         self._keys: set[str] = set()
         self._sha256: str | None = None
         self._failed = False
@@ -114,6 +115,8 @@ class Outlet:
 
     def _tell(self, line: dict[str, Any], row: Row | None) -> None:
         self._write(line)
+        if "spacing" in line and line["spacing"] is None:
+            self._unmeasured += 1
         if self._lines:
             self._lines.add(row)
         if row is not None:
@@ -151,7 +154,7 @@ class Outlet:
             self._csv.close()
         self._discard_dicom()
         if self._lines:
-            self._lines.close(self._passed)
+            self._lines.close(self._passed, self._unmeasured)
         if self._asked.quiet:
             return
         if self._earlier:

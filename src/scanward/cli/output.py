@@ -223,7 +223,8 @@ def key_of(source: Source) -> str:
 def object_of(result: Result) -> dict[str, Any]:
     """One JSON object: the verdict, or `path`, `label` and the reason, which `error` tells as one."""
     if result.verdict is not None:
-        return result.verdict.to_json()
+        spacing = None if result.image is None or result.image.spacing is None else list(result.image.spacing[1:])
+        return {**result.verdict.to_json(), "spacing": spacing}
     return {"path": str(result.path), "label": result.label, "reason": str(result.error), "error": str(result.error)}
 
 

@@ -16,6 +16,7 @@ from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
+from scanward.formats import find
 from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.seal import Answer, Found, make_key
@@ -59,7 +60,8 @@ def parse_around(texts: Sequence[str]) -> list[Around]:
 
 
 def named(arguments: Sequence[str]) -> list[Path]:
-    """The files and folders that arguments name, patterns that the shell left alone among them, each once.
+    """The files and folders that arguments name, patterns that the shell left alone among them, each once; of a folder
+    with several images, these.
 
     `UnreadableError` for a pattern without a match; what else does not exist is told when it is read.
     """
@@ -70,9 +72,19 @@ def named(arguments: Sequence[str]) -> list[Path]:
             matches = sorted(glob.glob(argument, recursive=True))
             if not matches:
                 raise UnreadableError(f"No file matches {shown(argument)}; check the pattern.")
-        for match in matches:
-            found.setdefault(os.path.realpath(match), Path(match))
+        for match in map(Path, matches):
+            for path in _images_in(match):
+                found.setdefault(os.path.realpath(path), path)
     return list(found.values())
+
+
+def _images_in(path: Path) -> list[Path]:
+    """A folder that holds several images, as these; otherwise the path as it is."""
+    if not path.is_dir():
+        return [path]
+    sources, _ = find([path])
+    own = any(source.kind == "series" and os.path.realpath(source.path) == os.path.realpath(path) for source in sources)
+    return [path] if own or len(sources) < 2 else [source.path for source in sources]
 
 
 def _places(paths: list[Path], output: Path) -> list[Path]:

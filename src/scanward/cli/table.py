@@ -82,9 +82,12 @@ class Lines:
         text = f"{counted(total, 'image')}: {judged}" if total else "No image was judged"
         return text + (f"; {counted(self.counts['error'], 'error')}." if self.counts["error"] else ".")
 
-    def close(self, passed: Sequence[Passed] = ()) -> None:
-        """The summary, and what a search passed over."""
+    def close(self, passed: Sequence[Passed] = (), unmeasured: int = 0) -> None:
+        """The summary, how many images say nothing of their spacing, and what a search passed over."""
         self._console.print(self.summary())
+        if unmeasured:
+            self._console.print(Text(f"{counted(unmeasured, 'image')} without a pixel spacing: give --spacing MM, or "
+                                     "small bright spots may raise an alarm."))
         if passed:
             self._console.print(Text(passed_over(passed)))
 

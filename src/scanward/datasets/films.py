@@ -40,8 +40,11 @@ class Film:
 
 
 def data_folder(given: Path | None = None) -> Path:
-    """The folder with `mias/`: the argument, SCANWARD_DATA, or `../shared/data`; `UnreadableError` if absent."""
-    folder = given or Path(os.environ.get("SCANWARD_DATA", "../shared/data"))
+    """The folder with `mias/`: the argument, or SCANWARD_DATA; `UnreadableError` if absent."""
+    named = given or os.environ.get("SCANWARD_DATA")
+    if not named:
+        raise UnreadableError("No data folder was named; give --data or set SCANWARD_DATA.")
+    folder = Path(named)
     if not (folder / "mias" / "annotations.csv").is_file():
         raise UnreadableError(f"{folder} holds no mias/annotations.csv; name the data folder with --data or "
                               "SCANWARD_DATA.")

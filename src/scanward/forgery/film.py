@@ -43,7 +43,8 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Bre
 def pixel_mm(image: Image) -> float:
     """Millimetres a pixel of a mammogram; `ArgumentError` where it does not say, or its pixels are no squares."""
     if image.spacing is None:
-        raise ArgumentError(f"{shown(image.name)} does not say how large its pixels are; give --spacing MM.")
+        raise ArgumentError(f"{shown(image.name)} does not say how large its pixels are; give --spacing MM "
+                            "(spacing= in Python).")
     y, x = image.spacing[1:]
     if abs(y - x) > 0.02 * max(y, x):
         raise UnsupportedError(f"{shown(image.name)} has pixels of {y:g} x {x:g} mm, and lesions are made in square "

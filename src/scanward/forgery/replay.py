@@ -52,8 +52,8 @@ def _order_of(kept: dict[str, Any]) -> Order:
 
 def replay(path: Path, *, host: Path | None = None,
            folder: Path | None = None) -> tuple[Literal["bytes", "pixels"], Path | None]:
-    """Make a recorded forgery again: whether the file's bytes are the recorded ones or its pixels only, as other
-    versions write other headers; and where it was written, if anywhere.
+    """Make a recorded forgery again: whether the file's bytes are the recorded ones or its pixels only, as of another
+    host, or by a version that writes other headers; and where it was written, if anywhere.
 
     The order is carried out again, so that no parameter of the record is believed. `host` goes before the path in it.
     Raises `InputError`, also where the host, the weights or the pixels made are not the recorded ones.

@@ -77,12 +77,26 @@ def one_source(path: Path) -> Source:
     return sources[0]
 
 
-def _read_file(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+def check_kind(path: Path) -> None:
+    """Raises as `read` for a file that is missing, empty or of no known format; no more is looked at."""
+    with decoding(path):
+        _kind(path)
+
+
+def _kind(path: Path) -> str:
     with open_file(path) as file:
         head = file.read(HEAD)
     if not head:
         raise UnreadableError(f"{shown(path)} is empty; copy it again from its source.")
     kind = kind_of(path, head)
+    if kind is None:
+        raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, MetaImage "
+                               "and NIfTI.")
+    return kind
+
+
+def _read_file(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
+    kind = _kind(path)
     if kind == "dicom":
         from scanward.formats.series import read_dicom
 
@@ -91,9 +105,6 @@ def _read_file(path: Path, modality: Modality | None, spacing: tuple[float, floa
         from scanward.formats import raster
 
         return raster.READERS[kind](path, modality, spacing)
-    if kind in ("nifti", "metaimage"):
-        from scanward.formats import volume
+    from scanward.formats import volume
 
-        return volume.READERS[kind](path, modality, spacing)
-    raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, MetaImage "
-                           "and NIfTI.")
+    return volume.READERS[kind](path, modality, spacing)

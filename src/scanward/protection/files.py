@@ -17,7 +17,7 @@ from scanward.errors import InputError, UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.host import Host, host_of
-from scanward.formats.reader import Given, image_in
+from scanward.formats.reader import Given, check_kind, image_in
 from scanward.formats.sources import series_or_file
 from scanward.formats.write import write_altered
 from scanward.formats.write_volume import target_of, write_altered_volume, write_mask
@@ -133,6 +133,8 @@ def _verified(source: Given, key: Key, record: Record | PathLike | None) -> tupl
     image = None if seal is None else image_in(found or source)
     answer = None if seal is None or image is None else seal.verify(image)
     if answer is None or image is None:
+        if found is not None:
+            check_kind(found.paths[0])  # what is no image is told as such
         name = found.path if found is not None else "The image"
         raise UnreadableError(f"{shown(name)} names no evidence, and no {RECORD} of its own lies beside it; name "
                               "its record with --record (record= in Python).")

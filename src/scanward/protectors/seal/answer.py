@@ -170,8 +170,10 @@ def _elsewhere(image: Image, record: Record) -> str:
     """What is wrong with its spacing or where it lies, in a sentence; or nothing."""
     if record.spacing is not None and not (image.spacing is not None and
                                            np.allclose(image.spacing, record.spacing, rtol=SAME, atol=0)):
-        now = "unknown" if image.spacing is None else " x ".join(f"{mm:g}" for mm in image.spacing)
-        return f"Its voxels are {now} mm now, and were {' x '.join(f'{mm:g}' for mm in record.spacing)} mm."
+        was = " x ".join(f"{mm:g}" for mm in record.spacing)
+        if image.spacing is None:
+            return f"It does not say the size of its voxels, which were {was} mm; give the spacing."
+        return f"Its voxels are {' x '.join(f'{mm:g}' for mm in image.spacing)} mm now, and were {was} mm."
     there = image.provenance.to_world
     if record.to_world is not None and there is not None and not np.allclose(there, record.to_world, atol=10 * SAME):
         return "It lies elsewhere in the patient than what was protected, or the other way round."
