@@ -439,12 +439,12 @@ def test_ctrl_c_in_the_program_leaves_130(tmp_path):
 
 
 def test_images_without_a_spacing_are_said(films, capsys):
-    _, out, _ = run(capsys, "scan", films / "plain.png")
+    _, out, _ = run(capsys, "scan", films / "b clean.png")
     assert "1 image without a pixel spacing: give --spacing MM" in out
-    assert json.loads(run(capsys, "scan", films / "plain.png", "--json")[1])["spacing"] is None
-    _, out, _ = run(capsys, "scan", films / "plain.png", "--spacing", "0.05")
+    assert json.loads(run(capsys, "scan", films / "b clean.png", "--json")[1])["spacing"] is None
+    _, out, _ = run(capsys, "scan", films / "b clean.png", "--spacing", "0.05")
     assert "without a pixel spacing" not in out
-    _, out, _ = run(capsys, "scan", films / "plain.png", "--spacing", "0.05", "--json")
+    _, out, _ = run(capsys, "scan", films / "b clean.png", "--spacing", "0.05", "--json")
     assert json.loads(out)["spacing"] == [0.05, 0.05]
 
 

@@ -90,8 +90,8 @@ def _kind(path: Path) -> str:
         raise UnreadableError(f"{shown(path)} is empty; copy it again from its source.")
     kind = kind_of(path, head)
     if kind is None:
-        raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, MetaImage "
-                               "and NIfTI.")
+        raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, "
+                               "MetaImage and NIfTI.")
     return kind
 
 
