@@ -81,10 +81,30 @@ def test_nifti(tmp_path, dtype, order, scale, orientation, unit, zipped):
     assert read(path).spacing == pytest.approx(spacing, rel=1e-5)
 
 
+@quick
+@given(st.tuples(*[st.floats(-0.3, 0.3)] * 3), st.sampled_from(["LPS", "RAS", "LAI", "PSR", "IRP"]))
+def test_both_forms_of_one_oblique_grid_are_read(tmp_path, turn, towards):
+    """As nibabel writes them: near a half turn a quaternion in float32 says a direction to a thousandth."""
+    axes = np.eye(4)
+    axes[:3, :3] = sitk_matrix(turn) @ nibabel.orientations.inv_ornt_aff(axcodes2ornt(towards), (4, 4, 4))[:3, :3].T
+    grid = nibabel.Nifti1Image(stored().transpose(2, 1, 0), axes * [0.7, 0.6, 2.5, 1])
+    grid.set_qform(grid.affine, 1)
+    grid.set_sform(grid.affine, 1)
+    path = tmp_path / "ct.nii"
+    path.write_bytes(grid.to_bytes())
+    same(path, of_nibabel(path))
+
+
+def sitk_matrix(turn):
+    """(3, 3) of turns about the axes, by SimpleITK."""
+    return np.array(sitk.Euler3DTransform((0, 0, 0), *turn).GetMatrix()).reshape(3, 3)
+
+
 NAN = float("nan")
 BOTH, NIBABEL, ITK = (of_nibabel, of_itk), (of_nibabel,), (of_itk,)
 SHEARED = UPRIGHT + np.array([[0, 0, 0, 0], [0, 0, 0.6, 0], [0, 0, 0, 0]])
-MOVED = UPRIGHT + np.array([[0, 0, 0, 9], [0] * 4, [0] * 4])
+TURNED = float(np.sin((np.pi - 0.3) / 2))
+"""The quaternion's d of a turn about z by 0.3 rad less than that of `UPRIGHT`."""
 FLIPPED = UPRIGHT * [[-1], [1], [1]]
 NIFTI = {
     "qform": ({"codes": (1, 0)}, BOTH),
@@ -92,10 +112,17 @@ NIFTI = {
     "qfac 0": ({"codes": (1, 0), "qfac": 0}, BOTH),
     "qfac -1": ({"codes": (1, 0), "qfac": -1}, BOTH),
     "qfac 5": ({"codes": (1, 0), "qfac": 5}, BOTH),
-    "a negative pixdim": ({"codes": (1, 0), "pixdim": (-0.7, 0.6, 2.5)}, NIBABEL),  # ITK mirrors it
-    "a negative pixdim beside a sform": ({"pixdim": (-0.7, 0.6, 2.5)}, NIBABEL),
+    "a negative pixdim": ({"codes": (1, 0), "pixdim": (-0.7, 0.6, 2.5)}, ()),  # ITK mirrors it
+    "a negative pixdim beside a sform": ({"pixdim": (-0.7, 0.6, 2.5)}, ()),
+    "a negative pixdim beside both forms": ({"codes": (1, 1), "pixdim": (0.7, 0.6, -2.5)}, ()),
+    "a negative pixdim and neither form": ({"codes": (0, 0), "pixdim": (0.7, -0.6, 2.5)}, ()),
     "no pixdim": ({"codes": (1, 0), "pixdim": (0, 0.6, 2.5)}, BOTH),
-    "no pixdim beside a sform": ({"pixdim": (0, NAN, 0)}, NIBABEL),  # ITK takes 1 mm
+    "no pixdim beside a sform": ({"pixdim": (0.7, 0.6, 0)}, ()),  # ITK takes 1 mm
+    "no pixdim beside a sform of 1 mm": ({"pixdim": (0.7, 0.6, 0), "sform": UPRIGHT * [[1], [1], [0.4]]}, BOTH),
+    "no pixdim beside both forms": ({"codes": (1, 1), "pixdim": (0.7, 0.6, 0)}, ()),
+    "pixdim NaN": ({"codes": (1, 0), "pixdim": (0.7, 0.6, NAN)}, ()),
+    "pixdim NaN beside a sform": ({"pixdim": (0.7, NAN, 2.5)}, ()),
+    "pixdim infinite": ({"codes": (0, 0), "pixdim": (0.7, 0.6, float("inf"))}, ()),
     "neither": ({"codes": (0, 0)}, NIBABEL),  # ITK turns it about x
     "unit 7": ({"units": 7}, BOTH),
     "time units": ({"units": 2 + 8}, BOTH),
@@ -112,8 +139,16 @@ NIFTI = {
     "sheared, with a qform": ({"sform": SHEARED, "codes": (1, 1)}, ()),
     "sform of another handedness than the qform": ({"sform": FLIPPED, "codes": (1, 1)}, ()),
     "sform of another size than pixdim": ({"pixdim": (7, 0.6, 2.5)}, ()),
-    "sform elsewhere than the qform": ({"sform": MOVED, "codes": (1, 1)}, BOTH),
+    "sform elsewhere than the qform": ({"origin": (29, 16, -50), "codes": (1, 1)}, ()),
+    "sform elsewhere than the qform, which ITK prefers": ({"origin": (20, 16, -51), "codes": (1, 2)}, ()),
+    "sform a thousandth of a voxel from the qform": ({"origin": (20.0006, 16, -50), "codes": (1, 1)}, BOTH),
+    "qform at NaN": ({"origin": (NAN, 16, -50), "codes": (1, 0)}, ()),
+    "sform at NaN": ({"sform": UPRIGHT + np.array([[0, 0, 0, NAN], [0] * 4, [0] * 4])}, ()),
+    "qform turned by 0.3 rad": ({"quatern": (0, 0, TURNED), "codes": (1, 1)}, ()),
+    "qform turned by 0.3 rad, which ITK prefers": ({"quatern": (0, 0, TURNED), "codes": (1, 2)}, ()),
+    "sform wider than pixdim by 1 in 300": ({"pixdim": (0.7, 0.602, 2.5)}, ()),
     "a qform that is none": ({"codes": (1, 0), "quatern": (2, 0, 0)}, ()),
+    "a qform that is none beside a sform": ({"codes": (1, 1), "quatern": (2, 0, 0)}, ()),
     "a sform of nothing": ({"sform": UPRIGHT * 0}, ()),
 }
 

@@ -15,9 +15,9 @@ UPRIGHT = np.array([[-0.7, 0, 0, 20], [0, -0.6, 0, 16], [0, 0, 2.5, -50]])
 
 
 def nifti(path, stored, slope=1.0, inter=0.0, *, sform=UPRIGHT, codes=(0, 1), pixdim=(0.7, 0.6, 2.5), qfac=1.0,
-          units=2, quatern=(0, 0, 1), dims=(), zipped=False):
-    """A NIfTI-1 file of `stored` (z, y, x) in its own byte order; the quaternion is that of `UPRIGHT`, and `dims` are
-    further axes."""
+          units=2, quatern=(0, 0, 1), origin=None, dims=(), zipped=False):
+    """A NIfTI-1 file of `stored` (z, y, x) in its own byte order; the quaternion is that of `UPRIGHT`, `origin` the
+    qform's where it is not the sform's, and `dims` are further axes."""
     order = ">" if stored.dtype.byteorder == ">" else "<"
     z, y, x = stored.shape
     head = bytearray(352)
@@ -25,7 +25,8 @@ def nifti(path, stored, slope=1.0, inter=0.0, *, sform=UPRIGHT, codes=(0, 1), pi
             (0, "i", 348), (40, "8h", 3 + len(dims), x, y, z, *(*dims, 1, 1, 1, 1)[:4]),
             (70, "2h", CODES[stored.dtype.name], 8 * stored.dtype.itemsize),
             (76, "8f", qfac, *pixdim, 0, 0, 0, 0), (108, "3f", 352, slope, inter), (123, "b", units),
-            (252, "2h", *codes), (256, "6f", *quatern, *sform[:, 3]), (280, "12f", *np.ravel(sform)),
+            (252, "2h", *codes), (256, "6f", *quatern, *(sform[:, 3] if origin is None else origin)),
+            (280, "12f", *np.ravel(sform)),
             (344, "4s", b"n+1")):
         struct.pack_into(order + form, head, offset, *values)
     data = bytes(head) + stored.tobytes()

@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
 from scanward.gateway.receive import Node, take_file
 from scanward.gateway.scanning import Scanner
@@ -35,9 +37,41 @@ def study(tmp_path, bright):
     return _scan
 
 
+def enhanced(slices, folder, frames):
+    """The slices of a series as enhanced CT, `frames` to a file, which say where they lie in their groups alone."""
+    folder.mkdir(exist_ok=True)
+    made = []
+    for i in range(0, len(slices), frames):
+        each = [pydicom.dcmread(path) for path in slices[i:i + frames]]
+        data = each[0]
+        data.SharedFunctionalGroupsSequence = [Dataset()]
+        data.PerFrameFunctionalGroupsSequence = [_groups(one) for one in each]
+        data.PixelData, data.NumberOfFrames = b"".join(one.PixelData for one in each), len(each)
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            delattr(data, keyword)
+        made.append(folder / f"{(7 * i) % 97:03}.dcm")  # in another order than they lie
+        data.save_as(made[-1])
+    return made
+
+
+def _groups(one):
+    made = Dataset()
+    for macro, keyword in (("PlanePosition", "ImagePositionPatient"), ("PlaneOrientation", "ImageOrientationPatient"),
+                           ("PixelMeasures", "PixelSpacing")):
+        item = Dataset()
+        setattr(item, keyword, getattr(one, keyword))
+        setattr(made, f"{macro}Sequence", [item])
+    return made
+
+
 def protected(study, dicom, folder, **elements):
     """A CT series that went out protected, as files that can be altered."""
-    scanned = study(dicom.ct(folder / "ct", 16, **elements), study.guarded)
+    return _out(study, study(dicom.ct(folder / "ct", 16, **elements), study.guarded), folder)
+
+
+def _out(study, scanned, folder):
     out = []
     for i, path in enumerate(next(iter(scanned.protected.values()), ())):
         out.append(folder / f"out{i:02}.dcm")
@@ -131,11 +165,59 @@ def test_phases_at_the_same_places_are_not_mixed_and_not_protected(study, dicom,
     scanned = study([path for pair in zip(first, second, strict=True) for path in pair], study.guarded)
     assert scanned.protected == {}
     images = scanned.record.images
-    assert len(images) == 2
+    assert len(images) == 2 and all("several volumes" in image.note for image in images)
     for image in images:
         phases = {pydicom.dcmread(study.inbox.root / "done" / scanned.record.key / name).get("AcquisitionNumber")
                   for name in image.files}
         assert len(phases) == 1
+
+
+@pytest.mark.parametrize("frames", [1, 4, 16])
+def test_enhanced_ct_goes_out_protected_and_comes_back_authentic(study, dicom, tmp_path, frames):
+    paths = enhanced(dicom.ct(tmp_path / "ct", 16), tmp_path / "enhanced", frames)
+    scanned = study(paths, study.guarded)
+    (image,) = scanned.record.images
+    assert (image.shape, image.label, image.note) == ((16, 64, 64), "unscanned", None)
+    out = _out(study, scanned, tmp_path)
+    assert len(out) == len(paths)
+    assert not {pydicom.dcmread(path).SOPInstanceUID for path in out} & {pydicom.dcmread(p).SOPInstanceUID
+                                                                           for p in paths}
+    back = study(out, study.guarded).record.images
+    assert sorted(one.label for one in back) == ["authentic", "unscanned"]
+
+
+def test_an_enhanced_ct_altered_on_its_way_is_tampered(study, dicom, tmp_path):
+    (out,) = _out(study, study(enhanced(dicom.ct(tmp_path / "ct", 16), tmp_path / "e", 16), study.guarded), tmp_path)
+    data = pydicom.dcmread(out)
+    pixels = data.pixel_array.copy()
+    pixels[5:10, 20:40, 20:40] += 100
+    data.PixelData = pixels.astype(np.uint16).tobytes()
+    data.save_as(out)
+    assert study([out], study.guarded).record.label == "tampered"
+
+
+def test_volumes_of_one_enhanced_series_stay_apart_and_say_why_they_are_not_protected(study, dicom, tmp_path):
+    """Two phases of the same places, a file each; and a third far below, which nothing continues."""
+    places = dicom.ct(tmp_path / "a", 96)
+    first, last = enhanced(places[:16], tmp_path / "b", 16) + enhanced(places[80:], tmp_path / "c", 16)
+    again = tmp_path / "again.dcm"
+    data = pydicom.dcmread(first)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.PixelData = (data.pixel_array // 2 + 2000).astype(np.uint16).tobytes()
+    data.save_as(again)
+    scanned = study([first, last, again], study.guarded)
+    assert scanned.protected == {}
+    assert [(image.shape, image.label, len(image.files)) for image in scanned.record.images] == \
+        3 * [((16, 64, 64), "unscanned", 1)]
+    assert {image.note for image in scanned.record.images} == {
+        "It is not protected: its series holds several volumes."}
+
+
+def test_a_file_of_frames_and_slices_that_go_on_from_it_are_one_volume(study, dicom, tmp_path):
+    slices = dicom.ct(tmp_path / "ct", 16)
+    scanned = study([*enhanced(slices[:12], tmp_path / "e", 12), *slices[12:]], study.guarded)
+    (image,) = scanned.record.images
+    assert (image.shape, len(next(iter(scanned.protected.values())))) == ((16, 64, 64), 5)
 
 
 def test_a_film_is_not_scanned_again_for_a_late_one_but_is_under_other_settings(study, dicom, tmp_path, bright):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,46 +64,81 @@ class Slice:
 
 def by_position(paths: Sequence[Path]) -> list[Path]:
     """`paths` sorted along the normal; files whose position cannot be read come last, by name."""
-    return sorted(paths, key=lambda path: (_place(path)[0], str(path)))
+    return sorted(paths, key=lambda path: (_extent(path).first, str(path)))
 
 
 def versions(paths: Sequence[Path]) -> tuple[list[list[Path]], list[Path]]:
-    """A series in which a position may be there several times, as at most `MOST` whole volumes: of each position the
-    first file in the first, the last in the last, by the headers' numbers and then by when the files were written.
+    """A series in which a position may be there several times, as at most `MOST` whole layers: of each position the
+    first file in the first, the last in the last, by the headers' numbers and then by when the files were written. A
+    layer is a volume; a file of several frames that no other file continues is one of its own.
 
     Files that do not say where they lie, or are in no volume, come apart, as the second value: nothing is passed over.
     """
-    places: dict[float, list[tuple[tuple[int, ...], str, Path]]] = {}
-    lost = []
-    for path in paths:
-        place, order = _place(path)
-        if place == np.inf:
-            lost.append(path)
-        else:
-            places.setdefault(round(place, 2), []).append(((*order, path.stat().st_mtime_ns), str(path), path))
-    for files in places.values():
-        files.sort()
-    most = min(MOST, max(map(len, places.values()), default=0))
-    whole = [[files[max(0, len(files) - most + i) if len(files) > most else min(i, len(files) - 1)][2]
-              for files in places.values()] for i in range(most)]
-    used = {path for one in whole for path in one}
-    lost += [path for files in places.values() for *_, path in files if path not in used]
-    return [by_position(one) for one in whole], sorted(lost)
+    extents = {path: _extent(path) for path in paths}
+    found = [path for path in paths if np.isfinite(extents[path].first)]
+    layers: list[_Layer] = []
+    used = set()
+    for path in sorted(found, key=lambda path: (extents[path].numbers, path.stat().st_mtime_ns, str(path))):
+        one = extents[path].first, extents[path].last, path
+        if not any(_put(layer, one) for layer in layers):
+            if len(layers) == MOST:
+                continue
+            layers.append([one])
+        used.add(path)
+    for before, layer in pairwise(layers):
+        for one in before:
+            _put(layer, one)
+    whole = dict.fromkeys(volume for layer in layers for volume in _volumes(layer, extents))
+    return [list(one) for one in whole], sorted(set(paths) - used)
 
 
-def _place(path: Path) -> tuple[float, tuple[int, int]]:
-    """Millimetres along the normal, infinite where the file does not say; and what tells phases of one place apart."""
+@dataclass(frozen=True)
+class _Extent:
+    """Where a file's frames lie along their normal, and what tells phases of one place apart."""
+
+    first: float
+    """Of its frames, mm; infinite where one does not say."""
+    last: float
+    step: float
+    """The largest between two of its frames, mm; 0 for a single one."""
+    numbers: tuple[int, ...]
+
+
+_Layer = list[tuple[float, float, Path]]
+"""(first, last, file), sorted, of which none overlap."""
+
+
+def _put(layer: _Layer, one: tuple[float, float, Path]) -> bool:
+    """Adds a file to a layer, where it is free; whether it was."""
+    at = bisect(layer, one[1], key=lambda other: other[0])
+    if at and layer[at - 1][1] >= one[0]:
+        return False
+    layer.insert(at, one)
+    return True
+
+
+def _volumes(layer: _Layer, extents: dict[Path, _Extent]) -> Iterator[tuple[Path, ...]]:
+    """The files of a layer, apart where one of several frames ends and no other continues it."""
+    start = 0
+    for i, (before, after) in enumerate(pairwise(layer), 1):
+        step = max(extents[before[2]].step, extents[after[2]].step)
+        if step and after[0] - before[1] > 1.5 * step:
+            yield tuple(path for *_, path in layer[start:i])
+            start = i
+    yield tuple(path for *_, path in layer[start:])
+
+
+def _extent(path: Path) -> _Extent:
     try:
-        with decoding(path), opened(path, ("AcquisitionNumber", "InstanceNumber")) as (header, _):
-            found = _geometry(header)
+        with decoding(path), opened(path, (*GROUPS, "AcquisitionNumber", "InstanceNumber")) as (header, _):
+            found = [_geometry(own) for own in frames_of(header)]
             numbers = [header.numbers(name, 1) for name in ("AcquisitionNumber", "InstanceNumber")]
     except ScanwardError:
-        return np.inf, (0, 0)
-    first, second = (0 if number is None else int(number[0]) for number in numbers)
-    if found is None:
-        return np.inf, (first, second)
-    orientation, position = found
-    return float(position @ np.cross(orientation[0], orientation[1])), (first, second)
+        return _Extent(np.inf, np.inf, 0, ())
+    places = sorted(np.inf if one is None else round(float(one[1] @ np.cross(*one[0])), 2) for one in found)
+    said = tuple(0 if number is None else int(number[0]) for number in numbers)
+    first, last = (places[0], places[-1]) if np.isfinite(places).all() else (np.inf, np.inf)
+    return _Extent(first, last, max((after - before for before, after in pairwise(places)), default=0), said)
 
 
 def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:

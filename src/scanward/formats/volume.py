@@ -38,6 +38,10 @@ from scanward.image import Image, Modality
 
 TILT = 0.02
 """Cosine between two axes from which on a volume is sheared: about one degree, as in a DICOM series."""
+_TURNED = 2e-3
+"""Most by which directions of sform and qform differ: near a half turn a quaternion is that coarse in float32."""
+_MOVED = 0.01
+"""Most by which their origins differ, in voxels."""
 _LONGEST_HEADER = 2**20
 _META_MODALITIES = ("", "MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN")
 """What a MetaImage that is read may say of its modality."""
@@ -57,6 +61,8 @@ def upright(
     along the file's axis i, counted x, y, z.
     """
     steps = np.linalg.norm(axes[:, :3], axis=0)
+    if not np.isfinite(axes).all():
+        raise UnreadableError(f"{shown(path)} has an affine with numbers that are not finite; correct it.")
     if not all(plausible(float(s)) for s in steps):
         raise UnreadableError(f"{shown(path)} has voxels of {' x '.join(f'{s:g}' for s in steps)} mm; correct its "
                               "spacing and direction.")
@@ -85,12 +91,6 @@ def _turn(axes: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], tuple[sl
     """Which of the file's axes goes along each of the patient's, and in which direction."""
     order = np.argsort(np.abs(axes[:, :3] / np.linalg.norm(axes[:, :3], axis=0)).argmax(axis=0))
     return order, tuple(slice(None, None, -1 if axes[patient, own] < 0 else 1) for patient, own in enumerate(order))
-
-
-def _named(axes: npt.NDArray[np.float64]) -> tuple[list[int], tuple[slice, ...]]:
-    """As `_turn`, to be compared."""
-    order, flips = _turn(axes)
-    return order.tolist(), flips
 
 
 def _image(
@@ -208,31 +208,34 @@ def _nifti_scale(header: Any, path: Path) -> tuple[float, float]:
 
 
 def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
-    """As `_image` takes them: of the sform, else of the qform, else nibabel's guess."""
+    """As `_image` takes them: of the sform, else of the qform, else nibabel's guess.
+
+    nibabel goes by the sform, and ITK takes the steps of pixdim and at times the rest of the qform: where both are
+    there, they must say the same.
+    """
     sizes = header["pixdim"]
+    if not (np.isfinite(sizes[1:4]) & (sizes[1:4] >= 0)).all():
+        raise UnreadableError(f"{shown(path)} has a pixdim of {' x '.join(f'{s:g}' for s in sizes[1:4])}, which are no "
+                              "sizes of voxels; correct it.")
     sizes[0] = -1 if sizes[0] == -1 else 1  # 0 counts as 1 (NIfTI-1 standard)
-    known = np.isfinite(sizes[1:4]) & (sizes[1:4] != 0)
-    sizes[1:4] = np.where(known, np.abs(sizes[1:4]), 1)
+    sizes[1:4] = np.where(sizes[1:4] == 0, 1, sizes[1:4])
     units = _RAS_TO_LPS * _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
     sform, qform = header["sform_code"] > 0, header["qform_code"] > 0
-    axes = units @ np.asarray(header.get_sform() if sform else header.get_base_affine(), np.float64)[:3]
-    if not qform and not sform:
-        return axes
     try:
-        turned = units @ np.asarray(header.get_qform(), np.float64)[:3] if qform else axes
+        said = units @ np.asarray(header.get_qform() if qform else header.get_base_affine(), np.float64)[:3]
     except ValueError:
-        if not sform:
-            raise UnreadableError(f"{shown(path)} has a qform that is no rotation; correct it.") from None
-        turned = axes
+        raise UnreadableError(f"{shown(path)} has a qform that is no rotation; correct it.") from None
     if not sform:
-        return turned
-    steps = np.linalg.norm(axes[:, :3], axis=0)
+        return said
+    axes = units @ np.asarray(header.get_sform(), np.float64)[:3]
+    steps, others = (np.linalg.norm(one[:, :3], axis=0) for one in (axes, said))
     if not all(plausible(float(s)) for s in steps) or sheared(axes):
         return axes  # which `upright` refuses
-    said = sizes[1:4] * abs(units[0, 0])
-    if not np.allclose(steps[known], said[known], rtol=1e-2) or _named(axes) != _named(turned):
-        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie in "
-                               "another order, than its pixdim and qform say; correct the wrong one.")
+    apart = np.abs(axes[:, :3] / steps - said[:, :3] / others).max(), np.abs(axes[:, 3] - said[:, 3]).max()
+    if not np.allclose(steps, others, rtol=1e-3, atol=0) or (
+            qform and not (apart[0] <= _TURNED and apart[1] <= _MOVED * steps.min())):
+        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie elsewhere "
+                               "or in another order, than its pixdim and qform say; correct the wrong one.")
     return axes
 
 

@@ -22,14 +22,15 @@ class Protector:
     def __init__(self, gateway: Gateway, inbox: Inbox) -> None:
         self._protect, self._inbox = gateway.protect, inbox
 
-    def protected(self, job: Job, source: Source, members: list[Identity], name: str,
-                  earlier: Study | None) -> list[Path]:
-        """A CT series protected, once and for all, in `protected/NAME` of its study; empty where any of it is ours
-        already, or the settings do not ask for it. What says that it is synthetic is not sent on unless they say so."""
-        if self._protect.key is None or any(self._inbox.made(one.sop_instance) for one in members):
-            return []
-        if any(one.synthetic for one in members) and not self._protect.send_synthetic:
-            return []
+    def key_for(self, members: list[Identity]) -> Path | None:
+        """The key, where the settings ask for a volume of these and none of it is ours already. What says that it is
+        synthetic is not sent on unless they say so."""
+        return None if any(
+            self._inbox.made(one.sop_instance) or (one.synthetic and not self._protect.send_synthetic)
+            for one in members) else self._protect.key
+
+    def protected(self, job: Job, source: Source, key: Path, name: str, earlier: Study | None) -> list[Path]:
+        """A CT volume protected, once and for all, in `protected/NAME` of its study."""
         folder = job.folder / "protected" / name
         if earlier is not None and (before := earlier.folder / "protected" / name).is_dir() and not folder.is_dir():
             linked(before, folder)
@@ -40,7 +41,7 @@ class Protector:
             for path in source.paths:
                 os.link(path, series / path.name)
             try:
-                protection.protect_file(series, folder, self._protect.key)
+                protection.protect_file(series, folder, key)
             finally:
                 shutil.rmtree(series, ignore_errors=True)
         files = sorted(folder.rglob("*.dcm"))

@@ -74,12 +74,14 @@ class Scanner:
         earlier = self._inbox.earlier(job)
         identities, broken = self._identities(job)
         images += [_unread(path, sentence) for path, sentence in broken.items()]
-        for source, alone in _sources(identities, passed):
+        for source, why in _sources(identities, passed):
             members = [identities[path] for path in source.paths]
             name = _name_of(source.paths)
             entry = self._entry(job, source, members[0], name, earlier)
-            if alone and not members[0].film and entry.label in ("authentic", "unscanned"):
-                entry, protected[name] = self._protected(job, source, members, entry, earlier)
+            key = None if members[0].film else self._protector.key_for(members)
+            if key and entry.label in ("authentic", "unscanned"):
+                entry, protected[name] = (_noted(entry, f"It is not protected: {why}"), []) if why else \
+                    self._protected(job, source, key, entry, earlier)
             images.append(entry)
         label, score = _worst(images)
         record = replace(_study(job, list(identities.values())), label=label, score=score, images=tuple(images),
@@ -127,12 +129,12 @@ class Scanner:
         records = dict.fromkeys(filter(None, (self._inbox.root / "records", self._gateway.work.records)), "The records")
         return {**series, job.folder: "The study", **records, self._inbox.root: "The inbox"}
 
-    def _protected(self, job: Job, source: Source, members: list[Identity], entry: ImageRecord,
+    def _protected(self, job: Job, source: Source, key: Path, entry: ImageRecord,
                    earlier: Study | None) -> tuple[ImageRecord, list[Path]]:
-        """A CT series protected, where the settings ask for it; one that cannot be goes nowhere, and says why."""
+        """A CT volume protected; one that cannot be goes nowhere, and says why."""
         try:
             with self._signed(job, f"{entry.id}-protected"):
-                return entry, self._protector.protected(job, source, members, entry.id, earlier)
+                return entry, self._protector.protected(job, source, key, entry.id, earlier)
         except Exception as error:
             return _noted(entry, f"It is not protected: {self._why(error, job, source)}"), []
 
@@ -212,8 +214,9 @@ class Scanner:
         return kept
 
 
-def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tuple[Source, bool]]:
-    """Mammograms one by one, CT by series, each with whether its series is there once; what is neither is counted.
+def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tuple[Source, str]]:
+    """Mammograms one by one, CT by volumes, each with why it is not the one volume of its series, empty where it is;
+    what is neither is counted.
 
     Slices that came again with other contents make the series whole once more: a forger need not replace all.
     """
@@ -223,11 +226,12 @@ def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tup
             passed[identity.sop_class] += 1
         else:
             series.setdefault((identity.series, path.name if identity.film else ""), []).append(path)
-    found: list[tuple[Source, bool]] = []
+    found: list[tuple[Source, str]] = []
     for (_, film), paths in series.items():
         whole, lost = ([paths], []) if film else versions(paths)
-        found += [(Source(tuple(one), "file" if len(one) == 1 else "series"), len(whole) == 1) for one in whole]
-        found += [(Source((path,), "file"), False) for path in lost]
+        several = "its series holds several volumes." if len(whole) > 1 else ""
+        found += [(Source(tuple(one), "file" if len(one) == 1 else "series"), several) for one in whole]
+        found += [(Source((path,), "file"), "it has no place in a volume of its series.") for path in lost]
     return found
 
 
