@@ -56,6 +56,16 @@ def upright(
     return values.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0), (z, y, x)
 
 
+def placed(axes: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """(3, 4): of the upright volume, the steps along its x, y and z and where its first voxel lies, from the file's own
+    `axes` and `shape` (z, y, x)."""
+    order, flips = _turn(axes)
+    lengths = np.array(shape[::-1])[order]
+    steps = axes[:, order] * [part.step for part in flips]
+    first = axes[:, 3] - sum(steps[:, i] * (lengths[i] - 1) for i, part in enumerate(flips) if part.step < 0)
+    return np.column_stack([steps, first])
+
+
 def turned_back(values: npt.NDArray[Any], axes: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """The inverse of `upright`: LPS values (z, y, x) along the file's own axes."""
     order, flips = _turn(axes)
@@ -77,14 +87,10 @@ def _image(
     if scale != (1.0, 0.0):
         values = values.astype(np.float32) * np.float32(scale[0]) + np.float32(scale[1])
     turned, (z, y, x) = upright(path, values, axes)
-    order, flips = _turn(axes)
-    lengths = np.array(values.shape[::-1])[order]
-    steps = axes[:, order] * [part.step for part in flips]
-    first = axes[:, 3] - sum(steps[:, i] * (lengths[i] - 1) for i, part in enumerate(flips) if part.step < 0)
     if spacing is not None:
         y, x = spacing
     image = image_of(path, turned, kind, modality or "CT", (z, y, x))
-    world = rows_of(np.column_stack([steps, first]))
+    world = rows_of(placed(axes, values.shape))
     grid = None
     if stored.kind in "iu" and image.modality == "CT":
         low, high = sorted(scale[0] * float(end) + scale[1] for end in (np.iinfo(stored).min, np.iinfo(stored).max))
