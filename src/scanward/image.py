@@ -13,6 +13,8 @@ import numpy.typing as npt
 from scanward.errors import UnsupportedError
 
 Modality = Literal["MG", "CT"]
+AIR = -1024.0
+"""HU that readers raise a CT's padding to: what lies there or below is no part of the patient, and stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ class Image:
         if self.grid is None:
             return np.rint(values) if self.integer else values
         step, low, high = self.grid
-        made = np.clip(low + np.rint((values - low) / step) * step, low, high).astype(np.float32)
-        return np.where(np.abs(values - known) < 0.5 * step, known, made)
+        wide = values.astype(np.float64)
+        made = np.clip(low + np.rint((wide - low) / step) * step, low, high).astype(np.float32)
+        return np.where(np.abs(wide - known) < 0.5 * step, known, made)
 
     def with_plane(self, plane: npt.NDArray[np.floating]) -> Image:
         """The same image with other (y, x) pixels, rounded and clipped to the file's own depth."""

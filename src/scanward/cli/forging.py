@@ -16,8 +16,10 @@ from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
+from scanward.formats.guard import decoding, open_file
+from scanward.formats.identity import modality_in
+from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.write import SIDECAR
-from scanward.formats.write_volume import ENDINGS
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run_forge(request: Request) -> int:
         complain(str(error))
     if not sources:
         return ERROR
-    chest = sources[0].kind == "series" or modality == "CT" or (modality is None and _is_volume(sources[0].path))
+    chest = sources[0].kind == "series" or modality == "CT" or (modality is None and _is_chest(sources[0]))
     order = _order(request, request.method or forgery.default_method(request.action, "CT" if chest else "MG"), size, at)
     forgery.check_order(order, request.action, stages=request.stages)
     if request.count is None:
@@ -102,8 +104,11 @@ def _order(request: Request, method: str, size: tuple[float, float], at: tuple[t
     return Order(method, size, at, request.seed, request.strength, given, request.world)
 
 
-def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(ENDINGS)
+def _is_chest(source: Source) -> bool:
+    """Whether a file is CT, as far as can be told without its pixels."""
+    with decoding(source.path), open_file(source.path) as file:
+        kind = kind_of(source.path, file.read(HEAD))
+    return kind in ("nifti", "metaimage") or (kind == "dicom" and modality_in(source) == "CT")
 
 
 def _hosts(request: Request) -> tuple[list[Source], list[InputError]]:

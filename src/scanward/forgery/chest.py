@@ -10,7 +10,7 @@ import numpy as np
 from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Lesion, Tamper
 from scanward.attacks.ct_gan.attack import LARGEST_MM, SMALLEST_MM, check_lesion
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
@@ -25,7 +25,11 @@ CALM = (-960.0, -650.0)
 
 
 def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Lungs]:
-    """Where the order wants lesions, and the lungs; `ArgumentError` for a place outside them."""
+    """Where the order wants lesions, and the lungs; `ArgumentError` for a place outside them,
+    `UnsupportedError` for a single slice."""
+    if image.shape[0] == 1:
+        raise UnsupportedError(f"{shown(image.name)} is a single slice, and lesions in CT are made in whole volumes; give "
+                               "the series or volume.")
     lungs, rng = lungs_of(image), np.random.default_rng((seed, 1))
     low, high = order.size_mm
     if low < SMALLEST_MM or high > LARGEST_MM:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from scanward.disk import whole_file
 from scanward.errors import UnreadableError
-from scanward.formats.guard import decoding, open_file, shown
-from scanward.formats.volume import meta_layout, nifti_layout, turned_back
+from scanward.formats.guard import decoding, shown
+from scanward.formats.metaimage import meta_layout
+from scanward.formats.volume import nifti_file, nifti_layout, turned_back
 
 Volume = npt.NDArray[np.float32]
 _MOST_AFTER = 2**20
@@ -41,7 +42,8 @@ class Voxels:
         values = (hu[where].astype(np.float64) - self.intercept) / self.slope
         if made.dtype.kind in "iu":
             limits = np.iinfo(made.dtype)
-            values = np.clip(np.rint(values), limits.min, limits.max)
+            # float64 has no 2**63 - 1, and what it has instead would wrap around
+            values = np.clip(np.rint(values), max(limits.min, -(2**53)), min(limits.max, 2**53))
         made[where] = values
         return made
 
@@ -60,16 +62,14 @@ def write_volume(host: Path, kind: str, before: Volume, after: Volume, target: P
 
 
 def _nifti(host: Path, before: Volume, after: Volume, target: Path, mark: str) -> dict[Path, bytes]:
-    with open_file(host) as raw:
-        data = raw.read()
-    zipped = data[:2] == b"\x1f\x8b"
-    # What follows the voxels comes along, but a few bytes must not inflate to gigabytes.
-    engine = zlib.decompressobj(wbits=31)
-    whole = bytearray(engine.decompress(data, 4 * before.size * 8 + _MOST_AFTER) if zipped else data)
-    if zipped and engine.unconsumed_tail:
+    with nifti_file(host) as (file, zipped):
+        layout = nifti_layout(file.read(540), host)
+        start, stop = layout.offset, layout.offset + layout.size
+        file.seek(0)
+        # What follows the voxels comes along, but a few bytes must not inflate to gigabytes.
+        whole = bytearray(file.read(stop + _MOST_AFTER + 1))
+    if len(whole) > stop + _MOST_AFTER:
         raise UnreadableError(f"{shown(host)} holds more behind its voxels than a volume has; save it again.")
-    layout = nifti_layout(bytes(whole[:540]), host)
-    start, stop = layout.offset, layout.offset + layout.size
     stored = np.frombuffer(bytes(whole[start:stop]), layout.dtype).reshape(layout.shape)
     made = Voxels(stored, layout.slope, layout.intercept, layout.axes).altered(before, after, host)
     whole[start:stop] = made.tobytes()
@@ -78,19 +78,19 @@ def _nifti(host: Path, before: Volume, after: Volume, target: Path, mark: str) -
     # the time in a gzip header would make two equal forgeries differ
     return {target: gzip.compress(bytes(whole), 6, mtime=0) if zipped else bytes(whole)}
 
+
 def _meta(host: Path, before: Volume, after: Volume, target: Path, mark: str) -> dict[Path, bytes]:
     layout = meta_layout(host)
     stored = np.frombuffer(layout.data, layout.dtype).reshape(layout.shape)
     body = Voxels(stored, 1.0, 0.0, layout.axes).altered(before, after, host).tobytes()
     if layout.compressed:
         body = zlib.compress(body, 6)
-    header = re.sub(r"(?m)^Comment\s*=.*\n", "", layout.header)
-    header = re.sub(r"(?m)^CompressedDataSize\s*=.*$", f"CompressedDataSize = {len(body)}", header)
-    header = re.sub(r"(?m)^HeaderSize\s*=.*\n", "", header)
+    header = re.sub(r"(?m)^[ \t]*(Comment|CompressedDataSize|HeaderSize)\s*[=:].*\n", "", layout.header)
+    size = f"CompressedDataSize = {len(body)}\n" if layout.compressed else ""
     # A list of files or a pattern in the name would be read as such.
     voxels = target.with_name(re.sub(r"[%\\]", "_", target.stem) + (".zraw" if layout.compressed else ".raw"))
     name = "LOCAL" if layout.local else voxels.name
-    header = re.sub(r"(?m)^\s*ElementDataFile\s*=.*$", lambda _: f"Comment = {mark}\nElementDataFile = {name}", header)
-    if layout.local:
-        return {target: header.encode() + body}
-    return {voxels: body, target: header.encode()}
+    header = re.sub(r"(?m)^[ \t]*ElementDataFile\s*[=:].*$",
+                    lambda _: f"Comment = {mark}\n{size}ElementDataFile = {name}", header)
+    head = header.encode("utf-8", "surrogateescape")
+    return {target: head + body} if layout.local else {voxels: body, target: head}

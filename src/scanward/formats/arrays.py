@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ from scanward.formats.guard import check_size, clean, cut_short, finite, left_in
 from scanward.image import Image, Modality, Provenance
 
 DEPTHS = (8, 10, 12, 14, 16)
+EXACT = 2**24
+"""Whole numbers up to which float32 holds every one."""
 _COLOUR = "is a colour picture; Scanward scans grey images."
 
 
@@ -51,6 +54,16 @@ def image_of(
     return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
 
 
+def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -> tuple[float, float, float] | None:
+    """`Image.grid` of a CT whose file stores numbers of this type. Of wide ones only those that float32 holds, so that
+    steps are counted from near 0."""
+    if stored.kind not in "iu":
+        return None
+    ends = max(int(np.iinfo(stored).min), -EXACT), min(int(np.iinfo(stored).max), EXACT)
+    low, high = sorted(slope * end + intercept for end in ends)
+    return abs(slope), low, high
+
+
 def grey(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(y, x) from (y, x) or (y, x, channels) where the channels are one grey; `UnsupportedError` otherwise."""
     if values.ndim == 2:
@@ -84,9 +97,10 @@ def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float]
             raise UnreadableError(f"{shown(path)} holds {held:,} bytes of values where its header asks for {needed:,}; "
                                   "save it again.")
         values = np.frombuffer(file.read(needed), dtype).reshape(shape, order="F" if fortran else "C")
-    volume = values if values.ndim == 3 else values[None]
+    volume = grey(path, values)[None] if values.ndim == 2 or shape[2] == 1 else values
     kind: Modality = modality or ("CT" if volume.shape[0] > 1 else "MG")
-    return image_of(path, volume, "npy", kind, three(spacing))
+    image = image_of(path, volume, "npy", kind, three(spacing))
+    return dataclasses.replace(image, grid=grid_of(dtype) if kind == "CT" else None)
 
 
 def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -97,14 +111,16 @@ def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
         raise UnsupportedError(f"{shown(path)} {_COLOUR}")
     if len(shape) not in (2, 3):
         raise UnsupportedError(f"{shown(path)} has {len(shape)} axes; save an image (y, x) or a volume (z, y, x).")
-    check_size(path, shape[-2], shape[-1], shape[0] if len(shape) == 3 else 1)
+    if len(shape) == 3 and shape[2] > 1:
+        check_size(path, shape[1], shape[2], shape[0])
+    else:
+        check_size(path, shape[0], shape[1])
 
 
 def read_pgm(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """A portable graymap, plain (P2) or raw (P5); the depth is the number of bits of its largest value."""
     with open_file(path) as file:
-        magic = file.read(2)
-        columns, rows, largest = (_pgm_number(file, path) for _ in range(3))
+        magic, columns, rows, largest = pgm_head(file, path)
         check_size(path, rows, columns)
         if not 2 <= largest <= 65535:
             raise UnsupportedError(f"{shown(path)} has a largest value of {largest}; Scanward reads graymaps of 8 to "
@@ -115,6 +131,13 @@ def read_pgm(path: Path, modality: Modality | None, spacing: tuple[float, float]
         raise UnreadableError(f"{shown(path)} holds values above the {largest} that its header allows; save it again.")
     return image_of(path, values.reshape(1, rows, columns), "pgm", modality or "MG", three(spacing),
                     largest.bit_length())  # fmt: skip
+
+
+def pgm_head(file: BinaryIO, path: Path) -> tuple[bytes, int, int, int]:
+    """P2 or P5, columns, rows and the largest value of a graymap; the file then stands at its values."""
+    magic = file.read(2)
+    columns, rows, largest = (_pgm_number(file, path) for _ in range(3))
+    return magic, columns, rows, largest
 
 
 def _pgm_number(file: BinaryIO, path: Path) -> int:

@@ -26,7 +26,7 @@ from pydicom.uid import UID
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import MAX_FRAME, check_size, clean, open_file, plausible, shown
 from scanward.formats.pixels import Layout
-from scanward.image import Modality, Provenance
+from scanward.image import AIR, Modality, Provenance
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -37,8 +37,6 @@ TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1", TOMOSYNTHESIS)
 CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 """CT, Enhanced CT, Legacy Converted Enhanced CT."""
-AIR = -1024.0
-"""HU that CT padding outside of the scanner's circle is raised to."""
 HEADER = (
     "SOPClassUID", "SOPInstanceUID", "SyntheticData", "Modality", "Manufacturer", "BodyPartExamined",
     "EstimatedRadiographicMagnificationFactor", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelSpacing",
@@ -288,13 +286,13 @@ def grid_of(header: Header, layout: Layout) -> tuple[float, float, float]:
 def hounsfield(stored: npt.NDArray[Any], header: Header) -> npt.NDArray[np.float32]:
     """Stored values as HU; padding darker than air is raised to `AIR`, so that it does not ring when resampled."""
     slope, intercept = rescale_of(header)
-    pixels = stored.astype(np.float32)
-    pixels *= np.float32(slope)
-    pixels += np.float32(intercept)
+    pixels = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
     padding = _padding(header, stored)
     if padding is not None:
         first, last = sorted(padding)
-        pixels[(stored >= first) & (stored <= last) & (pixels < AIR)] = AIR
+        # what the file can hold, or no seal could be exact
+        air = slope * round((AIR - intercept) / slope) + intercept
+        pixels[(stored >= first) & (stored <= last) & (pixels < AIR)] = air
     return pixels
 
 

@@ -23,6 +23,8 @@ MAX_FRAME = 200_000_000
 """Pixels a frame. The largest mammograms have 30 million; a header that claims more is refused unread."""
 MAX_VOXELS = 1_000_000_000
 """Voxels a volume: 512 x 512 x 3,800."""
+INFLATION = 1032
+"""Most bytes that one deflated byte can stand for (zlib's own documentation)."""
 MIN_SIDE = 32
 """Rows and columns below which there is nothing to judge."""
 _STDERR = threading.Lock()
@@ -127,8 +129,8 @@ def cut_short(path: Path | str, needed: int, held: int) -> UnreadableError:
 def finite(path: Path | str, values: npt.NDArray[np.float32]) -> None:
     """Refuses NaN and infinity."""
     if not np.isfinite(values).all():
-        raise UnreadableError(f"{shown(path)} holds values that are not finite (NaN or infinity); "
-                              "replace them before scanning.")
+        raise UnreadableError(f"{shown(path)} holds values that are not finite (NaN, infinity, or beyond what "
+                              "32 bits hold); replace them before scanning.")
 
 
 def check_arguments(modality: Modality | None, spacing: tuple[float, float] | None) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import PngImagePlugin, TiffImagePlugin
+from PIL import ImageOps, PngImagePlugin, TiffImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grey, image_of, read_npy, read_pgm
-from scanward.formats.guard import check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
+from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
 from scanward.image import Image, Modality
 
-_INFLATION = 1032
-"""Most bytes that one deflated byte can stand for (zlib's own documentation)."""
+ORIENTATION = 274
+"""The tag of TIFF and Exif that says how a picture is turned to be viewed. Pixels are read as they are stored."""
 _LZW_INFLATION = 3000
 _LZW = 5
 _OURS = (1, 8, 32773, 32946)
@@ -38,8 +38,8 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
         if depth not in (8, 16):
             raise UnsupportedError(f"{shown(path)} stores {depth} bits a pixel; Scanward reads PNG of 8 and 16 bits.")
         held = left_in(file)
-        if held * _INFLATION < rows * columns * depth // 8:
-            raise cut_short(path, rows * columns * depth // 8 // _INFLATION, held)
+        if held * INFLATION < rows * columns * depth // 8:
+            raise cut_short(path, rows * columns * depth // 8 // INFLATION, held)
         file.seek(0)
         values = _png_values(path, file.read(), deep_colour=depth == 16 and colour != 0)
     return image_of(path, grey(path, values)[None], "png", modality or "MG", three(spacing), depth)
@@ -50,21 +50,41 @@ def _png_values(path: Path, data: bytes, deep_colour: bool) -> npt.NDArray[Any]:
     with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:
         if getattr(picture, "is_animated", False):
             raise UnsupportedError(f"{shown(path)} is an animation; save one image a file.")
+        clear = picture.info.get("transparency")
         if not deep_colour:
             picture.load()
             if picture.mode == "P":
-                return np.asarray(picture.convert("RGB"))
-            return np.asarray(picture)
+                return np.asarray(picture.convert("RGB" if clear is None else "RGBA"))
+            return _opaque(path, np.asarray(picture), clear)
         picture.verify()
     # Pillow cuts 16-bit colour to 8 bits; OpenCV keeps it, but takes a damaged file for whole, hence verify above.
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise UnreadableError(f"{shown(path)} is damaged and cannot be decoded.")
+    return values if clear is None else _opaque(path, values[..., :3], clear)
+
+
+def _opaque(path: Path, values: npt.NDArray[Any], clear: Any) -> npt.NDArray[Any]:
+    """The values (y, x) or (y, x, 3), none of which is the one that a tRNS chunk makes transparent."""
+    if clear is not None and (values == clear).reshape(*values.shape[:2], -1).all(-1).any():
+        raise UnsupportedError(f"{shown(path)} has transparent pixels; save it without transparency.")
     return values
 
 
 def read_tiff(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """One page of grey: 8 or 16 bits, or 32- or 64-bit floating point. MINISWHITE is flipped as MONOCHROME1 is."""
+    values, inverted = tiff_values(path)
+    if inverted:
+        if values.dtype.kind != "u":
+            raise UnsupportedError(f"{shown(path)} stores white as its smallest signed or floating-point number; save "
+                                   "it as 16-bit grey.")
+        values = np.iinfo(values.dtype).max - values
+    bits = 8 * values.dtype.itemsize if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else None
+    return image_of(path, values[None], "tiff", modality or "MG", three(spacing), bits, inverted)
+
+
+def tiff_values(path: Path) -> tuple[npt.NDArray[Any], bool]:
+    """(y, x) values as the page stores them, and whether small ones are white. Raises as `read`."""
     import tifffile  # a quarter of a second
 
     # Without a handler of its own the library's complaints about odd files reach the user by logging's last resort.
@@ -77,24 +97,16 @@ def read_tiff(path: Path, modality: Modality | None, spacing: tuple[float, float
         check_size(path, page.imagelength, page.imagewidth, page.imagedepth)
         _check_page(path, page, left_in(file) + file.tell())
         inverted = int(page.photometric) == 0
-        ours = int(page.compression) in _OURS
-        values = page.asarray(maxworkers=1) if ours else None
-    if values is None:
-        with open_file(path) as file, TiffImagePlugin.TiffImageFile(file) as picture, quiet_stderr():
-            picture.load()
-            # Pillow flips 8-bit MINISWHITE itself.
-            flipped = inverted and picture.mode == "L"
-            values = np.asarray(picture)
-    else:
-        flipped = False
-    values = grey(path, values)
-    if inverted and not flipped:
-        if values.dtype.kind != "u":
-            raise UnsupportedError(f"{shown(path)} stores white as its smallest floating-point number; save it as "
-                                   "16-bit grey.")
-        values = np.iinfo(values.dtype).max - values
-    bits = 8 * values.dtype.itemsize if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else None
-    return image_of(path, values[None], "tiff", modality or "MG", three(spacing), bits, inverted)
+        if int(page.compression) in _OURS:
+            return grey(path, page.asarray(maxworkers=1)), inverted
+    with open_file(path) as file, TiffImagePlugin.TiffImageFile(file) as picture, quiet_stderr():
+        turn = picture.getexif().get(ORIENTATION, 1)
+        picture.load()
+        # Pillow turns the picture, and tifffile does not: quarter turns are undone by each other, all else by itself
+        picture.getexif()[ORIENTATION] = {6: 8, 8: 6}.get(turn, turn)
+        values = grey(path, np.asarray(ImageOps.exif_transpose(picture)))
+        # Pillow flips 8-bit MINISWHITE itself.
+        return (255 - values if inverted and picture.mode == "L" else values), inverted
 
 
 def _check_page(path: Path, page: Any, held: int) -> None:
@@ -113,7 +125,7 @@ def _check_page(path: Path, page: Any, held: int) -> None:
         raise UnsupportedError(f"{shown(path)} is a colour picture of 16 bits, compressed; save it as grey.")
     needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8
     stored = sum(int(n) for n in page.databytecounts)
-    least = needed if compression == 1 else needed // (_INFLATION if compression in _OURS else _LZW_INFLATION)
+    least = needed if compression == 1 else needed // (INFLATION if compression in _OURS else _LZW_INFLATION)
     if min(stored, held) < least:
         raise cut_short(path, least, min(stored, held))
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 HEAD = 4096
 """Bytes that `kind_of` wants to see."""
+GZIP = b"\x1f\x8b"
+NIFTI_HEAD = 540
+"""Bytes of the longer NIfTI header."""
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -24,7 +28,7 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"BM", "a BMP file"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"%PDF", "a PDF file"),
-    (b"\x1f\x8b", "a gzip file"),
+    (GZIP, "a gzip file without a NIfTI volume, which has to be unpacked"),
 )
 
 
@@ -41,7 +45,7 @@ def kind_of(path: Path, head: bytes) -> str | None:
     if re.match(rb"P[25](\s+[\d#]|#)", head):
         return "pgm"
     name = path.name.lower()
-    if name.endswith((".mha", ".mhd")) and b"NDims" in head:
+    if (name.endswith((".mha", ".mhd")) and b"NDims" in head) or re.match(rb"(ObjectType|NDims)\s*[=:]", head):
         return "metaimage"
     if _is_nifti(name, head):
         return "nifti"
@@ -57,11 +61,24 @@ def foreign(head: bytes) -> str:
 
 
 def _is_nifti(name: str, head: bytes) -> bool:
-    if name.endswith(".nii.gz"):
-        return head.startswith(b"\x1f\x8b")
+    if head.startswith(GZIP):
+        return name.endswith(".nii.gz") or _is_nifti("", _unzipped(head))
     if head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c"):
         return head[344:348] == b"n+1\0"
     return head[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") and head[4:8] == b"n+2\0"
+
+
+def _unzipped(head: bytes) -> bytes:
+    """The first bytes of what gzip packed, in however many members."""
+    made = b""
+    while head.startswith(GZIP) and len(made) < NIFTI_HEAD:
+        engine = zlib.decompressobj(wbits=31)
+        try:
+            made += engine.decompress(head, NIFTI_HEAD)
+        except zlib.error:
+            break
+        head = engine.unused_data
+    return made
 
 
 def _is_bare_dicom(head: bytes) -> bool:

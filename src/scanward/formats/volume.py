@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,21 +20,33 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.arrays import image_of
-from scanward.formats.guard import check_size, clean, cut_short, left_in, open_file, plausible, rows_of, shown
+from scanward.formats.arrays import grid_of, image_of
+from scanward.formats.guard import (
+    INFLATION,
+    check_size,
+    clean,
+    cut_short,
+    left_in,
+    open_file,
+    plausible,
+    rows_of,
+    shown,
+)
+from scanward.formats.metaimage import meta_layout
+from scanward.formats.sniff import GZIP
 from scanward.image import Image, Modality
 
-INFLATION = 1032
-"""Most bytes that one deflated byte can stand for (zlib's own documentation)."""
+TILT = 0.02
+"""Cosine between two axes from which on a volume is sheared: about one degree, as in a DICOM series."""
 _LONGEST_HEADER = 2**20
-_META_TYPES = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
-    "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
-}  # fmt: skip
+_META_MODALITIES = ("", "MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN")
+"""What a MetaImage that is read may say of its modality."""
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-_MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3}
+_MILLIMETRES = {1: 1000.0, 3: 1e-3}
+"""Of NIfTI's units; unknown ones count as mm, as nibabel and ITK have it."""
 
 Spacing = tuple[float, float] | None
+Stored = tuple[npt.NDArray[Any], tuple[float, float], npt.NDArray[np.float64]]
 
 
 def upright(
@@ -51,9 +63,17 @@ def upright(
                               "spacing and direction.")
     if sorted(np.abs(axes[:, :3] / steps).argmax(axis=0)) != [0, 1, 2]:
         raise UnsupportedError(f"{shown(path)} lies too oblique to name its axes; resample it along the patient's.")
+    if sheared(axes):
+        raise UnsupportedError(f"{shown(path)} is sheared, as by a tilted gantry; resample it to an upright volume.")
     order, flips = _turn(axes)
     x, y, z = (float(s) for s in steps[order])
     return values.transpose(2, 1, 0).transpose(order)[flips].transpose(2, 1, 0), (z, y, x)
+
+
+def sheared(axes: npt.NDArray[np.float64]) -> bool:
+    """Whether two axes of a volume do not stand upright on each other."""
+    units = axes[:, :3] / np.linalg.norm(axes[:, :3], axis=0)
+    return bool(np.abs(units.T @ units - np.eye(3)).max() > TILT)
 
 
 def placed(axes: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -78,6 +98,12 @@ def _turn(axes: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], tuple[sl
     return order, tuple(slice(None, None, -1 if axes[patient, own] < 0 else 1) for patient, own in enumerate(order))
 
 
+def _named(axes: npt.NDArray[np.float64]) -> tuple[list[int], tuple[slice, ...]]:
+    """As `_turn`, to be compared."""
+    order, flips = _turn(axes)
+    return order.tolist(), flips
+
+
 def _image(
     path: Path, values: npt.NDArray[Any], axes: npt.NDArray[np.float64], kind: str, modality: Modality | None,
     spacing: Spacing, scale: tuple[float, float] = (1.0, 0.0),
@@ -85,138 +111,33 @@ def _image(
     """`axes` (3, 4): the steps, and where the file's first voxel lies; `scale`: slope and intercept to HU."""
     stored = values.dtype
     if scale != (1.0, 0.0):
-        values = values.astype(np.float32) * np.float32(scale[0]) + np.float32(scale[1])
+        hu = np.empty(values.shape, np.float32)
+        for plane, kept in zip(hu, values, strict=True):  # of a whole volume, float64 would take gigabytes
+            plane[:] = kept.astype(np.float64) * scale[0] + scale[1]
+        values = hu
     turned, (z, y, x) = upright(path, values, axes)
     if spacing is not None:
         y, x = spacing
     image = image_of(path, turned, kind, modality or "CT", (z, y, x))
     world = rows_of(placed(axes, values.shape))
-    grid = None
-    if stored.kind in "iu" and image.modality == "CT":
-        low, high = sorted(scale[0] * float(end) + scale[1] for end in (np.iinfo(stored).min, np.iinfo(stored).max))
-        grid = (abs(scale[0]), low, high)
-    return dataclasses.replace(image, grid=grid, provenance=dataclasses.replace(image.provenance, to_world=world))
-
-
-@dataclass(frozen=True)
-class MetaLayout:
-    """A MetaImage in memory."""
-
-    header: str
-    """Its lines, up to and with ElementDataFile."""
-    data: bytes
-    """The voxels, inflated."""
-    dtype: np.dtype[Any]
-    shape: tuple[int, int, int]
-    """(z, y, x) of the file's own axes."""
-    axes: npt.NDArray[np.float64]
-    """(3, 4), as `_image` takes them."""
-    local: bool
-    """The voxels follow the header in one file."""
-    compressed: bool
+    return dataclasses.replace(image, grid=grid_of(stored, *scale) if image.modality == "CT" else None,
+                               provenance=dataclasses.replace(image.provenance, to_world=world))
 
 
 def read_metaimage(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
     """A `.mha`, or a `.mhd` with its data file in the same folder; raw or zlib-compressed."""
     layout = meta_layout(path)
+    if modality is None and layout.modality not in _META_MODALITIES:
+        raise UnsupportedError(f"{shown(path)} is of modality {clean(layout.modality, 40)}; Scanward scans mammograms "
+                               "(MG) and chest CT (CT).")
     values = np.frombuffer(layout.data, layout.dtype).reshape(layout.shape)
     return _image(path, values, layout.axes, "metaimage", modality, spacing)
 
 
-def meta_layout(path: Path) -> MetaLayout:
-    """All of a MetaImage file. Raises as `read`."""
-    with open_file(path) as file:
-        fields = _meta_fields(file, path)
-        shape = _meta_shape(fields, path)
-        kind = _META_TYPES.get(fields.get("ElementType", ""))
-        if kind is None or fields.get("ElementNumberOfChannels", "1") != "1":
-            raise UnsupportedError(f"{shown(path)} stores {clean(fields.get('ElementNumberOfChannels', '1'), 9)} x "
-                                   f"{clean(fields.get('ElementType', 'nothing'), 40)} a voxel; Scanward reads one "
-                                   "number a voxel.")
-        order = ">" if _true(fields, "BinaryDataByteOrderMSB") or _true(fields, "ElementByteOrderMSB") else "<"
-        dtype = np.dtype(f"{order}{kind}")
-        needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        local = file.tell()
-        data = _meta_data(file, fields, path, needed)
-        file.seek(0)
-        header = file.read(local).decode("utf-8", "replace")
-    return MetaLayout(header, data, dtype, shape, _meta_axes(fields, path), fields["ElementDataFile"] == "LOCAL",
-                      _true(fields, "CompressedData"))
-
-
-def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
-    """`Key = Value` lines up to ElementDataFile, which is the last; the file then stands at local data."""
-    fields: dict[str, str] = {}
-    while "ElementDataFile" not in fields:
-        line = file.readline(4096)
-        if not line or file.tell() > _LONGEST_HEADER:
-            raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
-        key, _, value = line.decode("utf-8", "replace").partition("=")
-        fields[key.strip()] = value.strip()
-    return fields
-
-
-def _true(fields: dict[str, str], key: str) -> bool:
-    return fields.get(key, "False").lower() in ("true", "1")
-
-
-def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[float]:
-    words = fields.get(key, "").split()
-    numbers = [float(w) for w in words]
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise UnreadableError(f"{shown(path)} has {len(words)} numbers in its {key} instead of {count}; save it again.")
-    return numbers
-
-
-def _meta_shape(fields: dict[str, str], path: Path) -> tuple[int, int, int]:
-    if fields.get("NDims") != "3":
-        raise UnsupportedError(f"{shown(path)} has {clean(fields.get('NDims', 'no'), 20)} axes; Scanward reads volumes "
-                               "of 3.")
-    x, y, z = (int(n) for n in _numbers(fields, "DimSize", 3, path))
-    check_size(path, *sorted((z, y, x), reverse=True))
-    return z, y, x
-
-
-def _meta_axes(fields: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
-    steps = _numbers(fields, "ElementSpacing", 3, path) if "ElementSpacing" in fields else [1.0, 1.0, 1.0]
-    key = next((k for k in ("TransformMatrix", "Rotation", "Orientation") if k in fields), None)
-    # The file lists one direction after the other: its rows are our columns.
-    directions = np.array(_numbers(fields, key, 9, path)).reshape(3, 3).T if key else np.eye(3)
-    place = next((k for k in ("Offset", "Position", "Origin") if k in fields), None)
-    origin = _numbers(fields, place, 3, path) if place else [0.0, 0.0, 0.0]
-    return np.column_stack([directions * np.array(steps), origin])
-
-
-def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
-    """The voxels' bytes, from the file itself or from its neighbour."""
-    name = fields["ElementDataFile"]
-    if name == "LOCAL":
-        return _meta_bytes(file, fields, path, needed)
-    # A header may name any path, a list of files or a pattern: only a plain neighbour is opened.
-    if not name or Path(name).name != name or name == "LIST" or "%" in name or "\\" in name:
-        raise UnsupportedError(f"{shown(path)} keeps its voxels in {clean(name, 60)!r}; Scanward reads them from the "
-                               "header's own file or from one file beside it.")
-    neighbour = path.parent / name
-    if not neighbour.exists():
-        raise UnreadableError(f"{shown(path)} keeps its voxels in {clean(name, 60)}, which is missing; copy it too.")
-    with open_file(neighbour) as data:
-        return _meta_bytes(data, fields, neighbour, needed)
-
-
-def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
-    skip = int(fields.get("HeaderSize", "0"))
-    if skip == -1:
-        skip = left_in(file) - needed
-    if fields.get("ElementDataFile") != "LOCAL" and skip > 0:
-        file.seek(skip)
-    compressed, held = _true(fields, "CompressedData"), left_in(file)
-    if held * (INFLATION if compressed else 1) < needed:
-        raise cut_short(path, needed, held)
-    # One byte more than needed, because only at the end of the stream does zlib compare its checksum.
-    data = zlib.decompressobj().decompress(file.read(), needed + 1) if compressed else file.read(needed)
-    if len(data) < needed:
-        raise cut_short(path, needed, len(data))
-    return data[:needed]
+def stored_metaimage(path: Path) -> Stored:
+    """As `stored_nifti`."""
+    layout = meta_layout(path)
+    return np.frombuffer(layout.data, layout.dtype).reshape(layout.shape), (1.0, 0.0), layout.axes
 
 
 @dataclass(frozen=True)
@@ -243,11 +164,14 @@ class NiftiLayout:
 
 def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
     """NIfTI-1 or -2 in one file, plain or gzipped, with its scale applied."""
-    with open_file(path) as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        held = left_in(raw)  # gzip reads ahead: a small file is at its end before the first voxel
-        file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
+    values, scale, axes = stored_nifti(path)
+    return _image(path, values, axes, "nifti", modality, spacing, scale)
+
+
+def stored_nifti(path: Path) -> Stored:
+    """The stored values (z, y, x) along the file's own axes, slope and intercept, and the axes as `upright` takes them."""
+    held = path.stat().st_size
+    with nifti_file(path) as (file, zipped):
         layout = nifti_layout(file.read(540), path)
         if held * INFLATION < layout.size:
             raise cut_short(path, layout.size, held)
@@ -258,8 +182,16 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
         file.read(1)  # at the end of the stream gzip compares its checksum
     if len(data) < layout.size:
         raise cut_short(path, layout.size, len(data))
-    values = np.frombuffer(data, layout.dtype).reshape(layout.shape)
-    return _image(path, values, layout.axes, "nifti", modality, spacing, (layout.slope, layout.intercept))
+    return np.frombuffer(data, layout.dtype).reshape(layout.shape), (layout.slope, layout.intercept), layout.axes
+
+
+@contextmanager
+def nifti_file(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+    """A NIfTI file opened, unzipped where it is gzipped (in several members, too), and whether it is."""
+    with open_file(path) as raw:
+        zipped = raw.read(2) == GZIP
+        raw.seek(0)
+        yield (cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw), zipped
 
 
 def nifti_layout(head: bytes, path: Path) -> NiftiLayout:
@@ -276,11 +208,50 @@ def nifti_layout(head: bytes, path: Path) -> NiftiLayout:
     offset = int(header.get_data_offset())
     if not length <= offset <= _LONGEST_HEADER + length:
         raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
-    slope, intercept = header.get_slope_inter()
-    unit = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
-    axes = _RAS_TO_LPS @ np.asarray(header.get_best_affine(), np.float64)[:3] * unit
-    return NiftiLayout(shape, dtype, offset, 1.0 if slope is None else float(slope), float(intercept or 0.0), axes,
-                       second)
+    return NiftiLayout(shape, dtype, offset, *_nifti_scale(header, path), _nifti_axes(header, path), second)
+
+
+def _nifti_scale(header: Any, path: Path) -> tuple[float, float]:
+    """(slope, intercept) to HU."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope):
+        slope, intercept = 1.0, 0.0 if np.isnan(intercept) else intercept
+        # nibabel leaves the intercept out then, and ITK adds it.
+        if intercept == 0:
+            return slope, intercept
+    elif np.isfinite([slope, intercept]).all():
+        return slope, intercept
+    raise UnreadableError(f"{shown(path)} has a scl_slope of {float(header['scl_slope']):g} and a scl_inter of "
+                          f"{float(header['scl_inter']):g}, which give no HU; correct them.")
+
+
+def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
+    """As `_image` takes them: of the sform, else of the qform, else nibabel's guess."""
+    sizes = header["pixdim"]
+    sizes[0] = -1 if sizes[0] == -1 else 1  # 0 counts as 1 (NIfTI-1 standard)
+    known = np.isfinite(sizes[1:4]) & (sizes[1:4] != 0)
+    sizes[1:4] = np.where(known, np.abs(sizes[1:4]), 1)
+    units = _RAS_TO_LPS * _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    sform, qform = header["sform_code"] > 0, header["qform_code"] > 0
+    axes = units @ np.asarray(header.get_sform() if sform else header.get_base_affine(), np.float64)[:3]
+    if not qform and not sform:
+        return axes
+    try:
+        turned = units @ np.asarray(header.get_qform(), np.float64)[:3] if qform else axes
+    except ValueError:
+        if not sform:
+            raise UnreadableError(f"{shown(path)} has a qform that is no rotation; correct it.") from None
+        turned = axes
+    if not sform:
+        return turned
+    steps = np.linalg.norm(axes[:, :3], axis=0)
+    if not all(plausible(float(s)) for s in steps) or sheared(axes):
+        return axes  # which `upright` refuses
+    said = sizes[1:4] * abs(units[0, 0])
+    if not np.allclose(steps[known], said[known], rtol=1e-2) or _named(axes) != _named(turned):
+        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie in another "
+                               "order, than its pixdim and qform say; correct the wrong one.")
+    return axes
 
 
 def _nifti_voxels(header: Any, path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:

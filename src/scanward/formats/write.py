@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.formats.guard import decoding, shown
+from scanward.formats.arrays import pgm_head
+from scanward.formats.guard import decoding, open_file, shown
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.version import __version__
@@ -115,30 +116,57 @@ def _stored(image: Image, plane: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
     return np.clip(np.rint(values), 0, image.largest).astype(np.uint8 if image.bits <= 8 else np.uint16)
 
 
+def _as_in(host: Path, like: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values in the type of the host's, which keep what float32 does not tell from them."""
+    made = np.where(values == like.astype(np.float32), like, values).astype(like.dtype)
+    if not np.array_equal(made.astype(np.float32), values):
+        raise UnsupportedError(f"{shown(host)} stores {like.dtype} numbers, which do not hold what it would become; save "
+                               "it as 16-bit whole numbers.")
+    return made
+
+
 def _png(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
     from PIL import Image as Pillow
     from PIL.PngImagePlugin import PngInfo
 
+    from scanward.formats.view import PNG_HEAD, png_view
+
     text = PngInfo()
     text.add_text("Scanward", mark.text)
     buffer = io.BytesIO()
-    Pillow.fromarray(_stored(image, plane)).save(buffer, "PNG", pnginfo=text)
-    return buffer.getvalue(), {}
+    host = image.provenance.path
+    with decoding(host or "image"):
+        chunks, exif = (b"", None) if host is None else png_view(host)
+    Pillow.fromarray(_stored(image, plane)).save(buffer, "PNG", pnginfo=text, exif=exif)
+    data = buffer.getvalue()
+    return data[:PNG_HEAD] + chunks + data[PNG_HEAD:], {}
 
 
 def _tiff(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
     import tifffile
 
+    from scanward.formats.raster import tiff_values
+    from scanward.formats.view import tiff_view
+
+    values, host, view = _stored(image, plane), image.provenance.path, {}
+    if host is not None:
+        with decoding(host):
+            values, view = _as_in(host, tiff_values(host)[0], values), tiff_view(host)
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, _stored(image, plane), photometric="miniswhite" if image.inverted else "minisblack",
-                     description=mark.text, metadata=None, compression="zlib")
+    tifffile.imwrite(buffer, values, photometric="miniswhite" if image.inverted else "minisblack",
+                     description=mark.text, metadata=None, compression="zlib", **view)
     return buffer.getvalue(), {}
 
 
 def _pgm(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[bytes, dict[str, Any]]:
     stored = _stored(image, plane)
     height, width = stored.shape
-    header = f"P5\n# {mark.text}\n{width} {height}\n{round(image.largest)}\n".encode()
+    host, white = image.provenance.path, round(image.largest)
+    if host is not None:
+        with decoding(host), open_file(host) as file:
+            # a host may call 1000 of its 1023 white
+            white = max(pgm_head(file, host)[3], int(stored.max()))
+    header = f"P5\n# {mark.text}\n{width} {height}\n{white}\n".encode()
     return header + (stored if image.bits <= 8 else stored.astype(">u2")).tobytes(), {}
 
 
@@ -148,7 +176,7 @@ def _npy(image: Image, plane: npt.NDArray[np.float32], mark: Mark) -> tuple[byte
     if host is not None:
         with decoding(host):
             like = np.load(host, mmap_mode="r", allow_pickle=False)
-        values = values.reshape((1,) * (like.ndim - 2) + values.shape).astype(like.dtype)
+            values = _as_in(host, like, values.reshape(like.shape))
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     return buffer.getvalue(), {}

@@ -15,6 +15,7 @@ from scanward.disk import whole_file
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
+from scanward.formats.sniff import GZIP
 from scanward.formats.write import SIDECAR, STEM, Mark
 from scanward.image import Image
 from scanward.version import __version__
@@ -63,22 +64,25 @@ def hash_of(path: Path) -> str:
     """SHA-256 of a file, of a MetaImage header and its voxels, or of a folder's files in the order of their names."""
     sha = hashlib.sha256()
     beside = sorted(path.iterdir()) if path.is_dir() else [path, *(
-        other for other in sorted(path.parent.glob("*raw")) if path.suffix.lower() == ".mhd")]
+        other for other in sorted(path.parent.glob("*raw")) if path.suffix.lower() in (".mhd", ".mha"))]
     for file in beside:
         sha.update(file.read_bytes())
     return sha.hexdigest()
 
 
 def _stem(path: Path, kind: str) -> tuple[str, str]:
-    """A host's name without its ending, and the ending of what is made of it."""
+    """A host's name without its ending, and the ending of what is made of it: its own, or where the name is another
+    format's, that of what it is."""
     if kind == "dicom":
         return path.name, ""
-    ending = next((end for end in ENDINGS if path.name.lower().endswith(end)), None)
-    if ending is None:
+    given = next((end for end in ENDINGS if path.name.lower().endswith(end)), "")
+    stem, own = path.name[:len(path.name) - len(given)], path.name[len(path.name) - len(given):]
+    if kind == "nifti":
         with open_file(path) as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        return path.name, (".nii.gz" if zipped else ".nii") if kind == "nifti" else ".mha"
-    return path.name[:-len(ending)], path.name[-len(ending):]
+            fit = ".nii.gz" if file.read(2) == GZIP else ".nii"
+    else:
+        fit = given if given in (".mha", ".mhd") else ".mha"
+    return stem, own if given == fit else fit
 
 
 def write_mask(path: Path, mask: npt.NDArray[np.bool_], image: Image) -> None:

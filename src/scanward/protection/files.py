@@ -10,7 +10,7 @@ import numpy as np
 
 from scanward import formats
 from scanward.disk import whole_file, whole_folder
-from scanward.errors import UnreadableError
+from scanward.errors import InputError, UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.sources import series_or_file
@@ -48,7 +48,11 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
         if record is not None and master is not None:
             # Nothing is kept that could not be undone.
             _put(draft / RECORD, record.to_json(master).encode())
-            unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
+            try:
+                unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
+            except InputError as error:  # it speaks of a file that is gone
+                raise UnsupportedError(f"{shown(path)} does not come back from its own format voxel for voxel, and is "
+                                       "not protected; convert it to 16-bit whole numbers.") from error
             names.append(RECORD)
         if facts is not None:
             _put(draft / PERTURBATION, _json(facts))

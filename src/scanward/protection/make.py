@@ -12,7 +12,7 @@ import numpy as np
 from scanward import formats, methods
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.sources import series_or_file
-from scanward.image import Image
+from scanward.image import AIR, Image
 from scanward.protectors.base import Protected
 from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import Answer, Record, read_key, weave
@@ -35,7 +35,7 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
         raise ArgumentError(f"{order.method} has no bound; --epsilon is for mits-gan.")
     method = methods.build(order.method, "protector", **({} if order.epsilon is None else {"epsilon": order.epsilon}))
     # What lies at the floor is padding, or was cut off there: readers raise it, and a change would be written for good.
-    pixels = np.where(image.pixels <= image.pixels.min(), image.pixels, method.protect(image, order.around).pixels)
+    pixels = np.where(image.pixels <= max(image.pixels.min(), AIR), image.pixels, method.protect(image, order.around).pixels)
     change = (pixels - image.pixels).astype(np.float64)
     if not change.any():
         raise UnsupportedError(f"{image.name} would come out unchanged: its values lie in steps too coarse for this "

@@ -177,7 +177,7 @@ def _elsewhere(image: Image, record: Record) -> str:
 
 def _changed(steps: npt.NDArray[np.int32], scale: Scale, image: Image, master: bytes, record: Record) -> Blocks | None:
     """Blocks that are not what was recorded; None where the image holds values between the recorded steps."""
-    if not np.array_equal(scale.image(steps, image).pixels, image.pixels):
+    if not scale.holds(image, steps):
         return None
     found = np.frombuffer(macs_of(steps, record.grid, master, record.salt), np.uint32)
     return np.asarray(found != np.frombuffer(record.macs, np.uint32)).reshape(record.grid.count)
@@ -185,7 +185,7 @@ def _changed(steps: npt.NDArray[np.int32], scale: Scale, image: Image, master: b
 
 def _able(steps: npt.NDArray[np.int32], scale: Scale, grid: Grid) -> Blocks:
     """Blocks that can have carried the pattern, as far as an image alone tells."""
-    low, high = int(steps.min()) + 2 * scale.amplitude, scale.largest - 2 * scale.amplitude
+    low, high = scale.floor(steps) + 2 * scale.amplitude, scale.largest - 2 * scale.amplitude
     return ~grid.any((steps <= low) | (steps >= high))
 
 

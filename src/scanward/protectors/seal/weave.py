@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.image import Image
+from scanward.image import AIR, Image
 from scanward.protectors.base import Protected
 from scanward.protectors.seal.keys import SALT, key_of, macs, words
 from scanward.protectors.seal.matched import asked
@@ -30,8 +30,8 @@ FILM_SHARE = 1024
 CELLS = 64
 """Intervals of a block's mean that get patterns of their own: of a film's range, and 64 HU wide in CT."""
 CELL_HU = 64.0
-EXACT = 2.0**24
-"""Whole numbers up to which float32 holds every one."""
+EXACT = 2**21
+"""Steps from 0 up to which float32 tells one from the next whatever their size; every whole number up to 2**24."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,19 @@ class Scale:
         """The stored values (z, y, x)."""
         return np.rint((image.pixels.astype(np.float64) - self.offset) / self.step).astype(np.int32)
 
-    def image(self, steps: Steps, like: Image) -> Image:
-        """An image of these steps."""
-        pixels = (steps * self.step + self.offset).astype(np.float32)
+    def floor(self, steps: Steps) -> int:
+        """What lies there or below is padding, or was cut off there, and a pattern would tell where."""
+        return max(int(steps.min()), round((AIR - self.offset) / self.step))
+
+    def holds(self, image: Image, steps: Steps) -> bool:
+        """Whether the image's values are these stored ones, but for what float32 leaves."""
+        return all(bool((np.abs(plane - (own * self.step + self.offset)) <=
+                         np.spacing(np.maximum(np.abs(plane), np.float32(self.step)))).all())
+                   for plane, own in zip(image.pixels, steps, strict=True))
+
+    def image(self, steps: Steps, like: Image, own: Steps) -> Image:
+        """An image of these steps; where they are its `own`, those of `like`, to the last bit what is there."""
+        pixels = np.where(steps == own, like.pixels, (steps * self.step + self.offset).astype(np.float32))
         return dataclasses.replace(like, pixels=pixels)
 
 
@@ -64,12 +74,15 @@ def scale_of(image: Image) -> Scale:
         # A 12-bit film may lie in a 16-bit file.
         used = 2 ** int(np.ptp(image.pixels)).bit_length()
         made = Scale(1.0, 0.0, int(image.largest), max(1, used // FILM_SHARE), max(4.0, used / CELLS))
+    elif image.modality == "CT" and image.shape[0] == 1:
+        raise UnsupportedError(f"{image.name} is a single slice of CT, and evidence is woven into whole volumes; give "
+                               "the series or volume.")
     else:
         raise UnsupportedError(f"{image.name} is not stored in whole steps of one size in all slices, and evidence "
                                "cannot be woven into it; give a whole series or volume of 16-bit whole numbers.")
-    if made.largest * max(1.0, made.step) >= EXACT or abs(made.offset) >= EXACT:
-        raise UnsupportedError(f"{image.name} stores numbers of more than 24 bits, and evidence could not be taken out "
-                               "of it again; convert it to 16-bit whole numbers.")
+    if max(abs(made.offset), abs(made.offset + made.largest * made.step)) >= EXACT * made.step:
+        raise UnsupportedError(f"{image.name} can store values of more than 21 bits, counted in its steps from 0, and "
+                               "evidence could not be taken out of it again; convert it to 16-bit whole HU.")
     return made
 
 
@@ -89,8 +102,7 @@ def weave(image: Image, master: bytes, salt: bytes | None = None,
     scale, grid = scale_of(image), grid_of(image)
     before = scale.steps(image)
     means = np.rint(grid.means(before)).astype(np.int32)
-    # What lies at the floor is padding, or was cut off there, and a pattern would tell where.
-    low, high = int(before.min()) + scale.amplitude, scale.largest - scale.amplitude
+    low, high = scale.floor(before) + scale.amplitude, scale.largest - scale.amplitude
     woven = ~grid.any((before <= low) | (before > high))
     if woven.sum() < 16:
         raise UnsupportedError(f"{image.name} holds hardly anything between the ends of its range, and no evidence "
@@ -102,7 +114,7 @@ def weave(image: Image, master: bytes, salt: bytes | None = None,
     record = Record(Path(image.name).name, image.modality, salt, grid, scale.step, scale.offset, scale.amplitude,
                     scale.cell, image.spacing, image.provenance.to_world, strength, means, woven,
                     macs_of(after, grid, master, salt), sha_of(before if change is None else before - change), change)
-    return Protected(scale.image(after, image), record)
+    return Protected(scale.image(after, image, before), record)
 
 
 def unweave(image: Image, master: bytes, record: Record) -> Image:
@@ -114,11 +126,11 @@ def unweave(image: Image, master: bytes, record: Record) -> Image:
         after = scale.steps(image)
         before = after - _pattern(master, record.salt, record.grid, record.means, record.woven, scale)
         before = before if record.change is None else before - record.change
-        fits = sha_of(before) == record.original_sha256
+        fits = scale.holds(image, after) and sha_of(before) == record.original_sha256
     if not fits:
         raise UnreadableError(f"{image.name} is not, voxel for voxel, what this record was written for, and its "
                               "protection cannot be undone; `scanward verify` tells what was changed.")
-    return scale.image(before, image)
+    return scale.image(before, image, after)
 
 
 def macs_of(steps: Steps, grid: Grid, master: bytes, salt: bytes) -> bytes:

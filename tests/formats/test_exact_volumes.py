@@ -1,0 +1,219 @@
+"""Stored values: what nobody asked to change stays as it is, and a seal is as exact as they are, whatever their scale."""
+
+import dataclasses
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from volume_files import CODES, UPRIGHT, metaimage, nifti
+
+from scanward import inject
+from scanward.errors import UnsupportedError
+from scanward.formats import find, read
+from scanward.formats.write_volume import write_altered_volume
+from scanward.protectors.seal import unweave, verify, weave
+
+KEY = bytes(range(32))
+BOX = (slice(1, 3), slice(10, 14), slice(20, 27))
+SCALES = [(1.0, 0.0), (1.0, -1024.0), (0.1, -1024.0), (7.109804153442383, -1024.0), (-2.0, 40.0), (0.5, 100_000.0)]
+
+
+def values(dtype, seed=0, shape=(4, 40, 48)):
+    """(z, y, x) of this type within ±100, some at the type's ends."""
+    made = np.random.default_rng(seed).integers(0 if dtype[0] == "u" else -100, 100, shape).astype(dtype)
+    if made.dtype.kind in "iu":
+        made[0, 0, :3] = np.iinfo(dtype).min, np.iinfo(dtype).max, np.iinfo(dtype).max - 1
+    else:
+        made[0, 0, :3] = np.pi, -1e-3, 2.0**24 + 3
+    return made
+
+
+def stored_in(path):
+    """As a file stores its voxels (z, y, x)."""
+    if ".nii" in path.name:
+        return np.asarray(nibabel.load(path).dataobj.get_unscaled()).transpose(2, 1, 0)
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+@pytest.mark.parametrize("dtype", CODES)
+@pytest.mark.parametrize("scale", [None, *SCALES])
+def test_only_what_was_changed_is_stored_anew(tmp_path, dtype, scale):
+    stored = values(dtype)
+    path = metaimage(tmp_path / "ct.mha", stored) if scale is None else nifti(tmp_path / "ct.nii", stored, *scale)
+    slope, _ = scale or (1.0, 0.0)
+    host = read(path)
+    wanted = host.pixels.copy()
+    wanted[BOX] += 3 * slope
+    made = dataclasses.replace(host, pixels=host.storable(wanted, host.pixels))
+    again = stored_in(write_altered_volume(host, made, path, tmp_path, description="x", synthetic=True))
+    # both files run along the patient's axes
+    outside = np.ones(stored.shape, bool)
+    outside[BOX] = False
+    assert again.dtype == stored.dtype
+    assert np.array_equal(again[outside], stored[outside])
+    if stored.dtype.kind in "iu":
+        assert np.array_equal(again[BOX], stored[BOX] + 3)
+    else:
+        assert np.allclose(again[BOX], stored[BOX] + 3, atol=0.6 if slope == 0.1 else 0.1)
+
+
+@pytest.fixture(scope="module")
+def chest():
+    """(z, y, x) HU: two lungs in a body."""
+    _, y, x = np.mgrid[:24, :120, :120]
+    plane = np.where(np.hypot((y - 60) / 55, (x - 60) / 58) < 1, 40.0, -1000.0)
+    for side in (35, 85):
+        plane = np.where(np.hypot((y - 60) / 40, (x - side) / 18) < 1, -860.0, plane)
+    return np.rint(plane + np.random.default_rng(0).normal(0, 15, plane.shape)).astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def forged(chest, tmp_path_factory):
+    """HU of a nodule forged into these as 16-bit numbers."""
+    path = nifti(tmp_path_factory.mktemp("chest") / "ct.nii", chest.astype(np.int16), sform=UPRIGHT, pixdim=(0.7, 0.6, 2.5))
+    return inject(path, at=(35, 60, 12), size_mm=8, seed=3).image.pixels
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64", "float64", "npy"])
+def test_a_nodule_is_the_same_in_numbers_of_every_width(tmp_path, chest, forged, dtype):
+    if dtype == "npy":
+        np.save(tmp_path / "ct.npy", chest)
+        tamper = inject(tmp_path / "ct.npy", at=(35, 60, 12), size_mm=8, seed=3, spacing=(2.5, 2.5))
+        assert not np.any(tamper.image.pixels % 1) and np.ptp(tamper.image.pixels[tamper.mask]) > 100
+        return
+    moved = 1100 if dtype[0] == "u" else 0
+    path = nifti(tmp_path / "ct.nii", (chest + moved).astype(dtype), 1.0, -moved)
+    tamper = inject(path, at=(35, 60, 12), size_mm=8, seed=3)
+    assert np.array_equal(tamper.image.pixels, forged)
+    host = read(path)
+    again = write_altered_volume(host, tamper.image, path, tmp_path, description="x", synthetic=True)
+    assert np.array_equal(stored_in(again).astype(np.float64) - moved, forged)
+
+
+def refused(host):
+    """Whether it has no room for evidence, which is said."""
+    try:
+        weave(host, KEY)
+    except UnsupportedError as error:
+        assert "hardly anything" in str(error)
+        return True
+    return False
+
+
+def sealed(source, folder, change):
+    """Weaves into a host, changes a voxel of what was written by `change(path)`, and asserts what each answers."""
+    host = read(source)
+    made = weave(host, KEY)
+    (folder / "sealed").mkdir()
+    written = write_altered_volume(host, made.image, source, folder / "sealed", description="x", synthetic=False)
+    image = read(written)
+    answer = verify(image, KEY, made.record.salt, made.record)
+    assert (answer.label, answer.exact) == ("authentic", True)
+    (folder / "undone").mkdir()
+    undone = write_altered_volume(image, unweave(image, KEY, made.record), find([written])[0][0], folder / "undone",
+                                  description="x", synthetic=False)
+    change(written)
+    assert verify(read(written), KEY, made.record.salt, made.record).label == "tampered"
+    return undone
+
+
+def grain(dtype, seed):
+    """(z, y, x) stored values far from the type's ends."""
+    middle, spread = (130, 12) if dtype == "uint8" else (6500, 600)
+    return np.rint(np.random.default_rng(seed).normal(middle, spread, (3, 40, 48))).astype(dtype)
+
+
+slopes = st.one_of(st.sampled_from([1.0, 0.5, 3.0, 0.1, 1.7, 7.109804153442383, 1e-3, -1.7]),
+                   st.floats(1e-3, 40).map(lambda v: float(np.float32(v))))
+quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quick
+@example(0.1, -1024.0, "int16", 1)
+@example(7.109804153442383, -1024.0, "uint8", 2)
+@example(-1.7, 31.7, "uint16", 3)
+@given(slopes, st.sampled_from([-1024.0, 0.0, -1000.5, 31.7]), st.sampled_from(["uint8", "int16", "uint16"]),
+       st.integers(0, 2**16))
+def test_a_nifti_of_any_slope_is_authentic_until_one_stored_value_is_another(tmp_path_factory, slope, inter, dtype, seed):
+    folder = tmp_path_factory.mktemp("seal")
+    stored = grain(dtype, seed)
+    path = nifti(folder / "ct.nii", stored, slope, inter)
+    if refused(read(path)):
+        return
+
+    def change(written):
+        data = bytearray(written.read_bytes())
+        values = np.frombuffer(data, dtype, offset=352).copy()
+        values[seed % values.size] += 1
+        written.write_bytes(data[:352] + values.tobytes())
+
+    assert np.array_equal(stored_in(sealed(path, folder, change)), stored)
+
+
+def ct_series(phantom, folder, stored, **elements):
+    for number, plane in enumerate(stored):
+        part = phantom.ct_slice(2.5 * number, number, **elements)
+        part.Rows, part.Columns = plane.shape
+        part.BitsAllocated = part.BitsStored = 16
+        part.HighBit, part.PixelRepresentation = 15, int(stored.dtype.kind == "i")
+        part.PixelData = plane.tobytes()
+        folder.mkdir(exist_ok=True)
+        part.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return find([folder])[0][0]
+
+
+def series_in(folder):
+    return np.stack([pydicom.dcmread(file).pixel_array for file in sorted(folder.iterdir())])
+
+
+@quick
+@example(1.7, -1024.0, None, 1)
+@example(0.1, -1000.5, -2000, 2)
+@given(slopes, st.sampled_from([-1024.0, 0.0, -1000.5]), st.sampled_from([None, -2000, 30000]), st.integers(0, 2**16))
+def test_a_series_of_any_slope_is_authentic_until_one_stored_value_is_another(phantom, tmp_path_factory, slope, inter,
+                                                                               padding, seed):
+    folder = tmp_path_factory.mktemp("seal")
+    stored = grain("int16", seed)
+    elements = {"RescaleSlope": f"{slope:.10g}", "RescaleIntercept": inter}
+    if padding is not None:
+        stored[:, :4], elements["PixelPaddingValue"] = padding, padding
+    source = ct_series(phantom, folder / "ct", stored, **elements)
+    if refused(read(source)):
+        return
+
+    def change(written):
+        data = pydicom.dcmread(written / "1.dcm")
+        values = data.pixel_array.copy()
+        values.ravel()[200 + seed % 1700] += 1
+        data.PixelData = values.tobytes()
+        data.save_as(written / "1.dcm", enforce_file_format=True)
+
+    assert np.array_equal(series_in(sealed(source, folder, change)), stored)
+
+
+def test_padding_below_what_the_scan_holds_comes_back(phantom, tmp_path):
+    """Padding of -2000 is read as -1024 HU, and values lie below: it has to stay all the same."""
+    stored = np.random.default_rng(0).integers(-900, 200, (3, 40, 48)).astype(np.int16)
+    stored[:, :, -10:] = np.random.default_rng(1).integers(-1100, -1020, (3, 40, 10))
+    stored[:, 10:20, 10:20] = -2000
+    source = ct_series(phantom, tmp_path / "ct", stored, RescaleIntercept=0, PixelPaddingValue=-2000)
+
+    def change(written):
+        data = pydicom.dcmread(written / "1.dcm")
+        values = data.pixel_array.copy()
+        values[30, 5] += 1
+        data.PixelData = values.tobytes()
+        data.save_as(written / "1.dcm", enforce_file_format=True)
+
+    assert np.array_equal(series_in(sealed(source, tmp_path, change)), stored)
+
+
+@pytest.mark.parametrize("dtype, slope, inter", [("int32", 1, 0), ("int64", 1, 0), ("uint32", 1, 0), ("int16", 0.01, 1e6)])
+def test_what_float32_does_not_tell_apart_is_not_sealed(tmp_path, dtype, slope, inter):
+    path = nifti(tmp_path / "ct.nii", values(dtype), slope, inter)
+    with pytest.raises(UnsupportedError, match="more than 21 bits"):
+        weave(read(path), KEY)
