@@ -1,7 +1,7 @@
 """Everything of an image that a seal speaks of: its stored values exactly, where they lie, and whose they are.
 
-`read` gives float32 in the modality's own unit, for eyes and networks; here nothing is rounded, raised or flipped. DICOM
-images of any kind that can be decoded, whatever their modality; NIfTI, MetaImage; PNG, TIFF, PGM and NPY.
+`read` gives float32 in the modality's own unit, for eyes and networks; here nothing is rounded, raised or flipped.
+DICOM images of any kind that can be decoded, whatever their modality; NIfTI, MetaImage; PNG, TIFF, PGM and NPY.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.multival import MultiValue
 
 from scanward.errors import UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
@@ -83,8 +84,8 @@ def read_content(source: Source) -> Content:
             return _volume(source.path, kind)
         if kind in ("png", "tiff", "pgm", "npy"):
             return _raster(source.path, kind)
-    raise UnsupportedError(f"{shown(source.path)} is of no format that can be sealed; give DICOM, NIfTI, MetaImage, PNG, "
-                           "TIFF, PGM or NPY.")
+    raise UnsupportedError(f"{shown(source.path)} is of no format that can be sealed; give DICOM, NIfTI, MetaImage, "
+                           "PNG, TIFF, PGM or NPY.")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     owners = frames_of(header) if any(name in header.data for name in GROUPS) else None
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
-        slope, intercept = (*(own.numbers("RescaleSlope", 1) or (1.0,)), *(own.numbers("RescaleIntercept", 1) or (0.0,)))
+        (slope,), (intercept,) = own.numbers("RescaleSlope", 1) or (1.0,), own.numbers("RescaleIntercept", 1) or (0.0,)
         kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
         corner = own.numbers("ImagePositionPatient", 3)
@@ -149,7 +150,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
 
 def _others(header: Header) -> list[Values]:
     """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
-    from pydicom.pixels import iter_pixels
+    from pydicom.pixels.utils import iter_pixels
 
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
@@ -179,8 +180,11 @@ def _digest(values: Values) -> bytes:
 
 
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
-    found = {keyword: header.text(keyword) for keyword in keywords}
-    return {keyword: text for keyword, text in found.items() if text}
+    """Uncut, but for the blanks that an even length may take."""
+    found = {keyword: header.data.get(keyword) for keyword in keywords}
+    texts = {keyword: "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+             for keyword, value in found.items() if value is not None}
+    return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
 
 
 def _palette(path: Path, header: Header) -> dict[str, str]:

@@ -169,7 +169,8 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
 
 
 def stored_nifti(path: Path) -> Stored:
-    """The stored values (z, y, x) along the file's own axes, slope and intercept, and the axes as `upright` takes them."""
+    """The stored values (z, y, x) along the file's own axes, slope and intercept, and the axes as `upright` takes
+    them."""
     held = path.stat().st_size
     with nifti_file(path) as (file, zipped):
         layout = nifti_layout(file.read(540), path)
@@ -249,8 +250,8 @@ def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
         return axes  # which `upright` refuses
     said = sizes[1:4] * abs(units[0, 0])
     if not np.allclose(steps[known], said[known], rtol=1e-2) or _named(axes) != _named(turned):
-        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie in another "
-                               "order, than its pixdim and qform say; correct the wrong one.")
+        raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie in "
+                               "another order, than its pixdim and qform say; correct the wrong one.")
     return axes
 
 

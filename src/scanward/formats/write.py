@@ -120,8 +120,8 @@ def _as_in(host: Path, like: npt.NDArray[Any], values: npt.NDArray[Any]) -> npt.
     """The values in the type of the host's, which keep what float32 does not tell from them."""
     made = np.where(values == like.astype(np.float32), like, values).astype(like.dtype)
     if not np.array_equal(made.astype(np.float32), values):
-        raise UnsupportedError(f"{shown(host)} stores {like.dtype} numbers, which do not hold what it would become; save "
-                               "it as 16-bit whole numbers.")
+        raise UnsupportedError(f"{shown(host)} stores {like.dtype} numbers, which do not hold what it would become; "
+                               "save it as 16-bit whole numbers.")
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from scanward.verdict import Label, worst
 Identity = Literal["same", "any"]
 WHOLE = 0.5
 """Share of the tiles from which on an image was changed as a whole, by another encoding, say."""
+FEW = 8
+"""Tiles of an image so small that nothing is told by how many have changed."""
 SAME_MM, SAME_SHARE = 0.01, 1e-4
 """Millimetres, and parts, by which numbers of geometry may differ: formats round them each in its own way."""
 MOST = 12
@@ -48,27 +50,34 @@ class Checked:
     """Tiles (z, y, x) that are others than were sealed."""
     boxes: tuple[Box, ...]
     """A box in voxels about each region of them, the largest first."""
+    history: Part = Part("authentic", "No newer version of it is known.")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All four."""
+        return self.voxels, self.geometry, self.identity, self.history
 
     @property
     def label(self) -> Label:
-        """The worst of the three."""
-        return worst([self.voxels.label, self.geometry.label, self.identity.label])  # type: ignore[return-value]
+        """The worst of them."""
+        return cast(Label, worst([part.label for part in self.parts]))
 
     @property
     def reason(self) -> str:
         """Of the worst, the first."""
-        return next(part.reason for part in (self.voxels, self.geometry, self.identity) if part.label == self.label)
+        return next(part.reason for part in self.parts if part.label == self.label)
 
 
 def check(content: Content, seal: Seal, trusted: Sequence[x509.Certificate], identity: Identity = "same") -> Checked:
     """Whether an image is, voxel by voxel, what was sealed, lies where that lay and is of whom that was.
 
-    `trusted` are the certificates of sites whose seals count; a seal by another key vouches for nothing. With `identity`
-    `any`, a copy without or with another name is taken, and that is said.
+    `trusted` are the certificates of sites whose seals count; a seal by another key vouches for nothing. With
+    `identity` `any`, a copy without or with another name is taken, and that is said.
     """
     signer = name_of(seal.certificate)
     if not any(same_key(seal.certificate, known) for known in trusted):
-        none = Part("inconclusive", f"Its seal is of {signer!r}, whose certificate was not given; anybody can have made it.")
+        none = Part("inconclusive", f"Its seal is of {signer!r}, whose certificate was not given; anybody can have "
+                                    "made it.")
         nothing: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
         return Checked(none, none, none, signer, nothing, ())
     voxels, tiles = _voxels(content, seal)
@@ -84,10 +93,10 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
     if found == seal.tree:
         return Part("authentic", "It is voxel by voxel what was sealed."), none
     tiles = changed(seal.tree, found)
-    if tiles.mean() >= WHOLE:
+    if tiles.mean() >= WHOLE and tiles.size > FEW:
         moved = _planes_moved(found, seal)
-        return moved or Part("inconclusive", "It was processed as a whole, by another encoding, say; the seal vouches for "
-                                             "nothing in it."), none
+        whole = "It was processed as a whole, by another encoding, say; the seal vouches for nothing in it."
+        return moved or Part("inconclusive", whole), none
     count = int(ndimage.label(tiles, np.ones((3, 3, 3)))[1])
     where = "one place" if count == 1 else f"{count} places"
     return Part("tampered", f"It was altered in {where}."), tiles
@@ -130,7 +139,8 @@ def _other_shape(content: Content, seal: Seal) -> Part:
         return Part("tampered", f"It has {size}; not sealed were {_listed(strangers)}.")
     if len(planes) > len(set(planes)):
         return Part("tampered", f"It has {size}; some are there more than once.")
-    return Part("inconclusive", f"It has {size}: {missing} are missing, and the others are voxel by voxel what was sealed.")
+    return Part("inconclusive", f"It has {size}: {missing} are missing, and the others are voxel by voxel what was "
+                                "sealed.")
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -194,8 +204,8 @@ def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
     if other or new:
         return Part("tampered", f"It says another {_listed([*other, *new])} than was sealed.")
     if gone:
-        return Part("inconclusive", f"It does not say any more its {_listed(gone)}; where that is a copy without a name, "
-                                    "say --identity any.")
+        return Part("inconclusive", f"It does not say any more its {_listed(gone)}; where that is a copy without a "
+                                    "name, say --identity any.")
     return Part("authentic", "It is of whom it was.")
 
 

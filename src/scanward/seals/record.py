@@ -1,7 +1,8 @@
 """The seal of one image, as a file: hashes of its voxels, where they lie, commitments to whose they are, signed.
 
-It holds no voxel and no name: what identifies the patient is there as SHA-256 with a random salt. Of few possible values
-(a sex, a date) such a hash can be guessed by whoever has the seal, so a seal does not travel with an anonymised copy.
+It holds no voxel and no name: what identifies the patient is there as SHA-256 with a random salt. Of few possible
+values (a sex, a date) such a hash can be guessed by whoever has the seal, so a seal does not travel with an anonymised
+copy.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def geometry_of(content: Content) -> dict[str, Any]:
 
 
 def from_json(text: str, where: str) -> Seal:
-    """A seal from its file, `where` naming that; `UnreadableError` where it is none, or was altered since it was signed.
+    """A seal from its file, `where` naming that; `UnreadableError` where it is none, or was altered since it was
+    signed.
 
     Whose it is is not asked here: that the certificate in it is the site's is for `check` to say.
     """

@@ -1,8 +1,8 @@
 """Who sealed: a signature that anybody can check with the site's certificate, and only the site can make.
 
-Ed25519 (RFC 8032) under a key derived from the site's secret (HKDF, RFC 5869), with a self-signed X.509 certificate; or a
-key and certificate of the site's own authority, Ed25519 or ECDSA with P-256 or P-384 (FIPS 186-5). All primitives are those
-of the `cryptography` library.
+Ed25519 (RFC 8032) under a key derived from the site's secret (HKDF, RFC 5869), with a self-signed X.509 certificate; or
+a key and certificate of the site's own authority, Ed25519 or ECDSA with P-256 or P-384 (FIPS 186-5). All primitives are
+those of the `cryptography` library.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def certificate_in(data: bytes, where: str) -> x509.Certificate:
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
         usable = _usable(found.public_key())
     except Exception as error:  # what the library raises on damaged certificates is no single type
-        raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` wrote.") from error
+        raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` "
+                              "wrote.") from error
     if not usable:
         raise UnreadableError(f"{where} is a certificate of neither an Ed25519 key nor an ECDSA key on P-256 or P-384; "
                               "name the one that sealed.")

@@ -1,7 +1,7 @@
 """Hashes of an image by which its every voxel is held, and that say where one changed.
 
-The hashes of tiles of 4 mm of a long CT would fill megabytes. Kept are those of every row of tiles along each of the three
-axes: a tile is another where all three of its rows are, and 300 slices need half a megabyte.
+The hashes of tiles of 4 mm of a long CT would fill megabytes. Kept are those of every row of tiles along each of the
+three axes: a tile is another where all three of its rows are, and 300 slices need half a megabyte.
 """
 
 from __future__ import annotations
@@ -61,12 +61,14 @@ def tree_of(values: npt.NDArray[Any], tile: Three, strange: npt.NDArray[np.bool_
     four = values if values.ndim == 4 else values[..., None]
     count = _count(four.shape[:3], tile)
     odd = None if strange is None or not strange.any() else _blocks_any(strange, tile, count)
+
+    def rows(axis: int) -> bytes:
+        return b"".join(_row_hashes(four, tile, axis, odd)) if axis == 0 or count[0] > 1 else b""
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
-        planes = pool.submit(lambda: b"".join(_hash(LEAF, plane) for plane in four))
-        axes = [pool.submit(lambda axis=axis: b"".join(_row_hashes(four, tile, axis, odd)))
-                for axis in range(3 if count[0] > 1 else 1)]
-        along = [done.result() for done in axes]
-    return Tree(count, (along[0], *along[1:]) if len(along) == 3 else (along[0], b"", b""), planes.result())
+        z, y, x = (pool.submit(rows, axis) for axis in range(3))
+        planes = b"".join(_hash(LEAF, plane) for plane in four)
+        return Tree(count, (z.result(), y.result(), x.result()), planes)
 
 
 def changed(kept: Tree, found: Tree) -> npt.NDArray[np.bool_]:
@@ -88,7 +90,7 @@ def _count(shape: tuple[int, ...], tile: Three) -> Three:
 def _row_hashes(values: npt.NDArray[Any], tile: Three, axis: int, odd: npt.NDArray[np.bool_] | None) -> Iterator[bytes]:
     """Of the rows of tiles along `axis`, in the order of the two others."""
     first, second = (i for i in range(3) if i != axis)
-    lost = None if odd is None else odd.any(axis=axis)
+    lost = None if odd is None else np.any(odd, axis=axis, keepdims=True).squeeze(axis)
     for number, start in enumerate(range(0, values.shape[first], tile[first])):
         slab = np.take(values, range(start, min(start + tile[first], values.shape[first])), axis=first)
         # Each row's voxels together: the second axis foremost.
