@@ -56,7 +56,7 @@ def test_the_table_has_a_line_an_image_and_the_exit_code_says_found(films, capsy
     lines = out.splitlines()
     assert lines[0].split() == ["label", "score", "threshold", "seconds", "findings", "path"]
     assert lines[1].startswith("tampered") and lines[1].endswith("a forged füm.png")
-    assert "at x 20, y 10" in lines[1]
+    assert "centre x 24, y 14, corner x 20, y 10" in lines[1]
     assert lines[2].startswith("authentic") and " none " in lines[2]
     assert lines[3].startswith("inconclusive") and "cannot be told" in lines[3]
     assert lines[4].strip().endswith("It is black.")
@@ -64,8 +64,13 @@ def test_the_table_has_a_line_an_image_and_the_exit_code_says_found(films, capsy
     assert err == ""
 
 
-def test_nothing_found_is_zero_also_where_nothing_could_be_said(films, capsys):
-    assert run(capsys, "scan", films / "b clean.png", films / "c black.png")[0] == 0
+def test_the_exit_code_is_the_worst_of_error_found_unsure_and_clean(films, capsys):
+    forged, clean, black = (films / name for name in ("a forged füm.png", "b clean.png", "c black.png"))
+    assert run(capsys, "scan", clean)[0] == 0
+    assert run(capsys, "scan", clean, black)[0] == 3
+    assert run(capsys, "scan", clean, black, forged)[0] == 1
+    assert run(capsys, "scan", clean, black, forged, films / "none")[0] == 2
+    assert run(capsys, "scan", black, films / "none")[0] == 2
 
 
 def test_a_long_path_is_not_cut(films, capsys):
@@ -81,13 +86,14 @@ def test_json_is_one_object_a_line_and_nothing_else(films, capsys):
     assert len(objects) == 5
     forged = objects["a forged füm.png"]
     assert forged["label"] == "tampered"
-    assert forged["findings"][0]["box"] == [20, 10, 28, 18]
+    assert forged["findings"][0]["box"] == [20, 10, 28, 18] and forged["axes"] == "x, y"
+    assert (forged["findings"][0]["centre"], forged["findings"][0]["corner"]) == ([24, 14], [20, 10])
     assert {"path", "sop_instance_uid", "modality", "label", "score", "threshold", "findings", "method",
             "weights_sha256", "seconds"} <= set(forged)
     assert objects["b clean.png"]["findings"] == []
     for name in ("d broken.png", "no such file"):
-        assert set(objects[name]) == {"path", "label", "error"} and objects[name]["label"] == "inconclusive"
-        assert objects[name]["error"] in err
+        assert set(objects[name]) == {"path", "label", "reason", "error"} and objects[name]["label"] == "inconclusive"
+        assert objects[name]["reason"] == objects[name]["error"] and objects[name]["reason"] in err
     assert len(err.splitlines()) == 2
 
 
@@ -119,7 +125,7 @@ def test_the_output_folder_holds_pictures_lines_and_a_report(films, tmp_path, ca
     assert str(out / "report.html") in err
     assert {p.name for p in out.iterdir()} == {
         "a forged füm.heat.png", "b clean.heat.png", "b clean-2.heat.png", "c black.heat.png", "verdicts.jsonl",
-        "report.html"}
+        "report.html", "resume.jsonl"}
     lines = [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
     assert len(lines) == 5 and sum("error" in line for line in lines) == 1
     page = (out / "report.html").read_text("utf-8")
@@ -128,11 +134,13 @@ def test_the_output_folder_holds_pictures_lines_and_a_report(films, tmp_path, ca
     assert picture is not None and picture.ndim == 3
 
 
-def test_scanning_again_starts_the_lines_anew_and_passes_its_own_pictures_by(films, capsys):
+def test_scanning_again_into_the_same_folder_passes_its_own_pictures_by_and_says_so(films, capsys):
     arguments = ("scan", films, "-o", films)
     assert run(capsys, *arguments)[0] == 1
-    assert run(capsys, *arguments)[0] == 1
-    assert len((films / "verdicts.jsonl").read_text().splitlines()) == 3
+    code, out, _ = run(capsys, *arguments)
+    assert code == 1 and "Passed over: 3 of Scanward's own pictures" in out
+    labels = [json.loads(line)["label"] for line in (films / "verdicts.jsonl").read_text().splitlines()]
+    assert labels == ["tampered", "authentic", "inconclusive", *["unscanned"] * 3]
 
 
 def test_nothing_is_written_where_nothing_could_be_judged(tmp_path, capsys, bright):
@@ -231,6 +239,76 @@ def test_wrong_usage_is_one_sentence_and_two(arguments, capsys):
     assert len(err.splitlines()) == 1 and err.startswith("scanward: ") and err.endswith(".\n")
 
 
+@pytest.mark.parametrize(("arguments", "where"), [
+    (["scan"], "scanward scan --help"), (["scan", "x", "--nonsense"], "scanward scan --help"),
+    (["bench", "mammography", "--workers", "x"], "scanward bench mammography --help"),
+    (["study", "nonsense"], "scanward study --help"), (["nonsense"], "'scanward --help"),
+    (["inject", "x", "-o", "y"], "scanward inject --help"), (["--nonsense"], "'scanward --help"),
+])
+def test_wrong_usage_points_to_the_help_of_its_command(arguments, where, capsys):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and where in err and err.count("\n") == 1
+
+
+def commands(group, name="scanward"):
+    for one, command in group.commands.items():
+        yield from commands(command, f"{name} {one}") if hasattr(command, "commands") else [(f"{name} {one}", command)]
+
+
+def test_every_command_says_its_exit_codes_and_has_the_same_names_for_the_same_options():
+    import typer
+
+    seen = dict(commands(typer.main.get_command(cli.app)))
+    assert len(seen) > 15
+    for name, command in seen.items():
+        assert command.epilog and command.epilog.startswith("Exit codes: 0 "), name
+        for option in command.params:
+            assert "--out" not in option.opts, name
+            assert ("-o" in option.opts) == ("--output" in option.opts), name
+            assert ("-q" in option.opts) == ("--quiet" in option.opts), name
+    assert all("3 one inconclusive" in seen[f"scanward {name}"].epilog for name in ("scan", "verify"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell):
+    ask = {"bash": {"COMP_WORDS": "scanward pro", "COMP_CWORD": "1"}, "zsh": {"_TYPER_COMPLETE_ARGS": "scanward pro"},
+           "fish": {"_TYPER_COMPLETE_ARGS": "scanward pro", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}}[shell]
+    done = subprocess.run([sys.executable, "-c", "from scanward import cli; cli.main()"], capture_output=True,
+                          text=True, check=False, env={**os.environ, "_SCANWARD_COMPLETE": f"complete_{shell}", **ask})
+    assert "protect" in done.stdout and "scan\n" not in done.stdout and done.stderr == ""
+
+
+def test_the_log_goes_to_stderr_from_the_level_that_was_asked_for(films):
+    done = [subprocess.run([sys.executable, "-m", "scanward", *level, "scan", "--json", str(films / "none")],
+                           capture_output=True, text=True, check=False) for level in ((), ("--log-level", "info"))]
+    assert [one.returncode for one in done] == [2, 2] and done[0].stdout == done[1].stdout
+    assert "INFO" not in done[0].stderr and "INFO scanward" in done[1].stderr
+
+
+def test_a_log_level_that_is_none(capsys):
+    code, _, err = run(capsys, "--log-level", "loud", "methods")
+    assert code == 2 and "debug, info, warning, error" in err and err.count("\n") == 1
+
+
+def test_methods_for_programs(capsys):
+    code, out, _ = run(capsys, "methods", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [row["name"] for row in rows] == [method.name for method in methods.METHODS]
+    one = next(row for row in rows if row["name"] == "self-reference")
+    assert one["kind"] == "detector" and one["weights"][0]["licence"] and len(one["weights"][0]["sha256"]) == 64
+
+
+@pytest.mark.parametrize("command", [("scan", "x"), ("inject", "x", "-o", "y", "--size", "9"),
+                                     ("remove", "x", "-o", "y", "--size", "9"), ("protect", "x", "-o", "y")], ids=str)
+def test_a_device_that_is_not_there_is_refused(command, capsys, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device, word in (("cuda", "GPU"), ("tpu", "cpu, cuda, auto")):
+        code, _, err = run(capsys, *command, "--device", device)
+        assert code == 2 and word in err and err.count("\n") == 1
+
+
 def test_a_wrong_method_names_the_right_ones(capsys):
     err = run(capsys, "scan", "x", "--method", "copymove")[2]
     assert "copy-move" in err and "forensic-transfer" in err
@@ -289,7 +367,7 @@ def test_train_hands_its_options_to_the_method(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "scanward.training.self_reference",
                         type(sys)("scanward.training.self_reference"))
     sys.modules["scanward.training.self_reference"].train = lambda **options: called.update(options)
-    given = ["--preset", "full", "--data", tmp_path, "--out", tmp_path / "out", "--no-resume"]
+    given = ["--preset", "full", "--data", tmp_path, "-o", tmp_path / "out", "--no-resume"]
     assert run(capsys, "train", "self-reference", *given)[0] == 0
     assert called == {"name": "self-reference", "preset": "full", "data": tmp_path, "out": tmp_path / "out",
                       "resume": False, "install": False}
@@ -297,13 +375,13 @@ def test_train_hands_its_options_to_the_method(capsys, monkeypatch, tmp_path):
 
 def test_train_says_what_is_missing_and_where_it_cannot_write(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "scanward.training.self_reference", None)
-    code, _, err = run(capsys, "train", "self-reference", "--out", tmp_path)
+    code, _, err = run(capsys, "train", "self-reference", "-o", tmp_path)
     assert code == 2
     assert "install scanward[train]" in err
     monkeypatch.undo()
     taken = tmp_path / "taken"
     taken.touch()
-    code, _, err = run(capsys, "train", "self-reference", "--out", taken)
+    code, _, err = run(capsys, "train", "self-reference", "--output", taken)
     assert code == 2
     assert str(taken) in err
 
@@ -357,4 +435,4 @@ def test_ctrl_c_in_the_program_leaves_130(tmp_path):
     done = subprocess.run([sys.executable, "-c", script, "scan", str(path)], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 130
-    assert done.stderr.splitlines() == ["scanward: Interrupted after 0 images; what is finished is kept."]
+    assert done.stderr.splitlines() == ["scanward: Interrupted after 0 images."]

@@ -65,3 +65,12 @@ def test_the_command_scans_all_four_and_says_where_the_report_is(bright, tmp_pat
                  "Left breast, mass added"):
         assert name in page
     assert json.loads((tmp_path / "left-mass-added.dcm.scanward.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["report.html", "left-mass-added.dcm", "right-mass-removed.dcm"])
+def test_the_demo_overwrites_nothing_of_anybody_else(name, tmp_path, monkeypatch, run):
+    monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("the long work was begun"))
+    (tmp_path / name).write_text("mine")
+    code, printed, err = run("demo", "-o", tmp_path)
+    assert (code, printed) == (2, "") and name in err and err.count("\n") == 1
+    assert (tmp_path / name).read_text() == "mine"

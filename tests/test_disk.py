@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from scanward.disk import Journal, read_json, write_json
+from scanward.disk import Journal, read_json, whole_file, whole_folder, write_json
+from scanward.errors import ArgumentError
 
 LINES = [json.dumps({"number": number, "text": "Ä" * number}).encode() for number in range(4)]
 APPEND = """
@@ -100,3 +101,16 @@ def test_what_is_no_object_is_an_empty_one(tmp_path, data):
     if data is not None:
         (tmp_path / "state.json").write_bytes(data)
     assert read_json(tmp_path / "state.json") == {}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_full_disk_is_said_of_the_folder_that_was_asked_for(tmp_path, is_there):
+    out = tmp_path / "out"
+    if is_there:
+        out.mkdir()
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(ArgumentError) as caught, whole_folder(out, last="record.json") as draft, \
+            whole_file(draft / "it.nii"):
+        raise full
+    assert str(caught.value).startswith(f"{out}/it.nii cannot be written (No space left on device)")
+    assert not list(tmp_path.rglob("*.*"))

@@ -1,8 +1,15 @@
-"""The public face: every promised name is there, costs nothing until it is used, and is the real thing."""
+"""The public face: every promised name is there, costs nothing until it is used, and does what its help says."""
 
+import inspect
+import json
+import pydoc
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
+import nibabel
+import numpy as np
 import pytest
 
 import scanward
@@ -12,16 +19,50 @@ from scanward.judging import scan as judging
 from scanward.judging import site
 from scanward.protectors import base as protectors
 from scanward.protectors import seal
+from scanward.report.heat import png
 
 PROMISED = {
     "inject": forgery, "remove": forgery, "Tamper": base, "load": judging, "scan": judging, "scan_many": judging,
-    "Result": judging, "find": formats, "Source": formats, "Around": protection, "Perturb": protection,
-    "Record": protection, "Image": image, "Provenance": image, "Site": site, "read_site": site,
-    "protect": protection, "verify": protection, "Protected": protectors, "Answer": seal,
+    "calibrate": judging, "Result": judging, "find": formats, "Source": formats, "Around": protection,
+    "Perturb": protection, "Record": protection, "Image": image, "Provenance": image, "Site": site, "read_site": site,
+    "protect": protection, "verify": protection, "unprotect": protection, "read_record": protection,
+    "Protected": protectors, "Answer": seal, "make_key": seal,
     "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
     "ArgumentError": errors, "WeightsError": errors, "MissingExtraError": errors,
 }
+MASS = {"size_mm": 10, "at": (100, 210), "method": "composed-mass", "spacing": (0.2, 0.2)}
+MASS_AS_OPTIONS = ("--size", 10, "--at", "100,210", "--method", "composed-mass", "--spacing", 0.2)
+LONGEST = 300
+"""Characters of a representation, as a console shows them without a flood."""
+
+
+def half_round(side=400):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :300]
+    inside = np.hypot((y - side / 2) / (0.45 * side), x / 240) < 1
+    tissue = 0.45 + 0.05 * np.sin(y / 9) * np.sin(x / 7) + rng.normal(0, 0.01, y.shape)
+    return np.rint(np.where(inside, tissue, 0.01) * 65535).astype(np.uint16)
+
+
+@pytest.fixture
+def film(tmp_path, monkeypatch):
+    """The working folder holds film.png, which is named as a user would."""
+    monkeypatch.chdir(tmp_path)
+    Path("film.png").write_bytes(png(half_round()))
+    return "film.png"
+
+
+@pytest.fixture
+def lung(tmp_path):
+    """A volume of lung-like noise, NIfTI, with its voxels (x, y, z)."""
+    values = np.rint(np.random.default_rng(0).normal(-800, 25, (96, 90, 14))).astype(np.int16)
+    nibabel.Nifti1Image(values, np.diag([0.7, 0.7, 2, 1])).to_filename(tmp_path / "ct.nii.gz")
+    return tmp_path / "ct.nii.gz", values
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def test_exactly_the_promised_names_are_exported():
@@ -50,3 +91,233 @@ def test_importing_scanward_imports_no_library():
     code = "import scanward, sys; print(sorted({'numpy', 'torch', 'cv2', 'pydicom', 'typer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+USES = {}
+
+
+def uses(*names):
+    """Marks a test that uses these names as they are documented."""
+    def mark(test):
+        USES.update(dict.fromkeys(names, test))
+        return test
+    return mark
+
+
+@uses("scan", "Verdict", "Evidence", "Finding")
+def test_scan_takes_every_kind_of_image_and_judges_it_the_same(film, bright):
+    array = half_round()
+    array[100:110, 50:60] = 60000
+    cv2.imwrite(film, array)
+    found, _ = scanward.find(film)
+    given = [film, Path(film), found[0], array, array[None], array.astype(float), scanward.load(film)]
+    verdicts = [scanward.scan(one, method="copy-move") for one in given]
+    for one in verdicts:
+        assert (one.label, one.heat.shape, one.heat.dtype) == ("tampered", (1, 400, 300), np.float32)
+        assert one.score == pytest.approx(60000 / 65535) and np.array_equal(one.heat, verdicts[0].heat)
+        assert one.findings[0].box == (0, 100, 50, 1, 108, 58)  # (z, y, x), as arrays index
+        assert one.evidence[0].method == "bright"
+    assert verdicts[0].to_json()["findings"][0]["box"] == [50, 100, 58, 108]  # (x, y), as on the command line
+
+
+@uses("load", "Image", "Provenance")
+def test_load_reads_what_it_is_given_as_documented(film, lung):
+    loaded = scanward.load(film, spacing=(0.1, 0.2))
+    assert loaded.pixels.dtype == np.float32 and loaded.shape == (1, 400, 300) and loaded.modality == "MG"
+    assert loaded.spacing == (1.0, 0.1, 0.2) and loaded.provenance.path == Path(film)
+    path, values = lung
+    volume = scanward.load(path)
+    assert np.array_equal(volume.pixels, values.transpose(2, 1, 0)[:, ::-1, ::-1])
+    assert volume.spacing == pytest.approx((2.0, 0.7, 0.7))
+    array = half_round().astype(float)
+    made = scanward.load(array, modality="MG", spacing=(0.1, 0.2))
+    array[:] = 0  # the image has pixels of its own
+    assert np.array_equal(made.pixels, loaded.pixels) and made.provenance == scanward.Provenance()
+    assert scanward.load(loaded) is loaded
+    same = scanward.Image(loaded.pixels, "MG", (1.0, 0.1, 0.2))
+    assert np.array_equal(same.plane, half_round())
+
+
+@uses("find", "Source", "scan_many", "Result")
+def test_many_are_scanned_from_paths_folders_globs_and_sources(film, bright, tmp_path):
+    (tmp_path / "folder").mkdir()
+    cv2.imwrite("folder/b.png", half_round())
+    sources, errors = scanward.find([film, "no.png"])
+    assert [source.path for source in sources] == [Path(film)] and len(errors) == 1
+    results = list(scanward.scan_many([sources[0], film, Path("folder"), "f*.png", "no.png"], method="copy-move"))
+    assert [str(one.path) for one in results] == [film, film, "folder/b.png", film, "no.png"]
+    assert [one.label for one in results] == ["authentic"] * 4 + ["inconclusive"]
+    assert "no.png does not exist" in str(results[-1].error) and results[0].image.shape == (1, 400, 300)
+    assert [one.path for one in scanward.scan_many(film)] == [Path(film)]
+
+
+@uses("calibrate", "Site", "read_site")
+def test_a_site_is_calibrated_kept_and_used(film, bright):
+    results = list(scanward.scan_many(film)) * 12
+    made = scanward.calibrate(results, false_alarms=0.05)
+    made.save("site.json")
+    for path in ("site.json", Path("site.json")):
+        assert scanward.read_site(path) == made
+    assert scanward.scan(film, site=made).evidence[0].threshold == 0.8  # never below the shipped one
+    with pytest.raises(scanward.ArgumentError, match="10 or more"):
+        scanward.calibrate(results[:5])
+
+
+@uses("inject", "remove", "Tamper")
+@pytest.mark.parametrize("given", ["path", "image"])
+def test_a_saved_tamper_is_what_the_command_line_writes(film, run, given):
+    whole = {**MASS, "seed": 3}
+    if given == "image":
+        tamper = scanward.inject(scanward.load(film, spacing=whole.pop("spacing")), **whole)
+    else:
+        tamper = scanward.inject(film, **whole)
+    assert tamper.mask.shape == tamper.image.shape == (1, 400, 300)
+    where = np.argwhere(tamper.mask).mean(0)  # (z, y, x), where `at` was (x, y)
+    assert abs(where[1] - 210) < 5 and abs(where[2] - 100) < 5
+    written = tamper.save("api")
+    assert run("inject", film, "-o", "cli", "--seed", 3, *MASS_AS_OPTIONS)[0] == 0
+    ours, theirs = files("api"), files("cli")
+    assert set(written) == {Path("api") / name for name in ours if not name.name.endswith(".scanward.json")}
+    if given == "image":  # its record says what the image was told beside its file
+        kept = [json.loads(one.pop(Path("record.json"))) for one in (ours, theirs)]
+        assert kept[0].pop("modality") == "MG" and kept[1].pop("modality") is None and kept[0] == kept[1]
+    assert ours == theirs
+    assert np.array_equal(scanward.load(written[0]).pixels, tamper.image.pixels)
+    code, out, _ = run("replay", "api/record.json")
+    assert code == 0 and "same bytes" in out
+
+
+def test_what_cannot_be_saved_is_one_sentence_and_leaves_nothing(film):
+    tamper = scanward.remove(film, **{**MASS, "method": "inpaint-telea"})
+    tamper.save(Path("out"))
+    before = files(".")
+    with pytest.raises(scanward.ArgumentError, match="overwritten"):
+        tamper.save("out")
+    with pytest.raises(scanward.ArgumentError, match="array"):
+        scanward.inject(half_round(), **MASS).save("new")
+    assert files(".") == before
+    cv2.imwrite(film, half_round() + 1)
+    with pytest.raises(scanward.UnreadableError, match=film):
+        tamper.save("new")
+    assert not Path("new").exists()
+
+
+@uses("make_key", "protect", "Protected", "verify", "Answer", "unprotect", "read_record", "Record")
+def test_protect_save_verify_and_undo_with_any_kind_of_path(film, run):
+    scanward.make_key("site.key")
+    secret = bytes.fromhex(Path("site.key").read_text().split()[1])
+    for key, folder in (("site.key", "a"), (Path("site.key"), "b"), (secret, "c")):
+        made = scanward.protect(film, key)
+        written = made.save(folder)
+        assert [path.name for path in written] == ["film-protected.png", "protected.png", "evidence.json"]
+        record = scanward.read_record(f"{folder}/evidence.json", key)
+        assert record.salt == made.record.salt
+        for kept in (None, f"{folder}/evidence.json", Path(folder, "evidence.json"), record):
+            answer = scanward.verify(written[0], key, record=kept)
+            assert answer.label == "authentic" and not answer.map().any()
+        assert scanward.verify(made.image, key, made.record).label == "authentic"
+        assert np.array_equal(scanward.unprotect(written[0], key).pixels, scanward.load(film).pixels)
+        assert run("verify", written[0], "--key", "site.key")[0] == 0
+        assert run("unprotect", written[0], "--key", "site.key", "-o", f"{folder}-undone")[0] == 0
+    forged = made.image.pixels.copy()
+    forged[0, 80:90, 40:50] += 500
+    answer = scanward.verify(scanward.Image(forged, "MG"), secret, "c/evidence.json")
+    z, y, x = answer.findings[0].centre
+    assert answer.label == "tampered" and z == 0 and abs(y - 84) < 5 and abs(x - 44) < 5
+
+
+def test_an_array_of_a_ct_is_protected_and_given_back(lung):
+    array = lung[1].transpose(2, 1, 0)
+    made = scanward.protect(scanward.load(array, spacing=(0.7, 0.7)), bytes(32))
+    assert 0 < np.abs(made.image.pixels - array).max() <= 4
+    assert scanward.verify(made.image, bytes(32), made.record).label == "authentic"
+    assert np.array_equal(scanward.unprotect(made.image, bytes(32), made.record).pixels, array)
+    with pytest.raises(scanward.UnsupportedError, match="whole steps"):
+        scanward.protect(array + 0.5, bytes(32))
+
+
+@uses("Perturb", "Around")
+def test_a_perturbation_is_around_the_place_that_was_named(lung, tmp_path):
+    around = scanward.Around(z=6, y=30, x=60, diameter_mm=6)
+    made = scanward.protect(lung[0], perturb=scanward.Perturb(around=[around], epsilon=16))
+    change = np.abs(made.image.pixels - scanward.load(lung[0]).pixels)
+    assert 0 < change.max() <= 16 and change[:, 25:36, 55:66].any() and not change[:, 60:].any()
+    assert [path.name for path in made.save(tmp_path / "out")] == ["ct-protected.nii.gz", "protected.png",
+                                                                  "perturbation.json"]
+
+
+USES.update(dict.fromkeys([name for name in PROMISED if name.endswith("Error")],
+                          test_every_error_is_exported_and_is_a_scanward_error),
+            __version__=test_exactly_the_promised_names_are_exported)
+
+
+@pytest.mark.parametrize("name", scanward.__all__)
+def test_every_name_has_a_test_that_uses_it_and_help(name):
+    assert name in USES, f"write a test that uses scanward.{name} as documented, and mark it with @uses"
+    text = inspect.getdoc(getattr(scanward, name))
+    assert text and not text.startswith(f"{name}(")  # more than the signature that a dataclass gives itself
+    if name != "__version__":
+        assert name in pydoc.plain(pydoc.render_doc(scanward))
+
+
+WRONG = {
+    "load(5)": "source", "load('')": "source", "load(b'film.png')": "source", "load(film, spacing=0.05)": "(y, x)",
+    "load(film, spacing=('a', 1))": "spacing", "load(film, modality='mg')": "modality",
+    "load(np.zeros((4, 4), bool))": "bool", "load(np.zeros(9))": "axes",
+    "scan(None)": "source", "scan(['film.png'])": "source", "scan(film, spacing=0.05)": "(y, x)",
+    "scan(film, method=None)": "method", "scan(film, site='site.json')": "read_site", "scan(film, key=5)": "key",
+    "scan(film, key=bytes(32), record=5)": "record", "scan(load(film), spacing=(1, 1))": "spacing",
+    "scan_many(None)": "sources", "[*scan_many([load(film)])]": "sources", "scan_many(film, spacing=0.05)": "(y, x)",
+    "find(5)": "sources", "find([None])": "sources", "calibrate(5)": "results", "calibrate([5])": "results",
+    "calibrate([], 'x')": "false_alarms", "read_site(5)": "path", "read_record(5, bytes(32))": "path",
+    "read_record('no.json', 5)": "key", "make_key(5)": "path", "protect(film, 5)": "key",
+    "protect(5, bytes(32))": "source",
+    "protect(film, perturb='mits-gan')": "perturb", "Perturb(around=[(1, 2, 3, 4)])": "scanward.Around",
+    "Perturb(epsilon='x')": "epsilon", "verify(film, None)": "key", "verify(5, bytes(32))": "source",
+    "verify(film, bytes(32), 5)": "record", "verify(load(film), bytes(32))": "record=",
+    "unprotect(film, bytes(32), 5)": "record", "inject(film, size_mm='x')": "size_mm", "inject(5, size_mm=9)": "source",
+    "inject(film, size_mm=9, at=5)": "(x, y)", "inject(film, size_mm=9, at='1,2')": "(x, y)",
+    "inject(film, size_mm=9, seed='x')": "seed", "inject(film, size_mm=9, strength='x')": "strength",
+    "inject(film, size_mm=9, method=5)": "method", "inject(film, size_mm=9, sigma='x', method='mammo-cgan')": "sigma",
+    "remove(film, size_mm=9, grain=5, method='mammo-cgan-remove')": "grain",
+    "Image(np.zeros((1, 40, 40)), 'MG')": "float32", "Image(np.zeros((1, 40, 40), np.float32), 'XA')": "modality",
+    "Image(np.zeros((1, 40, 40), np.float32), 'MG', 0.05)": "(z, y, x)", "Image([[1]], 'MG')": "pixels",
+}
+
+
+@pytest.mark.parametrize("call", WRONG)
+def test_an_argument_of_another_kind_is_one_sentence_that_names_it(film, call):
+    names = {name: getattr(scanward, name) for name in scanward.__all__}
+    with pytest.raises(scanward.InputError) as raised:
+        eval(call, {**names, "film": film, "np": np})
+    said = str(raised.value)
+    assert WRONG[call] in said and said.endswith(".") and "\n" not in said and len(said) < LONGEST
+
+
+def test_what_holds_an_array_is_equal_to_itself_alone_and_never_fails_to_say_so(film, bright):
+    """As arrays have no one answer: np.array_equal compares pixels."""
+    made, tamper = scanward.protect(film, bytes(32)), scanward.inject(film, **MASS)
+    result = next(scanward.scan_many(film))
+    for one, other in ((made, scanward.protect(film, bytes(32))), (made.image, scanward.load(film)),
+                       (made.record, scanward.protect(film, bytes(32)).record), (tamper, scanward.inject(film, **MASS)),
+                       (result.verdict, scanward.scan(film)),
+                       (result.verdict.evidence[0], scanward.scan(film).evidence[0]),
+                       (scanward.verify(made.image, bytes(32), made.record), None)):
+        assert one in [other, one] and one != other and len({one, other, one}) == 2
+
+
+def test_what_a_console_shows_is_short_and_says_what_it_is(film, bright):
+    made = scanward.protect(film, bytes(32))
+    result = next(scanward.scan_many(film))
+    sources = scanward.find(["film.png"])[0]
+    many = scanward.Source(tuple(Path(f"{n:04}.dcm") for n in range(300)), "series")
+    around = [scanward.Around(1, 2, 3, 4)] * 99
+    finding = scanward.Finding((0, 1, 2, 3, 4, 5), 0.5, outline=((1.0, 2.0),) * 999)
+    answer = scanward.verify(made.image, bytes(32), made.record)
+    shown = [made, made.record, made.image, made.image.provenance, answer, result, result.verdict, finding,
+             *result.verdict.evidence, scanward.inject(film, **MASS), sources[0], many, scanward.Perturb(around=around),
+             around[0], scanward.calibrate([result] * 12)]
+    for one in shown:
+        assert len(repr(one)) < LONGEST and repr(one).startswith(type(one).__name__), repr(one)
+    assert "label='authentic'" in repr(result.verdict) and "float32 (1, 400, 300)" in repr(result.verdict)
+    assert "film.png" in repr(result)

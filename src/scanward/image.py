@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from scanward.errors import UnsupportedError
+from scanward.arguments import check_millimetres, refused
+from scanward.brief import brief
+from scanward.errors import ArgumentError, UnsupportedError
 
 Modality = Literal["MG", "CT"]
 AIR = -1024.0
@@ -34,6 +37,8 @@ class Provenance:
     to_world: tuple[tuple[float, float, float, float], ...] | None = None
     """Of a volume: three rows that take (x, y, z, 1) in voxels to the patient's coordinates in mm (LPS)."""
 
+    __repr__ = brief
+
 
 def as_uint16(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:
     """The same values as 16-bit integers; None if not all of them are whole numbers from 0 to 65535."""
@@ -43,11 +48,12 @@ def as_uint16(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:
     return whole if np.array_equal(whole, plane) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """A 2-D or 3-D medical image in its modality's own unit.
 
-    Raises `ValueError` when built from pixels that are not a finite float32 (z, y, x) array.
+    `scanward.load` makes one of a file or of any array. Raises `ArgumentError` when built from pixels that are not a
+    finite float32 (z, y, x) array, and for a modality or a spacing that is none.
     """
 
     pixels: npt.NDArray[np.float32]
@@ -68,11 +74,19 @@ class Image:
     stores broken numbers, or each slice on a grid of its own."""
 
     def __post_init__(self) -> None:
+        takes = "a finite, non-empty float32 array (z, y, x), which scanward.load makes of any other"
+        if not isinstance(self.pixels, np.ndarray):
+            raise refused("pixels", takes, self.pixels)
         if self.pixels.ndim != 3 or self.pixels.dtype != np.float32 or 0 in self.pixels.shape:
-            raise ValueError(f"pixels must be a non-empty float32 (z, y, x) array, not {self.pixels.dtype} "
-                             f"{self.pixels.shape}")
+            raise ArgumentError(f"The argument pixels takes {takes}, not {self.pixels.dtype} {self.pixels.shape}.")
         if not np.isfinite(self.pixels).all():
-            raise ValueError("pixels must be finite")
+            raise ArgumentError(f"The argument pixels takes {takes}, and these hold NaN or infinity.")
+        if not isinstance(self.modality, str) or self.modality not in get_args(Modality):
+            raise refused("modality", " or ".join(map(repr, get_args(Modality))), self.modality)
+        if self.spacing is not None:
+            check_millimetres(self.spacing, "spacing", "three positive numbers of millimetres a voxel, (z, y, x)", 3)
+
+    __repr__ = brief
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -113,3 +127,8 @@ class Image:
         if self.integer:
             values = np.clip(np.rint(values), 0, self.largest) + np.float32(0)  # no -0.0, which files do not keep
         return dataclasses.replace(self, pixels=np.ascontiguousarray(values[None], dtype=np.float32))
+
+
+def digest(image: Image) -> str:
+    """SHA-256 of the image's shape and float32 pixels."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image.pixels).tobytes()).hexdigest()

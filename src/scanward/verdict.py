@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.box import Box, Millimetres, flat
+from scanward.brief import brief
 from scanward.image import Modality, Provenance
 
 Label = Literal["tampered", "inconclusive", "authentic"]
@@ -48,8 +49,10 @@ class Finding:
     method: str = ""
     """The detector that found it."""
 
+    __repr__ = brief
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """One detector's answer: every method of the family returns this type and nothing else."""
 
@@ -78,6 +81,8 @@ class Evidence:
     facts: dict[str, Any] | None = None
     """What a witness has to say beside this, as JSON values."""
 
+    __repr__ = brief
+
     @property
     def doubtful(self) -> bool:
         """The method could judge, and its score is neither."""
@@ -90,7 +95,7 @@ class Evidence:
         return "tampered" if self.score >= self.threshold else "authentic"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdict:
     """What Scanward says of one image."""
 
@@ -112,6 +117,8 @@ class Verdict:
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
+    __repr__ = brief
+
     @property
     def doubtful(self) -> bool:
         """Inconclusive for a score that is neither, and not for want of something to judge by."""
@@ -132,9 +139,12 @@ class Verdict:
             "label": self.label,
             "score": round(self.score, 6),
             "threshold": round(self.threshold, 6),
+            "axes": "x, y" if planar else "x, y, z",
             "findings": [
                 {
                     "box": flat(f.box, planar),
+                    "centre": _point(f.box.centre, planar),
+                    "corner": _point(f.box[:3], planar),
                     "box_mm": None if f.box_mm is None else [round(v, 3) for v in flat(f.box_mm, planar)],
                     "score": round(f.score, 6),
                     "method": f.method,
@@ -149,3 +159,8 @@ class Verdict:
             "seconds": round(self.seconds, 3),
             **{e.method: e.facts for e in self.evidence if e.facts is not None},
         }
+
+
+def _point(place: Sequence[float], planar: bool) -> list[float]:
+    """A place (z, y, x) as files hold it: [x, y] of a planar image, [x, y, z] of a volume."""
+    return list(place[::-1])[:2 if planar else 3]

@@ -14,14 +14,14 @@ from scipy import ndimage
 
 from scanward.anatomy.breast import breast_small
 from scanward.anatomy.lung import lungs_of
-from scanward.attacks.base import Anatomy, Attack, Donor, Lesion, Patch, Record, Tamper, digest, forge, replay
+from scanward.attacks.base import Anatomy, Attack, Donor, Lesion, Patch, Record, Tamper, forge, replay
 from scanward.attacks.blend import region_of
 from scanward.attacks.ct_diffusion import network
 from scanward.attacks.diffusion import remove
 from scanward.attacks.mammo_cgan.inject import window
 from scanward.box import Box
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.image import Image
+from scanward.image import Image, digest
 from scanward.methods import METHODS, build
 
 NAMES = [m.name for m in METHODS if m.kind == "attack" and m.modality == "MG"]

@@ -1,5 +1,6 @@
 """Nodules injected into and removed from chest CT by the command line, in every format of a volume."""
 
+import gzip
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from scanward import formats, inject, scan
 from scanward.errors import UnsupportedError
+from scanward.formats.write_volume import hash_of
 
 PLACE = "35,60,12"
 
@@ -106,6 +108,32 @@ def test_volumes_come_back_in_their_own_format(run, tmp_path, name):
     theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / record["image"])))
     assert 0 < (theirs != hounsfield()).sum() < 5000
     assert sitk.ReadImage(str(tmp_path / "out" / "mask.nii.gz")).GetSize() == image.GetSize()
+
+
+@pytest.mark.parametrize("name, made", [
+    ("plain.nii.gz", "plain-forged.nii"), ("zipped.nii", "zipped-forged.nii.gz"), ("0a1b2c", "0a1b2c-forged.nii.gz"),
+    ("Members.NII.GZ", "Members-forged.NII.GZ")])
+def test_a_volume_is_forged_by_what_it_is_and_named_so(run, tmp_path, name, made):
+    image = sitk.GetImageFromArray(hounsfield())
+    image.SetSpacing((2.5, 2.5, 2.5))
+    sitk.WriteImage(image, str(tmp_path / "ct.nii"))
+    data = (tmp_path / "ct.nii").read_bytes()
+    if name != "plain.nii.gz":
+        data = gzip.compress(data[:5000]) + gzip.compress(data[5000:])
+    (tmp_path / name).write_bytes(data)
+    code, _, err = run("inject", tmp_path / name, "--at", "auto", "--size", "10", "--seed", "3", "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert json.loads((tmp_path / "out" / "record.json").read_text())["image"] == made
+    assert (tmp_path / "out" / made).read_bytes().startswith(b"\x1f\x8b") == made.lower().endswith(".gz")
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / made), imageIO="NiftiImageIO"))
+    assert 0 < (theirs != hounsfield()).sum() < 5000
+    code, printed, _ = run("replay", tmp_path / "out" / "record.json")
+    assert code == 0 and "same bytes" in printed
+
+
+def test_a_single_slice_is_said_to_be_one(run, series, tmp_path):
+    code, _, err = run("inject", series / "012.dcm", "--size", "10", "-o", tmp_path / "out")
+    assert code == 2 and "012.dcm is a single slice" in err and "give the series" in err
 
 
 def test_a_set_goes_on_where_it_stopped(run, series, tmp_path):
@@ -214,8 +242,14 @@ def test_a_single_slice_and_a_volume_without_lungs(run, series, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_public_face(series):
+def test_the_public_face(series, run, tmp_path):
     tamper = inject(series, size_mm=10, at=(35, 60, 12), density=50)
     assert tamper.record.method == "ct-gan" and tamper.mask.any()
+    assert run("inject", series, "--size", 10, "--at", "35,60,12", "--density", 50, "-o", tmp_path / "cli")[0] == 0
+    theirs = json.loads((tmp_path / "cli" / "record.json").read_text())
+    for number, host in enumerate((series, formats.find([series])[0][0], formats.read(series))):
+        image = inject(host, size_mm=10, at=(35, 60, 12), density=50).save(tmp_path / str(number))[0]
+        assert hash_of(image) == theirs["image_sha256"]
+        assert run("replay", tmp_path / str(number) / "record.json")[0] == 0
     with pytest.raises(UnsupportedError):
         scan(tamper.image)

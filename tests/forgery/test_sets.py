@@ -98,6 +98,26 @@ def test_a_broken_host_costs_the_set_its_own_share_only(png, tmp_path, inject):
     assert len((tmp_path / "set" / "manifest.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_dry_run_says_what_would_be_forged_and_writes_nothing(png, tmp_path, inject, pixels):
+    assert cv2.imwrite(str(png.with_name("b.png")), pixels(seed=1, bits=16))
+    png.with_name("c.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
+    out = tmp_path / "set"
+    code, printed, err = inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")
+    assert code == 2 and err.count("\n") == 1 and "c.png" in err
+    lines = printed.splitlines()
+    assert len(lines) == 3 and not out.exists() and not list(tmp_path.glob(".scanward*"))
+    assert str(out / "00001") in lines[0] and "a füm.png" in lines[0] and "b.png" in lines[1]
+    png.with_name("c.png").unlink()
+    lines = inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")[1].splitlines()
+    assert inject(png.parent, out, "--count", 4, size="5-20")[0] == 0
+    for line, made in zip(lines, map(json.loads, (out / "manifest.jsonl").read_text().splitlines()), strict=True):
+        x, y = made["at"]
+        assert f" at x {x:.0f}, y {y:.0f}, {made['size_mm']:.3g} mm" in line and f"seed {made['seed']}," in line
+    assert inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")[1].count("from before") == 4
+    code, _, err = inject(png.parent, out, "--dry-run")
+    assert code == 2 and "--count" in err
+
+
 def test_several_hosts_need_a_count(png, tmp_path, inject, pixels):
     assert cv2.imwrite(str(png.with_name("b.png")), pixels(seed=1, bits=16))
     code, _, err = inject(png.parent, tmp_path / "out")

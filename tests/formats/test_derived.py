@@ -261,7 +261,7 @@ def test_file_that_changed_since_the_scan_is_refused(bare, tmp_path):
 
 def test_source_without_a_study_is_refused(tmp_path):
     image = read(host(tmp_path / "host.dcm", StudyInstanceUID=""))
-    with pytest.raises(UnsupportedError, match="has no StudyInstanceUID"):
+    with pytest.raises(UnsupportedError, match="has no usable StudyInstanceUID"):
         write_dicom(image, verdict_for(image), tmp_path / "out", overlay=picture(image))
     assert not (tmp_path / "out").exists()
 

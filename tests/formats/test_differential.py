@@ -43,7 +43,7 @@ def of_pydicom(path: Path) -> Values | None:
 
 def of_gdcm(path: Path) -> tuple[Values, tuple[float, ...]] | None:
     """(z, y, x) values after Rescale Slope and Intercept, and the spacing (z, y, x)."""
-    import SimpleITK  # noqa: N813
+    import SimpleITK
 
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = SimpleITK.ImageFileReader()

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from scanward.errors import InputError
 from scanward.formats import Source, find, read
-
+from scanward.report.heat import png
 
 OTHERS = {"report.dcm": "1.2.840.10008.5.1.4.1.1.88.11", "cad.dcm": "1.2.840.10008.5.1.4.1.1.88.50",
           "letter": "1.2.840.10008.5.1.4.1.1.104.1", "raw.dcm": "1.2.840.10008.5.1.4.1.1.66",
@@ -41,7 +41,9 @@ def names(sources: list[Source], root) -> list[str]:
 
 
 def test_a_folder_is_searched_whole(study):
-    sources, errors = find([study])
+    passed = []
+    sources, errors = find([study], passed=passed)
+    assert {one.path.name for one in passed if one.what == "that are no images"} == set(OTHERS)
     assert names(sources, study) == ["a/film.png", "a/right.dcm", "b/left", "ct"]
     assert [s.kind for s in sources] == ["file", "file", "file", "series"]
     assert [p.name for p in sources[3].paths] == ["1.dcm", "2.dcm", "0.dcm"]
@@ -131,3 +133,13 @@ def test_a_folder_of_several_images_cannot_be_read_as_one(study):
     with pytest.raises(InputError, match="holds 4 images"):
         read(study)
     assert np.array_equal(read(study / "ct").pixels[:, 0, 0], [-24, -24, -24])
+
+
+def test_the_mark_hides_no_dicom_file(phantom, write):
+    """A PNG's beginning fits into the preamble of a DICOM file."""
+    path = write(phantom.dataset(phantom.breast()), "study/film.dcm")
+    data = path.read_bytes()
+    head = png(np.zeros((8, 8), np.uint8))[:128]
+    path.write_bytes(head + data[128:])
+    sources, errors = find([path.parent])
+    assert ([s.path for s in sources], errors) == ([path], [])

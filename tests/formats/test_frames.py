@@ -1,4 +1,4 @@
-"""Enhanced CT: what its functional groups say of each frame counts, all frames make the volume, and copies keep them."""
+"""Enhanced CT: its functional groups say what each frame is, all frames make the volume, and copies keep them."""
 
 from __future__ import annotations
 

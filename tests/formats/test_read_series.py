@@ -114,7 +114,7 @@ def test_a_directory_of_any_name_lies_beside_a_series(phantom, write, tmp_path):
     path = write(directory, "ct/DIRFILE")
     (source,), errors = find([folder])
     assert (len(source.paths), errors) == (3, [])
-    with pytest.raises(UnsupportedError, match="DIRFILE is no image, .*Directory.*; name the folder"):
+    with pytest.raises(UnsupportedError, match=r"DIRFILE is no image, .*Directory.*; name the folder"):
         read(path)
 
 

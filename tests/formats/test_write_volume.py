@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
 
 from scanward.errors import UnsupportedError
 from scanward.formats import find, read
-from scanward.formats.write_volume import write_altered_volume, write_mask
+from scanward.formats.write_volume import hash_of, write_altered_volume, write_mask
 
 TURN = (0, -1, 0, 0, 0, 1, 1, 0, 0)
 WHERE = (slice(4, 9), slice(10, 14), slice(20, 27))
@@ -59,6 +60,36 @@ def test_a_volume_comes_back_with_only_its_change(tmp_path, stored, name):
         assert b"Comment = Scanward: synthetic" in written.read_bytes()
     note = json.loads((written.parent / (written.name + ".scanward.json")).read_text())
     assert note["synthetic"] and note["file"] == written.name
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("sign", [" = ", ": ", "\t=\t"])
+def test_an_odd_metaimage_header_stays_as_it_is(tmp_path, stored, sign, ends):
+    values = sitk.GetArrayFromImage(stored)
+    lines = ["ObjectType = Image", "NDims = 3", "PatientName = M\xfcller", " Comment = x", "DimSize = 50 40 34",
+             "ElementSpacing = 0.5 0.75 2.0", "CompressedData = True", " CompressedDataSize = 7",
+             "ElementType = MET_SHORT", "ElementDataFile = LOCAL"]
+    head = "".join(line.replace(" = ", sign) + ends for line in lines).encode("latin-1")
+    path = tmp_path / "ct.mha"
+    path.write_bytes(head + zlib.compress(values.tobytes()))
+    host = read(path)
+    written = write_altered_volume(host, altered(host), path, tmp_path, description="x", synthetic=True)
+    theirs = sitk.ReadImage(str(written))
+    assert np.array_equal(sitk.GetArrayFromImage(theirs), altered(host).pixels)
+    assert theirs.GetSpacing() == (0.5, 0.75, 2.0)
+    assert b"PatientName" in written.read_bytes() and b"M\xfcller" in written.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".mha"])
+def test_a_hash_covers_voxels_that_lie_beside_their_header(tmp_path, stored, suffix):
+    sitk.WriteImage(stored, str(tmp_path / "ct.mhd"))
+    path = (tmp_path / "ct.mhd").rename(tmp_path / f"a ct{suffix}")
+    host = read(path)
+    (tmp_path / "out").mkdir()
+    written = write_altered_volume(host, altered(host), path, tmp_path / "out", description="x", synthetic=True)
+    before, raw = hash_of(written), next(written.parent.glob("*.raw"))
+    raw.write_bytes(raw.read_bytes()[:-1] + b"?")
+    assert hash_of(written) != before
 
 
 def test_voxels_lie_in_the_patient_where_simpleitk_puts_them(tmp_path, stored):

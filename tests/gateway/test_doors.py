@@ -78,7 +78,8 @@ def said(label, score=None, findings=()):
 def by_command(folder, key, capsys):
     cli.run(["scan", "--json", "--key", str(key), str(folder)])
     lines = capsys.readouterr().out.splitlines()
-    return [said(one["label"], one.get("score"), one.get("findings", ())) for one in map(json.loads, lines)]
+    return [said(one["label"], one.get("score"), one.get("findings", ())) for one in map(json.loads, lines)
+            if "score" in one or "error" in one]  # the others are Scanward's own pictures beside the images
 
 
 def by_python(folder, key):

@@ -53,6 +53,25 @@ def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_
     assert mark["altered"] and "erturbed" in mark["description"]
 
 
+@pytest.mark.parametrize("dtype, slope, inter", [
+    (np.int32, 1, 0), (np.int64, 1, 0), (np.int16, 0.1, -1024), (np.uint16, 7.109804153442383, -1024)])
+def test_what_lies_elsewhere_keeps_its_stored_value(run, tmp_path, dtype, slope, inter):
+    host = nibabel.Nifti1Image(np.zeros((60, 64, 30), dtype), np.diag([0.7, 0.7, 2, 1]), dtype=dtype)
+    hu = np.random.default_rng(0).normal(-850, 30, (60, 64, 30))
+    stored = np.rint((hu - inter) / slope).astype(dtype)
+    data = bytearray(host.to_bytes()[:352])
+    data[112:120] = np.array([slope, inter], "<f4").tobytes()
+    (tmp_path / "ct.nii").write_bytes(bytes(data) + stored.tobytes(order="F"))
+    order = ("--method", "mits-gan", "--around", PLACE)
+    code, _, err = run("protect", tmp_path / "ct.nii", *order, "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    change = np.asarray(nibabel.load(tmp_path / "out" / "ct-protected.nii").dataobj.get_unscaled()).astype(int) - stored
+    places = np.argwhere(change)
+    # Scanward counts from the patient's right and front, as this file does not
+    away = np.abs(places - (60 - 1 - 30, 64 - 1 - 32, 15)) * (0.7, 0.7, 2)
+    assert len(places) and away.max() <= 16.5 and np.abs(change).max() * slope <= 16
+
+
 def test_under_the_evidence_it_is_undone_to_the_last_bit(run, chest, key, tmp_path):
     out = tmp_path / "out"
     code, printed, err = run("protect", chest, "--method", "mits-gan", "--around", PLACE, "--key", key, "-o", out)

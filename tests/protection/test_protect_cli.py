@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy import ndimage
 
 from scanward import formats
+from scanward.protection import files
 
 
 @pytest.fixture
@@ -70,6 +71,43 @@ def host(request, tmp_path):
 def image_in(folder):
     return next(p for p in sorted(folder.iterdir()) if "rotected" in p.stem and p.suffix not in (".json",)
                 and p.name != "protected.png")
+
+
+@pytest.mark.parametrize("slope", [0.1, 1.7, 7.109804153442383, -0.5])
+def test_an_untouched_scan_is_authentic_whatever_its_slope(run, key, tmp_path, slope):
+    stored = np.rint((-800 + 25 * grain((96, 90, 14)) + 1024) / slope).astype(np.int16)
+    head = bytearray(nibabel.Nifti1Image(stored, np.diag([0.7, 0.7, 2, 1])).to_bytes()[:352])
+    head[112:120] = np.array([slope, -1024], "<f4").tobytes()
+    (tmp_path / "ct.nii").write_bytes(bytes(head) + stored.tobytes(order="F"))
+    image = protected(run, tmp_path / "ct.nii", key, tmp_path)
+    code, printed, err = run("verify", image, "--key", key)
+    assert (code, err) == (0, "") and printed.startswith("authentic") and "voxel by voxel" in printed
+    assert run("unprotect", image, "--key", key, "-o", tmp_path / "undone")[0] == 0
+    undone = next(p for p in (tmp_path / "undone").iterdir() if p.suffix == ".nii")
+    assert undone.read_bytes()[352:] == stored.tobytes(order="F")
+    data = bytearray(image.read_bytes())
+    data[352 + 2 * 70_000] ^= 1
+    image.write_bytes(data)
+    code, printed, _ = run("verify", image, "--key", key)
+    assert code == 1 and "in one place" in printed
+
+
+def test_numbers_that_cannot_hold_the_evidence_are_refused_by_the_hosts_name(run, key, tmp_path):
+    host = tmp_path / "film.npy"
+    np.save(host, np.rint(3000 + 40 * grain((1, 300, 220)))[0].astype(np.float16))
+    code, _, err = run("protect", host, "--key", key, "-o", tmp_path / "out")
+    assert code == 2 and f"{host} stores float16 numbers" in err and "save it as 16-bit" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_copy_that_does_not_come_back_is_refused_by_the_hosts_name(run, key, tmp_path, monkeypatch):
+    host = tmp_path / "film.npy"
+    np.save(host, np.rint(3000 + 40 * grain((1, 300, 220)))[0].astype(np.uint16))
+    real = files._write
+    monkeypatch.setattr(files, "_write", lambda host, altered, *more: real(host, host, *more))
+    code, _, err = run("protect", host, "--key", key, "-o", tmp_path / "out")
+    assert code == 2 and f"{host} does not come back from its own format" in err and "-protected" not in err
+    assert not (tmp_path / "out").exists()
 
 
 def protected(run, host, key, tmp_path):
@@ -188,3 +226,76 @@ def test_what_cannot_be_verified_is_one_sentence(spoil, run, key, tmp_path):
     code, printed, err = run("verify", image, "--key", key)
     assert (code, printed, err.count("\n")) == (2, "", 1)
     assert "internal" not in err.lower()
+
+
+@pytest.fixture
+def films(tmp_path):
+    folder = tmp_path / "films"
+    for number, name in enumerate(("a.png", "b.png", "sub/a.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / name), np.rint(1500 + 40 * grain((1, 300, 220), number))[0].astype(np.uint16))
+    return folder
+
+
+def test_several_images_and_patterns_are_protected_and_verified(run, films, key, tmp_path):
+    out = tmp_path / "out"
+    code, printed, err = run("protect", films / "*.png", films / "sub" / "a.png", films / "b.png", "--key", key, "-o",
+                             out)
+    assert (code, err) == (0, "")
+    assert sorted(p.name for p in out.iterdir()) == ["a", "a-2", "b"]
+    for folder, name in (("a", "a"), ("b", "b"), ("a-2", "a")):
+        assert f"{out / folder / name}-protected.png" in printed and (out / folder / "evidence.json").is_file()
+    code, printed, err = run("verify", out / "*" / "*-protected.png", "--key", key, "--json", "-o", tmp_path / "said")
+    assert (code, err) == (0, "")
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["label"] for line in lines] == ["authentic"] * 3
+    assert all("reason" in line and "sentence" not in line and line["axes"] == "x, y, z" for line in lines)
+    assert len(list((tmp_path / "said").glob("*/verified.json"))) == 3
+
+
+def test_of_several_images_the_worst_counts_and_an_error_stops_none(run, films, key, tmp_path):
+    out = tmp_path / "out"
+    assert run("protect", films / "a.png", films / "b.png", "--key", key, "-o", out, "-q")[0] == 0
+    kept = [out / name / f"{name}-protected.png" for name in "ab"]
+    (out / "a" / "evidence.json").unlink()
+    assert run("verify", *kept, "--key", key)[0] == 3
+    pixels = cv2.imread(str(kept[1]), cv2.IMREAD_UNCHANGED)
+    pixels[150:170, 100:120] += 20
+    assert cv2.imwrite(str(kept[1]), pixels)
+    assert run("verify", *kept, "--key", key)[0] == 1
+    code, printed, err = run("verify", films / "a.png", *kept, "--key", key, "--json")
+    assert code == 2 and err.count("\n") == 1 and "films/a.png" in err
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["label"] for line in lines] == ["inconclusive", "inconclusive", "tampered"]
+    assert lines[0]["error"] == lines[0]["reason"]
+    found = lines[2]["findings"][0]
+    assert found["box"][:3] == found["corner"] and 100 <= found["centre"][0] <= 120 and 150 <= found["centre"][1] <= 170
+    printed = run("verify", kept[1], "--key", key)[1]
+    x, y, _ = found["corner"]
+    assert f"corner x {x}, y {y}" in printed and "centre x " in printed
+
+
+def test_of_several_nothing_is_begun_where_one_output_is_taken(run, films, key, tmp_path, monkeypatch):
+    (tmp_path / "out" / "b").mkdir(parents=True)
+    (tmp_path / "out" / "b" / "evidence.json").write_text("mine")
+    code, printed, err = run("protect", films / "*.png", "--key", key, "-o", tmp_path / "out")
+    assert (code, printed) == (2, "") and err.count("\n") == 1 and "overwritten" in err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b"]
+
+
+def test_a_pattern_that_names_nothing_and_a_record_for_several(run, films, key, tmp_path):
+    for command in (("protect", "-o", tmp_path / "out"), ("verify",)):
+        code, _, err = run(command[0], films / "*.tif", "--key", key, *command[1:])
+        assert code == 2 and "No file matches" in err and err.count("\n") == 1
+    code, _, err = run("verify", films / "*.png", "--key", key, "--record", films / "a.png")
+    assert code == 2 and "--record" in err and err.count("\n") == 1
+
+
+def test_of_a_folder_the_image_that_was_verified_is_named(run, films, key, tmp_path):
+    from scanward.report.heat import png
+
+    assert run("protect", films / "a.png", "--key", key, "-o", tmp_path / "out", "-q")[0] == 0
+    (tmp_path / "out" / "drawn.png").write_bytes(png(np.zeros((64, 64), np.uint8)))
+    kept = tmp_path / "out" / "a-protected.png"
+    assert run("verify", tmp_path / "out", "--key", key)[1].startswith(f"authentic: {kept}\n")
+    assert json.loads(run("verify", tmp_path / "out", "--key", key, "--json")[1])["path"] == str(kept)

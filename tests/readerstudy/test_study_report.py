@@ -1,6 +1,7 @@
 """The report of a study: the published counts give the published figures, and the rest is checked by hand."""
 
 import csv
+import io
 import json
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_the_report_exports_every_answer_and_mark(study, run, tmp_path):
     for reader in (0, 1):
         answer(study, reader, "blind", lambda one: "unhealthy" if one.action == "inject" else "healthy")
         answer(study, reader, "open", lambda one: "fake" if one.forged else "real")
-    assert run("study", "close", study.folder)[1].endswith("every film was read.\n")
+    assert run("study", "close", study.folder, "--yes")[1].endswith("every film was read.\n")
     code, text, err = run("study", "report", study.folder, "-o", tmp_path / "report")
     assert (code, err) == (0, "") and "26 of 26 readings by 2 readers. The study is closed." in text
     assert "| open | =Ben" not in text and "| accuracy | 100.0 % (6/6" in text
@@ -148,6 +149,30 @@ def test_the_report_exports_every_answer_and_mark(study, run, tmp_path):
     assert code == 2 and "not overwritten" in err
     code, _, err = run("study", "close", study.folder)
     assert code == 2 and "closed already" in err
+
+
+class Terminal(io.StringIO):
+    """A person at the keyboard."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("said", "closed"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False),
+                                              ("yesterday\n", False), ("", False)])
+def test_a_study_is_closed_only_by_who_says_so(study, run, monkeypatch, said, closed):
+    monkeypatch.setattr("sys.stdin", Terminal(said))
+    code, out, err = run("study", "close", study.folder)
+    assert (code, err, study.closed) == (0, "", closed)
+    assert "This cannot be undone; 26 readings of 26 will stay missing. [y/N]" in out
+    assert out.endswith("will stay missing.\n" if closed else f"{study.folder} stays open.\n")
+
+
+def test_a_study_is_not_closed_where_nobody_can_be_asked(study, run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    code, _, err = run("study", "close", study.folder)
+    assert code == 2 and "add --yes" in err and len(err.splitlines()) == 1
+    assert not study.closed
 
 
 def test_a_torn_line_is_passed_over_and_said(study, run):

@@ -1,10 +1,13 @@
 """Pictures of a verdict, asserted by what an eye would see in them."""
 
+import io
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from scanward.box import Box
 from scanward.image import Image
@@ -166,9 +169,64 @@ def test_wrong_shapes_are_refused():
         heat.overlay(image, verdict(image), truth=np.zeros((3, 3), bool))
 
 
+places = st.tuples(st.integers(-40, 340), st.integers(-40, 440))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(places, min_size=1, max_size=40), st.tuples(st.integers(8, 300), st.integers(8, 400)),
+       st.integers(1, 3), st.booleans())
+def test_numbers_lie_in_the_picture_and_on_no_other(wanted, size, weight, bar):
+    width, height = size
+    taken = np.zeros((height, width), bool)
+    taken[height - 20:, width // 2:] = bar
+    found = heat.label_places({str(rank): at for rank, at in enumerate(wanted, 1)}, taken, taken, 0.62 * weight, weight)
+    drawn = taken.astype(int)
+    for text, place in found.items():
+        x0, y0, x1, y1 = place
+        assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+        drawn[y0:y1, x0:x1] += 1
+        canvas = np.zeros((height + 40, width + 40, 4), np.uint8)
+        heat._label(canvas, text, (x0 + 20, y0 + 20, x1 + 20, y1 + 20), heat.FOUND, 0.62 * weight, weight)
+        canvas[y0 + 20:y1 + 20, x0 + 20:x1 + 20] = 0
+        assert not canvas.any(), "ink beyond its rectangle"
+    assert drawn.max() <= 1
+    if width >= 100 and height >= 100 and weight == 1:
+        assert "1" in found
+
+
+def test_a_number_that_fits_stands_where_it_belongs():
+    free = np.zeros((400, 300), bool)
+    place = heat.label_places({"1": (142.0, 150.0)}, free, free, 0.62, 1)["1"]
+    assert place[:2] == (142, 150)
+    outline = free.copy()
+    outline[:, 130:160] = True
+    x0, _, x1, _ = heat.label_places({"1": (142.0, 150.0)}, free, outline, 0.62, 1)["1"]
+    assert x1 <= 130 or x0 >= 160
+
+
+@pytest.mark.parametrize("corners", [
+    [(290, 0), (290, 5), (285, 390), (0, 0), (0, 390)], [(100, 100), (101, 101), (102, 102), (103, 103)],
+    [(230, 370), (240, 372), (250, 374), (260, 376)], [(x, y) for x in range(0, 300, 60) for y in range(0, 400, 60)],
+], ids=["borders", "close", "at the scale bar", "many"])
+def test_every_finding_gets_its_number_apart_from_others_and_the_scale_bar(corners, monkeypatch):
+    image, seen, real = film(), {}, heat._label
+    monkeypatch.setattr(heat, "_label", lambda marks, text, place, *more: (
+        seen.update({text: place}), real(marks, text, place, *more)))
+    found = tuple(Finding(Box(0, y, x, 1, min(400, y + 10), min(300, x + 10)), 0.9) for x, y in corners)
+    heat.layers(image, verdict(image, findings=found), width=300)
+    assert set(seen) == {"5 mm", *(str(rank) for rank in range(1, len(found) + 1))}
+    drawn = np.zeros((400, 300), int)
+    for x0, y0, x1, y1 in seen.values():
+        assert 0 <= x0 < x1 <= 300 and 0 <= y0 < y1 <= 400
+        drawn[y0:y1, x0:x1] += 1
+    assert drawn.max() == 1
+
+
 def test_png_is_the_overlay_without_metadata():
     image = film()
     data = heat.heat_png(image, verdict(image))
     decoded = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     assert np.array_equal(decoded, heat.overlay(image, verdict(image)))
-    assert b"tEXt" not in data and b"tIME" not in data
+    assert data.count(b"tEXt") == 1 and b"tIME" not in data, "the mark that it is our own, and nothing else"
+    with Pillow.open(io.BytesIO(data)) as picture:
+        assert picture.text == {"Scanward": "Scanward made this for people; it is no image to be scanned."}

@@ -252,3 +252,16 @@ def test_it_fits_a_browser_and_its_slider_fades_the_heat(tmp_path, width):
         browser.close()
     assert said == []
     assert [u for u in asked if not u.startswith(("data:", "file:"))] == []
+
+
+def test_what_failed_and_what_was_passed_over_is_listed_with_its_reason(tmp_path):
+    path = write_report([case()], tmp_path / "r.html", "T", failed=[(NASTY, "It is cut short; copy it again.")],
+                        passed=[(".hidden.png", "It is hidden: its name begins with a dot.")])
+    page = Page(path.read_text("utf-8"))
+    words = " ".join(" ".join(page.words).split())
+    assert "1 could not be scanned" in words
+    assert "Not scanned File Reason" in words and f"{NASTY} It is cut short; copy it again." in words
+    assert "Passed over File Reason .hidden.png It is hidden" in words
+    assert not any(tag == "script" and "alert" in str(values) for tag, values in page.tags)
+    plain = write_report([case()], tmp_path / "p.html", "T").read_text("utf-8")
+    assert "Not scanned" not in plain and "Passed over" not in plain

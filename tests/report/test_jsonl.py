@@ -1,6 +1,7 @@
 """A verdict is one line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,13 @@ def verdict(score: float) -> Verdict:
 
 
 def test_every_line_is_an_object():
-    text = json_line(verdict(0.6)) + json_line(verdict(0.7))
+    text = json_line(verdict(0.6).to_json()) + json_line(verdict(0.7).to_json())
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["score"] for line in lines] == [0.6, 0.7]
-    assert lines[0]["findings"] == [{"box": [1, 2, 3, 4], "box_mm": [0.1, 0.2, 0.3, 0.4], "score": 0.6, "method": "a"}]
+    assert lines[0]["findings"] == [{"box": [1, 2, 3, 4], "centre": [2, 3], "corner": [1, 2],
+                                     "box_mm": [0.1, 0.2, 0.3, 0.4], "score": 0.6, "method": "a"}]
+
+
+def test_numbers_of_numpy_stay_numbers_and_paths_become_words():
+    line = json_line({"score": np.float32(0.5), "count": np.int64(3), "path": Path("a")})
+    assert json.loads(line) == {"score": 0.5, "count": 3, "path": "a"}

@@ -45,21 +45,21 @@ def test_pairs_hold_a_forged_crop_and_one_from_off_it(forged, tmp_path):
 def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SCHEDULE", dataclasses.replace(module.SCHEDULE, steps=2, warmup=1))
     monkeypatch.setattr(module, "calibrated", lambda *_: {"threshold": 0.5})
-    assert cli.run(["train", "self-reference", "--adapt", str(forged), "--out", str(tmp_path)]) == 0
+    assert cli.run(["train", "self-reference", "--adapt", str(forged), "--output", str(tmp_path)]) == 0
     entry = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
     assert "--adapt" in entry["command"] and "adapted to 6 forgeries: composed-mass" in entry["trained_on"]
     assert entry["sha256"] != weights.entry("self-reference").sha256
     # Other forgeries are another training, in the same folder too.
     one = next(forged.glob("*/record.json")).parent
     monkeypatch.setattr(module, "LEAST", 1)
-    assert cli.run(["train", "self-reference", "--adapt", str(one), "--out", str(tmp_path)]) == 0
+    assert cli.run(["train", "self-reference", "--adapt", str(one), "--output", str(tmp_path)]) == 0
     other = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
     assert other["sha256"] != entry["sha256"] and "adapted to 1 forgeries" in other["trained_on"]
 
 
 def test_what_cannot_be_adapted_to(forged, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert cli.run(["train", "self-reference", "--adapt", str(tmp_path / "empty"), "--out", str(tmp_path)]) == 2
+    assert cli.run(["train", "self-reference", "--adapt", str(tmp_path / "empty"), "--output", str(tmp_path)]) == 2
     assert "5 or more" in capsys.readouterr().err
-    assert cli.run(["train", "partial-conv", "--adapt", str(forged), "--out", str(tmp_path)]) == 2
+    assert cli.run(["train", "partial-conv", "--adapt", str(forged), "--output", str(tmp_path)]) == 2
     assert "cannot be adapted" in capsys.readouterr().err

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import Breast
 from scanward.anatomy.lung import Lungs
+from scanward.arguments import PathLike, path_of
 from scanward.box import Box
-from scanward.image import Image
+from scanward.brief import brief
+from scanward.errors import ArgumentError
+from scanward.image import Image, digest
 from scanward.version import __version__
 from scanward.weights import Trained
 
@@ -34,6 +37,8 @@ class Record:
     weights_sha256: str | None = None
     version: str = ""
 
+    __repr__ = brief
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -48,6 +53,8 @@ class Lesion:
     """In a volume in mm. In a film in its pixels: attacks measure in those, films may have no spacing, and a diameter
     that went through mm would come back another in its last bit, and with it the forgeries of frozen lists."""
 
+    __repr__ = brief
+
     @property
     def y(self) -> float:
         """Of the centre, in voxels."""
@@ -59,7 +66,7 @@ class Lesion:
         return self.centre[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patch:
     """What an attack changes. Raises `ValueError` where values or mask do not fill the box, or are not finite."""
 
@@ -70,6 +77,8 @@ class Patch:
     mask: npt.NDArray[np.bool_]
     """(z, y, x) of the box, True where the attack changed what the image shows."""
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         shape = self.box.size
         if self.values.shape != shape or self.mask.shape != shape:
@@ -78,7 +87,7 @@ class Patch:
             raise ValueError("values must be finite")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tamper:
     """A forged image with its truth."""
 
@@ -88,6 +97,22 @@ class Tamper:
     record: Record
     patches: tuple[Patch, ...] = ()
     """Of every lesion, in turn."""
+    writer: Callable[[Tamper, Path], list[Path]] | None = field(default=None, repr=False, compare=False)
+    """What `save` does; whoever knows the host's file gives it."""
+
+    __repr__ = brief
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write what `scanward inject` and `remove` write: the image in its host's format, marked as forged, its mask,
+        `before-after.png` and `record.json`, from which `scanward replay` makes it again. All or nothing, and nothing
+        is overwritten. Returns these, the image first.
+
+        Raises `ArgumentError` where the folder cannot be written or the host came from no file, `UnreadableError` where
+        that file has changed; `UnsupportedError` for a format that is not written.
+        """
+        if self.writer is None:
+            raise ArgumentError("Only what scanward.inject and scanward.remove made can be saved.")
+        return self.writer(self, path_of(folder, "folder"))
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,8 @@ class Donor:
 
     image: Image
     lesion: Lesion | None = None
+
+    __repr__ = brief
 
 
 class Attack(Protocol):
@@ -116,11 +143,6 @@ class Attack(Protocol):
     def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
         """The forgery with these parameters. Deterministic."""
         ...
-
-
-def digest(image: Image) -> str:
-    """SHA-256 of the image's shape and float32 pixels."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image.pixels).tobytes()).hexdigest()
 
 
 def forge(attack: Attack, host: Image, lesions: Lesion | Sequence[Lesion], seed: int, *, strength: float = 1.0,

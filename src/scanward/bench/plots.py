@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from scanward.bench.outcome import Outcome, reliability
+from scanward.disk import whole_file
+from scanward.mark import marked_png
 
 
 def curves(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
@@ -34,7 +37,10 @@ def curves(outcomes: Sequence[Outcome], title: str, path: Path) -> None:
         axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     roc.legend(loc="lower right", fontsize="small")
     figure.suptitle(title)
-    figure.savefig(path)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    with whole_file(path) as file:
+        file.write(marked_png(drawn.getvalue()))
 
 
 def _roc(outcome: Outcome) -> tuple[list[float], list[float]]:

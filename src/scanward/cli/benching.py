@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 
 from scanward import methods, weights
 from scanward.bench.mammography import PROTOCOLS, items_of
@@ -27,6 +27,7 @@ from scanward.disk import whole_file
 from scanward.errors import ArgumentError, MissingExtraError
 from scanward.judging.detector import one_detector, thresholds
 from scanward.judging.witnesses import names_of, weights_of
+from scanward.report.heat import png
 from scanward.version import __version__
 
 LEFT_OUT = "leave-one-out"
@@ -48,8 +49,8 @@ def run_bench(request: Request) -> int:
     """Run the protocols, one after the other; answers are kept, so that an interrupted bench goes on."""
     chosen = request.protocols or tuple(PROTOCOLS)
     _check(request, chosen)
-    films = mias("test", request.data)
     prepare(request.output)
+    films = mias("test", request.data)
     for protocol in chosen:
         parts: list[str] = []
         report: dict[str, Any] = {"protocol": protocol, "version": __version__, "attacks": _attack_weights(protocol),
@@ -147,7 +148,8 @@ def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method:
     drawn = sheet(lowest(outcomes), films, partial(one_detector, method))
     path.unlink(missing_ok=True)
     if drawn is not None:
-        cv2.imwrite(str(path), drawn)
+        with whole_file(path) as file:
+            file.write(png(np.ascontiguousarray(drawn[..., ::-1])))
 
 
 def _left_out(request: Request) -> list[Outcome]:

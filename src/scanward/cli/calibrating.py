@@ -7,11 +7,24 @@ from pathlib import Path
 
 from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.scanning import Request, found_sources, one_result, progress_bar, terms_of
+from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted
-from scanward.disk import whole_file
-from scanward.errors import ArgumentError
+from scanward.disk import check_free, whole_file
+from scanward.errors import ArgumentError, InputError
+from scanward.formats.sources import Passed
 from scanward.judging.scan import calibrate
-from scanward.judging.site import LEAST, check_rate
+from scanward.judging.site import LEAST, check_rate, read_site
+
+
+def check_site_file(path: Path) -> None:
+    """`ArgumentError` where no site file can be written; an earlier one is replaced, and nothing else."""
+    check_free(path.parent, ())
+    if path.is_symlink() or path.exists():
+        try:
+            read_site(path)
+        except InputError:
+            raise ArgumentError(f"{path} exists and is no site file, and is not overwritten; choose another "
+                                "name.") from None
 
 
 def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, modality: str | None,
@@ -20,7 +33,9 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     request = Request(paths, modality=modality, spacing=spacing, quiet=quiet, debug=debug)
     terms = terms_of(request)
     check_rate(false_alarms)
-    sources, results = found_sources(request)
+    check_site_file(output)
+    passed: list[Passed] = []
+    sources, results = found_sources(request, passed)
     if not results and len(sources) < LEAST:
         raise ArgumentError(f"{counted(len(sources), 'authentic image')} cannot tell a threshold; give {LEAST} or "
                             "more.")
@@ -35,6 +50,8 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     with whole_file(output) as file:
         file.write((json.dumps(site.to_json(), indent=1) + "\n").encode())
     if not quiet:
+        if passed:
+            print(passed_over(passed))
         raised = sum(result.verdict is not None and result.verdict.label == "tampered" for result in results)
         print(f"{output}: from {counted(site.images, 'authentic image')}, of which {raised} raised an alarm before.")
     return ERROR if any(result.error for result in results) else CLEAN

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from scanward import forgery, formats
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED
 from scanward.cli.output import discard_if_empty, prepare
 from scanward.cli.scanning import parse_modality, parse_spacing, progress_bar
+from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
@@ -19,6 +22,7 @@ from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file
 from scanward.formats.identity import modality_in
 from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.sources import Passed
 from scanward.formats.write import SIDECAR
 
 
@@ -41,6 +45,7 @@ class Request:
     quiet: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     world: bool = False
+    dry_run: bool = False
 
 
 def parse_at(texts: tuple[str, ...]) -> tuple[tuple[float, ...], ...] | None:
@@ -74,8 +79,16 @@ def run_forge(request: Request) -> int:
     """Forge what was asked for and return the exit code."""
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
     size, at = parse_size(request.size), parse_at(request.at)
+    if request.count is not None and request.count < 1:
+        raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
+    if request.dry_run and request.count is None:
+        raise ArgumentError("--dry-run tells what a set would hold; say with --count how many forgeries.")
     if request.method is not None:
         forgery.check_order(_order(request, request.method, size, at), request.action, stages=request.stages)
+    if request.count is None:
+        forgery.check_output(request.output)
+    elif not request.dry_run:
+        _new_or_own(request.output)
     sources, errors = _hosts(request)
     for error in errors:
         complain(str(error))
@@ -92,11 +105,10 @@ def run_forge(request: Request) -> int:
                                   modality=modality, spacing=spacing)
         _tell(made, request.quiet)
         return ERROR if errors else CLEAN
-    if request.count < 1:
-        raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
-    many = forgery.forge_many(sources, _new_or_own(request.output), order, request.action, request.count,
-                              stages=request.stages, modality=modality, spacing=spacing)
-    return _run_many(many, request, bool(errors))
+    make = forgery.plan_many if request.dry_run else forgery.forge_many
+    many = make(sources, request.output, order, request.action, request.count, stages=request.stages,
+                modality=modality, spacing=spacing)
+    return (_show if request.dry_run else _run_many)(many, request, bool(errors))
 
 
 def _order(request: Request, method: str, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None) -> Order:
@@ -113,20 +125,43 @@ def _is_chest(source: Source) -> bool:
 
 def _hosts(request: Request) -> tuple[list[Source], list[InputError]]:
     """What the arguments name; from folders neither what lies in the output folder nor what scanward forged."""
-    sources, errors = formats.find(request.hosts)
-    named, output = {path.resolve() for path in request.hosts}, request.output.resolve()
+    passed: list[Passed] = []
+    sources, errors = formats.find(request.hosts, passed=passed)
+    if passed and not request.quiet:
+        print(passed_over(passed))
+    named, output = set(map(os.path.realpath, request.hosts)), Path(os.path.realpath(request.output))
 
-    def made_here(path: Path) -> bool:
-        return output in path.parents or path.with_name(path.name + SIDECAR).exists()
+    def made_here(path: str) -> bool:
+        return output in Path(path).parents or os.path.exists(path + SIDECAR)
 
     return [source for source in sources
-            if source.path.resolve() in named or not made_here(source.path.resolve())], errors
+            if (real := os.path.realpath(source.path)) in named or not made_here(real)], errors
 
 
-def _new_or_own(folder: Path) -> Path:
+def _new_or_own(folder: Path) -> None:
     prepare(folder)
     discard_if_empty(folder)
-    return folder
+
+
+def _show(many: Iterator[forgery.Planned | Forged], request: Request, failed: bool) -> int:
+    """A line a forgery that would be made; nothing is written."""
+    for planned in many:
+        where = shown(str(planned.folder))
+        if isinstance(planned, forgery.Planned):
+            print(f"{where}: {request.action} with {planned.method}, seed {planned.seed}, into "
+                  f"{shown(str(planned.host))} at {places(planned.at, planned.size_mm)}")
+        elif planned.error is not None:
+            complain(str(planned.error))
+            failed = True
+        else:
+            print(f"{where}: there from before")
+    return ERROR if failed else CLEAN
+
+
+def places(at: Sequence[Sequence[float]], size_mm: Sequence[float]) -> str:
+    """Centres, in pixels of a film or voxels of a CT, and diameters."""
+    return "; ".join(f"{', '.join(f'{axis} {value:.0f}' for axis, value in zip('xyz', place, strict=False))}, "
+                     f"{size:.3g} mm" for place, size in zip(at, size_mm, strict=True))
 
 
 def _run_many(many: Any, request: Request, failed: bool) -> int:
@@ -157,11 +192,11 @@ def _tell(made: Forged, quiet: bool) -> None:
     if quiet or made.record is None:
         return
     record = made.record
-    places = record["at"] if isinstance(record["at"][0], list) else [record["at"]]
-    where = "; ".join(", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz", place, strict=False))
-                      for place in places)
+    at = record["at"] if isinstance(record["at"][0], list) else [record["at"]]
     sizes = record["size_mm"] if isinstance(record["size_mm"], list) else [record["size_mm"]]
-    print(f"{record['method']} at {where}, {' and '.join(f'{size:g}' for size in sizes)} mm:")
+    half = len(record["box"]) // 2
+    corner = ", ".join(f"{axis} {value}" for axis, value in zip("xyz", record["box"][:half], strict=False))
+    print(f"{record['method']} at {places(at, sizes)} (centre; the corner of what changed is at {corner}):")
     for name in (record["image"], record["mask"], forgery.PICTURE, forgery.STAGES, forgery.RECORD):
         if (made.folder / name).exists():
             print(f"  {shown(str(made.folder / name))}")

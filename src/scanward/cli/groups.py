@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from scanward.cli.codes import PLAIN
 from scanward.cli.options import Debug, Quiet
 
 bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by protocols that anyone can repeat.",
                         no_args_is_help=True)
 
 
-@bench_app.command("mammography")
+@bench_app.command("mammography", epilog=PLAIN)
 def bench_mammography(
     protocols: Annotated[list[str] | None, typer.Argument(metavar="[PROTOCOL...]", help="source, target, hard, sizes, "
                          "compression, families: all of these where none is named; or leave-one-out, "
@@ -31,7 +32,7 @@ def bench_mammography(
     return run_bench(Request(tuple(protocols or ()), tuple(method or ("default",)), data, output, workers))
 
 
-@bench_app.command("protection")
+@bench_app.command("protection", epilog=PLAIN)
 def bench_protection(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "
                                                        "all of these where none is named.")] = None,
@@ -55,7 +56,7 @@ Study = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder."
 Address = Annotated[str, typer.Option("--url", help="What the printed links begin with.")]
 
 
-@study_app.command("new")
+@study_app.command("new", epilog=PLAIN)
 def study_new(
     protocol: Annotated[Path, typer.Argument(metavar="PROTOCOL", help="A TOML file: readers, folders, counts, seed.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The study's folder, which is made.")],
@@ -67,7 +68,7 @@ def study_new(
     return run_new(protocol, output, url, quiet)
 
 
-@study_app.command("serve")
+@study_app.command("serve", epilog=PLAIN)
 def study_serve(
     folder: Study,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -81,7 +82,7 @@ def study_serve(
     return run_serve(folder, host, port, cert, key)
 
 
-@study_app.command("link")
+@study_app.command("link", epilog=PLAIN)
 def study_link(folder: Study, reader: Annotated[str, typer.Argument(metavar="READER", help="The reader's name.")],
                url: Address = "http://127.0.0.1:8043", debug: Debug = False) -> int:
     """Give a reader another link; the one before stops working."""
@@ -90,15 +91,17 @@ def study_link(folder: Study, reader: Annotated[str, typer.Argument(metavar="REA
     return run_link(folder, reader, url)
 
 
-@study_app.command("close")
-def study_close(folder: Study, debug: Debug = False) -> int:
-    """Close a study for good: nothing more is saved, and readers may see how they did."""
+@study_app.command("close", epilog=PLAIN)
+def study_close(
+    folder: Study, yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False, debug: Debug = False,
+) -> int:
+    """Close a study for good: nothing more is saved, and readers may see how they did. Asks first."""
     from scanward.cli.studying import run_close
 
-    return run_close(folder)
+    return run_close(folder, yes)
 
 
-@study_app.command("report")
+@study_app.command("report", epilog=PLAIN)
 def study_report(
     folder: Study,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the report (Markdown, "

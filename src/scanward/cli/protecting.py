@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import glob
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,14 @@ from pathlib import Path
 from rich.console import Console
 
 from scanward import protection
-from scanward.cli.codes import CLEAN, FOUND, UNSURE
-from scanward.cli.words import shown
-from scanward.errors import ArgumentError
+from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
+from scanward.cli.output import Names
+from scanward.cli.words import complain, shown
+from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.image import Image
 from scanward.protection import Around, Perturb
-from scanward.protectors.seal import Found, make_key
+from scanward.protectors.seal import Answer, Found, make_key
+from scanward.report.jsonl import json_line
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
 MOST = 20
@@ -54,18 +58,53 @@ def parse_around(texts: Sequence[str]) -> list[Around]:
     return places
 
 
-def run_protect(path: Path, output: Path, key: Path | None, method: str | None, epsilon: float | None,
+def named(arguments: Sequence[str]) -> list[Path]:
+    """The files and folders that arguments name, patterns that the shell left alone among them, each once.
+
+    `UnreadableError` for a pattern without a match; what else does not exist is told when it is read.
+    """
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        matches = [argument]
+        if glob.has_magic(argument) and not os.path.lexists(argument):
+            matches = sorted(glob.glob(argument, recursive=True))
+            if not matches:
+                raise UnreadableError(f"No file matches {shown(argument)}; check the pattern.")
+        for match in matches:
+            found.setdefault(os.path.realpath(match), Path(match))
+    return list(found.values())
+
+
+def _places(paths: list[Path], output: Path) -> list[Path]:
+    """Where what belongs to each image goes: of several each into a folder of its own."""
+    names = Names()
+    return [output if len(paths) == 1 else output / names.take(path) for path in paths]
+
+
+def run_protect(images: Sequence[str], output: Path, key: Path | None, method: str | None, epsilon: float | None,
                 around: Sequence[str], quiet: bool) -> int:
-    """Protect one image and say what was written."""
+    """Protect images and say what was written; one that cannot be protected never stops the others."""
     if method is None and (around or epsilon is not None):
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
     perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
-    with _busy("protecting", quiet):
-        written = protection.protect_file(path, output, key, perturb)
-    if not quiet:
-        for file in written:
-            print(shown(str(file)))
-    return CLEAN
+    protection.check_order(key, perturb)
+    paths = named(images)
+    folders = _places(paths, output)
+    for folder in folders:
+        protection.check_output(folder)
+    codes = set()
+    for path, folder in zip(paths, folders, strict=True):
+        try:
+            with _busy("protecting", quiet):
+                written = protection.protect_file(path, folder, key, perturb)
+        except InputError as error:
+            complain(str(error))
+            codes.add(ERROR)
+            continue
+        if not quiet:
+            for file in written:
+                print(shown(str(file)), flush=True)
+    return worst(codes)
 
 
 def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quiet: bool) -> int:
@@ -77,24 +116,52 @@ def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quie
     return CLEAN
 
 
-def run_verify(path: Path, key: Path, record: Path | None, output: Path | None, as_json: bool, quiet: bool) -> int:
-    """Verify one image; the exit code says what it is."""
-    with _busy("verifying", quiet):
-        image, answer = protection.verify_file(path, key, record, output)
-    if as_json:
-        print(json.dumps({"path": str(path), **protection.facts(answer)}))
-    elif not quiet:
-        print(f"{answer.label}: {shown(str(path))}\n  {answer.sentence}")
-        for found in answer.findings[:MOST]:
-            print(f"  {_place(found, image)}")
-        if len(answer.findings) > MOST:
-            print(f"  and {len(answer.findings) - MOST} more")
-    return CODES[answer.label]
+def run_verify(images: Sequence[str], key: Path, record: Path | None, output: Path | None, as_json: bool,
+               quiet: bool) -> int:
+    """Verify images; the exit code says what they are."""
+    protection.key_in(key)
+    paths = named(images)
+    if record is not None and len(paths) > 1:
+        raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
+    folders = [None] * len(paths) if output is None else _places(paths, output)
+    for folder in folders:
+        if folder is not None:
+            protection.check_answer(folder)
+    codes = set()
+    for path, folder in zip(paths, folders, strict=True):
+        try:
+            with _busy("verifying", quiet):
+                image, answer = protection.verify_file(path, key, record, folder)
+        except InputError as error:
+            complain(str(error))
+            codes.add(ERROR)
+            if as_json:
+                print(json_line({"path": str(path), "label": "inconclusive", "reason": str(error),
+                                 "error": str(error)}), end="", flush=True)
+            continue
+        codes.add(CODES[answer.label])
+        if as_json:
+            print(json_line({"path": image.name, **protection.facts(answer)}), end="", flush=True)
+        elif not quiet:
+            _say(image, answer)
+    return worst(codes)
+
+
+def _say(image: Image, answer: Answer) -> None:
+    # The image itself, of a folder that was named: other files in it were not looked at.
+    print(f"{answer.label}: {shown(image.name)}\n  {answer.sentence}")
+    for found in answer.findings[:MOST]:
+        print(f"  {_place(found, image)}")
+    if len(answer.findings) > MOST:
+        print(f"  and {len(answer.findings) - MOST} more")
+    sys.stdout.flush()
 
 
 def _place(found: Found, image: Image) -> str:
-    z, y, x = found.centre
-    where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if image.shape[0] > 1 else "")
+    axes = 3 if image.shape[0] > 1 else 2
+    centre, corner = (", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz"[:axes], place[::-1], strict=False))
+                      for place in (found.centre, found.box[:3]))
+    where = f"centre {centre}; corner {corner}"
     sides = found.box.size
     if image.spacing is None:
         return f"{where}: {sides[2]} x {sides[1]} pixels, {found.why}"

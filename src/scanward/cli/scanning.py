@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -15,21 +17,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scanward import formats
-from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED
-from scanward.cli.output import HEAT_SUFFIX, OutputFolder, discard_if_empty, line_of, prepare
-from scanward.cli.table import Lines
+from scanward.cli.codes import INTERRUPTED
+from scanward.cli.outlet import Outlet, Outlets
+from scanward.cli.output import prepare
+from scanward.cli.table import Lines, row_of
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
-from scanward.image import Image, Modality
+from scanward.image import Modality
 from scanward.judging.case import Terms
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site
 from scanward.protection import beside, key_in, read_record
-from scanward.verdict import Verdict
 
 if TYPE_CHECKING:
     from scanward.formats import Source
+    from scanward.formats.sources import Passed
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Request:
     site: Path | None = None
     key: Path | None = None
     record: Path | None = None
+    csv: Path | None = None
 
 
 def parse_modality(text: str | None) -> Modality | None:
@@ -76,27 +83,31 @@ def parse_spacing(text: str | None) -> tuple[float, float] | None:
 def run_scan(request: Request) -> int:
     """Scan everything that was asked for and return the exit code."""
     terms = terms_of(request)
-    outlet = Outlet(request)
-    code = CLEAN
+    outlet = Outlet(Outlets(request.as_json, request.output, request.dicom, request.csv, request.quiet), terms,
+                    request.record)
+    interrupted = False
     try:
-        sources, unusable = found_sources(request)
+        passed: list[Passed] = []
+        sources, unusable = found_sources(request, passed)
         if request.record is not None and len(sources) > 1:
             raise ArgumentError(f"--record belongs to one image, and {counted(len(sources), 'image')} were found; name "
                                 "that one alone.")
+        outlet.pass_over(passed)
         for result in unusable:
-            outlet.result(result)
+            outlet.scanned(result)
         with progress_bar(len(sources), request.quiet) as advance:
             for source in sources:
                 advance(source.path)
-                outlet.result(one_result(source, terms, request.debug))
+                if not outlet.earlier(source):
+                    outlet.scanned(one_result(source, terms, request.debug), source)
     except KeyboardInterrupt:
-        complain(f"Interrupted after {counted(outlet.done, 'image')}; what is finished is kept.")
-        code = INTERRUPTED
+        interrupted = True
     finally:
         outlet.close()
-    if code == INTERRUPTED:
-        return code
-    return ERROR if outlet.failed else FOUND if outlet.found else CLEAN
+    if interrupted:
+        complain(f"Interrupted after {outlet.done}.")
+        return INTERRUPTED
+    return outlet.code
 
 
 def terms_of(request: Request) -> Terms:
@@ -112,24 +123,29 @@ def terms_of(request: Request) -> Terms:
             raise ArgumentError("--record verifies nothing without the key that wrote it; name --key, too.")
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
-                 beside if record is None else lambda source: record)
+                 beside if record is None else lambda source: {record: True})
 
 
-def found_sources(request: Request) -> tuple[list[Source], list[Result]]:
-    """What the arguments name, each once; and for each argument that names nothing its error."""
-    sources: dict[tuple[Path, ...], Source] = {}
+def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:
+    """What the arguments name, each once; and for each argument that names nothing its error. What a search passed
+    over, and no other argument names, is added to `passed`."""
+    sources: dict[tuple[str, ...], Source] = {}
     unusable: list[Result] = []
+    over: list[Passed] = []
     for argument in request.paths:
-        found, errors = formats.find([argument])
+        found, errors = formats.find([argument], passed=over)
         unusable += [Result(argument, error=error) for error in errors]
         for source in found:
-            if not _own_output(source.path, request.output):
-                sources.setdefault(tuple(path.resolve() for path in source.paths), source)
+            sources.setdefault(tuple(os.path.realpath(path) for path in source.paths), source)
+    named = {path for paths in sources for path in paths}
+    passed += {real: one for one in over if (real := os.path.realpath(one.path)) not in named}.values()
+    log.info("%s found", counted(len(sources), "image"))
     return list(sources.values()), unusable
 
 
 def one_result(source: Source, terms: Terms, debug: bool) -> Result:
     """`scan_source`, and where it trips over a fault of ours, that as the result's error."""
+    log.info("scanning %s", shown(str(source.path)))
     try:
         return scan_source(source, terms)
     except ScanwardError:
@@ -141,62 +157,6 @@ def one_result(source: Source, terms: Terms, debug: bool) -> Result:
         return Result(source.path, error=InputError(
             f"{source.path}: internal error ({type(error).__name__}: {error}); please report it, with what `--debug` "
             "prints, at the project's issue tracker."))
-
-
-def _own_output(path: Path, output: Path | None) -> bool:
-    """True for a picture that an earlier run into the same folder wrote."""
-    return output is not None and path.name.endswith(HEAT_SUFFIX) and path.resolve().parent == output.resolve()
-
-
-class Outlet:
-    """Sends each result everywhere it was asked for, and remembers what the exit code needs."""
-
-    def __init__(self, request: Request) -> None:
-        self._json = request.as_json
-        self._lines = None if request.quiet or request.as_json else Lines()
-        self._folder = None if request.output is None else OutputFolder(request.output)
-        self._dicom_is_new = request.dicom is not None and not request.dicom.exists()
-        self._dicom = None if request.dicom is None else prepare(request.dicom)
-        self._quiet = request.quiet
-        self.failed = self.found = False
-        self.done = 0
-
-    def result(self, result: Result) -> None:
-        if self._json:
-            print(line_of(result), end="", flush=True)
-        if self._lines:
-            self._lines.add(result)
-        if self._folder:
-            self._folder.add(result)
-        if result.error is not None:
-            self._fail(result.error)
-            return
-        self.done += 1
-        self.found = self.found or (result.verdict is not None and result.verdict.label == "tampered")
-        if self._dicom and result.image is not None and result.verdict is not None:
-            self._write_dicom(result.image, result.verdict, self._dicom)
-
-    def _write_dicom(self, image: Image, verdict: Verdict, folder: Path) -> None:
-        from scanward.formats import derived
-        from scanward.report.heat import overlay
-
-        try:
-            derived.write_dicom(image, verdict, folder, overlay=overlay(image, verdict))
-        except InputError as error:
-            self._fail(error)
-
-    def _fail(self, error: ScanwardError) -> None:
-        self.failed = True
-        complain(str(error))
-
-    def close(self) -> None:
-        report = self._folder.close() if self._folder else None
-        if self._dicom and self._dicom_is_new:
-            discard_if_empty(self._dicom)
-        if self._lines:
-            self._lines.close()
-        if report and not self._quiet:
-            print(f"Report: {shown(str(report))}", file=sys.stderr)
 
 
 class Advance:
@@ -228,11 +188,12 @@ def progress_bar(total: int, quiet: bool) -> Iterator[Advance]:
 
 def run_demo(folder: Path) -> None:
     """Make the demo, print its table, and say where the report is."""
-    from scanward.demo import films_folder, run
+    from scanward.demo import check_output, films_folder, run
 
     films_folder()  # before anything is written: without the films there is no demo
+    check_output(folder)
     lines = Lines()
     with progress_bar(4, quiet=False) as advance:
-        report = run(prepare(folder), lines.add, advance)
+        report = run(prepare(folder), lambda result: lines.add(row_of(result)), advance)
     lines.close()
     print(f"Report: {shown(str(report))}")

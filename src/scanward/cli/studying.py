@@ -67,16 +67,29 @@ def run_serve(folder: Path, host: str, port: int, cert: Path | None, key: Path |
     return CLEAN
 
 
-def run_close(folder: Path) -> int:
-    """Close a study for good."""
+def run_close(folder: Path, yes: bool) -> int:
+    """Close a study for good, once somebody has said so."""
     from scanward.readerstudy.folder import close, read_study
     from scanward.readerstudy.outcome import collect
 
-    reads, _ = collect(read_study(folder))
-    close(folder, datetime.now(UTC).isoformat(timespec="seconds"))
+    study = read_study(folder)
+    reads, _ = collect(study)
     missing = sum(read.answer is None for read in reads)
-    print(f"{shown(str(folder))} is closed; " + (f"{counted(missing, 'reading')} of {len(reads)} will stay missing."
-                                                 if missing else "every film was read."))
+    name = shown(str(folder))
+    said = f"{counted(missing, 'reading')} of {len(reads)} will stay missing." if missing else "every film was read."
+    if not yes and not study.closed:
+        if not sys.stdin.isatty():
+            raise ArgumentError(f"Closing {name} cannot be undone, and nobody is there to be asked; add --yes.")
+        try:
+            answer = input(f"Close {name} for good? This cannot be undone; {said} [y/N] ")
+        except EOFError:
+            answer = ""
+            print()
+        if answer.strip().lower() not in ("y", "yes"):
+            print(f"{name} stays open.")
+            return CLEAN
+    close(folder, datetime.now(UTC).isoformat(timespec="seconds"))
+    print(f"{name} is closed; {said}")
     return CLEAN
 
 

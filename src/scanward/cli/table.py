@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scanward import weights
 from scanward.cli.words import counted, shown
 from scanward.methods import DEFAULT, METHODS, Kind
 from scanward.modality import MODALITIES
+from scanward.report.jsonl import json_line
 
 if TYPE_CHECKING:
+    from scanward.formats.sources import Passed
     from scanward.judging.scan import Result
-    from scanward.verdict import Finding, Verdict
+    from scanward.verdict import Finding, Label, Verdict
 
-HEAD = f"{'label':<12}  {'score':>5}  {'threshold':>9}  {'seconds':>7}  {'findings':<32}  path"
+MOST_NAMES = 5
+HEAD = f"{'label':<12}  {'score':>5}  {'threshold':>9}  {'seconds':>7}  {'findings':<60}  path"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one image."""
+
+    label: Label
+    text: str
+    """Score, threshold, seconds and findings in their columns."""
+    path: str
+    reason: str
+    """Printed below where it is inconclusive."""
+
+
+def row_of(result: Result) -> Row | None:
+    """None for a result without a verdict."""
+    verdict = result.verdict
+    if verdict is None:
+        return None
+    text = f"{verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  {described(verdict):<60}"
+    return Row(verdict.label, text, str(result.path), verdict.reason)
 
 
 class Lines:
@@ -33,22 +60,20 @@ class Lines:
         self._headed = False
         self.counts: Counter[str] = Counter()
 
-    def add(self, result: Result) -> None:
-        if result.verdict is None:
+    def add(self, row: Row | None) -> None:
+        """A row, or None for an error."""
+        if row is None:
             self.counts["error"] += 1
             return
         if not self._headed:
             self._console.print(HEAD, style="bold")
             self._headed = True
-        verdict = result.verdict
-        self.counts[verdict.label] += 1
-        line = Text(f"{verdict.label:<12}", style=self._colours[verdict.label])
-        line.append(f"  {verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  "
-                    f"{described(verdict):<32}  ", style="default not bold")
-        line.append(shown(str(result.path)), style="default not bold")
+        self.counts[row.label] += 1
+        line = Text(f"{row.label:<12}", style=self._colours[row.label])
+        line.append(f"  {row.text}  {shown(row.path)}", style="default not bold")
         self._console.print(line)
-        if verdict.label == "inconclusive":
-            self._console.print(Text(f"  {verdict.reason}", style="dim"))
+        if row.label == "inconclusive":
+            self._console.print(Text(f"  {row.reason}", style="dim"))
 
     def summary(self) -> str:
         """`3 images: 1 tampered, 2 authentic.`, with the errors if there were any."""
@@ -57,8 +82,24 @@ class Lines:
         text = f"{counted(total, 'image')}: {judged}" if total else "No image was judged"
         return text + (f"; {counted(self.counts['error'], 'error')}." if self.counts["error"] else ".")
 
-    def close(self) -> None:
+    def close(self, passed: Sequence[Passed] = ()) -> None:
+        """The summary, and what a search passed over."""
         self._console.print(self.summary())
+        if passed:
+            self._console.print(Text(passed_over(passed)))
+
+
+def passed_over(passed: Sequence[Passed]) -> str:
+    """One line that names what a search passed over, the first `MOST_NAMES` of each kind."""
+    from scanward.formats.sources import PASSED
+
+    said = []
+    for what in PASSED:
+        paths = [shown(str(one.path)) for one in passed if one.what == what]
+        if paths:
+            more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
+            said.append(f"{len(paths)} {what}: {', '.join(paths[:MOST_NAMES])}{more}")
+    return f"Passed over: {'; '.join(said)}."
 
 
 def described(verdict: Verdict) -> str:
@@ -68,7 +109,9 @@ def described(verdict: Verdict) -> str:
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]
-    return f"{len(verdict.findings)}: {extent(first)} at x {first.box.x0}, y {first.box.y0}"
+    _, y, x = first.box.centre
+    return (f"{len(verdict.findings)}: {extent(first)}, centre x {x:.0f}, y {y:.0f}, "
+            f"corner x {first.box.x0}, y {first.box.y0}")
 
 
 def extent(finding: Finding) -> str:
@@ -77,11 +120,20 @@ def extent(finding: Finding) -> str:
     return f"{x1 - x0:.0f}×{y1 - y0:.0f} {'mm' if finding.box_mm else 'px'}"
 
 
+def methods_json() -> None:
+    """One object a method: what `print_methods` prints, for programs."""
+    known = weights.manifest()
+    for row in METHODS:
+        trained = [{"name": name, **({"trained_on": known[name].trained_on, "licence": known[name].licence,
+                                      "sha256": known[name].sha256} if name in known else {"missing": True})}
+                   for name in row.weights]
+        print(json_line({"name": row.name, "kind": row.kind, "modality": row.modality, "action": row.action,
+                         "summary": row.summary, "options": list(row.options), "weights": trained}), end="")
+
+
 def print_methods() -> None:
     """Every method, and for trained ones the data, its licence, and whether the weights are here."""
-    from scanward.weights import manifest
-
-    known = manifest()
+    known = weights.manifest()
     console = Console(file=sys.stdout, highlight=False)
     kinds: tuple[Kind, ...] = ("detector", "attack", "protector", "judge")
     for kind in kinds:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+
+from scanward.errors import ArgumentError
+
+LEVELS = ("debug", "info", "warning", "error")
 
 
 def shown(text: str) -> str:
@@ -13,6 +18,14 @@ def shown(text: str) -> str:
 def complain(sentence: str) -> None:
     """Print one error to stderr."""
     print(f"scanward: {shown(sentence)}", file=sys.stderr, flush=True)
+
+
+def start_log(level: str) -> None:
+    """Log to stderr from `level` on; `ArgumentError` for one that is none."""
+    if level.lower() not in LEVELS:
+        raise ArgumentError(f"--log-level {level!r} is not one of {', '.join(LEVELS)}.")
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form, force=True)
 
 
 def counted(number: int, thing: str) -> str:

@@ -43,7 +43,7 @@ class Hooks:
             body = json.dumps(message, sort_keys=True).encode()
             # Without the time: a study that is scanned again after a kill is no news.
             same = json.dumps([hook.url, {**message, "time": ""}], sort_keys=True).encode()
-            identifier = f"{message['key'] or 'study'}-{hashlib.sha256(same).hexdigest()[:16]}"
+            identifier = f"{message['key'] or 'study'}-{hashlib.sha256(same).hexdigest()[:32]}"
 
             def fill(folder: Path, body: bytes = body) -> None:
                 (folder / "message.json").write_bytes(body)

@@ -3,11 +3,12 @@
 The command line and the public `scanward.inject` and `scanward.remove` call these functions.
 """
 
-from scanward.forgery.files import PICTURE, RECORD, STAGES, Forged, forge_file
-from scanward.forgery.make import check_order, default_method, inject, remove
+from scanward.forgery.calls import inject, remove
+from scanward.forgery.files import PICTURE, RECORD, STAGES, Forged, check_output, forge_file
+from scanward.forgery.make import check_order, default_method
 from scanward.forgery.order import Order
 from scanward.forgery.replay import replay
-from scanward.forgery.sets import forge_many
+from scanward.forgery.sets import Planned, forge_many, plan_many
 
-__all__ = ["PICTURE", "RECORD", "STAGES", "Forged", "Order", "check_order", "default_method", "forge_file",
-           "forge_many", "inject", "remove", "replay"]
+__all__ = ["PICTURE", "RECORD", "STAGES", "Forged", "Order", "Planned", "check_order", "check_output", "default_method",
+           "forge_file", "forge_many", "inject", "plan_many", "remove", "replay"]

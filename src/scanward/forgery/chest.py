@@ -28,8 +28,8 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Lun
     """Where the order wants lesions, and the lungs; `ArgumentError` for a place outside them,
     `UnsupportedError` for a single slice."""
     if image.shape[0] == 1:
-        raise UnsupportedError(f"{shown(image.name)} is a single slice, and lesions in CT are made in whole volumes; give "
-                               "the series or volume.")
+        raise UnsupportedError(f"{shown(image.name)} is a single slice, and lesions in CT are made in whole volumes; "
+                               "give the series or volume.")
     lungs, rng = lungs_of(image), np.random.default_rng((seed, 1))
     low, high = order.size_mm
     if low < SMALLEST_MM or high > LARGEST_MM:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scanward import formats
-from scanward.attacks.base import Tamper, digest
+from scanward.attacks.base import Tamper
 from scanward.attacks.mammo_cgan import MammoCgan
-from scanward.disk import whole_file, whole_folder
+from scanward.disk import check_free, whole_file, whole_folder
 from scanward.errors import InputError
 from scanward.forgery.kinds import KINDS
 from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.sources import series_or_file
-from scanward.formats.write_volume import hash_of
-from scanward.image import Image, Modality
+from scanward.formats.write_volume import hash_of, target_of
+from scanward.image import Image, Modality, digest
 from scanward.report.forged import stages_picture
 from scanward.report.heat import png
 
@@ -48,16 +49,27 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
     """One forgery of a file, written into `folder`: the image, its mask, `before-after.png`, `record.json`, and with
     `stages` the picture of every stage. All or nothing, and nothing is overwritten. Raises `InputError`."""
     attack = check_order(order, action, stages=stages)
-    source = source if isinstance(source, Source) else series_or_file(source)
+    check_output(folder)
+    source = series_or_file(source)
     image = formats.read(source, modality=modality, spacing=spacing)
-    seed = order.seed if seed is None else seed
-    tamper = forge_image(attack, image, order, seed)
+    target_of(image, source, folder, "forged")
+    order = order if seed is None else replace(order, seed=seed)
+    tamper = forge_image(attack, image, order, order.seed)
+    return write_tamper(tamper, image, source, folder, order, action, modality, spacing,
+                        attack if stages and isinstance(attack, MammoCgan) else None)
+
+
+def write_tamper(tamper: Tamper, image: Image, source: Source, folder: Path, order: Order, action: str,
+                 modality: Modality | None, spacing: tuple[float, float] | None,
+                 staged: MammoCgan | None = None) -> Forged:
+    """Write what was made of the image that was read from `source` with this modality and spacing; with the pictures of
+    a `staged` attack. As `forge_file`."""
     with together(folder) as draft:
         record = write_image(tamper, image, source, draft, action)
-        record |= {"order": {**asdict(order), "seed": seed}, "spacing": spacing, "modality": modality}
+        record |= {"order": asdict(order), "spacing": spacing, "modality": modality}
         _write(draft / PICTURE, png(KINDS[image.modality].picture(image, tamper)))
-        if stages and isinstance(attack, MammoCgan):
-            _write(draft / STAGES, png(stages_picture(attack.stages(image, tamper.record.params))))
+        if staged is not None:
+            _write(draft / STAGES, png(stages_picture(staged.stages(image, tamper.record.params))))
         _write(draft / RECORD, (json.dumps(record, indent=2) + "\n").encode())
     return Forged(folder, record)
 
@@ -69,9 +81,14 @@ def write_image(tamper: Tamper, host: Image, source: Source, folder: Path, actio
     inside = np.argwhere(tamper.mask)[:, ::-1]
     low, high = inside.min(0), inside.max(0) + 1
     return {**asdict(tamper.record), "action": action, **lesions,
-            "box": [int(v) for v in (*low[:kind.axes], *high[:kind.axes])], "host": str(Path(host.name).resolve()),
+            "box": [int(v) for v in (*low[:kind.axes], *high[:kind.axes])], "host": os.path.realpath(host.name),
             "image": written.name, "mask": kind.mask, "image_sha256": hash_of(written),
             "pixels_sha256": digest(tamper.image)}
+
+
+def check_output(folder: Path) -> None:
+    """`ArgumentError` where no forgery can be written into `folder`, or one lies there."""
+    check_free(folder, (RECORD, *BESIDE))
 
 
 def together(folder: Path) -> AbstractContextManager[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
-from scanward.formats.write import STEM, suffix_of, write_altered
+from scanward.formats.write import write_altered
+from scanward.formats.write_volume import target_of
 from scanward.image import Image
 from scanward.report.heat import png
 
@@ -56,10 +56,9 @@ def write(tamper: Tamper, host: Image, source: Source | Path, folder: Path, done
     the lesion is. `done` is what was done to it, for the film's description."""
     with whole_file(folder / MASK, replace=False) as file:
         file.write(png(tamper.mask[0].astype(np.uint8) * 255))
-    stem = os.fsdecode(os.fsencode(Path(host.name).stem)[:STEM])
     params = tamper.record.params.get("shape", tamper.record.params)
     x, y, diameter = (float(params[key]) for key in ("x", "y", "diameter"))
-    written = write_altered(tamper.image, folder / f"{stem}-forged{suffix_of(host)}", synthetic=True, description=(
+    written = write_altered(tamper.image, target_of(host, source, folder, "forged"), synthetic=True, description=(
         f"Forgery: a lesion {done} by {tamper.record.method}, centre x {x:.0f} y {y:.0f}, diameter {diameter:.0f} "
         "pixels."))
     return written, {"at": [x, y], "size_mm": round(diameter * pixel_mm(host), 3)}

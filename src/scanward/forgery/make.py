@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
+from numbers import Real
 from typing import Any
 
-from scanward import formats, methods
-from scanward.attacks.base import Attack, Tamper, forge
+from scanward import methods
+from scanward.arguments import refused
+from scanward.attacks.base import Anatomy, Attack, Lesion, Tamper, forge
 from scanward.attacks.blend import check_strength
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.errors import ArgumentError, UnsupportedError
@@ -20,41 +20,8 @@ from scanward.image import Image, Modality
 from scanward.weights import Trained
 
 SMALLEST_MM = 3.0
-
-
-def inject(source: Image | str | Path, *, size_mm: float, at: Sequence[float] | None = None, world: bool = False,
-           method: str | None = None, seed: int = 0, strength: float = 1.0,
-           spacing: tuple[float, float] | None = None, **options: Any) -> Tamper:
-    """Inject a lesion of `size_mm` at `at`: (x, y) in pixels of a mammogram, (x, y, z) in voxels of a chest CT, slices
-    counted from 0 towards the head; or at a plausible place.
-
-    With `world` a place in CT is in the patient's millimetres (LPS). `method` is `mammo-cgan` or `ct-gan` where it is
-    None. `spacing` (millimetres a pixel, (y, x)) goes before what a file says. The same arguments give the same pixels.
-    Raises `ArgumentError` for a place outside the breast or the lungs, a size that does not fit, or an option that the
-    method lacks; `UnsupportedError` for an image that the method does not forge; other `InputError` for what cannot be
-    read.
-    """
-    return _act("inject", source, method, ((size_mm, size_mm), _places(at), seed, strength, options, world), spacing)
-
-
-def remove(source: Image | str | Path, *, size_mm: float, at: Sequence[float] | None = None, world: bool = False,
-           method: str | None = None, seed: int = 0, strength: float = 1.0,
-           spacing: tuple[float, float] | None = None, **options: Any) -> Tamper:
-    """Paint healthy tissue over `size_mm` of a mammogram or a chest CT; otherwise as `inject`."""
-    return _act("remove", source, method, ((size_mm, size_mm), _places(at), seed, strength, options, world), spacing)
-
-
-def _places(at: Sequence[float] | None) -> tuple[tuple[float, ...], ...] | None:
-    return None if at is None else (tuple(float(v) for v in at),)
-
-
-def _act(action: str, source: Image | str | Path, method: str | None, rest: tuple[Any, ...],
-         spacing: tuple[float, float] | None) -> Tamper:
-    if method is not None:
-        check_order(Order(method, *rest), action)
-    image = source if isinstance(source, Image) else formats.read(source, spacing=spacing)
-    order = Order(method or default_method(action, image.modality), *rest)
-    return forge_image(check_order(order, action), image, order, order.seed)
+WORDS = ("grain", "noise")
+"""Options whose values are words; those of the others are numbers."""
 
 
 def default_method(action: str, modality: Modality) -> str:
@@ -84,6 +51,8 @@ def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
         if name not in row.options:
             has = f"it has {', '.join('--' + o for o in row.options)}" if row.options else "it has no options"
             raise ArgumentError(f"The method {row.name} has no option --{name}; {has}.")
+        if not isinstance(order.options[name], str if name in WORDS else Real):
+            raise refused(name, "a word" if name in WORDS else "a number", order.options[name])
     low, high = order.size_mm
     if not SMALLEST_MM <= low <= high < math.inf:
         raise ArgumentError(f"A size of {low:g}{f' to {high:g}' if high != low else ''} mm cannot be made; choose from "
@@ -106,14 +75,19 @@ def _built(name: str, options: tuple[tuple[str, Any], ...]) -> Attack:
     return attack
 
 
-def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
-    """One forgery of an image in memory. Raises as `inject`."""
+def lesions_in(attack: Attack, image: Image, order: Order, seed: int) -> tuple[list[Lesion], Anatomy]:
+    """Where an order wants lesions in an image, and the anatomy that they lie in. Raises as `inject`."""
     modality = methods.find(order.method, "attack").modality
     kind = KINDS[modality]
     if image.modality != modality:
         refusal = kind.refusal.format(modality=image.modality, method=attack.name)
         raise UnsupportedError(f"{shown(image.name)} {refusal}")
-    lesions, anatomy = kind.lesions(image, order, seed)
+    return kind.lesions(image, order, seed)
+
+
+def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
+    """One forgery of an image in memory. Raises as `inject`."""
+    lesions, anatomy = lesions_in(attack, image, order, seed)
     tamper = forge(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
     if not all((tamper.image.pixels[patch.box.slices] != image.pixels[patch.box.slices])[patch.mask].any()
                for patch in tamper.patches):

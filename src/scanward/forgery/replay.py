@@ -8,15 +8,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from scanward import formats
-from scanward.attacks.base import Tamper, digest
+from scanward.attacks.base import Tamper
 from scanward.errors import UnreadableError
-from scanward.forgery.files import together, write_image
+from scanward.forgery.files import check_output, together, write_image
 from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sources import series_or_file
-from scanward.image import Image
+from scanward.formats.write_volume import target_of
+from scanward.image import Image, digest
 
 LARGEST = 1 << 20
 """Bytes of a record: no forgery needs more, and what is larger is none."""
@@ -58,6 +59,8 @@ def replay(path: Path, *, host: Path | None = None,
     Raises `InputError`, also where the host, the weights or the pixels made are not the recorded ones.
     """
     record = read_record(path)
+    if folder is not None:
+        check_output(folder)
     with decoding(path):
         order = _order_of(record["order"])
         attack = check_order(order, record["action"])
@@ -70,6 +73,8 @@ def replay(path: Path, *, host: Path | None = None,
         if digest(image) != record["host_sha256"]:
             raise UnreadableError(f"The pixels of {shown(source)} differ from those that {shown(path)} was made on; "
                                   "name its host with --host.")
+        if folder is not None:
+            target_of(image, host_source, folder, "forged")
         tamper = forge_image(attack, image, order, order.seed)
     if digest(tamper.image) != record["pixels_sha256"]:
         why = "its weights are others" if tamper.record.weights_sha256 != record.get("weights_sha256") else \

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scanward import formats
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError, UnsupportedError
 from scanward.forgery.files import RECORD, Forged, forge_file
-from scanward.forgery.make import check_order
+from scanward.forgery.film import pixel_mm
+from scanward.forgery.kinds import KINDS
+from scanward.forgery.make import check_order, lesions_in
 from scanward.forgery.order import Order
 from scanward.forgery.replay import read_record
 from scanward.formats import Source
@@ -31,12 +35,7 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
     a source that cannot be read is answered with its error, once. Raises `ArgumentError` where `folder` holds another
     order, or a manifest of something else.
     """
-    check_order(order, action, stages=stages)
-    if order.at is not None and len(sources) > 1:
-        raise ArgumentError("--at names places in one image only; use --at auto for several.")
-    whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
-             "hosts": [str((s.path if s.kind == "file" else s.paths[0]).resolve()) for s in sources]}
-    _same_order(folder, whole)
+    whole = _checked(sources, folder, order, action, stages, modality, spacing)
     broken: set[Source] = set()
     made = False
     try:
@@ -60,6 +59,54 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
     finally:
         if made:
             _keep(folder / MANIFEST, "".join(_lines(folder)))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A forgery that would be made."""
+
+    folder: Path
+    host: Path
+    method: str
+    seed: int
+    at: list[list[float]]
+    """Centres of the lesions, each (x, y) in pixels of a mammogram or (x, y, z) in voxels of a CT."""
+    size_mm: list[float]
+
+
+def plan_many(sources: Sequence[Source], folder: Path, order: Order, action: str, count: int, *,
+              stages: bool = False, modality: Modality | None = None,
+              spacing: tuple[float, float] | None = None) -> Iterator[Planned | Forged]:
+    """What `forge_many` would do, number by number, with nothing written; `Forged` for what is there from before, and
+    for the error of a source that cannot be used. Raises as `forge_many`."""
+    _checked(sources, folder, order, action, stages, modality, spacing)
+    attack = check_order(order, action)
+    for number in range(count):
+        source, home, seed = sources[number % len(sources)], folder / f"{number + 1:05d}", order.seed + number
+        try:
+            if home.exists():
+                yield _earlier(home, seed)
+                continue
+            image = formats.read(source, modality=modality, spacing=spacing)
+            lesions, _ = lesions_in(attack, image, order, seed)
+            scale = pixel_mm(image) if image.shape[0] == 1 else 1.0
+            yield Planned(home, source.path, order.method, seed,
+                          [[*lesion.centre[::-1]][:KINDS[image.modality].axes] for lesion in lesions],
+                          [lesion.diameter * scale for lesion in lesions])
+        except InputError as error:
+            yield Forged(home, error=error)
+
+
+def _checked(sources: Sequence[Source], folder: Path, order: Order, action: str, stages: bool,
+             modality: Modality | None, spacing: tuple[float, float] | None) -> dict[str, Any]:
+    """The whole order, as `order.json` keeps it, once it was held against what `folder` holds."""
+    check_order(order, action, stages=stages)
+    if order.at is not None and len(sources) > 1:
+        raise ArgumentError("--at names places in one image only; use --at auto for several.")
+    whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
+             "hosts": [os.path.realpath(s.path if s.kind == "file" else s.paths[0]) for s in sources]}
+    _same_order(folder, whole)
+    return whole
 
 
 def _earlier(home: Path, seed: int) -> Forged:

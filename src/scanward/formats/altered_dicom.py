@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
 from scanward.errors import UnreadableError
@@ -79,30 +82,38 @@ def describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> N
         purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
         purpose.CodeMeaning = "Source image for image processing operation"
         item.PurposeOfReferenceCodeSequence = [purpose]
-        dataset.SourceImageSequence = [*(dataset.get("SourceImageSequence") or []), item]
+        known = dataset.get("SourceImageSequence")
+        put(dataset, "SourceImageSequence", [*(known if isinstance(known, Sequence) else []), item])
     for keyword in STALE:
         if keyword in dataset:
             delattr(dataset, keyword)
     kind = dataset.get("ImageType")
-    rest = list(kind)[2:] if kind is not None and not isinstance(kind, str) else []
-    dataset.ImageType = ["DERIVED", "SECONDARY", *rest]
-    dataset.DerivationDescription = description
-    dataset.SOPInstanceUID = uid
+    rest = [str(one) for one in kind[2:]] if isinstance(kind, MultiValue) else []
+    put(dataset, "ImageType", ["DERIVED", "SECONDARY", *rest])
+    put(dataset, "DerivationDescription", description)
+    put(dataset, "SOPInstanceUID", uid)
     if synthetic:
         dataset.add_new(SYNTHETIC, "CS", "YES")
+
+
+def put(dataset: Dataset, keyword: str, value: Any, vr: str = "") -> None:
+    """Set an element in its own VR: an attribute of a data set keeps the VR that a hostile header gave it."""
+    dataset.add_new(tag_for_keyword(keyword) or 0, vr or dictionary_VR(keyword), value)
 
 
 def set_pixels(dataset: Dataset, values: npt.NDArray[np.int64], layout: Layout) -> None:
     size = layout.allocated // 8
     data = values.astype(f"<i{size}" if layout.signed else f"<u{size}").tobytes()
     dataset.add_new(0x7FE00010, "OW" if size == 2 else "OB", data + b"\0" * (len(data) % 2))
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = layout.allocated, layout.stored, layout.stored - 1
+    for keyword, value in (("BitsAllocated", layout.allocated), ("BitsStored", layout.stored),
+                           ("HighBit", layout.stored - 1)):
+        put(dataset, keyword, value)
     for keyword, value in (("SmallestImagePixelValue", values.min()), ("LargestImagePixelValue", values.max())):
         if keyword in dataset:
-            dataset[keyword].value = int(value)
+            put(dataset, keyword, int(value), "SS" if layout.signed else "US")
     if layout.syntax in LOSSY:
         # Decoding does not bring back what was lost.
-        dataset.LossyImageCompression = "01"
+        put(dataset, "LossyImageCompression", "01")
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -14,7 +14,7 @@ from pydicom.dataset import FileMetaDataset
 
 from scanward.disk import whole_file
 from scanward.errors import UnreadableError
-from scanward.formats.altered_dicom import describe, set_pixels, swap_words
+from scanward.formats.altered_dicom import describe, put, set_pixels, swap_words
 from scanward.formats.dicom import layout_of, opened, rescale_of
 from scanward.formats.frames import GROUPS, frames_of
 from scanward.formats.guard import clean, decoding, shown
@@ -72,7 +72,7 @@ def _altered_file(host: Path, after: Volume, where: npt.NDArray[np.bool_], descr
         swap_words(data)
     uid = derived_uid(clean(data.get("SOPInstanceUID", "")) or None, series, synthetic)
     describe(data, uid, description, synthetic)
-    data.SeriesInstanceUID = series
+    put(data, "SeriesInstanceUID", series)
     if rewritten:
         values = np.stack([stored for stored, _ in frames]).astype(np.int64)
         layout = max((deep for _, deep in frames), key=lambda deep: deep.stored)

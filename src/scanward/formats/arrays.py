@@ -14,6 +14,8 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import check_size, clean, cut_short, finite, left_in, open_file, shown, three
 from scanward.image import Image, Modality, Provenance
 
+ARRAY = "The array"
+"""What messages call an image that comes from memory."""
 DEPTHS = (8, 10, 12, 14, 16)
 EXACT = 2**24
 """Whole numbers up to which float32 holds every one."""
@@ -21,7 +23,7 @@ _COLOUR = "is a colour picture; Scanward scans grey images."
 
 
 def image_of(
-    path: Path,
+    path: Path | None,
     values: npt.NDArray[Any],
     kind: str,
     modality: Modality,
@@ -36,22 +38,27 @@ def image_of(
     65,535 or of several slices.
     """
     pixels = np.ascontiguousarray(values, dtype=np.float32)
-    finite(path, pixels)
+    where = path or ARRAY
+    finite(where, pixels)
     whole = values.dtype.kind in "iu" or bool(np.all(np.rint(pixels) == pixels))
     if modality == "CT":
         depth = bits or 16
     else:
         if pixels.shape[0] > 1:
-            raise UnsupportedError(f"{shown(path)} is a volume of {pixels.shape[0]} slices, and a mammogram is one "
+            raise UnsupportedError(f"{shown(where)} is a volume of {pixels.shape[0]} slices, and a mammogram is one "
                                    "image; save one slice, or say that the modality is CT.")
         low, high = float(pixels.min()), float(pixels.max())
         if low < 0 or high > 65535:
-            raise UnsupportedError(f"{shown(path)} holds values from {low:g} to {high:g}, where a mammogram's lie in "
+            raise UnsupportedError(f"{shown(where)} holds values from {low:g} to {high:g}, where a mammogram's lie in "
                                    "0 to 65535; rescale them, or say that the modality is CT.")
         depth = bits or next(b for b in DEPTHS if high <= 2**b - 1)
         if values.dtype.kind == "i":  # a sign takes a bit: what is made of the image must fit the file's own type
             depth = min(depth, np.iinfo(values.dtype).bits - 1)
-    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind))
+    grid = None
+    if modality == "CT" and values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        limits = np.iinfo(values.dtype)
+        grid = (1.0, float(limits.min), float(limits.max))
+    return Image(pixels, modality, spacing, depth, whole, inverted, Provenance(path=path, format=kind), grid)
 
 
 def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -> tuple[float, float, float] | None:
@@ -64,13 +71,15 @@ def grid_of(stored: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0) -
     return abs(slope), low, high
 
 
-def grey(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def grey(path: Path | str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(y, x) from (y, x) or (y, x, channels) where the channels are one grey; `UnsupportedError` otherwise."""
     if values.ndim == 2:
         return values
     if values.ndim != 3 or not 1 <= values.shape[2] <= 4:
         raise UnsupportedError(f"{shown(path)} is not a single grey image.")
     channels = values.shape[2]
+    if channels in (2, 4) and values.dtype.kind != "u":
+        raise UnsupportedError(f"{shown(path)} has an alpha channel of {values.dtype} numbers; save it without one.")
     if channels in (2, 4) and not (values[..., -1] == np.iinfo(values.dtype).max).all():
         raise UnsupportedError(f"{shown(path)} has transparent pixels; save it without an alpha channel.")
     first = values[..., 0]
@@ -89,7 +98,7 @@ def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float]
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
         else:
             raise UnsupportedError(f"{shown(path)} is of NPY version {version[0]}; save it as version 1.")
-        _check_npy(path, shape, dtype)
+        check_array(path, shape, dtype)
         needed, held = int(np.prod(shape, dtype=object)) * dtype.itemsize, left_in(file)
         if held < needed:
             raise cut_short(path, needed, held)
@@ -97,13 +106,21 @@ def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float]
             raise UnreadableError(f"{shown(path)} holds {held:,} bytes of values where its header asks for {needed:,}; "
                                   "save it again.")
         values = np.frombuffer(file.read(needed), dtype).reshape(shape, order="F" if fortran else "C")
-    volume = grey(path, values)[None] if values.ndim == 2 or shape[2] == 1 else values
+    return image_of_array(path, values, modality, spacing)
+
+
+def image_of_array(path: Path | None, values: npt.NDArray[Any], modality: Modality | None,
+                   spacing: tuple[float, float] | None) -> Image:
+    """An array as `read_npy` takes it, from a file or (`path` None) from memory. Raises as `image_of`."""
+    if path is None:
+        check_array(ARRAY, values.shape, values.dtype)
+    volume = grey(path or ARRAY, values)[None] if values.ndim == 2 or values.shape[2] == 1 else values
     kind: Modality = modality or ("CT" if volume.shape[0] > 1 else "MG")
-    image = image_of(path, volume, "npy", kind, three(spacing))
-    return dataclasses.replace(image, grid=grid_of(dtype) if kind == "CT" else None)
+    image = image_of(path, volume, "npy" if path else "", kind, three(spacing))
+    return dataclasses.replace(image, grid=grid_of(values.dtype) if kind == "CT" else None)
 
 
-def _check_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def check_array(path: Path | str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "iuf" or dtype.hasobject:
         raise UnsupportedError(f"{shown(path)} holds values of type {clean(dtype, 40)}; save whole or floating-point "
                                "numbers.")

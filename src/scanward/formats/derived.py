@@ -8,7 +8,9 @@ the same Scanward names the same objects instead of piling up new ones.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +18,15 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from scanward.box import flat
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
-from scanward.formats.guard import clean, shown
-from scanward.formats.reference import derived_uid, reference_of
+from scanward.formats.guard import clean, decoding, shown
+from scanward.formats.reference import anonymous, derived_uid, identify, read_reference
 from scanward.image import Image
 from scanward.verdict import Finding, Verdict
 
@@ -62,6 +62,9 @@ class _Job:
     """What the three objects share."""
 
     reference: Dataset
+    """Of the source, as `read_reference` makes it."""
+    bare: Dataset
+    """The same without patient and study, for highdicom."""
     image: Image
     verdict: Verdict
     stamp: str
@@ -101,7 +104,7 @@ def write_dicom(image: Image, verdict: Verdict, folder: Path, *, overlay: npt.ND
     if image.shape[0] != 1:
         raise UnsupportedError(f"{shown(image.name)} is a volume; DICOM results are made for single images only.")
     path, reference = _reference(image)
-    job = _Job(reference, image, verdict, _stamp(reference, image, verdict))
+    job = _Job(reference, anonymous(reference), image, verdict, _stamp(reference, image, verdict))
     mask = finding_mask(verdict)
     with warnings.catch_warnings():
         # Sources break value rules (a patient's name without a caret) and their values are passed on as they are.
@@ -110,11 +113,16 @@ def write_dicom(image: Image, verdict: Verdict, folder: Path, *, overlay: npt.ND
             made: dict[Kind, Dataset] = {"seg": _segmentation(job, mask)} if mask.any() else {}
             made["sr"] = _report(job)
             made["sc"] = _capture(job, overlay)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            encoded = {kind: _encoded(job, dataset) for kind, dataset in made.items()}
+        except MemoryError:
+            raise
+        # pydicom and highdicom raise what their parts raise: a header of a new kind costs this image its objects, and
+        # nothing else.
+        except Exception as error:
             raise UnsupportedError(f"{shown(path)} has a header that DICOM results cannot refer to ({clean(error)}); "
                                    "use the HTML report instead.") from error
-        stem = f"{path.stem[:80]}-{job.stamp[:8]}"
-        return [_save(dataset, folder / f"{stem}-{kind}.dcm") for kind, dataset in made.items()]
+    stem = os.fsencode(path.stem)[:80].decode("utf-8", "ignore")
+    return [_save(data, folder / f"{stem}-{job.stamp[:8]}-{kind}.dcm") for kind, data in encoded.items()]
 
 
 def finding_mask(verdict: Verdict) -> npt.NDArray[np.bool_]:
@@ -135,23 +143,13 @@ def _reference(image: Image) -> tuple[Path, Dataset]:
         raise ArgumentError(f"{shown(image.name)} is not a DICOM file, so there is no study to write DICOM results "
                             "into; leave out --dicom or scan the DICOM original.")
     try:
-        # The reader takes files without a preamble, which pydicom only reads by force.
-        source = pydicom.dcmread(path, stop_before_pixels=True, force=image.provenance.format == "dicom")
-        reference = reference_of(source)
-    except InvalidDicomError:
-        raise ArgumentError(f"{shown(path)} is not a DICOM file, so there is no study to write DICOM results into; "
-                            "leave out --dicom or scan the DICOM original.") from None
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, KeyError, NotImplementedError) as error:
-        raise UnreadableError(f"{shown(path)} can no longer be read ({clean(error)}); scan it again.") from error
+        with decoding(path):
+            reference = read_reference(path)
+    except UnreadableError as error:
+        raise UnreadableError(f"{shown(path)} can no longer be read; scan it again.") from error
     known = image.provenance.sop_instance_uid
-    same = known in (None, clean(reference.get("SOPInstanceUID", "")))
-    if not same or (reference.get("Rows"), reference.get("Columns")) != image.shape[1:]:
+    if known not in (None, reference.SOPInstanceUID) or (reference.Rows, reference.Columns) != image.shape[1:]:
         raise UnreadableError(f"{shown(path)} has changed since it was scanned; scan it again.")
-    missing = [k for k in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-               if not reference.get(k)]
-    if missing:
-        raise UnsupportedError(f"{shown(path)} has no {missing[0]}, so DICOM results cannot refer to it; use the HTML "
-                               "report instead.")
     return path, reference
 
 
@@ -181,7 +179,7 @@ def _segmentation(job: _Job, mask: npt.NDArray[np.bool_]) -> Dataset:
         segmented_property_type=TAMPERING, algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm, tracking_id="Suspected tampering", tracking_uid=job.uid("segment"))
     segmentation: Dataset = hd.seg.Segmentation(
-        source_images=[job.reference], pixel_array=mask.astype(np.uint8)[None],
+        source_images=[job.bare], pixel_array=mask.astype(np.uint8)[None],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY, segment_descriptions=[segment],
         content_label="TAMPERING", content_description="Regions that Scanward suspects of tampering",
         **job.series("seg"))
@@ -211,7 +209,7 @@ def _report(job: _Job) -> Dataset:
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device),
         procedure_reported=MAMMOGRAPHY, imaging_measurements=groups)
-    report: Dataset = sr.ComprehensiveSR(evidence=[job.reference], content=content[0], is_complete=True,
+    report: Dataset = sr.ComprehensiveSR(evidence=[job.bare], content=content[0], is_complete=True,
                                          **job.series("sr"))
     report.CodingSchemeIdentificationSequence = [_scheme()]
     return report
@@ -284,11 +282,7 @@ def _capture(job: _Job, overlay: npt.NDArray[np.uint8]) -> Dataset:
     capture: Dataset = SCImage(
         pixel_array=np.ascontiguousarray(overlay), photometric_interpretation="RGB", bits_allocated=8,
         coordinate_system="PATIENT", patient_orientation=("L", "F"), pixel_spacing=_spacing(job, overlay),
-        study_instance_uid=source.StudyInstanceUID, patient_id=source.PatientID, patient_name=source.PatientName,
-        patient_birth_date=source.PatientBirthDate, patient_sex=source.PatientSex,
-        accession_number=source.AccessionNumber, study_id=source.StudyID, study_date=source.StudyDate,
-        study_time=source.StudyTime, referring_physician_name=source.ReferringPhysicianName,
-        specific_character_set=source.get("SpecificCharacterSet"), **job.series("sc"))
+        study_instance_uid=source.StudyInstanceUID, **job.series("sc"))
     # highdicom insists on an orientation; a film need not have one, and Type 2C allows saying so.
     capture.PatientOrientation = source.get("PatientOrientation", [])
     capture.Laterality = source.get("Laterality", "")
@@ -310,9 +304,16 @@ def _spacing(job: _Job, overlay: npt.NDArray[np.uint8]) -> tuple[float, float] |
     return y * rows / overlay.shape[0], x * columns / overlay.shape[1]
 
 
-def _save(dataset: Dataset, path: Path) -> Path:
+def _encoded(job: _Job, dataset: Dataset) -> bytes:
+    identify(dataset, job.reference)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _save(data: bytes, path: Path) -> Path:
     with whole_file(path) as file:
-        dataset.save_as(file, enforce_file_format=True)
+        file.write(data)
     return path
 
 

@@ -37,6 +37,8 @@ TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1", TOMOSYNTHESIS)
 CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 """CT, Enhanced CT, Legacy Converted Enhanced CT."""
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""Secondary Capture: digitised films are kept so, with modality MG."""
 HEADER = (
     "SOPClassUID", "SOPInstanceUID", "SyntheticData", "Modality", "Manufacturer", "BodyPartExamined",
     "EstimatedRadiographicMagnificationFactor", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelSpacing",
@@ -156,9 +158,15 @@ def is_image(header: Header) -> bool:
     must not get a picture passed over.
     """
     uid = UID(header.text("SOPClassUID") or header.media_class)
-    if " Image " in uid.name or uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008")):
+    if " Image " in uid.name or (uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008"))):
         return True
     return uid.name not in _WITH_ROWS and "Rows" in header.data
+
+
+def is_own(header: Header) -> bool:
+    """Whether it is the picture in colours that Scanward makes of a verdict: no network ever looks at such."""
+    return (header.text("SOPClassUID") == CAPTURE and header.text("Manufacturer") == "Scanward"
+            and header.whole("SamplesPerPixel", 1) == 3)
 
 
 def check_image(header: Header) -> None:

@@ -16,7 +16,8 @@ from typing import BinaryIO, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from scanward.errors import ArgumentError, ScanwardError, UnreadableError, UnsupportedError
+from scanward.arguments import check_millimetres, refused
+from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
 from scanward.image import Modality
 
 MAX_FRAME = 200_000_000
@@ -135,10 +136,13 @@ def finite(path: Path | str, values: npt.NDArray[np.float32]) -> None:
 
 def check_arguments(modality: Modality | None, spacing: tuple[float, float] | None) -> None:
     """`ArgumentError` where `read`'s own arguments are out of range."""
-    if modality not in (None, *get_args(Modality)):
-        raise ArgumentError(f"The modality must be {' or '.join(get_args(Modality))}, not {clean(modality)!r}.")
-    if spacing is not None and not (len(spacing) == 2 and all(plausible(v) for v in spacing)):
-        raise ArgumentError(f"The spacing must be two positive numbers of millimetres (y, x), not {clean(spacing)!r}.")
+    if modality is not None and not (isinstance(modality, str) and modality in get_args(Modality)):
+        raise refused("modality", " or ".join(map(repr, get_args(Modality))), modality)
+    if spacing is not None:
+        takes = "two positive numbers of millimetres a pixel, (y, x)"
+        check_millimetres(spacing, "spacing", takes, 2)
+        if not all(plausible(v) for v in spacing):
+            raise refused("spacing", takes, spacing)
 
 
 def plausible(millimetres: float) -> bool:

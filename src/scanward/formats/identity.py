@@ -14,6 +14,7 @@ from pydicom.tag import BaseTag
 
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats.dicom import (
+    CAPTURE,
     CT_CLASSES,
     EXPLICIT_BIG,
     IMPLICIT_LITTLE,
@@ -29,8 +30,6 @@ from scanward.image import Modality
 
 SCANNED = (*MG_CLASSES, *CT_CLASSES)
 """SOP classes that Scanward looks at."""
-CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-"""Secondary Capture: digitised films are kept so, with modality MG."""
 ALSO = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDescription", "StudyDate")
 SORTING = (0x00080016, 0x00080018, 0x00080060, 0x0020000D)
 """SOP class, SOP instance, modality, study: all that a node reads of what it is sent."""

@@ -72,12 +72,17 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
     """`Key = Value` lines up to ElementDataFile, which is the last; the file then stands at local data."""
     fields: dict[str, str] = {}
     while "ElementDataFile" not in fields:
-        line = file.readline(4096)
+        line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
         # MetaIO takes a colon for the equals sign, too.
-        key, value = (*re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1), "")[:2]
-        key, value = key.strip(), value.strip()
+        parts = [part.strip() for part in re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1)]
+        if parts == [""]:
+            continue
+        if len(parts) == 1:
+            raise UnreadableError(f"{shown(path)} has {clean(parts[0], 40)!r} in its header, which gives nothing a "
+                                  "value; write Key = Value.")
+        key, value = parts
         if fields.setdefault(key, value) != value and key != "Comment":
             raise UnreadableError(f"{shown(path)} has two values for its {clean(key, 40)}; delete the wrong one.")
     if fields["ElementDataFile"].upper() == "LOCAL":

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from scanward.errors import UnreadableError, UnsupportedError
+import numpy as np
+import numpy.typing as npt
+
+from scanward.arguments import PathLike, path_of
+from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
+from scanward.formats.arrays import image_of_array
 from scanward.formats.guard import check_arguments, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, foreign, kind_of
-from scanward.formats.sources import Source, find
+from scanward.formats.sources import TAKES, Source, find
 from scanward.image import Image, Modality
+
+Given = Image | Source | PathLike | npt.NDArray[Any]
+"""An image as the public functions take it: itself, a path, what `find` found, or an array."""
+
+
+def image_in(source: Given, modality: Modality | None = None, spacing: tuple[float, float] | None = None) -> Image:
+    """The image that a public function was given, read where it is none yet.
+
+    Raises as `read`; `ArgumentError` where `modality` or `spacing` come with an `Image`, which has its own, too.
+    """
+    if not isinstance(source, Image):
+        return read(source, modality=modality, spacing=spacing)
+    if modality is not None or spacing is not None:
+        raise ArgumentError("An Image has a modality and a spacing of its own; leave the arguments modality and "
+                            "spacing out, or give them to scanward.load.")
+    return source
 
 
 def read(
-    source: Source | str | Path,
+    source: Source | PathLike | npt.NDArray[Any],
     *,
     modality: Modality | None = None,
     spacing: tuple[float, float] | None = None,
 ) -> Image:
-    """The image of one file, or of a folder that holds one image or one CT series.
+    """The image of one file, or of a folder that holds one image or one CT series; or an array as an NPY file's.
 
     Pixels are float32 (z, y, x). MG: stored values, larger brighter, in [0, 2**bits - 1]. CT: HU; slices ascend along
     the normal of the image plane, rows and columns stay as stored in DICOM, and MetaImage and NIfTI volumes are turned
@@ -31,8 +53,10 @@ def read(
     has no method for, `ArgumentError` for a bad `modality` or `spacing`.
     """
     check_arguments(modality, spacing)
+    if isinstance(source, np.ndarray):
+        return image_of_array(None, source.copy(), modality, spacing)
     if not isinstance(source, Source):
-        source = one_source(Path(source))
+        source = one_source(path_of(source, "source", TAKES))
     with decoding(source.path):
         if source.kind == "series":
             from scanward.formats.series import read_series  # pydicom stays out of `find` by name

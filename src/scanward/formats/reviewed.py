@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import warnings
 from collections.abc import Sequence
@@ -11,16 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from scanward.disk import whole_file
-from scanward.errors import ArgumentError, UnsupportedError
+from scanward.errors import ArgumentError, InputError, UnsupportedError
 from scanward.formats.derived import DECISION, DECISIONS, MANUFACTURER, SCHEME, SCORE
 from scanward.formats.guard import clean, decoding, shown
-from scanward.formats.reference import derived_uid, reference_of
+from scanward.formats.reference import UNICODE, anonymous, derived_uid, identify, read_reference
 from scanward.version import __version__
 
 REVIEW = Code("SW010", SCHEME, "Review of image integrity decision")
@@ -55,12 +55,12 @@ def write_review(sources: Sequence[Path], opinion: Opinion, folder: Path) -> Pat
     `folder`; the path, named after the object's UID.
 
     UIDs and content follow from the sources and the opinion alone: writing it again gives the same object. Raises
-    `ArgumentError` without a source or where the folder cannot be written, `UnreadableError` where a source cannot be
-    read and `UnsupportedError` where its header lacks what a report must refer to.
+    `ArgumentError` without a source or where the folder cannot be written, `UnreadableError` where no source can be
+    read and `UnsupportedError` where no header has what a report must refer to.
     """
     if not sources:
         raise ArgumentError("A review needs the images that it is about; none is left of the study.")
-    references = [_reference(path) for path in sources]
+    references = _references(sources)
     when = opinion.when.astimezone(UTC)
     studies = {str(reference.StudyInstanceUID) for reference in references}
     if len(studies) > 1:
@@ -71,38 +71,46 @@ def write_review(sources: Sequence[Path], opinion: Opinion, folder: Path) -> Pat
     with warnings.catch_warnings():
         # Sources break value rules, and their values are passed on as they are.
         warnings.simplefilter("ignore")
+        buffer = io.BytesIO()
         try:
-            report = _report(references, opinion, when, stamp)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _report(references, opinion, when, stamp).save_as(buffer, enforce_file_format=True)
+        except MemoryError:
+            raise
+        except Exception as error:  # as in `derived.write_dicom`
             raise UnsupportedError(f"{shown(sources[0])} has a header that a review cannot refer to "
-                                   f"({clean(error)}).") from error
-        path = folder / f"review-{stamp[:24]}.dcm"
-        with whole_file(path) as file:
-            report.save_as(file, enforce_file_format=True)
+                                   f"({clean(error)}); export it again.") from error
+    path = folder / f"review-{stamp[:24]}.dcm"
+    with whole_file(path) as file:
+        file.write(buffer.getvalue())
     return path
 
 
-def _reference(path: Path) -> Dataset:
-    with decoding(path):
-        # The reader takes files without a preamble, which pydicom only reads by force.
-        reference = reference_of(pydicom.dcmread(path, stop_before_pixels=True, force=True))
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not reference.get(keyword):
-            raise UnsupportedError(f"{shown(path)} has no {keyword}, so a review cannot refer to it.")
-    return reference
+def _references(paths: Sequence[Path]) -> list[Dataset]:
+    """Of those that can be referred to: one odd image must not cost the review of the others."""
+    found, errors = [], []
+    for path in paths:
+        try:
+            with decoding(path):
+                found.append(read_reference(path))
+        except InputError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found
 
 
 def _report(references: list[Dataset], opinion: Opinion, when: datetime, stamp: str) -> Dataset:
     from highdicom.sr import EnhancedSR
 
     report: Dataset = EnhancedSR(
-        evidence=references, content=_content(references, opinion), is_complete=True, is_final=True,
+        evidence=[anonymous(one) for one in references], content=_content(references, opinion), is_complete=True,
+        is_final=True,
         series_instance_uid=derived_uid(references[0].StudyInstanceUID, "scanward review series"),
         series_number=NUMBER, series_description=DESCRIPTION, sop_instance_uid=derived_uid(stamp, "instance"),
         instance_number=int(stamp[:6], 16) + 1, manufacturer=MANUFACTURER, manufacturer_model_name="scanward",
-        software_versions=__version__, device_serial_number="none", specific_character_set="ISO_IR 192")
-    # Decoded, so that the name of a source in Latin letters is written in the report's own character set.
-    report.PatientName = str(references[0].PatientName)
+        software_versions=__version__, device_serial_number="none")
+    identify(report, references[0])
+    report.SpecificCharacterSet = UNICODE  # reviewers write in their own language
     for keyword in ("ContentDate", "InstanceCreationDate", "SeriesDate"):
         if keyword in report:
             setattr(report, keyword, f"{when:%Y%m%d}")

@@ -5,6 +5,7 @@ Exif blocks may hold a thumbnail of what the image was before; only the orientat
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from scanward.formats.raster import ORIENTATION
 
 PNG_HEAD = 33
 """Bytes of a PNG before the chunk that follows IHDR."""
+TURNS = range(1, 9)
 _TONE = (b"gAMA", b"cHRM", b"sRGB", b"pHYs")
 _PROFILE = b"iCCP"
 _X, _Y, _UNIT, _ICC = 282, 283, 296, 34675
@@ -31,9 +33,11 @@ def png_view(path: Path) -> tuple[bytes, Pillow.Exif | None]:
             if start[4:] in _TONE or (start[4:] == _PROFILE and grey):
                 kept += start + rest
         file.seek(0)
-        with PngImagePlugin.PngImageFile(file) as picture:
+        turn = None
+        # Pillow raises SyntaxError and others: an Exif block that nobody can read turns nothing
+        with PngImagePlugin.PngImageFile(file) as picture, suppress(Exception):
             turn = picture.getexif().get(ORIENTATION)
-    if turn not in range(2, 9):
+    if turn not in TURNS:
         return kept, None
     exif = Pillow.Exif()
     exif[ORIENTATION] = turn
@@ -49,10 +53,11 @@ def tiff_view(path: Path) -> dict[str, Any]:
         tags = {code: page.tags[code].value for code in (ORIENTATION, _X, _Y, _UNIT, _ICC) if code in page.tags}
         grey = page.samplesperpixel == 1
     view: dict[str, Any] = {}
-    if ORIENTATION in tags:
+    if tags.get(ORIENTATION) in TURNS:
         view["extratags"] = [(ORIENTATION, "H", 1, int(tags[ORIENTATION]), True)]
-    if _X in tags and _Y in tags:
-        view["resolution"], view["resolutionunit"] = (tags[_X], tags[_Y]), tags.get(_UNIT, 2)
-    if _ICC in tags and grey:
+    sizes, unit = (tags.get(_X), tags.get(_Y)), tags.get(_UNIT, 2)
+    if unit in (1, 2, 3) and all(isinstance(size, tuple) and len(size) == 2 and size[1] for size in sizes):
+        view["resolution"], view["resolutionunit"] = sizes, unit
+    if isinstance(tags.get(_ICC), bytes) and grey:
         view["iccprofile"] = tags[_ICC]
     return view

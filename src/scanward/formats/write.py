@@ -61,13 +61,8 @@ def write_altered(image: Image, path: Path, *, description: str, synthetic: bool
     """
     path = Path(path)
     plane = image.plane
-    if traits(image.modality).volume:
-        raise UnsupportedError(f"{shown(image.name)} is {image.modality}; only mammograms are written back.")
-    kind = _kind(image, path)
+    kind = check_target(image, path)
     sidecar = path.with_name(path.name + SIDECAR)
-    for target in (path, sidecar):
-        if target.exists() or target.is_symlink():
-            raise ArgumentError(f"{shown(target)} exists already and is not overwritten; choose another name.")
     mark = Mark(description, synthetic or image.provenance.synthetic)
     data, facts = _ENCODERS[kind](image, plane, mark)
     note = {"scanward": __version__, "file": path.name, "altered": True, "synthetic": mark.synthetic,
@@ -82,6 +77,22 @@ def write_altered(image: Image, path: Path, *, description: str, synthetic: bool
         sidecar.unlink(missing_ok=True)
         raise
     return path
+
+
+def check_target(image: Image, path: Path) -> str:
+    """The format in which a mammogram is written as `path`; raises what `write_altered` does, before any work."""
+    if traits(image.modality).volume:
+        raise UnsupportedError(f"{shown(image.name)} is {image.modality}; only mammograms are written back.")
+    kind = _kind(image, path)
+    refuse_existing(path)
+    return kind
+
+
+def refuse_existing(path: Path) -> None:
+    """`ArgumentError` where an altered copy, or its companion, has that name already."""
+    for target in (path, path.with_name(path.name + SIDECAR)):
+        if target.exists() or target.is_symlink():
+            raise ArgumentError(f"{shown(target)} exists already and is not overwritten; choose another name.")
 
 
 def suffix_of(image: Image) -> str:

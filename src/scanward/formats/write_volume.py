@@ -16,8 +16,10 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
 from scanward.formats.sniff import GZIP
-from scanward.formats.write import SIDECAR, STEM, Mark
+from scanward.formats.write import SIDECAR, STEM, Mark, check_target, refuse_existing, suffix_of
 from scanward.image import Image
+from scanward.mark import TEXT
+from scanward.modality import traits
 from scanward.version import __version__
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
@@ -32,17 +34,9 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     `host` is the image as it was read from `source`. What does not differ from it keeps its stored value, its header
     and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
     """
-    kind, path = host.provenance.format, Path(host.name)
-    if kind not in ("dicom", "metaimage", "nifti"):
-        raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to "
-                               "DICOM, MetaImage or NIfTI.")
-    paths = source.paths if isinstance(source, Source) else (source,)
-    if kind == "dicom" and host.shape[0] == 1:
-        raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
-                               "give the folder.")
+    target = target_of(host, source, folder, ending)
+    name, kind = target.name, host.provenance.format
     mark = Mark(description, synthetic or host.provenance.synthetic)
-    stem, suffix = _stem(path.resolve(), kind)
-    name = f"{os.fsdecode(os.fsencode(stem)[:STEM])}-{ending}{suffix}"
     note = {"scanward": __version__, "file": name, "altered": True, "synthetic": mark.synthetic,
             "description": description, "format": kind}
     with whole_file(folder / (name + SIDECAR), replace=False) as file:
@@ -51,13 +45,38 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     if kind == "dicom":
         from scanward.formats.altered_series import write_series
 
-        write_series(paths, host.pixels, altered.pixels, folder / name, mark.text, mark.synthetic,
+        paths = source.paths if isinstance(source, Source) else (source,)
+        write_series(paths, host.pixels, altered.pixels, target, mark.text, mark.synthetic,
                      host.provenance.series_instance_uid)
-    else:
+    elif kind is not None:
         from scanward.formats.altered_volume import write_volume
 
-        write_volume(path, kind, host.pixels, altered.pixels, folder / name, mark.text)
-    return folder / name
+        write_volume(Path(host.name), kind, host.pixels, altered.pixels, target, mark.text)
+    return target
+
+
+def target_of(host: Image, source: Source | Path, folder: Path, ending: str) -> Path:
+    """Where an altered copy of `host`, read from `source`, is written in `folder`. Raises, before any work for it,
+    `UnsupportedError` for a host of which none is, and `ArgumentError` where something has its name."""
+    kind, path = host.provenance.format, Path(host.name)
+    if not traits(host.modality).volume:
+        target = folder / f"{_short(path.stem)}-{ending}{suffix_of(host)}"
+        check_target(host, target)
+        return target
+    if kind not in ("dicom", "metaimage", "nifti"):
+        raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to "
+                               "DICOM, MetaImage or NIfTI.")
+    if kind == "dicom" and host.shape[0] == 1:
+        raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
+                               "give the folder.")
+    stem, suffix = _stem(Path(os.path.realpath(path)), kind)
+    target = folder / f"{_short(stem)}-{ending}{suffix}"
+    refuse_existing(target)
+    return target
+
+
+def _short(stem: str) -> str:
+    return os.fsdecode(os.fsencode(stem)[:STEM])
 
 
 def hash_of(path: Path) -> str:
@@ -98,5 +117,6 @@ def write_mask(path: Path, mask: npt.NDArray[np.bool_], image: Image) -> None:
         raise UnreadableError(f"A mask of {mask.shape} voxels does not fit {shown(image.name)}; make it again.")
     made = nibabel.Nifti1Image(np.ascontiguousarray(mask.transpose(2, 1, 0)).astype(np.uint8), affine)
     made.header.set_xyzt_units("mm")
+    made.header["descrip"] = TEXT
     with whole_file(path, replace=False) as file:
         file.write(gzip.compress(made.to_bytes(), 6, mtime=0))

@@ -16,13 +16,17 @@ from typing import Any
 from scanward import formats
 from scanward.disk import whole_folder
 from scanward.errors import ArgumentError, InputError, ScanwardError
+from scanward.formats import Source
 from scanward.formats.guard import clean, shown
+from scanward.formats.sources import Passed
+from scanward.gateway.trouble import passing, sentence_of, without_paths
+from scanward.image import Image
 from scanward.judging.case import Terms
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site
 from scanward.protection import Records, beside, key_in
-from scanward.verdict import STUDY_LABELS, worst
+from scanward.verdict import STUDY_LABELS, Verdict, worst
 from scanward.version import __version__
 
 TASK, RESULT = "task.json", "result.json"
@@ -63,16 +67,20 @@ def run(in_dir: Path, out_dir: Path) -> int:
     try:
         settings = settings_of(in_dir / TASK)
         terms = terms_of(settings)
-        sources, errors = formats.find([in_dir])
-        results = [scan_source(source, terms) for source in sources]
+        passed: list[Passed] = []
+        sources, errors = formats.find([in_dir], passed=passed)
+        folders = {in_dir: in_dir.name, **({settings.records: "The records"} if settings.records else {})}
+        results = [_scanned(source, terms, folders) for source in sources]
         problems = [*errors, *(result.error for result in results if result.error is not None)]
         if all(result.verdict is None for result in results):
             raise problems[0] if problems else InputError(f"{shown(in_dir)} holds no images; give a series.")
         with whole_folder(out_dir, last=RESULT) as draft:
-            images = [_image(result, settings, draft) for result in results]
-            images += [{"file": in_dir.name, "label": "inconclusive", "error": _without_path(error, in_dir)}
+            images = [_image(result, settings, draft, folders) for result in results]
+            images += [{"file": in_dir.name, "label": "inconclusive", "error": sentence_of(error, folders)}
                        for error in errors]
-            (draft / RESULT).write_text(json.dumps(_answer(images, settings), indent=1) + "\n")
+            over = [{"file": shown(one.path.name), "reason": one.reason} for one in passed]
+            answer = {**_answer(images, settings), "passed_over": over}
+            (draft / RESULT).write_text(json.dumps(answer, indent=1) + "\n")
     except ScanwardError as error:
         return _failed(str(error))
     # mercure shows what a module prints: one sentence says more than a traceback.
@@ -113,8 +121,8 @@ def terms_of(settings: Settings) -> Terms:
     check_site(site, settings.method)
     key = None if settings.key is None else key_in(settings.key)
     records = None if settings.records is None else Records(settings.records, settings.records)
-    return Terms(settings.method, site, key=key, shelf=lambda source: (records and records.find(source))
-                 or beside(source))
+    return Terms(settings.method, site, key=key, shelf=lambda source: {
+        **beside(source), **(records.find(source) if records else {})})
 
 
 def _settings_in(task: Any) -> dict[str, Any]:
@@ -128,32 +136,46 @@ def _settings_in(task: Any) -> dict[str, Any]:
     return {}
 
 
-def _image(result: Result, settings: Settings, draft: Path) -> dict[str, Any]:
+def _scanned(source: Source, terms: Terms, folders: Mapping[Path, str]) -> Result:
+    """As `scan_source`; a fault of ours with one image must not cost the others their answers."""
+    try:
+        return scan_source(source, terms)
+    except Exception as error:
+        return Result(source.path, error=InputError(sentence_of(error, folders)))
+
+
+def _image(result: Result, settings: Settings, draft: Path, folders: Mapping[Path, str]) -> dict[str, Any]:
     """What `result.json` says of an image; its objects are written on the way."""
     if result.image is None or result.verdict is None:
-        said = _without_path(result.error, result.path)
-        return {"file": shown(result.path.name), "label": result.label, "error": said}
+        error = result.error or InputError("No verdict.")
+        return {"file": shown(result.path.name), "label": result.label, "error": sentence_of(error, folders)}
     facts = result.verdict.to_json()
+    if "reason" in facts:
+        facts["reason"] = without_paths(facts["reason"], folders)
     facts["file"] = shown(Path(facts.pop("path") or result.path).name)
     facts["objects"] = []
     if settings.objects and result.image.provenance.format == "dicom":
-        from scanward.formats.derived import write_dicom
-        from scanward.report.heat import overlay
-
-        picture = overlay(result.image, result.verdict)
         try:
-            for path in write_dicom(result.image, result.verdict, draft, overlay=picture):
-                if path.stem.rsplit("-", 1)[-1] in settings.objects:
-                    facts["objects"].append(path.name)
-                else:
-                    path.unlink()
-        except InputError as error:
-            facts["error"] = clean(error, 300)
+            facts["objects"] = _objects(result.image, result.verdict, settings, draft)
+        except Exception as error:
+            if passing(error):  # mercure knows by the exit code that it has to try again
+                raise
+            facts["error"] = sentence_of(error, folders)
     return facts
 
 
-def _without_path(error: object, path: Path) -> str:
-    return clean(str(error).replace(str(path), path.name), 300)
+def _objects(image: Image, verdict: Verdict, settings: Settings, draft: Path) -> list[str]:
+    """The names of those that the settings ask for, written into `draft`."""
+    from scanward.formats.derived import write_dicom
+    from scanward.report.heat import overlay
+
+    kept = []
+    for path in write_dicom(image, verdict, draft, overlay=overlay(image, verdict)):
+        if path.stem.rsplit("-", 1)[-1] in settings.objects:
+            kept.append(path.name)
+        else:
+            path.unlink()
+    return kept
 
 
 def _answer(images: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.formats.identity import CAPTURE, SCANNED, file_head, head_in, identity_of, looked_at, sort_of
+from scanward.formats.dicom import CAPTURE
+from scanward.formats.identity import SCANNED, file_head, head_in, identity_of, looked_at, sort_of
 from scanward.inbox.folders import FullError, Inbox
 from scanward.settings import Node
 

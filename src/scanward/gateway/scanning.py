@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from scanward.errors import InputError
+from scanward.errors import InputError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
 from scanward.formats.series import versions
 from scanward.gateway.protecting import Protector
+from scanward.gateway.trouble import passing, sentence_of, without_paths
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
 from scanward.inbox.record import ImageRecord, PassedRecord, StudyRecord
@@ -70,31 +72,86 @@ class Scanner:
         passed: Counter[str] = Counter()
         protected: dict[str, list[Path]] = {}
         earlier = self._inbox.earlier(job)
-        identities, broken = _identities(job)
+        identities, broken = self._identities(job)
         images += [_unread(path, sentence) for path, sentence in broken.items()]
         for source, alone in _sources(identities, passed):
             members = [identities[path] for path in source.paths]
-            name = hashlib.sha256("\n".join(p.name for p in source.paths).encode()).hexdigest()[:16]
-            known = None if self._terms.key is not None else self._known(earlier, job, name)
-            entry = known or self._entry(job, source, members[0], name)
-            images.append(entry)
+            name = _name_of(source.paths)
+            entry = self._entry(job, source, members[0], name, earlier)
             if alone and not members[0].film and entry.label in ("authentic", "unscanned"):
-                with suppress(InputError):  # a series that cannot be protected goes nowhere, and its entry says why
-                    files = self._protector.protected(job, source, members, name, earlier)
-                    if files:
-                        protected[name] = files
+                entry, protected[name] = self._protected(job, source, members, entry, earlier)
+            images.append(entry)
         label, score = _worst(images)
         record = replace(_study(job, list(identities.values())), label=label, score=score, images=tuple(images),
                          passed=tuple(PassedRecord(uid, n) for uid, n in sorted(passed.items())),
                          settings=self._settings)
         results = [job.folder / path for image in images for path in image.results]
-        return Scanned(record, results, protected)
+        return Scanned(record, results, {name: files for name, files in protected.items() if files})
+
+    def _entry(self, job: Job, source: Source, identity: Identity, name: str, earlier: Study | None) -> ImageRecord:
+        """The answer of an earlier scan, or of this one."""
+        known = None if self._terms.key is not None else self._known(earlier, job, name)
+        if known is not None:
+            return known
+        blank = _blank(name, [f"objects/{p.name}" for p in source.paths], identity)
+        try:
+            with self._signed(job, name):
+                return self._judged(job, source, blank)
+        except Exception as error:  # whatever it is, it is this image's, and the study keeps its verdict
+            return replace(blank, label="inconclusive", error=self._why(error, job, source))
+
+    @contextmanager
+    def _signed(self, job: Job, what: str) -> Iterator[None]:
+        """Leaves a sign in the study's folder in case that the process dies over this. Where one did, and no other try
+        is left, it is not done again, so that the study has a verdict: `UnsupportedError`."""
+        sign = job.folder / f".now-{what}"
+        if sign.exists() and job.attempts >= self._gateway.work.attempts:
+            sign.unlink()
+            raise UnsupportedError("It ended the process that looked at it, again and again; look at it by other "
+                                   "means.")
+        sign.touch()
+        try:
+            yield
+        finally:
+            sign.unlink(missing_ok=True)
+
+    def _why(self, error: Exception, job: Job, source: Source) -> str:
+        """The sentence for an image's entry. Raises what every image would meet, and what another try may mend."""
+        if passing(error) and job.attempts < self._gateway.work.attempts:
+            raise error
+        return sentence_of(error, self._folders(job, source))
+
+    def _folders(self, job: Job, source: Source) -> dict[Path, str]:
+        """What may stand in a sentence about an image, and what each is called there."""
+        series = dict.fromkeys((job.folder / f".{_name_of(source.paths)}", source.paths[0].parent), "The series")
+        records = dict.fromkeys(filter(None, (self._inbox.root / "records", self._gateway.work.records)), "The records")
+        return {**series, job.folder: "The study", **records, self._inbox.root: "The inbox"}
+
+    def _protected(self, job: Job, source: Source, members: list[Identity], entry: ImageRecord,
+                   earlier: Study | None) -> tuple[ImageRecord, list[Path]]:
+        """A CT series protected, where the settings ask for it; one that cannot be goes nowhere, and says why."""
+        try:
+            with self._signed(job, f"{entry.id}-protected"):
+                return entry, self._protector.protected(job, source, members, entry.id, earlier)
+        except Exception as error:
+            return _noted(entry, f"It is not protected: {self._why(error, job, source)}"), []
+
+    def _identities(self, job: Job) -> tuple[dict[Path, Identity], dict[Path, str]]:
+        """Of every object, and a sentence for those that have none."""
+        found: dict[Path, Identity] = {}
+        broken: dict[Path, str] = {}
+        for path in job.objects:
+            try:
+                found[path] = identity_of(path)
+            except InputError as error:
+                broken[path] = self._why(error, job, Source((path,), "file"))
+        return found, broken
 
     def _known(self, earlier: Study | None, job: Job, name: str) -> ImageRecord | None:
         """The answer of an earlier scan of the same study, where nothing that it depends on has changed since."""
         if earlier is None or earlier.record.settings != self._settings:
             return None
-        entry = next((e for e in earlier.record.images if e.id == name and not e.error), None)
+        entry = next((e for e in earlier.record.images if e.id == name and not e.error and not e.note), None)
         if entry is None:
             return None
         try:
@@ -104,22 +161,30 @@ class Scanner:
             return None
         return entry
 
-    def _entry(self, job: Job, source: Source, identity: Identity, name: str) -> ImageRecord:
+    def _judged(self, job: Job, source: Source, entry: ImageRecord) -> ImageRecord:
+        """What the entry of an image says once it was looked at; its results and pictures are written on the way."""
         result = scan_source(source, self._terms)
-        entry = replace(_blank(name, [f"objects/{p.name}" for p in source.paths], identity), label=result.label)
         image, verdict = result.image, result.verdict
+        entry = replace(entry, label=result.label)
+        if result.error is not None:
+            entry = replace(entry, error=self._why(result.error, job, source))
         if image is None:
-            return replace(entry, error=_told(str(result.error), source))
-        if verdict is None:  # what no witness spoke of is shown all the same
-            entry = replace(entry, error=_told(str(result.error), source), modality=image.modality, shape=image.shape,
-                            spacing=image.spacing)
-            self._draw(job, image, np.zeros(image.shape, np.float32), (), entry)
             return entry
-        entry = _judged(entry, image, verdict)
-        entry = replace(entry, reason=_told(entry.reason, source))
-        if image.shape[0] == 1:
-            entry = replace(entry, results=tuple(self._written(job, image, verdict)))
-        self._draw(job, image, verdict.heat, verdict.findings, entry)
+        if verdict is None:  # what no witness spoke of is shown all the same
+            entry = replace(entry, modality=image.modality, shape=image.shape, spacing=image.spacing)
+        else:
+            entry = _said(entry, image, verdict)
+            entry = replace(entry, reason=without_paths(entry.reason, self._folders(job, source)))
+            if image.shape[0] == 1:
+                try:
+                    entry = replace(entry, results=tuple(self._written(job, image, verdict)))
+                except Exception as error:
+                    entry = _noted(entry, f"It has no DICOM results: {self._why(error, job, source)}")
+        try:
+            self._draw(job, image, np.zeros(image.shape, np.float32) if verdict is None else verdict.heat,
+                       () if verdict is None else verdict.findings, entry)
+        except Exception as error:
+            entry = _noted(entry, f"It has no pictures: {self._why(error, job, source)}")
         return entry
 
     def _draw(self, job: Job, image: Image, heat: npt.NDArray[np.float32], findings: tuple[Finding, ...],
@@ -145,18 +210,6 @@ class Scanner:
             else:
                 path.unlink()
         return kept
-
-
-def _identities(job: Job) -> tuple[dict[Path, Identity], dict[Path, str]]:
-    """Of every object, and a sentence for those that have none."""
-    found: dict[Path, Identity] = {}
-    broken: dict[Path, str] = {}
-    for path in job.objects:
-        try:
-            found[path] = identity_of(path)
-        except InputError as error:
-            broken[path] = str(error).replace(str(path), path.name)
-    return found, broken
 
 
 def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tuple[Source, bool]]:
@@ -199,17 +252,20 @@ def _blank(name: str, files: list[str], identity: Identity | None) -> ImageRecor
                        modality=identity.modality if identity else "", version=__version__)
 
 
+def _name_of(paths: Sequence[Path]) -> str:
+    """An image's identifier, which follows from its objects."""
+    return hashlib.sha256("\n".join(path.name for path in paths).encode()).hexdigest()[:32]
+
+
 def _unread(path: Path, sentence: str) -> ImageRecord:
-    name = hashlib.sha256(path.name.encode()).hexdigest()[:16]
-    return replace(_blank(name, [f"objects/{path.name}"], None), label="inconclusive", error=sentence)
+    return replace(_blank(_name_of([path]), [f"objects/{path.name}"], None), label="inconclusive", error=sentence)
 
 
-def _told(sentence: str, source: Source) -> str:
-    """The sentence without this machine's folders in it."""
-    return sentence.replace(f"{source.paths[0].parent}/", "").replace(str(source.paths[0].parent), "The series")
+def _noted(entry: ImageRecord, sentence: str) -> ImageRecord:
+    return replace(entry, note=" ".join(filter(None, (entry.note, sentence))))
 
 
-def _judged(entry: ImageRecord, image: Image, verdict: Verdict) -> ImageRecord:
+def _said(entry: ImageRecord, image: Image, verdict: Verdict) -> ImageRecord:
     """What the verdict says, of the entry's image."""
     return replace(ImageRecord.from_json(verdict.to_json()), id=entry.id, files=entry.files,
                    sop_instance_uid=entry.sop_instance_uid, series_instance_uid=entry.series_instance_uid,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from scanward.errors import ScanwardError
 from scanward.formats.identity import identity_of
+from scanward.gateway.trouble import without_paths
 from scanward.inbox.folders import Inbox, Job
 from scanward.settings import Gateway
 
@@ -85,11 +86,12 @@ def send(key: str, scanned: Scanned, inbox: Inbox, gateway: Gateway) -> None:
 def delivery(key: str, to: str, files: list[Path]) -> str:
     """Names what goes to a destination by the objects' UIDs, which a second scan makes again: it is sent once."""
     uids = sorted(identity_of(path).sop_instance for path in files)
-    return f"{key}-{to}-{hashlib.sha256(json.dumps(uids).encode()).hexdigest()[:16]}"
+    return f"{key}-{to}-{hashlib.sha256(json.dumps(uids).encode()).hexdigest()[:32]}"
 
 
 def _put_off(job: Job, inbox: Inbox, gateway: Gateway, audit: Audit, sentence: str) -> None:
     """To be tried again or, after so many times, put aside with the reason."""
+    sentence = without_paths(sentence, {job.folder: "The study", inbox.root: "The inbox"})
     with suppress(OSError, ScanwardError):
         if job.attempts >= gateway.work.attempts:
             inbox.give_up(job, sentence)

@@ -16,11 +16,13 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 from scanward.disk import Journal, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
+from scanward.formats.dicom import read_meta
 from scanward.formats.guard import shown
 from scanward.inbox.record import KEY, JobRecord, StudyRecord
 
@@ -126,7 +128,9 @@ class Inbox:
         if not self.room():
             raise FullError(f"{shown(self.root)} has no room left; free some.")
         draft = self.root / "incoming" / f"{DRAFT}{uuid.uuid4().hex}"
-        digest = hashlib.blake2b()
+        # With the transfer syntax, under which the same bytes are other pixels; not with the rest of the head, which
+        # differs by the way that an object came.
+        digest = hashlib.blake2b(read_meta(BytesIO(head))[0].encode() + b"\0", digest_size=16)
         try:
             with draft.open("wb") as file:
                 file.write(head)
@@ -135,7 +139,7 @@ class Inbox:
                     digest.update(part)
                 file.flush()
                 os.fsync(file.fileno())
-            name = f"{hashlib.sha256(sop_uid.encode()).hexdigest()[:16]}-{digest.hexdigest()[:12]}.dcm"
+            name = f"{hashlib.sha256(sop_uid.encode()).hexdigest()[:32]}-{digest.hexdigest()}.dcm"
             return self._place(draft, self.root / "incoming" / key_of(study_uid) / OBJECTS / name)
         except OSError as error:
             raise FullError(f"{shown(self.root)} takes no more ({error.strerror}); free some room.") from error

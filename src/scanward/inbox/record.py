@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from scanward.verdict import STUDY_LABELS, StudyLabel
 
-KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"[0-9a-f]{16}", re.ASCII)
-"""Of a study, and of one of its images: both name folders."""
+KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"(?:[0-9a-f]{16}){1,2}", re.ASCII)
+"""Of a study, and of one of its images: both name folders. Images of earlier versions have the shorter ones."""
 UNSAID = frozenset({"study_uid", "patient_id", "accession", "description", "study_date", "modality", "received",
-                    "finished", "settings", "evidence", "run", "not_before"})
+                    "finished", "settings", "evidence", "note", "run", "not_before"})
 """What a file leaves out where it is None."""
 
 
@@ -45,7 +45,7 @@ class ImageRecord:
     """What was said of one image."""
 
     id: str
-    """16 hexadecimal digits, and the folder of its pictures; empty where it is none."""
+    """32 hexadecimal digits, and the folder of its pictures; empty where it is none."""
     files: tuple[str, ...] = ()
     """Its objects, from the study's folder."""
     sop_instance_uid: str = ""
@@ -62,6 +62,9 @@ class ImageRecord:
     spacing: tuple[float, ...] | None = None
     """(z, y, x) in mm."""
     error: str | None = None
+    """Why it has no verdict."""
+    note: str | None = None
+    """What it lacks besides a verdict, and why: DICOM results, pictures, protection."""
     method: str = ""
     version: str = ""
     weights_sha256: str | None = None
@@ -81,8 +84,9 @@ class ImageRecord:
             _number(found.get("score")), _number(found.get("threshold")),
             tuple(one for one in map(FindingRecord.from_json, _objects(found.get("findings"))) if one.box),
             _text(found.get("reason")), None if shape is None else tuple(map(int, shape)),
-            _numbers(found.get("spacing"), 3), _text_or_none(found.get("error")), _text(found.get("method")),
-            _text(found.get("version")), _text_or_none(found.get("weights_sha256")), _number(found.get("seconds")),
+            _numbers(found.get("spacing"), 3), _text_or_none(found.get("error")), _text_or_none(found.get("note")),
+            _text(found.get("method")), _text(found.get("version")), _text_or_none(found.get("weights_sha256")),
+            _number(found.get("seconds")),
             _texts(found.get("results")), _writable(found.get("evidence")))
 
 

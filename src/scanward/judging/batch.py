@@ -12,10 +12,10 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -87,7 +87,9 @@ class Processes:
         waiting: dict[Future[_Tried[Answer]], Item] = {}
         try:
             for item in items:
-                waiting[pool.submit(_one, item)] = item
+                with _uninterrupted():
+                    future = pool.submit(_one, item)
+                waiting[future] = item
                 if len(waiting) >= AHEAD * self.workers:
                     yield _next(waiting, in_order)
             while waiting:
@@ -102,6 +104,18 @@ class Processes:
             pool.shutdown(cancel_futures=True)
             ours.close()
             theirs.close()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process that is started here hears of an interrupt only once it is ready to end without a word, and this one
+    when the block ends."""
+    resource_tracker.ensure_running()  # which would let interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def runner(workers: int) -> Runner:
@@ -127,6 +141,7 @@ _MAKE: list[Callable[[], Callable[[Any], Any]]] = []
 def _start(make_work: Callable[[], Callable[[Any], Any]], parent: Connection) -> None:
     """Make a process of a pool ready, up to what may fail: the pool would not say why."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted terminal ends it, without a word
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     cv2.setNumThreads(1)
     _MAKE[:] = [make_work]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from scanward import formats, methods
-from scanward.errors import InputError
 from scanward.formats import Source
 from scanward.image import Image, Modality
 from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
 
-Shelf = Callable[[Source], Path | None]
-"""Where the record of an image's seal lies, if anywhere."""
+Shelf = Callable[[Source], Mapping[Path, bool]]
+"""Records that may be of an image's seal, each with whether it is the image's by more than its place."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,15 @@ class Case:
     image: Image
     site: Site | None = None
     seal: Sealed | None = None
-    """What the image was sealed with, where there is a key, and a record or the image's own word for it."""
-    doubt: str = ""
-    """Why a seal that is there cannot be asked, in a sentence."""
+    """What the image may have been sealed with, where there is a key."""
 
 
 def case_of(source: Source, terms: Terms) -> Case:
     """One source, read. Raises `InputError` where the image cannot be."""
-    image = formats.read(source, modality=terms.modality, spacing=terms.spacing)
-    try:
-        return Case(image, terms.site, seal_of(source, terms))
-    except InputError as error:
-        # A seal that is there and cannot be read is no pass: that would be a way round it.
-        return Case(image, terms.site, doubt=str(error))
+    return Case(formats.read(source, modality=terms.modality, spacing=terms.spacing), terms.site,
+                seal_of(source, terms))
 
 
 def seal_of(source: Source, terms: Terms) -> Sealed | None:
-    """What a source was sealed with; None without a key, a record and the image's own word. Raises `InputError`."""
+    """What a source may have been sealed with; None without a key, and without a record and the image's own word."""
     return None if terms.key is None else sealed(source, terms.key, terms.shelf(source))

@@ -8,17 +8,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from scanward import formats, methods
+from scanward.arguments import PathLike, number_of, path_of, refused
+from scanward.brief import brief
 from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
+from scanward.formats.guard import check_arguments
 from scanward.formats.identity import modality_in
+from scanward.formats.reader import Given, image_in
+from scanward.formats.sources import TAKES, named
 from scanward.image import Image, Modality
 from scanward.judging.case import Case, Terms, case_of, seal_of
 from scanward.judging.judge import judge
-from scanward.judging.site import Site, site_of
+from scanward.judging.site import Site, check_rate, site_of
 from scanward.judging.witnesses import check_site
 from scanward.modality import traits
-from scanward.protection import Record, Sealed, key_in, read_record
+from scanward.protection import Key, Record, key_in, seal_for
 from scanward.verdict import SEAL, StudyLabel, Verdict
 
 
@@ -33,48 +40,62 @@ class Result:
     unjudged: StudyLabel = "inconclusive"
     """What it counts as without a verdict."""
 
+    __repr__ = brief
+
     @property
     def label(self) -> StudyLabel:
         """The verdict's or, where there is none, what the image counts as."""
         return self.verdict.label if self.verdict is not None else self.unjudged
 
 
-def load(path: str | Path, *, modality: Modality | None = None,
+def load(path: Given, *, modality: Modality | None = None,
          spacing: tuple[float, float] | None = None) -> Image:
-    """The one image in a file, or the one CT series in a folder.
+    """The one image in a file, or the one image or CT series in a folder; or an array of values, (y, x) of a mammogram,
+    (z, y, x) of a CT in HU, which is taken as the same values in an NPY file are. An `Image` is given back as it is.
 
-    `modality` and `spacing` (millimetres a pixel, (y, x)) go before what the file says. Raises `InputError`.
+    `modality`, `MG` or `CT`, and `spacing`, (y, x) in millimetres a pixel, go before what the file says. Raises
+    `InputError` for what cannot be read, or is no image.
     """
-    return formats.read(path, modality=modality, spacing=spacing)
+    return image_in(path, modality, spacing)
 
 
-def scan(source: Image | str | Path, *, method: str = methods.DEFAULT, modality: Modality | None = None,
-         spacing: tuple[float, float] | None = None, site: Site | None = None, key: bytes | str | Path | None = None,
-         record: Record | str | Path | None = None) -> Verdict:
-    """Judge one image, or the image in a file.
+def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | None = None,
+         spacing: tuple[float, float] | None = None, site: Site | None = None, key: Key | None = None,
+         record: Record | PathLike | None = None) -> Verdict:
+    """Judge one image: a path, what `find` found, an array as `load` takes it, or an `Image`.
 
     `method` is `default` (the detectors of the image's modality, combined by `judge.combine`) or the name of one
-    detector, whose own scale then stands. `site` raises thresholds to what its own authentic images ask for. With
-    `key`, 32 secret bytes or the file that `scanward key` made, the keyed evidence in the image is heard, too; its
-    `record` is looked for beside a file where none is given, and must be given with an image in memory. `seconds` of
-    the verdict includes reading.
+    detector, whose own scale then stands. `modality` and `spacing` are as for `load`. `site` raises thresholds to what
+    its own authentic images ask for. With `key`, 32 secret bytes or the file that `make_key` made, the keyed evidence
+    in the image is heard, too; its `record` is looked for beside a file where none is given, and must be given with an
+    image in memory. `seconds` of the verdict includes reading.
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
-    check_site(site, method)
-    master = None if key is None else key_in(key)
-    if record is not None and master is None:
-        raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
-    kept = read_record(Path(record), master) if isinstance(record, str | Path) and master is not None else record
-    if isinstance(source, Image):
-        if master is not None and kept is None:
-            raise ArgumentError("No record can be looked for beside an image in memory; give record=, or its file.")
-        case = Case(source, site)
+    terms = _terms(method, modality, spacing, site, key)
+    if isinstance(source, Image | np.ndarray):
+        image, found = image_in(source, modality, spacing), None
     else:
-        case = case_of(formats.one_source(Path(source)), Terms(method, site, modality, spacing, master))
-    if isinstance(kept, Record) and master is not None:
-        case = dataclasses.replace(case, seal=Sealed(master, kept.salt, kept), doubt="")
-    return dataclasses.replace(judge(case, method), seconds=time.perf_counter() - start)
+        found = source if isinstance(source, Source) else formats.one_source(path_of(source, "source", TAKES))
+        image = formats.read(found, modality=modality, spacing=spacing)
+    seal = None
+    if terms.key is not None:
+        seal = seal_for(found, terms.key, record)
+    elif record is not None:
+        raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
+    return dataclasses.replace(judge(Case(image, site, seal), method), seconds=time.perf_counter() - start)
+
+
+def _terms(method: str, modality: Modality | None, spacing: tuple[float, float] | None, site: Site | None,
+           key: Key | None) -> Terms:
+    """What was asked for, checked."""
+    if not isinstance(method, str):
+        raise refused("method", "the name of a method", method)
+    if site is not None and not isinstance(site, Site):
+        raise refused("site", "a Site, which scanward.read_site reads", site)
+    check_arguments(modality, spacing)
+    check_site(site, method)
+    return Terms(method, site, modality, spacing, None if key is None else key_in(key))
 
 
 def scan_source(source: Source, terms: Terms | None = None) -> Result:
@@ -97,29 +118,48 @@ def scan_source(source: Source, terms: Terms | None = None) -> Result:
 def _unjudged(source: Source, terms: Terms, image: Image | None) -> StudyLabel:
     """`unscanned` for what nobody would have looked at had it been sound, unless a seal says that it is one of ours."""
     modality = terms.modality or (image.modality if image else modality_in(source))
-    try:
-        sealed = seal_of(source, terms) is not None
-    except InputError:
-        sealed = True
-    looked_at = modality is None or bool(traits(modality).detectors) or sealed
+    seal = seal_of(source, terms)
+    looked_at = modality is None or bool(traits(modality).detectors) or (seal is not None and seal.claimed)
     return "inconclusive" if looked_at else "unscanned"
 
 
-def scan_many(sources: Iterable[Source], *, method: str = methods.DEFAULT, modality: Modality | None = None,
-              spacing: tuple[float, float] | None = None, site: Site | None = None,
-              key: bytes | str | Path | None = None) -> Iterator[Result]:
-    """`scan_source` over many, one at a time: an unusable file never stops the others. Arguments as for `scan`."""
-    terms = Terms(method, site, modality, spacing, None if key is None else key_in(key))
-    for source in sources:
-        yield scan_source(source, terms)
+def scan_many(sources: Iterable[Source | PathLike] | PathLike, *, method: str = methods.DEFAULT,
+              modality: Modality | None = None, spacing: tuple[float, float] | None = None, site: Site | None = None,
+              key: Key | None = None) -> Iterator[Result]:
+    """Judge many, one at a time as results are asked for: files, folders to search, globs, and what `find` found.
+
+    An unusable file never stops the others: its result holds the error. Other arguments are as for `scan`; what is
+    wrong with them is raised at once.
+    """
+    return _scanned(named(sources), _terms(method, modality, spacing, site, key))
+
+
+def _scanned(sources: Iterable[Source | Path], terms: Terms) -> Iterator[Result]:
+    for one in sources:
+        found, errors = formats.find([one])
+        for source in found:
+            yield scan_source(source, terms)
+        for error in errors:
+            yield Result(Path(str(one)), error=error)
 
 
 def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
-    """A site's thresholds from the verdicts of its authentic images; `ArgumentError` for fewer than ten that a
-    detector could judge."""
+    """A site's thresholds from what `scan_many` said of its authentic images, with the default method and no site.
+
+    `false_alarms` is the rate, above 0 and below 0.5, that each detector is to keep to. Raises `ArgumentError` for
+    fewer than ten images that a detector could judge.
+    """
+    check_rate(number_of(false_alarms, "false_alarms"))
     scores: dict[str, list[float]] = {}
     hashes: dict[str, str | None] = {}
-    judged = [result.verdict for result in results if result.verdict is not None]
+    judged = []
+    if not isinstance(results, Iterable):
+        raise refused("results", "what scanward.scan_many gives", results)
+    for result in results:
+        if not isinstance(result, Result):
+            raise refused("results", "what scanward.scan_many gives", result)
+        if result.verdict is not None:
+            judged.append(result.verdict)
     for verdict in judged:
         for evidence in verdict.evidence:
             if evidence.method == SEAL:

@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from scanward.arguments import PathLike, path_of
+from scanward.brief import brief
+from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 from scanward.verdict import Evidence
 
@@ -40,6 +42,8 @@ class Site:
     false_alarms: float
     """The rate that each detector is to keep to."""
 
+    __repr__ = brief
+
     def thresholds_of(self, evidence: Evidence) -> tuple[float, float]:
         """The threshold here, which is never under the shipped one, and where doubt begins."""
         threshold = max(evidence.threshold, self.thresholds[evidence.method])
@@ -56,6 +60,12 @@ class Site:
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward calibrate` writes."""
         return {"format": "scanward-site", **asdict(self)}
+
+    def save(self, path: PathLike) -> None:
+        """Write the site file that `scan --site` and `read_site` take, in place of what is there; `ArgumentError` where
+        it cannot be written."""
+        with whole_file(path_of(path, "path")) as file:
+            file.write((json.dumps(self.to_json(), indent=1) + "\n").encode())
 
 
 def site_of(scores: Mapping[str, Sequence[float]], weights_sha256: Mapping[str, str | None], images: int,
@@ -97,8 +107,10 @@ def check_rate(false_alarms: float) -> None:
         raise ArgumentError(f"--false-alarms {false_alarms:g} is not a rate; give one above 0 and below 0.5.")
 
 
-def read_site(path: Path) -> Site:
-    """A site file; `ArgumentError` for what is none."""
+def read_site(path: PathLike) -> Site:
+    """The thresholds in a site file, which `scanward calibrate` and `Site.save` write; `ArgumentError` for what is
+    none."""
+    path = path_of(path, "path")
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)

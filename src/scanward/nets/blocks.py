@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from scanward.nets.engine import device
+
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -20,7 +22,27 @@ def filled(net: Net, arrays: Mapping[str, npt.NDArray[Any]]) -> Net:
     """
     net.load_state_dict({name: torch.from_numpy(np.asarray(values, np.float32) if values.dtype.kind == "f" else values)
                          for name, values in arrays.items()})
-    return net.eval()
+    return placed(net.eval())
+
+
+def placed(net: Net) -> Net:
+    """`net` on the device that was asked for; what it is called with goes there, and its answer comes back."""
+    wanted = device()
+    if not wanted:
+        return net
+    torch.backends.cudnn.allow_tf32 = False  # which keeps ten bits of a product
+    net.to(wanted)
+    net.register_forward_pre_hook(
+        lambda _, given, named: (_moved(given, wanted), {name: _moved(one, wanted) for name, one in named.items()}),
+        with_kwargs=True)
+    net.register_forward_hook(lambda *call: _moved(call[2], "cpu"))
+    return net
+
+
+def _moved(value: Any, where: str) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_moved(one, where) for one in value)
+    return value.to(where) if isinstance(value, Tensor) else value
 
 
 class Dropout(nn.Module):

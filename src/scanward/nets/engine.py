@@ -1,4 +1,5 @@
-"""Which engine evaluates networks: OpenVINO where it is installed, plain torch otherwise or on request."""
+"""Which engine evaluates networks, and on what: OpenVINO where it is installed, plain torch otherwise, on request, or
+on a GPU."""
 
 from __future__ import annotations
 
@@ -11,10 +12,20 @@ Engine = Literal["openvino", "torch"]
 Precision = Literal["bf16", "f32"]
 
 
+def device() -> str:
+    """`SCANWARD_DEVICE`, which `--device` sets: `cuda`, or empty for the processor."""
+    return os.environ.get("SCANWARD_DEVICE", "")
+
+
+def named() -> str:
+    """What evaluates networks, and in which arithmetic, for an answer."""
+    return " ".join(filter(None, (engine(), precision(), device())))
+
+
 def engine() -> Engine:
     """`SCANWARD_ENGINE` (openvino or torch) if set and possible, else the fastest one installed."""
     wanted = os.environ.get("SCANWARD_ENGINE", "").lower()
-    return "torch" if wanted == "torch" or find_spec("openvino") is None else "openvino"
+    return "torch" if device() or wanted == "torch" or find_spec("openvino") is None else "openvino"
 
 
 def precision() -> Precision:

@@ -3,11 +3,24 @@
 The command line and the public `scanward.protect` and `scanward.verify` call these functions.
 """
 
-from scanward.protection.files import PICTURE, facts, protect_file, unprotect_file, verify_file
-from scanward.protection.make import Perturb, key_in, protect, verify
-from scanward.protection.records import RECORD, Records, Sealed, beside, read_record, sealed
+from scanward.protection.files import (
+    PICTURE,
+    check_answer,
+    check_order,
+    check_output,
+    facts,
+    protect,
+    protect_file,
+    unprotect,
+    unprotect_file,
+    verify,
+    verify_file,
+)
+from scanward.protection.make import Key, Perturb, key_in
+from scanward.protection.records import RECORD, Records, Sealed, beside, read_record, seal_for, sealed
 from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import Record
 
-__all__ = ["PICTURE", "RECORD", "Around", "Perturb", "Record", "Records", "Sealed", "beside", "facts", "key_in",
-           "protect", "protect_file", "read_record", "sealed", "unprotect_file", "verify", "verify_file"]
+__all__ = ["PICTURE", "RECORD", "Around", "Key", "Perturb", "Record", "Records", "Sealed", "beside", "check_answer",
+           "check_order", "check_output", "facts", "key_in", "protect", "protect_file", "read_record", "seal_for",
+           "sealed", "unprotect", "unprotect_file", "verify", "verify_file"]

@@ -1,32 +1,53 @@
-"""Protecting and verifying from Python."""
+"""Images in memory perturbed, and put under keyed evidence."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from scanward import formats, methods
+from scanward import methods
+from scanward.arguments import PathLike, number_of, path_of, refused
+from scanward.brief import brief
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.formats.sources import series_or_file
 from scanward.image import AIR, Image
 from scanward.protectors.base import Protected
 from scanward.protectors.mits_gan import Around
-from scanward.protectors.seal import Answer, Record, read_key, weave
-from scanward.protectors.seal import verify as verify_image
+from scanward.protectors.seal import Record, read_key, weave
+from scanward.protectors.seal.weave import scale_of
+
+Key = bytes | PathLike
+"""32 secret bytes, or the file that `make_key` made."""
 
 
 @dataclass(frozen=True)
 class Perturb:
-    """How an image is to be perturbed, against attackers that read their lesion out of its surroundings."""
+    """How an image is to be perturbed, against attackers that read their lesion out of its surroundings.
+
+    Raises `ArgumentError` for anything else than what is said here.
+    """
 
     method: str = "mits-gan"
+    """A protector, as `scanward methods` lists them."""
     around: Sequence[Around] = ()
+    """Places, for `mits-gan`."""
     epsilon: float | None = None
     """HU that a voxel changes by at most, for `mits-gan`; its own default where it is None."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, str):
+            raise refused("method", "the name of a protector", self.method)
+        if not isinstance(self.around, Sequence) or not all(isinstance(place, Around) for place in self.around):
+            raise refused("around", "a list of scanward.Around(z=, y=, x=, diameter_mm=)", self.around)
+        for place in self.around:
+            for name, value in vars(place).items():
+                number_of(value, name)
+        if self.epsilon is not None:
+            number_of(self.epsilon, "epsilon")
+
+    __repr__ = brief
 
 
 def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
@@ -35,7 +56,8 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
         raise ArgumentError(f"{order.method} has no bound; --epsilon is for mits-gan.")
     method = methods.build(order.method, "protector", **({} if order.epsilon is None else {"epsilon": order.epsilon}))
     # What lies at the floor is padding, or was cut off there: readers raise it, and a change would be written for good.
-    pixels = np.where(image.pixels <= max(image.pixels.min(), AIR), image.pixels, method.protect(image, order.around).pixels)
+    floor = max(image.pixels.min(), AIR)
+    pixels = np.where(image.pixels <= floor, image.pixels, method.protect(image, order.around).pixels)
     change = (pixels - image.pixels).astype(np.float64)
     if not change.any():
         raise UnsupportedError(f"{image.name} would come out unchanged: its values lie in steps too coarse for this "
@@ -50,6 +72,8 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
 def protected(image: Image, master: bytes | None,
               perturb: Perturb | None) -> tuple[Protected[Record | None], dict[str, object] | None]:
     """The image perturbed where that was asked for, under evidence where there is a key, and what `perturbed` says."""
+    if master is not None:
+        scale_of(image)  # refuses what cannot be woven into, before the long work
     made, facts = (image, None) if perturb is None else perturbed(image, perturb)
     if master is None:
         return Protected(made, None), facts
@@ -58,37 +82,18 @@ def protected(image: Image, master: bytes | None,
 
 
 def check_asked(key: object, perturb: Perturb | None) -> None:
-    """`ArgumentError` where neither was given."""
+    """`ArgumentError` where neither was given, or the second is none."""
+    if perturb is not None and not isinstance(perturb, Perturb):
+        raise refused("perturb", "a scanward.Perturb", perturb)
     if key is None and perturb is None:
         raise ArgumentError("Nothing was asked for; give --key FILE for evidence, --method for a perturbation, or "
                             "both.")
 
 
-def protect(source: Image | str | Path, key: bytes | str | Path | None = None, *,
-            perturb: Perturb | None = None) -> Protected[Record | None]:
-    """An image under keyed evidence, with the record that verifies and undoes it; before that, perturbed.
-
-    `key` is 32 secret bytes or the file that `scanward key` made; without one there is no record, and a perturbation
-    is not undone to the last bit. Raises `UnsupportedError` for an image that is not stored in whole steps or has no
-    room for a pattern; other `InputError` for what cannot be read.
-    """
-    check_asked(key, perturb)
-    return protected(_image(source), None if key is None else key_in(key), perturb)[0]
-
-
-def verify(source: Image | str | Path, key: bytes | str | Path, record: Record) -> Answer:
-    """Whether an image is what was protected: authentic, tampered and where, or inconclusive. Raises `InputError`."""
-    return verify_image(_image(source), key_in(key), record.salt, record)
-
-
-def _image(source: Image | str | Path) -> Image:
-    return source if isinstance(source, Image) else formats.read(series_or_file(Path(source)))
-
-
-def key_in(key: bytes | str | Path) -> bytes:
+def key_in(key: Key) -> bytes:
     """32 secret bytes, given or in a key's file; `InputError` for what is none."""
     if not isinstance(key, bytes):
-        return read_key(Path(key))
+        return read_key(path_of(key, "key", "32 secret bytes or the file of a key"))
     if len(key) != 32:
         raise ArgumentError(f"A key has 32 bytes, not {len(key)}; use what `scanward key` made.")
     return key

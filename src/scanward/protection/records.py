@@ -4,53 +4,123 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from scanward.errors import InputError, UnreadableError
+from scanward.arguments import PathLike, path_of
+from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.identity import identity_of
 from scanward.formats.write import SIDECAR
 from scanward.image import Image
+from scanward.protection.make import Key, key_in
 from scanward.protectors.seal import Answer, Record, from_json, verify
-from scanward.protectors.seal.record import salt_of
+from scanward.protectors.seal.record import is_key_of, salt_of
 
 RECORD = "evidence.json"
 LARGEST = 1 << 30
 """Bytes of a record."""
 HEADER = 1 << 16
 """Bytes of a file in which its mark is looked for."""
+CARRIED = 0.5
+"""Share of the blocks that a record vouches for, by hash or pattern, from which on it is the image's, whatever that
+says of itself."""
+ANSWERS = ("inconclusive", "tampered", "authentic")
+"""Later ones count before earlier ones: `authentic` says that the voxels are those of a record."""
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """What an image was put under: enough to ask whether it still is what it was."""
+    """What an image may have been put under: the records that may be its own, and the salt that it names.
+
+    Its mark, its name and what lies beside it are for a forger to choose. So every record is asked, and one that only
+    lies there counts where the voxels say that they carry its evidence.
+    """
 
     master: bytes
-    salt: bytes
-    record: Record | None
+    records: tuple[tuple[Record, bool], ...] = ()
+    """Each with whether it is the image's by more than its place: by salt, by name, or because its user says so."""
+    salt: bytes | None = None
+    """In the image's mark."""
+    doubt: InputError | None = None
+    """Why a record or a mark of its own cannot be read."""
 
-    def verify(self, image: Image) -> Answer:
-        """As `protectors.seal.verify`."""
-        return verify(image, self.master, self.salt, self.record)
+    @property
+    def claimed(self) -> bool:
+        """The image says of itself, or its user does, that it was protected."""
+        return self.salt is not None or self.doubt is not None or any(claimed for _, claimed in self.records)
+
+    @property
+    def silent(self) -> bool:
+        """Nothing is there to hold an image against: `verify` could but raise the doubt, if there is one."""
+        return not self.records and self.salt is None
+
+    def verify(self, image: Image) -> Answer | None:
+        """The first `authentic` there is, else the first `tampered`, else the first answer; None where nothing is known
+        of the image.
+
+        Raises `doubt` unless something else tells, and as `protectors.seal.verify`.
+        """
+        answers = []
+        for record, claimed in self.records:
+            answer = verify(image, self.master, record.salt, record)
+            if claimed or answer.vouched.mean() >= CARRIED:
+                answers.append(answer)
+        told = {answer.label for answer in answers} - {"inconclusive"}
+        if not told and self.salt is not None and all(record.salt != self.salt for record, _ in self.records):
+            answers.append(verify(image, self.master, self.salt))
+        found = max(answers, key=lambda answer: ANSWERS.index(answer.label), default=None)
+        if self.doubt is not None and (found is None or found.label == "inconclusive"):
+            raise self.doubt
+        return found
 
 
-def sealed(source: Source, master: bytes, record: Path | None) -> Sealed | None:
-    """What an image was put under by its `record` or, without one, by its own word; None where there is neither.
+def sealed(source: Source, master: bytes, records: Mapping[Path, bool]) -> Sealed | None:
+    """What an image may have been put under, by `records`, each with whether it is the image's by more than its place,
+    and by its own word; None where there is nothing."""
+    kept, doubt, salt = [], None, None
+    try:
+        own = _mark_in(source)
+        if own is not None and not is_key_of(own[1], own[0], master):
+            raise UnreadableError(f"{shown(source.path)} says that it was protected with another key; name that one.")
+        salt = None if own is None else own[0]
+    except InputError as error:
+        doubt = error
+    for path, claimed in records.items():
+        try:
+            kept.append((read_record(path, master), claimed))
+        except InputError as error:
+            doubt = error if claimed or salt is not None else doubt
+    return Sealed(master, tuple(kept), salt, doubt) if kept or salt is not None or doubt is not None else None
 
-    Raises `InputError` for a record that cannot be read, or that this key did not write.
-    """
-    kept = read_record(record, master) if record is not None else None
-    salt = kept.salt if kept is not None else salt_in(source)
-    return None if salt is None else Sealed(master, salt, kept)
+
+def seal_for(source: Source | None, master: bytes, record: Record | PathLike | None) -> Sealed | None:
+    """What an image is held against: the `record` that was named, or its file; otherwise as `sealed`, by what lies
+    beside it. Raises `InputError` for a record that cannot be used, and where none is named of an image that is no
+    file."""
+    if record is None and source is None:
+        raise ArgumentError("No record can be looked for beside an image in memory; give record=, or its file.")
+    if record is not None:
+        return Sealed(master, ((record_in(record, master), True),))
+    return None if source is None else sealed(source, master, beside(source))
 
 
-def read_record(path: Path, master: bytes) -> Record:
-    """A record's file; `UnreadableError` for one that this key did not write."""
+def record_in(record: Record | PathLike, master: bytes) -> Record:
+    """A record, given or in its file. Raises as `read_record`."""
+    if isinstance(record, Record):
+        return record
+    return read_record(path_of(record, "record", "a Record or its file"), master)
+
+
+def read_record(path: PathLike, key: Key) -> Record:
+    """The record in a file, `evidence.json`; `UnreadableError` for one that this key did not write."""
+    path, master = path_of(path, "path"), key_in(key)
     with decoding(path):
         with open_file(path) as file:
             data = file.read(LARGEST + 1)
@@ -61,21 +131,21 @@ def read_record(path: Path, master: bytes) -> Record:
 
 def record_beside(path: Path) -> Path | None:
     """In the folder of a file, or in that of a series or the one around it."""
-    real = path.resolve()
+    real = Path(os.path.realpath(path))
     folders = (real, real.parent) if real.is_dir() else (real.parent,)
     return next((folder / RECORD for folder in folders if (folder / RECORD).is_file()), None)
 
 
-def beside(source: Source) -> Path | None:
-    """The record beside an image, where it is that image's by its salt or its name: other images may lie there too."""
+def beside(source: Source) -> dict[Path, bool]:
+    """The record beside an image, if any, and whether salt or name say that it is the image's: other images may lie
+    there too."""
     path = record_beside(source.path)
     if path is None:
-        return None
+        return {}
     salt, name = _head(path)
-    own = salt_in(source)
     # What was protected keeps its name, or as much of it as the file system takes, before this ending.
-    named, end, _ = source.path.resolve().name.partition("-protected")
-    return path if (own is not None and own.hex() == salt) or (end and named and name.startswith(named)) else None
+    named, end, _ = os.path.basename(os.path.realpath(source.path)).partition("-protected")
+    return {path: bool(end and named and name.startswith(named)) or (bool(salt) and salt == _salt_named(source))}
 
 
 class Records:
@@ -84,17 +154,16 @@ class Records:
     def __init__(self, own: Path, *others: Path) -> None:
         self._own, self._others = own, others
 
-    def find(self, source: Source) -> Path | None:
-        """By the salt that the image names or, where a forger took that away, by the series it says it is."""
-        salt = salt_in(source)
-        names = [f"{salt.hex()}.json"] if salt else []
+    def find(self, source: Source) -> dict[Path, bool]:
+        """Those with the salt that the image names, and that of the series it says it is: a forger may have changed
+        either."""
+        salt, found = _salt_named(source), []
         with suppress(InputError):  # a header that says nothing; the salt may still tell
-            names.append(_series_name(identity_of(source.paths[0]).series))
-        for name in names:
-            if (self._own / name).is_file():
-                return self._own / name
-        return None if salt is None else next(
-            (path for folder in self._others for path in folder.rglob("*.json") if _head(path)[0] == salt.hex()), None)
+            found.append(self._own / _series_name(identity_of(source.paths[0]).series))
+        if salt:
+            found.append(self._own / f"{salt}.json")
+            found += [path for folder in self._others for path in folder.rglob("*.json") if _head(path)[0] == salt][:1]
+        return {path: True for path in found if path.is_file()}
 
     @staticmethod
     def names_of(record: Path, series: str) -> tuple[str, str]:
@@ -102,18 +171,36 @@ class Records:
         return f"{_head(record)[0]}.json", _series_name(series)
 
 
+def mark_beside(source: Source) -> Path | None:
+    """The small file beside an image that says that it was altered, if there is one."""
+    real = os.path.realpath(source.path) + SIDECAR
+    return Path(real) if os.path.isfile(real) else None
+
+
 def salt_in(source: Source) -> bytes | None:
     """Names an image's evidence: the salt in its own mark, or in the small file beside it that says it was altered."""
-    first, name = source.paths[0], source.path.resolve()
-    for path in (first, name.with_name(name.name + SIDECAR)):
-        if path.is_file():
+    own = _mark_in(source)
+    return None if own is None else own[0]
+
+
+def _mark_in(source: Source) -> tuple[bytes, str] | None:
+    """As `salt_of`."""
+    for path in (source.paths[0], mark_beside(source)):
+        if path is not None and path.is_file():
             with decoding(path), open_file(path) as file:
                 # marks are ASCII in every format; what surrounds them need not be
                 text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()
-            salt = salt_of(text)
-            if salt is not None:
-                return salt
+            own = salt_of(text)
+            if own is not None:
+                return own
     return None
+
+
+def _salt_named(source: Source) -> str:
+    """The salt that an image names, in hexadecimal; empty where it names none that can be read."""
+    with suppress(InputError):
+        return (salt_in(source) or b"").hex()
+    return ""
 
 
 def _series_name(uid: str) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import formats
-from scanward.attacks.base import digest
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.forgery.files import RECORD
 from scanward.forgery.replay import read_record
@@ -23,7 +22,7 @@ from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.write import SIDECAR
 from scanward.formats.write_volume import hash_of
-from scanward.image import Image
+from scanward.image import Image, digest
 from scanward.readerstudy.draw import Candidate
 from scanward.readerstudy.protocol import KINDS, Kind, Protocol
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import breast_mask
 from scanward.image import Image
+from scanward.mark import marked_png
 from scanward.modality import traits
 from scanward.verdict import Finding, Verdict
 
@@ -28,6 +29,8 @@ FOUND = (86, 180, 233)
 TRUTH = (255, 255, 255)
 EDGE = (0, 0, 0)
 STRONGEST_OPACITY = 0.72
+NUMBER = 0.62
+"""Size of a finding's number."""
 SMALLEST = 480
 """Images narrower than this are enlarged by a whole factor, so that outlines and numbers stay legible."""
 
@@ -68,8 +71,10 @@ def layers(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDArr
     if truth is not None:
         plane = truth[index] if truth.ndim == 3 else truth
         _draw_truth(marks, plane, scale, weight)
-    _draw_findings(marks, verdict.findings, index, scale, weight)
-    _draw_scale_bar(marks, image, scale, weight)
+    bar = np.zeros_like(marks)
+    taken = _draw_scale_bar(bar, image, scale, weight)
+    _draw_findings(marks, verdict.findings, index, scale, weight, taken)
+    marks = np.where(bar[..., 3:] > 0, bar, marks)
     return Layers(grey, _colour(small_heat, _low_level(verdict)), marks, index)
 
 
@@ -121,8 +126,8 @@ def crop(image: Image, verdict: Verdict, finding: Finding, *, side: int = 240, m
 
 
 def png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """A grey, RGB or RGBA picture as a PNG file without any metadata."""
-    return _encode(picture, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    """A grey, RGB or RGBA picture as a PNG file without any metadata but the mark that it is Scanward's own."""
+    return marked_png(_encode(picture, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 6]))
 
 
 def jpeg(picture: npt.NDArray[np.uint8], quality: int = 86) -> bytes:
@@ -248,40 +253,93 @@ def _draw_truth(marks: Rgba, plane: npt.NDArray[np.bool_], scale: float, weight:
         _stroke(marks, (contour.reshape(-1, 2) + 0.5) * scale, TRUTH, dash=7 + 3 * (weight - 1), weight=weight)
 
 
-def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale: float, weight: int) -> None:
-    for rank, finding in reversed(list(enumerate(findings, 1))):
-        if not finding.box.z0 <= index < finding.box.z1:
-            continue
-        line = _outline(finding) * scale
+def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale: float, weight: int,
+                   taken: npt.NDArray[np.bool_]) -> None:
+    lines = {rank: _outline(finding) * scale for rank, finding in enumerate(findings, 1)
+             if finding.box.z0 <= index < finding.box.z1}
+    for line in reversed(lines.values()):
         _stroke(marks, line, FOUND, weight=weight)
-        at = (float(line[:, 0].max()) + 5 * weight, float(line[:, 1].min()) + 6)
-        _label(marks, str(rank), at, FOUND, 0.62 * weight, weight)
+    size = NUMBER * weight
+    # Right of each outline's upper corner.
+    wanted = {str(rank): (float(line[:, 0].max()) + 2 * weight, float(line[:, 1].min()))
+              for rank, line in lines.items()}
+    for text, place in label_places(wanted, taken, marks[..., 3] > 0, size, weight).items():
+        _label(marks, text, place, FOUND, size, weight)
 
 
-def _label(marks: Rgba, text: str, at: tuple[float, float], colour: tuple[int, int, int], size: float,
-           weight: int) -> None:
-    """Text with a dark edge whose left middle is at (x, y), moved inside the canvas."""
+def label_places(wanted: dict[str, tuple[float, float]], taken: npt.NDArray[np.bool_], drawn: npt.NDArray[np.bool_],
+                 size: float, weight: int) -> dict[str, tuple[int, int, int, int]]:
+    """Where texts go: as near as can be to the (x, y) that each wants its upper left corner at, as (x0, y0, x1, y1) in
+    pixels, upper ends exclusive.
+
+    All lie in the picture, none on another or where `taken` (y, x) is True, nor, while there is room elsewhere, where
+    `drawn` is. Earlier ones choose first; a text for which there is no room has no place.
+    """
+    places, full = {}, taken.astype(np.uint8)
+    for text, (x, y) in wanted.items():
+        width, height = _label_size(text, size, weight)
+        ys, xs = _room(full | drawn, width, height)
+        if not len(ys):
+            ys, xs = _room(full, width, height)
+        if not len(ys):
+            continue
+        best = int(np.argmin((xs - x) ** 2 + (ys - y) ** 2))
+        x0, y0 = int(xs[best]), int(ys[best])
+        full[y0:y0 + height, x0:x0 + width] = 1
+        places[text] = (x0, y0, x0 + width, y0 + height)
+    return places
+
+
+def _room(full: npt.NDArray[np.uint8], width: int, height: int) -> tuple[npt.NDArray[np.intp], ...]:
+    """Rows and columns of the upper left corners of all empty rectangles of a size."""
+    if width > full.shape[1] or height > full.shape[0]:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    sums = cv2.integral(full)
+    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    return np.nonzero(inside == 0)
+
+
+def _label_size(text: str, size: float, weight: int) -> tuple[int, int]:
+    """(width, height) in pixels, with the dark edge."""
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 2 * weight)
-    x = int(np.clip(at[0], 3, max(3, marks.shape[1] - width - 3)))
-    y = int(np.clip(at[1] + height / 2, height + 3, max(height + 3, marks.shape[0] - 4)))
+    return width + 2 * _edge(weight), height + 2 * _edge(weight)
+
+
+def _edge(weight: int) -> int:
+    """Pixels by which a text's dark edge reaches beyond it."""
+    return 2 * weight + 2
+
+
+def _label(marks: Rgba, text: str, place: tuple[int, int, int, int], colour: tuple[int, int, int], size: float,
+           weight: int) -> None:
+    """Text with a dark edge that fills a place (x0, y0, x1, y1)."""
+    at = (place[0] + _edge(weight), place[3] - _edge(weight))
     for tone, thick in ((EDGE, 2 * weight + 3), (colour, 2 * weight)):
-        cv2.putText(marks, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, (*tone, 255), thick, cv2.LINE_8)
+        cv2.putText(marks, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (*tone, 255), thick, cv2.LINE_8)
 
 
-def _draw_scale_bar(marks: Rgba, image: Image, scale: float, weight: int) -> None:
+def _draw_scale_bar(marks: Rgba, image: Image, scale: float, weight: int) -> npt.NDArray[np.bool_]:
+    """Draws the bar where there is room, and tells what it takes (y, x)."""
     height, width = marks.shape[:2]
+    taken = np.zeros((height, width), np.bool_)
     if image.spacing is None or width < 120 * weight or height < 60 * weight:
-        return
+        return taken
     per_mm = scale / image.spacing[2]
     fitting = [mm for mm in (50, 20, 10, 5, 2, 1) if mm * per_mm <= width / 4]
     if not fitting or fitting[0] * per_mm < 12:
-        return
+        return taken
     x1, y = width - 14, height - 14
     x0 = x1 - round(fitting[0] * per_mm)
     for tone, edge in ((EDGE, 2), (TRUTH, 0)):
         reach = 2 * weight + edge
         cv2.rectangle(marks, (x0 - edge, y - reach), (x1 + edge, y + reach), (*tone, 255), cv2.FILLED)
-    _label(marks, f"{fitting[0]} mm", (x0, y - 18 * weight), TRUTH, 0.55 * weight, weight)
+    text, size = f"{fitting[0]} mm", 0.55 * weight
+    high = _label_size(text, size, weight)[1]
+    taken |= marks[..., 3] > 0
+    for place in label_places({text: (x0, y - 18 * weight - high // 2)}, taken, taken, size, weight).values():
+        _label(marks, text, place, TRUTH, size, weight)
+        taken[place[1]:place[3], place[0]:place[2]] = True
+    return taken
 
 
 def _encode(picture: npt.NDArray[Any], suffix: str, options: list[int]) -> bytes:

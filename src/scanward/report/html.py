@@ -107,8 +107,10 @@ def render_card(case: Case) -> Card:
         evidence=tuple(_evidence(e) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index))
 
 
-def write_report(cases: Sequence[Case | Card], path: Path, title: str) -> Path:
-    """Write the report of `cases` to `path`, whole or not at all; the path.
+def write_report(cases: Sequence[Case | Card], path: Path, title: str, *, failed: Sequence[tuple[str, str]] = (),
+                 passed: Sequence[tuple[str, str]] = ()) -> Path:
+    """Write the report of `cases` to `path`, whole or not at all; the path. `failed` and `passed` name the files that
+    could not be scanned and those that a search passed over, each with the reason.
 
     Everything is in the one file: style, pictures and a slider's few words of script. It holds no patient's name or
     number, nor a path: only what each case is named. Raises `ArgumentError` where the file cannot be written.
@@ -120,7 +122,7 @@ def write_report(cases: Sequence[Case | Card], path: Path, title: str) -> Path:
     cards = [case if isinstance(case, Card) else render_card(case) for case in cases]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     parts = environment.from_string(source).generate(
-        title=title, cards=cards, script=SCRIPT, script_digest=digest,
+        title=title, cards=cards, script=SCRIPT, script_digest=digest, failed=failed, passed=passed,
         counts={label: sum(card.label == label for card in cards) for label in WORDS})
     with whole_file(path) as file:
         for part in parts:

@@ -1,12 +1,16 @@
-"""Verdicts as JSON, one object a line."""
+"""Answers as JSON, one object a line."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from scanward.verdict import Verdict
+
+def json_line(value: dict[str, Any]) -> str:
+    """An object, such as `Verdict.to_json()`, on one line, with its line end, in ASCII."""
+    return json.dumps(value, allow_nan=False, default=plain) + "\n"
 
 
-def json_line(verdict: Verdict) -> str:
-    """`verdict.to_json()` on one line, with its line end, in ASCII."""
-    return json.dumps(verdict.to_json(), allow_nan=False, default=str) + "\n"
+def plain(value: Any) -> Any:
+    """What JSON has no form for: NumPy's numbers as numbers, all else in words."""
+    return value.item() if hasattr(value, "item") else str(value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,14 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from scanward.training.loop import COLUMNS, Schedule, fabric_of, layout_of, rate_at, save
+from scanward.training.loop import COLUMNS, Schedule, begin, descend, fabric_of, layout_of, rate_at, save, steadier
 
 Step = Callable[[nn.Module, nn.Module, np.random.Generator], tuple[Callable[[], tuple[Tensor, float]],
                                                                    Callable[[], Tensor]]]
 """Draws a batch, lets the generator work on it, and returns the judges' loss and the generator's loss, each to be
 called in this order; the judges' loss is zero where they rest."""
+MOST = 10.0
+"""Largest norm of the gradients."""
 
 
 def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, checkpoint: Path, *, seed: int = 0,
@@ -26,41 +29,38 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
     """Train both in place and return the generator's running average (`average` a step), in evaluation mode.
 
     An interrupted run goes on from `checkpoint`; each step draws from (seed, number of the step). Afterwards all are on
-    the CPU, wherever they were trained.
+    the CPU, wherever they were trained. Raises `DivergedError` where gradients are not finite in f32 either.
     """
     torch.manual_seed(seed)
+    both = [(module.to(memory_format=layout_of(module)),  # type: ignore[call-overload]
+             torch.optim.Adam(module.parameters(), schedule.rate, betas=(0.5, 0.99))) for module in (net, judges)]
     fabric = fabric_of(schedule)
-    for module in (net, judges):
-        module.to(memory_format=layout_of(module))  # type: ignore[call-overload]
     mean = copy.deepcopy(net).to(fabric.device)
-    made = [fabric.setup(module, torch.optim.Adam(module.parameters(), schedule.rate, betas=(0.5, 0.99)))
-            for module in (net, judges)]
-    (model, optimizer), (against, optimizer_against) = made
-    state = {"net": model, "judges": against, "mean": mean, "optimizer": optimizer,
-             "optimizer_judges": optimizer_against, "step": 0}
-    if resume and checkpoint.is_file():
-        fabric.load(checkpoint, state)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    state: dict[str, Any] = {"mean": mean, "step": 0, **_set_up(fabric, both)}
+    begin(fabric, checkpoint, state, resume)
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         said = np.zeros(2)
-        for number in range(int(state["step"]), schedule.steps):
-            for group in (*optimizer.param_groups, *optimizer_against.param_groups):
-                group["lr"] = rate_at(number, schedule)
+        while (number := int(state["step"])) < schedule.steps:
+            for optimizer in (state["optimizer"], state["optimizer_judges"]):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate_at(number, schedule)
             torch.manual_seed(seed * 1_000_003 + number)
-            of_judges, of_net = step(model, against, np.random.default_rng((seed, number)))
-            value, told = of_judges()
-            if value.requires_grad:
-                _descend(fabric, against, optimizer_against, value)
-            loss = of_net()
-            _descend(fabric, model, optimizer, loss)
+            losses = _taken(fabric, state, step, np.random.default_rng((seed, number)))
+            if losses is None:
+                schedule = steadier(schedule, title, number, progress.console)
+                fabric = fabric_of(schedule)
+                state |= _set_up(fabric, both)
+                fabric.load(checkpoint, state)
+                continue
             with torch.no_grad():
                 share = min(average, number / (number + 10))
                 for kept, now in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
                     kept.copy_(share * kept + (1 - share) * now if kept.is_floating_point() else now)
-            said += (0.02 if number else 1) * (np.array([told, float(loss.detach())]) - said)
-            progress.update(task, advance=1, description=f"{title} judges {said[0]:.3f} generator {said[1]:.3f}")
+            said += (0.02 if number else 1) * (np.array(losses) - said)
             state["step"] = number + 1
+            progress.update(task, completed=number + 1,
+                            description=f"{title} judges {said[0]:.3f} generator {said[1]:.3f}")
             if (number + 1) % schedule.every == 0 or number + 1 == schedule.steps:
                 save(fabric, checkpoint, state)
                 progress.console.print(f"{title} step {number + 1} judges {said[0]:.3f} generator {said[1]:.3f}",
@@ -70,8 +70,16 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
     return mean.eval()
 
 
-def _descend(fabric: Fabric, module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    fabric.clip_gradients(module, optimizer, max_norm=10.0)  # type: ignore[arg-type]
-    optimizer.step()
+def _set_up(fabric: Fabric, both: Sequence[tuple[nn.Module, torch.optim.Optimizer]]) -> dict[str, Any]:
+    (net, optimizer), (judges, optimizer_judges) = (fabric.setup(*one) for one in both)
+    return {"net": net, "judges": judges, "optimizer": optimizer, "optimizer_judges": optimizer_judges}
+
+
+def _taken(fabric: Fabric, state: dict[str, Any], step: Step, rng: np.random.Generator) -> tuple[float, float] | None:
+    """Both losses of one step; None where gradients are not finite, and something of the step may be done."""
+    of_judges, of_net = step(state["net"], state["judges"], rng)
+    value, told = of_judges()
+    if value.requires_grad and not descend(fabric, state["judges"], state["optimizer_judges"], value, MOST):
+        return None
+    loss = of_net()
+    return (told, float(loss.detach())) if descend(fabric, state["net"], state["optimizer"], loss, MOST) else None

@@ -42,9 +42,11 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(1200, Schedule(300), 12),
-    "full": Preset(8000, Schedule(2400), 60),
-    "painted": Preset(8000, Schedule(2400), 60, further=PAINTED),
+    name: {"quick": Preset(1200, Schedule(300), 12),
+           "full": Preset(8000, Schedule(steps), 60),
+           "painted": Preset(8000, Schedule(2400), 60, further=PAINTED)}
+    # raw pixels give the network nothing to hold on to, and longer training makes it worse (docs/results.md)
+    for name, steps in ((ForensicTransfer.name, 1200), (ForensicTransferHighpass.name, 2400))
 }
 VALIDATION = 240
 """Pairs of validation films on which the loss is followed."""
@@ -136,7 +138,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 
     `name` is `forensic-transfer` (raw) or `forensic-transfer-highpass`; with `install` the package gets the files.
     """
-    chosen = preset_of(PRESETS, preset)
+    chosen: Preset = preset_of(PRESETS[name], preset)
     kind = ForensicTransferHighpass if name == ForensicTransferHighpass.name else ForensicTransfer
     films = mias("train", data)
     every = films + cbis("train")

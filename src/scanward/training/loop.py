@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from scanward.errors import ScanwardError
 from scanward.nets.engine import native_bf16
 
 Loss = Callable[[nn.Module, np.random.Generator], Tensor]
@@ -25,6 +26,10 @@ Check = Callable[[nn.Module], float]
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
            TimeRemainingColumn())
 """Of every training's progress bar."""
+
+
+class DivergedError(ScanwardError):
+    """A training whose gradients are not finite."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Schedule:
     every: int = 200
     """Steps between checkpoints."""
     precision: str | None = None
-    """As Fabric names it; None: bf16 where the device computes in it, f32 elsewhere."""
+    """As Fabric names it; None: bf16 where the device computes in it, f32 elsewhere. Where gradients are not finite in
+    bf16, a training goes on in f32, whatever stands here."""
     accelerator: str = "auto"
     """As Fabric names it; a GPU where there is one."""
 
@@ -51,32 +57,32 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
 
     Each step draws from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
     With `check`, the validation loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
-    CPU, wherever it was trained.
+    CPU, wherever it was trained. Raises `DivergedError` where gradients are not finite in f32 either.
     """
     torch.manual_seed(seed)
+    made = torch.optim.AdamW(net.parameters(), schedule.rate, weight_decay=schedule.decay)
     fabric = fabric_of(schedule)
-    optimizer = torch.optim.AdamW(net.parameters(), schedule.rate, weight_decay=schedule.decay)
-    model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), optimizer)  # type: ignore[call-overload]
+    model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), made)  # type: ignore[call-overload]
     state = {"net": model, "optimizer": optimizer, "step": 0}
-    if resume and checkpoint.is_file():
-        fabric.load(checkpoint, state)
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    begin(fabric, checkpoint, state, resume)
     model.train()
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         mean = 0.0
-        for step in range(int(state["step"]), schedule.steps):
+        while (step := int(state["step"])) < schedule.steps:
             for group in optimizer.param_groups:
                 group["lr"] = rate_at(step, schedule)
             value = loss(model, np.random.default_rng((seed, step)))
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(value)
-            fabric.clip_gradients(model, optimizer, max_norm=5.0)
-            optimizer.step()
+            if not descend(fabric, model, optimizer, value, 5.0):
+                schedule = steadier(schedule, title, step, progress.console)
+                fabric = fabric_of(schedule)
+                state["net"], state["optimizer"] = model, optimizer = fabric.setup(net, made)
+                fabric.load(checkpoint, state)
+                continue
             now = float(value.detach())
             mean = 0.98 * mean + 0.02 * now if mean else now
-            progress.update(task, advance=1, description=f"{title} loss {mean:.3f}")
             state["step"] = step + 1
+            progress.update(task, completed=step + 1, description=f"{title} loss {mean:.3f}")
             if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:
                 save(fabric, checkpoint, state)
                 said = f"{title} step {step + 1} loss {mean:.4f}"
@@ -87,6 +93,37 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
                     model.train()
                 progress.console.print(said, highlight=False)
     return net.eval().cpu()
+
+
+def begin(fabric: Fabric, checkpoint: Path, state: dict[str, Any], resume: bool) -> None:
+    """Load an earlier run's checkpoint, or make the first one of a new run, which leaves none of an earlier one."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if resume and checkpoint.is_file():
+        fabric.load(checkpoint, state)
+    else:
+        save(fabric, checkpoint, state)
+
+
+def descend(fabric: Fabric, module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, most: float) -> bool:
+    """One step down gradients clipped to the norm `most`; False, and no step, where they are not finite."""
+    optimizer.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    norm = fabric.clip_gradients(module, optimizer, max_norm=most, error_if_nonfinite=False)  # type: ignore[arg-type]
+    finite = norm is None or bool(torch.isfinite(norm))
+    if finite:
+        optimizer.step()
+    return finite
+
+
+def steadier(schedule: Schedule, title: str, step: int, console: Console) -> Schedule:
+    """The same in f32, where it is not yet: bf16 rounds so coarsely that a training may leave what can be told.
+    `DivergedError` where it is."""
+    if schedule.precision == "32-true":
+        raise DivergedError(f"{title} diverged at step {step + 1}: its gradients are not finite; start anew with "
+                            "--no-resume.")
+    console.print(f"{title} step {step + 1} has gradients that are not finite in bf16; on from the last checkpoint in "
+                  "f32", highlight=False)
+    return replace(schedule, precision="32-true")
 
 
 def fabric_of(schedule: Schedule) -> Fabric:

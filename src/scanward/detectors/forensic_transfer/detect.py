@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scanward.detectors.base import Arrays, recalibrated, regions
 from scanward.detectors.forensic_transfer.geometry import CELL, RING, STRIDE, TILE
 from scanward.image import Image
-from scanward.nets.engine import engine, precision
+from scanward.nets.engine import device, engine, named, precision
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
 from scanward.verdict import Evidence
 from scanward.weights import Trained
@@ -56,7 +56,7 @@ class ForensicTransfer(Trained):
         found = regions(heat[None], heat_threshold, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=conclusive,
                         reason="" if conclusive else "The image holds nothing but background or one single value.",
-                        engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
+                        engine=named(), weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
 
     def load(self) -> None:
@@ -201,10 +201,10 @@ def _torch(arrays: Arrays) -> Activity:
 
     net = ForensicTransferNet(arrays["encoder.0.0.weight"].shape[1])
     net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items() if not k.startswith("classifier.")})
-    net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.eval().to(device() or "cpu", memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def run(x: Plane) -> Plane:
-        return net.activity(torch.from_numpy(x)[None])[0].numpy()
+        return net.activity(torch.from_numpy(x)[None].to(device() or "cpu"))[0].cpu().numpy()
 
     return run

@@ -15,7 +15,7 @@ from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import Arrays, regions
 from scanward.detectors.self_reference.reference import Reference, measure
 from scanward.image import Image
-from scanward.nets.engine import engine, precision
+from scanward.nets.engine import engine, named, precision
 from scanward.tiles import bands
 from scanward.verdict import Evidence
 from scanward.weights import Trained
@@ -76,7 +76,7 @@ class SelfReference(Trained):
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         found = regions(heat[None], level, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
-                        engine=f"{engine()} {precision()}", weights_sha256=self.weights_sha256,
+                        engine=named(), weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
 
     def load(self) -> None:
@@ -193,10 +193,11 @@ def _torch(arrays: Arrays) -> Infer:
     import torch
 
     from scanward.detectors.self_reference.network import SelfReferenceNet
+    from scanward.nets.blocks import placed
 
     net = SelfReferenceNet()
     net.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
-    net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    placed(net.eval().to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def run(plane: Plane, gains: npt.NDArray[np.float32]) -> Plane:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.box import Box
+from scanward.brief import brief
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.protectors.seal.keys import key_of
@@ -62,7 +63,7 @@ class Found:
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What verifying says."""
 
@@ -80,6 +81,8 @@ class Answer:
     """Held against the record voxel by voxel."""
     margin: float = np.inf
     """Deviations by which the weakest window still keeps the pattern; negative where one has lost it."""
+
+    __repr__ = brief
 
     def map(self) -> npt.NDArray[np.float32]:
         """(z, y, x): 1 where altered, 0.5 where nothing vouches, 0 elsewhere."""

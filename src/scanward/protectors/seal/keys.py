@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scanward.arguments import PathLike, path_of
 from scanward.errors import ArgumentError, UnreadableError
 
 HEADER = "scanward-key-1 "
@@ -18,8 +19,10 @@ SALT = 16
 """Bytes by which two images' keys differ."""
 
 
-def make_key(path: Path) -> None:
-    """Write a new random key, readable by its owner alone. `ArgumentError` where the file exists."""
+def make_key(path: PathLike) -> None:
+    """Write a new random key into a file that its owner alone may read. `ArgumentError` where the file exists or cannot
+    be written."""
+    path = path_of(path, "path")
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             stream.write(f"{HEADER}{secrets.token_hex(32)}\n")

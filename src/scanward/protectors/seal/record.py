@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scanward.brief import brief
 from scanward.errors import UnreadableError
 from scanward.image import Modality
 from scanward.protectors.seal.keys import SALT, key_of
@@ -29,7 +31,7 @@ LARGEST_CHANGE = 2**32
 """The same of a change, which has four bytes a voxel."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """One protected image's record."""
 
@@ -62,6 +64,8 @@ class Record:
     """Of the steps before the protection, int32 in little-endian order."""
     change: npt.NDArray[np.int32] | None = None
     """What a perturbation had added before the evidence was woven in, in steps, (z, y, x)."""
+
+    __repr__ = brief
 
     def to_json(self, master: bytes) -> str:
         """The record's file."""
@@ -102,17 +106,28 @@ def from_json(text: str, master: bytes, where: str) -> Record:
                   _unpacked(body["macs"]), body["original_sha256"], change)
 
 
-def salt_of(text: str) -> bytes | None:
-    """The salt that an altered image's mark names, if any."""
-    _, found, rest = text.partition(MARK)
-    try:
-        return bytes.fromhex(rest[:2 * SALT]) if found and len(rest) >= 2 * SALT else None
-    except ValueError:
-        return None
-
-
 MARK = "scanward evidence 1, salt "
 """What stands before the salt in an altered image's mark."""
+
+
+def mark_of(salt: bytes, master: bytes) -> str:
+    """What an image says of its own evidence: the salt, and by which key; that, too, differs from image to image."""
+    return f"{MARK}{salt.hex()}, key {_name_of(salt, master)}"
+
+
+def salt_of(text: str) -> tuple[bytes, str] | None:
+    """The salt that an altered image's mark names, if any, and what it says of the key, which may be nothing."""
+    found = re.search(rf"{MARK}([0-9a-f]{{{2 * SALT}}})(?:, key ([0-9a-f]{{8}}))?", text)
+    return None if found is None else (bytes.fromhex(found[1]), found[2] or "")
+
+
+def is_key_of(named: str, salt: bytes, master: bytes) -> bool:
+    """False where a mark says that it was another key."""
+    return named in ("", _name_of(salt, master))
+
+
+def _name_of(salt: bytes, master: bytes) -> str:
+    return key_of(master, salt, "name").hex()[:8]
 
 
 def sha_of(steps: npt.NDArray[np.int32]) -> str:

@@ -1,0 +1,46 @@
+"""Arguments of the public functions: where one is of another kind than it takes, a sentence says so."""
+
+from __future__ import annotations
+
+import math
+import os
+import reprlib
+from collections.abc import Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from scanward.errors import ArgumentError
+
+LONGEST = 60
+"""Characters of a value that are shown."""
+PathLike = str | os.PathLike[str]
+"""A path as the public functions take it."""
+
+
+def refused(name: str, takes: str, value: object) -> ArgumentError:
+    """The error of an argument that is something else than it `takes`."""
+    plain = isinstance(value, str | bool | int | float | tuple | list | None) and len(reprlib.repr(value)) <= LONGEST
+    what = reprlib.repr(value) if plain else f"a value of type {type(value).__name__}"
+    return ArgumentError(f"The argument {name} takes {takes}, not {what}.")
+
+
+def path_of(value: Any, name: str, takes: str = "a path") -> Path:
+    """A path; `ArgumentError` for an empty one and for anything else."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str) or not os.fspath(value):
+        raise refused(name, takes, value)
+    return Path(value)
+
+
+def number_of(value: Any, name: str, takes: str = "a number") -> float:
+    """A finite number as a float; `ArgumentError` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise refused(name, takes, value)
+    return float(value)
+
+
+def check_millimetres(value: Any, name: str, takes: str, count: int) -> None:
+    """`ArgumentError` unless it is a sequence of so many positive numbers."""
+    if not isinstance(value, Sequence) or len(value) != count or not all(
+            isinstance(mm, Real) and not isinstance(mm, bool) and 0 < float(mm) < math.inf for mm in value):
+        raise refused(name, takes, value)

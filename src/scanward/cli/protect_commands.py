@@ -1,0 +1,75 @@
+"""`scanward key`, `protect`, `verify` and `unprotect`: options in. Each imports what is heavy itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanward.cli.options import Debug, Device, Quiet
+
+Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`.")]
+Kept = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record, evidence.json, where it does "
+                                           "not lie beside the image.")]
+Guarded = Annotated[Path, typer.Argument(metavar="IMAGE", help="A mammogram, or a CT: a folder with its series, "
+                                         "MetaImage, NIfTI.")]
+Several = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="A mammogram, or a CT: a folder with its "
+                                              "series, MetaImage, NIfTI; several, and patterns in quotes, too.")]
+Into = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the image and what belongs to it go.")]
+
+
+def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new key's file.")],
+            debug: Debug = False) -> int:
+    """Make the secret key of a site, with which images are protected and verified."""
+    from scanward.cli.protecting import run_key
+
+    return run_key(file)
+
+
+def protect(
+    images: Several,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the image and what belongs to it "
+                                         "go; of several images each into a folder of its own there.")],
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: "
+                                             "whatever is changed afterwards shows, and the protection can be "
+                                             "undone.")] = None,
+    method: Annotated[str | None, typer.Option(help="A perturbation against some forgers (CT): mits-gan, or "
+                                               "mits-gan-published or tafim for comparison.")] = None,
+    epsilon: Annotated[float | None, typer.Option(metavar="HU", help="What a voxel changes by at most; 16 where "
+                                                  "nothing is said (mits-gan).")] = None,
+    around: Annotated[list[str] | None, typer.Option(metavar="X,Y,Z:MM", help="A place in voxels, x to the right, y "
+                                                     "down, z the slice (Python's Around takes z, y, x), and the "
+                                                     "diameter of what is there; may be given several "
+                                                     "times.")] = None,
+    device: Device = "cpu", quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Weave keyed evidence into an image, so that whatever is changed in it shows; or perturb it against forgers."""
+    from scanward.cli.device import choose_device
+    from scanward.cli.protecting import run_protect
+
+    choose_device(device)
+    return run_protect(images, output, key, method, epsilon, tuple(around or ()), quiet)
+
+
+def verify(images: Several, key: Key, record: Kept = None,
+           output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the map of what "
+                                                       "was altered and its picture go; of several images each into "
+                                                       "a folder of its own there.")] = None,
+           as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+           quiet: Quiet = False, debug: Debug = False) -> int:
+    """Say whether protected images were altered.
+
+    Places are in voxels, x to the right, then y down, then z, the slice; in Python they are (z, y, x).
+    """
+    from scanward.cli.protecting import run_verify
+
+    return run_verify(images, key, record, output, as_json, quiet)
+
+
+def unprotect(image: Guarded, output: Into, key: Key, record: Kept = None, quiet: Quiet = False,
+              debug: Debug = False) -> int:
+    """Take the evidence out again, to the last bit."""
+    from scanward.cli.protecting import run_unprotect
+
+    return run_unprotect(image, output, key, record, quiet)

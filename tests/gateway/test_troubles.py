@@ -1,0 +1,270 @@
+"""What goes wrong with one image of a study stays that image's."""
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from scanward import protection
+from scanward.errors import ArgumentError, UnsupportedError, WeightsError
+from scanward.formats import derived
+from scanward.gateway import mercure, scanning
+from scanward.gateway.receive import Node, take_file
+from scanward.gateway.scanning import Scanner
+from scanward.gateway.trouble import without_paths
+from scanward.gateway.work import work
+from scanward.inbox.folders import Inbox
+from scanward.protectors.seal import make_key
+from scanward.report import pictures
+from scanward.settings import Destination, Gateway, Protect, Store, Work
+
+
+@pytest.fixture
+def desk(tmp_path, bright):
+    """An inbox in a folder with a space in its name, and the scan of what was put into it."""
+    make_key(tmp_path / "site.key")
+    inbox = Inbox(tmp_path / "in box")
+    gateway = Gateway(store=Store(folder=inbox.root), work=Work(method="self-reference"),
+                      protect=Protect(key=tmp_path / "site.key", to="pacs"), destination=(Destination(name="pacs"),))
+
+    def _scan(paths=(), attempts=1):
+        for path in paths:
+            take_file(path, inbox, Node())
+        job = inbox.take(0, 3)
+        job.attempts = attempts
+        try:
+            return Scanner(gateway, inbox).scan(job)
+        except Exception:
+            inbox.again(job, "")
+            (inbox.root / "working" / job.key / "job.json").unlink()
+            raise
+
+    _scan.inbox, _scan.gateway = inbox, gateway
+    return _scan
+
+
+def films(dicom, folder, **odd):
+    """A sound one and an odd one of one study."""
+    with pytest.warns(UserWarning) if odd else pytest.MonkeyPatch.context():
+        return [dicom.file(folder / "good.dcm", StudyInstanceUID="1.2"),
+                dicom.file(folder / "odd.dcm", StudyInstanceUID="1.2", seed=1, **odd)]
+
+
+def by_file(scanned, paths):
+    uids = {pydicom.dcmread(path, stop_before_pixels=True).get("SOPInstanceUID"): path.stem for path in paths}
+    return {uids[image.sop_instance_uid]: image for image in scanned.record.images}
+
+
+@pytest.mark.filterwarnings("ignore:Incorrect value for Specific Character Set")
+def test_a_header_that_no_library_takes_costs_no_object(desk, dicom, tmp_path):
+    paths = films(dicom, tmp_path, SpecificCharacterSet="ISO IR 100")
+    found = by_file(desk(paths), paths)
+    assert {len(image.results) for image in found.values()} == {2}
+    assert {(image.error, image.note) for image in found.values()} == {(None, None)}
+
+
+def test_a_film_whose_objects_cannot_be_made_keeps_its_verdict_and_says_why(desk, dicom, tmp_path):
+    paths = films(dicom, tmp_path, SeriesInstanceUID="a series")
+    scanned = desk(paths)
+    found = by_file(scanned, paths)
+    assert found["good"].results and not found["good"].note
+    assert (found["odd"].label, found["odd"].score > 0, found["odd"].results) == (found["good"].label, True, ())
+    assert found["odd"].note.startswith("It has no DICOM results: ")
+    assert "has no usable SeriesInstanceUID" in found["odd"].note
+    assert len(scanned.results) == len(found["good"].results)
+    assert str(tmp_path) not in json.dumps(scanned.record.to_json())
+
+
+def test_a_fault_of_ours_with_one_image_does_not_cost_the_others(desk, dicom, tmp_path, bright, monkeypatch):
+    paths = films(dicom, tmp_path)
+    sound = bright.detect
+
+    def detect(self, image):
+        if image.provenance.sop_instance_uid == pydicom.dcmread(paths[1]).SOPInstanceUID:
+            raise RuntimeError(f"broke at {image.provenance.path}")
+        return sound(self, image)
+
+    monkeypatch.setattr(bright, "detect", detect)
+    scanned = desk(paths)
+    found = by_file(scanned, paths)
+    assert found["good"].error is None and found["good"].results
+    assert found["odd"].label == scanned.record.label == "inconclusive"
+    assert found["odd"].error.startswith("Internal error (RuntimeError: broke at ")
+    assert str(tmp_path) not in found["odd"].error
+
+
+def test_missing_weights_are_no_image_s_fault(desk, dicom, tmp_path, monkeypatch):
+    def missing(*_):
+        raise WeightsError("The weights are gone.")
+
+    monkeypatch.setattr(scanning, "scan_source", missing)
+    with pytest.raises(WeightsError):
+        desk(films(dicom, tmp_path))
+
+
+def test_pictures_that_cannot_be_drawn_are_missed_by_nobody_else(desk, dicom, tmp_path, monkeypatch):
+    def tear(*_):
+        raise ValueError("a tile cannot be encoded")
+
+    monkeypatch.setattr(pictures, "draw", tear)
+    scanned = desk(films(dicom, tmp_path))
+    assert [image.note for image in scanned.record.images] == [
+        "It has no pictures: Internal error (ValueError: a tile cannot be encoded); please report it."] * 2
+    assert all(image.results and not image.error for image in scanned.record.images)
+
+
+def test_mercure_hears_of_the_other_images(dicom, tmp_path, bright, monkeypatch):
+    paths, sound = films(dicom, tmp_path / "in put"), mercure.scan_source
+
+    def scan(source, terms):
+        if source.path == paths[1]:
+            raise RuntimeError(f"broke at {source.path}")
+        return sound(source, terms)
+
+    monkeypatch.setattr(mercure, "scan_source", scan)
+    assert mercure.run(tmp_path / "in put", tmp_path / "out") == 0
+    answer = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert answer["label"] == "inconclusive"
+    assert {image["file"]: len(image.get("objects", ())) for image in answer["images"]} == {"good.dcm": 2, "odd.dcm": 0}
+    assert str(tmp_path) not in json.dumps(answer) and "in put/" not in json.dumps(answer)
+
+
+def test_mercure_is_told_of_a_full_disk_by_the_exit_code(dicom, tmp_path, bright, monkeypatch, capsys):
+    films(dicom, tmp_path / "in")
+    monkeypatch.setattr(derived, "write_dicom", full)
+    assert mercure.run(tmp_path / "in", tmp_path / "out") == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def full(*_, **__):
+    raise ArgumentError("/srv/in box/x cannot be written (No space left on device); free some space.") from OSError(
+        errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("where", ["scan_source", "draw", "protect_file"])
+def test_a_full_disk_is_waited_for_and_told_at_the_last_try(desk, dicom, tmp_path, monkeypatch, where):
+    monkeypatch.setattr({"scan_source": scanning, "draw": pictures, "protect_file": protection}[where], where, full)
+    paths = dicom.ct(tmp_path / "ct", 16)
+    with pytest.raises(ArgumentError):
+        desk(paths)
+    (image,) = desk(attempts=3).record.images
+    assert "No space left on device" in (image.error if where == "scan_source" else image.note)
+
+
+def test_a_series_that_cannot_be_protected_says_why_and_not_where(desk, dicom, tmp_path, monkeypatch):
+    def refuse(series, *_):
+        raise UnsupportedError(f"{series}/0001.dcm is too dark to weave anything into; leave it.")
+
+    monkeypatch.setattr(protection, "protect_file", refuse)
+    scanned = desk(dicom.ct(tmp_path / "ct", 16))
+    (image,) = scanned.record.images
+    assert image.note == "It is not protected: 0001.dcm is too dark to weave anything into; leave it."
+    assert scanned.protected == {}
+
+
+def test_a_record_that_cannot_be_read_is_named_without_its_folder(desk, dicom, tmp_path):
+    desk(dicom.ct(tmp_path / "ct", 16))
+    (job,) = (desk.inbox.root / "working").iterdir()
+    out = [shutil.copy(path, tmp_path / path.name) for path in sorted(job.glob("protected/*/**/*.dcm"))]
+    assert len(out) == 16
+    shutil.rmtree(job)
+    for record in (desk.inbox.root / "records").iterdir():
+        record.unlink()
+        record.write_text("{}")
+    (image,) = desk([tmp_path / path for path in out]).record.images
+    assert image.label == "inconclusive" and ".json" in image.reason
+    assert str(tmp_path) not in image.reason and "in box" not in image.reason
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from scanward.errors import InputError
+from scanward.formats import derived
+from scanward.gateway import mercure, scanning
+from scanward.inbox.folders import Inbox
+from scanward.judging.scan import Result
+from scanward.settings import Gateway, Store, Work
+
+def scan(source, terms):
+    if source.path.name == sys.argv[2]:
+        os._exit(9)
+    return Result(source.path, error=InputError("x"))
+
+scanning.scan_source = scan
+inbox = Inbox(Path(sys.argv[1]))
+gateway = Gateway(store=Store(folder=inbox.root), work=Work(method="self-reference"))
+scanning.Scanner(gateway, inbox).scan(inbox.take(0, 9))
+"""
+
+
+def test_an_image_over_which_the_process_dies_costs_the_study_no_verdict(desk, dicom, tmp_path, monkeypatch):
+    paths, sound = films(dicom, tmp_path), scanning.scan_source
+    for path in paths:
+        take_file(path, desk.inbox, Node())
+    objects = sorted(desk.inbox.root.glob("incoming/*/objects/*.dcm"))
+    uid = pydicom.dcmread(paths[1]).SOPInstanceUID
+    (odd,) = (path.name for path in objects if pydicom.dcmread(path).SOPInstanceUID == uid)
+    done = subprocess.run([sys.executable, "-c", DIES, str(desk.inbox.root), odd], check=False)
+    assert done.returncode == 9
+
+    def alive(source, terms):
+        assert source.path.name != odd, "it would die again"
+        return sound(source, terms)
+
+    monkeypatch.setattr(scanning, "scan_source", alive)
+    found = by_file(desk(attempts=3), paths)
+    assert found["good"].results
+    assert (found["odd"].label, found["odd"].error) == (
+        "inconclusive", "It ended the process that looked at it, again and again; look at it by other means.")
+    assert list(desk.inbox.root.glob("working/*/.now-*")) == []
+
+
+@pytest.mark.filterwarnings("ignore:Incorrect value for Specific Character Set")
+def test_such_a_study_ends_in_done(desk, dicom, tmp_path):
+    class Silent:
+        def record(self, *_, **__):
+            """Nothing."""
+
+    for path in films(dicom, tmp_path, SpecificCharacterSet="ISO IR 100", SeriesInstanceUID="1.2\\1.3"):
+        take_file(path, desk.inbox, Node())
+    work(desk.inbox.take(0, 3), Scanner(desk.gateway, desk.inbox), desk.inbox, desk.gateway, Silent())
+    (study,) = desk.inbox.studies()
+    assert study.state == "done" and len(study.record.images) == 2
+
+
+@pytest.mark.parametrize("sentence, told", [
+    ("/srv/in box/records/ab.json is no record.", "ab.json is no record."),
+    ("/home/somebody/a.dcm and (/x/y/b.dcm) differ; see /x/y/c.", "a.dcm and (b.dcm) differ; see c."),
+    ("A CC/MLO pair at 0.1 mm/pixel, see https://a.example/b/c.", "A CC/MLO pair at 0.1 mm/pixel, see "
+     "https://a.example/b/c."),
+    ("/srv/in box has no room.", "The inbox has no room.")])
+def test_sentences_lose_their_folders(sentence, told):
+    folders = {Path("/srv/in box/records"): "The records", Path("/srv/in box"): "The inbox"}
+    assert without_paths(sentence, folders) == told
+
+
+def test_objects_are_told_apart_by_more_than_a_forger_can_make_equal(tmp_path, dicom):
+    inbox = Inbox(tmp_path / "inbox")
+    path = dicom.file(tmp_path / "a.dcm")
+    take_file(path, inbox, Node())
+    other = pydicom.dcmread(path)
+    other.file_meta.ImplementationVersionName = "ANOTHER_WAY"
+    other.save_as(tmp_path / "b.dcm", enforce_file_format=True)
+    take_file(tmp_path / "b.dcm", inbox, Node())
+    (folder,) = (inbox.root / "incoming").iterdir()
+    (kept,) = (folder / "objects").iterdir()
+    assert all(len(part) * 4 >= 128 for part in kept.stem.split("-"))
+    # The same bytes under another transfer syntax are another image.
+    data = (tmp_path / "a.dcm").read_bytes()
+    syntax = b"1.2.840.10008.1.2.1\0"
+    assert data.count(syntax) == 1
+    (tmp_path / "c.dcm").write_bytes(data.replace(syntax, b"1.2.840.10008.1.2.5\0"))
+    take_file(tmp_path / "c.dcm", inbox, Node())
+    assert len(list((folder / "objects").iterdir())) == 2
