@@ -50,6 +50,8 @@ class Checked:
     """Tiles (z, y, x) that are others than were sealed."""
     boxes: tuple[Box, ...]
     """A box in voxels about each region of them, the largest first."""
+    trusted: bool = True
+    """Whether the signer is one whose seals count."""
     history: Part = Part("authentic", "No newer version of it is known.")
 
     @property
@@ -79,7 +81,7 @@ def check(content: Content, seal: Seal, trusted: Sequence[x509.Certificate], ide
         none = Part("inconclusive", f"Its seal is of {signer!r}, whose certificate was not given; anybody can have "
                                     "made it.")
         nothing: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
-        return Checked(none, none, none, signer, nothing, ())
+        return Checked(none, none, none, signer, nothing, (), trusted=False)
     voxels, tiles = _voxels(content, seal)
     return Checked(voxels, _geometry(content, seal), _identity(content, seal, identity), signer, tiles,
                    _boxes(tiles, seal))
