@@ -21,7 +21,7 @@ from scanward.training import self_reference
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has jobs ignore it
 self_reference.cbis = lambda split: []
 print("ready", flush=True)
-sys.exit(cli.run(["train", "self-reference", "--data", sys.argv[1], "--out", sys.argv[2]]))
+sys.exit(cli.run(["train", "self-reference", "--data", sys.argv[1], "-o", sys.argv[2]]))
 """
 
 

@@ -37,11 +37,11 @@ FILMS = [Film(f"f{i}", f"p{i}", "train", partial(plane, i), (Lesion((0, 300.0, 1
 
 
 def chest(*_):
-    _, y, x = np.mgrid[:26, :160, :160]
-    lungs = (np.hypot((y - 80) / 55, (x - 45) / 30) < 1) | (np.hypot((y - 80) / 55, (x - 115) / 30) < 1)
-    values = np.where(lungs, -850.0, np.where(np.hypot((y - 80) / 72, (x - 80) / 76) < 1, 30.0, -1000.0))
+    _, y, x = np.mgrid[:26, :256, :256]
+    lungs = (np.hypot((y - 128) / 88, (x - 72) / 48) < 1) | (np.hypot((y - 128) / 88, (x - 184) / 48) < 1)
+    values = np.where(lungs, -850.0, np.where(np.hypot((y - 128) / 115, (x - 128) / 122) < 1, 30.0, -1000.0))
     values += np.random.default_rng(0).normal(0, 12, values.shape)
-    return Image(values.astype(np.float32), "CT", (2.5, 2.0, 2.0), grid=(1.0, -1024.0, 3071.0))
+    return Image(values.astype(np.float32), "CT", (2.5, 1.25, 1.25), grid=(1.0, -1024.0, 3071.0))
 
 
 def nodules(*_):
@@ -59,8 +59,9 @@ def lung(*_):
 
 
 DATA = {"mias": lambda *_: FILMS, "cbis": lambda *_: [], "scan_of": chest, "nodules": nodules, "nodules_of": nodules,
-        "patches": lung, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SIDE": 128}
-"""What stands in for the data, for the search for thresholds on hundreds of films and cubes, and for half slices."""
+        "patches": lung, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2,
+        "fit_classifier": lambda arrays, *_, **__: arrays}
+"""What stands in for the data, for what is fitted on hundreds of films and cubes, and for batches of four slices."""
 
 
 def tiny(presets):
@@ -99,16 +100,16 @@ def test_it_learns_is_stopped_and_goes_on(name, run, steps, tmp_path, monkeypatc
     module = TRAINED[name]
     for part in (module, sys.modules["scanward.training.ct_gan"]):
         for what, stand_in in DATA.items():
-            if hasattr(part, what) and (what != "SIDE" or name == "mits-gan-published"):
+            if hasattr(part, what):
                 monkeypatch.setattr(part, what, stand_in)
     monkeypatch.setattr(module, "PRESETS", tiny(module.PRESETS))
-    code, _, _ = run("train", name, "--preset", "quick", "--out", tmp_path)
-    assert code == 130
+    code, _, error = run("train", name, "--preset", "quick", "-o", tmp_path)
+    assert code == 130, error
     (checkpoint,) = tmp_path.glob("quick/*.ckpt")
     before = torch.load(checkpoint, weights_only=False)
     assert before["step"] == 2
 
-    code, _, error = run("train", name, "--preset", "quick", "--out", tmp_path)
+    code, _, error = run("train", name, "--preset", "quick", "-o", tmp_path)
     assert code == 0, error
     assert [step for step, _ in steps][:6] == [0, 1, 2, "stopped", 2, 3]
     assert all(np.isfinite(losses).all() and losses for _, losses in steps)

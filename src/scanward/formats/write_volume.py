@@ -67,8 +67,8 @@ def target_of(host: Image, source: Source | Path, folder: Path, ending: str) -> 
         raise UnsupportedError(f"{shown(host.name)} is of format {kind}, in which no CT is written; convert it to "
                                "DICOM, MetaImage or NIfTI.")
     if kind == "dicom" and host.shape[0] == 1:
-        raise UnsupportedError(f"{shown(host.name)} is a single slice, and lesions in CT are made in whole series; "
-                               "give the folder.")
+        raise UnsupportedError(f"{shown(host.name)} is a single slice, and a CT is altered in whole series; give the "
+                               "series, as its folder.")
     stem, suffix = _stem(Path(os.path.realpath(path)), kind)
     target = folder / f"{_short(stem)}-{ending}{suffix}"
     refuse_existing(target)

@@ -80,7 +80,12 @@ def take_file(path: Path, inbox: Inbox, node: Node) -> str:
 class BoundedSocket(AssociationSocket):
     """Reads no more than a PDU can have, at the network's speed rather than 4 KB at a time, and not for ever."""
 
+    cut = False
+    """Nothing more is read: the peer was told that it sends too much."""
+
     def recv(self, nr_bytes: int) -> bytearray:
+        if self.cut:
+            return bytearray()
         if nr_bytes > PDU + 6 or self.socket is None:
             raise OSError("the peer claims a longer message than was agreed on")
         data, patience = bytearray(nr_bytes), self.assoc.network_timeout or 60.0
@@ -208,6 +213,7 @@ class Receiver:
                 tally.over, tally.refused = True, tally.refused + 1
                 tally.reason = "An object, or all at once, were larger than node.largest_mb allows."
         if cut:
+            event.assoc.dul.socket.cut = True  # type: ignore[union-attr]  # what is on its way stays there
             event.assoc.abort()
 
     def _store(self, event: evt.Event) -> int:
