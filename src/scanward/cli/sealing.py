@@ -125,8 +125,7 @@ class Checkup:
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""
-        parts = {name: {"label": part.label, "reason": part.reason} for name, part in zip(
-            ("voxels", "geometry", "identity", "history"), self.answer.parts, strict=True)}
+        parts = {name: {"label": part.label, "reason": part.reason} for name, part in self.answer.named}
         findings = [{"corner": list(box[:3])[::-1], "centre": [round(c, 1) for c in box.centre[::-1]],
                      "box": flat(box, planar=False), "reason": "other voxels than were sealed"}
                     for box in self.answer.boxes]

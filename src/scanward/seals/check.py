@@ -60,6 +60,11 @@ class Checked:
         return self.voxels, self.geometry, self.identity, self.history
 
     @property
+    def named(self) -> tuple[tuple[str, Part], ...]:
+        """All four, with their names."""
+        return tuple(zip(("voxels", "geometry", "identity", "history"), self.parts, strict=True))
+
+    @property
     def label(self) -> Label:
         """The worst of them."""
         return cast(Label, worst([part.label for part in self.parts]))
