@@ -135,7 +135,7 @@ def named(tmp_path_factory):
 
 
 MADE_BY_THE_PAGE = {"docs/how-to/protect.md": ("site.key", "protected"), "docs/index.md": ("protected",),
-                    "docs/how-to/scan.md": ("site.json",)}
+                    "docs/how-to/scan.md": ("site.json",), "docs/how-to/seal.md": ("site.key",)}
 GIVEN = {"docs/how-to/add-a-detector.md": {"Method": methods.Method}}
 """Names that a page's Python stands among."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scanward.cli import forge_commands, protect_commands
+from scanward.cli import forge_commands, protect_commands, seal_commands
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED, JUDGING, PLAIN
 from scanward.cli.groups import bench_app, study_app
 from scanward.cli.options import Debug, Device, Kind, Quiet, Spacing
@@ -112,6 +112,8 @@ def list_methods(as_json: Annotated[bool, typer.Option("--json", help="Print one
 
 
 app.command("key", epilog=PLAIN)(protect_commands.new_key)
+app.command(epilog=PLAIN)(seal_commands.seal)
+app.command(epilog=PLAIN)(seal_commands.certificate)
 app.command(epilog=PLAIN)(protect_commands.protect)
 app.command(epilog=JUDGING)(protect_commands.verify)
 app.command(epilog=PLAIN)(protect_commands.unprotect)
@@ -156,6 +158,7 @@ def train(
     return CLEAN
 
 
+app.add_typer(seal_commands.log_app, name="log")
 app.add_typer(bench_app)
 app.add_typer(study_app)
 

@@ -52,19 +52,33 @@ def protect(
     return run_protect(images, output, key, method, epsilon, tuple(around or ()), quiet)
 
 
-def verify(images: Several, key: Key, record: Kept = None,
+def verify(images: Several,
+           key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward "
+                                                    "key`.")] = None,
+           certificate: Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="Certificates "
+                                                                  "of sites whose seals count; no secret is "
+                                                                  "needed.")] = None,
+           seal: Annotated[Path | None, typer.Option("--seal", metavar="PATH", help="The seal, or a folder of seals, "
+                                                     "where they do not lie beside the images.")] = None,
+           identity: Annotated[str, typer.Option("--identity", metavar="same|any", help="any: take a sealed copy "
+                                                 "without a name, or with another.")] = "same",
+           log: Annotated[Path | None, typer.Option("--log", metavar="DIR", help="Hold seals to this log.")] = None,
+           record: Kept = None,
            output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the map of what "
                                                        "was altered and its picture go; of several images each into "
                                                        "a folder of its own there.")] = None,
            as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
            quiet: Quiet = False, debug: Debug = False) -> int:
-    """Say whether protected images were altered.
+    """Say whether sealed or protected images were altered.
 
+    A seal, NAME.seal, counts before the record of an older protection, evidence.json.
     Places are in voxels, x to the right, then y down, then z, the slice; in Python they are (z, y, x).
     """
     from scanward.cli.protecting import run_verify
+    from scanward.cli.sealing import checking
 
-    return run_verify(images, key, record, output, as_json, quiet)
+    return run_verify(images, key, checking(key, certificate or [], seal, identity, log), record, output, as_json,
+                      quiet)
 
 
 def unprotect(image: Guarded, output: Into, key: Key, record: Kept = None, quiet: Quiet = False,

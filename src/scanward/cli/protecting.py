@@ -7,13 +7,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
+from scanward.cli.sealing import Checking, sealed
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import find
@@ -21,6 +24,7 @@ from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.seal import Answer, Found, make_key
 from scanward.report.jsonl import json_line
+from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
 MOST = 20
@@ -128,10 +132,9 @@ def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quie
     return CLEAN
 
 
-def run_verify(images: Sequence[str], key: Path, record: Path | None, output: Path | None, as_json: bool,
-               quiet: bool) -> int:
+def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record: Path | None, output: Path | None,
+               as_json: bool, quiet: bool) -> int:
     """Verify images; the exit code says what they are."""
-    protection.key_in(key)
     paths = named(images)
     if record is not None and len(paths) > 1:
         raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
@@ -143,7 +146,7 @@ def run_verify(images: Sequence[str], key: Path, record: Path | None, output: Pa
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                image, answer = protection.verify_file(path, key, record, folder)
+                said = _verified(path, key, seals, record, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -151,22 +154,60 @@ def run_verify(images: Sequence[str], key: Path, record: Path | None, output: Pa
                 print(json_line({"path": str(path), "label": "inconclusive", "reason": str(error),
                                  "error": str(error)}), end="", flush=True)
             continue
-        codes.add(CODES[answer.label])
+        codes.add(CODES[said.label])
         if as_json:
-            print(json_line({"path": image.name, **protection.facts(answer)}), end="", flush=True)
+            print(json_line(said.facts()), end="", flush=True)
         elif not quiet:
-            _say(image, answer)
+            said.say()
     return worst(codes)
 
 
-def _say(image: Image, answer: Answer) -> None:
-    # The image itself, of a folder that was named: other files in it were not looked at.
-    print(f"{answer.label}: {shown(image.name)}\n  {answer.sentence}")
-    for found in answer.findings[:MOST]:
-        print(f"  {_place(found, image)}")
-    if len(answer.findings) > MOST:
-        print(f"  and {len(answer.findings) - MOST} more")
-    sys.stdout.flush()
+def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None) -> Said:
+    """By the seal of an image or, where it has none, by the record of its protection."""
+    found = None if record is not None else sealed(path, seals)
+    # A stranger's seal that merely lies there hides nothing that the site's own record tells.
+    if found is not None and (found.answer.trusted or key is None):
+        return found
+    if key is None:
+        raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
+                            "which it was protected.")
+    try:
+        return _Protected(*protection.verify_file(path, key, record, folder))
+    except UnreadableError:
+        if found is None:
+            raise
+        return found
+
+
+class Said(Protocol):
+    """What is said of one image."""
+
+    @property
+    def label(self) -> Label: ...
+    def facts(self) -> dict[str, Any]: ...
+    def say(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Protected:
+    image: Image
+    answer: Answer
+
+    @property
+    def label(self) -> Label:
+        return self.answer.label
+
+    def facts(self) -> dict[str, Any]:
+        return {"path": self.image.name, **protection.facts(self.answer)}
+
+    def say(self) -> None:
+        # The image itself, of a folder that was named: other files in it were not looked at.
+        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.sentence}")
+        for found in self.answer.findings[:MOST]:
+            print(f"  {_place(found, self.image)}")
+        if len(self.answer.findings) > MOST:
+            print(f"  and {len(self.answer.findings) - MOST} more")
+        sys.stdout.flush()
 
 
 def _place(found: Found, image: Image) -> str:

@@ -50,6 +50,7 @@ _MILLIMETRES = {1: 1000.0, 3: 1e-3}
 """Of NIfTI's units; unknown ones count as mm, as nibabel and ITK have it."""
 
 Spacing = tuple[float, float] | None
+Stored = tuple[npt.NDArray[Any], tuple[float, float], npt.NDArray[np.float64]]
 
 
 def upright(
@@ -81,6 +82,16 @@ def sheared(axes: npt.NDArray[np.float64]) -> bool:
     return bool(np.abs(units.T @ units - np.eye(3)).max() > TILT)
 
 
+def placed(axes: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """(3, 4): of the upright volume, the steps along its x, y and z and where its first voxel lies, from the file's own
+    `axes` and `shape` (z, y, x)."""
+    order, flips = _turn(axes)
+    lengths = np.array(shape[::-1])[order]
+    steps = axes[:, order] * [part.step for part in flips]
+    first = axes[:, 3] - sum(steps[:, i] * (lengths[i] - 1) for i, part in enumerate(flips) if part.step < 0)
+    return np.column_stack([steps, first])
+
+
 def turned_back(values: npt.NDArray[Any], axes: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """The inverse of `upright`: LPS values (z, y, x) along the file's own axes."""
     order, flips = _turn(axes)
@@ -105,14 +116,10 @@ def _image(
             plane[:] = kept.astype(np.float64) * scale[0] + scale[1]
         values = hu
     turned, (z, y, x) = upright(path, values, axes)
-    order, flips = _turn(axes)
-    lengths = np.array(values.shape[::-1])[order]
-    steps = axes[:, order] * [part.step for part in flips]
-    first = axes[:, 3] - sum(steps[:, i] * (lengths[i] - 1) for i, part in enumerate(flips) if part.step < 0)
     if spacing is not None:
         y, x = spacing
     image = image_of(path, turned, kind, modality or "CT", (z, y, x))
-    world = rows_of(np.column_stack([steps, first]))
+    world = rows_of(placed(axes, values.shape))
     return dataclasses.replace(image, grid=grid_of(stored, *scale) if image.modality == "CT" else None,
                                provenance=dataclasses.replace(image.provenance, to_world=world))
 
@@ -125,6 +132,12 @@ def read_metaimage(path: Path, modality: Modality | None, spacing: Spacing) -> I
                                "(MG) and chest CT (CT).")
     values = np.frombuffer(layout.data, layout.dtype).reshape(layout.shape)
     return _image(path, values, layout.axes, "metaimage", modality, spacing)
+
+
+def stored_metaimage(path: Path) -> Stored:
+    """As `stored_nifti`."""
+    layout = meta_layout(path)
+    return np.frombuffer(layout.data, layout.dtype).reshape(layout.shape), (1.0, 0.0), layout.axes
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,13 @@ class NiftiLayout:
 
 def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image:
     """NIfTI-1 or -2 in one file, plain or gzipped, with its scale applied."""
+    values, scale, axes = stored_nifti(path)
+    return _image(path, values, axes, "nifti", modality, spacing, scale)
+
+
+def stored_nifti(path: Path) -> Stored:
+    """The stored values (z, y, x) along the file's own axes, slope and intercept, and the axes as `upright` takes
+    them."""
     held = path.stat().st_size
     with nifti_file(path) as (file, zipped):
         layout = nifti_layout(file.read(540), path)
@@ -163,8 +183,7 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
         file.read(1)  # at the end of the stream gzip compares its checksum
     if len(data) < layout.size:
         raise cut_short(path, layout.size, len(data))
-    values = np.frombuffer(data, layout.dtype).reshape(layout.shape)
-    return _image(path, values, layout.axes, "nifti", modality, spacing, (layout.slope, layout.intercept))
+    return np.frombuffer(data, layout.dtype).reshape(layout.shape), (layout.slope, layout.intercept), layout.axes
 
 
 @contextmanager

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanward import formats, methods
+from scanward.errors import InputError
 from scanward.formats import Source
 from scanward.image import Image, Modality
 from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
+from scanward.seals.check import Checked
+from scanward.seals.files import find_seal, read_seal, verify_seal
+from scanward.seals.signing import signer_of
 
 Shelf = Callable[[Source], Mapping[Path, bool]]
 """Records that may be of an image's seal, each with whether it is the image's by more than its place."""
@@ -39,13 +43,27 @@ class Case:
     image: Image
     site: Site | None = None
     seal: Sealed | None = None
-    """What the image may have been sealed with, where there is a key."""
+    """What the image may have been protected with, where there is a key."""
+    checked: Checked | InputError | None = None
+    """What the site's own seal beside the image says of it, or why that cannot be told; None where there is none."""
 
 
 def case_of(source: Source, terms: Terms) -> Case:
     """One source, read. Raises `InputError` where the image cannot be."""
     return Case(formats.read(source, modality=terms.modality, spacing=terms.spacing), terms.site,
-                seal_of(source, terms))
+                seal_of(source, terms), checked_of(source, terms))
+
+
+def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
+    """As `Case.checked`; a stranger's seal, which anybody can lay there, counts as none."""
+    path = None if terms.key is None else find_seal(source)
+    if path is None or terms.key is None:
+        return None
+    try:
+        answer = verify_seal(source, read_seal(path), [signer_of(terms.key).certificate])
+    except InputError as error:
+        return error
+    return answer if answer.trusted else None
 
 
 def seal_of(source: Source, terms: Terms) -> Sealed | None:

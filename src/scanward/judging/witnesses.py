@@ -47,8 +47,29 @@ class Pixels:
         return placed(self.detector.detect(case.image), case.site)
 
 
+class Beside:
+    """The seal that lies beside an image."""
+
+    def load(self) -> None:
+        """Nothing: it is arithmetic."""
+
+    def testify(self, case: Case) -> Evidence | None:
+        answer = case.checked
+        if answer is None:
+            return None
+        if isinstance(answer, InputError):
+            return _unasked(case, str(answer))
+        heat = np.zeros(case.image.shape, np.float32)
+        for box in answer.boxes:
+            heat[box.slices] = 1
+        return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, heat, 0.5,
+                        tuple(Finding(box, 1.0, method=SEAL) for box in answer.boxes),
+                        conclusive=answer.label != "inconclusive", reason=answer.reason,
+                        facts={"signer": answer.signer, "parts": {name: part.reason for name, part in answer.named}})
+
+
 class Seal:
-    """The keyed seal, held against its record."""
+    """Keyed evidence woven into an image, held against its record."""
 
     def load(self) -> None:
         """Nothing: it is arithmetic."""
@@ -75,7 +96,7 @@ def _unasked(case: Case, why: str) -> Evidence:
 
 def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:
     """Whom `method` calls for an image of a modality: the seal, and detectors; `ArgumentError` for an unknown name."""
-    return Seal(), *(Pixels(detector(name)) for name in names_of(method, modality))
+    return Beside(), Seal(), *(Pixels(detector(name)) for name in names_of(method, modality))
 
 
 def names_of(method: str = methods.DEFAULT, modality: Modality | None = None) -> tuple[str, ...]:

@@ -1,0 +1,88 @@
+"""`scanward seal`, `certificate` and `log`: options in. Each imports what is heavy itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanward.cli.codes import PLAIN
+from scanward.cli.options import Debug, Quiet
+
+OwnKey = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key.")]
+Private = Annotated[Path | None, typer.Option("--signing-key", metavar="PEM", help="A private key of the site's own "
+                                              "authority (Ed25519, or ECDSA on P-256 or P-384), instead of --key.")]
+Certified = Annotated[Path | None, typer.Option("--certificate", metavar="PEM", help="That key's certificate.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The log's folder.")]
+
+log_app = typer.Typer(no_args_is_help=True, help="The log of seals: signed heads, and what proves a seal is in it.")
+
+
+def seal(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Images of any kind, or folders to search for "
+                                               "them: DICOM, NIfTI, MetaImage, PNG, TIFF, PGM, NPY.")],
+    key: OwnKey = None, signing_key: Private = None, certificate: Certified = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the seals go; beside the "
+                                                "images where nothing is said.")] = None,
+    log: Annotated[Path | None, typer.Option("--log", metavar="DIR", help="Add every seal to this log.")] = None,
+    site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site's name in its certificate.")] =
+    "Scanward site", quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Seal images: a file beside each, by which any later change shows, and where. No voxel changes."""
+    from scanward.cli.sealing import run_seal, signer
+
+    return run_seal(paths, output, signer(key, site, signing_key, certificate), log, quiet)
+
+
+def certificate(
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The certificate's file.")],
+    site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site's name in it.")] = "Scanward site",
+    debug: Debug = False,
+) -> int:
+    """Write a site's certificate, by which anybody can check its seals without a secret."""
+    from scanward.cli.sealing import run_certificate
+
+    return run_certificate(key, output, site)
+
+
+@log_app.command("head", epilog=PLAIN)
+def log_head(folder: Folder, key: OwnKey = None, signing_key: Private = None, certificate: Certified = None,
+             debug: Debug = False) -> int:
+    """Sign the log's state and print it: whoever keeps it will notice what is altered or taken out."""
+    from scanward.cli.sealing import run_log_head, signer
+
+    return run_log_head(folder, signer(key, "Scanward site", signing_key, certificate))
+
+
+@log_app.command("list", epilog=PLAIN)
+def log_list(folder: Folder, debug: Debug = False) -> int:
+    """Print all entries, one JSON object a line."""
+    from scanward.cli.sealing import run_log_list
+
+    return run_log_list(folder)
+
+
+@log_app.command("check", epilog="Exit codes: 0 whole, 1 altered, 2 an error.")
+def log_check(
+    folder: Folder, key: OwnKey = None,
+    certificate: Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="The site's "
+                                                           "certificate, in the place of --key.")] = None,
+    head: Annotated[list[Path] | None, typer.Option("--head", metavar="FILE", help="Heads that were kept "
+                                                    "elsewhere.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Say whether a log is whole, and begins as its heads say."""
+    from scanward.cli.sealing import run_log_check, trusted
+
+    return run_log_check(folder, head or [], trusted(key, certificate or []))
+
+
+@log_app.command("prove", epilog=PLAIN)
+def log_prove(folder: Folder, seal: Annotated[Path, typer.Argument(metavar="SEAL", help="A seal's file.")],
+              debug: Debug = False) -> int:
+    """Print what proves that a seal is in the log (RFC 9162)."""
+    from scanward.cli.sealing import run_log_prove
+
+    return run_log_prove(folder, seal)

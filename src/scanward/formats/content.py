@@ -1,0 +1,215 @@
+"""Everything of an image that a seal speaks of: its stored values exactly, where they lie, and whose they are.
+
+`read` gives float32 in the modality's own unit, for eyes and networks; here nothing is rounded, raised or flipped.
+DICOM images of any kind that can be decoded, whatever their modality; NIfTI, MetaImage; PNG, TIFF, PGM and NPY.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.multival import MultiValue
+
+from scanward.errors import UnsupportedError
+from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
+from scanward.formats.frames import GROUPS, frames_of
+from scanward.formats.guard import check_size, decoding, open_file, shown
+from scanward.formats.pixels import read_frames
+from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.sources import Source
+from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
+
+Values = npt.NDArray[Any]
+IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
+"""Whose an image is."""
+PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PhotometricInterpretation")
+"""Which part and side of the patient it shows, and which end of its values is bright."""
+STUDY = ("Modality", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
+           "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+           "SegmentedBluePaletteColorLookupTableData")
+_ALSO = (*IDENTITY, *PLACE, "StudyInstanceUID", "InstanceNumber")
+
+
+@dataclass(frozen=True)
+class Content:
+    """One image, or all images of one series."""
+
+    values: Values
+    """(z, y, x), or (z, y, x, samples) in colour. Integers wherever the file stores integers: with slope and intercept
+    applied where both are whole, as another format stores a CT, else as stored."""
+    scale: tuple[tuple[float, float], ...]
+    """(slope, intercept) still to be applied: one for all planes, or one for each."""
+    spacing: tuple[float, float] | None
+    """Millimetres of a pixel, (y, x)."""
+    axes: tuple[float, ...] | None
+    """Directions of the rows and of the columns in the patient, six numbers (LPS)."""
+    corners: tuple[tuple[float, float, float], ...]
+    """Where the first voxel of each plane lies, (x, y, z) in mm (LPS); empty where that is not said."""
+    place: dict[str, str] = field(default_factory=dict)
+    """What `PLACE` names and the file says."""
+    identity: dict[str, str] = field(default_factory=dict)
+    study: dict[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    """Of the planes, for people."""
+
+    @property
+    def steps(self) -> tuple[float | None, float | None, float | None]:
+        """Millimetres a voxel, (z, y, x), as far as they are known; between planes, of the median step."""
+        y, x = self.spacing or (None, None)
+        if len(self.corners) < 2:
+            return None, y, x
+        gaps = np.linalg.norm(np.diff(np.array(self.corners), axis=0), axis=1)
+        return float(np.median(gaps)) or None, y, x
+
+
+def read_content(source: Source) -> Content:
+    """Of a file, or of all files of a series, in an order that follows from the content alone.
+
+    Raises `UnreadableError` and `UnsupportedError` as `read`.
+    """
+    with decoding(source.path):
+        with open_file(source.paths[0]) as file:
+            kind = kind_of(source.paths[0], file.read(HEAD))
+        if kind == "dicom":
+            return _dicom(source.paths)
+        if kind in ("nifti", "metaimage"):
+            return _volume(source.path, kind)
+        if kind in ("png", "tiff", "pgm", "npy"):
+            return _raster(source.path, kind)
+    raise UnsupportedError(f"{shown(source.path)} is of no format that can be sealed; give DICOM, NIfTI, MetaImage, "
+                           "PNG, TIFF, PGM or NPY.")
+
+
+@dataclass(frozen=True)
+class _Plane:
+    values: Values
+    scale: tuple[float, float]
+    spacing: tuple[float, float] | None
+    axes: tuple[float, ...] | None
+    corner: tuple[float, float, float] | None
+    number: tuple[float, int]
+    """Instance Number, and the frame."""
+    name: str
+
+    @property
+    def key(self) -> tuple[float, float, int]:
+        """Where it belongs: along the normal, then by number."""
+        if self.axes is None or self.corner is None:
+            return 0.0, *self.number
+        return round(float(np.cross(self.axes[:3], self.axes[3:]) @ np.array(self.corner)), 2), *self.number
+
+
+def _dicom(paths: Sequence[Path]) -> Content:
+    planes: list[_Plane] = []
+    texts: dict[str, dict[str, str]] = {}
+    for path in paths:
+        with decoding(path), opened(path, (*GROUPS, *_ALSO)) as (header, stream):
+            check_image(header)
+            if not texts:
+                texts = {"place": _texts(header, PLACE) | _palette(path, header), "identity": _texts(header, IDENTITY),
+                         "study": _texts(header, STUDY)}
+            planes += _planes(header, stream)
+    if len({plane.values.shape for plane in planes}) > 1:
+        raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of different sizes; seal them one by one.")
+    times = Counter(plane.key for plane in planes)
+    planes.sort(key=lambda plane: (plane.key, _digest(plane.values) if times[plane.key] > 1 else b""))
+    scales = {plane.scale for plane in planes}
+    corners = tuple(plane.corner for plane in planes if plane.corner is not None)
+    return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
+                   tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
+                   planes[0].axes, corners if len(corners) == len(planes) else (),
+                   names=tuple(plane.name for plane in planes), **texts)
+
+
+def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
+    """Every frame of one file."""
+    grey = header.whole("SamplesPerPixel", 1) == 1 and header.text("PhotometricInterpretation").startswith("MONOCHROME")
+    if grey and header.whole("BitsAllocated", 0) in (8, 16):
+        frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header)))
+    else:
+        frames = _others(header)
+    numbered = header.numbers("InstanceNumber", 1) or (0.0,)
+    owners = frames_of(header) if any(name in header.data for name in GROUPS) else None
+    for frame, values in enumerate(frames):
+        own = owners[frame] if owners else header
+        (slope,), (intercept,) = own.numbers("RescaleSlope", 1) or (1.0,), own.numbers("RescaleIntercept", 1) or (0.0,)
+        kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
+        name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
+        corner = own.numbers("ImagePositionPatient", 3)
+        yield _Plane(kept, scale, spacing_of(own), own.numbers("ImageOrientationPatient", 6),
+                     None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name)
+
+
+def _others(header: Header) -> list[Values]:
+    """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
+    from pydicom.pixels.utils import iter_pixels
+
+    rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
+    check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
+    return [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+
+
+def folded(values: Values, slope: float, intercept: float) -> tuple[Values, tuple[float, float]]:
+    """Integers with slope and intercept applied where both are whole; what is left to apply. Of the smallest signed
+    type that holds them."""
+    if values.dtype.kind not in "iu" or not (float(slope).is_integer() and float(intercept).is_integer()):
+        return values, (slope, intercept)
+    low, high = int(values.min()), int(values.max())
+    ends = sorted((low * int(slope) + int(intercept), high * int(slope) + int(intercept)))
+    kind = next((kind for kind in ("i2", "i4", "i8") if np.iinfo(kind).min <= min(ends[0], low, slope, intercept) and
+                 max(ends[1], high, slope, intercept) <= np.iinfo(kind).max), None)
+    if kind is None:
+        return values, (slope, intercept)
+    made = values.astype(f"<{kind}")
+    if (slope, intercept) != (1.0, 0.0):
+        made *= np.array(int(slope), made.dtype)
+        made += np.array(int(intercept), made.dtype)
+    return made, (1.0, 0.0)
+
+
+def _digest(values: Values) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(values).data).digest()
+
+
+def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
+    """Uncut, but for the blanks that an even length may take."""
+    found = {keyword: header.data.get(keyword) for keyword in keywords}
+    texts = {keyword: "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+             for keyword, value in found.items() if value is not None}
+    return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
+
+
+def _palette(path: Path, header: Header) -> dict[str, str]:
+    """What makes colours of a palette's indices, as one hash."""
+    if header.text("PhotometricInterpretation") != "PALETTE COLOR":
+        return {}
+    with opened(path, PALETTE) as (tables, _):
+        parts = [bytes(tables.data.get(keyword) or b"") for keyword in PALETTE]
+    return {"Palette": hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()}
+
+
+def _volume(path: Path, kind: str) -> Content:
+    stored, (slope, intercept), axes = (stored_nifti if kind == "nifti" else stored_metaimage)(path)
+    turned, _ = upright(path, stored, axes)
+    values, scale = folded(turned, slope, intercept)
+    world = placed(axes, stored.shape)
+    x, y = (float(np.linalg.norm(world[:, i])) for i in range(2))
+    corners = tuple(tuple(float(v) for v in world[:, 3] + k * world[:, 2]) for k in range(len(values)))
+    return Content(values, (scale,), (y, x), tuple(float(v) for v in (*world[:, 0] / x, *world[:, 1] / y)),
+                   corners, names=tuple(f"slice {k}" for k in range(len(values))))  # type: ignore[arg-type]
+
+
+def _raster(path: Path, kind: str) -> Content:
+    from scanward.formats import raster
+
+    image = raster.READERS[kind](path, None, None)
+    values, scale = folded(image.pixels.astype(np.int64) if image.integer else image.pixels, 1.0, 0.0)
+    return Content(values, (scale,), None, None, (), names=(path.name,))

@@ -1,0 +1,224 @@
+"""Holding an image to its seal: voxels, geometry and identity, each with its own answer; the worst is the label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+from cryptography import x509
+from scipy import ndimage
+
+from scanward.box import Box
+from scanward.formats.content import Content
+from scanward.seals.record import Seal, geometry_of, little
+from scanward.seals.signing import name_of, same_key
+from scanward.seals.tree import SHORT, Tree, changed, tree_of
+from scanward.verdict import Label, worst
+
+Identity = Literal["same", "any"]
+WHOLE = 0.5
+"""Share of the tiles from which on an image was changed as a whole, by another encoding, say."""
+FEW = 8
+"""Tiles of an image so small that nothing is told by how many have changed."""
+SAME_MM, SAME_SHARE = 0.01, 1e-4
+"""Millimetres, and parts, by which numbers of geometry may differ: formats round them each in its own way."""
+MOST = 12
+"""Names that are listed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is to be said of voxels, geometry or identity."""
+
+    label: Label
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What holding an image to its seal gave."""
+
+    voxels: Part
+    geometry: Part
+    identity: Part
+    signer: str
+    """Who sealed, by the certificate."""
+    tiles: npt.NDArray[np.bool_]
+    """Tiles (z, y, x) that are others than were sealed."""
+    boxes: tuple[Box, ...]
+    """A box in voxels about each region of them, the largest first."""
+    trusted: bool = True
+    """Whether the signer is one whose seals count."""
+    history: Part = Part("authentic", "No newer version of it is known.")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All four."""
+        return self.voxels, self.geometry, self.identity, self.history
+
+    @property
+    def named(self) -> tuple[tuple[str, Part], ...]:
+        """All four, with their names."""
+        return tuple(zip(("voxels", "geometry", "identity", "history"), self.parts, strict=True))
+
+    @property
+    def label(self) -> Label:
+        """The worst of them."""
+        return cast(Label, worst([part.label for part in self.parts]))
+
+    @property
+    def reason(self) -> str:
+        """Of the worst, the first."""
+        return next(part.reason for part in self.parts if part.label == self.label)
+
+
+def check(content: Content, seal: Seal, trusted: Sequence[x509.Certificate], identity: Identity = "same") -> Checked:
+    """Whether an image is, voxel by voxel, what was sealed, lies where that lay and is of whom that was.
+
+    `trusted` are the certificates of sites whose seals count; a seal by another key vouches for nothing. With
+    `identity` `any`, a copy without or with another name is taken, and that is said.
+    """
+    signer = name_of(seal.certificate)
+    if not any(same_key(seal.certificate, known) for known in trusted):
+        none = Part("inconclusive", f"Its seal is of {signer!r}, whose certificate was not given; anybody can have "
+                                    "made it.")
+        nothing: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
+        return Checked(none, none, none, signer, nothing, (), trusted=False)
+    voxels, tiles = _voxels(content, seal)
+    return Checked(voxels, _geometry(content, seal), _identity(content, seal, identity), signer, tiles,
+                   _boxes(tiles, seal))
+
+
+def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
+    none: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
+    if content.values.shape != seal.shape:
+        return _other_shape(content, seal), none
+    found = _tree(content, seal)
+    if found == seal.tree:
+        return Part("authentic", "It is voxel by voxel what was sealed."), none
+    tiles = changed(seal.tree, found)
+    if tiles.mean() >= WHOLE and tiles.size > FEW:
+        moved = _planes_moved(found, seal)
+        whole = "It was processed as a whole, by another encoding, say; the seal vouches for nothing in it."
+        return moved or Part("inconclusive", whole), none
+    count = int(ndimage.label(tiles, np.ones((3, 3, 3)))[1])
+    where = "one place" if count == 1 else f"{count} places"
+    return Part("tampered", f"It was altered in {where}."), tiles
+
+
+def _tree(content: Content, seal: Seal) -> Tree:
+    values = little(content.values)
+    kind = np.dtype(f"<{seal.kind}")
+    if values.dtype == kind:
+        return tree_of(values, seal.tile)
+    kept = values.astype(kind)
+    strange = kept.astype(values.dtype) != values if kind.kind != "f" else kept != values
+    strange |= np.sign(kept.astype(np.float64)) != np.sign(values.astype(np.float64))
+    return tree_of(kept, seal.tile, strange.any(axis=-1) if strange.ndim == 4 else strange)
+
+
+def _planes(tree: Tree) -> list[bytes]:
+    return [tree.planes[start : start + SHORT] for start in range(0, len(tree.planes), SHORT)]
+
+
+def _planes_moved(found: Tree, seal: Seal) -> Part | None:
+    """The same slices in another order."""
+    now, was = _planes(found), _planes(seal.tree)
+    return Part("tampered", "Its slices are those that were sealed, in another order.") if sorted(now) == sorted(was) \
+        else None
+
+
+def _other_shape(content: Content, seal: Seal) -> Part:
+    """What is to be said of more slices, fewer, or others."""
+    now, was = content.values.shape, seal.shape
+    size = f"{_size(now)} where {_size(was)} were sealed"
+    if now[1:] != was[1:]:
+        return Part("inconclusive", f"It has {size}: it was cut or resampled, and the seal vouches for nothing in it.")
+    planes, known = _planes(_tree(content, seal)), _planes(seal.tree)
+    strangers = [content.names[z] if content.names else str(z) for z, plane in enumerate(planes) if plane not in known]
+    missing = len([plane for plane in known if plane not in planes])
+    if len(strangers) == len(planes):
+        return Part("inconclusive", f"It has {size}, and none is as it was; the seal vouches for nothing in it.")
+    if strangers:
+        return Part("tampered", f"It has {size}; not sealed were {_listed(strangers)}.")
+    if len(planes) > len(set(planes)):
+        return Part("tampered", f"It has {size}; some are there more than once.")
+    return Part("inconclusive", f"It has {size}: {missing} are missing, and the others are voxel by voxel what was "
+                                "sealed.")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} slices of {shape[2]} x {shape[1]}" if shape[0] != 1 else f"{shape[2]} x {shape[1]} pixels"
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - MOST
+    return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _geometry(content: Content, seal: Seal) -> Part:
+    """A number that is not there any more is another thing than one that is another."""
+    was, now = seal.geometry, geometry_of(content)
+    gone = []
+    for name, words in (("scale", "rescale slope or intercept"), ("spacing", "spacing"), ("axes", "orientation"),
+                        ("corners", "position")):
+        if not was[name]:
+            continue
+        if not now[name]:
+            gone.append(words)
+        elif not _alike(was[name], now[name], name):
+            return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
+    for keyword, text in seal.place.items():
+        if keyword not in content.place:
+            gone.append(keyword)
+        elif content.place[keyword] != text:
+            return Part("tampered", f"Its {keyword} is {content.place[keyword]}, and was {text}.")
+    if gone and len(gone) == len(seal.place) + sum(bool(was[name]) for name in was):
+        return Part("inconclusive", "It does not say any more where it lies.")
+    if gone:
+        return Part("inconclusive", f"It does not say any more its {_listed(gone)}.")
+    return Part("authentic", "It lies where it lay.")
+
+
+def _alike(was: Any, now: Any, name: str) -> bool:
+    one, other = np.array(was, np.float64), np.array(now, np.float64)
+    if one.shape != other.shape:
+        # Slices more or fewer are told of by the voxels; a scale of one pair holds for all.
+        return name == "corners" or (name == "scale" and 1 in (len(one), len(other)) and
+                                     bool(np.allclose(one, other, rtol=SAME_SHARE, atol=0)))
+    return bool(np.allclose(one, other, rtol=0 if name == "corners" else SAME_SHARE,
+                            atol={"corners": SAME_MM, "axes": SAME_SHARE}.get(name, 0)))
+
+
+def _numbers(was: Any, now: Any, name: str) -> str:
+    if name != "spacing":
+        return ""
+    return f": {' x '.join(f'{mm:g}' for mm in now)} mm, and was {' x '.join(f'{mm:g}' for mm in was)} mm"
+
+
+def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
+    gone = [keyword for keyword in seal.identity if keyword not in content.identity]
+    other = [keyword for keyword, kept in seal.identity.items()
+             if keyword in content.identity and seal.commitment(keyword, content.identity[keyword]) != kept]
+    new = [keyword for keyword in content.identity if keyword not in seal.identity]
+    if asked == "any":
+        words = _listed([*other, *gone, *new])
+        return Part("authentic", f"Not looked at, as was asked; other or missing: {words}." if words else
+                    "It is of whom it was.")
+    if other or new:
+        return Part("tampered", f"It says another {_listed([*other, *new])} than was sealed.")
+    if gone:
+        return Part("inconclusive", f"It does not say any more its {_listed(gone)}; where that is a copy without a "
+                                    "name, say --identity any.")
+    return Part("authentic", "It is of whom it was.")
+
+
+def _boxes(tiles: npt.NDArray[np.bool_], seal: Seal) -> tuple[Box, ...]:
+    labels, _ = ndimage.label(tiles, np.ones((3, 3, 3)))
+    found = [Box.of([slice(part.start * side, min(part.stop * side, length))
+                     for part, side, length in zip(parts, seal.tile, seal.shape, strict=False)])
+             for parts in ndimage.find_objects(labels)]
+    return tuple(sorted(found, key=lambda box: -int(np.prod(box.size))))

@@ -1,0 +1,153 @@
+"""Who sealed: a signature that anybody can check with the site's certificate, and only the site can make.
+
+Ed25519 (RFC 8032) under a key derived from the site's secret (HKDF, RFC 5869), with a self-signed X.509 certificate; or
+a key and certificate of the site's own authority, Ed25519 or ECDSA with P-256 or P-384 (FIPS 186-5). All primitives are
+those of the `cryptography` library.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.x509.oid import NameOID
+
+from scanward.errors import ArgumentError, UnreadableError
+from scanward.formats.guard import shown
+
+PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+YEARS = 10
+"""That a certificate of ours is valid."""
+LARGEST = 1 << 20
+"""Bytes of a key's or certificate's file."""
+CURVES = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384}
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A site that seals."""
+
+    key: PrivateKey
+    certificate: x509.Certificate
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature of `data`."""
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return self.key.sign(data)
+        return self.key.sign(data, ec.ECDSA(CURVES[self.key.curve.name]()))
+
+
+def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
+    """The signer that a site's 32 secret bytes are enough to make: the same key each time, its certificate from now."""
+    seed = HKDF(hashes.SHA256(), 32, salt=None, info=b"scanward seal 1 signature").derive(master)
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site[:64] or "Scanward site")])
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    builder = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+               .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+               .not_valid_after(now + datetime.timedelta(days=366 * YEARS))
+               .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
+    return Signer(key, builder.sign(key, None))
+
+
+def read_signer(key: Path, certificate: Path) -> Signer:
+    """A signer of the site's own authority, from PEM files. Raises `UnreadableError`, and `ArgumentError` where the two
+    do not belong together."""
+    data = _bytes(key, "private key")
+    try:
+        found = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise UnreadableError(f"{shown(key)} holds no private key in PEM without a passphrase; write one with openssl "
+                              "genpkey.") from error
+    if not isinstance(found, PrivateKey) or not _usable(found.public_key()):
+        raise UnreadableError(f"{shown(key)} is neither an Ed25519 key nor an ECDSA key on P-256 or P-384; make one of "
+                              "these.")
+    known = read_certificate(certificate)
+    if _raw(known.public_key()) != _raw(found.public_key()):
+        raise ArgumentError(f"{shown(certificate)} is not the certificate of {shown(key)}; name the one that is.")
+    return Signer(found, known)
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or of another kind of key."""
+    data = _bytes(path, "certificate")
+    return certificate_in(data, shown(path))
+
+
+def certificate_in(data: bytes, where: str) -> x509.Certificate:
+    """As `read_certificate`, of the certificate's own bytes."""
+    try:
+        found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+        usable = _usable(found.public_key())
+    except Exception as error:  # what the library raises on damaged certificates is no single type
+        raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` "
+                              "wrote.") from error
+    if not usable:
+        raise UnreadableError(f"{where} is a certificate of neither an Ed25519 key nor an ECDSA key on P-256 or P-384; "
+                              "name the one that sealed.")
+    return found
+
+
+def pem_of(certificate: x509.Certificate) -> bytes:
+    """The certificate as a PEM file."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def der_of(certificate: x509.Certificate) -> bytes:
+    """The certificate's DER bytes."""
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def same_key(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether two certificates are of one key: a certificate may be renewed."""
+    return _raw(one.public_key()) == _raw(other.public_key())
+
+
+def genuine(certificate: x509.Certificate, signature: bytes, data: bytes) -> bool:
+    """Whether the certificate's key signed `data`."""
+    key = certificate.public_key()
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature, data)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, data, ec.ECDSA(CURVES[key.curve.name]()))
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+def name_of(certificate: x509.Certificate) -> str:
+    """Whose it is, for people."""
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else certificate.subject.rfc4514_string()
+
+
+def _usable(key: object) -> bool:
+    return isinstance(key, ed25519.Ed25519PublicKey) or (
+        isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES)
+
+
+def _raw(key: object) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
+
+
+def _bytes(path: Path, what: str) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise UnreadableError(f"{shown(path)} is no regular file; name the {what}.")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); name the {what}.") from error
+    if len(data) > LARGEST:
+        raise UnreadableError(f"{shown(path)} is too large for a {what}; name the right file.")
+    return data

@@ -1,0 +1,161 @@
+"""The log of seals: nothing leaves it unnoticed, and no interruption costs what it acknowledged."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import made
+
+from scanward.errors import ArgumentError, UnreadableError
+from scanward.formats import Source
+from scanward.formats.content import read_content
+from scanward.seals.files import read_seal, seal_file, verify_seal
+from scanward.seals.log import Head, Log
+from scanward.seals.merkle import consistent, included, root_of
+from scanward.seals.record import seal_of
+from scanward.seals.signing import signer_of
+
+
+@pytest.fixture
+def seals(site, film):
+    """As many seals as one likes, of images that the log takes for different ones."""
+    content = read_content(Source((film,), "file"))
+
+    def several(count: int, first: int = 0):
+        return [seal_of(dataclasses.replace(content, study={"SOPInstanceUID": f"1.{n}"}), f"{n}.dcm", "now", site)
+                for n in range(first, first + count)]
+
+    return several
+
+
+def test_every_seal_is_proved_by_a_head_and_no_other(seals, site, tmp_path):
+    log = Log(tmp_path / "log")
+    first = [log.add(seal) for seal in seals(5)]
+    old = log.head(site, "Monday")
+    more = [log.add(seal) for seal in seals(3, 5)]
+    new = log.head(site, "Tuesday")
+    assert [entry.index for entry in (*first, *more)] == list(range(8))
+    for entry in (*first, *more):
+        assert included(entry.leaf, entry.index, 8, log.inclusion(entry.index), new.root)
+    assert consistent(5, 8, log.consistency(5), old.root, new.root)
+    assert log.check([old, new], [site.certificate]) == []
+
+
+def test_the_same_seal_is_added_once(seals, tmp_path):
+    log = Log(tmp_path / "log")
+    (seal,) = seals(1)
+    assert log.add(seal) == log.add(seal)
+    assert len(log.entries()) == 1
+
+
+@pytest.mark.parametrize("change", ["alter", "drop", "swap"])
+def test_what_is_altered_or_taken_out_breaks_a_head_that_another_kept(seals, site, tmp_path, change):
+    log = Log(tmp_path / "log")
+    for seal in seals(4):
+        log.add(seal)
+    head = log.head(site, "Monday")
+    path = log.folder / "entries.jsonl"
+    lines = path.read_text().splitlines()
+    if change == "alter":  # as one who knows the format would: with a leaf that fits
+        other = Log(tmp_path / "other")
+        for seal in seals(4, 10):
+            other.add(seal)
+        lines[2] = (other.folder / "entries.jsonl").read_text().splitlines()[2]
+    elif change == "drop":
+        lines.pop()
+    else:
+        lines[1], lines[2] = lines[2], lines[1]
+    path.write_text("\n".join(lines) + "\n")
+    (log.folder / "heads.jsonl").unlink()
+    (said,) = log.check([head], [site.certificate])
+    words = {"alter": "some were altered", "drop": "entries were taken out", "swap": "altered at entry 1"}
+    assert words[change] in said
+
+
+def test_a_head_by_a_stranger_vouches_for_nothing(seals, site, tmp_path):
+    log = Log(tmp_path / "log")
+    log.add(*seals(1))
+    log.head(signer_of(bytes(32)), "Monday")
+    (said,) = log.check([], [site.certificate])
+    assert "not signed by the site" in said
+
+
+def test_lines_that_were_cut_short_are_none(seals, site, tmp_path):
+    log = Log(tmp_path / "log")
+    one, two = seals(2)
+    log.add(one)
+    path = log.folder / "entries.jsonl"
+    whole = path.read_bytes()
+    for length in range(len(whole) - 1):
+        path.write_bytes(whole + whole[:length])
+        assert len(log.entries()) == 1
+        assert log.add(two).index == 1
+        assert [entry.name for entry in log.entries()] == ["0.dcm", "1.dcm"]
+
+
+ADDING = """
+import dataclasses, sys
+from pathlib import Path
+from scanward.formats import Source
+from scanward.formats.content import read_content
+from scanward.seals.log import Log
+from scanward.seals.record import seal_of
+from scanward.seals.signing import signer_of
+content, site = read_content(Source((Path(sys.argv[1]),), "file")), signer_of(bytes(range(32)))
+log = Log(Path(sys.argv[2]))
+for n in range(10_000):
+    seal = seal_of(dataclasses.replace(content, study={"SOPInstanceUID": f"{sys.argv[3]}.{n}"}), "x", "now", site)
+    log.add(seal)
+    print(seal.root.hex(), flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_acknowledged(film, site, tmp_path):
+    acknowledged = []
+    for run in range(3):
+        two = [subprocess.Popen([sys.executable, "-c", ADDING, str(film), str(tmp_path / "log"), f"{run}{n}"],
+                                stdout=subprocess.PIPE, text=True) for n in range(2)]
+        for process in two:
+            acknowledged.append(process.stdout.readline().strip())
+        time.sleep(0.3)
+        for process in two:
+            process.send_signal(signal.SIGKILL)
+            acknowledged += process.communicate()[0].split("\n")[:-1]
+    entries = Log(tmp_path / "log").entries()
+    assert {line for line in acknowledged if len(line) == 64} <= {entry.seal for entry in entries}
+    assert len(acknowledged) >= 6
+    assert len({entry.seal for entry in entries}) == len(entries)
+
+
+def test_an_older_version_in_the_place_of_a_newer_is_found(film, site, tmp_path):
+    log, source = Log(tmp_path / "log"), Source((film,), "file")
+    old = read_seal(seal_file(source, site, tmp_path / "old", log))
+    before = film.read_bytes()
+    values = (read_content(source).values[0] + 1).astype("<u2")
+    made(values, "1.2.6", SOPClassUID="1.2.840.10008.5.1.4.1.1.1.2", Modality="MG", ImagerPixelSpacing=[0.1, 0.1],
+         ImageLaterality="L", ViewPosition="MLO").save_as(film, enforce_file_format=True)
+    new = read_seal(seal_file(source, site, tmp_path / "new", log))
+    assert verify_seal(source, new, [site.certificate], log=log).label == "authentic"
+    film.write_bytes(before)
+    answer = verify_seal(source, old, [site.certificate], log=log)
+    assert (answer.voxels.label, answer.label) == ("authentic", "inconclusive")
+    assert "a newer version on" in answer.reason
+    with pytest.raises(UnreadableError, match="does not know the seal"):
+        verify_seal(source, read_seal(seal_file(source, site, tmp_path / "unknown")), [site.certificate], log=log)
+
+
+def test_questions_out_of_range_are_one_sentence(seals, tmp_path):
+    log = Log(tmp_path / "log")
+    log.add(*seals(1))
+    for asked in (lambda: log.inclusion(1), lambda: log.inclusion(0, 2), lambda: log.consistency(0),
+                  lambda: log.consistency(2)):
+        with pytest.raises(ArgumentError, match="log has"):
+            asked()
+    assert root_of([entry.leaf for entry in log.entries()]) == log.entries()[0].leaf
+    assert Head(1, b"", "now").to_json()["size"] == json.loads("1")

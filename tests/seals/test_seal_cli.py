@@ -1,0 +1,101 @@
+"""Sealing, verifying and scanning from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pydicom
+import pytest
+
+
+@pytest.fixture
+def key(run, tmp_path):
+    assert run("key", tmp_path / "site.key")[0] == 0
+    return tmp_path / "site.key"
+
+
+def altered(path):
+    data = pydicom.dcmread(path)
+    body = bytearray(data.PixelData)
+    body[5000] ^= 1
+    data.PixelData = bytes(body)
+    data.save_as(path)
+
+
+def test_an_archive_is_sealed_and_verified_without_a_secret(run, key, series, film, tmp_path):
+    code, out, err = run("seal", series, film, "--key", key, "--site", "Hospital", "--log", tmp_path / "log")
+    assert (code, err) == (0, "")
+    assert [line.rsplit("/", 1)[1] for line in out.splitlines()] == ["series.seal", "film.dcm.seal"]
+    assert run("certificate", "--key", key, "-o", tmp_path / "site.crt", "--site", "Hospital")[0] == 0
+    check = ("--certificate", tmp_path / "site.crt", "--log", tmp_path / "log")
+    code, out, err = run("verify", series, film, *check)
+    assert (code, err, out.count("authentic: "), out.count("Sealed by Hospital")) == (0, "", 2, 2)
+    altered(film)
+    code, out, _ = run("verify", series, film, "--json", *check)
+    one, two = map(json.loads, out.splitlines())
+    assert (code, one["label"], two["label"]) == (1, "authentic", "tampered")
+    (found,) = two["findings"]
+    x0, y0, _, x1, y1, _ = found["box"]
+    assert (x0 <= 2500 % 120 < x1, y0 <= 2500 // 120 < y1) == (True, True)
+
+
+def test_a_scan_hears_the_seal(run, bright, key, film, tmp_path):
+    assert run("seal", film, "--key", key)[0] == 0
+    assert run("scan", film, "--key", key)[0] in (0, 1)
+    altered(film)
+    code, out, _ = run("scan", film, "--key", key, "--json")
+    verdict = json.loads(out)
+    assert (code, verdict["label"], "It was altered in one place." in out) == (1, "tampered", True)
+
+
+def test_a_strangers_seal_hides_nothing_and_vouches_for_nothing(run, bright, key, film, tmp_path):
+    assert run("key", tmp_path / "other.key")[0] == 0
+    assert run("protect", film, "--key", key, "-o", tmp_path / "own")[0] == 0
+    (image,) = (tmp_path / "own").glob("*.dcm")
+    altered(image)
+    assert run("verify", image, "--key", key)[0] == 1
+    assert run("seal", image, "--key", tmp_path / "other.key")[0] == 0
+    code, out, _ = run("verify", image, "--key", key)
+    assert (code, out.split(":")[0]) == (1, "tampered")
+    assert run("seal", film, "--key", tmp_path / "other.key")[0] == 0
+    code, out, _ = run("verify", film, "--key", key)
+    assert (code, "whose certificate was not given" in out) == (3, True)
+
+
+def test_a_log_is_checked_with_heads_that_were_kept(run, key, film, tmp_path):
+    log = tmp_path / "log"
+    assert run("seal", film, "--key", key, "--log", log)[0] == 0
+    code, head, _ = run("log", "head", log, "--key", key)
+    (tmp_path / "kept.json").write_text(head)
+    code, out, _ = run("log", "check", log, "--key", key, "--head", tmp_path / "kept.json")
+    assert (code, out) == (0, "1 entry, as every head says.\n")
+    proof = json.loads(run("log", "prove", log, f"{film}.seal")[1])
+    assert (proof["index"], proof["size"], proof["path"]) == (0, 1, [])
+    assert json.loads(run("log", "list", log)[1])["name"] == "film.dcm"
+    (log / "entries.jsonl").write_text("")
+    code, _, err = run("log", "check", log, "--key", key, "--head", tmp_path / "kept.json")
+    assert (code, "entries were taken out" in err) == (1, True)
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    (("seal", "FILM"), "Nobody would have sealed"),
+    (("seal", "FILM", "--key", "KEY", "--certificate", "KEY"), "belong together"),
+    (("seal", "nowhere.dcm", "--key", "KEY"), "nowhere.dcm does not exist"),
+    (("seal", "KEY", "--key", "KEY"), "site.key is of no format that can be sealed"),
+    (("verify", "FILM"), "Nobody's seals would count"),
+    (("verify", "FILM", "--key", "KEY", "--identity", "some"), "neither same nor any"),
+    (("verify", "FILM", "--key", "KEY", "--log", "nowhere"), "--log nowhere is no folder"),
+    (("verify", "FILM", "--certificate", "KEY"), "holds no certificate"),
+    (("log", "check", "nowhere", "--key", "KEY"), "is no folder of a log"),
+])
+def test_what_cannot_be_is_one_sentence(run, key, film, given, words):
+    places = {"FILM": film, "KEY": key}
+    code, out, err = run(*(places.get(word, word) for word in given))
+    assert (code, out) == (2, "")
+    assert words in err and err.count("\n") == 1
+
+
+def test_nothing_is_sealed_twice_in_one_place(run, key, film):
+    assert run("seal", film, "--key", key)[0] == 0
+    code, _, err = run("seal", film, "--key", key)
+    assert (code, "exists already" in err) == (2, True)
