@@ -19,7 +19,7 @@ from pydicom.multival import MultiValue
 
 from scanward.errors import UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
-from scanward.formats.frames import GROUPS, frames_of
+from scanward.formats.frames import ENHANCED, GROUPS, frames_of
 from scanward.formats.guard import check_size, decoding, open_file, shown
 from scanward.formats.pixels import read_frames
 from scanward.formats.sniff import HEAD, kind_of
@@ -137,10 +137,10 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     else:
         frames = _others(header)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
-    owners = frames_of(header) if any(name in header.data for name in GROUPS) else None
+    owners = frames_of(header) if header.text("SOPClassUID") in ENHANCED else None
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
-        (slope,), (intercept,) = own.numbers("RescaleSlope", 1) or (1.0,), own.numbers("RescaleIntercept", 1) or (0.0,)
+        slope, intercept = own.number("RescaleSlope", 1.0), own.number("RescaleIntercept", 0.0)
         kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
         corner = own.numbers("ImagePositionPatient", 3)
@@ -181,7 +181,7 @@ def _digest(values: Values) -> bytes:
 
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     """Uncut, but for the blanks that an even length may take."""
-    found = {keyword: header.data.get(keyword) for keyword in keywords}
+    found = {keyword: header.value(keyword) for keyword in keywords}
     texts = {keyword: "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
              for keyword, value in found.items() if value is not None}
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}

@@ -58,12 +58,12 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """The element on one line; empty where it is absent."""
-        value = self._value(keyword)
+        value = self.value(keyword)
         return "" if value is None else clean(value)
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """`count` finite numbers; None where the element is absent, empty or otherwise."""
-        value = self._value(keyword)
+        value = self.value(keyword)
         if value is None or value == "":
             return None
         values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
@@ -86,7 +86,7 @@ class Header:
         element = self.data.get_item(keyword) if keyword in self.data else None
         return element is not None and element.value not in (None, "", b"")
 
-    def _value(self, keyword: str) -> Any:
+    def value(self, keyword: str) -> Any:
         """As the file has it; None for what cannot be told, in whatever form it is there."""
         try:
             return self.data.get(keyword)
