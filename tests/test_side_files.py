@@ -74,6 +74,25 @@ def test_a_hidden_image_and_a_hidden_folder_are_said(run, bright, tmp_path):
     assert "2 hidden" in said and ".forged.png" in said and ".more" in said and ".DS_Store" not in said
 
 
+def test_formats_that_are_not_read_are_said_and_pipes_and_links_to_nothing_are_errors(run, bright, tmp_path):
+    film(tmp_path / "in" / "a.png")
+    assert cv2.imwrite(str(tmp_path / "in" / "b.jpg"), np.zeros((64, 48), np.uint8))
+    (tmp_path / "in" / "c.dcm.gz").write_bytes(gzip.compress(bytes(128) + b"DICM"))
+    code, out, err = run("scan", tmp_path / "in")
+    assert (code, err) == (0, "")
+    said = next(line for line in out.splitlines() if line.startswith("Passed over"))
+    assert said.startswith("Passed over: 2 in formats that Scanward does not read: ")
+    assert "b.jpg" in said and "c.dcm.gz" in said
+    os.mkfifo(tmp_path / "in" / "d.dcm")
+    os.symlink("nowhere", tmp_path / "in" / "e.tif")
+    code, out, err = run("scan", tmp_path / "in", "-o", tmp_path / "out", "--json")
+    assert code == 2 and "d.dcm is not a regular file" in err and "e.tif is a link that leads to no file" in err
+    labels = {os.path.basename(line["path"]): (line["label"], "error" in line) for line in map(json.loads,
+                                                                                               out.splitlines())}
+    assert labels == {"a.png": ("authentic", False), "b.jpg": ("unscanned", False), "c.dcm.gz": ("unscanned", False),
+                      "d.dcm": ("inconclusive", True), "e.tif": ("inconclusive", True)}
+
+
 def test_a_picture_named_itself_is_scanned(run, bright, tmp_path):
     path = picture(tmp_path / "a.png")
     code, out, _ = run("scan", path)

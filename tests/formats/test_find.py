@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import struct
+from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as Pillow
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from scanward.errors import InputError
 from scanward.formats import Source, find, read
+from scanward.formats.sniff import HEAD, kind_of
 from scanward.report.heat import png
+
+UNREAD = "in formats that Scanward does not read"
 
 OTHERS = {"report.dcm": "1.2.840.10008.5.1.4.1.1.88.11", "cad.dcm": "1.2.840.10008.5.1.4.1.1.88.50",
           "letter": "1.2.840.10008.5.1.4.1.1.104.1", "raw.dcm": "1.2.840.10008.5.1.4.1.1.66",
@@ -31,7 +43,7 @@ def study(phantom, write, tmp_path):
     write(phantom.dataset(phantom.breast()), "study/.hidden/film.dcm")
     Pillow.fromarray(phantom.breast(8)).save(tmp_path / "study/a/film.png")
     (tmp_path / "study/a/.film.png").write_bytes((tmp_path / "study/a/film.png").read_bytes())
-    (tmp_path / "study/notes.txt").write_text("P5 is a magic number, but not here")
+    (tmp_path / "study/notes.txt").write_text("P5 is a magic number, but not here, and BM is none")
     Pillow.new("RGB", (64, 64)).save(tmp_path / "study/photo.jpg")
     return tmp_path / "study"
 
@@ -44,6 +56,7 @@ def test_a_folder_is_searched_whole(study):
     passed = []
     sources, errors = find([study], passed=passed)
     assert {one.path.name for one in passed if one.what == "that are no images"} == set(OTHERS)
+    assert [one.path.name for one in passed if one.what == UNREAD] == ["photo.jpg"]
     assert names(sources, study) == ["a/film.png", "a/right.dcm", "b/left", "ct"]
     assert [s.kind for s in sources] == ["file", "file", "file", "series"]
     assert [p.name for p in sources[3].paths] == ["1.dcm", "2.dcm", "0.dcm"]
@@ -120,19 +133,123 @@ def test_damaged_files_are_kept_for_their_error(phantom, write, tmp_path):
             read(source)
 
 
-def test_pipes_and_broken_links_in_a_folder_do_not_stop_the_search(phantom, write):
-    path = write(phantom.dataset(phantom.breast()), "study/film.dcm")
-    os.mkfifo(path.parent / "pipe.dcm")
-    os.symlink("nowhere", path.parent / "link.dcm")
-    assert names(find([path.parent])[0], path.parent) == ["film.dcm"]
-    with pytest.raises(InputError, match="not a regular file"):
-        read(path.parent / "pipe.dcm")
+def test_pipes_and_broken_links_named_like_images_are_errors_in_one_sentence(phantom, write):
+    folder = write(phantom.dataset(phantom.breast()), "study/film.dcm").parent
+    os.mkfifo(folder / "pipe.dcm")
+    os.mkfifo(folder / "pipe")
+    os.symlink("nowhere", folder / "link.PNG")
+    os.symlink("nowhere", folder / "link")
+    os.symlink("self.nii.gz", folder / "self.nii.gz")
+    sources, errors = find([folder])
+    assert (names(sources, folder), errors) == (["film.dcm", "link.PNG", "pipe.dcm", "self.nii.gz"], [])
+    for source, words in zip(sources[1:], ("leads to no file; correct", "not a regular file; name",
+                                                  "leads to no file; correct"), strict=True):
+        with pytest.raises(InputError, match=rf"{source.path.name} is .*{words}[^\n]*\.$"):
+            read(source)
 
 
 def test_a_folder_of_several_images_cannot_be_read_as_one(study):
     with pytest.raises(InputError, match="holds 4 images"):
         read(study)
     assert np.array_equal(read(study / "ct").pixels[:, 0, 0], [-24, -24, -24])
+
+
+def encoded(pixels, name):
+    """A picture in memory, as OpenCV or Pillow writes it."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, name)
+    return buffer.getvalue()
+
+
+def foreign(phantom, write):
+    """Files of formats that are not read, by name; most come again without an ending."""
+    grey = phantom.breast(8)
+    film = write(phantom.dataset(phantom.breast()), "film.dcm").read_bytes()
+    pair = nibabel.Nifti1Pair(np.zeros((4, 5, 6), np.int16), np.eye(4))
+    found = {f"a.{name}": encoded(grey, kind) for name, kind in (
+        ("jpg", "JPEG"), ("jp2", "JPEG2000"), ("bmp", "BMP"), ("gif", "GIF"), ("webp", "WEBP"))}
+    found |= {"colours.ppm": encoded(np.dstack([grey] * 3), "PPM"), "film.dcm.gz": gzip.compress(film),
+              "film.png.gz": gzip.compress(encoded(grey, "PNG")), "n.nrrd": b"NRRD0004\ntype: short\n",
+              "pair.hdr": pair.header.binaryblock, "analyze.hdr": nibabel.AnalyzeHeader().binaryblock}
+    return found | {name.replace(".", "_"): data for name, data in found.items()} | {
+        "pair.img": bytes(240), "cut.JPEG": b"", "cut.dcm.gz": b"\x1f\x8b"}
+
+
+def test_formats_that_are_not_read_are_said(phantom, write, tmp_path):
+    others = foreign(phantom, write)
+    (tmp_path / "in").mkdir()
+    for name, data in others.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    passed = []
+    sources, (error,) = find([tmp_path / "in"], passed=passed)
+    assert sources == [] and "in holds no images but" in str(error) and "; convert it to DICOM, PNG" in str(error)
+    assert {one.path.name: one.what for one in passed} == dict.fromkeys(others, UNREAD)
+    for one in passed:
+        with pytest.raises(InputError, match=r"is (an? |the header |empty|of no format)"):
+            read(one.path)
+
+
+def test_what_is_no_picture_is_not_said(tmp_path):
+    for name, data in {"notes.txt": b"BMI 23, GIF or P6, RIFF", "log.gz": gzip.compress(b"P5 and so on"), "empty": b"",
+                       "table.csv": b"8,9\n", "code.pyc": b"\xcb\r\r\n", "model.bin": bytes(5000)}.items():
+        (tmp_path / name).write_bytes(data)
+    passed = []
+    sources, (error,) = find([tmp_path], passed=passed)
+    assert (sources, passed) == ([], []) and "holds no images; name" in str(error)
+
+
+BARE = {
+    "0002": (None, b""),
+    "0004": (0x00080005, struct.pack("<HH2sH", 4, 0x1130, b"CS", 4) + b"ABC "),
+    "0008,0001": (0x00080005, struct.pack("<HH2sHI", 8, 1, b"UL", 4, 0)),
+    "0008,0080": (0x00100010, struct.pack("<HH2sH", 8, 0x80, b"LO", 4) + b"ward"),
+    "0008,1030": (0x00100010, struct.pack("<HH2sH", 8, 0x1030, b"LO", 4) + b"scan"),
+    "0010": (0x00100010, b""),
+}
+"""By what the first element is: the first that is kept of a film's own data set, None for all of the file, and the
+bytes before it, of explicit VR in little endian."""
+
+
+@pytest.mark.parametrize(("first", "syntax"), [
+    *((first, ExplicitVRLittleEndian) for first in BARE),
+    *((first, syntax) for first in ("0002", "0010") for syntax in (ExplicitVRBigEndian, ImplicitVRLittleEndian))])
+def test_dicom_without_preamble_is_read_whatever_its_first_element(phantom, tmp_path, first, syntax):
+    kept, before = BARE[first]
+    data = phantom.dataset(phantom.breast(), PatientName="A^B", SpecificCharacterSet="ISO_IR 100")
+    data.file_meta.TransferSyntaxUID = syntax
+    if syntax == ExplicitVRBigEndian:
+        data.PixelData = phantom.breast().byteswap().tobytes()
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, data, enforce_file_format=True)
+    whole = buffer.getvalue()
+    if kept is None:
+        body = whole[132:]
+    else:
+        order = ">" if syntax == ExplicitVRBigEndian else "<"
+        body = before + whole[whole.index(struct.pack(order + "HH", kept >> 16, kept & 0xFFFF), 132):]
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "bare"
+    path.write_bytes(body)
+    assert find([path.parent]) == ([Source((path,), "file")], [])
+    judge = pydicom.dcmread(path, force=True)
+    assert judge.Rows == 48
+    assert np.array_equal(read(path, modality="MG").plane, phantom.breast())
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from([b"", *(bytes((n, 0)) for n in (2, 4, 8, 16)), *(bytes((0, n)) for n in (4, 8, 16))]),
+       st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode),
+                 st.integers(0, 2**32).map(lambda seed: np.random.default_rng(seed).bytes(HEAD - 2)),
+                 st.lists(st.integers(0, 300), max_size=99).map(lambda n: np.array(sorted(n), "<u2").tobytes())))
+def test_other_bytes_are_not_taken_for_dicom(begin, rest):
+    assert kind_of(Path("data"), begin + rest) != "dicom"
+
+
+def test_no_file_of_the_repository_is_taken_for_dicom():
+    root = Path(__file__).parents[2]
+    files = [path for folder in ("src", "tests", "docs") for path in (root / folder).rglob("*") if path.is_file()]
+    assert len(files) > 300
+    assert [path for path in files if kind_of(path, path.read_bytes()[:HEAD]) == "dicom"] == []
 
 
 def test_the_mark_hides_no_dicom_file(phantom, write):

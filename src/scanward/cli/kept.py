@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scanward.cli.table import Row
 from scanward.disk import Journal
 from scanward.errors import ArgumentError, InputError, UnreadableError
+from scanward.formats.guard import open_file
 from scanward.report.jsonl import plain
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     sha = hashlib.sha256()
     try:
         for path in (*source.paths, *records, *filter(None, (mark_beside(source),))):
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 sha.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError:
+    except (OSError, InputError):
         return None
     return sha.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import stat
@@ -93,7 +94,13 @@ def decoding(path: Path | str) -> Iterator[None]:
 
 def open_file(path: Path) -> BinaryIO:
     """`path` opened for reading; refuses what is no regular file, as a pipe or device would never end."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path):
+            raise UnreadableError(f"{shown(path)} is a link that leads to no file; correct or remove it.") from error
+        raise
+    if not stat.S_ISREG(mode):
         raise UnreadableError(f"{shown(path)} is not a regular file; name an image file.")
     return cast(BinaryIO, open(path, "rb"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from pathlib import Path
+from typing import Literal
 
 HEAD = 4096
 """Bytes that `kind_of` wants to see."""
@@ -20,16 +21,32 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
 )
-_FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "a JPEG file"),
-    (b"\xff\x4f\xff\x51", "a bare JPEG 2000 stream"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
-    (b"GIF8", "a GIF file"),
-    (b"BM", "a BMP file"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"%PDF", "a PDF file"),
+_PICTURES: tuple[tuple[bytes, str], ...] = (
+    (rb"\xff\xd8\xff", "a JPEG file"),
+    (rb"\xff\x4f\xff\x51", "a bare JPEG 2000 stream"),
+    (rb"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
+    (rb"GIF8[79]a", "a GIF file"),
+    (rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "a BMP file"),
+    (rb"RIFF.{4}WEBP", "a WebP file"),
+    (rb"P[1346]\s+[\d#]|P7\n", "a PBM, PPM or PAM file"),
+    (rb"NRRD000", "an NRRD file"),
+    (rb"\x5c\x01\0\0|\0\0\x01\x5c", "the header of an Analyze volume or of a NIfTI volume in two files"),
+)
+"""Beginnings, as patterns, of pictures and volumes that Scanward does not read."""
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (rb"PK\x03\x04", "a ZIP archive"),
+    (rb"%PDF", "a PDF file"),
     (GZIP, "a gzip file without a NIfTI volume, which has to be unpacked"),
 )
+_PICTURE_NAMES = re.compile(r"\.(jpe?g|jls|jp2|j2[kc]|jpx|jxl|bmp|gif|webp|heic|avif|p[bpna]m|nrrd|nhdr|mg[hz]|mnc|"
+                            r"(hdr|img)(\.gz)?|(dcm|dicom|png|tiff?|npy|pgm|mha|mhd)\.gz)$", re.IGNORECASE)
+_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT "
+                 b"UV".split())
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""VRs whose length takes four bytes."""
+_FIRST_GROUPS = (0x0002, 0x0004, 0x0008, 0x0010)
+_CHAIN = 3
+"""Elements that must follow each other in a file that says nothing else of being DICOM."""
 
 
 def kind_of(path: Path, head: bytes) -> str | None:
@@ -54,10 +71,18 @@ def kind_of(path: Path, head: bytes) -> str | None:
 
 def foreign(head: bytes) -> str:
     """What an unusable file is, for a message."""
-    for magic, words in _FOREIGN:
-        if head.startswith(magic):
+    for magic, words in _PICTURES + _OTHERS:
+        if re.match(magic, head, re.DOTALL):
             return words
     return "of no format that Scanward knows"
+
+
+def is_foreign_picture(path: Path, head: bytes) -> bool:
+    """Whether a file that is of no `kind_of` is a picture or volume all the same: by its name, its first bytes, or what
+    gzip packed."""
+    inside = _unzipped(head)
+    return bool(_PICTURE_NAMES.search(path.name) or (inside and kind_of(Path(), inside)) or any(
+        re.match(magic, part, re.DOTALL) for magic, _ in _PICTURES for part in (head, inside)))
 
 
 def _is_nifti(name: str, head: bytes) -> bool:
@@ -82,15 +107,29 @@ def _unzipped(head: bytes) -> bytes:
 
 
 def _is_bare_dicom(head: bytes) -> bool:
-    """A file without the 128-byte preamble: it begins with the file meta group, or with a plausible element of group
-    0008."""
-    if len(head) >= 16 and head[:2] == b"\x02\0" and head[2:4] in (b"\0\0", b"\1\0", b"\2\0", b"\x10\0"):
-        return head[4:6] in (b"UL", b"OB", b"UI") or int.from_bytes(head[4:8], "little") <= 256
-    if len(head) < 16 or head[:2] not in (b"\x08\0", b"\0\x08"):
-        return False
-    order = "little" if head[0] == 8 else "big"
-    if int.from_bytes(head[2:4], order) > 0x0070:  # type: ignore[arg-type]
-        return False
-    if head[4:6] in (b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"LO"):
-        return True
-    return order == "little" and int.from_bytes(head[4:8], "little") <= 256
+    """A file without the 128-byte preamble: elements of ascending tags follow each other from its first byte on."""
+    return any(_is_chain(head, *syntax) for syntax in (("little", True), ("big", True), ("little", False)))
+
+
+def _is_chain(head: bytes, order: Literal["little", "big"], explicit: bool) -> bool:
+    """Whether the first `_CHAIN` elements are plausible; fewer, where a value goes on behind `head`, or other syntax
+    follows the file meta group."""
+    at, before = 0, -1
+    for done in range(_CHAIN):
+        enough = done > (0 if explicit else 1)
+        if at + 12 > len(head):
+            return enough
+        group, element = (int.from_bytes(head[at + i:at + i + 2], order) for i in (0, 2))
+        if explicit and before >> 16 == 2 != group:
+            return True
+        vr, tag = head[at + 4:at + 6], group << 16 | element
+        start, size = (4, 4) if not explicit else (8, 4) if vr in _LONG else (6, 2)
+        length = int.from_bytes(head[at + start:at + start + size], order)
+        if tag <= before or not (done or group in _FIRST_GROUPS) or (explicit and vr not in _VRS) or (
+                element == 0 and length != 4):
+            return False
+        at, before = at + start + size, tag
+        if size == 4 and length == 0xFFFFFFFF:  # a sequence, which begins with an item or its end
+            return enough and head[at:at + 2] in (b"\xfe\xff", b"\xff\xfe")
+        at += length
+    return True

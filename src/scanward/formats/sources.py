@@ -7,17 +7,17 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from scanward.arguments import PathLike, path_of, refused
 from scanward.brief import brief
 from scanward.errors import InputError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean, decoding, open_file, shown
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.sniff import HEAD, is_foreign_picture, kind_of
 from scanward.mark import is_marked
 
-OWN = "own"
-"""The kind of a picture or mask that Scanward made for people."""
+OWN, FOREIGN = "own", "foreign"
+"""The kinds of a picture or mask that Scanward made for people, and of a picture or volume that it does not read."""
 NAMES = (".dcm", ".png", ".tif", ".tiff", ".npy", ".pgm", ".mha", ".mhd", ".nii", ".nii.gz")
 """A file so named is reported when it turns out to be none: cut to nothing, say."""
 
@@ -42,9 +42,12 @@ class Source:
         return self.paths[0] if self.kind == "file" else self.paths[0].parent
 
 
+_READ = "DICOM, PNG, TIFF, PGM, NPY, MetaImage or NIfTI"
+_UNREAD: Final = "in formats that Scanward does not read"
 PASSED = {"of Scanward's own pictures": "It carries the mark of the pictures and masks that Scanward makes for people.",
           "that are no images": "Its SOP class is one of objects about images, not of images.",
-          "hidden": "It is hidden: its name begins with a dot."}
+          "hidden": "It is hidden: its name begins with a dot.",
+          _UNREAD: f"Its format is none that Scanward reads; convert it to {_READ}."}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Passed:
     """What a search of a folder passed over that may be an image."""
 
     path: Path
-    what: Literal["of Scanward's own pictures", "that are no images", "hidden"]
+    what: Literal["of Scanward's own pictures", "that are no images", "hidden",
+                  "in formats that Scanward does not read"]
     """`that are no images`: DICOM objects about images, such as reports and directories."""
 
     @property
@@ -156,9 +160,11 @@ def _in_folder(folder: Path, search: _Search) -> Iterator[Source]:
         where = closed[0].filename or folder
         raise UnreadableError(f"{shown(where)} may not be searched ({clean(closed[0].strerror)}); ask its owner for "
                               "read permission.")
-    if not sources and len(search.passed) > before:
+    passed = sorted(search.passed[before:], key=lambda one: one.what == _UNREAD)
+    if not sources and passed:
+        mend = f"convert it to {_READ}" if passed[0].what == _UNREAD else "name a file itself to have it read"
         raise UnreadableError(f"{shown(folder)} holds no images but what is passed over, such as "
-                              f"{shown(search.passed[before].path.name)}; name a file itself to have it read.")
+                              f"{shown(passed[0].path.name)}; {mend}.")
     if not sources:
         raise UnreadableError(f"{shown(folder)} holds no images; name a folder with DICOM, PNG, TIFF, PGM, NPY, "
                               "MetaImage or NIfTI files.")
@@ -179,8 +185,12 @@ def _images(folder: Path, closed: list[OSError], search: _Search) -> Iterator[tu
         for name in sorted(files):
             path = Path(root, name)
             kind = _kind(path)
-            if kind and (name.startswith(".") or kind == OWN):
-                search.passed.append(Passed(path, "hidden" if name.startswith(".") else "of Scanward's own pictures"))
+            if kind and name.startswith("."):
+                search.passed.append(Passed(path, "hidden"))
+            elif kind == OWN:
+                search.passed.append(Passed(path, "of Scanward's own pictures"))
+            elif kind == FOREIGN:
+                search.passed.append(Passed(path, _UNREAD))
             elif kind:
                 yield path, kind
         if not search.below:
@@ -188,16 +198,20 @@ def _images(folder: Path, closed: list[OSError], search: _Search) -> Iterator[tu
 
 
 def _kind(path: Path) -> str | None:
-    """What the file holds, `unknown` where only reading it can tell why it cannot be read, `OWN`, None for no image."""
+    """What the file holds, `unknown` where only reading it can tell why it cannot be read, `OWN`, `FOREIGN`, None for
+    what is no image."""
+    head = b""
     try:
         with decoding(path), open_file(path) as file:
             head = file.read(HEAD)
             kind = kind_of(path, head)
             if (kind == "png" and is_marked(head, "png")) or (kind == "nifti" and is_marked(head, "nifti")):
                 return OWN
-    except ScanwardError:
-        return "unknown" if path.is_file() else None
-    return kind or ("unknown" if path.name.lower().endswith(NAMES) else None)
+    except ScanwardError:  # links to nothing, pipes and the like count where they are named like images
+        kind = "unknown" if path.is_file() else None
+    if kind is None and path.name.lower().endswith(NAMES):
+        return "unknown"
+    return kind or (FOREIGN if is_foreign_picture(path, head) else None)
 
 
 def _grouped(images: Iterator[tuple[Path, str]], search: _Search) -> list[Source]:
