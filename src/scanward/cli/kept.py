@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from scanward.cli.table import Row
 from scanward.disk import Journal
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats.guard import open_file
 from scanward.report.jsonl import plain
 
 if TYPE_CHECKING:
@@ -59,9 +58,11 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     sha = hashlib.sha256()
     try:
         for path in (*source.paths, *records, *filter(None, (mark_beside(source),))):
-            with open_file(path) as file:
+            if not path.is_file():  # a pipe never ends
+                return None
+            with path.open("rb") as file:
                 sha.update(hashlib.file_digest(file, "sha256").digest())
-    except (OSError, InputError):
+    except OSError:
         return None
     return sha.hexdigest()
 
