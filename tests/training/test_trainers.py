@@ -59,7 +59,7 @@ def lung(*_):
 
 
 DATA = {"mias": lambda *_: FILMS, "cbis": lambda *_: [], "scan_of": chest, "nodules": nodules, "nodules_of": nodules,
-        "patches": lung, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2,
+        "patches": lung, "VALIDATION": 8, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2,
         "fit_classifier": lambda arrays, *_, **__: arrays}
 """What stands in for the data, for what is fitted on hundreds of films and cubes, and for batches of four slices."""
 
