@@ -237,7 +237,8 @@ def test_a_small_solid_nodule_is_found_under_dust_and_jpeg_2000(protected, centr
 
 
 @pytest.mark.parametrize(("change", "word"), [
-    ({"spacing": (1.0, 2.1, 2.1)}, "2.1"), ({"spacing": None}, "does not say the size"), ({"hu": 100}, r"\+100"), ({"hu": -5}, "-5")])
+    ({"spacing": (1.0, 2.1, 2.1)}, "2.1"), ({"spacing": None}, "not say the size"), ({"hu": 100}, r"\+100"),
+    ({"hu": -5}, "-5")])
 def test_other_millimetres_and_other_units_are_no_authentic_image(protected, change, word):
     pixels = protected.image.pixels + change.get("hu", 0)
     made = dataclasses.replace(protected.image, pixels=pixels.astype(np.float32),

@@ -230,3 +230,16 @@ def test_png_is_the_overlay_without_metadata():
     assert data.count(b"tEXt") == 1 and b"tIME" not in data, "the mark that it is our own, and nothing else"
     with Pillow.open(io.BytesIO(data)) as picture:
         assert picture.text == {"Scanward": "Scanward made this for people; it is no image to be scanned."}
+
+
+def test_a_number_does_not_stand_in_another_findings_outline():
+    free = np.zeros((200, 300), bool)
+    boxes = {str(n): (20 + 60 * n, 50, 75 + 60 * n, 110) for n in range(3)}
+    inside = {}
+    for text, (x0, y0, x1, y1) in boxes.items():
+        inside[text] = free.copy()
+        inside[text][y0:y1, x0:x1] = True
+    others = {text: np.logical_or.reduce([inside[o] for o in boxes if o != text]) for text in boxes}
+    wanted = {text: (x1 + 2.0, float(y0)) for text, (_, y0, x1, _) in boxes.items()}
+    for text, (x0, y0, x1, y1) in heat.label_places(wanted, free, free, 0.62, 1, others).items():
+        assert not others[text][y0:y1, x0:x1].any()

@@ -6,7 +6,7 @@ the heat, findings in solid sky blue and truth in dashed white, both with a dark
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -263,25 +263,33 @@ def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale
     # Right of each outline's upper corner.
     wanted = {str(rank): (float(line[:, 0].max()) + 2 * weight, float(line[:, 1].min()))
               for rank, line in lines.items()}
-    for text, place in label_places(wanted, taken, marks[..., 3] > 0, size, weight).items():
+    inside = {str(rank): cv2.fillPoly(np.zeros(taken.shape, np.uint8), [np.rint(line).astype(np.int32)], 1)
+              for rank, line in lines.items()}
+    total = sum((one.astype(np.int32) for one in inside.values()), np.zeros(taken.shape, np.int32))
+    others = {text: total > own for text, own in inside.items()}
+    for text, place in label_places(wanted, taken, marks[..., 3] > 0, size, weight, others).items():
         _label(marks, text, place, FOUND, size, weight)
 
 
 def label_places(wanted: dict[str, tuple[float, float]], taken: npt.NDArray[np.bool_], drawn: npt.NDArray[np.bool_],
-                 size: float, weight: int) -> dict[str, tuple[int, int, int, int]]:
+                 size: float, weight: int,
+                 others: Mapping[str, npt.NDArray[np.bool_]] | None = None) -> dict[str, tuple[int, int, int, int]]:
     """Where texts go: as near as can be to the (x, y) that each wants its upper left corner at, as (x0, y0, x1, y1) in
     pixels, upper ends exclusive.
 
     All lie in the picture, none on another or where `taken` (y, x) is True, nor, while there is room elsewhere, where
-    `drawn` is. Earlier ones choose first; a text for which there is no room has no place.
+    `drawn` is, or inside of what belongs to other texts than itself (`others`). Earlier ones choose first; a text for
+    which there is no room has no place.
     """
     places, full = {}, taken.astype(np.uint8)
     for text, (x, y) in wanted.items():
         width, height = _label_size(text, size, weight)
-        ys, xs = _room(full | drawn, width, height)
-        if not len(ys):
-            ys, xs = _room(full, width, height)
-        if not len(ys):
+        apart = full | drawn | others[text] if others else full | drawn
+        for forbidden in (apart, full | drawn, full):
+            ys, xs = _room(forbidden, width, height)
+            if len(ys):
+                break
+        else:
             continue
         best = int(np.argmin((xs - x) ** 2 + (ys - y) ** 2))
         x0, y0 = int(xs[best]), int(ys[best])
