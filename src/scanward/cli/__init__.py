@@ -124,7 +124,8 @@ def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A detector or attack that is trained.")],
     preset: Annotated[str, typer.Option(help="How long: quick (minutes), full (an hour or more on 2 cores), or "
                                          "another that docs/how-to/train.md names.")] = "quick",
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The training data; SCANWARD_DATA names it, too.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The training data; SCANWARD_DATA names it, "
+                                              "too.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where checkpoints and weights "
                                          "go.")] = Path("runs"),
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, if there is one.")] = True,
