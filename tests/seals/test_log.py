@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import made
+from sealable import made
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source
@@ -159,3 +159,14 @@ def test_questions_out_of_range_are_one_sentence(seals, tmp_path):
             asked()
     assert root_of([entry.leaf for entry in log.entries()]) == log.entries()[0].leaf
     assert Head(1, b"", "now").to_json()["size"] == json.loads("1")
+
+
+def test_a_log_that_was_cut_behind_its_own_head_vouches_for_nothing(film, site, tmp_path):
+    log, source = Log(tmp_path / "log"), Source((film,), "file")
+    old = read_seal(seal_file(source, site, tmp_path / "old", log))
+    seal_file(source, site, tmp_path / "new", log)
+    log.head(site, "Monday")
+    path = log.folder / "entries.jsonl"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    answer = verify_seal(source, old, [site.certificate], log=log)
+    assert (answer.label, "entries were taken out" in answer.reason) == ("inconclusive", True)

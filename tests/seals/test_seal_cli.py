@@ -99,3 +99,26 @@ def test_nothing_is_sealed_twice_in_one_place(run, key, film):
     assert run("seal", film, "--key", key)[0] == 0
     code, _, err = run("seal", film, "--key", key)
     assert (code, "exists already" in err) == (2, True)
+
+
+def test_what_lies_in_the_folder_of_a_sealed_series_is_not_passed_over(run, key, series, film):
+    assert run("seal", series, "--key", key)[0] == 0
+    assert run("verify", series, "--key", key)[0] == 0
+    film.rename(series / "film.dcm")
+    code, _, err = run("verify", series, "--key", key)
+    assert code == 2
+    assert "No seal lies beside" in err or "names no evidence" in err
+    (series / "film.dcm").rename(series / ".film.dcm")
+    code, _, err = run("verify", series, "--key", key)
+    assert (code, "Passed over: 1 hidden" in err) == (0, True)
+
+
+def test_a_sealed_image_that_is_gone_from_its_folder_is_said(run, key, film):
+    folder = film.parent / "films"
+    folder.mkdir()
+    film.rename(folder / "a.dcm")
+    (folder / "b.dcm").write_bytes((folder / "a.dcm").read_bytes())
+    assert run("seal", folder, "--key", key)[0] == 0
+    (folder / "b.dcm").unlink()
+    code, out, _ = run("verify", folder, "--key", key)
+    assert (code, "b.dcm" in out, "is not there any more" in out) == (3, True, True)

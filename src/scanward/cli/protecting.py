@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
 from scanward.cli.sealing import Checking, sealed
+from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import find
+from scanward.formats.sources import Passed
 from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.seal import Answer, Found, make_key
 from scanward.report.jsonl import json_line
+from scanward.seals.files import SUFFIX
 from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
@@ -87,8 +91,27 @@ def _images_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     sources, _ = find([path])
-    own = any(source.kind == "series" and os.path.realpath(source.path) == os.path.realpath(path) for source in sources)
-    return [path] if own or len(sources) < 2 else [source.path for source in sources]
+    if len(sources) < 2:
+        return [path]
+    # Of several series in one folder each goes by its first file, which is no whole series: that is said of it.
+    series = Counter(source.path for source in sources if source.kind == "series")
+    return [source.path if series[source.path] < 2 else source.paths[0] for source in sources]
+
+
+def beside(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """What a search of the folders among the arguments could not read or passed over, in sentences; and seals there
+    whose image is gone."""
+    said, lost = [], []
+    for path in (Path(argument) for argument in arguments if Path(argument).is_dir()):
+        passed: list[Passed] = []
+        _, errors = find([path], passed=passed)
+        said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
+        over = {os.path.realpath(one.path) for one in passed}
+        for seal in sorted(path.rglob(f"*{SUFFIX}")):
+            image = seal.with_name(seal.name.removesuffix(SUFFIX))
+            if not image.exists() or os.path.realpath(image) in over:
+                lost.append(seal)
+    return said, lost
 
 
 def _places(paths: list[Path], output: Path) -> list[Path]:
@@ -142,7 +165,17 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     for folder in folders:
         if folder is not None:
             protection.check_answer(folder)
-    codes = set()
+    around, lost = beside(images)
+    for sentence in around:
+        complain(sentence)
+    codes = {UNSURE} if lost else set()
+    for seal in lost:
+        reason = "It is sealed, and is not there any more, or is passed over."
+        name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
+        if as_json:
+            print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
+        elif not quiet:
+            print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):

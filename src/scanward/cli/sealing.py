@@ -135,7 +135,8 @@ class Checkup:
 
     def say(self) -> None:
         """For people."""
-        print(f"{self.label}: {shown(self.path)}\n  Sealed by {shown(self.answer.signer)}, {shown(self.seal.made)}.")
+        print(f"{self.label}: {shown(self.path)}\n  Sealed by {shown(self.answer.signer)} as "
+              f"{shown(self.seal.name)}, {shown(self.seal.made)}.")
         for part in self.answer.parts[: 3 if self.answer.history.label == "authentic" else 4]:
             print(f"  {part.reason}")
         for box in self.answer.boxes[:MOST]:

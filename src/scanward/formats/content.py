@@ -29,12 +29,17 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 Values = npt.NDArray[Any]
 IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
 """Whose an image is."""
-PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PhotometricInterpretation")
+PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PatientPosition",
+         "PhotometricInterpretation", "PresentationLUTShape")
 """Which part and side of the patient it shows, and which end of its values is bright."""
 STUDY = ("Modality", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_DESCRIPTORS = ("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
+                "BluePaletteColorLookupTableDescriptor")
 PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
            "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
+_SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
+"""What compression calls the colours that it gives back."""
 _ALSO = (*IDENTITY, *PLACE, "StudyInstanceUID", "InstanceNumber")
 
 
@@ -109,16 +114,22 @@ class _Plane:
 
 def _dicom(paths: Sequence[Path]) -> Content:
     planes: list[_Plane] = []
-    texts: dict[str, dict[str, str]] = {}
+    texts: dict[str, list[dict[str, str]]] = {"place": [], "identity": [], "study": []}
     for path in paths:
         with decoding(path), opened(path, (*GROUPS, *_ALSO)) as (header, stream):
             check_image(header)
-            if not texts:
-                texts = {"place": _texts(header, PLACE) | _palette(path, header), "identity": _texts(header, IDENTITY),
-                         "study": _texts(header, STUDY)}
+            texts["place"].append(_texts(header, PLACE) | _tables(path, header))
+            texts["identity"].append(_texts(header, IDENTITY))
+            texts["study"].append(_texts(header, STUDY))
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
         raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of different sizes; seal them one by one.")
+    for what, kinds in (("pixel spacings", [plane.spacing for plane in planes]),
+                        ("orientations", [plane.axes for plane in planes])):
+        first = kinds[0]
+        if not all(one == first or (one is not None and first is not None and np.allclose(one, first, atol=1e-4))
+                   for one in kinds):
+            raise UnsupportedError(f"{shown(paths[0].parent)} mixes {what}; verify and seal its images one by one.")
     times = Counter(plane.key for plane in planes)
     planes.sort(key=lambda plane: (plane.key, _digest(plane.values) if times[plane.key] > 1 else b""))
     scales = {plane.scale for plane in planes}
@@ -126,7 +137,9 @@ def _dicom(paths: Sequence[Path]) -> Content:
     return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
-                   names=tuple(plane.name for plane in planes), **texts)
+                   names=tuple(plane.name for plane in planes),
+                   place=_common(texts["place"]), identity=_common(texts["identity"]),
+                   study=_common(texts["study"][:1]))
 
 
 def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
@@ -179,21 +192,40 @@ def _digest(values: Values) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
+def _common(files: list[dict[str, str]]) -> dict[str, str]:
+    """What every file says; where they do not agree, all of it."""
+    keywords = {keyword for texts in files for keyword in texts}
+    return {keyword: " | ".join(sorted({texts.get(keyword, "") for texts in files})) for keyword in sorted(keywords)}
+
+
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     """Uncut, but for the blanks that an even length may take."""
     found = {keyword: header.value(keyword) for keyword in keywords}
     texts = {keyword: "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
              for keyword, value in found.items() if value is not None}
+    if "PatientName" in texts:
+        texts["PatientName"] = texts["PatientName"].rstrip("^ \0")
+    for keyword in ("PatientBirthDate", "StudyDate"):
+        if keyword in texts:
+            texts[keyword] = texts[keyword].replace(".", "")  # as dates were written before 1993
+    if "PhotometricInterpretation" in texts:
+        named = texts["PhotometricInterpretation"].strip(" \0")
+        texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named)
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
 
 
-def _palette(path: Path, header: Header) -> dict[str, str]:
-    """What makes colours of a palette's indices, as one hash."""
+def _tables(path: Path, header: Header) -> dict[str, str]:
+    """What makes colours of a palette's indices, and values of stored ones, each as one hash."""
+    found = {}
+    if "ModalityLUTSequence" in header.data:
+        found["ModalityLUT"] = hashlib.sha256(str(header.value("ModalityLUTSequence")).encode()).hexdigest()
     if header.text("PhotometricInterpretation") != "PALETTE COLOR":
-        return {}
-    with opened(path, PALETTE) as (tables, _):
+        return found
+    with opened(path, (*PALETTE, *_DESCRIPTORS)) as (tables, _):
         parts = [bytes(tables.data.get(keyword) or b"") for keyword in PALETTE]
-    return {"Palette": hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()}
+        parts += [str(tables.value(keyword)).encode() for keyword in _DESCRIPTORS]
+    whole = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return found | {"Palette": hashlib.sha256(whole).hexdigest()}
 
 
 def _volume(path: Path, kind: str) -> Content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -25,6 +26,7 @@ FEW = 8
 """Tiles of an image so small that nothing is told by how many have changed."""
 SAME_MM, SAME_SHARE = 0.01, 1e-4
 """Millimetres, and parts, by which numbers of geometry may differ: formats round them each in its own way."""
+_SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
 MOST = 12
 """Names that are listed."""
 
@@ -88,8 +90,10 @@ def check(content: Content, seal: Seal, trusted: Sequence[x509.Certificate], ide
         nothing: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
         return Checked(none, none, none, signer, nothing, (), trusted=False)
     voxels, tiles = _voxels(content, seal)
-    return Checked(voxels, _geometry(content, seal), _identity(content, seal, identity), signer, tiles,
-                   _boxes(tiles, seal))
+    geometry = _geometry(content, seal)
+    if geometry.label == "tampered" and voxels.label == "inconclusive" and not geometry.reason.startswith(_SIDES):
+        geometry = Part("inconclusive", geometry.reason)  # what was cut, resampled or encoded anew lies elsewhere, too
+    return Checked(voxels, geometry, _identity(content, seal, identity), signer, tiles, _boxes(tiles, seal))
 
 
 def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
@@ -114,10 +118,13 @@ def _tree(content: Content, seal: Seal) -> Tree:
     kind = np.dtype(f"<{seal.kind}")
     if values.dtype == kind:
         return tree_of(values, seal.tile)
-    kept = values.astype(kind)
-    strange = kept.astype(values.dtype) != values if kind.kind != "f" else kept != values
-    strange |= np.sign(kept.astype(np.float64)) != np.sign(values.astype(np.float64))
-    return tree_of(kept, seal.tile, strange.any(axis=-1) if strange.ndim == 4 else strange)
+    with np.errstate(invalid="ignore", over="ignore"):
+        kept = values.astype(kind)
+        strange: npt.NDArray[np.bool_] = np.asarray(kept.astype(values.dtype) != values)
+        strange |= np.sign(kept.astype(np.float64)) != np.sign(values.astype(np.float64))
+    if values.dtype.kind == "f" and kind.kind == "f":
+        strange &= ~(np.isnan(kept) & np.isnan(values))
+    return tree_of(kept, seal.tile, np.asarray(np.any(strange, axis=-1)) if strange.ndim == 4 else strange)
 
 
 def _planes(tree: Tree) -> list[bytes]:
@@ -139,12 +146,12 @@ def _other_shape(content: Content, seal: Seal) -> Part:
         return Part("inconclusive", f"It has {size}: it was cut or resampled, and the seal vouches for nothing in it.")
     planes, known = _planes(_tree(content, seal)), _planes(seal.tree)
     strangers = [content.names[z] if content.names else str(z) for z, plane in enumerate(planes) if plane not in known]
-    missing = len([plane for plane in known if plane not in planes])
+    missing = sum((Counter(known) - Counter(planes)).values())
     if len(strangers) == len(planes):
         return Part("inconclusive", f"It has {size}, and none is as it was; the seal vouches for nothing in it.")
     if strangers:
         return Part("tampered", f"It has {size}; not sealed were {_listed(strangers)}.")
-    if len(planes) > len(set(planes)):
+    if Counter(planes) - Counter(known):
         return Part("tampered", f"It has {size}; some are there more than once.")
     return Part("inconclusive", f"It has {size}: {missing} are missing, and the others are voxel by voxel what was "
                                 "sealed.")
@@ -166,6 +173,8 @@ def _geometry(content: Content, seal: Seal) -> Part:
     for name, words in (("scale", "rescale slope or intercept"), ("spacing", "spacing"), ("axes", "orientation"),
                         ("corners", "position")):
         if not was[name]:
+            if now[name]:
+                gone.append(f"{words}, of which it said nothing when it was sealed")
             continue
         if not now[name]:
             gone.append(words)
@@ -173,21 +182,25 @@ def _geometry(content: Content, seal: Seal) -> Part:
             return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
     for keyword, text in seal.place.items():
         if keyword not in content.place:
-            gone.append(keyword)
+            # Formats without the word mean it so.
+            gone += [] if text == "MONOCHROME2" or keyword == "PresentationLUTShape" else [keyword]
         elif content.place[keyword] != text:
             return Part("tampered", f"Its {keyword} is {content.place[keyword]}, and was {text}.")
-    if gone and len(gone) == len(seal.place) + sum(bool(was[name]) for name in was):
-        return Part("inconclusive", "It does not say any more where it lies.")
+    gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in content.place
+             if keyword not in seal.place]
     if gone:
-        return Part("inconclusive", f"It does not say any more its {_listed(gone)}.")
+        return Part("inconclusive", f"It does not say the same of its {_listed(gone)}.")
     return Part("authentic", "It lies where it lay.")
 
 
 def _alike(was: Any, now: Any, name: str) -> bool:
     one, other = np.array(was, np.float64), np.array(now, np.float64)
+    if one.shape != other.shape and name == "corners":
+        # Slices more or fewer are told of by the voxels; those that are there lie where they lay.
+        return all(np.abs(one - corner).max(axis=1).min() <= SAME_MM for corner in other)
     if one.shape != other.shape:
-        # Slices more or fewer are told of by the voxels; a scale of one pair holds for all.
-        return name == "corners" or (name == "scale" and 1 in (len(one), len(other)) and
+        # A scale of one pair holds for all.
+        return (name == "scale" and 1 in (len(one), len(other)) and
                                      bool(np.allclose(one, other, rtol=SAME_SHARE, atol=0)))
     return bool(np.allclose(one, other, rtol=0 if name == "corners" else SAME_SHARE,
                             atol={"corners": SAME_MM, "axes": SAME_SHARE}.get(name, 0)))
@@ -210,6 +223,8 @@ def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
                     "It is of whom it was.")
     if other or new:
         return Part("tampered", f"It says another {_listed([*other, *new])} than was sealed.")
+    if not seal.identity:
+        return Part("authentic", f"It does not say whose it is, nor did it when it was sealed as {seal.name}.")
     if gone:
         return Part("inconclusive", f"It does not say any more its {_listed(gone)}; where that is a copy without a "
                                     "name, say --identity any.")

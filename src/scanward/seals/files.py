@@ -75,7 +75,11 @@ def verify_seal(source: Source, seal: Seal, trusted: Sequence[x509.Certificate],
                 log: Log | None = None) -> Checked:
     """Hold a file or series to its seal, and the seal to a log. Raises `InputError` for what cannot be read."""
     answer = check(read_content(source), seal, trusted, identity)
-    newer = None if log is None else log.newer(seal)
+    if log is None:
+        return answer
+    newer, wrong = log.newer(seal), log.check([], trusted)
+    if wrong:
+        return dataclasses.replace(answer, history=Part("inconclusive", wrong[0]))
     if newer is None:
         return answer
     old = Part("inconclusive", f"It was sealed on {seal.made}, and a newer version on {newer.made}.")

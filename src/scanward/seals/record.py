@@ -118,6 +118,8 @@ def from_json(text: str, where: str) -> Seal:
         raise UnreadableError(f"{where} was written by another version of scanward; verify it with that one.")
     try:
         seal = _parsed(body, where)
+        if json.dumps(body, sort_keys=True) != json.dumps(seal._body(), sort_keys=True):
+            raise ValueError  # what is not signed has no place in a seal
         # Canonical JSON of what was parsed: a second value under one name, or another spelling, signs nothing.
         intact = genuine(seal.certificate, signature, seal._signed())
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
