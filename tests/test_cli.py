@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import cv2
-import numpy as np
 import pytest
+from small import film
 
 from scanward import cli, formats, methods
 from scanward.cli import output as output_module
@@ -18,15 +18,6 @@ from scanward.cli.words import shown
 from scanward.errors import ArgumentError, MissingExtraError, WeightsError
 
 HEAVY = {"torch", "openvino", "onnxruntime", "highdicom", "SimpleITK", "nibabel", "scipy", "cv2", "pydicom"}
-
-
-def film(path, value=65535):
-    """A small 16-bit film with one square of `value`."""
-    pixels = np.zeros((64, 48), np.uint16)
-    pixels[10:18, 20:28] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-    return path
 
 
 @pytest.fixture

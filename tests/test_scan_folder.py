@@ -8,17 +8,10 @@ import os
 import cv2
 import numpy as np
 import pytest
+from small import film
 
 from scanward import formats
 from scanward.cli import outlet
-
-
-def film(path, value=65535):
-    pixels = np.zeros((64, 48), np.uint16)
-    pixels[10:18, 20:28] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-    return path
 
 
 @pytest.fixture

@@ -9,18 +9,11 @@ import cv2
 import nibabel
 import numpy as np
 import pytest
+from small import film
 
 from scanward import formats
 from scanward.image import Image
 from scanward.report.heat import png
-
-
-def film(path, value=20000):
-    pixels = np.zeros((64, 48), np.uint16)
-    pixels[10:18, 20:28] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-    return path
 
 
 def picture(path):
@@ -39,7 +32,7 @@ def test_a_film_named_like_a_mask_beside_a_record_is_scanned(run, bright, tmp_pa
 
 
 def test_own_pictures_are_passed_over_under_any_name_and_said(run, bright, tmp_path):
-    film(tmp_path / "a.png")
+    film(tmp_path / "a.png", 20000)
     picture(tmp_path / "whatever.png")
     picture(tmp_path / "sub" / "film 2.png")
     code, out, err = run("scan", tmp_path)
@@ -50,8 +43,8 @@ def test_own_pictures_are_passed_over_under_any_name_and_said(run, bright, tmp_p
 
 
 def test_what_is_passed_over_is_in_json_and_report(run, bright, tmp_path):
-    film(tmp_path / "in" / "a.png")
-    drawn, hidden = picture(tmp_path / "in" / "b.png"), film(tmp_path / "in" / ".c.png")
+    film(tmp_path / "in" / "a.png", 20000)
+    drawn, hidden = picture(tmp_path / "in" / "b.png"), film(tmp_path / "in" / ".c.png", 20000)
     code, out, _ = run("scan", "--json", tmp_path / "in", "-o", tmp_path / "out")
     assert code == 0
     lines = {os.path.basename(line["path"]): line for line in map(json.loads, out.splitlines())}
@@ -64,7 +57,7 @@ def test_what_is_passed_over_is_in_json_and_report(run, bright, tmp_path):
 
 
 def test_a_hidden_image_and_a_hidden_folder_are_said(run, bright, tmp_path):
-    film(tmp_path / "a.png")
+    film(tmp_path / "a.png", 20000)
     film(tmp_path / ".forged.png", 65535)
     film(tmp_path / ".more" / "b.png", 65535)
     (tmp_path / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
@@ -75,7 +68,7 @@ def test_a_hidden_image_and_a_hidden_folder_are_said(run, bright, tmp_path):
 
 
 def test_formats_that_are_not_read_are_said_and_pipes_and_links_to_nothing_are_errors(run, bright, tmp_path):
-    film(tmp_path / "in" / "a.png")
+    film(tmp_path / "in" / "a.png", 20000)
     assert cv2.imwrite(str(tmp_path / "in" / "b.jpg"), np.zeros((64, 48), np.uint8))
     (tmp_path / "in" / "c.dcm.gz").write_bytes(gzip.compress(bytes(128) + b"DICM"))
     code, out, err = run("scan", tmp_path / "in")
@@ -156,7 +149,7 @@ def test_links_that_lead_to_themselves_are_one_sentence(command, run, bright, tm
     os.symlink(tmp_path / "a.png", tmp_path / "b.png")
     run("key", tmp_path / "k")
     names = {"LOOP": tmp_path / "a.png", "OUT": tmp_path / "out", "KEY": tmp_path / "k",
-             "FILM": film(tmp_path / "f.png")}
+             "FILM": film(tmp_path / "f.png", 20000)}
     code, _, err = run(*(names.get(word, word) for word in command))
     assert code == 2 and err.count("\n") == 1 and "internal" not in err.lower()
     assert "a.png" in err or command[0] == "calibrate"

@@ -66,10 +66,21 @@ def ct_slice(z: float, value: int = 1000, **elements: Any) -> Dataset:
     return dataset(pixels, SOPInstanceUID=generate_uid(entropy_srcs=[str(z), str(value)]), **(geometry | elements))
 
 
+def group(**macros: dict[str, Any]) -> Dataset:
+    """A functional group; each macro by its name without `Sequence`, with the elements of its one item."""
+    made = Dataset()
+    for macro, elements in macros.items():
+        item = Dataset()
+        for keyword, value in elements.items():
+            setattr(item, keyword, value)
+        setattr(made, f"{macro}Sequence", [item])
+    return made
+
+
 @pytest.fixture(scope="session")
 def phantom() -> SimpleNamespace:
     """The makers above, for test modules."""
-    return SimpleNamespace(breast=breast, dataset=dataset, ct_slice=ct_slice)
+    return SimpleNamespace(breast=breast, dataset=dataset, ct_slice=ct_slice, group=group)
 
 
 @pytest.fixture

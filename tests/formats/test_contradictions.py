@@ -36,19 +36,9 @@ def insert(path: Path, before: tuple[int, int], data: bytes) -> None:
     path.write_bytes(body[:at] + data + body[at:])
 
 
-def groups(**macros: dict[str, object]) -> list[Dataset]:
-    made = Dataset()
-    for name, values in macros.items():
-        item = Dataset()
-        for keyword, value in values.items():
-            setattr(item, keyword, value)
-        setattr(made, f"{name}Sequence", [item])
-    return [made]
-
-
 def test_functional_groups_in_a_slice_or_a_film_change_nothing(phantom, write):
-    planted = groups(PixelValueTransformation={"RescaleSlope": 1, "RescaleIntercept": 0},
-                     PixelMeasures={"PixelSpacing": [9, 9]})
+    planted = [phantom.group(PixelValueTransformation={"RescaleSlope": 1, "RescaleIntercept": 0},
+                             PixelMeasures={"PixelSpacing": [9, 9]})]
     image = read(write(phantom.ct_slice(0.0, RescaleSlope=3, SharedFunctionalGroupsSequence=planted)))
     assert ((image.pixels == 3000 - 1024).all(), image.spacing) == (True, (1.0, 0.7, 0.6))
     film = phantom.dataset(phantom.breast(), ImagerPixelSpacing=[0.1, 0.1], SharedFunctionalGroupsSequence=planted,
@@ -127,10 +117,10 @@ def test_frames_that_say_nothing_of_their_values_are_refused(phantom, write):
     data.PixelData *= 2
     place = [{"PlanePosition": {"ImagePositionPatient": [0, 0, z]}} for z in range(2)]
     value = {"PixelValueTransformation": {"RescaleSlope": 2, "RescaleIntercept": 0}}
-    data.PerFrameFunctionalGroupsSequence = [*groups(**place[0], **value), *groups(**place[1])]
+    data.PerFrameFunctionalGroupsSequence = [phantom.group(**place[0], **value), phantom.group(**place[1])]
     with pytest.raises(UnreadableError, match="does not say of every frame what its values mean"):
         read(write(data))
-    data.PerFrameFunctionalGroupsSequence = [*groups(**place[0], **value), *groups(**place[1], **value)]
+    data.PerFrameFunctionalGroupsSequence = [phantom.group(**place[0], **value), phantom.group(**place[1], **value)]
     assert (read(write(data, "whole.dcm")).pixels == 2000).all()
     data.RescaleSlope = 3
     with pytest.raises(UnreadableError, match="another RescaleSlope in its functional groups than in its header"):
@@ -224,3 +214,13 @@ def test_a_header_that_is_read_twice_over_is_one_sentence(phantom, write):
             assert np.array_equal(read(path).plane, phantom.breast())
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_a_length_that_looks_like_a_representation_leads_behind_the_pixels(phantom, write):
+    """33 x 257 pixels of two bytes are 0x4242: the letters BB, in implicit VR."""
+    pixels = phantom.breast(rows=257, columns=33)
+    planted = struct.pack("<HHI", 0x28, 0x1053, 2) + b"3 "
+    pixels.reshape(-1)[: len(planted) // 2] = np.frombuffer(planted, np.uint16)
+    data = phantom.dataset(pixels, bits=16)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+    assert np.array_equal(read(write(data)).plane, pixels)

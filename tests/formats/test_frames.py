@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import openjpeg
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
@@ -24,16 +22,6 @@ SLOPES = [1.0, 2.0, 1.0, 0.5]
 STORED = np.random.default_rng(3).integers(0, 2000, (4, 48, 40)).astype(np.uint16)
 
 
-def group(**macros: dict[str, Any]) -> Dataset:
-    made = Dataset()
-    for macro, elements in macros.items():
-        item = Dataset()
-        for keyword, value in elements.items():
-            setattr(item, keyword, value)
-        setattr(made, f"{macro}Sequence", [item])
-    return made
-
-
 @pytest.fixture
 def enhanced(phantom, write):
     """Writes an enhanced CT of four frames; `shared` adds to its functional groups."""
@@ -41,10 +29,10 @@ def enhanced(phantom, write):
     def made(name="ct/enhanced.dcm", frames=4, shared=None, kind="HU", compressed=False, **elements):
         data = phantom.dataset(STORED[0], SOPClassUID=ENHANCED, Modality="CT", NumberOfFrames=frames)
         data.PixelData = STORED[:frames].tobytes()
-        data.SharedFunctionalGroupsSequence = [group(
+        data.SharedFunctionalGroupsSequence = [phantom.group(
             PixelMeasures={"PixelSpacing": [0.7, 0.6], "SliceThickness": 2},
             PlaneOrientation={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, **(shared or {}))]
-        data.PerFrameFunctionalGroupsSequence = [group(
+        data.PerFrameFunctionalGroupsSequence = [phantom.group(
             PlanePosition={"ImagePositionPatient": [-100, -120, PLACES[i]]},
             PixelValueTransformation={"RescaleSlope": SLOPES[i], "RescaleIntercept": -1024, "RescaleType": kind})
             for i in range(frames)]

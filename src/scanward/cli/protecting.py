@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,51 +67,54 @@ def parse_around(texts: Sequence[str]) -> list[Around]:
     return places
 
 
-def named(arguments: Sequence[str]) -> list[Path]:
-    """The files and folders that arguments name, patterns that the shell left alone among them, each once; of a folder
-    with several images, these.
+@dataclass
+class Named:
+    """What arguments name."""
+
+    paths: dict[str, Path] = field(default_factory=dict)
+    """Files and folders by their real paths, each once; of a folder with several images, these."""
+    said: list[str] = field(default_factory=list)
+    """What a search of the folders could not read or passed over, in sentences."""
+    lost: list[Path] = field(default_factory=list)
+    """Seals in the folders whose image is gone, or is passed over."""
+
+    def add(self, path: Path) -> None:
+        """One more file or folder."""
+        images = self._searched(path) if path.is_dir() else [path]
+        for image in images:
+            self.paths.setdefault(os.path.realpath(image), image)
+
+    def _searched(self, folder: Path) -> list[Path]:
+        passed: list[Passed] = []
+        sources, errors = find([folder], passed=passed)
+        self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
+        over = {os.path.realpath(one.path) for one in passed}
+        for seal in sorted(folder.rglob(f"*{SUFFIX}")):
+            image = seal.with_name(seal.name.removesuffix(SUFFIX))
+            if not image.exists() or os.path.realpath(image) in over:
+                self.lost.append(seal)
+        if len(sources) < 2:
+            return [folder]
+        # Of several series in one folder each goes by its first file, which is no whole series: that is said of it.
+        series = Counter(source.path for source in sources if source.kind == "series")
+        return [source.path if series[source.path] < 2 else source.paths[0] for source in sources]
+
+
+def named(arguments: Sequence[str]) -> Named:
+    """What arguments name, patterns that the shell left alone among them.
 
     `UnreadableError` for a pattern without a match; what else does not exist is told when it is read.
     """
-    found: dict[str, Path] = {}
+    found = Named()
     for argument in arguments:
         matches = [argument]
         if glob.has_magic(argument) and not os.path.lexists(argument):
             matches = sorted(glob.glob(argument, recursive=True))
             if not matches:
                 raise UnreadableError(f"No file matches {shown(argument)}; check the pattern.")
-        for match in map(Path, matches):
-            for path in _images_in(match):
-                found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
-
-
-def _images_in(path: Path) -> list[Path]:
-    """A folder that holds several images, as these; otherwise the path as it is."""
-    if not path.is_dir():
-        return [path]
-    sources, _ = find([path])
-    if len(sources) < 2:
-        return [path]
-    # Of several series in one folder each goes by its first file, which is no whole series: that is said of it.
-    series = Counter(source.path for source in sources if source.kind == "series")
-    return [source.path if series[source.path] < 2 else source.paths[0] for source in sources]
-
-
-def beside(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """What a search of the folders among the arguments could not read or passed over, in sentences; and seals there
-    whose image is gone."""
-    said, lost = [], []
-    for path in (Path(argument) for argument in arguments if Path(argument).is_dir()):
-        passed: list[Passed] = []
-        _, errors = find([path], passed=passed)
-        said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
-        over = {os.path.realpath(one.path) for one in passed}
-        for seal in sorted(path.rglob(f"*{SUFFIX}")):
-            image = seal.with_name(seal.name.removesuffix(SUFFIX))
-            if not image.exists() or os.path.realpath(image) in over:
-                lost.append(seal)
-    return said, lost
+        for match in matches:
+            found.add(Path(match))
+    return found
 
 
 def _places(paths: list[Path], output: Path) -> list[Path]:
@@ -127,7 +130,7 @@ def run_protect(images: Sequence[str], output: Path, key: Path | None, method: s
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
     perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
     protection.check_order(key, perturb)
-    paths = named(images)
+    paths = list(named(images).paths.values())
     folders = _places(paths, output)
     for folder in folders:
         protection.check_output(folder)
@@ -158,18 +161,18 @@ def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quie
 def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record: Path | None, output: Path | None,
                as_json: bool, quiet: bool) -> int:
     """Verify images; the exit code says what they are."""
-    paths = named(images)
+    found = named(images)
+    paths = list(found.paths.values())
     if record is not None and len(paths) > 1:
         raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
     folders = [None] * len(paths) if output is None else _places(paths, output)
     for folder in folders:
         if folder is not None:
             protection.check_answer(folder)
-    around, lost = beside(images)
-    for sentence in around:
+    for sentence in found.said:
         complain(sentence)
-    codes = {UNSURE} if lost else set()
-    for seal in lost:
+    codes = {UNSURE} if found.lost else set()
+    for seal in found.lost:
         reason = "It is sealed, and is not there any more, or is passed over."
         name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
         if as_json:

@@ -19,7 +19,7 @@ from pydicom.multival import MultiValue
 
 from scanward.errors import UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
-from scanward.formats.frames import ENHANCED, GROUPS, frames_of
+from scanward.formats.frames import GROUPS, frames_of, has_groups
 from scanward.formats.guard import check_size, decoding, open_file, shown
 from scanward.formats.pixels import read_frames
 from scanward.formats.sniff import HEAD, kind_of
@@ -114,13 +114,15 @@ class _Plane:
 
 def _dicom(paths: Sequence[Path]) -> Content:
     planes: list[_Plane] = []
-    texts: dict[str, list[dict[str, str]]] = {"place": [], "identity": [], "study": []}
+    place: list[dict[str, str]] = []
+    identity: list[dict[str, str]] = []
+    study: dict[str, str] = {}
     for path in paths:
         with decoding(path), opened(path, (*GROUPS, *_ALSO)) as (header, stream):
             check_image(header)
-            texts["place"].append(_texts(header, PLACE) | _tables(path, header))
-            texts["identity"].append(_texts(header, IDENTITY))
-            texts["study"].append(_texts(header, STUDY))
+            place.append(_texts(header, PLACE) | _tables(path, header))
+            identity.append(_texts(header, IDENTITY))
+            study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
         raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of different sizes; seal them one by one.")
@@ -137,9 +139,7 @@ def _dicom(paths: Sequence[Path]) -> Content:
     return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
-                   names=tuple(plane.name for plane in planes),
-                   place=_common(texts["place"]), identity=_common(texts["identity"]),
-                   study=_common(texts["study"][:1]))
+                   _common(place), _common(identity), study, tuple(plane.name for plane in planes))
 
 
 def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
@@ -150,7 +150,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     else:
         frames = _others(header)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
-    owners = frames_of(header) if header.text("SOPClassUID") in ENHANCED else None
+    owners = frames_of(header) if has_groups(header) else None
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
         slope, intercept = own.number("RescaleSlope", 1.0), own.number("RescaleIntercept", 0.0)

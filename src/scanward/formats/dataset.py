@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
@@ -23,6 +23,9 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV")
 """Value representations whose length has four bytes, in explicit VR."""
+ENCAPSULATED = 0xFFFFFFFF
+"""The length of compressed pixel data, which comes in items up to a delimiter."""
+ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
 _MOST_BEHIND = 1 << 20
 """Bytes that are looked at behind the pixels."""
@@ -48,7 +51,9 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
         if int(tag) in PIXELS:
             return True
-        _once(tag, seen, tags, path)
+        if int(tag) in tags and int(tag) in seen:
+            raise _twice(path, int(tag))
+        seen.add(int(tag))
         return False
 
     implicit = syntax == IMPLICIT_LITTLE
@@ -57,7 +62,7 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
     if _skip_pixels(stream, little):
         rest = io.BytesIO(stream.read(_MOST_BEHIND))
         if rest.getbuffer().nbytes > 8:
-            _look_behind(rest, implicit, little, seen, tags | set(PIXELS), path)
+            _look_behind(rest, implicit, little, tags | set(PIXELS), path)
     stream.seek(here)
     return data, stream, syntax, little, media_class
 
@@ -76,20 +81,13 @@ def read_meta(stream: BinaryIO) -> tuple[str, str]:
     return clean(meta.get("TransferSyntaxUID", "")), clean(meta.get("MediaStorageSOPClassUID", ""))
 
 
-def _once(tag: BaseTag, seen: set[int], tags: Collection[int], path: Path) -> None:
-    if int(tag) in tags and int(tag) in seen:
-        raise _twice(path, int(tag))
-    seen.add(int(tag))
-
-
 def _twice(path: Path, tag: int) -> UnreadableError:
     name = keyword_for_tag(tag) or f"{tag:08X}"
     return UnreadableError(f"{shown(path)} says its {name} twice, or behind its pixels, and programs do not agree on "
                            "which counts; export it again.")
 
 
-def _look_behind(rest: BinaryIO, implicit: bool, little: bool, seen: set[int], tags: Collection[int],
-                 path: Path) -> None:
+def _look_behind(rest: BinaryIO, implicit: bool, little: bool, tags: Collection[int], path: Path) -> None:
     """Raises where an element that counts is behind the pixels. What is damaged there is no element."""
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -105,25 +103,30 @@ def _look_behind(rest: BinaryIO, implicit: bool, little: bool, seen: set[int], t
         return
 
 
+def pixel_length(stream: BinaryIO, head: bytes, little: bool) -> int:
+    """The length of a pixel data element of which `head`, its first eight bytes, was read; what follows is its value.
+
+    Implicit VR needs no word of its own: the representations that pixel data may have begin with a letter of an odd
+    code, and so are no even length.
+    """
+    order: Literal["little", "big"] = "little" if little else "big"
+    return int.from_bytes(stream.read(4) if head[4:6] in LONG else head[4:8], order)
+
+
 def _skip_pixels(stream: BinaryIO, little: bool) -> bool:
     """Goes behind the pixel data; whether it ends at all."""
-    order = "little" if little else "big"
     head = stream.read(8)
     if len(head) < 8:
         return False
-    length = int.from_bytes(head[4:8], order)  # type: ignore[arg-type]
-    if head[4:6] in LONG:
-        length = int.from_bytes(stream.read(4), order)  # type: ignore[arg-type]
-    elif head[4:6].isalpha() and head[4:6].isupper():
-        length = int.from_bytes(head[6:8], order)  # type: ignore[arg-type]
-    if length != 0xFFFFFFFF:
+    length = pixel_length(stream, head, little)
+    if length != ENCAPSULATED:
         stream.seek(length, io.SEEK_CUR)
         return True
     while True:
         item = stream.read(8)
-        if item[:4] == b"\xfe\xff\xdd\xe0":
+        if item[:4] == DELIMITER:
             return True
-        if item[:4] != b"\xfe\xff\x00\xe0" or len(item) < 8:
+        if item[:4] != ITEM or len(item) < 8:
             return False
         stream.seek(int.from_bytes(item[4:8], "little"), io.SEEK_CUR)
 

@@ -14,14 +14,18 @@ from scanward.formats.guard import shown
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """What `opened` is to read besides."""
-ENHANCED = (*CT_CLASSES[1:], TOMOSYNTHESIS)
-"""SOP classes whose functional groups are looked at."""
+_ENHANCED = (*CT_CLASSES[1:], TOMOSYNTHESIS)
 _MACROS = {
     "PixelMeasuresSequence": ("PixelSpacing",),
     "PlanePositionSequence": ("ImagePositionPatient",),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelValueTransformationSequence": ("RescaleIntercept", "RescaleSlope", "RescaleType"),
 }
+
+
+def has_groups(header: Header) -> bool:
+    """Whether the SOP class is one whose functional groups are looked at."""
+    return (header.text("SOPClassUID") or header.media_class) in _ENHANCED
 
 
 def frames_of(header: Header) -> list[Header]:
@@ -32,8 +36,7 @@ def frames_of(header: Header) -> list[Header]:
     number of frames, or say something else than the header or nothing of some frames.
     """
     count = header.whole("NumberOfFrames", 1)
-    enhanced = (header.text("SOPClassUID") or header.media_class) in ENHANCED
-    shared, each = (_items(header, keyword) if enhanced else [] for keyword in GROUPS)
+    shared, each = (_items(header, keyword) if has_groups(header) else [] for keyword in GROUPS)
     if not shared and not each:
         if count > 1:
             raise UnsupportedError(f"{shown(header.path)} holds {count} frames and does not say where each of them "

@@ -22,7 +22,7 @@ from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
-from scanward.formats.dataset import LONG
+from scanward.formats.dataset import DELIMITER, ENCAPSULATED, ITEM, pixel_length
 from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
 
@@ -30,10 +30,8 @@ Stored = npt.NDArray[Any]
 Decoder = Callable[[bytes, "Layout"], tuple[Stored, Frame | None]]
 
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-ENCAPSULATED = 0xFFFFFFFF
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 """The beginnings of JPEG (and JPEG-LS) and of JPEG 2000: a frame has one, in its first fragment."""
-_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
 @dataclass(frozen=True)
@@ -102,10 +100,8 @@ def _element(stream: BinaryIO, layout: Layout) -> tuple[int, bool]:
                                "not read from DICOM; convert them to whole numbers.")
     if len(head) < 8 or tag != [0x7FE0, 0x10]:
         raise UnreadableError(f"{shown(layout.path)} holds no pixel data; export the image itself, not its header.")
-    if head[4:6] in LONG:
-        big_words = head[4:6] == b"OW" and not layout.little and layout.allocated == 8
-        return int(np.frombuffer(stream.read(4), f"{order}u4")[0]), big_words
-    return int(np.frombuffer(head[4:8], f"{order}u4")[0]), False
+    big_words = head[4:6] == b"OW" and not layout.little and layout.allocated == 8
+    return pixel_length(stream, head, layout.little), big_words
 
 
 def _plain(stream: BinaryIO, length: int, layout: Layout, big_words: bool) -> Iterator[Stored]:
@@ -150,12 +146,12 @@ def _fragments(stream: BinaryIO, layout: Layout) -> bytes:
     parts: list[bytes] = []
     while True:
         head = stream.read(8)
-        if head[:4] == _DELIMITER or (not head and len(parts) > 1):
+        if head[:4] == DELIMITER or (not head and len(parts) > 1):
             break
         length = int.from_bytes(head[4:8], "little")
         if len(head) < 8 or length > left_in(stream):
             raise cut_short(layout.path, length, left_in(stream))
-        if head[:4] != _ITEM:
+        if head[:4] != ITEM:
             raise UnreadableError(f"{shown(layout.path)} is damaged between its compressed fragments.")
         parts.append(stream.read(length))
     table, fragments = parts[:1], parts[1:]

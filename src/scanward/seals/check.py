@@ -200,8 +200,8 @@ def _alike(was: Any, now: Any, name: str) -> bool:
         return all(np.abs(one - corner).max(axis=1).min() <= SAME_MM for corner in other)
     if one.shape != other.shape:
         # A scale of one pair holds for all.
-        return (name == "scale" and 1 in (len(one), len(other)) and
-                                     bool(np.allclose(one, other, rtol=SAME_SHARE, atol=0)))
+        return name == "scale" and 1 in (len(one), len(other)) and bool(
+            np.allclose(one, other, rtol=SAME_SHARE, atol=0))
     return bool(np.allclose(one, other, rtol=0 if name == "corners" else SAME_SHARE,
                             atol={"corners": SAME_MM, "axes": SAME_SHARE}.get(name, 0)))
 

@@ -22,7 +22,7 @@ PIXELS = 16
 """Of a tile's side where nothing is known of the spacing."""
 SHORT = 16
 """Bytes that are kept of a row's hash: 2 ** 128 tries to find another image with the same."""
-LEAF, ROW, ROOT = b"\0", b"\1", b"\2"
+LEAF, ROW = b"\0", b"\1"
 """What is hashed first, so that no hash of one kind can stand for one of another (RFC 9162, section 2.1)."""
 
 Three = tuple[int, int, int]
@@ -39,12 +39,6 @@ class Tree:
     high, along z alone, where a row is a tile."""
     planes: bytes
     """`SHORT` bytes of each plane: whether a slice is there at all, wherever it lies."""
-
-    @property
-    def root(self) -> bytes:
-        """SHA-256 of all of it."""
-        head = b"".join(n.to_bytes(4, "big") for n in self.count)
-        return hashlib.sha256(ROOT + head + b"".join(self.rows) + self.planes).digest()
 
 
 def tile_of(shape: Three, spacing: tuple[float | None, float | None, float | None]) -> Three:
