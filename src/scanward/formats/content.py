@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.multival import MultiValue
 
-from scanward.errors import UnsupportedError
+from scanward.errors import ScanwardError, UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
 from scanward.formats.frames import GROUPS, frames_of, has_groups
 from scanward.formats.guard import check_size, decoding, open_file, shown
@@ -73,6 +73,15 @@ class Content:
             return None, y, x
         gaps = np.linalg.norm(np.diff(np.array(self.corners), axis=0), axis=1)
         return float(np.median(gaps)) or None, y, x
+
+
+def study_of(source: Source) -> dict[str, str]:
+    """What `STUDY` names and the first file says; nothing where it is no DICOM file that can be read."""
+    try:
+        with decoding(source.path), opened(source.paths[0], STUDY) as (header, _):
+            return _texts(header, STUDY)
+    except ScanwardError:
+        return {}
 
 
 def read_content(source: Source) -> Content:

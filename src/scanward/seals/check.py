@@ -14,9 +14,11 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.formats.content import Content
+from scanward.seals.log import History
 from scanward.seals.record import Seal, geometry_of, little
-from scanward.seals.signing import name_of, same_key
+from scanward.seals.signing import name_of
 from scanward.seals.tree import SHORT, Tree, changed, tree_of
+from scanward.seals.trust import Standing, Trust, trust_in
 from scanward.verdict import Label, worst
 
 Identity = Literal["same", "any"]
@@ -53,18 +55,20 @@ class Checked:
     boxes: tuple[Box, ...]
     """A box in voxels about each region of them, the largest first."""
     trusted: bool = True
-    """Whether the signer is one whose seals count."""
+    """Whether the signer is of those that were given; a stranger's seal says nothing."""
     history: Part = Part("authentic", "No newer version of it is known.")
+    trust: Part = Part("authentic", "")
+    """Why the seal counts, or does not."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All four."""
-        return self.voxels, self.geometry, self.identity, self.history
+        """All five."""
+        return self.voxels, self.geometry, self.identity, self.history, self.trust
 
     @property
     def named(self) -> tuple[tuple[str, Part], ...]:
-        """All four, with their names."""
-        return tuple(zip(("voxels", "geometry", "identity", "history"), self.parts, strict=True))
+        """All five, with their names."""
+        return tuple(zip(("voxels", "geometry", "identity", "history", "trust"), self.parts, strict=True))
 
     @property
     def label(self) -> Label:
@@ -77,23 +81,35 @@ class Checked:
         return next(part.reason for part in self.parts if part.label == self.label)
 
 
-def check(content: Content, seal: Seal, trusted: Sequence[x509.Certificate], identity: Identity = "same") -> Checked:
+def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certificate], identity: Identity = "same",
+          history: History | None = None) -> Checked:
     """Whether an image is, voxel by voxel, what was sealed, lies where that lay and is of whom that was.
 
-    `trusted` are the certificates of sites whose seals count; a seal by another key vouches for nothing. With
-    `identity` `any`, a copy without or with another name is taken, and that is said.
+    `trusted` says whose seals count; a seal by another key vouches for nothing, nor does one of a key that was
+    compromised, but for those that `history` shows to be older. With `identity` `any`, a copy without or with another
+    name is taken, and that is said.
     """
-    signer = name_of(seal.certificate)
-    if not any(same_key(seal.certificate, known) for known in trusted):
-        none = Part("inconclusive", f"Its seal is of {signer!r}, whose certificate was not given; anybody can have "
-                                    "made it.")
-        nothing: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
-        return Checked(none, none, none, signer, nothing, (), trusted=False)
+    standing = standing_of(seal, trust_in(trusted), history)
+    if not standing.counts:
+        return uncounted(seal, standing)
     voxels, tiles = _voxels(content, seal)
     geometry = _geometry(content, seal)
     if geometry.label == "tampered" and voxels.label == "inconclusive" and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut, resampled or encoded anew lies elsewhere, too
-    return Checked(voxels, geometry, _identity(content, seal, identity), signer, tiles, _boxes(tiles, seal))
+    return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles,
+                   _boxes(tiles, seal), trust=Part("authentic", standing.reason))
+
+
+def standing_of(seal: Seal, trust: Trust, history: History | None = None) -> Standing:
+    """Whether a seal counts, whatever it seals."""
+    return trust.standing(seal.certificate, seal.made,
+                          lambda before: history is not None and history.covers(seal, before))
+
+
+def uncounted(seal: Seal, standing: Standing) -> Checked:
+    """What is said by a seal that does not count."""
+    none, nothing = Part("inconclusive", standing.reason), np.zeros(seal.tree.count, bool)
+    return Checked(none, none, none, name_of(seal.certificate), nothing, (), standing.known, trust=none)
 
 
 def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
