@@ -161,8 +161,8 @@ def _extensions(certificate: x509.Certificate) -> dict[type, Any] | None:
 
 
 def read_trust(path: PathLike) -> Trust:
-    """Whose seals count, by a trust file: `[[certificate]]` tables with a `file` and, where its key was lost, the date `compromised`; `heads`
-    names files with heads of logs that were kept elsewhere. Files are named from where it lies.
+    """Whose seals count, by a trust file: `[[certificate]]` tables with a `file` and, where its key was lost, the date
+    `compromised`; `heads` names files with heads of logs that were kept elsewhere. Files are named from where it lies.
 
     Raises `UnreadableError` where it says anything else, or a file that it names is none.
     """
