@@ -53,7 +53,7 @@ def test_a_seal_of_before_is_followed(site, film, kept, tmp_path):
 
 def test_a_first_seal_says_so_and_what_is_sealed_again_says_what_it_follows(site, film, kept):
     one = seal_file(kept, site)
-    with pytest.raises(ArgumentError, match="exists already and is not overwritten; .*--again"):
+    with pytest.raises(ArgumentError, match=r"exists already and is not overwritten; .*--again"):
         seal_file(kept, site)
     first = one.read_bytes()
     two, three = (seal_file(kept, site, again=True) for _ in range(2))

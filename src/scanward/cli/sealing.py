@@ -53,12 +53,15 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
     codes = {ERROR} if errors else set()
     kept = None if log is None else Log(log)
     for source in sources:
+        said: list[str] = []
         try:
-            written = seal_file(source, sealing, output, kept, again=again)
+            written = seal_file(source, sealing, output, kept, again=again, said=said)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
             continue
+        for sentence in said:
+            complain(sentence)
         if not quiet:
             print(shown(str(written)), flush=True)
     return worst(codes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,6 +40,8 @@ PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
 _SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 """What compression calls the colours that it gives back."""
+SAME_PLACE = 0.01
+"""Millimetres by which corners at one place may differ."""
 _ALSO = (*IDENTITY, *PLACE, "StudyInstanceUID", "InstanceNumber")
 
 
@@ -64,6 +66,36 @@ class Content:
     study: dict[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     """Of the planes, for people."""
+
+    @property
+    def places(self) -> list[list[int]]:
+        """The planes that lie where another does, by their numbers, for each place."""
+        found: list[list[int]] = []
+        for z, corner in enumerate(self.corners):
+            if found and np.abs(np.subtract(corner, self.corners[found[-1][0]])).max() <= SAME_PLACE:
+                found[-1].append(z)
+            else:
+                found.append([z])
+        return [place for place in found if len(place) > 1]
+
+    @property
+    def copies(self) -> list[int]:
+        """The planes that hold what another at their place does: they do no harm."""
+        found = []
+        for place in self.places:
+            seen = set()
+            for z in place:
+                holds = _digest(self.values[z]), self.scale[z] if len(self.scale) > 1 else None
+                found += [z] if holds in seen else []
+                seen.add(holds)
+        return found
+
+    def without(self, planes: Sequence[int]) -> Content:
+        """The same without some of its planes."""
+        kept = [z for z in range(len(self.values)) if z not in set(planes)]
+        scale = self.scale if len(self.scale) == 1 else tuple(self.scale[z] for z in kept)
+        return replace(self, values=self.values[kept], scale=scale, corners=tuple(self.corners[z] for z in kept),
+                       names=tuple(self.names[z] for z in kept))
 
     @property
     def steps(self) -> tuple[float | None, float | None, float | None]:

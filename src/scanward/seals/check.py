@@ -92,7 +92,12 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     standing = standing_of(seal, trust_in(trusted), history)
     if not standing.counts:
         return uncounted(seal, standing)
+    copies = [] if content.values.shape == seal.shape else content.copies
+    said = listed([content.names[z] for z in copies])
+    content = content.without(copies) if copies else content
     voxels, tiles = _voxels(content, seal)
+    if copies:
+        voxels = Part(voxels.label, f"{voxels.reason} Left out, as copies of others at their place: {said}.")
     geometry = _geometry(content, seal)
     if geometry.label == "tampered" and voxels.label == "inconclusive" and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut, resampled or encoded anew lies elsewhere, too
@@ -123,6 +128,9 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
     if tiles.mean() >= WHOLE and tiles.size > FEW:
         moved = _planes_moved(found, seal)
         whole = "It was processed as a whole, by another encoding, say; the seal vouches for nothing in it."
+        strangers = sum(plane not in _planes(seal.tree) for plane in _planes(found))
+        if content.places and strangers * 2 < seal.shape[0]:  # one more at a place shifts all that follow
+            return _other_shape(content, seal), none
         return moved or Part("inconclusive", whole), none
     count = int(ndimage.label(tiles, np.ones((3, 3, 3)))[1])
     where = "one place" if count == 1 else f"{count} places"
@@ -161,23 +169,34 @@ def _other_shape(content: Content, seal: Seal) -> Part:
     if now[1:] != was[1:]:
         return Part("inconclusive", f"It has {size}: it was cut or resampled, and the seal vouches for nothing in it.")
     planes, known = _planes(_tree(content, seal)), _planes(seal.tree)
-    strangers = [content.names[z] if content.names else str(z) for z, plane in enumerate(planes) if plane not in known]
+    strangers = [z for z, plane in enumerate(planes) if plane not in known]
     missing = sum((Counter(known) - Counter(planes)).values())
     if len(strangers) == len(planes):
         return Part("inconclusive", f"It has {size}, and none is as it was; the seal vouches for nothing in it.")
     if strangers:
-        return Part("tampered", f"It has {size}; not sealed were {_listed(strangers)}.")
+        return Part("tampered", f"It has {size}; not sealed {'was' if len(strangers) == 1 else 'were'} "
+                                f"{listed(_beside(content, strangers))}.")
     if Counter(planes) - Counter(known):
         return Part("tampered", f"It has {size}; some are there more than once.")
     return Part("inconclusive", f"It has {size}: {missing} are missing, and the others are voxel by voxel what was "
                                 "sealed.")
 
 
+def _beside(content: Content, strangers: Sequence[int]) -> list[str]:
+    """The names of slices that were not sealed, each with those at its place that were."""
+    names = []
+    for z in strangers:
+        others = [content.names[n] for place in content.places if z in place for n in place if n not in strangers]
+        names.append(content.names[z] + (f" (sealed at its place: {', '.join(others[:MOST])})" if others else ""))
+    return names
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} slices of {shape[2]} x {shape[1]}" if shape[0] != 1 else f"{shape[2]} x {shape[1]} pixels"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, and how many more there are."""
     rest = len(names) - MOST
     return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -205,7 +224,7 @@ def _geometry(content: Content, seal: Seal) -> Part:
     gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in content.place
              if keyword not in seal.place]
     if gone:
-        return Part("inconclusive", f"It does not say the same of its {_listed(gone)}.")
+        return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
     return Part("authentic", "It lies where it lay.")
 
 
@@ -234,15 +253,15 @@ def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
              if keyword in content.identity and seal.commitment(keyword, content.identity[keyword]) != kept]
     new = [keyword for keyword in content.identity if keyword not in seal.identity]
     if asked == "any":
-        words = _listed([*other, *gone, *new])
+        words = listed([*other, *gone, *new])
         return Part("authentic", f"Not looked at, as was asked; other or missing: {words}." if words else
                     "It is of whom it was.")
     if other or new:
-        return Part("tampered", f"It says another {_listed([*other, *new])} than was sealed.")
+        return Part("tampered", f"It says another {listed([*other, *new])} than was sealed.")
     if not seal.identity:
         return Part("authentic", f"It does not say whose it is, nor did it when it was sealed as {seal.name}.")
     if gone:
-        return Part("inconclusive", f"It does not say any more its {_listed(gone)}; where that is a copy without a "
+        return Part("inconclusive", f"It does not say any more its {listed(gone)}; where that is a copy without a "
                                     "name, say --identity any.")
     return Part("authentic", "It is of whom it was.")
 

@@ -13,9 +13,9 @@ from cryptography import x509
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
-from scanward.formats.content import read_content, study_of
+from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
-from scanward.seals.check import Checked, Identity, Part, check, standing_of, uncounted
+from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
 from scanward.seals.finding import SUFFIX, free_path, is_of, named_seals, other_seals, read_seal, seal_path, uid_of
 from scanward.seals.log import History, Log, same_image
 from scanward.seals.record import Seal, Version, seal_of
@@ -27,10 +27,11 @@ __all__ = ["SUFFIX", "Held", "find_seal", "hold", "read_seal", "seal_file", "sea
 
 
 def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None, *,
-              again: bool = False) -> Path:
+              again: bool = False, said: list[str] | None = None) -> Path:
     """Seal a file or series and write the seal, which is returned; with `log`, it is added there first.
 
-    With `again` it may have a seal there already, which stays: the new one is the next version, and says so. Raises
+    What whoever seals should know of the image, such as that several slices lie at one place, is added to `said`. With
+    `again` it may have a seal there already, which stays: the new one is the next version, and says so. Raises
     `ArgumentError` where there is one otherwise, and where the signer's certificate is not valid now; other
     `InputError` for what cannot be read or written.
     """
@@ -47,13 +48,28 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
     last = max(before, key=lambda one: one.number, default=None)
     path = free_path(source, folder)
     name = seal_path(source, folder).name.removesuffix(SUFFIX)
-    seal = seal_of(read_content(source), name, now.isoformat(), signer,
+    seal = seal_of(_single(read_content(source), source, [] if said is None else said), name, now.isoformat(), signer,
                    None if last is None else Version(last.number + 1, last.follows))
     if log is not None:
         log.add(seal)
     with whole_file(path, replace=False) as file:
         file.write(seal.to_json(signer).encode())
     return path
+
+
+def _single(content: Content, source: Source, said: list[str]) -> Content:
+    """Without copies of slices, so that none of them need stay; slices with other voxels at one place are all kept, and
+    that is said."""
+    copies = content.copies
+    if copies:
+        names = listed([content.names[z] for z in copies])
+        said.append(f"{shown(source.path)} holds copies of slices ({names}), which its seal leaves out.")
+        content = content.without(copies)
+    if places := content.places:
+        names = listed([name for place in places for name in sorted(content.names[z] for z in place)])
+        said.append(f"{shown(source.path)} has several slices with other voxels at one position ({names}); all are "
+                    "sealed, as phases of one series are.")
+    return content
 
 
 def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
