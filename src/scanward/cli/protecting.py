@@ -17,7 +17,7 @@ from rich.console import Console
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, sealed
+from scanward.cli.sealing import Checking, Checkup, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
@@ -203,7 +203,7 @@ def _verified(given: Path | Source, key: Path | None, seals: Checking, record: P
     path = given if isinstance(given, Path) else given.paths[0]
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return found
+        return _written(found, folder)
     if key is None:
         raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
                             "which it was protected.")
@@ -212,7 +212,13 @@ def _verified(given: Path | Source, key: Path | None, seals: Checking, record: P
     except UnreadableError:
         if found is None:
             raise
-        return found
+        return _written(found, folder)
+
+
+def _written(found: Checkup, folder: Path | None) -> Checkup:
+    if folder is not None:
+        found.write(folder)
+    return found
 
 
 class Said(Protocol):

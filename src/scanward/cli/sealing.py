@@ -20,8 +20,9 @@ from scanward.formats import Source, find
 from scanward.formats.sources import series_or_file
 from scanward.protectors.seal import read_key
 from scanward.report.jsonl import json_line
+from scanward.seals.answers import write_answer
 from scanward.seals.check import Checked, Identity
-from scanward.seals.files import hold, read_seal, seal_file
+from scanward.seals.files import Held, hold, read_seal, seal_file
 from scanward.seals.finding import uid_of
 from scanward.seals.heads import read_heads
 from scanward.seals.log import History, Log
@@ -118,26 +119,42 @@ def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
     """What holding an image to its seal gives; None where it has none."""
     source = series_or_file(path)
     found = hold(source, asked.trusted, asked.where, asked.identity, asked.history)
-    if found is None:
-        return None
     # A folder that holds several series does not say which of them is meant.
-    return Checkup(str(source.path), found.seal, found.answer, uid_of(source)[1] if path is source else "")
+    return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
 
 
 @dataclass(frozen=True)
 class Checkup:
     """One image held to its seal."""
 
-    path: str
-    seal: Seal
-    answer: Checked
+    source: Source
+    held: Held
     series: str = ""
     """Its UID, where its path alone does not say which series it is."""
+
+    @property
+    def path(self) -> str:
+        """Of the file, or the series' folder."""
+        return str(self.source.path)
+
+    @property
+    def seal(self) -> Seal:
+        """It was held to."""
+        return self.held.seal
+
+    @property
+    def answer(self) -> Checked:
+        """That it gave."""
+        return self.held.answer
 
     @property
     def label(self) -> Label:
         """Of the answer."""
         return self.answer.label
+
+    def write(self, folder: Path) -> None:
+        """The answer, a picture and a map."""
+        write_answer(self.source, self.held, self.facts(), folder)
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""
