@@ -17,7 +17,7 @@ from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
 from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
 from scanward.seals.finding import SUFFIX, free_path, is_of, named_seals, other_seals, read_seal, seal_path, uid_of
-from scanward.seals.log import History, Log, same_image
+from scanward.seals.log import History, Log, uids_of
 from scanward.seals.record import Seal, Version, seal_of
 from scanward.seals.signing import Signer, name_of
 from scanward.seals.trust import Trust, trust_in
@@ -43,7 +43,7 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
                             f" to {valid.not_valid_after_utc:%Y-%m-%d}, and what it seals now would not count; name a "
                             "valid one.")
     before = [Version(seal.number, seal.root.hex()) for seal in known]
-    if log is not None and (latest := log.history().latest(study_of(source))):
+    if log is not None and (latest := log.latest(study_of(source))):
         before.append(latest)
     last = max(before, key=lambda one: one.number, default=None)
     path = free_path(source, folder)
@@ -91,7 +91,7 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
         raise ArgumentError(f"{shown(seal_path(source, folder))} exists already and is not overwritten; verify with it,"
                             " or seal with --again what was changed on purpose.")
     if again:
-        found += [seal for seal in _read(other_seals(source, folder), []) if same_image(seal.study, study)]
+        found += [seal for seal in _read(other_seals(source, folder), []) if uids_of(seal.study) == uids_of(study)]
     return found
 
 
@@ -165,10 +165,10 @@ def verify_seal(source: Source, seal: Seal, trusted: Trust | Sequence[x509.Certi
 def _dated(held: Held, others: Sequence[Seal], history: History | None) -> Checked:
     """With what other seals, and the log, know of newer versions."""
     seal, answer = held.seal, held.answer
-    line, newer = {seal.root.hex()}, None
+    line, newer, uids = {seal.root.hex()}, None, uids_of(seal.study)
     for other in sorted(others, key=lambda one: one.number):
         follows = other.version is not None and other.version.follows in line
-        if other.number > seal.number and (follows or same_image(other.study, seal.study)):
+        if other.number > seal.number and (follows or (uids is not None and uids_of(other.study) == uids)):
             line.add(other.root.hex())
             newer = other.made
     if history is not None:

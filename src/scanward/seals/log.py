@@ -11,9 +11,11 @@ import dataclasses
 import fcntl
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from scanward.seals.signing import Signer
 from scanward.seals.trust import Moment, Trust, moment, trust_in
 
 ENTRIES, HEADS, LOCK = "entries.jsonl", "heads.jsonl", "lock"
+Uids = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,13 @@ class Log:
             raise ArgumentError(f"{shown(self.folder)} has {len(leaves)} entries, and no {first}.")
         return consistency(leaves, first)
 
+    def latest(self, study: dict[str, str]) -> Version | None:
+        """The latest seal of an image of these UIDs, which the next one follows. Raises as `entries`."""
+        uids = uids_of(study)
+        known = [entry for entry in self.entries() if uids is not None and uids_of(entry.study) == uids]
+        return Version(max(len(known), *(entry.version.number for entry in known if entry.version), 1),
+                       known[-1].seal) if known else None
+
     def history(self, trusted: Trust | Sequence[x509.Certificate] = ()) -> History:
         """What the log says now, read once, for any number of questions."""
         trust = trust_in(trusted)
@@ -195,38 +205,49 @@ class History:
     def newer(self, seal: Seal) -> Entry | None:
         """The latest seal of the same image after this one, where there is one; `UnreadableError` where the log does
         not know this one at all."""
-        own = self._entry(seal)
+        own = self._roots.get(seal.root.hex())
         if own is None:
             raise UnreadableError(f"{shown(self.folder)} does not know the seal of {shown(seal.name)}; it was never "
                                   "added there, or taken out.")
-        line, latest = {own.seal}, None
-        for entry in self.entries[own.index + 1 :]:
-            if same_image(entry.study, own.study) or (entry.version and entry.version.follows in line):
-                line.add(entry.seal)
-                latest = entry
-        return latest
-
-    def latest(self, study: dict[str, str]) -> Version | None:
-        """The version of the latest seal of an image of these UIDs, and what it is: what the next one follows."""
-        known = [entry for entry in self.entries if same_image(entry.study, study)]
-        return Version(max(len(known), *(entry.version.number for entry in known if entry.version), 1),
-                       known[-1].seal) if known else None
+        line = {own.seal: own}
+        for one in (waiting := [own]):
+            for later in (*self._following[one.seal], *self._images[uids_of(one.study)]):
+                if later.index > own.index and later.seal not in line:
+                    line[later.seal] = later
+                    waiting.append(later)
+        return max(line.values(), key=lambda entry: entry.index) if len(line) > 1 else None
 
     def covers(self, seal: Seal, before: Moment) -> bool:
         """Whether a head that was kept elsewhere, and made before a moment, covers the seal."""
-        own = None if self.wrong else self._entry(seal)
+        own = None if self.wrong else self._roots.get(seal.root.hex())
         times = [] if own is None else [moment(head.made) for head in self.heads if head.size > own.index]
         return any(when is not None and when < before for when in times)
 
-    def _entry(self, seal: Seal) -> Entry | None:
-        root = seal.root.hex()
-        return next((entry for entry in self.entries if entry.seal == root), None)
+    @cached_property
+    def _roots(self) -> dict[str, Entry]:
+        return {entry.seal: entry for entry in reversed(self.entries)}
+
+    @cached_property
+    def _following(self) -> defaultdict[str, list[Entry]]:
+        found = defaultdict(list)
+        for entry in self.entries:
+            if entry.version and entry.version.follows:
+                found[entry.version.follows].append(entry)
+        return found
+
+    @cached_property
+    def _images(self) -> defaultdict[Uids | None, list[Entry]]:
+        found: defaultdict[Uids | None, list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            if (uids := uids_of(entry.study)) is not None:
+                found[uids].append(entry)
+        return found
 
 
-def same_image(one: dict[str, str], other: dict[str, str]) -> bool:
-    """Whether two seals' `study` say that they are of one image: images without UIDs never say so."""
-    uids = [(study.get("SeriesInstanceUID"), study.get("SOPInstanceUID")) for study in (one, other)]
-    return uids[0] == uids[1] and uids[0] != (None, None)
+def uids_of(study: dict[str, str]) -> Uids | None:
+    """Of series and instance, by which two seals are of one image; None of images that have none, such as pictures."""
+    found = study.get("SeriesInstanceUID", ""), study.get("SOPInstanceUID", "")
+    return found if any(found) else None
 
 
 def _wrong(head: Head, count: int, roots: dict[int, Hash], trust: Trust) -> str | None:
