@@ -210,6 +210,7 @@ def test_a_trust_file_names_certificates_and_since_when_a_key_is_lost(files, con
     ('[[certificate]]\nfile = "no.crt"', "no.crt cannot be read"),
     ('[[certificate]]\nfile = "trust.toml"', "trust.toml holds no certificate"),
     ('[[certificate]]\nfile = "old.crt"\ncompromised = "yes"', "no date after compromised"),
+    ('[[certificate]]\nfile = "old.crt"\ncompromised = 0001-01-01T00:00:00+02:00', "no date after compromised"),
     ('[[certificate]]\nfile = "old.crt"\nuntil = 2026-05-01', "'until' of a certificate"),
     ('heads = "a"\n[[certificate]]\nfile = "old.crt"', "no list of files"),
     ('heads = ["old.crt"]\n[[certificate]]\nfile = "old.crt"', "old.crt holds no heads"),

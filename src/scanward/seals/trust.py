@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
@@ -147,7 +146,7 @@ def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
                 purposes is not None and not set(SIGNING) & set(purposes)):
             return False
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except Exception:  # what the library raises on strange certificates is no single type
         return False
     return True
 
@@ -193,10 +192,11 @@ def _anchor(path: Path, table: dict[str, Any]) -> Anchor:
         raise _wrong(path, f"says {next(iter(table))!r} of a certificate, which nothing reads")
     if not isinstance(name, str) or not name:
         raise _wrong(path, "has a certificate without a file")
-    if lost is not None and not isinstance(lost, datetime.date):  # a date and time is a date, too
+    # A date and time is a date, too; the first and last days of the calendar have no UTC.
+    when = moment(lost.isoformat()) if isinstance(lost, datetime.date) else None
+    if lost is not None and when is None:
         raise _wrong(path, f"says of {name!r} no date after compromised, such as 2026-05-01")
-    return Anchor(read_certificate(path.parent / name, authority=True), None if lost is None else
-                  moment(lost.isoformat()))
+    return Anchor(read_certificate(path.parent / name, authority=True), when)
 
 
 def _wrong(path: Path, what: str) -> UnreadableError:
