@@ -63,7 +63,7 @@ def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
 def read_signer(key: Path, certificate: Path) -> Signer:
     """A signer of the site's own authority, from PEM files. Raises `UnreadableError`, and `ArgumentError` where the two
     do not belong together."""
-    data = _bytes(key, "private key")
+    data = bytes_of(key, "private key")
     try:
         found = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
@@ -81,7 +81,7 @@ def read_signer(key: Path, certificate: Path) -> Signer:
 def read_certificate(path: Path, *, authority: bool = False) -> x509.Certificate:
     """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or several are, or it is of another kind
     of key: an `authority` may have any."""
-    data = _bytes(path, "certificate")
+    data = bytes_of(path, "certificate")
     return certificate_in(data, shown(path), authority=authority)
 
 
@@ -154,14 +154,15 @@ def _raw(key: object) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
 
 
-def _bytes(path: Path, what: str) -> bytes:
+def bytes_of(path: Path, what: str, largest: int = LARGEST) -> bytes:
+    """What a small file holds; `UnreadableError` where it is none or larger."""
     try:
         if path.exists() and not path.is_file():
             raise UnreadableError(f"{shown(path)} is no regular file; name the {what}.")
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except OSError as error:
         raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); name the {what}.") from error
-    if len(data) > LARGEST:
+    if len(data) > largest:
         raise UnreadableError(f"{shown(path)} is too large for a {what}; name the right file.")
     return data
