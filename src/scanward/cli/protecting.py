@@ -17,7 +17,7 @@ from rich.console import Console
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, Checkup, sealed
+from scanward.cli.sealing import Checking, Checkup, lost_image, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
@@ -169,14 +169,14 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             protection.check_answer(folder)
     for sentence in found.said:
         complain(sentence)
-    codes = {UNSURE} if found.lost else set()
-    for seal in found.lost:
-        reason = "It is sealed, and is not there any more, or is passed over."
+    lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
+    codes = {UNSURE} if lost else set()
+    for seal, reason in lost.items():
         name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
         if as_json:
             print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
         elif not quiet:
-            print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
+            print(f"inconclusive: {shown(name)}\n  {shown(reason)}", flush=True)
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):

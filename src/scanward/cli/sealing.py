@@ -127,6 +127,16 @@ def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
     return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
 
 
+def lost_image(path: Path, asked: Checking) -> str | None:
+    """What is to be said of a seal whose image was not found; nothing of a stranger's, which anybody can lay there."""
+    try:
+        seal = read_seal(path)
+    except InputError as error:
+        return str(error)
+    known = asked.trusted.knows(seal.certificate)
+    return "It is sealed, and is not there any more, or is passed over." if known else None
+
+
 @dataclass(frozen=True)
 class Checkup:
     """One image held to its seal."""

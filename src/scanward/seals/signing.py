@@ -92,6 +92,8 @@ def certificate_in(data: bytes, where: str, *, authority: bool = False) -> x509.
     try:
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
         usable = _usable(found.public_key()) or (authority and is_authority(found))
+        # Each is decoded when it is asked for.
+        _ = name_of(found), found.not_valid_before_utc, found.not_valid_after_utc
     except Exception as error:  # what the library raises on damaged certificates is no single type
         raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` "
                               "wrote.") from error
