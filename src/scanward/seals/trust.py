@@ -39,6 +39,12 @@ class Anchor:
     compromised: Moment | None = None
     """From when on somebody else may have had its key."""
 
+    @property
+    def said(self) -> list[str]:
+        """What tells it from others, as JSON values."""
+        return [self.certificate.fingerprint(hashes.SHA256()).hex(),
+                "" if self.compromised is None else self.compromised.isoformat()]
+
 
 @dataclass(frozen=True)
 class Standing:
