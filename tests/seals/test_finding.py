@@ -12,7 +12,7 @@ from sealable import VOLUME, ct_slice
 
 from scanward.errors import UnreadableError
 from scanward.formats import Source, find
-from scanward.seals.files import hold, read_seal, seal_file
+from scanward.seals.files import find_seal, hold, read_seal, seal_file
 from scanward.seals.signing import signer_of
 
 STRANGER = signer_of(b"x" * 32, "General Hospital")
@@ -180,6 +180,7 @@ def test_what_is_no_seal_of_the_sites_is_no_lost_image(run, film, tmp_path):
     assert (code, "c.seal is no seal" in out, "not there any more" in out) == (3, True, False)
 
 
-def test_a_seals_own_name_is_the_images(site, two):
-    names = {read_seal(seal_file(source, site)).name for source in sources_of(two)}
-    assert names == {"two"}
+def test_a_seals_own_name_is_the_images_and_each_has_its_own(site, two):
+    made = {source: seal_file(source, site) for source in sources_of(two)}
+    assert {read_seal(path).name for path in made.values()} == {"two"}
+    assert {source: find_seal(source) for source in made} == made

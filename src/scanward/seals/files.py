@@ -16,7 +16,7 @@ from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
 from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
-from scanward.seals.finding import SUFFIX, free_path, is_of, named_seals, other_seals, read_seal, seal_path, uid_of
+from scanward.seals.finding import SUFFIX, free_path, is_of, named_seals, other_seals, read_seal, seal_path, study_in, uid_of
 from scanward.seals.log import History, Log, uids_of
 from scanward.seals.record import Seal, Version, seal_of
 from scanward.seals.signing import Signer, name_of
@@ -96,9 +96,11 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
 
 
 def find_seal(source: Source, where: Path | None = None) -> Path | None:
-    """The first of the seals that may be an image's: `where` itself if that is a file, or in that folder, or beside the
-    image."""
-    return next(iter(named_seals(source, where) or other_seals(source, where)), None)
+    """The seal that is likely an image's, unchecked: of those that may be, the first that says its UID, else the first.
+    `hold` tries them all."""
+    keyword, uid = uid_of(source)
+    found = [*named_seals(source, where), *other_seals(source, where)]
+    return next((path for path in found if study_in(path).get(keyword, "") == uid), next(iter(found), None))
 
 
 @dataclass(frozen=True)
