@@ -16,7 +16,17 @@ from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
 from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
-from scanward.seals.finding import SUFFIX, free_path, is_of, named_seals, other_seals, read_seal, seal_path, study_in, uid_of
+from scanward.seals.finding import (
+    SUFFIX,
+    free_path,
+    is_of,
+    named_seals,
+    other_seals,
+    read_seal,
+    seal_path,
+    study_in,
+    uid_of,
+)
 from scanward.seals.log import History, Log, uids_of
 from scanward.seals.record import Seal, Version, seal_of
 from scanward.seals.signing import Signer, name_of
