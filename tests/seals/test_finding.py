@@ -59,6 +59,32 @@ def test_two_series_of_one_folder_have_a_seal_each(run, two, tmp_path):
     assert (code, labels) == (1, {"1.2.4": "authentic", "1.2.9": "tampered"})
 
 
+def test_a_series_without_a_seal_is_not_held_to_its_neighbours(run, bright, two, tmp_path):
+    key = tmp_path / "site.key"
+    run("key", key)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for path in two.glob("b*"):
+        path.rename(kept / path.name)
+    assert run("seal", two, "--key", key)[0] == 0
+    for path in kept.iterdir():
+        path.rename(two / path.name)
+    code, out, err = run("verify", two, "--key", key)
+    assert (code, out.count("authentic: "), "tampered" in out) == (2, 1, False)
+    assert "No seal lies beside" in err or "names no evidence" in err
+    assert ["Scanward site" in line for line in run("scan", two, "--key", key, "--json")[1].splitlines()] == [True, False]
+
+
+def test_a_forgery_with_other_uids_is_held_to_the_seal_of_its_name(site, film):
+    source = Source((film,), "file")
+    seal_file(source, site)
+    altered(film)
+    data = pydicom.dcmread(film)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.99"
+    data.save_as(film)
+    assert hold(source, [site.certificate]).answer.label == "tampered"
+
+
 def test_scans_hear_the_seal_of_each_series(run, bright, two, tmp_path):
     key = tmp_path / "site.key"
     run("key", key)

@@ -19,6 +19,7 @@ from scanward.seals.check import Checked, Identity, Part, check, listed, standin
 from scanward.seals.finding import (
     SUFFIX,
     free_path,
+    images_beside,
     is_of,
     named_seals,
     other_seals,
@@ -139,8 +140,13 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     content = read_content(source)
     held = [Held(seal, check(content, seal, trust, identity, history)) for seal in counting]
     fitting = [one for one in held if one.answer.label == "authentic"]
-    if not fitting and damaged and not any(is_of(seal, uid) for seal in counting):
-        raise damaged[0]
+    if not fitting and not any(is_of(seal, uid) for seal in counting):
+        if damaged:
+            raise damaged[0]
+        beside = images_beside(source)
+        held = [one for one in held if not any(is_of(one.seal, other) for other in beside)]
+        if not held:
+            return None
     best = max(fitting, key=lambda one: one.seal.number) if fitting else max(held, key=lambda one: (
         is_of(one.seal, uid), SEVERITY.index(one.answer.label), one.seal.number))
     return Held(best.seal, _dated(best, counting, history))
