@@ -17,17 +17,17 @@ from rich.console import Console
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, sealed
+from scanward.cli.sealing import Checking, Checkup, lost_image, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats import find
+from scanward.formats import Source, find
 from scanward.formats.sources import Passed
 from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.seal import Answer, Found, make_key
 from scanward.report.jsonl import json_line
-from scanward.seals.files import SUFFIX
+from scanward.seals.finding import SUFFIX, lost_seals
 from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
@@ -73,6 +73,8 @@ class Named:
 
     paths: dict[str, Path] = field(default_factory=dict)
     """Files and folders by their real paths, each once; of a folder with several images, these."""
+    series: dict[Path, Source] = field(default_factory=dict)
+    """Where a folder holds several series, each by its first file."""
     said: list[str] = field(default_factory=list)
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
@@ -88,16 +90,12 @@ class Named:
         passed: list[Passed] = []
         sources, errors = find([folder], passed=passed)
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
-        over = {os.path.realpath(one.path) for one in passed}
-        for seal in sorted(folder.rglob(f"*{SUFFIX}")):
-            image = seal.with_name(seal.name.removesuffix(SUFFIX))
-            if not image.exists() or os.path.realpath(image) in over:
-                self.lost.append(seal)
+        self.lost += lost_seals(folder, sources)
         if len(sources) < 2:
             return [folder]
-        # Of several series in one folder each goes by its first file, which is no whole series: that is said of it.
-        series = Counter(source.path for source in sources if source.kind == "series")
-        return [source.path if series[source.path] < 2 else source.paths[0] for source in sources]
+        count = Counter(source.path for source in sources if source.kind == "series")
+        self.series |= {source.paths[0]: source for source in sources if count[source.path] > 1}
+        return [source.path if count[source.path] < 2 else source.paths[0] for source in sources]
 
 
 def named(arguments: Sequence[str]) -> Named:
@@ -171,18 +169,18 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             protection.check_answer(folder)
     for sentence in found.said:
         complain(sentence)
-    codes = {UNSURE} if found.lost else set()
-    for seal in found.lost:
-        reason = "It is sealed, and is not there any more, or is passed over."
+    lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
+    codes = {UNSURE} if lost else set()
+    for seal, reason in lost.items():
         name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
         if as_json:
             print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
         elif not quiet:
-            print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
+            print(f"inconclusive: {shown(name)}\n  {shown(reason)}", flush=True)
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                said = _verified(path, key, seals, record, folder)
+                said = _verified(found.series.get(path, path), key, seals, record, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -198,12 +196,14 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     return worst(codes)
 
 
-def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None) -> Said:
+def _verified(given: Path | Source, key: Path | None, seals: Checking, record: Path | None,
+              folder: Path | None) -> Said:
     """By the seal of an image or, where it has none, by the record of its protection."""
-    found = None if record is not None else sealed(path, seals)
+    found = None if record is not None else sealed(given, seals)
+    path = given if isinstance(given, Path) else given.paths[0]
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return found
+        return _written(found, folder)
     if key is None:
         raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
                             "which it was protected.")
@@ -212,7 +212,13 @@ def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None
     except UnreadableError:
         if found is None:
             raise
-        return found
+        return _written(found, folder)
+
+
+def _written(found: Checkup, folder: Path | None) -> Checkup:
+    if folder is not None:
+        found.write(folder)
+    return found
 
 
 class Said(Protocol):
