@@ -7,32 +7,27 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from rich.console import Console
 
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, sealed
+from scanward.cli.sealing import Checkup, run_seal, signer
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats import find
-from scanward.formats.sources import Passed
-from scanward.image import Image
-from scanward.protection import Around, Perturb
-from scanward.protectors.seal import Answer, Found, make_key
+from scanward.formats import find, read
+from scanward.formats.sources import Passed, series_or_file
+from scanward.protection import Around, Checking, Perturb
+from scanward.protectors.seal import make_key
 from scanward.report.jsonl import json_line
 from scanward.seals.files import SUFFIX
-from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
-MOST = 20
-"""Findings that are printed; all are in `verified.json`."""
 
 
 @contextmanager
@@ -49,7 +44,7 @@ def _busy(what: str, quiet: bool) -> Iterator[None]:
 def run_key(path: Path) -> int:
     """Make a key and say what it is for."""
     make_key(path)
-    print(f"{shown(str(path))}: keep it secret and safe; without it nothing it protected can be verified or undone.")
+    print(f"{shown(str(path))}: keep it secret and safe; whoever has it can make your seals.")
     return CLEAN
 
 
@@ -125,9 +120,12 @@ def _places(paths: list[Path], output: Path) -> list[Path]:
 
 def run_protect(images: Sequence[str], output: Path, key: Path | None, method: str | None, epsilon: float | None,
                 around: Sequence[str], quiet: bool) -> int:
-    """Protect images and say what was written; one that cannot be protected never stops the others."""
+    """Perturb images, seal the copies where there is a key, and say what was written; one that cannot be perturbed never
+    stops the others. Without a method, as `seal`."""
     if method is None and (around or epsilon is not None):
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
+    if method is None and key is not None:
+        return run_seal(images, output, signer(key, "Scanward site", None, None), None, quiet)
     perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
     protection.check_order(key, perturb)
     paths = list(named(images).paths.values())
@@ -158,10 +156,10 @@ def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quie
     return CLEAN
 
 
-def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record: Path | None, output: Path | None,
+def run_verify(images: Sequence[str], key: Path | None, asked: Checking, record: Path | None, output: Path | None,
                as_json: bool, quiet: bool) -> int:
     """Verify images; the exit code says what they are."""
-    found = named(images)
+    master, found = None if key is None else protection.key_in(key), named(images)
     paths = list(found.paths.values())
     if record is not None and len(paths) > 1:
         raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
@@ -182,7 +180,7 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                said = _verified(path, key, seals, record, folder)
+                said = _verified(path, master, asked, record, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -198,61 +196,15 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     return worst(codes)
 
 
-def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None) -> Said:
-    """By the seal of an image or, where it has none, by the record of its protection."""
-    found = None if record is not None else sealed(path, seals)
-    # A stranger's seal that merely lies there hides nothing that the site's own record tells.
-    if found is not None and (found.answer.trusted or key is None):
-        return found
-    if key is None:
-        raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
-                            "which it was protected.")
-    try:
-        return _Protected(*protection.verify_file(path, key, record, folder))
-    except UnreadableError:
-        if found is None:
-            raise
-        return found
-
-
-class Said(Protocol):
-    """What is said of one image."""
-
-    @property
-    def label(self) -> Label: ...
-    def facts(self) -> dict[str, Any]: ...
-    def say(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Protected:
-    image: Image
-    answer: Answer
-
-    @property
-    def label(self) -> Label:
-        return self.answer.label
-
-    def facts(self) -> dict[str, Any]:
-        return {"path": self.image.name, **protection.facts(self.answer)}
-
-    def say(self) -> None:
-        # The image itself, of a folder that was named: other files in it were not looked at.
-        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.sentence}")
-        for found in self.answer.findings[:MOST]:
-            print(f"  {_place(found, self.image)}")
-        if len(self.answer.findings) > MOST:
-            print(f"  and {len(self.answer.findings) - MOST} more")
-        sys.stdout.flush()
-
-
-def _place(found: Found, image: Image) -> str:
-    axes = 3 if image.shape[0] > 1 else 2
-    centre, corner = (", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz"[:axes], place[::-1], strict=False))
-                      for place in (found.centre, found.box[:3]))
-    where = f"centre {centre}; corner {corner}"
-    sides = found.box.size
-    if image.spacing is None:
-        return f"{where}: {sides[2]} x {sides[1]} pixels, {found.why}"
-    mm = [side * step for side, step in zip(sides, image.spacing, strict=True)][0 if image.shape[0] > 1 else 1:]
-    return f"{where}: {' x '.join(f'{length:.0f}' for length in mm[::-1])} mm, {found.why}"
+def _verified(path: Path, master: bytes | None, asked: Checking, record: Path | None, folder: Path | None) -> Checkup:
+    """As `protection.held`; with `folder`, what was said and the map go there."""
+    source = series_or_file(path)
+    image, answer = protection.held(source, master, asked, record)
+    shape = answer.seal.shape if answer.seal else () if image is None else image.shape
+    # The image itself, of a folder that was named: other files in it were not looked at.
+    said = Checkup(str(source.path), answer, shape[0] > 1)
+    if folder is not None:
+        with suppress(InputError):  # colour, say: what can be sealed cannot always be shown
+            image = image or read(source)
+        protection.write_answer(image, answer, said.facts(), folder)
+    return said

@@ -74,7 +74,8 @@ def log_check(
     debug: Debug = False,
 ) -> int:
     """Say whether a log is whole, and begins as its heads say."""
-    from scanward.cli.sealing import run_log_check, trusted
+    from scanward.cli.sealing import run_log_check
+    from scanward.protection import trusted
 
     return run_log_check(folder, head or [], trusted(key, certificate or []))
 
