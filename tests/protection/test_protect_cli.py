@@ -79,14 +79,6 @@ def test_a_changed_film_is_shown_with_its_seal_and_one_without_stops_no_other(ru
     assert run("verify", one, "--key", key, "-o", tmp_path / "said" / "a")[0] == 2  # nothing is overwritten
 
 
-def test_what_is_sealed_and_cannot_be_drawn_is_answered_all_the_same(run, key, tmp_path):
-    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    assert cv2.imwrite(str(tmp_path / "colour.png"), rgb)
-    assert run("seal", tmp_path / "colour.png", "--key", key)[0] == 0
-    assert run("verify", tmp_path / "colour.png", "--key", key, "-o", tmp_path / "said")[0] == 0
-    assert json.loads((tmp_path / "said" / "verified.json").read_text())["label"] == "authentic"
-
-
 def test_a_pattern_that_names_nothing_and_a_record_for_several(run, films, key, tmp_path):
     for command in (("protect", "--method", "tafim", "-o", tmp_path / "out"), ("verify",)):
         code, _, err = run(command[0], films / "*.tif", "--key", key, *command[1:])

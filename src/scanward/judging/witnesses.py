@@ -71,6 +71,8 @@ class Seal:
         """Nothing: it is arithmetic."""
 
     def testify(self, case: Case) -> Evidence | None:
+        if isinstance(case.checked, Checked):
+            return None  # the site's own seal counts before it, as for `verify`
         try:
             answer = None if case.seal is None else case.seal.verify(case.image)
         except InputError as error:
