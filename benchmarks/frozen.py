@@ -255,7 +255,8 @@ def seals(run: Run) -> None:
         run.case(f"seal/{kind}", partial(seal, run, kind, host))
         run.case(f"judge/{kind}", partial(judge, run, kind, host))
     woven, key = OLD / "series" / "ct-protected", OLD / "site.key"
-    run.command("old/verify", "verify", *(OLD / kind for kind in ("series", "film", "perturbed", "sloped")), "--key", key)
+    kinds = [OLD / kind for kind in ("series", "film", "perturbed", "sloped")]
+    run.command("old/verify", "verify", *kinds, "--key", key)
     run.command("old/unprotect", "unprotect", woven, "--key", key, "-o", run.work / "undone",
                 then=lambda _: pixels(run.work / "undone" / "ct-protected-unprotected"))
     through(run, "old", slices(woven), 1, f"[work]\nverify_key = '{key}'\nrecords = '{OLD}'\n")

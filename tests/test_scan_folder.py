@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 
-import cv2
-import numpy as np
 import pytest
 from small import film
 

@@ -85,7 +85,7 @@ def test_what_was_left_alone_is_authentic_and_given_back_to_the_last_bit(run, br
     assert (stored(image) != host).any()
     answer = said(run, image, key)
     assert (answer["label"], answer["findings"]) == ("authentic", [])
-    assert set(answer) == {"path", "label", "reason", "voxels", "geometry", "axes", "findings"}  # no word of whose it is
+    assert set(answer) == {"path", "label", "reason", "voxels", "geometry", "axes", "findings"}  # not whose it is
     code, out, err = run("unprotect", image, "--key", key, "-o", tmp_path / "undone")
     assert (code, err) == (0, "") and "voxel for voxel the original" in out
     undone = next(path for path in (tmp_path / "undone").iterdir() if path.suffix != ".json")
@@ -139,8 +139,8 @@ def test_a_film_through_jpeg_2000_is_inconclusive(run, old):
 
 
 def test_a_forger_without_the_key_gets_no_pass(run, bright, old):
-    """The blocks of 2 x 8 x 8 are public: a checkerboard of 2 HU puts the hashes out of use, and a nodule that takes its
-    excess back from the blocks that it lies in moves none of their means. Earlier versions called that authentic."""
+    """The blocks of 2 x 8 x 8 are public: a checkerboard of 2 HU puts the hashes out of use, and a nodule that takes
+    its excess back from the blocks that it lies in moves none of their means. That used to be called authentic."""
     series = old / "series" / NAMES["series"]
     values = stored(series)
     board = np.indices((4, 8, 8)).sum(0) % 2 * 4 - 2
@@ -162,8 +162,8 @@ def test_another_encoding_that_loses_nothing_is_authentic(run, bright, old):
 
 
 @pytest.mark.parametrize(("change", "label", "words"), [
-    (lambda data: setattr(data, "PixelSpacing", [2.1, 2.1]), "tampered", "2 x 2.1 x 2.1 mm now, and were 2 x 0.7 x 0.7"),
-    (lambda data: setattr(data, "ImagePositionPatient", [9, 0, data.ImagePositionPatient[2]]), "tampered", "elsewhere"),
+    (lambda data: setattr(data, "PixelSpacing", [2.1, 2.1]), "tampered", "2 x 2.1 x 2.1 mm now, and were 2 x 0.7"),
+    (lambda data: setattr(data, "ImagePositionPatient", [9, 0, data.ImagePositionPatient[2]]), "tampered", "elsewh"),
     (lambda data: setattr(data, "PatientName", "Somebody^Else"), "authentic", "voxel by voxel")])
 def test_of_the_header_only_spacing_and_place_are_held_to_the_record(run, bright, old, change, label, words):
     series = old / "series" / NAMES["series"]

@@ -77,9 +77,10 @@ def test_with_a_key_the_copy_is_sealed_and_nothing_else_is_added(run, chest, key
     code, printed, err = run("protect", chest, *order, "--key", key, "-o", out)
     assert (code, err) == (0, "")
     written = [line.rsplit("/", 1)[-1] for line in printed.split("\n") if line]
-    assert written == ["a chest-protected.nii.gz", "protected.png", "perturbation.json", "a chest-protected.nii.gz.seal"]
-    assert sorted(p.name for p in out.iterdir()) == sorted([*written, "a chest-protected.nii.gz.scanward.json"])
-    image = out / "a chest-protected.nii.gz"
+    name = "a chest-protected.nii.gz"
+    assert written == [name, "protected.png", "perturbation.json", f"{name}.seal"]
+    assert sorted(p.name for p in out.iterdir()) == sorted([*written, f"{name}.scanward.json"])
+    image = out / name
     assert np.array_equal(formats.read(image).pixels, formats.read(alone / image.name).pixels)
     code, printed, _ = run("verify", image, "--key", key)
     assert code == 0 and printed.startswith(f"authentic: {image}\n  Sealed by Scanward site")

@@ -71,7 +71,7 @@ def test_a_changed_film_is_shown_with_its_seal_and_one_without_stops_no_other(ru
     assert (code, [line["label"] for line in lines]) == (2, ["authentic", "tampered", "inconclusive"])
     assert "sub/c.png" in err and "--seal" in err and "--record" in err and err.count("\n") == 1
     x0, y0, _, x1, y1, _ = lines[1]["findings"][0]["box"]
-    assert 80 <= x0 <= 100 < 120 <= x1 <= 140 and 130 <= y0 <= 150 < 170 <= y1 <= 190
+    assert 80 <= x0 <= 100 and 120 <= x1 <= 140 and 130 <= y0 <= 150 and 170 <= y1 <= 190
     drawn = cv2.imread(str(tmp_path / "said" / "b" / "altered.png"), cv2.IMREAD_UNCHANGED)
     assert (drawn[y0:y1, x0:x1] == 255).all() and (drawn > 0).sum() == (y1 - y0) * (x1 - x0)
     assert json.loads((tmp_path / "said" / "b" / "verified.json").read_text()) == lines[1]

@@ -1,4 +1,4 @@
-"""Which old record an image is held against: what a forger plants beside it, or in it, changes nothing to its favour."""
+"""Which old record an image is held against: what a forger plants beside it, or in it, does it no favour."""
 
 import json
 import shutil

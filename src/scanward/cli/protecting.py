@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -120,8 +119,8 @@ def _places(paths: list[Path], output: Path) -> list[Path]:
 
 def run_protect(images: Sequence[str], output: Path, key: Path | None, method: str | None, epsilon: float | None,
                 around: Sequence[str], quiet: bool) -> int:
-    """Perturb images, seal the copies where there is a key, and say what was written; one that cannot be perturbed never
-    stops the others. Without a method, as `seal`."""
+    """Perturb images, seal the copies where there is a key, and say what was written; one that cannot be perturbed
+    never stops the others. Without a method, as `seal`."""
     if method is None and (around or epsilon is not None):
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
     if method is None and key is not None:

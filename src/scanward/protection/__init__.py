@@ -22,6 +22,6 @@ from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import Record
 
 __all__ = ["PICTURE", "RECORD", "Answer", "Around", "Checking", "Key", "Perturb", "Record", "Records", "Sealed",
-           "beside", "check_answer", "check_order", "check_output", "checking", "held", "key_in", "protect", "protect_file",
-           "read_record", "seal", "seal_for", "sealed", "trusted", "unprotect", "unprotect_file", "verify",
-           "write_answer"]
+           "beside", "check_answer", "check_order", "check_output", "checking", "held", "key_in", "protect",
+           "protect_file", "read_record", "seal", "seal_for", "sealed", "trusted", "unprotect", "unprotect_file",
+           "verify", "write_answer"]

@@ -104,7 +104,8 @@ def _write_protected(folder: Path, source: Source, image: Image, made: Image, si
             names.append(seal_file(series_or_file(written), signer).name)
         _put(draft / PERTURBATION, _json(done))
         first = next(iter(perturb.around), None)
-        _put(draft / PICTURE, png(perturbed_picture(image, made, None if first is None else (first.z, first.y, first.x))))
+        at = None if first is None else (first.z, first.y, first.x)
+        _put(draft / PICTURE, png(perturbed_picture(image, made, at)))
     return [folder / name for name in names]
 
 

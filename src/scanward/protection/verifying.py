@@ -53,7 +53,8 @@ def checking(key: Key | None, certificates: Sequence[PathLike], where: PathLike 
         raise refused("certificates", "a list of files", certificates)
     known, place = trusted(key, certificates), None if where is None else path_of(where, "seal")
     if not known:
-        raise ArgumentError("Nobody's seals would count; give --key FILE or --certificate PEM.")
+        raise ArgumentError("Nobody's seals would count; give --key FILE or --certificate PEM (key= or "
+                            "certificates= in Python).")
     if log is not None and not path_of(log, "log").is_dir():
         raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
     return Checking(known, place, cast(Identity, identity), None if log is None else Log(Path(log)))
@@ -134,7 +135,7 @@ def _by_record(source: Given, master: bytes, record: Record | PathLike | None) -
     if answer is None or image is None:
         if found is not None:
             check_kind(found.paths[0])  # what is no image is told as such
-        name = found.path if found is not None else "The image"
-        raise UnreadableError(f"No seal lies beside {shown(name)}, it names no evidence, and no {RECORD} of its own lies "
-                              "there; name one with --seal or --record (seal= and record= in Python).")
+        name = found.path if found is not None else "the image"
+        raise UnreadableError(f"No seal lies beside {shown(name)}, it names no evidence, and no {RECORD} of its own "
+                              "lies there; name one with --seal or --record (seal= and record= in Python).")
     return image, answer
