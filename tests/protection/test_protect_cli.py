@@ -59,24 +59,18 @@ def test_without_a_method_it_is_another_name_of_seal(run, films, key, tmp_path, 
     assert run("protect", given, "--key", key, "-o", "protect")[0] == 2  # nothing is overwritten
 
 
-def test_a_changed_film_is_shown_with_its_seal_and_one_without_stops_no_other(run, films, key, tmp_path):
-    one, two = films / "a.png", films / "b.png"
+def test_a_changed_film_is_found_by_its_seal_and_one_without_stops_no_other(run, films, key):
+    two = films / "b.png"
     assert run("protect", films / "*.png", "--key", key, "-o", films)[0] == 0
     pixels = cv2.imread(str(two), cv2.IMREAD_UNCHANGED)
     pixels[150:170, 100:120] += 20
     assert cv2.imwrite(str(two), pixels)
-    code, out, err = run("verify", films / "*.png", films / "sub" / "c.png", "--key", key, "--json", "-o",
-                         tmp_path / "said")
+    code, out, err = run("verify", films / "*.png", films / "sub" / "c.png", "--key", key, "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert (code, [line["label"] for line in lines]) == (2, ["authentic", "tampered", "inconclusive"])
     assert "sub/c.png" in err and "--seal" in err and "--record" in err and err.count("\n") == 1
     x0, y0, _, x1, y1, _ = lines[1]["findings"][0]["box"]
     assert 80 <= x0 <= 100 and 120 <= x1 <= 140 and 130 <= y0 <= 150 and 170 <= y1 <= 190
-    drawn = cv2.imread(str(tmp_path / "said" / "b" / "altered.png"), cv2.IMREAD_UNCHANGED)
-    assert (drawn[y0:y1, x0:x1] == 255).all() and (drawn > 0).sum() == (y1 - y0) * (x1 - x0)
-    assert json.loads((tmp_path / "said" / "b" / "verified.json").read_text()) == lines[1]
-    assert cv2.imread(str(tmp_path / "said" / "a" / "verified.png")) is not None
-    assert run("verify", one, "--key", key, "-o", tmp_path / "said" / "a")[0] == 2  # nothing is overwritten
 
 
 def test_a_pattern_that_names_nothing_and_a_record_for_several(run, films, key, tmp_path):

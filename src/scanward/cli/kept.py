@@ -50,15 +50,14 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     if source.path.name.lower().endswith(DETACHED):
         return None
     from scanward.protection.records import mark_beside
-    from scanward.seals.files import find_seal
 
     try:
-        beside = () if terms.key is None else (*terms.shelf(source), *filter(None, (find_seal(source),)))
+        records = () if terms.key is None else tuple(terms.shelf(source))
     except InputError:
         return None
     sha = hashlib.sha256()
     try:
-        for path in (*source.paths, *beside, *filter(None, (mark_beside(source),))):
+        for path in (*source.paths, *records, *filter(None, (mark_beside(source),))):
             if not path.is_file():  # a pipe never ends
                 return None
             with path.open("rb") as file:

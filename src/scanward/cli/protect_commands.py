@@ -75,7 +75,7 @@ def verify(images: Several,
     Places are in voxels, x to the right, then y down, then z, the slice; in Python they are (z, y, x).
     """
     from scanward.cli.protecting import run_verify
-    from scanward.protection import checking
+    from scanward.cli.sealing import checking
 
     return run_verify(images, key, checking(key, certificate or [], seal, identity, log), record, output, as_json,
                       quiet)

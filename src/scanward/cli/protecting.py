@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checkup, run_seal, signer
+from scanward.cli.sealing import Checking, run_seal, sealed, signer
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats import find, read
-from scanward.formats.sources import Passed, series_or_file
-from scanward.protection import Around, Checking, Perturb
+from scanward.formats import find
+from scanward.formats.sources import Passed
+from scanward.image import Image
+from scanward.protection import Answer, Around, Perturb
 from scanward.protectors.seal import make_key
 from scanward.report.jsonl import json_line
 from scanward.seals.files import SUFFIX
+from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
+MOST = 20
+"""Findings that are printed; all are in `verified.json`."""
 
 
 @contextmanager
@@ -155,10 +161,10 @@ def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quie
     return CLEAN
 
 
-def run_verify(images: Sequence[str], key: Path | None, asked: Checking, record: Path | None, output: Path | None,
+def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record: Path | None, output: Path | None,
                as_json: bool, quiet: bool) -> int:
     """Verify images; the exit code says what they are."""
-    master, found = None if key is None else protection.key_in(key), named(images)
+    found = named(images)
     paths = list(found.paths.values())
     if record is not None and len(paths) > 1:
         raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
@@ -179,7 +185,7 @@ def run_verify(images: Sequence[str], key: Path | None, asked: Checking, record:
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                said = _verified(path, master, asked, record, folder)
+                said = _verified(path, key, seals, record, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -195,15 +201,51 @@ def run_verify(images: Sequence[str], key: Path | None, asked: Checking, record:
     return worst(codes)
 
 
-def _verified(path: Path, master: bytes | None, asked: Checking, record: Path | None, folder: Path | None) -> Checkup:
-    """As `protection.held`; with `folder`, what was said and the map go there."""
-    source = series_or_file(path)
-    image, answer = protection.held(source, master, asked, record)
-    shape = answer.seal.shape if answer.seal else () if image is None else image.shape
-    # The image itself, of a folder that was named: other files in it were not looked at.
-    said = Checkup(str(source.path), answer, shape[0] > 1)
-    if folder is not None:
-        with suppress(InputError):  # colour, say: what can be sealed cannot always be shown
-            image = image or read(source)
-        protection.write_answer(image, answer, said.facts(), folder)
-    return said
+def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None) -> Said:
+    """By the seal of an image or, where it has none, by the record of its protection."""
+    found = None if record is not None else sealed(path, seals)
+    # A stranger's seal that merely lies there hides nothing that the site's own record tells.
+    if found is not None and (found.answer.trusted or key is None):
+        return found
+    if key is None:
+        raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
+                            "which it was protected.")
+    try:
+        return _Protected(*protection.verify_file(path, key, record, folder))
+    except UnreadableError:
+        if found is None:
+            raise
+        return found
+
+
+class Said(Protocol):
+    """What is said of one image."""
+
+    @property
+    def label(self) -> Label: ...
+    def facts(self) -> dict[str, Any]: ...
+    def say(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Protected:
+    image: Image
+    answer: Answer
+
+    @property
+    def label(self) -> Label:
+        return self.answer.label
+
+    def facts(self) -> dict[str, Any]:
+        return {"path": self.image.name, **protection.facts(self.answer)}
+
+    def say(self) -> None:
+        # The image itself, of a folder that was named: other files in it were not looked at.
+        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.reason}")
+        for box in self.answer.boxes[:MOST]:
+            (z, y, x), (high, tall, wide) = box.centre, box.size
+            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.image.shape[0] > 1 else "")
+            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were recorded")
+        if len(self.answer.boxes) > MOST:
+            print(f"  and {len(self.answer.boxes) - MOST} more")
+        sys.stdout.flush()

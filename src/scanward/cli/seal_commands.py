@@ -74,8 +74,7 @@ def log_check(
     debug: Debug = False,
 ) -> int:
     """Say whether a log is whole, and begins as its heads say."""
-    from scanward.cli.sealing import run_log_check
-    from scanward.protection import trusted
+    from scanward.cli.sealing import run_log_check, trusted
 
     return run_log_check(folder, head or [], trusted(key, certificate or []))
 

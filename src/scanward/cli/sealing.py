@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography import x509
 
@@ -18,12 +18,14 @@ from scanward.cli.words import complain, shown
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import find
-from scanward.protection import Answer
+from scanward.formats.sources import series_or_file
 from scanward.protectors.seal import read_key
 from scanward.report.jsonl import json_line
-from scanward.seals.files import read_seal, seal_file
+from scanward.seals.check import Checked, Identity
+from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
 from scanward.seals.log import Head, Log, head_in
-from scanward.seals.signing import Signer, pem_of, read_signer, signer_of
+from scanward.seals.record import Seal
+from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
 from scanward.verdict import Label
 
 MOST = 20
@@ -69,13 +71,52 @@ def run_certificate(key: Path, output: Path, site: str) -> int:
 
 
 @dataclass(frozen=True)
+class Checking:
+    """How seals are to be checked."""
+
+    trusted: tuple[x509.Certificate, ...]
+    where: Path | None = None
+    """A seal, or a folder of seals; beside the images where it is None."""
+    identity: Identity = "same"
+    log: Log | None = None
+
+
+def trusted(key: Path | None, certificates: Sequence[Path]) -> tuple[x509.Certificate, ...]:
+    """Whose seals count."""
+    own = () if key is None else (signer_of(read_key(key)).certificate,)
+    return (*own, *(read_certificate(path) for path in certificates))
+
+
+def checking(key: Path | None, certificates: Sequence[Path], where: Path | None, identity: str,
+             log: Path | None) -> Checking:
+    """What the options ask; `ArgumentError` where nobody's seals would count."""
+    if identity not in ("same", "any"):
+        raise ArgumentError(f"--identity {identity!r} is neither same nor any.")
+    known = trusted(key, certificates)
+    if not known:
+        raise ArgumentError("Nobody's seals would count; give --key FILE or --certificate PEM.")
+    if log is not None and not log.is_dir():
+        raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
+    return Checking(known, where, cast(Identity, identity), None if log is None else Log(log))
+
+
+def sealed(path: Path, asked: Checking) -> Checkup | None:
+    """What holding an image to its seal gives; None where it has none."""
+    source = series_or_file(path)
+    found = find_seal(source, asked.where)
+    if found is None:
+        return None
+    seal = read_seal(found)
+    return Checkup(str(source.path), seal, verify_seal(source, seal, asked.trusted, asked.identity, asked.log))
+
+
+@dataclass(frozen=True)
 class Checkup:
-    """One image held to its seal, or to the record of an older protection."""
+    """One image held to its seal."""
 
     path: str
-    answer: Answer
-    volume: bool
-    """Of more slices than one."""
+    seal: Seal
+    answer: Checked
 
     @property
     def label(self) -> Label:
@@ -84,30 +125,24 @@ class Checkup:
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""
-        seal = self.answer.seal
-        parts = {name: {"label": part.label, "reason": part.reason} for name, part in self.answer.parts.items()}
-        why = "other voxels than were sealed" if seal else "other voxels than recorded"
+        parts = {name: {"label": part.label, "reason": part.reason} for name, part in self.answer.named}
         findings = [{"corner": list(box[:3])[::-1], "centre": [round(c, 1) for c in box.centre[::-1]],
-                     "box": flat(box, planar=False), "reason": why} for box in self.answer.boxes]
-        by = {"signer": self.answer.signer, "sealed": seal.made, "seal": seal.root.hex()} if seal else {}
-        return {"path": self.path, "label": self.label, "reason": self.answer.reason, **parts, **by,
+                     "box": flat(box, planar=False), "reason": "other voxels than were sealed"}
+                    for box in self.answer.boxes]
+        return {"path": self.path, "label": self.label, "reason": self.answer.reason, **parts,
+                "signer": self.answer.signer, "sealed": self.seal.made, "seal": self.seal.root.hex(),
                 "axes": "x, y, z", "findings": findings}
 
     def say(self) -> None:
         """For people."""
-        seal = self.answer.seal
-        print(f"{self.label}: {shown(self.path)}")
-        if seal:
-            print(f"  Sealed by {shown(self.answer.signer)} as {shown(seal.name)}, {shown(seal.made)}.")
-        if not self.answer.parts:
-            print(f"  {self.answer.reason}")
-        for name, part in self.answer.parts.items():
-            if name != "history" or part.label != "authentic":
-                print(f"  {part.reason}")
+        print(f"{self.label}: {shown(self.path)}\n  Sealed by {shown(self.answer.signer)} as "
+              f"{shown(self.seal.name)}, {shown(self.seal.made)}.")
+        for part in self.answer.parts[: 3 if self.answer.history.label == "authentic" else 4]:
+            print(f"  {part.reason}")
         for box in self.answer.boxes[:MOST]:
             (z, y, x), (high, tall, wide) = box.centre, box.size
-            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.volume else "")
-            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were {'sealed' if seal else 'recorded'}")
+            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.seal.shape[0] > 1 else "")
+            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were sealed")
         if len(self.answer.boxes) > MOST:
             print(f"  and {len(self.answer.boxes) - MOST} more")
         sys.stdout.flush()

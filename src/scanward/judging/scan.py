@@ -66,9 +66,9 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
 
     `method` is `default` (the detectors of the image's modality, combined by `judge.combine`) or the name of one
     detector, whose own scale then stands. `modality` and `spacing` are as for `load`. `site` raises thresholds to what
-    its own authentic images ask for. With `key`, 32 secret bytes or the file that `make_key` made, the seal beside the
-    image is heard, too, and the `record` of an older protection, which is looked for beside a file where none is given,
-    and must be given with an image in memory. `seconds` of the verdict includes reading.
+    its own authentic images ask for. With `key`, 32 secret bytes or the file that `make_key` made, the keyed evidence
+    in the image is heard, too; its `record` is looked for beside a file where none is given, and must be given with an
+    image in memory. `seconds` of the verdict includes reading.
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
@@ -78,11 +78,12 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     else:
         found = source if isinstance(source, Source) else formats.one_source(path_of(source, "source", TAKES))
         image = formats.read(found, modality=modality, spacing=spacing)
-    seal, checked = None, None if found is None else checked_of(found, terms)
+    seal = None
     if terms.key is not None:
         seal = seal_for(found, terms.key, record)
     elif record is not None:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
+    checked = None if found is None else checked_of(found, terms)
     return dataclasses.replace(judge(Case(image, site, seal, checked), method), seconds=time.perf_counter() - start)
 
 

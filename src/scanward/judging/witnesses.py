@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import time
 from functools import cache
 from typing import Protocol
 
 import numpy as np
 
-from scanward import methods, weights
+from scanward import methods, protection, weights
 from scanward.detectors.base import Detector
 from scanward.errors import InputError
 from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.modality import MODALITIES, traits
-from scanward.protection import Answer
-from scanward.seals.check import Checked, Part
+from scanward.seals.check import Checked
 from scanward.verdict import DOUBT, SEAL, Evidence, Finding
 
 SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
@@ -61,7 +60,13 @@ class Beside:
             return None
         if isinstance(answer, InputError):
             return _unasked(case, str(answer))
-        return _told(case, answer, {"signer": answer.signer, "parts": _reasons(dict(answer.named))})
+        heat = np.zeros(case.image.shape, np.float32)
+        for box in answer.boxes:
+            heat[box.slices] = 1
+        return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, heat, 0.5,
+                        tuple(Finding(box, 1.0, method=SEAL) for box in answer.boxes),
+                        conclusive=answer.label != "inconclusive", reason=answer.reason,
+                        facts={"signer": answer.signer, "parts": {name: part.reason for name, part in answer.named}})
 
 
 class Seal:
@@ -73,25 +78,18 @@ class Seal:
     def testify(self, case: Case) -> Evidence | None:
         if isinstance(case.checked, Checked):
             return None  # the site's own seal counts before it, as for `verify`
+        start = time.perf_counter()
         try:
             answer = None if case.seal is None else case.seal.verify(case.image)
         except InputError as error:
             # A seal that is there and cannot be read is no pass: that would be a way round it.
             return _unasked(case, str(error))
-        return None if answer is None else _told(case, answer, {"parts": _reasons(answer.parts)})
-
-
-def _told(case: Case, answer: Answer | Checked, facts: dict[str, object]) -> Evidence:
-    heat = np.zeros(case.image.shape, np.float32)
-    for box in answer.boxes:
-        heat[box.slices] = 1
-    return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, heat, 0.5,
-                    tuple(Finding(box, 1.0, method=SEAL) for box in answer.boxes),
-                    conclusive=answer.label != "inconclusive", reason=answer.reason, facts=facts)
-
-
-def _reasons(parts: Mapping[str, Part]) -> dict[str, str]:
-    return {name: part.reason for name, part in parts.items()}
+        if answer is None:
+            return None
+        return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, answer.heat(case.image.shape), 0.5,
+                        tuple(Finding(box, 1.0, method=SEAL) for box in answer.boxes),
+                        conclusive=answer.label != "inconclusive", reason=answer.reason,
+                        seconds=time.perf_counter() - start, facts=protection.facts(answer))
 
 
 def _unasked(case: Case, why: str) -> Evidence:

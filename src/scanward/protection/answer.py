@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanward.box import Box
+from scanward.box import Box, flat
 from scanward.brief import brief
 from scanward.image import Image
 from scanward.protectors.seal import Record, changed
@@ -81,6 +81,14 @@ def held_to_record(image: Image, master: bytes, record: Record) -> tuple[Answer,
     label = cast(Label, worst([voxels.label, geometry.label]))
     reason = voxels.reason if voxels.label == label else geometry.reason
     return Answer(label, reason, boxes, {"voxels": voxels, "geometry": geometry}), float(1 - other.mean())
+
+
+def facts(answer: Answer) -> dict[str, object]:
+    """For JSON: places in voxels, in the order that `axes` says; a box is [x0, y0, z0, x1, y1, z1]."""
+    findings = [{"corner": list(box[:3])[::-1], "centre": [round(c, 1) for c in box.centre[::-1]],
+                 "box": flat(box, planar=False), "reason": "other voxels than recorded"} for box in answer.boxes]
+    parts = {name: {"label": part.label, "reason": part.reason} for name, part in answer.parts.items()}
+    return {"label": answer.label, "reason": answer.reason, **parts, "axes": "x, y, z", "findings": findings}
 
 
 def _geometry(image: Image, record: Record) -> Part:

@@ -22,7 +22,7 @@ from scanward.formats.write import write_altered
 from scanward.formats.write_volume import target_of, write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.modality import traits
-from scanward.protection.answer import Answer
+from scanward.protection.answer import Answer, facts
 from scanward.protection.make import Key, Perturb, key_in, perturbed
 from scanward.protection.records import RECORD, record_beside, record_in
 from scanward.protectors.base import Protected
@@ -158,18 +158,16 @@ def _write(host: Image, altered: Image, source: Source, folder: Path, descriptio
     return write_altered(altered, target_of(host, source, folder, ending), description=description, synthetic=False)
 
 
-def write_answer(image: Image | None, answer: Answer, facts: dict[str, object], folder: Path) -> None:
-    """What was said of an image, `facts`, into `folder`; with an image that can be shown, the map of what was altered
-    and a picture of it."""
+def write_answer(image: Image, answer: Answer, folder: Path) -> None:
+    """What was said of an image, the map of what was altered and a picture of it."""
+    heat = answer.heat(image.shape)
     with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
-        if image is not None:
-            heat = answer.heat(image.shape)
-            _put(draft / "verified.png", png(verified_picture(image, heat)))
-            if traits(image.modality).volume:
-                write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)
-            else:
-                _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))
-        _put(draft / VERIFIED, _json(facts))
+        _put(draft / "verified.png", png(verified_picture(image, heat)))
+        if traits(image.modality).volume:
+            write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)
+        else:
+            _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))
+        _put(draft / VERIFIED, _json(facts(answer)))
 
 
 def _json(values: dict[str, object]) -> bytes:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from cryptography import x509
@@ -18,6 +16,7 @@ from scanward.formats.reader import Given, check_kind, image_in
 from scanward.formats.sources import series_or_file
 from scanward.image import Image
 from scanward.protection.answer import Answer, held_to_seal
+from scanward.protection.files import check_answer, write_answer
 from scanward.protection.make import Key, key_in
 from scanward.protection.records import RECORD, seal_for
 from scanward.protectors.seal import Record
@@ -25,39 +24,6 @@ from scanward.seals.check import Identity
 from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
 from scanward.seals.log import Log
 from scanward.seals.signing import read_certificate, signer_of
-
-
-@dataclass(frozen=True)
-class Checking:
-    """How seals are to be checked."""
-
-    trusted: tuple[x509.Certificate, ...]
-    where: Path | None = None
-    """A seal, or a folder of seals; beside the images where it is None."""
-    identity: Identity = "same"
-    log: Log | None = None
-
-
-def trusted(key: Key | None, certificates: Sequence[PathLike]) -> tuple[x509.Certificate, ...]:
-    """Whose seals count."""
-    own = () if key is None else (signer_of(key_in(key)).certificate,)
-    return (*own, *(read_certificate(path_of(path, "certificates")) for path in certificates))
-
-
-def checking(key: Key | None, certificates: Sequence[PathLike], where: PathLike | None, identity: str,
-             log: PathLike | None) -> Checking:
-    """What was asked; `ArgumentError` where nobody's seals would count."""
-    if identity not in ("same", "any"):
-        raise ArgumentError(f"--identity {identity!r} is neither same nor any.")
-    if isinstance(certificates, str) or not isinstance(certificates, Sequence):
-        raise refused("certificates", "a list of files", certificates)
-    known, place = trusted(key, certificates), None if where is None else path_of(where, "seal")
-    if not known:
-        raise ArgumentError("Nobody's seals would count; give --key FILE or --certificate PEM (key= or "
-                            "certificates= in Python).")
-    if log is not None and not path_of(log, "log").is_dir():
-        raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
-    return Checking(known, place, cast(Identity, identity), None if log is None else Log(Path(log)))
 
 
 def seal(source: Source | PathLike, key: Key, folder: PathLike | None = None, *, site: str = "Scanward site",
@@ -91,41 +57,46 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
     file, `evidence.json`, or else what lies beside the image. An array or an `Image` is held to a `record` alone.
     Raises `InputError`, also where there is neither.
     """
-    asked = checking(key, certificates, seal, identity, log)
-    master = None if key is None else key_in(key)
-    if not isinstance(source, Image | np.ndarray):
-        return held(series_or_file(source), master, asked, record)[1]
-    if master is None:
-        raise ArgumentError("An image in memory is held to the record of an older protection alone; give key= and "
-                            "record=, or verify its file.")
-    return _by_record(source, master, record)[1]
-
-
-def held(source: Source, master: bytes | None, asked: Checking,
-         record: Record | PathLike | None) -> tuple[Image | None, Answer]:
-    """By the seal of a file or series or, where it has none, by the record of an older protection, for which the image
-    was read. Raises as `verify`."""
-    path = None if record is not None else find_seal(source, asked.where)
+    if identity not in ("same", "any"):
+        raise refused("identity", "'same' or 'any'", identity)
+    if log is not None and not path_of(log, "log").is_dir():
+        raise ArgumentError(f"The argument log takes the folder of a log, not {shown(str(log))}.")
+    master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
+    known = _known(master, certificates)
+    found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
+    path = None if found is None or record is not None else find_seal(found, where)
     answer = None
-    if path is not None:
-        seal = read_seal(path)
-        checked = verify_seal(source, seal, asked.trusted, asked.identity, asked.log)
-        answer = held_to_seal(checked, seal)
+    if found is not None and path is not None:
+        sealed = read_seal(path)
+        checked = verify_seal(found, sealed, known, identity, None if log is None else Log(path_of(log, "log")))
+        answer = held_to_seal(checked, sealed)
         # A stranger's seal that merely lies there hides nothing that the site's own record tells.
         if checked.trusted or master is None:
-            return None, answer
+            return answer
     if master is None:
-        raise ArgumentError(f"No seal lies beside {shown(source.path)}; name it with --seal (seal= in Python), or give "
-                            "the --key with which it was protected.")
+        raise ArgumentError("Without key= an image is held to a seal alone, and none lies beside this one; name it "
+                            "with seal=.")
     try:
-        return _by_record(source, master, record)
+        return held_by_record(found or source, master, record)[1]
     except UnreadableError:
         if answer is None:
             raise
-        return None, answer
+        return answer
 
 
-def _by_record(source: Given, master: bytes, record: Record | PathLike | None) -> tuple[Image, Answer]:
+def _known(master: bytes | None, certificates: object) -> tuple[x509.Certificate, ...]:
+    """Whose seals count; `InputError` where that is nobody."""
+    if isinstance(certificates, str) or not isinstance(certificates, Sequence):
+        raise refused("certificates", "a list of files", certificates)
+    own = () if master is None else (signer_of(master).certificate,)
+    known = (*own, *(read_certificate(path_of(path, "certificates")) for path in certificates))
+    if not known:
+        raise ArgumentError("Nobody's seals would count; give key= or certificates=.")
+    return known
+
+
+def held_by_record(source: Given, master: bytes, record: Record | PathLike | None) -> tuple[Image, Answer]:
+    """An image, read, and what the record of an older protection says of it. Raises as `verify`."""
     found = source if isinstance(source, Source) else None
     seal = seal_for(found, master, record)
     if seal is not None and seal.silent and seal.doubt is not None:
@@ -138,4 +109,16 @@ def _by_record(source: Given, master: bytes, record: Record | PathLike | None) -
         name = found.path if found is not None else "the image"
         raise UnreadableError(f"No seal lies beside {shown(name)}, it names no evidence, and no {RECORD} of its own "
                               "lies there; name one with --seal or --record (seal= and record= in Python).")
+    return image, answer
+
+
+def verify_file(path: Path, key: Key, record: Path | None = None,
+                folder: Path | None = None) -> tuple[Image, Answer]:
+    """A file or series, and what the record of an older protection says of it. With `folder`, `verified.json`,
+    `verified.png` and the map of what was altered go there. Raises as `verify`."""
+    if folder is not None:
+        check_answer(folder)
+    image, answer = held_by_record(series_or_file(path), key_in(key), record)
+    if folder is not None:
+        write_answer(image, answer, folder)
     return image, answer
