@@ -29,8 +29,9 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new k
 
 def protect(
     images: Several,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the image and what belongs to it "
-                                         "go; of several images each into a folder of its own there.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the perturbed copy and what "
+                                         "belongs to it go, of several each into a folder of its own there; without "
+                                         "--method, the seals.")],
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: "
                                              "without --method as `scanward seal --key FILE -o DIR`, with it the "
                                              "copy is sealed.")] = None,
