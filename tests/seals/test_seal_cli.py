@@ -61,7 +61,7 @@ def test_python_seals_verifies_and_scans_as_the_command_does(run, bright, key, s
     for more in ({"key": key}, {"certificates": [tmp_path / "site.crt"]}, {"key": secret, "log": tmp_path / "log"}):
         answer = scanward.verify(film, **more)
         assert (answer.label, answer.boxes, answer.signer) == ("authentic", (), "Hospital")
-        assert set(answer.parts) == {"voxels", "geometry", "identity", "history"} and answer.seal.name == "film.dcm"
+        assert {"voxels", "geometry", "identity", "history"} <= set(answer.parts) and answer.seal.name == "film.dcm"
     for where in (elsewhere, tmp_path / "seals"):
         assert scanward.verify(series, key, seal=where).label == "authentic"
     with pytest.raises(scanward.UnreadableError, match="seal="):

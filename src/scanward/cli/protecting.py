@@ -15,9 +15,10 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from scanward import protection
+from scanward.cli import seal_commands
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, run_seal, sealed, signer
+from scanward.cli.sealing import Checking, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
@@ -130,7 +131,7 @@ def run_protect(images: Sequence[str], output: Path, key: Path | None, method: s
     if method is None and (around or epsilon is not None):
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
     if method is None and key is not None:
-        return run_seal(images, output, signer(key, "Scanward site", None, None), None, quiet)
+        return seal_commands.seal(list(images), key, output=output, quiet=quiet)
     perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
     protection.check_order(key, perturb)
     paths = list(named(images).paths.values())
