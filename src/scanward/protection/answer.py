@@ -35,8 +35,8 @@ class Answer:
     boxes: tuple[Box, ...] = ()
     """About each place that was altered, in voxels (z, y, x), the largest first."""
     parts: Mapping[str, Part] = field(default_factory=dict)
-    """What a seal vouches for (`voxels`, `geometry`, `identity`, `history`), each with `label` and `reason`; the record of
-    an older protection says nothing of more than the first two."""
+    """What a seal vouches for (`voxels`, `geometry`, `identity`, `history`), each with `label` and `reason`; the record
+    of an older protection says nothing of more than the first two."""
     signer: str = ""
     """Who sealed, by the certificate; empty where an older record answers."""
     seal: Seal | None = None
