@@ -175,6 +175,14 @@ def test_of_the_header_only_spacing_and_place_are_held_to_the_record(run, bright
     assert answer["label"] == label and words in answer["reason"]
 
 
+def test_what_does_not_say_any_more_where_it_lies_is_inconclusive(old):
+    image = scanward.load(old / "series" / NAMES["series"])
+    for spacing, words in (((2.0, 0.7, 0.7), "where it lies"), (None, "any more, which was 2 x 0.7 x 0.7 mm")):
+        answer = scanward.verify(scanward.Image(image.pixels, "CT", spacing), old / "site.key",
+                                 old / "series" / "evidence.json")
+        assert (answer.label, answer.parts["voxels"].label) == ("inconclusive", "authentic") and words in answer.reason
+
+
 def test_a_missing_slice_is_inconclusive(run, bright, old):
     slices(old / "series" / NAMES["series"])[0].unlink()
     answer = said(run, old / "series" / NAMES["series"], old / "site.key")

@@ -93,14 +93,18 @@ def facts(answer: Answer) -> dict[str, object]:
 
 def _geometry(image: Image, record: Record) -> Part:
     """Whether it has the spacing that was recorded, and lies where it lay."""
-    there = image.provenance.to_world
-    if record.spacing is not None and image.spacing is None:
+    spacing, there = image.spacing, image.provenance.to_world
+    if record.spacing is None and record.to_world is None:
+        return Part("authentic", "Its record does not say where it lay, nor the size of its voxels.")
+    if record.spacing is not None and spacing is None:
         return Part("inconclusive", "It does not say the size of its voxels any more, which was "
                                     f"{_millimetres(record.spacing)}.")
-    if record.spacing is not None and not np.allclose(image.spacing or (), record.spacing, rtol=SAME, atol=0):
-        return Part("tampered", f"Its voxels are {_millimetres(image.spacing or ())} now, and were "
+    if record.to_world is not None and there is None:
+        return Part("inconclusive", "It does not say any more where it lies in the patient.")
+    if spacing is not None and record.spacing is not None and not np.allclose(spacing, record.spacing, SAME, 0):
+        return Part("tampered", f"Its voxels are {_millimetres(spacing)} now, and were "
                                 f"{_millimetres(record.spacing)}.")
-    if record.to_world is not None and there is not None and not np.allclose(there, record.to_world, atol=10 * SAME):
+    if there is not None and record.to_world is not None and not np.allclose(there, record.to_world, atol=10 * SAME):
         return Part("tampered", "It lies elsewhere in the patient than what was protected, or the other way round.")
     return Part("authentic", "It lies where it lay.")
 
