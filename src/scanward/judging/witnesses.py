@@ -16,7 +16,6 @@ from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.modality import MODALITIES, traits
-from scanward.seals.check import Checked
 from scanward.verdict import DOUBT, SEAL, Evidence, Finding
 
 SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
@@ -76,7 +75,8 @@ class Seal:
         """Nothing: it is arithmetic."""
 
     def testify(self, case: Case) -> Evidence | None:
-        if isinstance(case.checked, Checked):
+        checked = case.checked
+        if checked is not None and not isinstance(checked, InputError) and checked.label == "authentic":
             return None  # the site's own seal counts before it, as for `verify`
         start = time.perf_counter()
         try:
