@@ -132,8 +132,8 @@ def _blur(length: int, sigma: float) -> torch.Tensor:
 
 
 def largest(known: Reduced, place: Place, mm: float, steps: tuple[float, ...], rounds: int) -> float:
-    """HU of the largest ball that takes no more than a whole tolerance anywhere, with the best found change about it, by
-    no more than the ball's own HU."""
+    """HU of the largest ball that takes no more than a whole tolerance anywhere, with the best change about it that was
+    found, of no more than the ball's own HU."""
     near = Near.of(known, place, mm, steps)
     local = tuple(at - start for at, start in zip(place, near.start, strict=True))
     inside = torch.from_numpy(ball(near.shape, steps, local, mm, 0.2))

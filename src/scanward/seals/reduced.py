@@ -128,7 +128,7 @@ def _treated(stored: Stored, lattice: Lattice, noise: float) -> tuple[Cells, lis
     """The cells, and by how much each mode and each trial changes them."""
     reduce = lattice.reducer()
 
-    def work(number: int) -> list[npt.NDArray[np.floating]]:
+    def work(number: int) -> list[npt.NDArray[np.float16 | np.float32]]:
         plane = stored.plane(number)
         whole = reduce(stored.raised(plane))
         return [whole, *((reduce(stored.raised(treat(plane))) - whole).astype(np.float16)

@@ -40,7 +40,7 @@ def jpeg2000(plane: Plane, ratio: float) -> Plane:
     scale = 1.0 if high - low <= DEEPEST and bool((plane == np.rint(plane)).all()) else DEEPEST / max(high - low, 1e-30)
     levels = np.rint((plane - low) * scale).astype(np.uint16)
     _, data = cv2.imencode(".jp2", levels, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, int(1000 / ratio)])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED).astype(np.float32) / scale + low, np.float32)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32) / np.float32(scale) + np.float32(low)
 
 
 def modes() -> tuple[Treatment, ...]:
