@@ -23,7 +23,7 @@ from scanward.formats.dataset import (
     inflated,
     read_meta,
 )
-from scanward.formats.guard import open_file, shown
+from scanward.formats.guard import clean, open_file, shown
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -73,6 +73,17 @@ class Elements:
     def bytes_of(self, element: Element) -> bytes:
         """An element's value as it lies there, in little endian."""
         return _little(self.data[slice(*element.value)], element.vr, self.form[1])
+
+    def text(self, tag: int, among: tuple[Element, ...] | None = None) -> str:
+        """The value of one of the elements, or of some, on one line; empty where it is absent."""
+        found = next((one for one in (self.elements if among is None else among) if one.tag == tag), None)
+        return "" if found is None else clean(self.bytes_of(found).decode("ascii", "replace").strip(" \0"))
+
+    def inside(self, element: Element) -> bytes:
+        """The items of a sequence, without what ends it."""
+        start, end = element.value
+        open_ended = self.data[start - 4:start] == UNDEFINED.to_bytes(4, "little")
+        return bytes(self.data[start:end - 8 if open_ended else end])
 
     def stream(self, elements: tuple[Element, ...]) -> Iterator[bytes | memoryview]:
         """What is hashed of elements: in explicit VR little endian, sequences and fragments without their lengths
@@ -220,7 +231,7 @@ class _Walk:
 
     def _items(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
             -> tuple[tuple[tuple[Element, ...], ...], int]:
-        items = []
+        items: list[tuple[Element, ...]] = []
         while at < end:
             tag, length, at = self._tag(at, form), self._number(at + 4, 4, form[1]), at + 8
             if delimited and tag == SEQUENCE_END:
@@ -235,7 +246,7 @@ class _Walk:
         return tuple(items), at
 
     def _fragments(self, at: int, end: int, form: Form) -> tuple[tuple[tuple[int, int], ...], int]:
-        found = []
+        found: list[tuple[int, int]] = []
         while at < end:
             tag, length, at = self._tag(at, form), self._number(at + 4, 4, form[1]), at + 8
             if tag == SEQUENCE_END:
