@@ -15,6 +15,7 @@ from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.content import read_content
 from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.key_object import seal_in
 from scanward.seals.check import Checked, Identity, Part, check
 from scanward.seals.log import Log
 from scanward.seals.record import Seal, from_json, seal_of
@@ -53,8 +54,11 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
 
 
 def read_seal(path: Path) -> Seal:
-    """A seal's file; `UnreadableError` where it is none, or was altered."""
+    """A seal's file, or the DICOM object that holds one; `UnreadableError` where it is none, or was altered."""
     with decoding(path):
+        kept = seal_in(path)
+        if kept is not None:
+            return from_json(kept, shown(path))
         with open_file(path) as file:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
