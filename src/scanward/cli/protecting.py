@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import sys
@@ -9,25 +10,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
+from scanward.cli.dicom_signing import Said, with_signatures
 from scanward.cli.output import Names
 from scanward.cli.sealing import Checking, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import find
+from scanward.formats.key_object import read_key_object
 from scanward.formats.sources import Passed
 from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.seal import Answer, Found, make_key
 from scanward.report.jsonl import json_line
 from scanward.seals.files import SUFFIX
+from scanward.seals.objects import Objects
 from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
@@ -77,9 +82,14 @@ class Named:
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
     """Seals in the folders whose image is gone, or is passed over."""
+    named: list[Path] = field(default_factory=list)
+    """Files and folders as they were named."""
 
     def add(self, path: Path) -> None:
         """One more file or folder."""
+        self.named.append(path)
+        if not path.is_dir() and read_key_object(path) is not None:
+            return  # a seal, which is found by the images it refers to
         images = self._searched(path) if path.is_dir() else [path]
         for image in images:
             self.paths.setdefault(os.path.realpath(image), image)
@@ -87,6 +97,7 @@ class Named:
     def _searched(self, folder: Path) -> list[Path]:
         passed: list[Passed] = []
         sources, errors = find([folder], passed=passed)
+        passed = [one for one in passed if read_key_object(one.path) is None]
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
         over = {os.path.realpath(one.path) for one in passed}
         for seal in sorted(folder.rglob(f"*{SUFFIX}")):
@@ -162,7 +173,10 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
                as_json: bool, quiet: bool) -> int:
     """Verify images; the exit code says what they are."""
     found = named(images)
-    paths = list(found.paths.values())
+    paths, objects = list(found.paths.values()), Objects(found.named)
+    seals = dataclasses.replace(seals, objects=objects)
+    if not paths:
+        raise ArgumentError(f"{shown(images[0])} holds a seal and no image; name the images, too.")
     if record is not None and len(paths) > 1:
         raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
     folders = [None] * len(paths) if output is None else _places(paths, output)
@@ -171,18 +185,12 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             protection.check_answer(folder)
     for sentence in found.said:
         complain(sentence)
-    codes = {UNSURE} if found.lost else set()
-    for seal in found.lost:
-        reason = "It is sealed, and is not there any more, or is passed over."
-        name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
-        if as_json:
-            print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
-        elif not quiet:
-            print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
+    codes = {_say_lost(str(seal.with_name(seal.name.removesuffix(SUFFIX))), as_json, quiet) for seal in found.lost}
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                said = _verified(path, key, seals, record, folder)
+                said = with_signatures(path, seals.trusted, seals.identity,
+                                       partial(_verified, path, key, seals, record, folder))
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -195,33 +203,38 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             print(json_line(said.facts()), end="", flush=True)
         elif not quiet:
             said.say()
-    return worst(codes)
+    return worst(codes | {_say_lost(seal.name, as_json, quiet) for seal in objects.lost(seals.trusted)})
 
 
-def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None) -> Said:
-    """By the seal of an image or, where it has none, by the record of its protection."""
+def _say_lost(name: str, as_json: bool, quiet: bool) -> int:
+    """Say of an image that only its seal is there."""
+    reason = "It is sealed, and is not there any more, or is passed over."
+    if as_json:
+        print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
+    elif not quiet:
+        print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
+    return UNSURE
+
+
+def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None,
+              unsealed: bool) -> tuple[Said, bool] | None:
+    """By the seal of an image or, where it has none, by the record of its protection; and whether it is of somebody
+    trusted. None where it has neither, and may be without, `unsealed`."""
     found = None if record is not None else sealed(path, seals)
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return found
+        return found, found.answer.trusted
     if key is None:
+        if unsealed:
+            return None
         raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
                             "which it was protected.")
     try:
-        return _Protected(*protection.verify_file(path, key, record, folder))
+        return _Protected(*protection.verify_file(path, key, record, folder)), True
     except UnreadableError:
-        if found is None:
+        if found is None and not unsealed:
             raise
-        return found
-
-
-class Said(Protocol):
-    """What is said of one image."""
-
-    @property
-    def label(self) -> Label: ...
-    def facts(self) -> dict[str, Any]: ...
-    def say(self) -> None: ...
+        return None if found is None else (found, False)
 
 
 @dataclass(frozen=True)

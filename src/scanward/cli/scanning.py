@@ -29,6 +29,7 @@ from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site
 from scanward.protection import beside, key_in, read_record
+from scanward.seals.objects import Objects
 
 if TYPE_CHECKING:
     from scanward.formats import Source
@@ -123,7 +124,7 @@ def terms_of(request: Request) -> Terms:
             raise ArgumentError("--record verifies nothing without the key that wrote it; name --key, too.")
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
-                 beside if record is None else lambda source: {record: True})
+                 beside if record is None else lambda source: {record: True}, Objects(request.paths))
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from scanward.box import flat
 from scanward.cli.codes import CLEAN, ERROR, FOUND, worst
@@ -18,12 +19,15 @@ from scanward.cli.words import complain, shown
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import find
+from scanward.formats.key_object import is_dicom
 from scanward.formats.sources import series_or_file
 from scanward.protectors.seal import read_key
 from scanward.report.jsonl import json_line
 from scanward.seals.check import Checked, Identity
-from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
+from scanward.seals.dicom_keys import DicomSigner, read_dicom_signer
+from scanward.seals.files import read_seal, seal_file, verify_seal
 from scanward.seals.log import Head, Log, head_in
+from scanward.seals.objects import Objects, seal_for, write_object
 from scanward.seals.record import Seal
 from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
 from scanward.verdict import Label
@@ -42,8 +46,10 @@ def signer(key: Path | None, site: str, private: Path | None, certificate: Path 
     return signer_of(read_key(key), site)
 
 
-def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, quiet: bool) -> int:
-    """Seal every image that the paths name; one that cannot be sealed never stops the others."""
+def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, quiet: bool,
+             dicom: bool = False, object_signer: DicomSigner | None = None) -> int:
+    """Seal every image that the paths name; one that cannot be sealed never stops the others. With `dicom` each DICOM
+    image's seal is written as a DICOM object, too, which `object_signer` signs."""
     sources, errors = find(list(paths))
     for error in errors:
         complain(str(error))
@@ -52,13 +58,26 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
     for source in sources:
         try:
             written = seal_file(source, sealing, output, kept)
+            if not quiet:
+                print(shown(str(written)), flush=True)
+            if dicom and is_dicom(source.paths[0]):
+                made = write_object(source, written, object_signer)
+                if not quiet:
+                    print(shown(str(made)), flush=True)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
-            continue
-        if not quiet:
-            print(shown(str(written)), flush=True)
     return worst(codes)
+
+
+def object_signer(sealing: Signer, key: Path | None, private: Path | None,
+                  certificate: Path | None) -> DicomSigner | None:
+    """Who signs the DICOM objects of seals: the key and certificate that were given, if DICOM knows their kind."""
+    if private is None or certificate is None:
+        return None
+    if key is None and not isinstance(sealing.key, EllipticCurvePrivateKey):
+        return None  # Ed25519 signs the seal in the object, and DICOM does not know it
+    return read_dicom_signer(private, certificate)
 
 
 def run_certificate(key: Path, output: Path, site: str) -> int:
@@ -79,6 +98,8 @@ class Checking:
     """A seal, or a folder of seals; beside the images where it is None."""
     identity: Identity = "same"
     log: Log | None = None
+    objects: Objects | None = None
+    """Where seals in DICOM objects are looked for; beside the images where it is None."""
 
 
 def trusted(key: Path | None, certificates: Sequence[Path]) -> tuple[x509.Certificate, ...]:
@@ -103,10 +124,9 @@ def checking(key: Path | None, certificates: Sequence[Path], where: Path | None,
 def sealed(path: Path, asked: Checking) -> Checkup | None:
     """What holding an image to its seal gives; None where it has none."""
     source = series_or_file(path)
-    found = find_seal(source, asked.where)
-    if found is None:
+    seal = seal_for(source, asked.trusted, asked.where, asked.objects)
+    if seal is None:
         return None
-    seal = read_seal(found)
     return Checkup(str(source.path), seal, verify_seal(source, seal, asked.trusted, asked.identity, asked.log))
 
 

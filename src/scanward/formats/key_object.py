@@ -23,7 +23,7 @@ from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
 from scanward.formats.dicom import opened
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.reference import derived_uid, identify, read_reference
-from scanward.formats.sniff import HEAD
+from scanward.formats.sniff import HEAD, kind_of
 from scanward.version import __version__
 
 CLASS = str(KeyObjectSelectionDocumentStorage)
@@ -182,6 +182,12 @@ def _referred(data: Dataset) -> tuple[frozenset[str], frozenset[str]]:
 
 def _items(data: Dataset, keyword: str) -> list[Any]:
     return list(data.get(keyword) or [])
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether it is a DICOM file, by its first bytes."""
+    with decoding(path), open_file(path) as file:
+        return kind_of(path, file.read(HEAD)) == "dicom"
 
 
 def uids_of(path: Path) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from scanward.image import Image, Modality
 from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
 from scanward.seals.check import Checked
-from scanward.seals.files import find_seal, read_seal, verify_seal
+from scanward.seals.files import verify_seal
+from scanward.seals.objects import Objects, seal_for
 from scanward.seals.signing import signer_of
 
 Shelf = Callable[[Source], Mapping[Path, bool]]
@@ -34,6 +35,8 @@ class Terms:
     """The site's key, of 32 bytes; with one, seals are witnesses too."""
     shelf: Shelf = beside
     """Finds the records of seals."""
+    objects: Objects | None = None
+    """Where seals in DICOM objects are looked for; beside the images where it is None."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,14 @@ def case_of(source: Source, terms: Terms) -> Case:
 
 def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
     """As `Case.checked`; a stranger's seal, which anybody can lay there, counts as none."""
-    path = None if terms.key is None else find_seal(source)
-    if path is None or terms.key is None:
+    if terms.key is None:
         return None
+    own = [signer_of(terms.key).certificate]
     try:
-        answer = verify_seal(source, read_seal(path), [signer_of(terms.key).certificate])
+        seal = seal_for(source, own, objects=terms.objects)
+        if seal is None:
+            return None
+        answer = verify_seal(source, seal, own)
     except InputError as error:
         return error
     return answer if answer.trusted else None

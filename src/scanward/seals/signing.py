@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import NameOID
 
@@ -76,16 +76,17 @@ def read_signer(key: Path, certificate: Path) -> Signer:
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or of another kind of key."""
+    """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or of another kind of key: one of RSA
+    checks DICOM signatures, and no seal has it."""
     data = _bytes(path, "certificate")
-    return certificate_in(data, shown(path))
+    return certificate_in(data, shown(path), rsa_too=True)
 
 
-def certificate_in(data: bytes, where: str) -> x509.Certificate:
+def certificate_in(data: bytes, where: str, *, rsa_too: bool = False) -> x509.Certificate:
     """As `read_certificate`, of the certificate's own bytes."""
     try:
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
-        usable = _usable(found.public_key())
+        usable = _usable(found.public_key()) or (rsa_too and isinstance(found.public_key(), rsa.RSAPublicKey))
     except Exception as error:  # what the library raises on damaged certificates is no single type
         raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` "
                               "wrote.") from error
