@@ -50,9 +50,10 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     if source.path.name.lower().endswith(DETACHED):
         return None
     from scanward.protection.records import mark_beside
+    from scanward.seals.objects import seals_beside
 
     try:
-        records = () if terms.key is None else tuple(terms.shelf(source))
+        records = () if terms.key is None else (*terms.shelf(source), *seals_beside(source, terms.objects))
     except InputError:
         return None
     sha = hashlib.sha256()

@@ -93,6 +93,18 @@ def _in_folder(folder: Path) -> Iterator[KeyObject]:
             yield found
 
 
+def seals_beside(source: Source, objects: Objects | None = None) -> list[Path]:
+    """Every file that may hold a seal of an image: beside it, and objects that refer to it."""
+    return [path for _, _, path in _candidates(source, None, objects)]
+
+
+def _candidates(source: Source, where: Path | None, objects: Objects | None) -> list[tuple[int, int, Path]]:
+    """As `Objects.of`, with what lies beside the image first, which is about all of it."""
+    beside, count = find_seal(source, where), len(source.paths)
+    known = (objects or Objects()) if where is None else Objects([where])
+    return ([] if beside is None else [(count, -count, beside)]) + known.of(source)
+
+
 def seal_for(source: Source, trusted: Sequence[x509.Certificate], where: Path | None = None,
              objects: Objects | None = None) -> Seal | None:
     """The seal that an image is held to: `where` itself if that is a file; else of those in that folder or beside the
@@ -101,15 +113,12 @@ def seal_for(source: Source, trusted: Sequence[x509.Certificate], where: Path | 
 
     Raises `UnreadableError` where one cannot be read and none is of somebody trusted.
     """
-    beside = find_seal(source, where)
     if where is not None and not where.is_dir():
-        return None if beside is None else read_seal(beside)
-    known = (objects or Objects()) if where is None else Objects([where])
+        return read_seal(where)
     found: list[tuple[int, int, str, Seal]] = []
     strangers: list[Seal] = []
     errors: list[InputError] = []
-    count = len(source.paths)
-    for held, refers, path in ([] if beside is None else [(count, -count, beside)]) + known.of(source):
+    for held, refers, path in _candidates(source, where, objects):
         try:
             seal = read_seal(path)
         except InputError as error:
