@@ -35,7 +35,7 @@ _UNHASHED = (CERTIFICATE, VALUE, 0x04000305, 0x04000310)
 """Of a signature itself: what cannot be known before it is made."""
 MOST = 32
 """Signatures of a file that are heard."""
-NATIVE = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
+NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 """Transfer syntaxes between which a data set may pass without another pixel; a signature holds in all of them."""
 PURPOSE = 0x04000401
 _MOST_TAGS = 0xFFFF // 4
@@ -93,8 +93,9 @@ class Signature:
     @property
     def same_syntax(self) -> bool:
         """Whether what was hashed can be made of this file: compressed pixels only as they are."""
-        return self.syntax == self.file.syntax or (self.syntax == EXPLICIT_LITTLE and self.file.syntax in NATIVE) or (
-            not any(one.fragments is not None or one.tag in _PIXELS for one in self.scope if one.tag in self.tags))
+        if self.syntax == (EXPLICIT_LITTLE if self.file.syntax in NATIVE else self.file.syntax):
+            return True
+        return self.syntax not in NATIVE[1:] and not any(one.tag in _PIXELS for one in self.covered)
 
     def text(self, tag: int) -> str:
         """One of its own elements, for people."""
