@@ -401,3 +401,21 @@ def test_what_would_not_be_vouched_for_is_not_signed(run, tmp_path):
     assert (code, "cannot be signed so that it is vouched for. Its signature does not cover its RescaleSlope" in err) \
         == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_pixels_that_look_like_a_signature_hinder_no_seal(run, tmp_path):
+    path = tmp_path / "film.dcm"
+    made(np.full_like(FILM, 0xFFFA), "1.2.6", SOPClassUID=MG, Modality="MG", BitsStored=16, HighBit=15,
+         PixelRepresentation=1).save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes() + bytes(8))
+    assert run("key", tmp_path / "site.key")[0] == 0
+    assert run("seal", path, "--key", tmp_path / "site.key")[0] == 0
+    assert run("verify", path, "--key", tmp_path / "site.key")[0] == 0
+
+
+def test_more_tags_than_a_list_can_have(tmp_path):
+    path = rich(tmp_path / "film.dcm", "implicit")
+    certificate = signed(path)
+    rewritten(path, lambda data: setattr(mac(data), "DataElementsSigned", [0x00280010] * 20000))
+    answer = heard(path, certificate)
+    assert (answer.label, "lists more than there can be" in answer.reason) == ("inconclusive", True)

@@ -203,7 +203,9 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             print(json_line(said.facts()), end="", flush=True)
         elif not quiet:
             said.say()
-    return worst(codes | {_say_lost(seal.name, as_json, quiet) for seal in objects.lost(seals.trusted)})
+    told = {os.path.realpath(seal) for seal in found.lost}
+    return worst(codes | {_say_lost(seal.name, as_json, quiet) for path, seal in objects.lost(seals.trusted).items()
+                          if str(path).removesuffix(".dcm") not in told})
 
 
 def _say_lost(name: str, as_json: bool, quiet: bool) -> int:

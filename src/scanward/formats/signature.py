@@ -5,6 +5,8 @@ Hashes and keys are for the room `seals`: here are the bytes that are hashed, an
 
 from __future__ import annotations
 
+import io
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from pathlib import Path
 from pydicom.datadict import keyword_for_tag
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, read_meta
 from scanward.formats.elements import (
     ITEM,
     PIXEL_DATA,
@@ -40,6 +42,8 @@ NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 PURPOSE = 0x04000401
 _MOST_TAGS = 0xFFFF // 4
 _PAD = {b"UI": b"\0", b"OB": b"\0"}
+_HEAD = re.compile(rb"\xfa\xff\xfa\xff((SQ|UN)\0\0|.{4}\xfe\xff\0\xe0)|\xff\xfa\xff\xfa(SQ|UN)\0\0", re.DOTALL)
+"""How the sequence of signatures begins in any transfer syntax; its tag alone is two pixels of -6, too."""
 _PIXELS = (0x7FE00008, 0x7FE00009, PIXEL_DATA)
 Chunks = Iterable[bytes | memoryview]
 
@@ -144,8 +148,8 @@ def signatures_of(path: Path, whole: bytes | None = None) -> list[Signature]:
 
 
 def _may_be(whole: bytes) -> bool:
-    """Whether such a sequence may be there at all: its tag, in either byte order, or in what is deflated."""
-    return any(tag in whole for tag in (b"\xfa\xff\xfa\xff", b"\xff\xfa\xff\xfa", DEFLATED.encode()))
+    """Whether such a sequence may be there at all: not every file that has none is sound to its last byte."""
+    return read_meta(io.BytesIO(whole))[0] == DEFLATED or _HEAD.search(whole) is not None
 
 
 def _signatures(file: Elements, scope: tuple[Element, ...], place: str) -> Iterator[Signature]:
@@ -167,9 +171,11 @@ def _signature(file: Elements, scope: tuple[Element, ...], item: tuple[Element, 
         return Signature(file, place, scope, item, "", "", frozenset(), which)
     mac = fitting[0]
     tags = next((file.bytes_of(one) for one in mac if one.tag == TAGS), b"")
+    if len(tags) > 4 * _MOST_TAGS:  # which implicit VR has room for
+        tags = b""
     signed = frozenset(int.from_bytes(tags[i:i + 2], "little") << 16 | int.from_bytes(tags[i + 2:i + 4], "little")
                        for i in range(0, len(tags) - 3, 4))
-    problem = "" if signed else "it does not say which elements were signed"
+    problem = "" if signed else "it does not say which elements were signed, or lists more than there can be"
     if file.text(CERTIFICATE_TYPE, item) != X509:
         problem = "it has no certificate of a kind that DICOM knows"
     return Signature(file, place, scope, item, file.text(MAC_SYNTAX, mac), file.text(MAC_ALGORITHM, mac), signed,

@@ -10,7 +10,7 @@ import datetime
 import re
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -48,6 +48,8 @@ GEOMETRY = frozenset((*PLACE, *GROUPS, "PixelSpacing", "ImagerPixelSpacing", "No
 """What says where they lie."""
 NEEDED = frozenset(("SOPInstanceUID", "Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"))
 """What no image is without."""
+INSTANCE = 0x00080018
+"""SOP Instance UID."""
 MOST = 12
 
 
@@ -102,30 +104,32 @@ def hear(source: Source, trusted: Sequence[x509.Certificate], identity: Identity
 
     Raises `UnreadableError` where a file with signatures is damaged, or says an element twice.
     """
-    found = {path: [_heard(one, trusted) for one in signatures_of(path)] for path in source.paths}
-    if not any(found.values()):
+    answers: dict[str, Vouched] = {}
+    bare, instances = [], []
+    for path in source.paths:
+        heard = [_heard(one, trusted) for one in signatures_of(path)]
+        if not heard:
+            bare.append(path.name)
+            continue
+        instances.append(heard[0].signature.file.text(INSTANCE))
+        answer = _of_file(heard, identity)
+        answers[path.name] = replace(answer, heard=()) if answers else answer  # which hold their files
+    if not answers:
         return None
-    answers = {path: _of_file(heard, identity) for path, heard in found.items() if heard}
-    bare = [path.name for path, heard in found.items() if not heard]
     unsure = Part("inconclusive", f"Not signed are {_listed(bare)}.")
-    parts = [_worst_part([getattr(one, name) for one in answers.values()], [path.name for path in answers])
+    parts = [_worst_part([getattr(one, name) for one in answers.values()], list(answers))
              for name in ("voxels", "geometry", "identity")]
     if bare:
         parts = [part if part.label == "tampered" else unsure for part in parts]
     elif len(answers) > 1 and parts[0].label == "authentic":
-        parts[0] = _series(found, len(answers))
+        # Slices that are each what was signed are not yet the series that was signed.
+        parts[0] = Part("inconclusive", "Several of its files are one and the same SOP instance.") \
+            if len(set(instances)) < len(instances) else Part("authentic", f"All {len(answers)} slices are what was "
+                                                              "signed; a signature does not tell whether others are "
+                                                              "missing.")
     signers = tuple(dict.fromkeys(name for one in answers.values() for name in one.signers))
     return Vouched(parts[0], parts[1], parts[2], signers, any(one.trusted for one in answers.values()),
                    next(iter(answers.values())).heard)
-
-
-def _series(found: dict[Path, list[Heard]], count: int) -> Part:
-    """Slices that are each what was signed are not yet the series that was signed."""
-    instances = [next(iter(heard)).signature.file.text(0x00080018) for heard in found.values()]
-    if len(set(instances)) < count:
-        return Part("inconclusive", "Several of its files are one and the same SOP instance.")
-    return Part("authentic", f"All {count} slices are what was signed; a signature does not tell whether others are "
-                             "missing.")
 
 
 def _worst_part(parts: list[Part], names: list[str]) -> Part:

@@ -71,15 +71,15 @@ class Objects:
         self.used |= {one.path for one in fit}
         return [(len(one.instances & instances), -len(one.instances), one.path) for one in fit]
 
-    def lost(self, trusted: Sequence[x509.Certificate]) -> list[Seal]:
+    def lost(self, trusted: Sequence[x509.Certificate]) -> dict[Path, Seal]:
         """The site's own seals below the folders that were named, of images that nobody asked for."""
         left = [one.path for one in self.named if one.path not in self.used
                 and any(one.path.is_relative_to(path) for path in self._named)]
-        found = []
+        found = {}
         for path in left:
             with suppress(InputError):  # a damaged one vouches for nothing that could be missed
-                found.append(read_seal(path))
-        return [seal for seal in found if is_trusted(seal.certificate, trusted)]
+                found[path] = read_seal(path)
+        return {path: seal for path, seal in found.items() if is_trusted(seal.certificate, trusted)}
 
 
 def _in_folder(folder: Path) -> Iterator[KeyObject]:
