@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from sealable import FILM, MG, VOLUME, ct_slice, made, signing_pair
 
 from scanward.formats.key_object import GROUP, SEAL, read_key_object
@@ -89,6 +91,26 @@ def test_dcmsign_verifies_a_signed_object(run, key, film, tmp_path):
     assert label(run, film, "--certificate", certificate)[:2] == (0, "authentic")
 
 
+@pytest.mark.needs("dcmsign")
+@pytest.mark.parametrize("packed", [False, True])
+def test_its_macs_are_of_what_dcmsign_would_sign(run, key, film, tmp_path, packed):
+    if packed:
+        data = pydicom.dcmread(film)
+        data.compress(RLELossless, generate_instance_uid=False)
+        data.save_as(film)
+    private, certificate = signing_pair(tmp_path)
+    data = pydicom.dcmread(alone(run, film, key))
+    (one,) = data.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+    (mac,) = one.ReferencedSOPInstanceMACSequence
+    subprocess.run(["dcmsign", "+s", private, certificate, "+m2", film, tmp_path / "x", "+d", tmp_path / "dump"],
+                   check=True)
+    stream, signed = (tmp_path / "dump").read_bytes(), pydicom.dcmread(tmp_path / "x").MACParametersSequence[0]
+    own = stream.rindex(b"\0\x04\x05\0US")  # where the signature's own elements begin
+    assert hashlib.sha256(stream[:own]).digest() == mac.MAC
+    assert list(mac.DataElementsSigned) == list(signed.DataElementsSigned)
+    assert mac.MACCalculationTransferSyntaxUID == signed.MACCalculationTransferSyntaxUID
+
+
 def test_it_is_found_wherever_it_lies(run, key, series, film, tmp_path):
     path = alone(run, series, key)
     assert label(run, series, "--key", key)[:2] == (0, "authentic"), "beside the folder"
@@ -108,6 +130,14 @@ def test_it_is_found_wherever_it_lies(run, key, series, film, tmp_path):
     assert (code, word, "Passed over" in said) == (0, "authentic", False), "below the folder that was named"
     altered(tmp_path / "case" / "a" / "c" / "4.dcm")
     assert label(run, tmp_path / "case", "--key", key)[:2] == (1, "tampered")
+
+
+def test_links_and_pipes_beside_it_hide_it_not(run, key, film):
+    alone(run, film, key)
+    film.with_name("a").symlink_to("a")
+    film.with_name("b").symlink_to("nowhere")
+    os.mkfifo(film.with_name("c"))
+    assert label(run, film, "--key", key)[:2] == (0, "authentic")
 
 
 def test_a_renumbered_series_and_a_slice_of_it(run, key, series):

@@ -17,7 +17,6 @@ from scanward.disk import whole_file
 from scanward.errors import InputError
 from scanward.formats import find
 from scanward.formats.sources import Passed, series_or_file
-from scanward.report.jsonl import json_line
 from scanward.seals.check import Identity
 from scanward.seals.dicom_keys import DicomSigner
 from scanward.seals.dicom_signature import Heard, Vouched, hear, signed_copy
@@ -27,7 +26,7 @@ from scanward.verdict import worst as worst_label
 MOST = 12
 
 
-def run_sign(paths: Sequence[str], output: Path, signer: DicomSigner, as_json: bool, quiet: bool) -> int:
+def run_sign(paths: Sequence[str], output: Path, signer: DicomSigner, quiet: bool) -> int:
     """Write a signed copy of every DICOM image that the paths name, as they lie in the folders that were named; one
     that cannot be signed never stops the others."""
     codes = set()
@@ -47,9 +46,7 @@ def run_sign(paths: Sequence[str], output: Path, signer: DicomSigner, as_json: b
                 complain(str(error))
                 codes.add(ERROR)
                 continue
-            if as_json:
-                print(json_line({"path": str(path), "signed": str(output / name)}), end="", flush=True)
-            elif not quiet:
+            if not quiet:
                 print(shown(str(output / name)), flush=True)
     return worst(codes)
 

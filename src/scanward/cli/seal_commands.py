@@ -47,14 +47,13 @@ def sign(
                                               "or more, or ECDSA on P-256 or P-384.")],
     certificate: Annotated[Path, typer.Option("--certificate", metavar="PEM", help="Its certificate.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the signed copies go.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     quiet: Quiet = False, debug: Debug = False,
 ) -> int:
     """Write copies of DICOM images with a digital signature in them, as DICOM defines it (PS3.15, Creator RSA)."""
     from scanward.cli.dicom_signing import run_sign
     from scanward.seals.dicom_keys import read_dicom_signer
 
-    return run_sign(paths, output, read_dicom_signer(signing_key, certificate), as_json, quiet)
+    return run_sign(paths, output, read_dicom_signer(signing_key, certificate), quiet)
 
 
 def certificate(

@@ -17,6 +17,7 @@ from scanward.errors import UnreadableError
 from scanward.formats.dataset import (
     DEFLATED,
     EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     LONG,
     guess,
@@ -25,6 +26,8 @@ from scanward.formats.dataset import (
 )
 from scanward.formats.guard import clean, open_file, shown
 
+NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
+"""Transfer syntaxes between which a data set may pass without another pixel; a signature holds in all of them."""
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_REPRESENTATION, PIXEL_DATA = 0x00280103, 0x7FE00010

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import hashlib
 import io
 import zlib
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
+from scanward.formats.dataset import EXPLICIT_LITTLE
 from scanward.formats.dicom import opened
+from scanward.formats.elements import NATIVE, read_elements, signable
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.reference import derived_uid, identify, read_reference
 from scanward.formats.sniff import HEAD, kind_of
@@ -55,6 +58,7 @@ def write_key_object(paths: Sequence[Path], seal: str, made: datetime.datetime, 
     Raises as `read_reference`, and `UnsupportedError` where the images are of several studies.
     """
     known = [_reference(path) for path in paths]
+    macs = [_mac(path) for path in paths]
     if len({one.StudyInstanceUID for one in known}) > 1:
         raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of several studies; an object is of one.")
     first = known[0]
@@ -68,7 +72,7 @@ def write_key_object(paths: Sequence[Path], seal: str, made: datetime.datetime, 
     data.ReferencedPerformedProcedureStepSequence = []
     data.Manufacturer, data.ManufacturerModelName = "Scanward", "scanward"
     data.DeviceSerialNumber, data.SoftwareVersions = "none", __version__
-    data.CurrentRequestedProcedureEvidenceSequence = [_evidence(known)]
+    data.CurrentRequestedProcedureEvidenceSequence = [_evidence(known, macs)]
     _content(data, known, SIGNED if signed else COMPLETE)
     packed = gzip.compress(seal.encode(), mtime=0)
     data.private_block(GROUP, CREATOR, create=True).add_new(SEAL, "OB", packed + b"\0" * (len(packed) % 2))
@@ -85,11 +89,32 @@ def _reference(path: Path) -> Dataset:
         return read_reference(path)
 
 
-def _evidence(known: Sequence[Dataset]) -> Dataset:
+def _mac(path: Path) -> Dataset | None:
+    """What holds a file's every element that can be signed, for whoever has no Scanward; None where they cannot be
+    told apart."""
+    try:
+        with decoding(path):
+            file = read_elements(path)
+    except ScanwardError:
+        return None
+    held = tuple(one for one in file.elements if signable(one))
+    engine = hashlib.sha256()
+    for chunk in file.stream(held):
+        engine.update(chunk)
+    item = Dataset()
+    item.MACCalculationTransferSyntaxUID = EXPLICIT_LITTLE if file.syntax in NATIVE else file.syntax
+    item.MACAlgorithm, item.DataElementsSigned, item.MAC = "SHA256", [one.tag for one in held], engine.digest()
+    return item
+
+
+def _evidence(known: Sequence[Dataset], macs: Sequence[Dataset | None]) -> Dataset:
     """The images by study and series."""
     series: dict[str, list[Dataset]] = {}
-    for one in known:
-        series.setdefault(one.SeriesInstanceUID, []).append(_pointer(one))
+    for one, mac in zip(known, macs, strict=True):
+        pointer = _pointer(one)
+        if mac is not None:
+            pointer.ReferencedSOPInstanceMACSequence = [mac]
+        series.setdefault(one.SeriesInstanceUID, []).append(pointer)
     evidence = Dataset()
     evidence.StudyInstanceUID, evidence.ReferencedSeriesSequence = known[0].StudyInstanceUID, []
     for uid, pointers in series.items():

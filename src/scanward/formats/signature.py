@@ -15,9 +15,10 @@ from pathlib import Path
 from pydicom.datadict import keyword_for_tag
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, read_meta
+from scanward.formats.dataset import DEFLATED, EXPLICIT_LITTLE, read_meta
 from scanward.formats.elements import (
     ITEM,
+    NATIVE,
     PIXEL_DATA,
     Element,
     Elements,
@@ -37,8 +38,6 @@ _UNHASHED = (CERTIFICATE, VALUE, 0x04000305, 0x04000310)
 """Of a signature itself: what cannot be known before it is made."""
 MOST = 32
 """Signatures of a file that are heard."""
-NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
-"""Transfer syntaxes between which a data set may pass without another pixel; a signature holds in all of them."""
 PURPOSE = 0x04000401
 _MOST_TAGS = 0xFFFF // 4
 _PAD = {b"UI": b"\0", b"OB": b"\0"}

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import shown
-from scanward.seals.signing import CURVES, _bytes, same_key
+from scanward.seals.signing import CURVES, _bytes, name_of, same_key
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 Chunks = Iterable[bytes | memoryview]
@@ -85,7 +85,8 @@ def certificate_of(data: bytes) -> x509.Certificate | None:
     try:
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else \
             x509.load_der_x509_certificate(_trimmed(data))
-        _raw(found)
+        # Parsed when they are asked for, which a hostile one must not be told by.
+        _ = _raw(found), name_of(found), found.not_valid_before_utc, found.not_valid_after_utc
         return found
     except Exception:  # what the library raises on damaged certificates is no single type
         return None

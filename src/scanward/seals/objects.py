@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,15 +82,12 @@ class Objects:
         return {path: seal for path, seal in found.items() if is_trusted(seal.certificate, trusted)}
 
 
-def _in_folder(folder: Path) -> Iterator[KeyObject]:
+def _in_folder(folder: Path) -> list[KeyObject]:
     try:
-        paths = sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
+        names = sorted(os.listdir(folder))
     except OSError:  # beside what was named, where nobody said that there is anything
-        return
-    for path in paths:
-        found = read_key_object(Path(path))
-        if found is not None:
-            yield found
+        return []
+    return [found for found in (read_key_object(folder / name) for name in names) if found is not None]
 
 
 def seals_beside(source: Source, objects: Objects | None = None) -> list[Path]:
