@@ -20,6 +20,9 @@ from scanward.judging import site
 from scanward.protectors import base as protectors
 from scanward.protectors import seal
 from scanward.report.heat import png
+from scanward.seals import trust
+from scanward.seals.files import seal_file
+from scanward.seals.signing import pem_of, signer_of
 
 PROMISED = {
     "inject": forgery, "remove": forgery, "Tamper": base, "load": judging, "scan": judging, "scan_many": judging,
@@ -27,7 +30,7 @@ PROMISED = {
     "Perturb": protection, "Record": protection, "Image": image, "Provenance": image, "Site": site, "read_site": site,
     "protect": protection, "verify": protection, "unprotect": protection, "read_record": protection,
     "Protected": protectors, "Answer": seal, "make_key": seal,
-    "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
+    "Trust": trust, "read_trust": trust, "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
     "ArgumentError": errors, "WeightsError": errors, "MissingExtraError": errors,
 }
@@ -163,6 +166,25 @@ def test_a_site_is_calibrated_kept_and_used(film, bright):
         scanward.calibrate(results[:5])
 
 
+@uses("Trust", "read_trust")
+def test_seals_beside_a_file_are_heard_of_whoever_is_trusted(film, bright):
+    other = signer_of(b"x" * 32, "Other")
+    seal_file(scanward.Source((Path(film),), "file"), other)
+    Path("other.crt").write_bytes(pem_of(other.certificate))
+    Path("trust.toml").write_text('[[certificate]]\nfile = "other.crt"\n')
+    known = scanward.read_trust("trust.toml")
+    assert isinstance(known, scanward.Trust) and len(known.anchors) == 1
+    assert "seal" not in [one.method for one in scanward.scan(film).evidence]
+    for given in (known, "trust.toml"):
+        heard = scanward.scan(film, trust=given)
+        (result,) = scanward.scan_many(film, trust=given)
+        assert heard.evidence[0].method == result.verdict.evidence[0].method == "seal"
+    altered = half_round()
+    altered[100, 100] ^= 1
+    Path(film).write_bytes(png(altered))
+    assert scanward.scan(film, trust=known).label == "tampered"
+
+
 @uses("inject", "remove", "Tamper")
 @pytest.mark.parametrize("given", ["path", "image"])
 def test_a_saved_tamper_is_what_the_command_line_writes(film, run, given):
@@ -266,6 +288,7 @@ WRONG = {
     "load(np.zeros((4, 4), bool))": "bool", "load(np.zeros(9))": "axes",
     "scan(None)": "source", "scan(['film.png'])": "source", "scan(film, spacing=0.05)": "(y, x)",
     "scan(film, method=None)": "method", "scan(film, site='site.json')": "read_site", "scan(film, key=5)": "key",
+    "scan(film, trust=5)": "trust", "read_trust(5)": "path",
     "scan(film, key=bytes(32), record=5)": "record", "scan(load(film), spacing=(1, 1))": "spacing",
     "scan_many(None)": "sources", "[*scan_many([load(film)])]": "sources", "scan_many(film, spacing=0.05)": "(y, x)",
     "find(5)": "sources", "find([None])": "sources", "calibrate(5)": "results", "calibrate([5])": "results",
@@ -316,7 +339,7 @@ def test_what_a_console_shows_is_short_and_says_what_it_is(film, bright):
     answer = scanward.verify(made.image, bytes(32), made.record)
     shown = [made, made.record, made.image, made.image.provenance, answer, result, result.verdict, finding,
              *result.verdict.evidence, scanward.inject(film, **MASS), sources[0], many, scanward.Perturb(around=around),
-             around[0], scanward.calibrate([result] * 12)]
+             around[0], trust.trust_in([signer_of(bytes(32)).certificate] * 9), scanward.calibrate([result] * 12)]
     for one in shown:
         assert len(repr(one)) < LONGEST and repr(one).startswith(type(one).__name__), repr(one)
     assert "label='authentic'" in repr(result.verdict) and "float32 (1, 400, 300)" in repr(result.verdict)

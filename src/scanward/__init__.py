@@ -9,6 +9,7 @@
 - `scan` and `scan_many` judge: a `Verdict`, a `Result` for each of many.
 - `find` says which images files, folders and globs name; `load` reads one.
 - `calibrate` and `read_site`: the thresholds of a site's own scanners.
+- `read_trust`: whose seals count beside the site's own.
 - `inject` and `remove` forge a lesion: a `Tamper`, which can be saved.
 - `make_key`, `protect`, `verify`, `unprotect`, `read_record`: keyed evidence, woven in, held against its record, taken
   out again; a `Protected` can be saved.
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from scanward.protection import Around, Perturb, Record, protect, read_record, unprotect, verify
     from scanward.protectors.base import Protected
     from scanward.protectors.seal import Answer, make_key
+    from scanward.seals.trust import Trust, read_trust
     from scanward.verdict import Evidence, Finding, Verdict
 
 _HOMES = {
@@ -62,6 +64,7 @@ _HOMES = {
     "protect": "scanward.protection", "verify": "scanward.protection", "unprotect": "scanward.protection",
     "read_record": "scanward.protection", "Protected": "scanward.protectors.base",
     "Answer": "scanward.protectors.seal", "make_key": "scanward.protectors.seal",
+    "Trust": "scanward.seals.trust", "read_trust": "scanward.seals.trust",
     "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
@@ -87,6 +90,7 @@ __all__ = [
     "Site",
     "Source",
     "Tamper",
+    "Trust",
     "UnreadableError",
     "UnsupportedError",
     "Verdict",
@@ -100,6 +104,7 @@ __all__ = [
     "protect",
     "read_record",
     "read_site",
+    "read_trust",
     "remove",
     "scan",
     "scan_many",

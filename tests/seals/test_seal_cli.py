@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import nibabel
+import numpy as np
 import pydicom
 import pytest
+from sealable import ct_slice
 
 
 @pytest.fixture
@@ -122,3 +126,55 @@ def test_a_sealed_image_that_is_gone_from_its_folder_is_said(run, key, film):
     (folder / "b.dcm").unlink()
     code, out, _ = run("verify", folder, "--key", key)
     assert (code, "b.dcm" in out, "is not there any more" in out) == (3, True, True)
+
+
+def test_what_was_altered_is_drawn_and_mapped(run, key, series, film, tmp_path):
+    assert run("seal", series, film, "--key", key)[0] == 0
+    altered(film)
+    for z in (4, 5):
+        altered(series / f"{z}.dcm")
+    code, _, err = run("verify", series, film, "--key", key, "-o", tmp_path / "out")
+    assert (code, err) == (1, "")
+    for name, shape in (("series", (9, 64, 80)), ("film", (1, 160, 120))):
+        folder = tmp_path / "out" / name
+        said = json.loads((folder / "verified.json").read_text())
+        assert said["label"] == "tampered"
+        expected = np.zeros(shape, bool)
+        for found in said["findings"]:
+            x0, y0, z0, x1, y1, z1 = found["box"]
+            expected[z0:z1, y0:y1, x0:x1] = True
+        if name == "film":
+            mapped = cv2.imread(str(folder / "altered.png"), cv2.IMREAD_UNCHANGED)[None] == 255
+        else:
+            stored = nibabel.load(folder / "altered.nii.gz")
+            mapped = np.asarray(stored.dataobj).transpose(2, 1, 0) == 1
+            assert np.allclose(stored.affine, [[-0.6, 0, 0, 20], [0, -0.7, 0, 30], [0, 0, 2.5, 0], [0, 0, 0, 1]])
+        assert mapped.any() and np.array_equal(mapped, expected)
+        assert cv2.imread(str(folder / "verified.png")).shape[0] >= 480
+    code, _, err = run("verify", film, "--key", key, "-o", tmp_path / "out" / "film")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_what_no_scan_reads_is_drawn_too(run, key, series, tmp_path):
+    copy = pydicom.dcmread(series / "4.dcm")
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = "1.9"
+    (series / "copy.dcm").write_bytes((series / "4.dcm").read_bytes())
+    float_volume = tmp_path / "us.dcm"
+    copy.SOPClassUID, copy.Modality = "1.2.840.10008.5.1.4.1.1.6.1", "US"
+    copy.save_as(float_volume)
+    assert run("seal", series, float_volume, "--key", key)[0] == 0
+    altered(float_volume)
+    assert run("verify", series, float_volume, "--key", key, "-o", tmp_path / "out")[0] == 1
+    for name in ("series", "us"):
+        assert (tmp_path / "out" / name / "verified.png").exists()
+    assert (tmp_path / "out" / "us" / "altered.png").exists()
+
+
+def test_several_slices_at_one_place_are_named_by_a_scan_and_a_seal(run, bright, key, series):
+    other = np.full((64, 80), 7, np.uint16)
+    ct_slice(4, other, SOPInstanceUID="1.7").save_as(series / "x.dcm", enforce_file_format=True)
+    code, out, err = run("scan", series, "--key", key)
+    assert (code, "at one position (4.dcm, x.dcm)" in " ".join((out + err).split())) == (2, True)
+    code, out, err = run("seal", series, "--key", key)
+    assert (code, "at one position (4.dcm, x.dcm); all are sealed" in err) == (0, True)
+    assert run("verify", series, "--key", key)[0] == 0

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from cryptography import x509
-
 from scanward.cli.codes import ERROR, worst
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.disk import whole_file
 from scanward.errors import InputError
-from scanward.formats import find
+from scanward.formats import Source, find
 from scanward.formats.sources import Passed, series_or_file
 from scanward.seals.check import Identity
 from scanward.seals.dicom_keys import DicomSigner
 from scanward.seals.dicom_signature import Heard, Vouched, hear, signed_copy
+from scanward.seals.trust import Trust
 from scanward.verdict import Label
 from scanward.verdict import worst as worst_label
 
@@ -109,7 +108,7 @@ def _facts(one: Heard) -> dict[str, Any]:
             "uncovered": sorted(one.signature.uncovered)}
 
 
-def with_signatures(path: Path, trusted: Sequence[x509.Certificate], identity: Identity,
+def with_signatures(given: Path | Source, trusted: Trust, identity: Identity,
                     seal: Callable[[bool], tuple[Said, bool] | None]) -> Said:
     """What an image's seal says, or the signatures in its files, or both.
 
@@ -117,7 +116,7 @@ def with_signatures(path: Path, trusted: Sequence[x509.Certificate], identity: I
     none, with True it gives None. A stranger's seal or signature counts as none where there is the site's own of the
     other kind.
     """
-    source = series_or_file(path)
+    source = series_or_file(given)
     answer = hear(source, trusted, identity)
     found = seal(answer is not None)
     if answer is None or (found is not None and found[1] and not answer.trusted):

@@ -50,10 +50,13 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     if source.path.name.lower().endswith(DETACHED):
         return None
     from scanward.protection.records import mark_beside
-    from scanward.seals.objects import seals_beside
+    from scanward.seals.finding import named_seals, other_seals
+    from scanward.seals.objects import objects_of
 
     try:
-        records = () if terms.key is None else (*terms.shelf(source), *seals_beside(source, terms.objects))
+        records = () if terms.key is None else tuple(terms.shelf(source))
+        if terms.key is not None or terms.trust is not None:
+            records += (*named_seals(source), *other_seals(source), *objects_of(source, None, terms.objects))
     except InputError:
         return None
     sha = hashlib.sha256()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scanward.cli.options import Debug, Device, Quiet
+from scanward.cli.options import Certificates, Debug, Device, Heads, Quiet, Trusted
 
 Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`.")]
 Kept = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record, evidence.json, where it does "
@@ -55,15 +55,13 @@ def protect(
 def verify(images: Several,
            key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward "
                                                     "key`.")] = None,
-           certificate: Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="Certificates "
-                                                                  "of sites whose seals count; no secret is "
-                                                                  "needed.")] = None,
+           certificate: Certificates = None, trust: Trusted = None,
            seal: Annotated[Path | None, typer.Option("--seal", metavar="PATH", help="The seal, or a folder of seals, "
                                                      "where they do not lie beside the images.")] = None,
            identity: Annotated[str, typer.Option("--identity", metavar="same|any", help="any: take a sealed copy "
                                                  "without a name, or with another.")] = "same",
            log: Annotated[Path | None, typer.Option("--log", metavar="DIR", help="Hold seals to this log.")] = None,
-           record: Kept = None,
+           head: Heads = None, record: Kept = None,
            output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the map of what "
                                                        "was altered and its picture go; of several images each into "
                                                        "a folder of its own there.")] = None,
@@ -75,10 +73,10 @@ def verify(images: Several,
     Places are in voxels, x to the right, then y down, then z, the slice; in Python they are (z, y, x).
     """
     from scanward.cli.protecting import run_verify
-    from scanward.cli.sealing import checking
+    from scanward.cli.sealing import checking, trusted
 
-    return run_verify(images, key, checking(key, certificate or [], seal, identity, log), record, output, as_json,
-                      quiet)
+    asked = checking(trusted(key, certificate or [], trust), seal, identity, log, head or [])
+    return run_verify(images, key, asked, record, output, as_json, quiet)
 
 
 def unprotect(image: Guarded, output: Into, key: Key, record: Kept = None, quiet: Quiet = False,

@@ -20,18 +20,18 @@ from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.dicom_signing import Said, with_signatures
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, sealed
+from scanward.cli.sealing import Checking, Checkup, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats import find
+from scanward.formats import Source, find
 from scanward.formats.key_object import read_key_object
 from scanward.formats.sources import Passed
 from scanward.image import Image
 from scanward.protection import Around, Perturb
 from scanward.protectors.seal import Answer, Found, make_key
 from scanward.report.jsonl import json_line
-from scanward.seals.files import SUFFIX
+from scanward.seals.finding import SUFFIX, lost_seals
 from scanward.seals.objects import Objects
 from scanward.verdict import Label
 
@@ -78,6 +78,8 @@ class Named:
 
     paths: dict[str, Path] = field(default_factory=dict)
     """Files and folders by their real paths, each once; of a folder with several images, these."""
+    series: dict[Path, Source] = field(default_factory=dict)
+    """Where a folder holds several series, each by its first file."""
     said: list[str] = field(default_factory=list)
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
@@ -99,16 +101,12 @@ class Named:
         sources, errors = find([folder], passed=passed)
         passed = [one for one in passed if read_key_object(one.path) is None]
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
-        over = {os.path.realpath(one.path) for one in passed}
-        for seal in sorted(folder.rglob(f"*{SUFFIX}")):
-            image = seal.with_name(seal.name.removesuffix(SUFFIX))
-            if not image.exists() or os.path.realpath(image) in over:
-                self.lost.append(seal)
+        self.lost += lost_seals(folder, sources)
         if len(sources) < 2:
             return [folder]
-        # Of several series in one folder each goes by its first file, which is no whole series: that is said of it.
-        series = Counter(source.path for source in sources if source.kind == "series")
-        return [source.path if series[source.path] < 2 else source.paths[0] for source in sources]
+        count = Counter(source.path for source in sources if source.kind == "series")
+        self.series |= {source.paths[0]: source for source in sources if count[source.path] > 1}
+        return [source.path if count[source.path] < 2 else source.paths[0] for source in sources]
 
 
 def named(arguments: Sequence[str]) -> Named:
@@ -189,8 +187,9 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                said = with_signatures(path, seals.trusted, seals.identity,
-                                       partial(_verified, path, key, seals, record, folder))
+                given = found.series.get(path, path)
+                said = with_signatures(given, seals.trusted, seals.identity,
+                                       partial(_verified, given, key, seals, record, folder))
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -218,14 +217,15 @@ def _say_lost(name: str, as_json: bool, quiet: bool) -> int:
     return UNSURE
 
 
-def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None,
+def _verified(given: Path | Source, key: Path | None, seals: Checking, record: Path | None, folder: Path | None,
               unsealed: bool) -> tuple[Said, bool] | None:
     """By the seal of an image or, where it has none, by the record of its protection; and whether it is of somebody
     trusted. None where it has neither, and may be without, `unsealed`."""
-    found = None if record is not None else sealed(path, seals)
+    found = None if record is not None else sealed(given, seals)
+    path = given if isinstance(given, Path) else given.paths[0]
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return found, found.answer.trusted
+        return _written(found, folder), found.answer.trusted
     if key is None:
         if unsealed:
             return None
@@ -236,7 +236,13 @@ def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None
     except UnreadableError:
         if found is None and not unsealed:
             raise
-        return None if found is None else (found, False)
+        return None if found is None else (_written(found, folder), False)
+
+
+def _written(found: Checkup, folder: Path | None) -> Checkup:
+    if folder is not None:
+        found.write(folder)
+    return found
 
 
 @dataclass(frozen=True)

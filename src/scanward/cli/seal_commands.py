@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scanward.cli.codes import PLAIN
-from scanward.cli.options import Debug, Quiet
+from scanward.cli.options import Certificates, Debug, Heads, Quiet, Trusted
 
 OwnKey = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key.")]
 Private = Annotated[Path | None, typer.Option("--signing-key", metavar="PEM", help="A private key of the site's own "
@@ -29,6 +29,8 @@ def seal(
     dicom: Annotated[bool, typer.Option("--dicom", help="Write the seals of DICOM images as DICOM objects, too, for a "
                                         "PACS to keep beside the study; with --key, --signing-key (RSA or ECDSA) then "
                                         "signs these alone.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Seal what is sealed already as its next version; the earlier "
+                                        "seal stays.")] = False,
     site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site's name in its certificate.")] =
     "Scanward site", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
@@ -37,7 +39,7 @@ def seal(
 
     both = dicom and key is not None
     sealing = signer(key, site, None if both else signing_key, None if both else certificate)
-    return run_seal(paths, output, sealing, log, quiet, dicom,
+    return run_seal(paths, output, sealing, log, again, quiet, dicom,
                     object_signer(sealing, key, signing_key, certificate) if dicom else None)
 
 
@@ -88,16 +90,13 @@ def log_list(folder: Folder, debug: Debug = False) -> int:
 @log_app.command("check", epilog="Exit codes: 0 whole, 1 altered, 2 an error.")
 def log_check(
     folder: Folder, key: OwnKey = None,
-    certificate: Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="The site's "
-                                                           "certificate, in the place of --key.")] = None,
-    head: Annotated[list[Path] | None, typer.Option("--head", metavar="FILE", help="Heads that were kept "
-                                                    "elsewhere.")] = None,
-    debug: Debug = False,
+    certificate: Certificates = None,
+    trust: Trusted = None, head: Heads = None, debug: Debug = False,
 ) -> int:
     """Say whether a log is whole, and begins as its heads say."""
     from scanward.cli.sealing import run_log_check, trusted
 
-    return run_log_check(folder, head or [], trusted(key, certificate or []))
+    return run_log_check(folder, head or [], trusted(key, certificate or [], trust))
 
 
 @log_app.command("prove", epilog=PLAIN)

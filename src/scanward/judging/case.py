@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ from scanward.image import Image, Modality
 from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
 from scanward.seals.check import Checked
-from scanward.seals.files import verify_seal
-from scanward.seals.objects import Objects, seal_for
+from scanward.seals.files import hold
+from scanward.seals.objects import Objects, objects_of
 from scanward.seals.signing import signer_of
+from scanward.seals.trust import Anchor, Trust
 
 Shelf = Callable[[Source], Mapping[Path, bool]]
 """Records that may be of an image's seal, each with whether it is the image's by more than its place."""
@@ -35,6 +37,8 @@ class Terms:
     """The site's key, of 32 bytes; with one, seals are witnesses too."""
     shelf: Shelf = beside
     """Finds the records of seals."""
+    trust: Trust | None = None
+    """Whose seals, beside the site's own, are witnesses."""
     objects: Objects | None = None
     """Where seals in DICOM objects are looked for; beside the images where it is None."""
 
@@ -59,17 +63,16 @@ def case_of(source: Source, terms: Terms) -> Case:
 
 def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
     """As `Case.checked`; a stranger's seal, which anybody can lay there, counts as none."""
-    if terms.key is None:
+    own = () if terms.key is None else (Anchor(signer_of(terms.key).certificate),)
+    given = terms.trust or Trust(())
+    trust = dataclasses.replace(given, anchors=(*own, *given.anchors))
+    if not trust.anchors:
         return None
-    own = [signer_of(terms.key).certificate]
     try:
-        seal = seal_for(source, own, objects=terms.objects)
-        if seal is None:
-            return None
-        answer = verify_seal(source, seal, own)
+        held = hold(source, trust, also=objects_of(source, None, terms.objects))
     except InputError as error:
         return error
-    return answer if answer.trusted else None
+    return held.answer if held is not None and held.answer.trusted else None
 
 
 def seal_of(source: Source, terms: Terms) -> Sealed | None:

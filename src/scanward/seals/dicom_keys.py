@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import shown
-from scanward.seals.signing import CURVES, _bytes, name_of, same_key
+from scanward.seals.signing import CURVES, _bytes, name_of
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 Chunks = Iterable[bytes | memoryview]
@@ -116,11 +116,6 @@ def holds(certificate: x509.Certificate, algorithm: str, signature: bytes, chunk
     except UnsupportedAlgorithm:
         return None
     return True
-
-
-def is_trusted(certificate: x509.Certificate, trusted: Iterable[x509.Certificate]) -> bool:
-    """Whether it is of a key that one of the certificates is of."""
-    return any(same_key(certificate, known) for known in trusted)
 
 
 _FORM = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -29,10 +29,10 @@ from scanward.seals.dicom_keys import (
     DicomSigner,
     certificate_of,
     holds,
-    is_trusted,
     unusable,
 )
 from scanward.seals.signing import der_of, name_of
+from scanward.seals.trust import Trust, trust_in
 from scanward.verdict import Label, worst
 
 VOXELS = frozenset((
@@ -99,15 +99,16 @@ class Vouched:
         return next(part.reason for _, part in self.named if part.label == self.label)
 
 
-def hear(source: Source, trusted: Sequence[x509.Certificate], identity: Identity = "same") -> Vouched | None:
+def hear(source: Source, trusted: Trust | Sequence[x509.Certificate],
+         identity: Identity = "same") -> Vouched | None:
     """What signatures vouch for in a file or series; None where there is none at all.
 
     Raises `UnreadableError` where a file with signatures is damaged, or says an element twice.
     """
-    answers: dict[str, Vouched] = {}
+    trust, answers = trust_in(trusted), dict[str, Vouched]()
     bare, instances = [], []
     for path in source.paths:
-        heard = [_heard(one, trusted) for one in signatures_of(path)]
+        heard = [_heard(one, trust) for one in signatures_of(path)]
         if not heard:
             bare.append(path.name)
             continue
@@ -180,18 +181,18 @@ def _part(left: frozenset[str], good: str) -> Part:
         Part("authentic", good)
 
 
-def _heard(one: Signature, trusted: Sequence[x509.Certificate]) -> Heard:
+def _heard(one: Signature, trust: Trust) -> Heard:
     certificate = certificate_of(one.data(CERTIFICATE))
     signer = "" if certificate is None else name_of(certificate)
-    if certificate is None or not is_trusted(certificate, trusted):
+    if certificate is None or not trust.knows(certificate):
         why = "Its signature holds no certificate that can be read." if certificate is None else \
             f"It is signed by {signer!r}, whose certificate was not given; anybody can have signed it."
         return Heard(one, "inconclusive", why, signer, False)
-    label, reason = _judged(one, certificate, signer)
+    label, reason = _judged(one, certificate, signer, trust)
     return Heard(one, label, reason, signer, True)
 
 
-def _judged(one: Signature, certificate: x509.Certificate, signer: str) -> tuple[Label, str]:
+def _judged(one: Signature, certificate: x509.Certificate, signer: str, trust: Trust) -> tuple[Label, str]:
     where = f" in {one.place}" if one.place else ""
     doubt = _doubt(one, certificate)
     if doubt:
@@ -203,8 +204,9 @@ def _judged(one: Signature, certificate: x509.Certificate, signer: str) -> tuple
         return "inconclusive", (f"The signature of {signer!r}{where} vouches for nothing: other contents can be made "
                                 f"that have the same {one.algorithm}.")
     made = _moment(one.text(MADE))
-    if made is None or not certificate.not_valid_before_utc <= made <= certificate.not_valid_after_utc:
-        return "inconclusive", f"The certificate of {signer!r} was not valid when it signed{where}."
+    if made is None or not trust.standing(certificate, made.isoformat()).counts:
+        return "inconclusive", (f"The signature of {signer!r}{where} does not count: its certificate was not valid "
+                                "when it was made, or its key is compromised.")
     return "authentic", f"What {signer!r} signed{where} is as it was."
 
 
@@ -238,7 +240,7 @@ def signed_copy(path: Path, signer: DicomSigner) -> bytes:
     Raises `UnsupportedError` where that would not vouch for the image.
     """
     made = signed_bytes(dicom_bytes(path), path, signer)
-    heard = [_heard(one, [signer.certificate]) for one in signatures_of(path, made)]
+    heard = [_heard(one, trust_in([signer.certificate])) for one in signatures_of(path, made)]
     answer = _of_file([one for one in heard if not one.signature.place][-1:], "same")
     if answer.label != "authentic":
         raise UnsupportedError(f"{shown(path)} cannot be signed so that it is vouched for. {answer.reason}")

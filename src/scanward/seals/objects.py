@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-
-from cryptography import x509
 
 from scanward.disk import whole_file
 from scanward.errors import InputError
 from scanward.formats import Source
 from scanward.formats.key_object import KeyObject, read_key_object, uids_of, write_key_object
-from scanward.seals.dicom_keys import DicomSigner, is_trusted
+from scanward.seals.dicom_keys import DicomSigner
 from scanward.seals.dicom_signature import signed_bytes
-from scanward.seals.files import find_seal, read_seal
+from scanward.seals.finding import read_seal
 from scanward.seals.record import Seal
+from scanward.seals.trust import Trust
 
 SUFFIX = ".dcm"
 PURPOSE = "14 Source Signature"
@@ -57,9 +56,8 @@ class Objects:
             self._searched = [one for place in sorted(self._places) for one in _in_folder(place)]
         return self._searched
 
-    def of(self, source: Source) -> list[tuple[int, int, Path]]:
-        """Those that refer to a file or, by an instance or its series, to a series of files: how many of the files,
-        and, negative, of how many images they speak, so that the largest is the nearest."""
+    def of(self, source: Source) -> list[Path]:
+        """Those that refer to a file or, by an instance or its series, to a series of files."""
         found = list(self.named)
         folder = Path(os.path.realpath(source.paths[0])).parent
         beside = [folder, folder.parent] if source.kind == "series" else [folder]
@@ -67,11 +65,12 @@ class Objects:
         if not found:
             return []
         instances, series = (set(uids) - {""} for uids in zip(*map(uids_of, source.paths), strict=True))
-        fit = [one for one in found if one.instances & instances or (source.kind == "series" and one.series & series)]
-        self.used |= {one.path for one in fit}
-        return [(len(one.instances & instances), -len(one.instances), one.path) for one in fit]
+        fit = [one.path for one in found
+               if one.instances & instances or (source.kind == "series" and one.series & series)]
+        self.used |= set(fit)
+        return fit
 
-    def lost(self, trusted: Sequence[x509.Certificate]) -> dict[Path, Seal]:
+    def lost(self, trusted: Trust) -> dict[Path, Seal]:
         """The site's own seals below the folders that were named, of images that nobody asked for."""
         left = [one.path for one in self.named if one.path not in self.used
                 and any(one.path.is_relative_to(path) for path in self._named)]
@@ -79,7 +78,7 @@ class Objects:
         for path in left:
             with suppress(InputError):  # a damaged one vouches for nothing that could be missed
                 found[path] = read_seal(path)
-        return {path: seal for path, seal in found.items() if is_trusted(seal.certificate, trusted)}
+        return {path: seal for path, seal in found.items() if trusted.knows(seal.certificate)}
 
 
 def _in_folder(folder: Path) -> list[KeyObject]:
@@ -90,41 +89,9 @@ def _in_folder(folder: Path) -> list[KeyObject]:
     return [found for found in (read_key_object(folder / name) for name in names) if found is not None]
 
 
-def seals_beside(source: Source, objects: Objects | None = None) -> list[Path]:
-    """Every file that may hold a seal of an image: beside it, and objects that refer to it."""
-    return [path for _, _, path in _candidates(source, None, objects)]
-
-
-def _candidates(source: Source, where: Path | None, objects: Objects | None) -> list[tuple[int, int, Path]]:
-    """As `Objects.of`, with what lies beside the image first, which is about all of it."""
-    beside, count = find_seal(source, where), len(source.paths)
-    known = (objects or Objects()) if where is None else Objects([where])
-    return ([] if beside is None else [(count, -count, beside)]) + known.of(source)
-
-
-def seal_for(source: Source, trusted: Sequence[x509.Certificate], where: Path | None = None,
-             objects: Objects | None = None) -> Seal | None:
-    """The seal that an image is held to: `where` itself if that is a file; else of those in that folder or beside the
-    image, and of the objects that refer to it, one whose signer is trusted, the newest of those that are about the same
-    images; a stranger's only where there is no other. None where there is none.
-
-    Raises `UnreadableError` where one cannot be read and none is of somebody trusted.
-    """
+def objects_of(source: Source, where: Path | None = None, objects: Objects | None = None) -> list[Path]:
+    """The objects with seals that refer to an image: in the folder `where` or, without one, in `objects` and beside it;
+    none where `where` is a file, which is the seal itself."""
     if where is not None and not where.is_dir():
-        return read_seal(where)
-    found: list[tuple[int, int, str, Seal]] = []
-    strangers: list[Seal] = []
-    errors: list[InputError] = []
-    for held, refers, path in _candidates(source, where, objects):
-        try:
-            seal = read_seal(path)
-        except InputError as error:
-            errors.append(error)
-            continue
-        if is_trusted(seal.certificate, trusted):
-            found.append((held, refers, seal.made, seal))
-        else:
-            strangers.append(seal)
-    if not found and errors:
-        raise errors[0]
-    return max(found, key=lambda one: one[:3])[3] if found else strangers[0] if strangers else None
+        return []
+    return ((objects or Objects()) if where is None else Objects([where])).of(source)
