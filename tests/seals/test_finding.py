@@ -166,6 +166,20 @@ def test_what_is_taken_away_is_said_and_what_was_renamed_is_not(run, film, tmp_p
     assert (code, "a.dcm\n  It is sealed, and is not there any more" in out) == (3, True)
 
 
+def test_what_is_no_seal_of_the_sites_is_no_lost_image(run, film, tmp_path):
+    key, folder = tmp_path / "site.key", tmp_path / "films"
+    run("key", key)
+    folder.mkdir()
+    film.rename(folder / "a.dcm")
+    assert run("seal", folder, "--key", key)[0] == 0
+    (folder / "folder.seal").mkdir()
+    seal_file(Source((folder / "a.dcm",), "file"), STRANGER, tmp_path / "strange").rename(folder / "b.seal")
+    assert run("verify", folder, "--key", key)[0] == 0
+    (folder / "c.seal").write_text("[]")
+    code, out, _ = run("verify", folder, "--key", key)
+    assert (code, "c.seal is no seal" in out, "not there any more" in out) == (3, True, False)
+
+
 def test_a_seals_own_name_is_the_images(site, two):
     names = {read_seal(seal_file(source, site)).name for source in sources_of(two)}
     assert names == {"two"}

@@ -178,3 +178,22 @@ def test_several_slices_at_one_place_are_named_by_a_scan_and_a_seal(run, bright,
     code, out, err = run("seal", series, "--key", key)
     assert (code, "at one position (4.dcm, x.dcm); all are sealed" in err) == (0, True)
     assert run("verify", series, "--key", key)[0] == 0
+
+
+def test_a_scan_that_goes_on_hears_what_was_sealed_or_lost_since(run, bright, key, film, tmp_path):
+    assert run("certificate", "--key", key, "-o", tmp_path / "site.crt")[0] == 0
+    trust, out = tmp_path / "trust.toml", tmp_path / "out"
+    trust.write_text('[[certificate]]\nfile = "site.crt"\n')
+    ask = ("scan", film, "--trust", trust, "-o", out)
+
+    def said():
+        return (out / "verdicts.jsonl").read_text()
+
+    assert run(*ask)[0] in (0, 1)
+    assert "voxel by voxel" not in said()
+    assert run("seal", film, "--key", key)[0] == 0
+    assert run(*ask)[0] in (0, 1)
+    assert "voxel by voxel what was sealed" in said()
+    trust.write_text('[[certificate]]\nfile = "site.crt"\ncompromised = 2026-01-01\n')
+    code, _, err = run(*ask)
+    assert (code, "differs in its trust" in err) == (2, True)

@@ -168,6 +168,20 @@ def test_a_compromised_key_counts_for_what_a_kept_head_of_before_covers(film, tm
     assert verify_seal(source, old, Trust((Anchor(site.certificate), lost)), log=log).trust.label == "inconclusive"
 
 
+def test_a_backdated_head_that_was_kept_after_honest_ones_covers_nothing(film, tmp_path):
+    site, source, log = signer_of(bytes(32)), Source((film,), "file"), Log(tmp_path / "log")
+    content = read_content(source)
+    for n in range(2):
+        log.add(seal_of(dataclasses.replace(content, study={"SOPInstanceUID": f"9.{n}"}), "x", "2026-01-01", site))
+    honest = log.head(site, "2026-06-01")
+    forged = sealed(content, site)
+    log.add(forged)
+    backdated = log.head(site, "2026-04-30")
+    lost = (Anchor(site.certificate, day("2026-05-01")),)
+    assert verify_seal(source, forged, Trust(lost, (backdated,)), log=log).trust.label == "authentic"
+    assert verify_seal(source, forged, Trust(lost, (honest, backdated)), log=log).trust.label == "inconclusive"
+
+
 def test_a_compromised_authority_takes_those_along_whom_it_certified(content, authority):
     one = signer(by=authority)
     lost = Anchor(authority[0], day("2026-05-01"))
@@ -214,7 +228,8 @@ def test_a_trust_file_names_certificates_and_since_when_a_key_is_lost(files, con
     ('[[certificate]]\nfile = "old.crt"\nuntil = 2026-05-01', "'until' of a certificate"),
     ('heads = "a"\n[[certificate]]\nfile = "old.crt"', "no list of files"),
     ('heads = ["old.crt"]\n[[certificate]]\nfile = "old.crt"', "old.crt holds no heads"),
-    ('heads = ["no.json"]\n[[certificate]]\nfile = "old.crt"', "no.json does not exist"),
+    ('heads = ["."]\n[[certificate]]\nfile = "old.crt"', "is no regular file; name the file of heads"),
+    ('heads = ["no.json"]\n[[certificate]]\nfile = "old.crt"', "no.json cannot be read"),
 ])
 def test_what_is_no_trust_file_is_one_sentence(files, text, words):
     (files / "trust.toml").write_text(text)
@@ -250,6 +265,8 @@ def test_commands_take_old_and_new_keys_and_a_trust_file(run, bright, film, file
     assert run("log", "check", log, "--trust", files / "trust.toml")[0] == 0
     for options, heard in ((both, True), (("--key", files / "b.key"), False), (ask[:2], True)):
         assert ("'Scanward site'" in run("scan", film, "--json", *options)[1]) == heard
+    code, _, err = run("verify", film, *ask, "--head", log / "heads.jsonl")
+    assert (code, "lies in the log" in err) == (2, True)
     code, _, err = run("verify", film, *both, "--head", files / "kept.json")
     assert (code, "--head says what a log was" in err) == (2, True)
 

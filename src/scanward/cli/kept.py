@@ -55,13 +55,13 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
 
     try:
         records = () if terms.key is None else tuple(terms.shelf(source))
-        if terms.key is not None or terms.trust is not None:
-            records += (*named_seals(source), *other_seals(source), *objects_of(source, None, terms.objects))
     except InputError:
         return None
     sha = hashlib.sha256()
     try:
-        for path in (*source.paths, *records, *filter(None, (mark_beside(source),))):
+        heard = terms.key is not None or terms.trust is not None
+        seals = (*named_seals(source), *other_seals(source), *objects_of(source, None, terms.objects)) if heard else ()
+        for path in (*source.paths, *records, *seals, *filter(None, (mark_beside(source),))):
             if not path.is_file():  # a pipe never ends
                 return None
             with path.open("rb") as file:
@@ -81,6 +81,7 @@ def asked_of(terms: Terms, record: Path | None) -> dict[str, Any]:
     site = None if terms.site is None else terms.site.to_json()
     asked = {"version": __version__, "method": terms.method, "modality": terms.modality, "spacing": terms.spacing,
              "site": site, "key": secret, "record": None if record is None else str(record),
+             "trust": [] if terms.trust is None else [one.said for one in terms.trust.anchors],
              "weights": weights_of(terms.method), "engine": named()}
     found: dict[str, Any] = json.loads(json.dumps(asked))
     return found

@@ -20,7 +20,7 @@ from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.dicom_signing import Said, with_signatures
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, Checkup, sealed
+from scanward.cli.sealing import Checking, Checkup, lost_image, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
@@ -183,7 +183,9 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             protection.check_answer(folder)
     for sentence in found.said:
         complain(sentence)
-    codes = {_say_lost(str(seal.with_name(seal.name.removesuffix(SUFFIX))), as_json, quiet) for seal in found.lost}
+    lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
+    codes = {_say_lost(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
+             for seal, reason in lost.items()}
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
@@ -202,18 +204,18 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             print(json_line(said.facts()), end="", flush=True)
         elif not quiet:
             said.say()
-    told = {os.path.realpath(seal) for seal in found.lost}
-    return worst(codes | {_say_lost(seal.name, as_json, quiet) for path, seal in objects.lost(seals.trusted).items()
+    told, gone = {os.path.realpath(seal) for seal in found.lost}, "It is sealed, and is not there any more."
+    return worst(codes | {_say_lost(seal.name, gone, as_json, quiet)
+                          for path, seal in objects.lost(seals.trusted).items()
                           if str(path).removesuffix(".dcm") not in told})
 
 
-def _say_lost(name: str, as_json: bool, quiet: bool) -> int:
+def _say_lost(name: str, reason: str, as_json: bool, quiet: bool) -> int:
     """Say of an image that only its seal is there."""
-    reason = "It is sealed, and is not there any more, or is passed over."
     if as_json:
         print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
     elif not quiet:
-        print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
+        print(f"inconclusive: {shown(name)}\n  {shown(reason)}", flush=True)
     return UNSURE
 
 

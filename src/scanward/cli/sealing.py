@@ -128,6 +128,10 @@ def checking(known: Trust, where: Path | None, identity: str, log: Path | None, 
         raise ArgumentError("--head says what a log was; give --log, too.")
     if log is not None and not log.is_dir():
         raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
+    for path in heads:
+        if log is not None and log.resolve() in path.resolve().parents:
+            raise ArgumentError(f"--head {shown(str(path))} lies in the log and is altered with it; name "
+                                "one that was kept elsewhere.")
     known = _with(known, heads)
     return Checking(known, where, cast(Identity, identity), None if log is None else Log(log).history(known))
 
@@ -143,6 +147,16 @@ def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
                  objects_of(source, asked.where, asked.objects))
     # A folder that holds several series does not say which of them is meant.
     return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
+
+
+def lost_image(path: Path, asked: Checking) -> str | None:
+    """What is to be said of a seal whose image was not found; nothing of a stranger's, which anybody can lay there."""
+    try:
+        seal = read_seal(path)
+    except InputError as error:
+        return str(error)
+    known = asked.trusted.knows(seal.certificate)
+    return "It is sealed, and is not there any more, or is passed over." if known else None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import shown
-from scanward.seals.signing import CURVES, _bytes, name_of
+from scanward.seals.signing import CURVES, bytes_of, name_of
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 Chunks = Iterable[bytes | memoryview]
@@ -59,7 +59,7 @@ def read_dicom_signer(key: Path, certificate: Path) -> DicomSigner:
     """A signer of DICOM files from PEM files. Raises `UnreadableError`, and `ArgumentError` where the two do not belong
     together."""
     try:
-        found = serialization.load_pem_private_key(_bytes(key, "private key"), password=None)
+        found = serialization.load_pem_private_key(bytes_of(key, "private key"), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise UnreadableError(f"{shown(key)} holds no private key in PEM without a passphrase; write one with openssl "
                               "genpkey.") from error
@@ -74,7 +74,7 @@ def read_dicom_signer(key: Path, certificate: Path) -> DicomSigner:
 
 def read_dicom_certificate(path: Path) -> x509.Certificate:
     """An X.509 certificate in PEM or DER, of whatever key; `UnreadableError` where it is none."""
-    found = certificate_of(_bytes(path, "certificate"))
+    found = certificate_of(bytes_of(path, "certificate"))
     if found is None:
         raise UnreadableError(f"{shown(path)} holds no certificate; name the one that belongs to the signing key.")
     return found

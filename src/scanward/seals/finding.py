@@ -90,7 +90,8 @@ def is_of(seal: Seal, uid: Uid) -> bool:
 def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
     """The seals below a folder that are of none of the images that were found there."""
     found = {os.path.realpath(path) for source in sources for path in _seals_of(source)}
-    return [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if os.path.realpath(path) not in found]
+    return [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if path.is_file() and
+            os.path.realpath(path) not in found]
 
 
 def _seals_of(source: Source) -> list[Path]:

@@ -11,9 +11,9 @@ from typing import Any
 from cryptography import x509
 
 from scanward.errors import UnreadableError
-from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.guard import shown
 from scanward.seals.merkle import Hash
-from scanward.seals.signing import certificate_in, der_of
+from scanward.seals.signing import bytes_of, certificate_in, der_of
 
 DOMAIN = b"scanward log 1\0"
 LARGEST = 1 << 26
@@ -56,15 +56,13 @@ def head_in(value: dict[str, Any], where: Path) -> Head:
 
 def read_heads(path: Path) -> list[Head]:
     """The heads in a file, one a line, as `scanward log head` printed them; `UnreadableError` where it holds others."""
-    with decoding(path), open_file(path) as file:
-        data = file.read(LARGEST + 1)
+    text = bytes_of(path, "file of heads", LARGEST).decode("utf-8", "replace")
     try:
-        heads = [head_in(json.loads(line), path) for line in data.decode("utf-8", "replace").splitlines()
-                 if line.strip()]
+        heads = [head_in(json.loads(line), path) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{shown(path)} holds no heads of a log; keep what `scanward log head` "
                               "printed.") from error
-    if not heads or len(data) > LARGEST:
+    if not heads:
         raise UnreadableError(f"{shown(path)} holds no heads of a log; keep what `scanward log head` printed.")
     return heads
 

@@ -218,10 +218,17 @@ class History:
         return max(line.values(), key=lambda entry: entry.index) if len(line) > 1 else None
 
     def covers(self, seal: Seal, before: Moment) -> bool:
-        """Whether a head that was kept elsewhere, and made before a moment, covers the seal."""
+        """Whether a head that was kept elsewhere, and made before a moment, covers the seal.
+
+        Not one that says an earlier time than a head of fewer entries: whoever has the key can write any date into a
+        head, too, and have it kept, but it then covers more than heads that were kept before.
+        """
         own = None if self.wrong else self._roots.get(seal.root.hex())
-        times = [] if own is None else [moment(head.made) for head in self.heads if head.size > own.index]
-        return any(when is not None and when < before for when in times)
+        times = [(head.size, moment(head.made)) for head in self.heads]
+        return own is not None and any(
+            when is not None and size > own.index and when < before and
+            not any(other is not None and fewer < size and other > when for fewer, other in times)
+            for size, when in times)
 
     @cached_property
     def _roots(self) -> dict[str, Entry]:

@@ -63,7 +63,7 @@ def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
 def read_signer(key: Path, certificate: Path) -> Signer:
     """A signer of the site's own authority, from PEM files. Raises `UnreadableError`, and `ArgumentError` where the two
     do not belong together."""
-    data = _bytes(key, "private key")
+    data = bytes_of(key, "private key")
     try:
         found = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
@@ -80,9 +80,8 @@ def read_signer(key: Path, certificate: Path) -> Signer:
 
 def read_certificate(path: Path, *, authority: bool = False) -> x509.Certificate:
     """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or several are, or it is of another kind
-    of key: an `authority` may have any, and one of
-    RSA checks DICOM signatures, which no seal has."""
-    data = _bytes(path, "certificate")
+    of key: an `authority` may have any, and one of RSA checks DICOM signatures, which no seal has."""
+    data = bytes_of(path, "certificate")
     return certificate_in(data, shown(path), authority=authority)
 
 
@@ -94,6 +93,8 @@ def certificate_in(data: bytes, where: str, *, authority: bool = False) -> x509.
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
         usable = _usable(found.public_key()) or (authority and (
             is_authority(found) or isinstance(found.public_key(), rsa.RSAPublicKey)))
+        # Each is decoded when it is asked for.
+        _ = name_of(found), found.not_valid_before_utc, found.not_valid_after_utc
     except Exception as error:  # what the library raises on damaged certificates is no single type
         raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` "
                               "wrote.") from error
@@ -156,14 +157,15 @@ def _raw(key: object) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
 
 
-def _bytes(path: Path, what: str) -> bytes:
+def bytes_of(path: Path, what: str, largest: int = LARGEST) -> bytes:
+    """What a small file holds; `UnreadableError` where it is none or larger."""
     try:
         if path.exists() and not path.is_file():
             raise UnreadableError(f"{shown(path)} is no regular file; name the {what}.")
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except OSError as error:
         raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); name the {what}.") from error
-    if len(data) > LARGEST:
+    if len(data) > largest:
         raise UnreadableError(f"{shown(path)} is too large for a {what}; name the right file.")
     return data

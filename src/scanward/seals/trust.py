@@ -20,13 +20,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from scanward.arguments import PathLike, path_of
 from scanward.brief import brief
 from scanward.errors import UnreadableError
-from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.guard import shown
 from scanward.seals.heads import Head, read_heads
-from scanward.seals.signing import genuine, name_of, read_certificate, same_key
+from scanward.seals.signing import bytes_of, genuine, name_of, read_certificate, same_key
 
 Moment = datetime.datetime
-LARGEST = 1 << 20
-"""Bytes of a trust file."""
 SIGNING = (ObjectIdentifier("1.3.6.1.5.5.7.3.36"), ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 """Extended key usages of who signs documents (RFC 9336): an authority issues certificates to servers, too."""
 UNDERSTOOD = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage)
@@ -40,6 +38,12 @@ class Anchor:
     certificate: x509.Certificate
     compromised: Moment | None = None
     """From when on somebody else may have had its key."""
+
+    @property
+    def said(self) -> list[str]:
+        """What tells it from others, as JSON values."""
+        return [self.certificate.fingerprint(hashes.SHA256()).hex(),
+                "" if self.compromised is None else self.compromised.isoformat()]
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,8 @@ def read_trust(path: PathLike) -> Trust:
     Raises `UnreadableError` where it says anything else, or a file that it names is none.
     """
     path = path_of(path, "path")
-    with decoding(path), open_file(path) as file:
-        data = file.read(LARGEST + 1)
     try:
-        if len(data) > LARGEST:
-            raise ValueError("too large")
-        values = tomllib.loads(data.decode())
+        values = tomllib.loads(bytes_of(path, "trust file").decode())
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{shown(path)} is no trust file in TOML ({error}); write one as docs/how-to/seal.md "
                               "shows.") from error
