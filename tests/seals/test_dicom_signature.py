@@ -340,6 +340,9 @@ def test_sign_and_verify_from_the_command_line(tmp_path, run, series, film):
     assert "PixelData" in answers[1]["signatures"][0]["covered"]
     code, out, _ = run("verify", tmp_path / "out" / "below" / "film.dcm", "--certificate", certificate)
     assert (code, out.split(":")[0], "Signed by Scanner" in out) == (0, "authentic", True)
+    assert run("verify", tmp_path / "out" / "below" / "film.dcm", "--certificate", certificate, "-o", tmp_path / "said",
+               "-q")[0] == 0
+    assert json.loads((tmp_path / "said" / "verified.json").read_text())["signers"] == ["Scanner"]
     assert run("sign", series, *pair, "-o", tmp_path / "out")[0] == 2, "nothing is overwritten"
     other = signing_pair(tmp_path, name="Other")[1]
     assert run("verify", tmp_path / "out", "--certificate", other)[0] == 3
@@ -362,6 +365,10 @@ def test_seal_and_signature_the_worst_counts(tmp_path, run, film):
     answer = json.loads(out)
     assert (code, answer["label"], answer["signature"]["label"]) == (1, "tampered", "tampered")
     assert answer["voxels"]["label"] == "authentic", "the seal does not hold the modality"
+    assert run("verify", signed_film, *both, "-o", tmp_path / "said")[0] == 1
+    written = json.loads((tmp_path / "said" / "verified.json").read_text())
+    assert (written["label"], written["signature"]["label"]) == ("tampered", "tampered")
+    assert (tmp_path / "said" / "altered.png").is_file()
     signed_film.write_bytes(whole)
     code, out, _ = run("verify", signed_film, "--key", tmp_path / "site.key")
     assert (code, out.count("authentic: ")) == (0, 1), "a stranger's signature takes nothing from the site's seal"

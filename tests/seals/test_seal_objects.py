@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -36,11 +37,14 @@ def alone(run, path, key, *more) -> Path:
     return path.with_name(f"{path.name}.seal.dcm")
 
 
-def altered(path, at=5000):
+def altered(path):
+    rewritten(path, lambda data: setattr(data, "PixelData", data.PixelData[:5000] + bytes([data.PixelData[5000] ^ 1])
+                                         + data.PixelData[5001:]))
+
+
+def rewritten(path, change):
     data = pydicom.dcmread(path)
-    body = bytearray(data.PixelData)
-    body[at] ^= 1
-    data.PixelData = bytes(body)
+    change(data)
     data.save_as(path)
 
 
@@ -186,12 +190,24 @@ def test_a_strangers_object_hides_nothing(run, key, other, film):
     assert label(run, film, "--key", key)[:2] == (1, "tampered")
 
 
+def test_an_object_of_another_image_that_was_made_to_refer_to_this_one(run, key, film, series):
+    _, other = alone(run, film, key), alone(run, series, key)
+    data = pydicom.dcmread(other)
+    part = data.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    part.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.6"
+    data.save_as(other)
+    assert label(run, film, "--key", key)[:2] == (0, "authentic")
+    rewritten(film, lambda data: setattr(data, "SeriesInstanceUID", "1.2.44"))
+    assert label(run, film, "--key", key)[0] == 2, "no seal says that it is of this series"
+
+
 def test_a_damaged_object_is_an_error_and_hides_no_other(run, key, film):
     own = alone(run, film, key)
     whole = own.read_bytes()
     data = pydicom.dcmread(own)
     packed = data[GROUP, 0x1000 | SEAL]
-    for value in (b"", b"\x1f\x8b" + b"\0" * 40, packed.value[:-20], b"\x1f\x8b\x08\0" + packed.value[30:]):
+    bomb = gzip.compress(bytes(1 << 27))
+    for value in (b"", bomb, b"\x1f\x8b" + b"\0" * 40, packed.value[:-20], b"\x1f\x8b\x08\0" + packed.value[30:]):
         packed.value = value
         data.save_as(own)
         code, word, said = label(run, film, "--key", key)

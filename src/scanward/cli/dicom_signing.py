@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from scanward.cli.codes import ERROR, worst
+from scanward.cli.sealing import Checkup
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
-from scanward.disk import whole_file
+from scanward.disk import whole_file, whole_folder
 from scanward.errors import InputError
 from scanward.formats import Source, find
 from scanward.formats.sources import Passed, series_or_file
+from scanward.seals.answers import BESIDE, VERIFIED
 from scanward.seals.check import Identity
 from scanward.seals.dicom_keys import DicomSigner
 from scanward.seals.dicom_signature import Heard, Vouched, hear, signed_copy
@@ -123,3 +126,13 @@ def with_signatures(given: Path | Source, trusted: Trust, identity: Identity,
         return cast(tuple[Said, bool], found)[0]
     counts = found is not None and (found[1] or not answer.trusted)
     return Signed(str(source.path), answer, found[0] if found is not None and counts else None)
+
+
+def write_said(said: Said, folder: Path) -> None:
+    """What is said of an image, and where it was held to its seal a picture and a map."""
+    checkup = said.seal if isinstance(said, Signed) else said
+    if isinstance(checkup, Checkup):
+        checkup.write(folder, said.facts())
+        return
+    with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
+        (draft / VERIFIED).write_text(json.dumps(said.facts(), indent=2, allow_nan=False) + "\n", "utf-8")

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from scanward import protection
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
-from scanward.cli.dicom_signing import Said, with_signatures
+from scanward.cli.dicom_signing import Said, with_signatures, write_said
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, Checkup, lost_image, sealed
+from scanward.cli.sealing import Checking, lost_image, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
@@ -192,6 +192,8 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
                 given = found.series.get(path, path)
                 said = with_signatures(given, seals.trusted, seals.identity,
                                        partial(_verified, given, key, seals, record, folder))
+                if folder is not None and not isinstance(said, _Protected):
+                    write_said(said, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -227,24 +229,18 @@ def _verified(given: Path | Source, key: Path | None, seals: Checking, record: P
     path = given if isinstance(given, Path) else given.paths[0]
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return _written(found, folder), found.answer.trusted
+        return found, found.answer.trusted
     if key is None:
         if unsealed:
             return None
         raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
                             "which it was protected.")
     try:
-        return _Protected(*protection.verify_file(path, key, record, folder)), True
+        return _Protected(*protection.verify_file(path, key, record, None if unsealed else folder)), True
     except UnreadableError:
         if found is None and not unsealed:
             raise
-        return None if found is None else (_written(found, folder), False)
-
-
-def _written(found: Checkup, folder: Path | None) -> Checkup:
-    if folder is not None:
-        found.write(folder)
-    return found
+        return None if found is None else (found, False)
 
 
 @dataclass(frozen=True)

@@ -188,9 +188,9 @@ class Checkup:
         """Of the answer."""
         return self.answer.label
 
-    def write(self, folder: Path) -> None:
-        """The answer, a picture and a map."""
-        write_answer(self.source, self.held, self.facts(), folder)
+    def write(self, folder: Path, facts: dict[str, Any]) -> None:
+        """What is said of it, a picture and a map."""
+        write_answer(self.source, self.held, facts, folder)
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""

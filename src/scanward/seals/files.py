@@ -123,8 +123,10 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     seals = _read(named_seals(source, where), damaged)
     if not any(is_of(seal, uid) and standing_of(seal, trust, history).counts for seal in seals):
         seals += _read(other_seals(source, where), damaged)
-    known = {seal.root for seal in seals}
-    seals += [seal for seal in _read(also, damaged) if seal.root not in known]
+    known, series = {seal.root for seal in seals}, study_of(source).get("SeriesInstanceUID", "")
+    # Anybody can write into an object that it refers to this image; what the seal in it says is signed.
+    seals += [seal for seal in _read(also, damaged)
+              if seal.root not in known and seal.study.get("SeriesInstanceUID", "") == series]
     counting = [seal for seal in seals if standing_of(seal, trust, history).counts]
     if not counting:
         return _uncounted(seals, trust, history, damaged)
