@@ -109,9 +109,15 @@ class Content:
 
 def study_of(source: Source) -> dict[str, str]:
     """What `STUDY` names and the first file says; nothing where it is no DICOM file that can be read."""
+    first = source.paths[0]
     try:
-        with decoding(source.path), opened(source.paths[0], STUDY) as (header, _):
-            return _texts(header, STUDY)
+        with decoding(first):
+            with open_file(first) as file:
+                kind = kind_of(first, file.read(HEAD))
+            if kind != "dicom":
+                return {}
+            with opened(first, STUDY) as (header, _):
+                return _texts(header, STUDY)
     except ScanwardError:
         return {}
 

@@ -135,7 +135,7 @@ class Log:
         return Version(max(len(known), *(entry.version.number for entry in known if entry.version), 1),
                        known[-1].seal) if known else None
 
-    def history(self, trusted: Trust | Sequence[x509.Certificate] = ()) -> History:
+    def history(self, trusted: Trust | Sequence[x509.Certificate]) -> History:
         """What the log says now, read once, for any number of questions."""
         trust = trust_in(trusted)
         try:
