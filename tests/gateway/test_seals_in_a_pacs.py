@@ -78,3 +78,22 @@ def test_there_by_c_store_and_back_by_c_get(run, key, dicom, start_orthanc, tmp_
     assert len(list(back.iterdir())) == 2
     code, out, err = run("verify", back, "--key", key)
     assert (code, out.split(":")[0], err) == (0, "authentic", "")
+
+
+@pytest.mark.needs("openssl")
+def test_signed_images_come_back_signed(run, dicom, orthanc, certificates, tmp_path):
+    dicom.ct(tmp_path / "images", 4)
+    pair = ("--signing-key", certificates.client_key, "--certificate", certificates.client_cert)
+    code, out, _ = run("sign", tmp_path / "images", *pair, "-o", tmp_path / "signed")
+    assert (code, len(out.splitlines())) == (0, 4)
+    orthanc.add(*(tmp_path / "signed").iterdir())
+    (study,) = orthanc.get("/studies")
+    with zipfile.ZipFile(io.BytesIO(orthanc.raw(f"/studies/{study}/archive"))) as archive:
+        archive.extractall(tmp_path / "back")
+    code, out, _ = run("verify", tmp_path / "back", "--certificate", certificates.client_cert)
+    assert (code, out.split(":")[0], "All 4 slices are what was signed" in out) == (0, "authentic", True)
+    code, out, _ = run("verify", tmp_path / "back", "--certificate", certificates.other_cert)
+    assert (code, out.split(":")[0]) == (3, "inconclusive")
+    altered(next((tmp_path / "back").rglob("*.dcm")))
+    code, out, _ = run("verify", tmp_path / "back", "--certificate", certificates.client_cert)
+    assert (code, out.split(":")[0]) == (1, "tampered")

@@ -303,3 +303,12 @@ def test_a_pacs_that_keeps_no_explicit_representation(run, key, film):
     data.save_as(path, implicit_vr=True)
     assert read_key_object(path) is not None
     assert label(run, film, "--key", key)[:2] == (0, "authentic")
+
+
+def test_a_key_without_its_certificate_signs_no_object(run, key, film, tmp_path):
+    private, certificate = signing_pair(tmp_path)
+    for half in (("--signing-key", private), ("--certificate", certificate)):
+        code, _, err = run("seal", film, "--key", key, "--dicom", *half)
+        assert (code, "belong together" in err, film.with_name("film.dcm.seal").exists()) == (2, True, False)
+    code, _, err = run("seal", film, "--key", key, "--signing-key", private, "--certificate", certificate)
+    assert (code, "belong together" in err) == (2, True), "without an object nothing is for it to sign"

@@ -80,8 +80,10 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
 def object_signer(sealing: Signer, key: Path | None, private: Path | None,
                   certificate: Path | None) -> DicomSigner | None:
     """Who signs the DICOM objects of seals: the key and certificate that were given, if DICOM knows their kind."""
-    if private is None or certificate is None:
+    if private is None and certificate is None:
         return None
+    if private is None or certificate is None:
+        raise ArgumentError("--signing-key and --certificate belong together.")
     if key is None and not isinstance(sealing.key, EllipticCurvePrivateKey):
         return None  # Ed25519 signs the seal in the object, and DICOM does not know it
     return read_dicom_signer(private, certificate)
