@@ -12,7 +12,7 @@ from sealable import VOLUME, ct_slice
 
 from scanward.errors import UnreadableError
 from scanward.formats import Source, find
-from scanward.seals.files import hold, read_seal, seal_file
+from scanward.seals.files import find_seal, hold, read_seal, seal_file
 from scanward.seals.signing import signer_of
 
 STRANGER = signer_of(b"x" * 32, "General Hospital")
@@ -57,6 +57,32 @@ def test_two_series_of_one_folder_have_a_seal_each(run, two, tmp_path):
     code, out, _ = run("verify", two, "--key", key, "--json")
     labels = {one["study"]["SeriesInstanceUID"]: one["label"] for one in map(json.loads, out.splitlines())}
     assert (code, labels) == (1, {"1.2.4": "authentic", "1.2.9": "tampered"})
+
+
+def test_a_series_without_a_seal_is_not_held_to_its_neighbours(run, bright, two, tmp_path):
+    key = tmp_path / "site.key"
+    run("key", key)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for path in two.glob("b*"):
+        path.rename(kept / path.name)
+    assert run("seal", two, "--key", key)[0] == 0
+    for path in kept.iterdir():
+        path.rename(two / path.name)
+    code, out, err = run("verify", two, "--key", key)
+    assert (code, out.count("authentic: "), "tampered" in out) == (2, 1, False)
+    assert "No seal lies beside" in err or "names no evidence" in err
+    assert ["Scanward site" in line for line in run("scan", two, "--key", key, "--json")[1].splitlines()] == [True, False]
+
+
+def test_a_forgery_with_other_uids_is_held_to_the_seal_of_its_name(site, film):
+    source = Source((film,), "file")
+    seal_file(source, site)
+    altered(film)
+    data = pydicom.dcmread(film)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.99"
+    data.save_as(film)
+    assert hold(source, [site.certificate]).answer.label == "tampered"
 
 
 def test_scans_hear_the_seal_of_each_series(run, bright, two, tmp_path):
@@ -180,6 +206,7 @@ def test_what_is_no_seal_of_the_sites_is_no_lost_image(run, film, tmp_path):
     assert (code, "c.seal is no seal" in out, "not there any more" in out) == (3, True, False)
 
 
-def test_a_seals_own_name_is_the_images(site, two):
-    names = {read_seal(seal_file(source, site)).name for source in sources_of(two)}
-    assert names == {"two"}
+def test_a_seals_own_name_is_the_images_and_each_has_its_own(site, two):
+    made = {source: seal_file(source, site) for source in sources_of(two)}
+    assert {read_seal(path).name for path in made.values()} == {"two"}
+    assert {source: find_seal(source) for source in made} == made

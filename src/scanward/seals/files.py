@@ -16,7 +16,18 @@ from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
 from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
-from scanward.seals.finding import SUFFIX, free_path, is_of, named_seals, other_seals, read_seal, seal_path, uid_of
+from scanward.seals.finding import (
+    SUFFIX,
+    free_path,
+    images_beside,
+    is_of,
+    named_seals,
+    other_seals,
+    read_seal,
+    seal_path,
+    study_in,
+    uid_of,
+)
 from scanward.seals.log import History, Log, uids_of
 from scanward.seals.objects import objects_of
 from scanward.seals.record import Seal, Version, seal_of
@@ -98,9 +109,11 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
 
 
 def find_seal(source: Source, where: Path | None = None) -> Path | None:
-    """The first of the seals that may be an image's: `where` itself if that is a file, or in that folder, or beside the
-    image."""
-    return next(iter(named_seals(source, where) or other_seals(source, where)), None)
+    """The seal that is likely an image's, unchecked: of those that may be, the first that says its UID, else the first.
+    `hold` tries them all."""
+    keyword, uid = uid_of(source)
+    found = [*named_seals(source, where), *other_seals(source, where)]
+    return next((path for path in found if study_in(path).get(keyword, "") == uid), next(iter(found), None))
 
 
 @dataclass(frozen=True)
@@ -133,8 +146,13 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     content = read_content(source)
     held = [Held(seal, check(content, seal, trust, identity, history)) for seal in counting]
     fitting = [one for one in held if one.answer.label == "authentic"]
-    if not fitting and damaged and not any(is_of(seal, uid) for seal in counting):
-        raise damaged[0]
+    if not fitting and not any(is_of(seal, uid) for seal in counting):
+        if damaged:
+            raise damaged[0]
+        beside = images_beside(source)
+        held = [one for one in held if not any(is_of(one.seal, other) for other in beside)]
+        if not held:
+            return None
     best = max(fitting, key=lambda one: one.seal.number) if fitting else max(held, key=lambda one: (
         is_of(one.seal, uid), SEVERITY.index(one.answer.label), one.seal.number))
     return Held(best.seal, _dated(best, counting, history))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from scanward.errors import ScanwardError, UnreadableError
-from scanward.formats import Source
+from scanward.formats import Source, find
 from scanward.formats.content import study_of
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.key_object import seal_in
@@ -85,6 +85,12 @@ def uid_of(source: Source) -> Uid:
 def is_of(seal: Seal, uid: Uid) -> bool:
     """Whether a seal says that UID, or likewise none."""
     return seal.study.get(uid[0], "") == uid[1]
+
+
+def images_beside(source: Source) -> list[Uid]:
+    """Of the other images in an image's folder that say one: their seals may have its name, and are not its own."""
+    sources, _ = find([Path(os.path.realpath(source.paths[0])).parent], below=False)
+    return [uid for other in sources if other.paths != source.paths and (uid := uid_of(other))[1]]
 
 
 def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
