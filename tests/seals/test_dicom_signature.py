@@ -123,6 +123,14 @@ def test_what_dcmsign_signs_is_heard(tmp_path, kind, mac_option):
         assert (answer.label, answer.reason) == ("tampered", "What 'Scanner' signed was altered since."), syntax
 
 
+@pytest.mark.parametrize("profile", ["-pf", "+pb", "+pc", "+pa"])
+def test_every_profile_of_dcmsign_is_heard(tmp_path, profile):
+    path = rich(tmp_path / "film.dcm")
+    key, certificate = signing_pair(tmp_path)
+    assert dcmsign("+s", key, certificate, profile, "+m2", "+sp", "14", path, path).startswith("0\n")
+    assert heard(path, certificate).label == "authentic"
+
+
 @pytest.mark.parametrize(("option", "name"), [("+ms", "SHA1"), ("+mm", "MD5"), ("+mr", "RIPEMD160")])
 def test_a_weak_algorithm_vouches_for_nothing(tmp_path, option, name):
     path = rich(tmp_path / "film.dcm")
@@ -316,6 +324,9 @@ def test_a_series_is_one_answer(tmp_path, series):
     source.paths[0].write_bytes(signed_copy(source.paths[0], signer))
     answer = hear(source, known)
     assert (answer.label, "All 9 slices" in answer.reason) == ("authentic", True)
+    other = read_dicom_certificate(signing_pair(tmp_path, "p256", "Other")[1])
+    strange = hear(source, [other])
+    assert (strange.label, strange.trusted) == ("inconclusive", False)
     whole = source.paths[4].read_bytes()
     rewritten(source.paths[4], lambda data: setattr(data, "RescaleIntercept", 0))
     answer = hear(source, known)
