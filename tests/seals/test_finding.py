@@ -72,7 +72,12 @@ def test_a_series_without_a_seal_is_not_held_to_its_neighbours(run, bright, two,
     code, out, err = run("verify", two, "--key", key)
     assert (code, out.count("authentic: "), "tampered" in out) == (2, 1, False)
     assert "No seal lies beside" in err or "names no evidence" in err
-    assert ["Scanward site" in line for line in run("scan", two, "--key", key, "--json")[1].splitlines()] == [True, False]
+    lines = run("scan", two, "--key", key, "--json")[1].splitlines()
+    assert ["Scanward site" in line for line in lines] == [True, False]
+    (other,) = (one for one in sources_of(two) if one.paths[0].name[0] == "b")
+    trusted = [read_seal(tmp_path / "two.seal").certificate]
+    assert hold(other, trusted) is None
+    assert hold(other, trusted, tmp_path / "two.seal").answer.label != "authentic"  # that seal itself was named
 
 
 def test_a_forgery_with_other_uids_is_held_to_the_seal_of_its_name(site, film):

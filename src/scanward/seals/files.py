@@ -149,7 +149,7 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     if not fitting and not any(is_of(seal, uid) for seal in counting):
         if damaged:
             raise damaged[0]
-        beside = images_beside(source)
+        beside = images_beside(source) if where is None or where.is_dir() else []
         held = [one for one in held if not any(is_of(one.seal, other) for other in beside)]
         if not held:
             return None
