@@ -16,6 +16,10 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from sealable import FILM, MG, VOLUME, ct_slice, made, signing_pair
 
 from scanward.formats.key_object import GROUP, SEAL, read_key_object, seal_in
+from scanward.formats.sources import Source
+from scanward.protectors.seal import read_key
+from scanward.seals.files import find_seal, hold, read_seal
+from scanward.seals.signing import signer_of
 
 
 @pytest.fixture
@@ -142,6 +146,14 @@ def test_links_and_pipes_beside_it_hide_it_not(run, key, film):
     film.with_name("b").symlink_to("nowhere")
     os.mkfifo(film.with_name("c"))
     assert label(run, film, "--key", key)[:2] == (0, "authentic")
+
+
+def test_it_is_found_from_python(run, key, other, film):
+    own, source = alone(run, film, key), Source((film,), "file")
+    assert find_seal(source) == own
+    assert run("seal", film, "--key", other)[0] == 0
+    assert find_seal(source) == film.with_name("film.dcm.seal"), "what lies beside it goes first"
+    assert hold(source, [signer_of(read_key(key)).certificate]).seal.root == read_seal(own).root
 
 
 def test_a_renumbered_series_and_a_slice_of_it(run, key, series):

@@ -128,7 +128,8 @@ def study_in(path: Path) -> dict[str, str]:
 def _study(path: Path, *_: int) -> tuple[tuple[str, str], ...]:
     try:
         with decoding(path):
-            return tuple((str(key), str(value)) for key, value in json.loads(_text(path))["body"]["study"].items())
+            study = json.loads(seal_in(path) or _text(path))["body"]["study"]
+            return tuple((str(key), str(value)) for key, value in study.items())
     except ScanwardError:
         return ()
 
