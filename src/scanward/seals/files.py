@@ -125,7 +125,8 @@ class Held:
 
 
 def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Path | None = None,
-         identity: Identity = "same", history: History | None = None, also: Sequence[Path] | None = None) -> Held | None:
+         identity: Identity = "same", history: History | None = None,
+         also: Sequence[Path] | None = None) -> Held | None:
     """Hold a file or series to its seal: of all that lie in `where`, or beside it, and of those in `also` (the DICOM
     objects there that refer to it), the one that counts and fits; None where none is there.
 
