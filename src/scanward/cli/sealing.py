@@ -11,21 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 from scanward.box import flat
 from scanward.cli.codes import CLEAN, ERROR, FOUND, worst
 from scanward.cli.words import complain, shown
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import Source, find
+from scanward.formats.key_object import is_dicom
 from scanward.formats.sources import series_or_file
 from scanward.protectors.seal import read_key
 from scanward.report.jsonl import json_line
 from scanward.seals.answers import write_answer
 from scanward.seals.check import Checked, Identity
+from scanward.seals.dicom_keys import DicomSigner, read_dicom_signer
 from scanward.seals.files import Held, hold, read_seal, seal_file
 from scanward.seals.finding import uid_of
 from scanward.seals.heads import read_heads
 from scanward.seals.log import History, Log
+from scanward.seals.objects import Objects, objects_of, write_object
 from scanward.seals.record import Seal
 from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
 from scanward.seals.trust import Anchor, Trust, read_trust
@@ -46,8 +51,9 @@ def signer(key: Path | None, site: str, private: Path | None, certificate: Path 
 
 
 def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, again: bool,
-             quiet: bool) -> int:
-    """Seal every image that the paths name; one that cannot be sealed never stops the others."""
+             quiet: bool, dicom: bool = False, object_signer: DicomSigner | None = None) -> int:
+    """Seal every image that the paths name; one that cannot be sealed never stops the others. With `dicom` each DICOM
+    image's seal is written as a DICOM object, too, which `object_signer` signs."""
     sources, errors = find(list(paths))
     for error in errors:
         complain(str(error))
@@ -57,15 +63,30 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
         said: list[str] = []
         try:
             written = seal_file(source, sealing, output, kept, again=again, said=said)
+            for sentence in said:
+                complain(sentence)
+            if not quiet:
+                print(shown(str(written)), flush=True)
+            if dicom and is_dicom(source.paths[0]):
+                made = write_object(source, written, object_signer)
+                if not quiet:
+                    print(shown(str(made)), flush=True)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
-            continue
-        for sentence in said:
-            complain(sentence)
-        if not quiet:
-            print(shown(str(written)), flush=True)
     return worst(codes)
+
+
+def object_signer(sealing: Signer, key: Path | None, private: Path | None,
+                  certificate: Path | None) -> DicomSigner | None:
+    """Who signs the DICOM objects of seals: the key and certificate that were given, if DICOM knows their kind."""
+    if private is None and certificate is None:
+        return None
+    if private is None or certificate is None:
+        raise ArgumentError("--signing-key and --certificate belong together.")
+    if key is None and not isinstance(sealing.key, EllipticCurvePrivateKey):
+        return None  # Ed25519 signs the seal in the object, and DICOM does not know it
+    return read_dicom_signer(private, certificate)
 
 
 def run_certificate(key: Path, output: Path, site: str) -> int:
@@ -87,6 +108,8 @@ class Checking:
     identity: Identity = "same"
     history: History | None = None
     """Of the log, read once."""
+    objects: Objects | None = None
+    """Where seals in DICOM objects are looked for; beside the images where it is None."""
 
 
 def trusted(key: Path | None, certificates: Sequence[Path], trust: Path | None) -> Trust:
@@ -122,7 +145,8 @@ def _with(known: Trust, heads: Sequence[Path]) -> Trust:
 def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
     """What holding an image to its seal gives; None where it has none."""
     source = series_or_file(path)
-    found = hold(source, asked.trusted, asked.where, asked.identity, asked.history)
+    found = hold(source, asked.trusted, asked.where, asked.identity, asked.history,
+                 objects_of(source, asked.where, asked.objects))
     # A folder that holds several series does not say which of them is meant.
     return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
 
@@ -166,9 +190,9 @@ class Checkup:
         """Of the answer."""
         return self.answer.label
 
-    def write(self, folder: Path) -> None:
-        """The answer, a picture and a map."""
-        write_answer(self.source, self.held, self.facts(), folder)
+    def write(self, folder: Path, facts: dict[str, Any]) -> None:
+        """What is said of it, a picture and a map."""
+        write_answer(self.source, self.held, facts, folder)
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""

@@ -29,6 +29,7 @@ from scanward.seals.finding import (
     uid_of,
 )
 from scanward.seals.log import History, Log, uids_of
+from scanward.seals.objects import objects_of
 from scanward.seals.record import Seal, Version, seal_of
 from scanward.seals.signing import Signer, name_of
 from scanward.seals.trust import Trust, trust_in
@@ -102,7 +103,8 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
         raise ArgumentError(f"{shown(seal_path(source, folder))} exists already and is not overwritten; verify with it,"
                             " or seal with --again what was changed on purpose.")
     if again:
-        found += [seal for seal in _read(other_seals(source, folder), []) if uids_of(seal.study) == uids_of(study)]
+        others = [*other_seals(source, folder), *objects_of(source, folder)]
+        found += [seal for seal in _read(others, []) if uids_of(seal.study) == uids_of(study)]
     return found
 
 
@@ -110,7 +112,7 @@ def find_seal(source: Source, where: Path | None = None) -> Path | None:
     """The seal that is likely an image's, unchecked: of those that may be, the first that says its UID, else the first.
     `hold` tries them all."""
     keyword, uid = uid_of(source)
-    found = [*named_seals(source, where), *other_seals(source, where)]
+    found = [*named_seals(source, where), *other_seals(source, where), *objects_of(source, where)]
     return next((path for path in found if study_in(path).get(keyword, "") == uid), next(iter(found), None))
 
 
@@ -123,9 +125,10 @@ class Held:
 
 
 def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Path | None = None,
-         identity: Identity = "same", history: History | None = None) -> Held | None:
-    """Hold a file or series to its seal: of all that lie in `where`, or beside it, the one that counts and fits; None
-    where none is there.
+         identity: Identity = "same", history: History | None = None,
+         also: Sequence[Path] | None = None) -> Held | None:
+    """Hold a file or series to its seal: of all that lie in `where`, or beside it, and of those in `also` (the DICOM
+    objects there that refer to it), the one that counts and fits; None where none is there.
 
     A seal of a stranger, of another image or a damaged one hides no other. Raises `InputError` for an image that cannot
     be read, and for a seal where no other says anything.
@@ -134,6 +137,10 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     seals = _read(named_seals(source, where), damaged)
     if not any(is_of(seal, uid) and standing_of(seal, trust, history).counts for seal in seals):
         seals += _read(other_seals(source, where), damaged)
+    known, series = {seal.root for seal in seals}, study_of(source).get("SeriesInstanceUID", "")
+    # Anybody can write into an object that it refers to this image; what the seal in it says is signed.
+    seals += [seal for seal in _read(objects_of(source, where) if also is None else also, damaged)
+              if seal.root not in known and seal.study.get("SeriesInstanceUID", "") == series]
     counting = [seal for seal in seals if standing_of(seal, trust, history).counts]
     if not counting:
         return _uncounted(seals, trust, history, damaged)
