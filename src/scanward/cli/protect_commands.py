@@ -77,7 +77,7 @@ def verify(images: Several,
     from scanward.cli.protecting import run_verify
     from scanward.cli.sealing import checking, trusted
 
-    asked = checking(trusted(key, certificate or [], trust), seal, identity, log, head or [])
+    asked = checking(trusted(key, certificate or [], trust), seal, identity, log, head or [], key)
     return run_verify(images, key, asked, record, output, as_json, quiet)
 
 

@@ -7,14 +7,11 @@ import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from scanward import protection
 from scanward.cli import seal_commands
@@ -23,7 +20,7 @@ from scanward.cli.dicom_signing import Said, with_signatures, write_said
 from scanward.cli.output import Names
 from scanward.cli.sealing import Checking, lost_image, sealed
 from scanward.cli.table import passed_over
-from scanward.cli.words import complain, shown
+from scanward.cli.words import busy, complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import Source, find
 from scanward.formats.key_object import read_key_object
@@ -39,17 +36,6 @@ from scanward.verdict import Label
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
 MOST = 20
 """Findings that are printed; all are in `verified.json`."""
-
-
-@contextmanager
-def _busy(what: str, quiet: bool) -> Iterator[None]:
-    """A moving sign on stderr while that is a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield
 
 
 def run_key(path: Path) -> int:
@@ -150,7 +136,7 @@ def run_protect(images: Sequence[str], output: Path, key: Path | None, method: s
     codes = set()
     for path, folder in zip(paths, folders, strict=True):
         try:
-            with _busy("protecting", quiet):
+            with busy("protecting", quiet):
                 written = protection.protect_file(path, folder, key, perturb)
         except InputError as error:
             complain(str(error))
@@ -164,7 +150,7 @@ def run_protect(images: Sequence[str], output: Path, key: Path | None, method: s
 
 def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quiet: bool) -> int:
     """Undo a protection and say where the original is."""
-    with _busy("undoing", quiet):
+    with busy("undoing", quiet):
         written = protection.unprotect_file(path, output, key, record)
     if not quiet:
         print(f"{shown(str(written))}: voxel for voxel the original.")
@@ -192,7 +178,7 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
              for seal, reason in lost.items()}
     for path, folder in zip(paths, folders, strict=True):
         try:
-            with _busy("verifying", quiet):
+            with busy("verifying", quiet):
                 given = found.series.get(path, path)
                 said = with_signatures(given, seals.trusted, seals.identity,
                                        partial(_verified, given, key, seals, record, folder))

@@ -31,16 +31,24 @@ def seal(
                                         "signs these alone.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Seal what is sealed already as its next version; the earlier "
                                         "seal stays.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Write no reduced copy: quick, but of an image that is encoded "
+                                        "anew as a whole the seal then says nothing.")] = False,
     site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site's name in its certificate.")] =
     "Scanward site", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
-    """Seal images: a file beside each, by which any later change shows, and where. No voxel changes."""
+    """Seal images: a file beside each, by which any later change shows, and where. No voxel changes.
+
+    With --key a reduced copy is written beside each seal, encrypted, to which verify --key holds what was encoded anew
+    with loss.
+    """
     from scanward.cli.sealing import object_signer, run_seal, signer
+    from scanward.protectors.seal import read_key
 
     both = dicom and key is not None
     sealing = signer(key, site, None if both else signing_key, None if both else certificate)
     return run_seal(paths, output, sealing, log, again, quiet, dicom,
-                    object_signer(sealing, key, signing_key, certificate) if dicom else None)
+                    object_signer(sealing, key, signing_key, certificate) if dicom else None,
+                    None if exact or key is None else read_key(key))
 
 
 def sign(

@@ -69,7 +69,8 @@ def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
     if not trust.anchors:
         return None
     try:
-        held = hold(source, trust, also=objects_of(source, None, terms.objects))
+        held = hold(source, trust, also=objects_of(source, None, terms.objects),
+                    masters=() if terms.key is None else (terms.key,))
     except InputError as error:
         return error
     return held.answer if held is not None and held.answer.trusted else None
