@@ -11,6 +11,8 @@ import pydicom
 import pytest
 from sealable import ct_slice
 
+import scanward
+
 
 @pytest.fixture
 def key(run, tmp_path):
@@ -52,14 +54,44 @@ def test_a_scan_hears_the_seal(run, bright, key, film, tmp_path):
     assert (code, verdict["label"], "It was altered in one place." in out) == (1, "tampered", True)
 
 
-def test_a_strangers_seal_hides_nothing_and_vouches_for_nothing(run, bright, key, film, tmp_path):
+def test_python_seals_verifies_and_scans_as_the_command_does(run, bright, key, series, film, tmp_path):
+    secret = bytes.fromhex(key.read_text().split()[1])
+    assert run("certificate", "--key", key, "-o", tmp_path / "site.crt")[0] == 0
+    written = scanward.seal(film, key, site="Hospital", log=tmp_path / "log")
+    assert written == film.with_name("film.dcm.seal")
+    elsewhere = scanward.seal(series, secret, tmp_path / "seals")
+    assert elsewhere == tmp_path / "seals" / "series.seal"
+    for more in ({"key": key}, {"certificates": [tmp_path / "site.crt"]}, {"key": secret, "log": tmp_path / "log"}):
+        answer = scanward.verify(film, **more)
+        assert (answer.label, answer.boxes, answer.signer) == ("authentic", (), "Hospital")
+        assert {"voxels", "geometry", "identity", "history"} <= set(answer.parts) and answer.seal.name == "film.dcm"
+    for where in (elsewhere, tmp_path / "seals"):
+        assert scanward.verify(series, key, seal=where).label == "authentic"
+    with pytest.raises(scanward.UnreadableError, match="seal="):
+        scanward.verify(series, key)
+    altered(film)
+    for ask in (scanward.verify, lambda *given: scanward.scan(given[0], key=given[1])):
+        assert ask(film, key).label == "tampered"
+    (box,) = scanward.verify(film, key).boxes
+    assert box.y0 <= 2500 // 120 < box.y1 and box.x0 <= 2500 % 120 < box.x1
+    with pytest.raises(scanward.ArgumentError, match="exists already"):
+        scanward.seal(film, key)
+    nobody = pydicom.dcmread(series / "3.dcm")
+    nobody.PatientName = "Somebody^Else"
+    nobody.save_as(series / "3.dcm")
+    assert scanward.verify(series, key, seal=elsewhere).label == "tampered"
+    assert scanward.verify(series, key, seal=elsewhere, identity="any").label == "authentic"
+
+
+def test_a_strangers_seal_hides_nothing_and_vouches_for_nothing(run, bright, key, film, old, tmp_path):
     assert run("key", tmp_path / "other.key")[0] == 0
-    assert run("protect", film, "--key", key, "-o", tmp_path / "own")[0] == 0
-    (image,) = (tmp_path / "own").glob("*.dcm")
-    altered(image)
-    assert run("verify", image, "--key", key)[0] == 1
+    own, image = old / "site.key", old / "film" / "film-protected.png"
+    pixels = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
+    pixels[40, 50] += 1
+    assert cv2.imwrite(str(image), pixels)
+    assert run("verify", image, "--key", own)[0] == 1
     assert run("seal", image, "--key", tmp_path / "other.key")[0] == 0
-    code, out, _ = run("verify", image, "--key", key)
+    code, out, _ = run("verify", image, "--key", own)
     assert (code, out.split(":")[0]) == (1, "tampered")
     assert run("seal", film, "--key", tmp_path / "other.key")[0] == 0
     code, out, _ = run("verify", film, "--key", key)

@@ -65,7 +65,7 @@ def scan(
     site: Annotated[Path | None, typer.Option(metavar="FILE", help="Thresholds of this site, from `scanward "
                                               "calibrate`.")] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: what "
-                                             "carries evidence woven with it is verified, too.")] = None,
+                                             "was sealed with it is verified, too.")] = None,
     record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record of one image's evidence, "
                                                 "where it does not lie beside it.")] = None,
     certificate: Certificates = None, trust: Trusted = None,

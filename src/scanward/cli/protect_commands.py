@@ -21,7 +21,7 @@ Into = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where
 
 def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new key's file.")],
             debug: Debug = False) -> int:
-    """Make the secret key of a site, with which images are protected and verified."""
+    """Make the secret key of a site, with which images are sealed and verified."""
     from scanward.cli.protecting import run_key
 
     return run_key(file)
@@ -29,11 +29,12 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new k
 
 def protect(
     images: Several,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the image and what belongs to it "
-                                         "go; of several images each into a folder of its own there.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the perturbed copy and what "
+                                         "belongs to it go, of several each into a folder of its own there; without "
+                                         "--method, the seals.")],
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: "
-                                             "whatever is changed afterwards shows, and the protection can be "
-                                             "undone.")] = None,
+                                             "without --method as `scanward seal --key FILE -o DIR`, with it the "
+                                             "copy is sealed.")] = None,
     method: Annotated[str | None, typer.Option(help="A perturbation against some forgers (CT): mits-gan, or "
                                                "mits-gan-published or tafim for comparison.")] = None,
     epsilon: Annotated[float | None, typer.Option(metavar="HU", help="What a voxel changes by at most; 16 where "
@@ -44,7 +45,7 @@ def protect(
                                                      "times.")] = None,
     device: Device = "cpu", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
-    """Weave keyed evidence into an image, so that whatever is changed in it shows; or perturb it against forgers."""
+    """Perturb a CT against forgers (--method); without a method, another name for `seal`."""
     from scanward.cli.device import choose_device
     from scanward.cli.protecting import run_protect
 
@@ -82,7 +83,7 @@ def verify(images: Several,
 
 def unprotect(image: Guarded, output: Into, key: Key, record: Kept = None, quiet: Quiet = False,
               debug: Debug = False) -> int:
-    """Take the evidence out again, to the last bit."""
+    """Take out again, to the last bit, what an earlier version wove into an image."""
     from scanward.cli.protecting import run_unprotect
 
     return run_unprotect(image, output, key, record, quiet)

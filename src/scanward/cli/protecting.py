@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from scanward import protection
+from scanward.cli import seal_commands
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.dicom_signing import Said, with_signatures, write_said
 from scanward.cli.output import Names
@@ -28,8 +29,8 @@ from scanward.formats import Source, find
 from scanward.formats.key_object import read_key_object
 from scanward.formats.sources import Passed
 from scanward.image import Image
-from scanward.protection import Around, Perturb
-from scanward.protectors.seal import Answer, Found, make_key
+from scanward.protection import Answer, Around, Perturb
+from scanward.protectors.seal import make_key
 from scanward.report.jsonl import json_line
 from scanward.seals.finding import SUFFIX, lost_seals
 from scanward.seals.objects import Objects
@@ -54,7 +55,7 @@ def _busy(what: str, quiet: bool) -> Iterator[None]:
 def run_key(path: Path) -> int:
     """Make a key and say what it is for."""
     make_key(path)
-    print(f"{shown(str(path))}: keep it secret and safe; without it nothing it protected can be verified or undone.")
+    print(f"{shown(str(path))}: keep it secret and safe; whoever has it can make your seals.")
     return CLEAN
 
 
@@ -134,9 +135,12 @@ def _places(paths: list[Path], output: Path) -> list[Path]:
 
 def run_protect(images: Sequence[str], output: Path, key: Path | None, method: str | None, epsilon: float | None,
                 around: Sequence[str], quiet: bool) -> int:
-    """Protect images and say what was written; one that cannot be protected never stops the others."""
+    """Perturb images, seal the copies where there is a key, and say what was written; one that cannot be perturbed
+    never stops the others. Without a method, as `seal`."""
     if method is None and (around or epsilon is not None):
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
+    if method is None and key is not None:
+        return seal_commands.seal(list(images), key, output=output, quiet=quiet)
     perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
     protection.check_order(key, perturb)
     paths = list(named(images).paths.values())
@@ -257,21 +261,11 @@ class _Protected:
 
     def say(self) -> None:
         # The image itself, of a folder that was named: other files in it were not looked at.
-        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.sentence}")
-        for found in self.answer.findings[:MOST]:
-            print(f"  {_place(found, self.image)}")
-        if len(self.answer.findings) > MOST:
-            print(f"  and {len(self.answer.findings) - MOST} more")
+        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.reason}")
+        for box in self.answer.boxes[:MOST]:
+            (z, y, x), (high, tall, wide) = box.centre, box.size
+            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.image.shape[0] > 1 else "")
+            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were recorded")
+        if len(self.answer.boxes) > MOST:
+            print(f"  and {len(self.answer.boxes) - MOST} more")
         sys.stdout.flush()
-
-
-def _place(found: Found, image: Image) -> str:
-    axes = 3 if image.shape[0] > 1 else 2
-    centre, corner = (", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz"[:axes], place[::-1], strict=False))
-                      for place in (found.centre, found.box[:3]))
-    where = f"centre {centre}; corner {corner}"
-    sides = found.box.size
-    if image.spacing is None:
-        return f"{where}: {sides[2]} x {sides[1]} pixels, {found.why}"
-    mm = [side * step for side, step in zip(sides, image.spacing, strict=True)][0 if image.shape[0] > 1 else 1:]
-    return f"{where}: {' x '.join(f'{length:.0f}' for length in mm[::-1])} mm, {found.why}"
