@@ -21,7 +21,7 @@ from scanward.protection.make import Key, key_in
 from scanward.protection.records import RECORD, seal_for
 from scanward.protectors.seal import Record
 from scanward.seals.check import Identity
-from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
+from scanward.seals.files import hold, seal_file
 from scanward.seals.log import Log
 from scanward.seals.signing import read_certificate, signer_of
 
@@ -64,15 +64,12 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
     master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
     known = _known(master, certificates)
     found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
-    path = None if found is None or record is not None else find_seal(found, where)
-    answer = None
-    if found is not None and path is not None:
-        sealed = read_seal(path)
-        checked = verify_seal(found, sealed, known, identity, None if log is None else Log(path_of(log, "log")))
-        answer = held_to_seal(checked, sealed)
-        # A stranger's seal that merely lies there hides nothing that the site's own record tells.
-        if checked.trusted or master is None:
-            return answer
+    history = None if log is None else Log(path_of(log, "log")).history(known)
+    held = None if found is None or record is not None else hold(found, known, where, identity, history)
+    answer = None if held is None else held_to_seal(held.answer, held.seal)
+    # A stranger's seal that merely lies there hides nothing that the site's own record tells.
+    if answer is not None and held is not None and (held.answer.trusted or master is None):
+        return answer
     if master is None:
         raise ArgumentError("Without key= an image is held to a seal alone, and none lies beside this one; name it "
                             "with seal=.")
@@ -89,7 +86,7 @@ def _known(master: bytes | None, certificates: object) -> tuple[x509.Certificate
     if isinstance(certificates, str) or not isinstance(certificates, Sequence):
         raise refused("certificates", "a list of files", certificates)
     own = () if master is None else (signer_of(master).certificate,)
-    known = (*own, *(read_certificate(path_of(path, "certificates")) for path in certificates))
+    known = (*own, *(read_certificate(path_of(path, "certificates"), authority=True) for path in certificates))
     if not known:
         raise ArgumentError("Nobody's seals would count; give key= or certificates=.")
     return known
