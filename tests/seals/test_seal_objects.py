@@ -15,6 +15,7 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from sealable import FILM, MG, VOLUME, ct_slice, made, signing_pair
 
+import scanward
 from scanward.formats.key_object import GROUP, SEAL, read_key_object, seal_in
 from scanward.formats.sources import Source
 from scanward.protectors.seal import read_key
@@ -154,6 +155,7 @@ def test_it_is_found_from_python(run, key, other, film):
     assert run("seal", film, "--key", other)[0] == 0
     assert find_seal(source) == film.with_name("film.dcm.seal"), "what lies beside it goes first"
     assert hold(source, [signer_of(read_key(key)).certificate]).seal.root == read_seal(own).root
+    assert scanward.verify(film, key).label == "authentic"
 
 
 def test_a_renumbered_series_and_a_slice_of_it(run, key, series):
@@ -209,7 +211,7 @@ def test_an_object_of_another_image_that_was_made_to_refer_to_this_one(run, key,
     part.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.6"
     data.save_as(other)
     assert label(run, film, "--key", key)[:2] == (0, "authentic")
-    rewritten(film, lambda data: setattr(data, "SeriesInstanceUID", "1.2.44"))
+    rewritten(film, lambda data: setattr(data, "SeriesInstanceUID", "1.2.45"))
     assert label(run, film, "--key", key)[0] == 2, "no seal says that it is of this series"
 
 

@@ -6,7 +6,6 @@ Hashes and keys are for the room `seals`: here are the bytes that are hashed, an
 from __future__ import annotations
 
 import io
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydicom.datadict import keyword_for_tag
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import DEFLATED, EXPLICIT_LITTLE, read_meta
+from scanward.formats.dataset import ITEM as FIRST
 from scanward.formats.elements import (
     ITEM,
     NATIVE,
@@ -41,8 +41,8 @@ MOST = 32
 PURPOSE = 0x04000401
 _MOST_TAGS = 0xFFFF // 4
 _PAD = {b"UI": b"\0", b"OB": b"\0"}
-_HEAD = re.compile(rb"\xfa\xff\xfa\xff((SQ|UN)\0\0|.{4}\xfe\xff\0\xe0)|\xff\xfa\xff\xfa(SQ|UN)\0\0", re.DOTALL)
-"""How the sequence of signatures begins in any transfer syntax; its tag alone is two pixels of -6, too."""
+_HEADS = tuple(tag + vr for tag in (b"\xfa\xff\xfa\xff", b"\xff\xfa\xff\xfa") for vr in (b"SQ\0\0", b"UN\0\0"))
+"""How the sequence of signatures begins in explicit VR; its tag alone is two pixels of -6, too."""
 _PIXELS = (0x7FE00008, 0x7FE00009, PIXEL_DATA)
 Chunks = Iterable[bytes | memoryview]
 
@@ -148,7 +148,12 @@ def signatures_of(path: Path, whole: bytes | None = None) -> list[Signature]:
 
 def _may_be(whole: bytes) -> bool:
     """Whether such a sequence may be there at all: not every file that has none is sound to its last byte."""
-    return read_meta(io.BytesIO(whole))[0] == DEFLATED or _HEAD.search(whole) is not None
+    if read_meta(io.BytesIO(whole))[0] == DEFLATED or any(head in whole for head in _HEADS):
+        return True
+    item = whole.find(FIRST)
+    while item >= 0 and whole[item - 8:item - 4] != _HEADS[0][:4]:  # in implicit VR its length stands between
+        item = whole.find(FIRST, item + 1)
+    return item >= 0
 
 
 def _signatures(file: Elements, scope: tuple[Element, ...], place: str) -> Iterator[Signature]:
