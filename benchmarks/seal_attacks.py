@@ -11,7 +11,7 @@ received through JPEG 2000 at 10:1 (an encoder that no tolerance came from) or w
 Which are noticed?
 Limits: about the ball every voxel may be changed by as much as the ball has HU, in whatever way lets it pass (gradient
 descent on the largest part of a tolerance; values under air allowed): the largest ball that then passes, at random
-places and in the hundredth of the body with the most tolerance.
+places and in the hundredth of the body with the most tolerance; and the same by random search with yes and no alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import openjpeg.utils
 import torch
+from scipy import ndimage
 
 from scanward.formats.content import read_content
 from scanward.formats.sources import series_or_file
@@ -124,8 +125,6 @@ def _along(axes: Sequence[torch.Tensor], volume: torch.Tensor) -> torch.Tensor:
 
 
 def _blur(length: int, sigma: float) -> torch.Tensor:
-    from scipy import ndimage
-
     eye = np.eye(length, dtype=np.float32)
     return torch.from_numpy(eye if sigma == 0 else ndimage.gaussian_filter1d(eye, sigma, axis=0, truncate=2.5,
                                                                              mode="constant"))
@@ -147,6 +146,22 @@ def largest(known: Reduced, place: Place, mm: float, steps: tuple[float, ...], r
         torch.logsumexp(20 * (1 + 4 * number / rounds) * parts / parts.max().detach(), 0).backward()
         optimiser.step()
     return 1 / best
+
+
+def asked(known: Reduced, place: Place, mm: float, steps: tuple[float, ...], questions: int) -> float:
+    """The same by a forger who has no copy, and only hears yes or no: a random search that keeps what passes."""
+    near, draw = Near.of(known, place, mm, steps), np.random.default_rng(5)
+    local = tuple(at - start for at, start in zip(place, near.start, strict=True))
+    inside = torch.from_numpy(ball(near.shape, steps, local, mm, 0.2))
+    free, hu = np.zeros(near.shape, np.float32), 1.0
+    for _ in range(questions):
+        step = ndimage.gaussian_filter(draw.normal(size=near.shape).astype(np.float32), draw.uniform(0.5, 2.5))
+        other = free + step * np.float32(draw.uniform(0, 0.3) / step.std())
+        more = hu * draw.choice([1.2, 1.05, 1.01])
+        change = more * (inside + (1 - inside) * torch.tanh(torch.from_numpy(other)))
+        if float(near.parts(change).max()) <= 1:
+            free, hu = other, more
+    return hu
 
 
 def noticed(stored: Stored, known: Reduced, spots: Sequence[Place]) -> list[tuple[str, int, int]]:
@@ -178,6 +193,7 @@ def main() -> int:
     parser.add_argument("--places", type=int, default=24, help="of the grid, a series")
     parser.add_argument("--limits", type=int, default=24, help="places of the limits, a series and size")
     parser.add_argument("--slices", type=int, default=12)
+    parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=80)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -196,6 +212,10 @@ def main() -> int:
                       for place in places(known, given.limits, rng, worst)]
                 print(f"| {path.name} | {len(hu)} {name} | {mm} mm | {np.median(hu):.0f} HU | "
                       f"{np.percentile(hu, 95):.0f} HU | {max(hu):.0f} HU |", flush=True)
+        for mm in SIZES:
+            hu = [asked(known, place, mm, steps, given.questions) for place in places(known, given.limits // 6, rng)]
+            print(f"| {path.name} | {len(hu)} random, {given.questions} answers | {mm} mm | {np.median(hu):.0f} HU | "
+                  f"{np.percentile(hu, 95):.0f} HU | {max(hu):.0f} HU |", flush=True)
         for name, caught, count in noticed(stored, known, places(known, given.places, rng)):
             seen = grid.setdefault(name, [0, 0])
             seen[0] += caught
