@@ -8,7 +8,7 @@ millimetres, by which two scans of one patient differ even where they show the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,11 +58,10 @@ class Print:
         return self.inner if number else Whole
 
 
-def planes_of(values: npt.NDArray[Any]) -> Iterator[Plane]:
-    """Slices (y, x) of values (z, y, x) or (z, y, x, samples)."""
-    for plane in values:
-        grey = plane.mean(axis=-1) if plane.ndim == 3 else plane
-        yield np.nan_to_num(grey.astype(np.float32), posinf=0, neginf=0)
+def grey_of(plane: npt.NDArray[Any]) -> Plane:
+    """A slice (y, x) of stored values (y, x) or (y, x, samples)."""
+    grey = plane.mean(axis=-1) if plane.ndim == 3 else plane
+    return np.nan_to_num(grey.astype(np.float32), posinf=0, neginf=0)
 
 
 def print_of(plane: Plane) -> Print | None:
@@ -81,20 +80,19 @@ def turned(coarse: npt.NDArray[np.int8], flip: tuple[int, int]) -> npt.NDArray[n
     return coarse.reshape(-1, COARSE, COARSE)[:, :: flip[0], :: flip[1]].reshape(-1, WIDTH)
 
 
-def nearest(known: npt.NDArray[np.int8], asked: npt.NDArray[np.int8]) -> npt.NDArray[np.intp]:
-    """For each of the coarse pictures `asked` (n, `WIDTH`) the rows of `known` (m, `WIDTH`) that are most like it,
-    (n, up to `FEW`), the nearest first."""
+def nearest(known: npt.NDArray[np.int8], asked: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.intp], Plane]:
+    """For each of the coarse pictures `asked` (n, `WIDTH`) the rows of `known` (m, `WIDTH`) that are most like it, and
+    how alike they are, [-1, 1]: both (n, up to `FEW`)."""
     wanted = _unit(asked)
-    best = np.empty((len(asked), 0), np.float32)
-    where = np.empty((len(asked), 0), np.intp)
+    best, where = np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.intp)
     for start in range(0, len(known), 1 << 14):
         part = wanted @ _unit(known[start : start + (1 << 14)]).T
-        best, where = np.hstack([best, part]), np.hstack([where, np.broadcast_to(
-            np.arange(start, start + part.shape[1]), part.shape)])
+        rows = np.broadcast_to(np.arange(start, start + part.shape[1]), part.shape)
+        best, where = np.hstack([best, part]), np.hstack([where, rows])
         if best.shape[1] > FEW:
             kept = np.argpartition(-best, FEW - 1, axis=1)[:, :FEW]
             best, where = np.take_along_axis(best, kept, 1), np.take_along_axis(where, kept, 1)
-    return np.take_along_axis(where, np.argsort(-best, axis=1, kind="stable"), 1)
+    return where, best
 
 
 def likeness(plane: Plane, region: Region, known: npt.NDArray[np.int8], there: Region) -> float:
@@ -118,8 +116,8 @@ def _refined(picture: Plane, near: npt.NDArray[np.int8], known: npt.NDArray[np.i
             _, warp = cv2.findTransformECC(one, other, warp, cv2.MOTION_AFFINE, (3, 40, 1e-4), None, 1)
         except cv2.error:  # it does not converge
             break
-    double = warp * np.array([[2, 2, 2], [2, 2, 2]], np.float32)
-    double[:, 2] += 0.5 * (1 - 0)  # centres of pixels, of which four are one
+    double = warp * np.float32(2)
+    double[:, 2] += 0.5  # centres of pixels, of which four are one
     return np.asarray(cv2.warpAffine(cv2.GaussianBlur(picture, (0, 0), 0.8), double, (FINE, FINE),
                                      flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE),
                       np.float32)
