@@ -248,8 +248,8 @@ def read_config(path: Path | None) -> Gateway:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(f"{shown(path)} is no TOML ({error}); mend that line.") from None
     if "protect" in values:
-        raise ArgumentError(f"{shown(path)}: [protect] wove evidence into whatever arrived, and is no more; name the key "
-                            "in [seal], and in seal.from the modalities whose images are sealed.")
+        raise ArgumentError(f"{shown(path)}: [protect] wove evidence into whatever arrived, and is no more; name the "
+                            "key in [seal], and in seal.from the modalities whose images are sealed.")
     try:
         gateway = TypeAdapter(Gateway).validate_python(values, context={"base": path.parent})
     except ValidationError as error:

@@ -243,7 +243,7 @@ class Inbox:
         """To `failed`, with the reason."""
         old = self.study(job.key)
         if old is not None:  # what was said of it before it got the object that breaks its scan stays said
-            for part in ("results", "pictures", "protected"):
+            for part in ("results", "pictures"):
                 if (old.folder / part).is_dir():
                     linked(old.folder / part, job.folder / part)
         put(job.folder / FACTS, replace(old.record if old else StudyRecord(), key=job.key, finished=stamp(),

@@ -52,9 +52,10 @@ SEALS, CLOSELY = 8, 6
 """Seals that are looked at closely for an image, and pairs of slices of each."""
 _DIGEST = 16
 
-ROW = np.dtype([("check", "<u4"), ("plane", "<u4"), ("name", "S64"), ("series", "S32"), ("instance", "S32"),
+ROW = np.dtype([("check", "<u4"), ("plane", "<u4"), ("of", "<u4"), ("name", "S64"), ("series", "S32"), ("instance", "S32"),
                 ("printed", "u1"), ("there", "<f4", 4), ("coarse", "i1", WIDTH)])
-"""A coarse picture of a slice in the index, `there` the region that it is of. A slice without has one, too."""
+"""A coarse picture of a slice in the index, `there` the region that it is of, one `of` so many rows of its seal. A slice
+without has one, too."""
 FULL = np.dtype([("row", ROW), ("fine", "i1", (FINE, FINE))])
 Rows = npt.NDArray[Any]
 
@@ -185,14 +186,19 @@ class Archive:
         try:
             return np.memmap(path, FULL, "r")
         except (OSError, ValueError) as error:
-            raise UnreadableError(f"{shown(path)} is damaged, so that copies of what it is of would not be known; bring "
-                                  "it back from a backup.") from error
+            raise UnreadableError(f"{shown(path)} is damaged, so that copies of what it is of would not be known; "
+                                  "bring it back from a backup.") from error
 
     def _refresh(self) -> None:
         self._grow()
         if self.folder.stat().st_mtime_ns == self._seen:
             return
-        known = {name.decode() for name in np.unique(self._rows["name"])}
+        names, first, counts = np.unique(self._rows["name"], return_index=True, return_counts=True)
+        if (counts != self._rows["of"][first]).any():  # a seal's rows were cut short
+            (self.folder / INDEX).unlink()
+            self._grow()
+            names = names[:0]
+        known = {name.decode() for name in names}
         for path in map(self.folder.joinpath, os.listdir(self.folder)):
             if path.name.startswith("."):
                 path.unlink()  # of a process that died while it wrote
@@ -241,16 +247,18 @@ def _rows_of(name: str, content: Content, instances: Sequence[str], look: Look) 
             row["series"] = _digest(content.study.get("SeriesInstanceUID", ""))
             if one is not None:
                 row["printed"], row["there"], row["coarse"], full["fine"] = 1, one.region(k), one.coarse[k], one.fine
-            row["check"] = _check(row)
             made.append(full)
-    return np.array(made, FULL)
+    rows = np.array(made, FULL)
+    rows["row"]["of"] = len(rows)
+    rows["row"]["check"] = [_check(row) for row in rows["row"]]
+    return rows
 
 
 def _bare(name: str, seal: Seal) -> Rows:
     row = np.zeros(1, ROW)
     row["name"], row["series"] = name.encode(), _digest(seal.study.get("SeriesInstanceUID", ""))
     row["instance"] = _digest(seal.study.get("SOPInstanceUID", ""))
-    row["there"], row["check"] = Whole, 0
+    row["there"], row["of"] = Whole, 1
     row["check"] = _check(row[0])
     return row
 

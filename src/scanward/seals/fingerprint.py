@@ -108,12 +108,13 @@ def likeness(plane: Plane, region: Region, known: npt.NDArray[np.int8], there: R
 
 def _refined(picture: Plane, near: npt.NDArray[np.int8], known: npt.NDArray[np.int8]) -> Plane:
     """The picture (2 `FINE`, 2 `FINE`), laid over what is known as well as any affine map does, at half the size."""
-    warp = np.eye(2, 3, dtype=np.float32)
+    warp: npt.NDArray[Any] = np.eye(2, 3, dtype=np.float32)
+    everywhere = np.ones((FINE, FINE), np.uint8)
     # At twice the blur first: one pixel beside it, and fine structures are not alike at all.
     for sigma in (4.0, 2.0, 1.0):
         one, other = (cv2.GaussianBlur(fine.astype(np.float32), (0, 0), sigma) for fine in (known, near))
         try:
-            _, warp = cv2.findTransformECC(one, other, warp, cv2.MOTION_AFFINE, (3, 40, 1e-4), None, 1)
+            _, warp = cv2.findTransformECC(one, other, warp, cv2.MOTION_AFFINE, (3, 40, 1e-4), everywhere, 1)
         except cv2.error:  # it does not converge
             break
     double = warp * np.float32(2)
@@ -134,7 +135,7 @@ def _alike(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> float:
 
 
 def _coarse(plane: Plane) -> npt.NDArray[np.int8]:
-    picture = cv2.GaussianBlur(_small(plane, 2 * COARSE), (0, 0), 1.0)
+    picture = np.asarray(cv2.GaussianBlur(_small(plane, 2 * COARSE), (0, 0), 1.0), np.float32)
     found = cv2.resize(_contrast(picture, 2.0, 4.0, 0.0), (COARSE, COARSE), interpolation=cv2.INTER_AREA)
     return np.rint(np.clip((found - found.mean()) * _UNIT, -127, 127)).astype(np.int8).ravel()
 
@@ -180,9 +181,13 @@ def _laid(plane: Plane, region: Region, there: Region) -> Plane:
         first = region[axis] * length - there[axis] * scale
         ends.append((max(-length, round(first)), min(2 * length, round(first + scale))))
     (top, bottom), (left, right) = ends
-    beyond = [max(0, -top), max(0, bottom - plane.shape[0]), max(0, -left), max(0, right - plane.shape[1])]
+    above, below, before, behind = (max(0, -top), max(0, bottom - plane.shape[0]), max(0, -left),
+                                    max(0, right - plane.shape[1]))
     inside = plane[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-    return np.asarray(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE) if any(beyond) else inside, np.float32)
+    if not (above or below or before or behind):
+        return inside
+    return np.asarray(cv2.copyMakeBorder(np.ascontiguousarray(inside), above, below, before, behind,
+                                         cv2.BORDER_REPLICATE), np.float32)
 
 
 def _small(plane: Plane, side: int) -> Plane:
