@@ -17,7 +17,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from scanward.errors import UnreadableError
-from scanward.formats.identity import SENDER, file_head, head_in, identity_of
+from scanward.formats.identity import SENDER, head_in, identity_of
 from scanward.gateway.receive import Node, take_file
 from scanward.gateway.scanning import Scanner
 from scanward.inbox.folders import Inbox
@@ -68,7 +68,7 @@ def blurred(volume):
 
 
 @pytest.fixture
-def gate(tmp_path, bright):
+def gate(tmp_path, dicom, bright):
     """Takes files in as from an AE title, scans the study, and gives back its record."""
     make_key(tmp_path / "site.key")
     inbox = Inbox(tmp_path / "in box")
@@ -78,14 +78,7 @@ def gate(tmp_path, bright):
 
     def arrive(paths, sender):
         for path in paths:
-            with path.open("rb") as file:
-                head_in(file)
-                data = file.read()
-            meta = pydicom.filereader.read_file_meta_info(path)
-            setattr(meta, SENDER, sender)
-            identity = identity_of(path)
-            inbox.add(identity.study, identity.sop_instance, file_head(meta), [data],
-                      instead=plain.seal.by(sender))
+            dicom.arrive(inbox, path, sender, instead=plain.seal.by(sender))
 
     def scan(paths, sender=CT, gateway=plain):
         arrive(paths, sender)
@@ -185,6 +178,15 @@ def test_a_copy_changed_as_a_whole_under_new_uids_is_known_and_gets_no_seal(gate
     record = gate(series(dicom, tmp_path / "copy", CHANGES[change](volume), PatientID="PID-4711"), sender)
     assert record.label in ("inconclusive", "tampered") and len(seals(gate)) == 1
     assert "looks like what was sealed as" in record.images[0].reason
+
+
+def test_what_is_put_into_a_sealed_series_from_elsewhere_is_no_pass(gate, dicom, tmp_path):
+    uids = {"SeriesInstanceUID": generate_uid(), "StudyInstanceUID": generate_uid()}
+    gate(series(dicom, tmp_path / "ct", chest(1), **uids))
+    shutil.rmtree(gate.root / "done")
+    (gate.root / "done").mkdir()
+    record = gate(series(dicom, tmp_path / "other", chest(2), **uids), "CR_1")
+    assert record.label == "inconclusive" and "of the series of what was sealed" in record.images[0].reason
 
 
 def test_an_exact_copy_under_new_uids_is_the_same_voxels_of_whoever_it_says(gate, dicom, tmp_path):

@@ -91,7 +91,7 @@ class Sealer:
     def _known(self, asked: Asked, content: Content, look: Look) -> tuple[Known | None, str]:
         """What the seal says that it is known by, its own UIDs before its content; and a sentence on what it resembles
         where that is no reason not to seal it."""
-        own = self._asked(content, self._archive.named(asked.members[0].series, asked.instances), "uids")
+        own = self._asked(content, self._archive.named(asked.instances), "uids")
         if own:
             goes_on = self._wanted(asked) and not asked.why and self._goes_on(asked, content, look, own[0].seal)
             return None if goes_on else own[0], ""
@@ -99,6 +99,9 @@ class Sealer:
         same = next((one for one in alike if one.voxels.label == "authentic"), None)
         if same is None and alike and self._of_one_scan(asked, content, alike[0]):
             return None, f" It looks like {alike[0].seal} of the same study, which came with it."
+        if same is None and not alike and (asked.why or not self._wanted(asked)):
+            # A phase that came late from the modality is a new image; from elsewhere it is one that was put in.
+            alike = self._asked(content, self._archive.of_series(asked.members[0].series), "series")
         return same or next(iter(alike), None), ""
 
     def _asked(self, content: Content, names: Sequence[str], how: str) -> list[Known]:
@@ -112,6 +115,8 @@ class Sealer:
         what = f"what was sealed as {name} on {seal.made}"
         if not found and how == "uids":
             found = f"It is {what}." if answer.label == "authentic" else f"It says by its UIDs that it is {what}."
+        elif how == "series":
+            found = f"It says that it is of the series of {what}, and has none of its objects."
         elif not found:
             found = f"It {'is' if answer.voxels.label == 'authentic' else 'looks like'} {what}, under other UIDs."
         values = {one.name: getattr(answer, one.name) for one in dataclasses.fields(answer)}

@@ -100,14 +100,16 @@ class Archive:
         finally:
             os.close(handle)
 
-    def named(self, series: str, instances: Sequence[str]) -> list[str]:
-        """Names of seals of images with one of these SOP Instance UIDs, the last added first; where there is none, of
-        this Series Instance UID."""
-        wanted = np.array([_digest(uid) for uid in instances if uid], "S32")
-        rows = self._rows[np.isin(self._rows["instance"], wanted)]
-        if not rows.size and series:
-            rows = self._rows[self._rows["series"] == _digest(series)]
-        return list(dict.fromkeys(name.decode() for name in rows["name"][::-1]))
+    def named(self, instances: Sequence[str]) -> list[str]:
+        """Names of seals of images with one of these SOP Instance UIDs, the last added first."""
+        return self._names(np.isin(self._rows["instance"], np.array([_digest(uid) for uid in instances if uid], "S32")))
+
+    def of_series(self, series: str) -> list[str]:
+        """Names of seals of images with this Series Instance UID, the last added first."""
+        return self._names(self._rows["series"] == _digest(series).encode()) if series else []
+
+    def _names(self, rows: npt.NDArray[np.bool_]) -> list[str]:
+        return list(dict.fromkeys(name.decode() for name in self._rows["name"][rows][::-1]))
 
     def holds(self, name: str, instances: Sequence[str]) -> tuple[set[str], bool]:
         """Which of these SOP Instance UIDs a seal is of, and whether it is of no others."""

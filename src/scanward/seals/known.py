@@ -15,7 +15,7 @@ class Known(Checked):
     """Its name."""
     made: str = ""
     how: str = ""
-    """`uids`, `content`, or `now` of one that was only just made."""
+    """`uids`, `series`, `content`, or `now` of one that was only just made."""
     found: str = ""
     """A sentence on that."""
 
