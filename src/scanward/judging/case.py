@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanward import formats, methods
-from scanward.errors import InputError
+from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
 from scanward.image import Image, Modality
 from scanward.judging.site import Site
@@ -61,6 +61,8 @@ def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
     if terms.known is not None:
         try:
             return terms.known(source)
+        except ArgumentError:
+            raise  # a full disk is no word on the image
         except InputError as error:
             return error
     path = None if terms.key is None else find_seal(source)

@@ -91,14 +91,19 @@ class Archive:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other process adds a seal meanwhile, and what others added, or a kill left half done, is known."""
-        handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        """No other process adds a seal meanwhile, and what others added, or a kill left half done, is known. Raises
+        `ArgumentError` where the folder cannot be written."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            self._refresh()
-            yield
-        finally:
-            os.close(handle)
+            handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                self._refresh()
+                yield
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise ArgumentError(f"{shown(self.folder)} cannot be written ({error.strerror}); free some space, or make it "
+                                "the gateway's own.") from error
 
     def named(self, instances: Sequence[str]) -> list[str]:
         """Names of seals of images with one of these SOP Instance UIDs, the last added first."""
