@@ -91,7 +91,8 @@ class Scanner:
         blank = _blank(name, [f"objects/{p.name}" for p in source.paths], asked.members[0])
         try:
             with self._signed(job, name):
-                return self._judged(job, source, blank, terms)
+                entry = self._judged(job, source, blank, terms)
+            return entry if sealer is None or entry.evidence else replace(entry, evidence={"label": "unsealed"})
         except Exception as error:  # whatever it is, it is this image's, and the study keeps its verdict
             return replace(blank, label="inconclusive", error=self._why(error, job, source))
 
