@@ -97,7 +97,7 @@ class Work:
     attempts: Some = 3
     """How often a study is tried whose scan broke down."""
     verify_key: Near | None = None
-    """Verifies images that carry evidence woven with this key (`scanward protect --key`)."""
+    """Verifies images that an earlier version wove evidence into with this key."""
     records: Near | None = None
     """Where their records lie; those that an earlier version kept in the inbox are found without."""
 
@@ -164,7 +164,7 @@ class Destination:
     password_file: Near | None = None
     tls: Tls = Tls()
     results: bool = True
-    """Gets the results of every study; without, only what is addressed to it by name."""
+    """Gets the results of every study; without, nothing for now."""
 
 
 @dataclass(frozen=True, config=SETTINGS)

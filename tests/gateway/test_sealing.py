@@ -272,6 +272,43 @@ def test_a_stranger_s_seal_counts_only_by_its_certificate(gate, dicom, tmp_path)
     assert gate(paths, PACS, both).label == "authentic"
 
 
+def test_another_site_s_seal_laid_beside_ours_counts_by_its_certificate(gate, dicom, tmp_path):
+    from scanward.formats import Source
+    from scanward.seals.files import seal_file
+    from scanward.seals.signing import pem_of, signer_of
+
+    paths, other = series(dicom, tmp_path / "ct", chest(1)), signer_of(bytes(32), "Other")
+    (tmp_path / "other.crt").write_bytes(pem_of(other.certificate))
+    seal_file(Source(tuple(paths), "series"), other, gate.root / "seals" / "")
+    assert gate(paths, PACS).label == "inconclusive"
+    both = dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal, also=(tmp_path / "other.crt",)))
+    (image,) = gate(paths, PACS, both).images
+    assert (image.label, image.evidence["signer"]) == ("authentic", "Other")
+    shutil.rmtree(gate.root / "done")
+    (gate.root / "done").mkdir()
+    for path, plane in zip(paths, forged(chest(1)), strict=True):
+        data = pydicom.dcmread(path)
+        data.PixelData = plane.tobytes()
+        data.save_as(path)
+    assert gate(paths, CT, both).label == "tampered"
+
+
+def test_two_workers_with_the_same_image_make_one_seal(gate, dicom, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from scanward.formats import Source
+    from scanward.gateway.sealing import Asked, Sealer
+
+    def hold(number):
+        paths = tuple(series(dicom, tmp_path / str(number), chest(1)))
+        members = tuple(dataclasses.replace(identity_of(path), sender=CT) for path in paths)
+        return Sealer(gate.gateway, gate.inbox).hold(Asked(Source(paths, "series"), members)).how
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(hold, range(3))) == ["content", "content", "now"]
+    assert len(seals(gate)) == 1
+
+
 def test_what_cannot_be_read_is_no_way_round_the_seal(gate, dicom, tmp_path):
     volume = chest(1)
     gate(series(dicom, tmp_path / "ct", volume))
