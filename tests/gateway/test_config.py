@@ -78,7 +78,7 @@ def test_who_is_sealed_and_what_must_be(settings, tmp_path):
     ("[seal]\nkey = 'gate way.toml'\nfrom = ['CT_1', '*']", "every AE title"),
     ("[seal]\nkey = 'gate way.toml'\nfrom = ['??*']", "every AE title"),
     ("[seal]\nkey = 'gate way.toml'\nfrom = 'CT_1'", "seal.from"),
-    ("[seal]\nkey = 'gate way.toml'\nfrom = ['P*']\n[[destination]]\nname = 'a'\naet = 'PACS'", "the [[destination]] a"),
+    ("[seal]\nkey = 'gate way.toml'\nfrom = ['P*']\n[[destination]]\nname = 'a'\naet = 'PACS'", "destination]] a"),
     ("[node]\nallow = ['PACS', 'CT_1']\n[seal]\nkey = 'gate way.toml'\nfrom = ['CT_2']", "node.allow"),
     ("[seal]\nmust_be_sealed = [{from = 'PACS'}]", "no seal would count"),
     ("[seal]\nkey = 'gate way.toml'\nmust_be_sealed = [{form = 'PACS'}]", "must_be_sealed"),

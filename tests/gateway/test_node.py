@@ -83,8 +83,8 @@ def wait_for(condition, seconds=120):
 
 
 def storescu(port, *paths, called="SCANWARD", calling="STORESCU"):
-    done = subprocess.run(["storescu", "-xr", "-aet", calling, "-aec", called, "127.0.0.1", str(port), *map(str, paths)],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(["storescu", "-xr", "-aet", calling, "-aec", called, "127.0.0.1", str(port),
+                           *map(str, paths)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

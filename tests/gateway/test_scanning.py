@@ -16,7 +16,6 @@ from scanward.inbox.folders import Inbox
 from scanward.protectors.seal import make_key
 from scanward.settings import Gateway, Seal, Store, Work
 
-
 OLD = Path(__file__).parents[1] / "protection" / "old"
 """What an earlier version wove evidence into, with the key and the records."""
 

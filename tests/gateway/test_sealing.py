@@ -268,7 +268,8 @@ def test_a_stranger_s_seal_counts_only_by_its_certificate(gate, dicom, tmp_path)
     assert gate(paths, PACS).label == "inconclusive"
     from scanward.protection import key_in
     (tmp_path / "other.crt").write_bytes(pem_of(signer_of(key_in(tmp_path / "other.key")).certificate))
-    both = dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal, also=(tmp_path / "other.crt",)))
+    both = dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal,
+                                                                      also=(tmp_path / "other.crt",)))
     assert gate(paths, PACS, both).label == "authentic"
 
 
@@ -281,7 +282,8 @@ def test_another_site_s_seal_laid_beside_ours_counts_by_its_certificate(gate, di
     (tmp_path / "other.crt").write_bytes(pem_of(other.certificate))
     seal_file(Source(tuple(paths), "series"), other, gate.root / "seals" / "")
     assert gate(paths, PACS).label == "inconclusive"
-    both = dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal, also=(tmp_path / "other.crt",)))
+    both = dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal,
+                                                                      also=(tmp_path / "other.crt",)))
     (image,) = gate(paths, PACS, both).images
     assert (image.label, image.evidence["signer"]) == ("authentic", "Other")
     shutil.rmtree(gate.root / "done")

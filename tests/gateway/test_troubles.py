@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from scanward.errors import ArgumentError, UnsupportedError, WeightsError
+from scanward.errors import ArgumentError, WeightsError
 from scanward.formats import derived
 from scanward.gateway import mercure, scanning
 from scanward.gateway.receive import Node, take_file

@@ -60,6 +60,7 @@ class Scanner:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
         parts = [__version__, work.method, weights_of(work.method), list(self._gateway.results.objects),
+                 self._gateway.seal.on,
                  *(path.read_text("utf-8", "replace") if path else "" for path in (work.site, work.verify_key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

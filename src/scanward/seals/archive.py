@@ -52,10 +52,10 @@ SEALS, CLOSELY = 8, 6
 """Seals that are looked at closely for an image, and pairs of slices of each."""
 _DIGEST = 16
 
-ROW = np.dtype([("check", "<u4"), ("plane", "<u4"), ("of", "<u4"), ("name", "S64"), ("series", "S32"), ("instance", "S32"),
-                ("printed", "u1"), ("there", "<f4", 4), ("coarse", "i1", WIDTH)])
-"""A coarse picture of a slice in the index, `there` the region that it is of, one `of` so many rows of its seal. A slice
-without has one, too."""
+ROW = np.dtype([("check", "<u4"), ("plane", "<u4"), ("of", "<u4"), ("name", "S64"), ("series", "S32"),
+                ("instance", "S32"), ("printed", "u1"), ("there", "<f4", 4), ("coarse", "i1", WIDTH)])
+"""A coarse picture of a slice in the index, `there` the region that it is of, one `of` so many rows of its seal. A
+slice without has one, too."""
 FULL = np.dtype([("row", ROW), ("fine", "i1", (FINE, FINE))])
 Rows = npt.NDArray[Any]
 
@@ -102,8 +102,8 @@ class Archive:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise ArgumentError(f"{shown(self.folder)} cannot be written ({error.strerror}); free some space, or make it "
-                                "the gateway's own.") from error
+            raise ArgumentError(f"{shown(self.folder)} cannot be written ({error.strerror}); free some space, or make "
+                                "it the gateway's own.") from error
 
     def named(self, instances: Sequence[str]) -> list[str]:
         """Names of seals of images with one of these SOP Instance UIDs, the last added first."""
