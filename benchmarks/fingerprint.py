@@ -167,8 +167,8 @@ class Known:
         return found
 
 
-def others(known: Known) -> None:
-    asked = known.known
+def others(known: Known, every: int) -> None:
+    asked = known.known[::every]
     found = [known.best(one.plane, one.scan) for one in asked]
     pairs = sum(other.scan != one.scan for one in asked for other in known.known)
     print(f"\nOther scans and films, of the same woman, too: {sum(alike >= MATCH for alike, _ in found)} of {pairs} "
@@ -219,7 +219,7 @@ def speed(count: int = 100_000) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--every", type=int, default=8, help="only each such slice and film is treated")
+    parser.add_argument("--every", type=int, default=8, help="only each such slice and film is treated, and three times as many are held against others")
     given = parser.parse_args()
     known = list(slices(given.data))
     print(f"{sum(one.ct for one in known)} CT slices of {len({one.scan for one in known if one.ct})} scans, "
@@ -227,8 +227,8 @@ def main() -> None:
     speed()
     apart(known)
     table = Known(known)
-    others(table)
     treated(table, given.every)
+    others(table, max(1, given.every // 3))
 
 
 if __name__ == "__main__":
