@@ -219,7 +219,8 @@ def speed(count: int = 100_000) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--every", type=int, default=8, help="only each such slice and film is treated, and three times as many are held against others")
+    parser.add_argument("--every", type=int, default=8,
+                        help="only each such slice and film is treated, and thrice as many are held against others")
     given = parser.parse_args()
     known = list(slices(given.data))
     print(f"{sum(one.ct for one in known)} CT slices of {len({one.scan for one in known if one.ct})} scans, "
