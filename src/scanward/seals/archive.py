@@ -206,8 +206,10 @@ class Archive:
             self._grow()
             names = names[:0]
         known = {name.decode() for name in names}
-        for path in map(self.folder.joinpath, os.listdir(self.folder)):
-            if path.name.startswith("."):
+        files = set(os.listdir(self.folder))
+        for path in map(self.folder.joinpath, files):
+            named = {f"{path.stem}{SUFFIX}", f"{path.stem}{DRAFT}"} & files
+            if path.name.startswith(".scanward-") or (path.suffix == PRINT and not named):
                 path.unlink()  # of a process that died while it wrote
             elif path.suffix == DRAFT:
                 self._end(path.stem)
