@@ -1,11 +1,11 @@
 """Whether a change of the code changes an answer: a frozen set of inputs through the command line, field by field.
 
     python benchmarks/frozen.py make BEFORE                  # with the code before; PYTHONPATH says which is run
-    python benchmarks/frozen.py make AFTER --old BEFORE      # with the code after; judges what BEFORE protected, too
+    python benchmarks/frozen.py make AFTER --old BEFORE      # with the code after; judges what BEFORE sealed, too
     python benchmarks/frozen.py compare BEFORE AFTER         # every field that differs; exit code 1 where any does
 
-Nothing of scanward is imported, as names in Python may change. Keys and salts of evidence are random: what is said of a
-protected image can be compared only where both runs judge the same one, hence `--old`. Needs the data (--data,
+Nothing of scanward is imported, as names in Python may change. Keys and salts of seals are random: what is said of a
+sealed image can be compared only where both runs judge the same one, hence `--old`. Needs the data (--data,
 SCANWARD_DATA, or ../shared/data beside the repository), the extras `demo`, `serve` and `bench`, and DCMTK's storescu.
 """
 
@@ -40,9 +40,11 @@ ATTACKS = {"inject": ("mammo-cgan", "mammo-cgan-b", "composed-mass", "faithful-m
            "remove": ("mammo-cgan-remove", "partial-conv", "diffusion", "inpaint-telea", "inpaint-ns", "ct-gan-remove",
                       "ct-gan-b-remove", "ct-diffusion-remove")}
 NOISE = {"png": 1, "film": 16, "ct": 2}
-"""The images that are protected, and by how many stored values the noise changes a pixel of theirs at most."""
+"""The images that are sealed, and by how many stored values the noise changes a pixel of theirs at most."""
 LONGEST = 3600.0
 """Seconds that anything may take, beside whatever else runs."""
+OLD = Path(__file__).resolve().parents[1] / "tests" / "protection" / "old"
+"""Images that earlier versions wove into."""
 PROGRAM = (sys.executable, "-m", "scanward")
 
 
@@ -97,11 +99,6 @@ def loaded(path: Path) -> Any:
     """A JSON file, or the lines of a JSONL file."""
     text = path.read_text()
     return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
-
-
-def image_in(folder: Path) -> Path:
-    """What protect or unprotect wrote: a file, or the folder of a series."""
-    return next(path for path in folder.glob("*-*protected*") if path.suffix != ".json")
 
 
 def contents(folder: Path, *but: str) -> dict[str, str]:
@@ -226,49 +223,43 @@ def alter(image: Path, kind: str, ending: str) -> None:
         store(part, part, values)
 
 
-def weave(run: Run, kind: str, host: Path) -> None:
-    """Protects an image, says what must not depend on the salt, and keeps the image and three changed copies."""
-    key, folder, undone = run.made / "site.key", run.made / kind, run.work / f"undone-{kind}"
-    own, random = folder / "own", ("salt", "woven", "macs", "hmac", "strength")
-    run.command(f"protect/{kind}", "protect", host, "--key", key, "-o", own, then=lambda out: {
-        "said": out, "files": sorted(path.relative_to(own).as_posix() for path in own.rglob("*")),
-        "record": {name: part for name, part in loaded(own / "evidence.json").items() if name not in random}})
-    image = image_in(own)
-    for ending in ("square", "noise", "both"):
-        shutil.copytree(own, folder / ending, ignore=shutil.ignore_patterns("evidence.json", "protected.png"))
-        alter(folder / ending / image.name, kind, ending)
-    run.command(f"protect/{kind}/verify", "verify", image, "--key", key, "--json", then=json.loads)
-    run.command(f"protect/{kind}/unprotect", "unprotect", image, "--key", key, "-o", undone,
-                then=lambda _: pixels(image_in(undone)))
-
-
-def judge(run: Run, kind: str) -> None:
-    """What is said of the images that the old run protected."""
-    folder, key = run.judged / kind, run.judged / "site.key"
-    image, maps, undone = image_in(folder / "own").name, run.work / f"map-{kind}", run.work / f"old-{kind}"
-    rest = ("--key", key, "--record", folder / "own" / "evidence.json")
+def seal(run: Run, kind: str, host: Path) -> None:
+    """Seals an image, says what does not hang on time and chance, and keeps it with three changed copies."""
+    folder, chance = run.made / kind, ("made", "salt", "identity", "certificate")
     for ending in ("own", "square", "noise", "both"):
-        run.command(f"verify/{kind}/{ending}", "verify", folder / ending / image, *rest, "--json", then=json.loads)
-    run.command(f"verify/{kind}/square, no record", "verify", folder / "square" / image, "--key", key, "-o", maps,
+        copy = folder / ending / host.name
+        copy.parent.mkdir(parents=True)
+        (shutil.copytree if host.is_dir() else shutil.copy)(host, copy)
+        if ending != "own":
+            alter(copy, kind, ending)
+    run.command(f"seal/{kind}", "seal", folder / "own" / host.name, "--key", run.made / "site.key", "-o", folder,
+                then=lambda out: {"said": out, "seal": {name: part for name, part in loaded(
+                    folder / f"{host.name}.seal")["body"].items() if name not in chance}})
+
+
+def judge(run: Run, kind: str, host: Path) -> None:
+    """What is said of the images that the old run sealed."""
+    folder, maps = run.judged / kind, run.work / f"map-{kind}"
+    rest = ("--key", run.judged / "site.key", "--seal", folder / f"{host.name}.seal")
+    for ending in ("own", "square", "noise", "both"):
+        run.command(f"verify/{kind}/{ending}", "verify", folder / ending / host.name, *rest, "--json", then=json.loads)
+    run.command(f"verify/{kind}/map", "verify", folder / "square" / host.name, *rest, "-o", maps,
                 then=lambda out: {"said": out, "answer": loaded(maps / "verified.json"), "files": contents(maps)})
-    run.command(f"unprotect/{kind}/own", "unprotect", folder / "own" / image, *rest, "-o", undone, then=lambda out: {
-        "said": out, "files": contents(undone), "pixels": pixels(image_in(undone))})
-    run.command(f"unprotect/{kind}/square", "unprotect", folder / "square" / image, *rest, "-o", run.work / "never")
 
 
-def evidence(run: Run) -> None:
-    """Protected by this run, judged from the old one; then through a gateway that has the key and the records."""
+def seals(run: Run) -> None:
+    """Sealed by this run, judged from the old one; then what earlier versions wove into images, at a gateway, too."""
     run.scanward("key", run.made / "site.key")
     film = run.films / "sfm-malign-0" / "1-280.dcm"
-    # To protect a whole film takes half a minute.
-    crop = store(film, run.work / "crop.dcm", np.ascontiguousarray(stored(film)[1600:2800, 300:1500]))
-    for kind, host in (("png", run.mias("test", 1)[0]), ("film", crop), ("ct", run.ct)):
-        run.case(f"weave/{kind}", partial(weave, run, kind, host))
-        run.case(f"judge/{kind}", partial(judge, run, kind))
-    settings = f"[work]\nverify_key = '{run.judged / 'site.key'}'\nrecords = '{run.judged}'\n"
-    for ending in ("own", "square"):
-        paths = [part for kind in ("film", "ct") for part in slices(image_in(run.judged / kind / ending))]
-        through(run, f"evidence {ending}", paths, 2, settings)
+    for kind, host in (("png", run.mias("test", 1)[0]), ("film", film), ("ct", run.ct)):
+        run.case(f"seal/{kind}", partial(seal, run, kind, host))
+        run.case(f"judge/{kind}", partial(judge, run, kind, host))
+    woven, key = OLD / "series" / "ct-protected", OLD / "site.key"
+    kinds = [OLD / kind for kind in ("series", "film", "perturbed", "sloped")]
+    run.command("old/verify", "verify", *kinds, "--key", key)
+    run.command("old/unprotect", "unprotect", woven, "--key", key, "-o", run.work / "undone",
+                then=lambda _: pixels(run.work / "undone" / "ct-protected-unprotected"))
+    through(run, "old", slices(woven), 1, f"[work]\nverify_key = '{key}'\nrecords = '{OLD}'\n")
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -354,7 +345,7 @@ def make(out: Path, data: Path, old: Path | None) -> None:
 
     with tempfile.TemporaryDirectory(prefix="frozen-") as work, ThreadPoolExecutor(2) as pool:
         run = Run(out, data, old, Path(work).resolve())
-        list(pool.map(one, (bench, evidence, scans, beside_a_pacs, forgeries)))
+        list(pool.map(one, (bench, seals, scans, beside_a_pacs, forgeries)))
     (out / "frozen.json").write_text(json.dumps(run.cases, indent=1, sort_keys=True) + "\n")
     print(f"{len(run.cases)} cases, {len(fields(run.cases))} fields")
 
@@ -385,7 +376,7 @@ def main() -> int:
     parser.add_argument("out", type=Path, nargs="+", help="the folder of a run; compare takes two")
     data = os.environ.get("SCANWARD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
     parser.add_argument("--data", type=Path, default=data)
-    parser.add_argument("--old", type=Path, help="the folder of the run whose protected images are judged")
+    parser.add_argument("--old", type=Path, help="the folder of the run whose sealed images are judged")
     given = parser.parse_args()
     if len(given.out) != ("make", "compare").index(given.command) + 1:
         parser.error("make takes one folder, compare two.")

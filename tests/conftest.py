@@ -8,6 +8,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -76,3 +79,9 @@ def run(capsys):
         return code, printed.out, printed.err
 
     return _run
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A folder of images that an earlier version wove into, with their records; see the README in it."""
+    return Path(shutil.copytree(Path(__file__).parent / "protection" / "old", tmp_path / "old"))

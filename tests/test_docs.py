@@ -7,7 +7,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import cv2
-import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -124,18 +123,15 @@ def named(tmp_path_factory):
         dicom(folder / "SERIES" / f"{number:03}.dcm", plane, "CT", RescaleSlope=1, RescaleIntercept=-1024,
               ImagePositionPatient=[-130, -150, float(number)], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
               PixelSpacing=[1, 1])
-    scanward.make_key(folder / "site.key")
-    nibabel.Nifti1Image(np.full((96, 96, 12), -800, np.int16) + np.arange(12, dtype=np.int16), np.eye(4)).to_filename(
-        folder / "small.nii")
-    made = scanward.protect(folder / "small.nii", folder / "site.key")
-    made.save(folder / "protected")
+    old = ROOT / "tests" / "protection" / "old"
+    shutil.copy(old / "site.key", folder)
+    shutil.copytree(old / "film", folder / "woven")
     (folder / "somewhere" / "else").mkdir(parents=True)
-    shutil.copy(folder / "small.nii", folder / "somewhere" / "else")
+    shutil.copy(old / "film" / "film-protected.png", folder / "somewhere" / "else")
     return folder
 
 
-MADE_BY_THE_PAGE = {"docs/how-to/protect.md": ("site.key", "protected"), "docs/index.md": ("protected",),
-                    "docs/how-to/scan.md": ("site.json",), "docs/how-to/seal.md": ("site.key",)}
+MADE_BY_THE_PAGE = {"docs/how-to/scan.md": ("site.json",), "docs/how-to/seal.md": ("site.key",)}
 GIVEN = {"docs/how-to/add-a-detector.md": {"Method": methods.Method}}
 """Names that a page's Python stands among."""
 

@@ -179,11 +179,11 @@ def test_scans_a_forgery_and_a_training_with_torch_ask_nobody(watch, film, tmp_p
     watch.assert_silent("fc-list")
 
 
-def test_protecting_and_the_list_of_methods_ask_nobody(watch, film, tmp_path):
-    key, out = tmp_path / "site.key", tmp_path / "out"
-    codes, *_ = watch.commands(["methods"], ["key", key], ["protect", film, "--key", key, "-o", out],
-                               ["verify", out / "film-protected.png", "--key", key])
-    assert codes == [0, 0, 0, 0]
+def test_sealing_verifying_and_the_list_of_methods_ask_nobody(watch, film, old, tmp_path):
+    key, woven = tmp_path / "site.key", old / "film" / "film-protected.png"
+    codes, *_ = watch.commands(["methods"], ["key", key], ["seal", film, "--key", key], ["verify", film, "--key", key],
+                               ["verify", woven, "--key", old / "site.key"])
+    assert codes == [0] * 5
     watch.assert_silent()
 
 

@@ -18,16 +18,19 @@ from scanward.attacks import base
 from scanward.judging import scan as judging
 from scanward.judging import site
 from scanward.protectors import base as protectors
-from scanward.protectors import seal
+from scanward.protectors import seal as keys
 from scanward.report.heat import png
+from scanward.seals import trust
+from scanward.seals.files import seal_file
+from scanward.seals.signing import pem_of, signer_of
 
 PROMISED = {
     "inject": forgery, "remove": forgery, "Tamper": base, "load": judging, "scan": judging, "scan_many": judging,
     "calibrate": judging, "Result": judging, "find": formats, "Source": formats, "Around": protection,
     "Perturb": protection, "Record": protection, "Image": image, "Provenance": image, "Site": site, "read_site": site,
-    "protect": protection, "verify": protection, "unprotect": protection, "read_record": protection,
-    "Protected": protectors, "Answer": seal, "make_key": seal,
-    "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
+    "protect": protection, "seal": protection, "verify": protection, "unprotect": protection, "read_record": protection,
+    "Protected": protectors, "Answer": protection, "make_key": keys,
+    "Trust": trust, "read_trust": trust, "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
     "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
     "ArgumentError": errors, "WeightsError": errors, "MissingExtraError": errors,
 }
@@ -163,6 +166,25 @@ def test_a_site_is_calibrated_kept_and_used(film, bright):
         scanward.calibrate(results[:5])
 
 
+@uses("Trust", "read_trust")
+def test_seals_beside_a_file_are_heard_of_whoever_is_trusted(film, bright):
+    other = signer_of(b"x" * 32, "Other")
+    seal_file(scanward.Source((Path(film),), "file"), other)
+    Path("other.crt").write_bytes(pem_of(other.certificate))
+    Path("trust.toml").write_text('[[certificate]]\nfile = "other.crt"\n')
+    known = scanward.read_trust("trust.toml")
+    assert isinstance(known, scanward.Trust) and len(known.anchors) == 1
+    assert "seal" not in [one.method for one in scanward.scan(film).evidence]
+    for given in (known, "trust.toml"):
+        heard = scanward.scan(film, trust=given)
+        (result,) = scanward.scan_many(film, trust=given)
+        assert heard.evidence[0].method == result.verdict.evidence[0].method == "seal"
+    altered = half_round()
+    altered[100, 100] ^= 1
+    Path(film).write_bytes(png(altered))
+    assert scanward.scan(film, trust=known).label == "tampered"
+
+
 @uses("inject", "remove", "Tamper")
 @pytest.mark.parametrize("given", ["path", "image"])
 def test_a_saved_tamper_is_what_the_command_line_writes(film, run, given):
@@ -202,41 +224,39 @@ def test_what_cannot_be_saved_is_one_sentence_and_leaves_nothing(film):
     assert not Path("new").exists()
 
 
-@uses("make_key", "protect", "Protected", "verify", "Answer", "unprotect", "read_record", "Record")
-def test_protect_save_verify_and_undo_with_any_kind_of_path(film, run):
+@uses("make_key", "seal", "verify", "Answer")
+def test_an_image_is_sealed_and_verified_with_any_kind_of_path_and_key(film, run):
     scanward.make_key("site.key")
     secret = bytes.fromhex(Path("site.key").read_text().split()[1])
-    for key, folder in (("site.key", "a"), (Path("site.key"), "b"), (secret, "c")):
-        made = scanward.protect(film, key)
-        written = made.save(folder)
-        assert [path.name for path in written] == ["film-protected.png", "protected.png", "evidence.json"]
-        record = scanward.read_record(f"{folder}/evidence.json", key)
-        assert record.salt == made.record.salt
-        for kept in (None, f"{folder}/evidence.json", Path(folder, "evidence.json"), record):
-            answer = scanward.verify(written[0], key, record=kept)
-            assert answer.label == "authentic" and not answer.map().any()
-        assert scanward.verify(made.image, key, made.record).label == "authentic"
-        assert np.array_equal(scanward.unprotect(written[0], key).pixels, scanward.load(film).pixels)
-        assert run("verify", written[0], "--key", "site.key")[0] == 0
-        assert run("unprotect", written[0], "--key", "site.key", "-o", f"{folder}-undone")[0] == 0
-    forged = made.image.pixels.copy()
-    forged[0, 80:90, 40:50] += 500
-    answer = scanward.verify(scanward.Image(forged, "MG"), secret, "c/evidence.json")
-    z, y, x = answer.findings[0].centre
-    assert answer.label == "tampered" and z == 0 and abs(y - 84) < 5 and abs(x - 44) < 5
+    (source,), _ = scanward.find(film)
+    cases = ((film, "site.key", "a"), (Path(film), Path("site.key"), Path("b")), (source, secret, "c"))
+    for given, key, folder in cases:
+        assert scanward.seal(given, key, folder) == Path(folder) / "film.png.seal"
+        answer = scanward.verify(given, key, seal=folder)
+        assert (answer.label, answer.boxes) == ("authentic", ()) and not answer.heat((1, 400, 300)).any()
+        assert run("verify", film, "--key", "site.key", "--seal", folder)[0] == 0
+    forged = half_round()
+    forged[80:90, 40:50] += 500
+    cv2.imwrite(film, forged)
+    answer = scanward.verify(film, secret, seal="c")
+    (box,) = answer.boxes
+    assert answer.label == "tampered" and answer.reason == answer.parts["voxels"].reason
+    assert box.y0 <= 80 and box.y1 >= 90 and box.x0 <= 40 and box.x1 >= 50 and box.z0 == 0
+    assert answer.heat((1, 400, 300)).sum() == (box.y1 - box.y0) * (box.x1 - box.x0)
 
 
-def test_an_array_of_a_ct_is_protected_and_given_back(lung):
-    array = lung[1].transpose(2, 1, 0)
-    made = scanward.protect(scanward.load(array, spacing=(0.7, 0.7)), bytes(32))
-    assert 0 < np.abs(made.image.pixels - array).max() <= 4
-    assert scanward.verify(made.image, bytes(32), made.record).label == "authentic"
-    assert np.array_equal(scanward.unprotect(made.image, bytes(32), made.record).pixels, array)
-    with pytest.raises(scanward.UnsupportedError, match="whole steps"):
-        scanward.protect(array + 0.5, bytes(32))
+@uses("unprotect", "read_record", "Record")
+def test_what_an_earlier_version_wove_is_verified_and_taken_out(old, run):
+    record = scanward.read_record(old / "series" / "evidence.json", old / "site.key")
+    series = old / "series" / "ct-protected"
+    assert scanward.verify(series, old / "site.key").label == "authentic"
+    assert scanward.verify(scanward.load(series), old / "site.key", record).label == "authentic"
+    undone = scanward.unprotect(series, old / "site.key").pixels
+    assert run("unprotect", series, "--key", old / "site.key", "-o", old / "undone")[0] == 0
+    assert np.array_equal(scanward.load(old / "undone" / "ct-protected-unprotected").pixels, undone)
 
 
-@uses("Perturb", "Around")
+@uses("protect", "Protected", "Perturb", "Around")
 def test_a_perturbation_is_around_the_place_that_was_named(lung, tmp_path):
     around = scanward.Around(z=6, y=30, x=60, diameter_mm=6)
     made = scanward.protect(lung[0], perturb=scanward.Perturb(around=[around], epsilon=16))
@@ -266,12 +286,18 @@ WRONG = {
     "load(np.zeros((4, 4), bool))": "bool", "load(np.zeros(9))": "axes",
     "scan(None)": "source", "scan(['film.png'])": "source", "scan(film, spacing=0.05)": "(y, x)",
     "scan(film, method=None)": "method", "scan(film, site='site.json')": "read_site", "scan(film, key=5)": "key",
+    "scan(film, trust=5)": "trust", "read_trust(5)": "path",
     "scan(film, key=bytes(32), record=5)": "record", "scan(load(film), spacing=(1, 1))": "spacing",
     "scan_many(None)": "sources", "[*scan_many([load(film)])]": "sources", "scan_many(film, spacing=0.05)": "(y, x)",
     "find(5)": "sources", "find([None])": "sources", "calibrate(5)": "results", "calibrate([5])": "results",
     "calibrate([], 'x')": "false_alarms", "read_site(5)": "path", "read_record(5, bytes(32))": "path",
-    "read_record('no.json', 5)": "key", "make_key(5)": "path", "protect(film, 5)": "key",
-    "protect(5, bytes(32))": "source",
+    "read_record('no.json', 5)": "key", "make_key(5)": "path", "protect(film, bytes(32))": "scanward.seal(path, key)",
+    "protect(5, perturb=Perturb('tafim'))": "source", "seal(5, bytes(32))": "source", "seal(film, 5)": "key",
+    "seal(load(film), bytes(32))": "source", "seal(film, bytes(32), 5)": "folder",
+    "seal(film, bytes(32), site=5)": "site", "seal(film, bytes(32), log=5)": "log",
+    "verify(film, bytes(32), identity='x')": "identity", "verify(film, bytes(32), seal=5)": "seal",
+    "verify(film, bytes(32), log='nowhere')": "log", "verify(film, certificates='a.crt')": "certificates",
+    "verify(film, certificates=[5])": "certificates", "verify(load(film), bytes(32), seal='x.seal')": "record=",
     "protect(film, perturb='mits-gan')": "perturb", "Perturb(around=[(1, 2, 3, 4)])": "scanward.Around",
     "Perturb(epsilon='x')": "epsilon", "verify(film, None)": "key", "verify(5, bytes(32))": "source",
     "verify(film, bytes(32), 5)": "record", "verify(load(film), bytes(32))": "record=",
@@ -294,30 +320,35 @@ def test_an_argument_of_another_kind_is_one_sentence_that_names_it(film, call):
     assert WRONG[call] in said and said.endswith(".") and "\n" not in said and len(said) < LONGEST
 
 
-def test_what_holds_an_array_is_equal_to_itself_alone_and_never_fails_to_say_so(film, bright):
+def test_what_holds_an_array_is_equal_to_itself_alone_and_never_fails_to_say_so(film, bright, lung, old):
     """As arrays have no one answer: np.array_equal compares pixels."""
-    made, tamper = scanward.protect(film, bytes(32)), scanward.inject(film, **MASS)
+    around = scanward.Perturb(around=[scanward.Around(z=6, y=30, x=60, diameter_mm=6)])
+    made, tamper = scanward.protect(lung[0], perturb=around), scanward.inject(film, **MASS)
+    record, key = scanward.read_record(old / "film" / "evidence.json", old / "site.key"), old / "site.key"
     result = next(scanward.scan_many(film))
-    for one, other in ((made, scanward.protect(film, bytes(32))), (made.image, scanward.load(film)),
-                       (made.record, scanward.protect(film, bytes(32)).record), (tamper, scanward.inject(film, **MASS)),
-                       (result.verdict, scanward.scan(film)),
+    for one, other in ((made, scanward.protect(lung[0], perturb=around)), (made.image, scanward.load(film)),
+                       (record, scanward.read_record(old / "film" / "evidence.json", key)),
+                       (tamper, scanward.inject(film, **MASS)), (result.verdict, scanward.scan(film)),
                        (result.verdict.evidence[0], scanward.scan(film).evidence[0]),
-                       (scanward.verify(made.image, bytes(32), made.record), None)):
+                       (scanward.verify(old / "film", key), None)):
         assert one in [other, one] and one != other and len({one, other, one}) == 2
 
 
-def test_what_a_console_shows_is_short_and_says_what_it_is(film, bright):
-    made = scanward.protect(film, bytes(32))
+def test_what_a_console_shows_is_short_and_says_what_it_is(film, bright, lung, old):
+    around = [scanward.Around(6, 30, 60, 6)]
+    made = scanward.protect(lung[0], perturb=scanward.Perturb(around=around))
     result = next(scanward.scan_many(film))
     sources = scanward.find(["film.png"])[0]
     many = scanward.Source(tuple(Path(f"{n:04}.dcm") for n in range(300)), "series")
-    around = [scanward.Around(1, 2, 3, 4)] * 99
     finding = scanward.Finding((0, 1, 2, 3, 4, 5), 0.5, outline=((1.0, 2.0),) * 999)
-    answer = scanward.verify(made.image, bytes(32), made.record)
-    shown = [made, made.record, made.image, made.image.provenance, answer, result, result.verdict, finding,
-             *result.verdict.evidence, scanward.inject(film, **MASS), sources[0], many, scanward.Perturb(around=around),
-             around[0], scanward.calibrate([result] * 12)]
+    scanward.seal(film, old / "site.key")
+    shown = [made, scanward.read_record(old / "film" / "evidence.json", old / "site.key"), made.image,
+             made.image.provenance, scanward.verify(old / "film", old / "site.key"),
+             scanward.verify(film, old / "site.key"), result, result.verdict, finding,
+             *result.verdict.evidence, scanward.inject(film, **MASS), sources[0], many,
+             scanward.Perturb(around=around * 99), around[0], trust.trust_in([signer_of(bytes(32)).certificate] * 9),
+             scanward.calibrate([result] * 12)]
     for one in shown:
         assert len(repr(one)) < LONGEST and repr(one).startswith(type(one).__name__), repr(one)
-    assert "label='authentic'" in repr(result.verdict) and "float32 (1, 400, 300)" in repr(result.verdict)
+    assert "label='authentic'" in repr(result.verdict) and "float32 (1, 400, 300)" in repr(result.image)
     assert "film.png" in repr(result)

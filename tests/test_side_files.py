@@ -112,7 +112,7 @@ def test_masks_of_volumes_are_known_by_their_header(tmp_path):
     assert [one.path.name for one in passed] == ["a.nii.gz", "b.nii"]
 
 
-def test_folders_that_scanward_wrote_are_scanned_for_their_images_alone(run, bright, tmp_path):
+def test_folders_that_scanward_wrote_are_scanned_for_their_images_alone(run, bright, old, tmp_path):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:400, :300]
     tissue = np.where(np.hypot((y - 200) / 180, x / 240) < 1, 30000 + rng.normal(0, 600, (400, 300)), 600)
@@ -121,19 +121,18 @@ def test_folders_that_scanward_wrote_are_scanned_for_their_images_alone(run, bri
     every = ("--modality", "MG", "--spacing", "0.2", "--method", "composed-mass")
     out = tmp_path / "out"
     assert run("inject", host, "-o", out / "forged", "--size", "10", *every)[0] == 0
-    run("key", tmp_path / "k")
-    assert run("protect", host, "--key", tmp_path / "k", "-o", out / "protected")[0] == 0
-    kept = next((out / "protected").glob("*-protected.png"))
-    run("verify", kept, "--key", tmp_path / "k", "-o", out / "verified")
+    assert run("seal", host, "--key", old / "site.key", "-o", out)[0] == 0
+    shutil.copytree(old / "film", out / "protected")
+    run("verify", out / "protected", "--key", old / "site.key", "-o", out / "verified")
     run("scan", host, "-o", out / "scanned")
     shutil.move(out / "forged" / "mask.png", out / "elsewhere.png")
     _, printed, err = run("scan", "--json", out)
     assert err == ""
     lines = [json.loads(line) for line in printed.splitlines()]
     images = sorted(os.path.basename(line["path"]) for line in lines if line["label"] != "unscanned")
-    assert images == ["host-forged.png", "host-protected.png"]
+    assert images == ["film-protected.png", "host-forged.png"]
     own = sorted(os.path.basename(line["path"]) for line in lines if line["label"] == "unscanned")
-    assert own == ["altered.png", "before-after.png", "elsewhere.png", "host.heat.png", "protected.png", "verified.png"]
+    assert own == ["altered.png", "before-after.png", "elsewhere.png", "host.heat.png", "verified.png"]
 
 
 @pytest.mark.parametrize("command", [

@@ -9,9 +9,11 @@
 - `scan` and `scan_many` judge: a `Verdict`, a `Result` for each of many.
 - `find` says which images files, folders and globs name; `load` reads one.
 - `calibrate` and `read_site`: the thresholds of a site's own scanners.
+- `read_trust`: whose seals count beside the site's own.
 - `inject` and `remove` forge a lesion: a `Tamper`, which can be saved.
-- `make_key`, `protect`, `verify`, `unprotect`, `read_record`: keyed evidence, woven in, held against its record, taken
-  out again; a `Protected` can be saved.
+- `make_key`, `seal`, `verify`: a signed file beside an image, and the image held to it.
+- `protect` perturbs a CT against forgers: a `Protected`, which can be saved. `unprotect` and `read_record` are for
+  what earlier versions wove into images, which `verify` hears, too.
 
 An image is a path, what `find` found, a NumPy array, or an `Image`, which `load` makes of any of these. A CT in DICOM
 is the folder of its series. A path is a str or an `os.PathLike`.
@@ -47,9 +49,10 @@ if TYPE_CHECKING:
     from scanward.image import Image, Provenance
     from scanward.judging.scan import Result, calibrate, load, scan, scan_many
     from scanward.judging.site import Site, read_site
-    from scanward.protection import Around, Perturb, Record, protect, read_record, unprotect, verify
+    from scanward.protection import Answer, Around, Perturb, Record, protect, read_record, seal, unprotect, verify
     from scanward.protectors.base import Protected
-    from scanward.protectors.seal import Answer, make_key
+    from scanward.protectors.seal import make_key
+    from scanward.seals.trust import Trust, read_trust
     from scanward.verdict import Evidence, Finding, Verdict
 
 _HOMES = {
@@ -61,7 +64,8 @@ _HOMES = {
     "Around": "scanward.protection", "Perturb": "scanward.protection", "Record": "scanward.protection",
     "protect": "scanward.protection", "verify": "scanward.protection", "unprotect": "scanward.protection",
     "read_record": "scanward.protection", "Protected": "scanward.protectors.base",
-    "Answer": "scanward.protectors.seal", "make_key": "scanward.protectors.seal",
+    "Answer": "scanward.protection", "seal": "scanward.protection", "make_key": "scanward.protectors.seal",
+    "Trust": "scanward.seals.trust", "read_trust": "scanward.seals.trust",
     "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
@@ -87,6 +91,7 @@ __all__ = [
     "Site",
     "Source",
     "Tamper",
+    "Trust",
     "UnreadableError",
     "UnsupportedError",
     "Verdict",
@@ -100,9 +105,11 @@ __all__ = [
     "protect",
     "read_record",
     "read_site",
+    "read_trust",
     "remove",
     "scan",
     "scan_many",
+    "seal",
     "unprotect",
     "verify",
 ]

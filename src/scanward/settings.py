@@ -127,7 +127,7 @@ class Seal:
     senders: Annotated[tuple[str, ...], Field(alias="from")] = ()
     """Patterns of AE titles whose images are sealed: modalities."""
     also: tuple[Near, ...] = ()
-    """Certificates of others whose seals count, too, or of older keys of the site."""
+    """Certificates of others whose seals count, too, of their authorities, or of older keys of the site."""
     must_be_sealed: tuple[Rule, ...] = ()
     """Images that are at least inconclusive without a seal that counts."""
 

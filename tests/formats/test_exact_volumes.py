@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from volume_files import CODES, metaimage, nifti
 
+import scanward
 from scanward import inject
-from scanward.errors import UnsupportedError
 from scanward.formats import find, read
 from scanward.formats.write_volume import write_altered_volume
-from scanward.protectors.seal import unweave, verify, weave
 
 KEY = bytes(range(32))
 BOX = (slice(1, 3), slice(10, 14), slice(20, 27))
@@ -96,31 +95,17 @@ def test_a_nodule_is_the_same_in_numbers_of_every_width(tmp_path, chest, forged,
     assert np.array_equal(stored_in(again).astype(np.float64) - moved, forged)
 
 
-def refused(host):
-    """Whether it has no room for evidence, which is said."""
-    try:
-        weave(host, KEY)
-    except UnsupportedError as error:
-        assert "hardly anything" in str(error)
-        return True
-    return False
-
-
 def sealed(source, folder, change):
-    """Weaves into a host, changes a voxel of what was written by `change(path)`, and asserts what each answers."""
+    """Seals a copy as Scanward writes it, changes a voxel of that by `change(path)`, and asserts what each answers."""
     host = read(source)
-    made = weave(host, KEY)
-    (folder / "sealed").mkdir()
-    written = write_altered_volume(host, made.image, source, folder / "sealed", description="x", synthetic=False)
-    image = read(written)
-    answer = verify(image, KEY, made.record.salt, made.record)
-    assert (answer.label, answer.exact) == ("authentic", True)
-    (folder / "undone").mkdir()
-    undone = write_altered_volume(image, unweave(image, KEY, made.record), find([written])[0][0], folder / "undone",
-                                  description="x", synthetic=False)
+    (folder / "copy").mkdir()
+    written = write_altered_volume(host, host, source, folder / "copy", description="x", synthetic=False)
+    scanward.seal(source, KEY, folder)
+    scanward.seal(written, KEY, folder)
+    assert scanward.verify(written, KEY, seal=folder).label == "authentic"
     change(written)
-    assert verify(read(written), KEY, made.record.salt, made.record).label == "tampered"
-    return undone
+    assert scanward.verify(written, KEY, seal=folder).label == "tampered"
+    assert scanward.verify(source, KEY, seal=folder).label == "authentic"
 
 
 def grain(dtype, seed):
@@ -145,16 +130,13 @@ def test_a_nifti_of_any_slope_is_authentic_until_one_stored_value_is_another(tmp
     folder = tmp_path_factory.mktemp("seal")
     stored = grain(dtype, seed)
     path = nifti(folder / "ct.nii", stored, slope, inter)
-    if refused(read(path)):
-        return
-
     def change(written):
         data = bytearray(written.read_bytes())
         values = np.frombuffer(data, dtype, offset=352).copy()
         values[seed % values.size] += 1
         written.write_bytes(data[:352] + values.tobytes())
 
-    assert np.array_equal(stored_in(sealed(path, folder, change)), stored)
+    sealed(path, folder, change)
 
 
 def ct_series(phantom, folder, stored, **elements):
@@ -169,10 +151,6 @@ def ct_series(phantom, folder, stored, **elements):
     return find([folder])[0][0]
 
 
-def series_in(folder):
-    return np.stack([pydicom.dcmread(file).pixel_array for file in sorted(folder.iterdir())])
-
-
 @quick
 @example(1.7, -1024.0, None, 1)
 @example(0.1, -1000.5, -2000, 2)
@@ -185,8 +163,6 @@ def test_a_series_of_any_slope_is_authentic_until_one_stored_value_is_another(ph
     if padding is not None:
         stored[:, :4], elements["PixelPaddingValue"] = padding, padding
     source = ct_series(phantom, folder / "ct", stored, **elements)
-    if refused(read(source)):
-        return
 
     def change(written):
         data = pydicom.dcmread(written / "1.dcm")
@@ -195,29 +171,17 @@ def test_a_series_of_any_slope_is_authentic_until_one_stored_value_is_another(ph
         data.PixelData = values.tobytes()
         data.save_as(written / "1.dcm", enforce_file_format=True)
 
-    assert np.array_equal(series_in(sealed(source, folder, change)), stored)
-
-
-def test_padding_below_what_the_scan_holds_comes_back(phantom, tmp_path):
-    """Padding of -2000 is read as -1024 HU, and values lie below: it has to stay all the same."""
-    stored = np.random.default_rng(0).integers(-900, 200, (3, 40, 48)).astype(np.int16)
-    stored[:, :, -10:] = np.random.default_rng(1).integers(-1100, -1020, (3, 40, 10))
-    stored[:, 10:20, 10:20] = -2000
-    source = ct_series(phantom, tmp_path / "ct", stored, RescaleIntercept=0, PixelPaddingValue=-2000)
-
-    def change(written):
-        data = pydicom.dcmread(written / "1.dcm")
-        values = data.pixel_array.copy()
-        values[30, 5] += 1
-        data.PixelData = values.tobytes()
-        data.save_as(written / "1.dcm", enforce_file_format=True)
-
-    assert np.array_equal(series_in(sealed(source, tmp_path, change)), stored)
+    sealed(source, folder, change)
 
 
 @pytest.mark.parametrize("dtype, slope, inter", [
     ("int32", 1, 0), ("int64", 1, 0), ("uint32", 1, 0), ("int16", 0.01, 1e6)])
-def test_what_float32_does_not_tell_apart_is_not_sealed(tmp_path, dtype, slope, inter):
-    path = nifti(tmp_path / "ct.nii", values(dtype), slope, inter)
-    with pytest.raises(UnsupportedError, match="more than 21 bits"):
-        weave(read(path), KEY)
+def test_what_float32_does_not_tell_apart_the_seal_does(tmp_path, dtype, slope, inter):
+    stored = values(dtype)
+    path = nifti(tmp_path / "ct.nii", stored, slope, inter)
+    scanward.seal(path, KEY)
+    stored[0, 0, 1] -= 1  # the largest of its type
+    before = read(path).pixels
+    nifti(path, stored, slope, inter)
+    assert np.array_equal(read(path).pixels, before) or dtype == "int16"
+    assert scanward.verify(path, KEY).label == "tampered"

@@ -113,7 +113,7 @@ def test_an_altered_copy_differs_where_it_was_altered(enhanced, tmp_path, compre
     ({"PerFrameFunctionalGroupsSequence": [], "SharedFunctionalGroupsSequence": []}, UnsupportedError,
      "4 frames and does not say where each"),
     ({"shared": {"PlanePosition": {"ImagePositionPatient": [0, 0, 0]}}, "PerFrameFunctionalGroupsSequence": []},
-     UnsupportedError, "two slices at one position .frame 1 and frame 2"),
+     UnsupportedError, "at one position .frame 1, frame 2"),
     ({"kind": "Z_EFF"}, UnsupportedError, "RescaleType Z_EFF"),
 ])
 def test_what_is_no_volume_is_named(enhanced, changes, error, words):

@@ -47,7 +47,10 @@ def test_slices_on_a_turned_plane_ascend_along_its_normal(phantom, write):
     [
         ([0, 1, 2, 4, 5], {}, "gap"),
         ([0, 1, 2, 3.5, 4.5], {}, "uneven"),
-        ([0, 1, 1, 2], {}, "one position"),
+        ([0, 1, 1, 2], {"slice2": {"PixelData": bytes(40 * 48 * 2)}},
+         r"several slices with other voxels at one position \(\S+, \S+\)"),
+        ([0, 1, 1, 1, 2, 2], {}, r"at one position \(\S+, \S+, \S+; \S+, \S+\)"),
+        ([0, *[1] * 20], {}, r"at one position \((\S+, ){11}\S+ and 8 more\)"),
         ([0, 1, 2], {"slice1": {"PixelSpacing": [0.8, 0.6]}}, "pixel spacings"),
         ([0, 1, 2], {"slice2": {"Rows": 40, "PixelData": bytes(40 * 40 * 2)}}, "40 x 48 and 40 x 40"),
         ([0, 1, 2], {"slice1": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}}, "orientation"),
@@ -59,6 +62,14 @@ def test_what_is_no_even_stack_is_refused(phantom, write, places, changes, words
     with pytest.raises(UnsupportedError, match=words) as caught:
         read(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_copies_of_a_slice_are_named_as_such(phantom, write):
+    folder = series(phantom, write, [0, 1, 2])
+    path = sorted(folder.iterdir())[1]
+    (folder / "copy.dcm").write_bytes(path.read_bytes())
+    with pytest.raises(UnsupportedError, match=rf"copies of one slice at one position \({path.name}, copy\.dcm\)"):
+        read(folder)
 
 
 def test_a_slice_without_position_is_refused_by_name(phantom, write):

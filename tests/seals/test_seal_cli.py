@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import nibabel
+import numpy as np
 import pydicom
 import pytest
+from sealable import ct_slice
+
+import scanward
 
 
 @pytest.fixture
@@ -48,14 +54,44 @@ def test_a_scan_hears_the_seal(run, bright, key, film, tmp_path):
     assert (code, verdict["label"], "It was altered in one place." in out) == (1, "tampered", True)
 
 
-def test_a_strangers_seal_hides_nothing_and_vouches_for_nothing(run, bright, key, film, tmp_path):
+def test_python_seals_verifies_and_scans_as_the_command_does(run, bright, key, series, film, tmp_path):
+    secret = bytes.fromhex(key.read_text().split()[1])
+    assert run("certificate", "--key", key, "-o", tmp_path / "site.crt")[0] == 0
+    written = scanward.seal(film, key, site="Hospital", log=tmp_path / "log")
+    assert written == film.with_name("film.dcm.seal")
+    elsewhere = scanward.seal(series, secret, tmp_path / "seals")
+    assert elsewhere == tmp_path / "seals" / "series.seal"
+    for more in ({"key": key}, {"certificates": [tmp_path / "site.crt"]}, {"key": secret, "log": tmp_path / "log"}):
+        answer = scanward.verify(film, **more)
+        assert (answer.label, answer.boxes, answer.signer) == ("authentic", (), "Hospital")
+        assert {"voxels", "geometry", "identity", "history"} <= set(answer.parts) and answer.seal.name == "film.dcm"
+    for where in (elsewhere, tmp_path / "seals"):
+        assert scanward.verify(series, key, seal=where).label == "authentic"
+    with pytest.raises(scanward.UnreadableError, match="seal="):
+        scanward.verify(series, key)
+    altered(film)
+    for ask in (scanward.verify, lambda *given: scanward.scan(given[0], key=given[1])):
+        assert ask(film, key).label == "tampered"
+    (box,) = scanward.verify(film, key).boxes
+    assert box.y0 <= 2500 // 120 < box.y1 and box.x0 <= 2500 % 120 < box.x1
+    with pytest.raises(scanward.ArgumentError, match="exists already"):
+        scanward.seal(film, key)
+    nobody = pydicom.dcmread(series / "3.dcm")
+    nobody.PatientName = "Somebody^Else"
+    nobody.save_as(series / "3.dcm")
+    assert scanward.verify(series, key, seal=elsewhere).label == "tampered"
+    assert scanward.verify(series, key, seal=elsewhere, identity="any").label == "authentic"
+
+
+def test_a_strangers_seal_hides_nothing_and_vouches_for_nothing(run, bright, key, film, old, tmp_path):
     assert run("key", tmp_path / "other.key")[0] == 0
-    assert run("protect", film, "--key", key, "-o", tmp_path / "own")[0] == 0
-    (image,) = (tmp_path / "own").glob("*.dcm")
-    altered(image)
-    assert run("verify", image, "--key", key)[0] == 1
+    own, image = old / "site.key", old / "film" / "film-protected.png"
+    pixels = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
+    pixels[40, 50] += 1
+    assert cv2.imwrite(str(image), pixels)
+    assert run("verify", image, "--key", own)[0] == 1
     assert run("seal", image, "--key", tmp_path / "other.key")[0] == 0
-    code, out, _ = run("verify", image, "--key", key)
+    code, out, _ = run("verify", image, "--key", own)
     assert (code, out.split(":")[0]) == (1, "tampered")
     assert run("seal", film, "--key", tmp_path / "other.key")[0] == 0
     code, out, _ = run("verify", film, "--key", key)
@@ -122,3 +158,74 @@ def test_a_sealed_image_that_is_gone_from_its_folder_is_said(run, key, film):
     (folder / "b.dcm").unlink()
     code, out, _ = run("verify", folder, "--key", key)
     assert (code, "b.dcm" in out, "is not there any more" in out) == (3, True, True)
+
+
+def test_what_was_altered_is_drawn_and_mapped(run, key, series, film, tmp_path):
+    assert run("seal", series, film, "--key", key)[0] == 0
+    altered(film)
+    for z in (4, 5):
+        altered(series / f"{z}.dcm")
+    code, _, err = run("verify", series, film, "--key", key, "-o", tmp_path / "out")
+    assert (code, err) == (1, "")
+    for name, shape in (("series", (9, 64, 80)), ("film", (1, 160, 120))):
+        folder = tmp_path / "out" / name
+        said = json.loads((folder / "verified.json").read_text())
+        assert said["label"] == "tampered"
+        expected = np.zeros(shape, bool)
+        for found in said["findings"]:
+            x0, y0, z0, x1, y1, z1 = found["box"]
+            expected[z0:z1, y0:y1, x0:x1] = True
+        if name == "film":
+            mapped = cv2.imread(str(folder / "altered.png"), cv2.IMREAD_UNCHANGED)[None] == 255
+        else:
+            stored = nibabel.load(folder / "altered.nii.gz")
+            mapped = np.asarray(stored.dataobj).transpose(2, 1, 0) == 1
+            assert np.allclose(stored.affine, [[-0.6, 0, 0, 20], [0, -0.7, 0, 30], [0, 0, 2.5, 0], [0, 0, 0, 1]])
+        assert mapped.any() and np.array_equal(mapped, expected)
+        assert cv2.imread(str(folder / "verified.png")).shape[0] >= 480
+    code, _, err = run("verify", film, "--key", key, "-o", tmp_path / "out" / "film")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+def test_what_no_scan_reads_is_drawn_too(run, key, series, tmp_path):
+    copy = pydicom.dcmread(series / "4.dcm")
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = "1.9"
+    (series / "copy.dcm").write_bytes((series / "4.dcm").read_bytes())
+    float_volume = tmp_path / "us.dcm"
+    copy.SOPClassUID, copy.Modality = "1.2.840.10008.5.1.4.1.1.6.1", "US"
+    copy.save_as(float_volume)
+    assert run("seal", series, float_volume, "--key", key)[0] == 0
+    altered(float_volume)
+    assert run("verify", series, float_volume, "--key", key, "-o", tmp_path / "out")[0] == 1
+    for name in ("series", "us"):
+        assert (tmp_path / "out" / name / "verified.png").exists()
+    assert (tmp_path / "out" / "us" / "altered.png").exists()
+
+
+def test_several_slices_at_one_place_are_named_by_a_scan_and_a_seal(run, bright, key, series):
+    other = np.full((64, 80), 7, np.uint16)
+    ct_slice(4, other, SOPInstanceUID="1.7").save_as(series / "x.dcm", enforce_file_format=True)
+    code, out, err = run("scan", series, "--key", key)
+    assert (code, "at one position (4.dcm, x.dcm)" in " ".join((out + err).split())) == (2, True)
+    code, out, err = run("seal", series, "--key", key)
+    assert (code, "at one position (4.dcm, x.dcm); all are sealed" in err) == (0, True)
+    assert run("verify", series, "--key", key)[0] == 0
+
+
+def test_a_scan_that_goes_on_hears_what_was_sealed_or_lost_since(run, bright, key, film, tmp_path):
+    assert run("certificate", "--key", key, "-o", tmp_path / "site.crt")[0] == 0
+    trust, out = tmp_path / "trust.toml", tmp_path / "out"
+    trust.write_text('[[certificate]]\nfile = "site.crt"\n')
+    ask = ("scan", film, "--trust", trust, "-o", out)
+
+    def said():
+        return (out / "verdicts.jsonl").read_text()
+
+    assert run(*ask)[0] in (0, 1)
+    assert "voxel by voxel" not in said()
+    assert run("seal", film, "--key", key)[0] == 0
+    assert run(*ask)[0] in (0, 1)
+    assert "voxel by voxel what was sealed" in said()
+    trust.write_text('[[certificate]]\nfile = "site.crt"\ncompromised = 2026-01-01\n')
+    code, _, err = run(*ask)
+    assert (code, "differs in its trust" in err) == (2, True)

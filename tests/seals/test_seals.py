@@ -163,7 +163,8 @@ def test_names_that_differ_behind_the_120th_letter_are_others(site, film, tmp_pa
     (lambda folder: ct_slice(4, VOLUME[5], ImagePositionPatient=[-20, -30, 22.5], SOPInstanceUID="1.7").save_as(
         folder / "more.dcm", enforce_file_format=True), "tampered", "some are there more than once"),
     (lambda folder: ct_slice(4, VOLUME[4] + np.uint16(1), SOPInstanceUID="1.7").save_as(
-        folder / "forged.dcm", enforce_file_format=True), "tampered", "not sealed were forged.dcm"),
+        folder / "forged.dcm", enforce_file_format=True), "tampered",
+     "not sealed was forged.dcm (sealed at its place: 4.dcm)"),
     (lambda folder: [ct_slice(z, VOLUME[8 - z]).save_as(folder / f"{z}.dcm", enforce_file_format=True)
                      for z in range(9)], "tampered", "in another order"),
     (lambda folder: [ct_slice(z, VOLUME[z] + np.uint16(1)).save_as(folder / f"{z}.dcm", enforce_file_format=True)
@@ -177,6 +178,38 @@ def test_slices_missing_added_swapped_or_all_changed(sealed, series, change, lab
     answer = verify(series)
     assert answer.label == label
     assert words in answer.voxels.reason
+
+
+def test_a_slice_more_at_a_place_and_another_gone_is_named(sealed, series):
+    verify = sealed(series)
+    (series / "8.dcm").unlink()
+    ct_slice(4, VOLUME[4] + np.uint16(1), SOPInstanceUID="1.7").save_as(series / "x.dcm", enforce_file_format=True)
+    answer = verify(series)
+    assert answer.label == "tampered"
+    assert "not sealed was x.dcm (sealed at its place: 4.dcm)" in answer.voxels.reason
+
+
+def test_copies_of_slices_do_no_harm_and_are_said(sealed, series):
+    verify = sealed(series)
+    (series / "copy.dcm").write_bytes((series / "4.dcm").read_bytes())
+    answer = verify(series)
+    assert labels(answer) == SAME
+    assert answer.voxels.reason.endswith("Left out, as copies of others at their place: copy.dcm.")
+    seal_file(source_of(series), signer_of(bytes(32)), series, said=(said := []))
+    assert said == [f"{series} holds copies of slices (copy.dcm), which its seal leaves out."]
+    (series / "copy.dcm").unlink()
+    assert verify_seal(source_of(series), read_seal(series / "series.seal"),
+                       [signer_of(bytes(32)).certificate]).label == "authentic"
+
+
+def test_phases_at_one_place_are_all_sealed_and_that_is_said(site, series):
+    ct_slice(4, VOLUME[4] + np.uint16(1), SOPInstanceUID="1.7").save_as(series / "more.dcm", enforce_file_format=True)
+    path = seal_file(source_of(series), site, said=(said := []))
+    (sentence,) = said
+    assert "several slices with other voxels at one position (4.dcm, more.dcm); all are sealed" in sentence
+    assert labels(verify_seal(source_of(series), read_seal(path), [site.certificate])) == SAME
+    (series / "more.dcm").unlink()
+    assert verify_seal(source_of(series), read_seal(path), [site.certificate]).label == "inconclusive"
 
 
 def test_nobody_vouches_with_another_key_and_no_seal_can_be_edited(site, film, tmp_path):

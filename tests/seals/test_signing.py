@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 
 import pytest
@@ -69,3 +70,13 @@ def test_folders_and_missing_files_are_one_sentence(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="name the certificate"):
             read_certificate(path)
+
+
+def test_a_certificate_with_a_name_that_cannot_be_read_is_none():
+    """A stranger's seal brings its own certificate."""
+    der = pem_of(signer_of(bytes(32), "Hospital").certificate)
+    body = base64.b64decode("".join(der.decode().splitlines()[1:-1]))
+    for place in (n for n in range(len(body)) if body.startswith(b"Hospital", n)):
+        body = body[:place] + b"\xff" + body[place + 1 :]
+    with pytest.raises(InputError, match="x holds no certificate"):
+        certificate_in(body, "x")

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from scanward.cli import forge_commands, protect_commands, seal_commands
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED, JUDGING, PLAIN
 from scanward.cli.groups import bench_app, study_app
-from scanward.cli.options import Debug, Device, Kind, Quiet, Spacing
+from scanward.cli.options import Certificates, Debug, Device, Kind, Quiet, Spacing, Trusted
 from scanward.cli.words import complain, shown, start_log
 from scanward.errors import ArgumentError, MissingExtraError, ScanwardError
 from scanward.version import __version__
@@ -65,9 +65,10 @@ def scan(
     site: Annotated[Path | None, typer.Option(metavar="FILE", help="Thresholds of this site, from `scanward "
                                               "calibrate`.")] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: what "
-                                             "carries evidence woven with it is verified, too.")] = None,
+                                             "was sealed with it is verified, too.")] = None,
     record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record of one image's evidence, "
                                                 "where it does not lie beside it.")] = None,
+    certificate: Certificates = None, trust: Trusted = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No table and no progress bar, errors only.")] = False,
     debug: Debug = False,
 ) -> int:
@@ -80,7 +81,7 @@ def scan(
 
     choose_device(device)
     return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug, site,
-                            key, record, csv))
+                            key, record, csv, tuple(certificate or ()), trust))
 
 
 @app.command(epilog=PLAIN)

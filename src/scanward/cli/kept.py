@@ -50,6 +50,7 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     if source.path.name.lower().endswith(DETACHED):
         return None
     from scanward.protection.records import mark_beside
+    from scanward.seals.finding import named_seals, other_seals
 
     try:
         records = () if terms.key is None else tuple(terms.shelf(source))
@@ -57,7 +58,9 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
         return None
     sha = hashlib.sha256()
     try:
-        for path in (*source.paths, *records, *filter(None, (mark_beside(source),))):
+        heard = terms.key is not None or terms.trust is not None
+        seals = (*named_seals(source), *other_seals(source)) if heard else ()
+        for path in (*source.paths, *records, *seals, *filter(None, (mark_beside(source),))):
             if not path.is_file():  # a pipe never ends
                 return None
             with path.open("rb") as file:
@@ -77,6 +80,7 @@ def asked_of(terms: Terms, record: Path | None) -> dict[str, Any]:
     site = None if terms.site is None else terms.site.to_json()
     asked = {"version": __version__, "method": terms.method, "modality": terms.modality, "spacing": terms.spacing,
              "site": site, "key": secret, "record": None if record is None else str(record),
+             "trust": [] if terms.trust is None else [one.said for one in terms.trust.anchors],
              "weights": weights_of(terms.method), "engine": named()}
     found: dict[str, Any] = json.loads(json.dumps(asked))
     return found

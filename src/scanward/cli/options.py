@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,3 +14,10 @@ Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing i
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
 Device = Annotated[str, typer.Option("--device", help="What networks run on: cpu, cuda (a GPU), or auto: a GPU where "
                                      "there is one. Results may differ in their last bits from one to the other.")]
+Certificates = Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="A certificate whose "
+                                                         "seals count, or of an authority that issued such; may be "
+                                                         "given several times. No secret is needed.")]
+Trusted = Annotated[Path | None, typer.Option("--trust", metavar="FILE", help="A trust file: certificates whose seals "
+                                              "count, and since when a key is compromised.")]
+Heads = Annotated[list[Path] | None, typer.Option("--head", metavar="FILE", help="Heads of the log that were kept "
+                                                  "elsewhere; may be given several times.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scanward.cli.options import Debug, Device, Quiet
+from scanward.cli.options import Certificates, Debug, Device, Heads, Quiet, Trusted
 
 Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`.")]
 Kept = Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record, evidence.json, where it does "
@@ -21,7 +21,7 @@ Into = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where
 
 def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new key's file.")],
             debug: Debug = False) -> int:
-    """Make the secret key of a site, with which images are protected and verified."""
+    """Make the secret key of a site, with which images are sealed and verified."""
     from scanward.cli.protecting import run_key
 
     return run_key(file)
@@ -29,11 +29,12 @@ def new_key(file: Annotated[Path, typer.Argument(metavar="FILE", help="The new k
 
 def protect(
     images: Several,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the image and what belongs to it "
-                                         "go; of several images each into a folder of its own there.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the perturbed copy and what "
+                                         "belongs to it go, of several each into a folder of its own there; without "
+                                         "--method, the seals.")],
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: "
-                                             "whatever is changed afterwards shows, and the protection can be "
-                                             "undone.")] = None,
+                                             "without --method as `scanward seal --key FILE -o DIR`, with it the "
+                                             "copy is sealed.")] = None,
     method: Annotated[str | None, typer.Option(help="A perturbation against some forgers (CT): mits-gan, or "
                                                "mits-gan-published or tafim for comparison.")] = None,
     epsilon: Annotated[float | None, typer.Option(metavar="HU", help="What a voxel changes by at most; 16 where "
@@ -44,7 +45,7 @@ def protect(
                                                      "times.")] = None,
     device: Device = "cpu", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
-    """Weave keyed evidence into an image, so that whatever is changed in it shows; or perturb it against forgers."""
+    """Perturb a CT against forgers (--method); without a method, another name for `seal`."""
     from scanward.cli.device import choose_device
     from scanward.cli.protecting import run_protect
 
@@ -55,15 +56,13 @@ def protect(
 def verify(images: Several,
            key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward "
                                                     "key`.")] = None,
-           certificate: Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="Certificates "
-                                                                  "of sites whose seals count; no secret is "
-                                                                  "needed.")] = None,
+           certificate: Certificates = None, trust: Trusted = None,
            seal: Annotated[Path | None, typer.Option("--seal", metavar="PATH", help="The seal, or a folder of seals, "
                                                      "where they do not lie beside the images.")] = None,
            identity: Annotated[str, typer.Option("--identity", metavar="same|any", help="any: take a sealed copy "
                                                  "without a name, or with another.")] = "same",
            log: Annotated[Path | None, typer.Option("--log", metavar="DIR", help="Hold seals to this log.")] = None,
-           record: Kept = None,
+           head: Heads = None, record: Kept = None,
            output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the map of what "
                                                        "was altered and its picture go; of several images each into "
                                                        "a folder of its own there.")] = None,
@@ -75,15 +74,15 @@ def verify(images: Several,
     Places are in voxels, x to the right, then y down, then z, the slice; in Python they are (z, y, x).
     """
     from scanward.cli.protecting import run_verify
-    from scanward.cli.sealing import checking
+    from scanward.cli.sealing import checking, trusted
 
-    return run_verify(images, key, checking(key, certificate or [], seal, identity, log), record, output, as_json,
-                      quiet)
+    asked = checking(trusted(key, certificate or [], trust), seal, identity, log, head or [])
+    return run_verify(images, key, asked, record, output, as_json, quiet)
 
 
 def unprotect(image: Guarded, output: Into, key: Key, record: Kept = None, quiet: Quiet = False,
               debug: Debug = False) -> int:
-    """Take the evidence out again, to the last bit."""
+    """Take out again, to the last bit, what an earlier version wove into an image."""
     from scanward.cli.protecting import run_unprotect
 
     return run_unprotect(image, output, key, record, quiet)

@@ -15,19 +15,20 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from scanward import protection
+from scanward.cli import seal_commands
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, sealed
+from scanward.cli.sealing import Checking, Checkup, lost_image, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats import find
+from scanward.formats import Source, find
 from scanward.formats.sources import Passed
 from scanward.image import Image
-from scanward.protection import Around, Perturb
-from scanward.protectors.seal import Answer, Found, make_key
+from scanward.protection import Answer, Around, Perturb
+from scanward.protectors.seal import make_key
 from scanward.report.jsonl import json_line
-from scanward.seals.files import SUFFIX
+from scanward.seals.finding import SUFFIX, lost_seals
 from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
@@ -49,7 +50,7 @@ def _busy(what: str, quiet: bool) -> Iterator[None]:
 def run_key(path: Path) -> int:
     """Make a key and say what it is for."""
     make_key(path)
-    print(f"{shown(str(path))}: keep it secret and safe; without it nothing it protected can be verified or undone.")
+    print(f"{shown(str(path))}: keep it secret and safe; whoever has it can make your seals.")
     return CLEAN
 
 
@@ -73,6 +74,8 @@ class Named:
 
     paths: dict[str, Path] = field(default_factory=dict)
     """Files and folders by their real paths, each once; of a folder with several images, these."""
+    series: dict[Path, Source] = field(default_factory=dict)
+    """Where a folder holds several series, each by its first file."""
     said: list[str] = field(default_factory=list)
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
@@ -88,16 +91,12 @@ class Named:
         passed: list[Passed] = []
         sources, errors = find([folder], passed=passed)
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
-        over = {os.path.realpath(one.path) for one in passed}
-        for seal in sorted(folder.rglob(f"*{SUFFIX}")):
-            image = seal.with_name(seal.name.removesuffix(SUFFIX))
-            if not image.exists() or os.path.realpath(image) in over:
-                self.lost.append(seal)
+        self.lost += lost_seals(folder, sources)
         if len(sources) < 2:
             return [folder]
-        # Of several series in one folder each goes by its first file, which is no whole series: that is said of it.
-        series = Counter(source.path for source in sources if source.kind == "series")
-        return [source.path if series[source.path] < 2 else source.paths[0] for source in sources]
+        count = Counter(source.path for source in sources if source.kind == "series")
+        self.series |= {source.paths[0]: source for source in sources if count[source.path] > 1}
+        return [source.path if count[source.path] < 2 else source.paths[0] for source in sources]
 
 
 def named(arguments: Sequence[str]) -> Named:
@@ -125,9 +124,12 @@ def _places(paths: list[Path], output: Path) -> list[Path]:
 
 def run_protect(images: Sequence[str], output: Path, key: Path | None, method: str | None, epsilon: float | None,
                 around: Sequence[str], quiet: bool) -> int:
-    """Protect images and say what was written; one that cannot be protected never stops the others."""
+    """Perturb images, seal the copies where there is a key, and say what was written; one that cannot be perturbed
+    never stops the others. Without a method, as `seal`."""
     if method is None and (around or epsilon is not None):
         raise ArgumentError("--around and --epsilon say how to perturb; name a --method, too.")
+    if method is None and key is not None:
+        return seal_commands.seal(list(images), key, output=output, quiet=quiet)
     perturb = None if method is None else Perturb(method, parse_around(around), epsilon)
     protection.check_order(key, perturb)
     paths = list(named(images).paths.values())
@@ -171,18 +173,18 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             protection.check_answer(folder)
     for sentence in found.said:
         complain(sentence)
-    codes = {UNSURE} if found.lost else set()
-    for seal in found.lost:
-        reason = "It is sealed, and is not there any more, or is passed over."
+    lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
+    codes = {UNSURE} if lost else set()
+    for seal, reason in lost.items():
         name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
         if as_json:
             print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
         elif not quiet:
-            print(f"inconclusive: {shown(name)}\n  {reason}", flush=True)
+            print(f"inconclusive: {shown(name)}\n  {shown(reason)}", flush=True)
     for path, folder in zip(paths, folders, strict=True):
         try:
             with _busy("verifying", quiet):
-                said = _verified(path, key, seals, record, folder)
+                said = _verified(found.series.get(path, path), key, seals, record, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -198,12 +200,14 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     return worst(codes)
 
 
-def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None, folder: Path | None) -> Said:
+def _verified(given: Path | Source, key: Path | None, seals: Checking, record: Path | None,
+              folder: Path | None) -> Said:
     """By the seal of an image or, where it has none, by the record of its protection."""
-    found = None if record is not None else sealed(path, seals)
+    found = None if record is not None else sealed(given, seals)
+    path = given if isinstance(given, Path) else given.paths[0]
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return found
+        return _written(found, folder)
     if key is None:
         raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
                             "which it was protected.")
@@ -212,7 +216,13 @@ def _verified(path: Path, key: Path | None, seals: Checking, record: Path | None
     except UnreadableError:
         if found is None:
             raise
-        return found
+        return _written(found, folder)
+
+
+def _written(found: Checkup, folder: Path | None) -> Checkup:
+    if folder is not None:
+        found.write(folder)
+    return found
 
 
 class Said(Protocol):
@@ -238,21 +248,11 @@ class _Protected:
 
     def say(self) -> None:
         # The image itself, of a folder that was named: other files in it were not looked at.
-        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.sentence}")
-        for found in self.answer.findings[:MOST]:
-            print(f"  {_place(found, self.image)}")
-        if len(self.answer.findings) > MOST:
-            print(f"  and {len(self.answer.findings) - MOST} more")
+        print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.reason}")
+        for box in self.answer.boxes[:MOST]:
+            (z, y, x), (high, tall, wide) = box.centre, box.size
+            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.image.shape[0] > 1 else "")
+            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were recorded")
+        if len(self.answer.boxes) > MOST:
+            print(f"  and {len(self.answer.boxes) - MOST} more")
         sys.stdout.flush()
-
-
-def _place(found: Found, image: Image) -> str:
-    axes = 3 if image.shape[0] > 1 else 2
-    centre, corner = (", ".join(f"{axis} {value:.0f}" for axis, value in zip("xyz"[:axes], place[::-1], strict=False))
-                      for place in (found.centre, found.box[:3]))
-    where = f"centre {centre}; corner {corner}"
-    sides = found.box.size
-    if image.spacing is None:
-        return f"{where}: {sides[2]} x {sides[1]} pixels, {found.why}"
-    mm = [side * step for side, step in zip(sides, image.spacing, strict=True)][0 if image.shape[0] > 1 else 1:]
-    return f"{where}: {' x '.join(f'{length:.0f}' for length in mm[::-1])} mm, {found.why}"

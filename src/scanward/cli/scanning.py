@@ -20,6 +20,7 @@ from scanward import formats
 from scanward.cli.codes import INTERRUPTED
 from scanward.cli.outlet import Outlet, Outlets
 from scanward.cli.output import prepare
+from scanward.cli.sealing import trusted
 from scanward.cli.table import Lines, row_of
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
@@ -55,6 +56,8 @@ class Request:
     key: Path | None = None
     record: Path | None = None
     csv: Path | None = None
+    certificates: tuple[Path, ...] = ()
+    trust: Path | None = None
 
 
 def parse_modality(text: str | None) -> Modality | None:
@@ -123,7 +126,8 @@ def terms_of(request: Request) -> Terms:
             raise ArgumentError("--record verifies nothing without the key that wrote it; name --key, too.")
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
-                 beside if record is None else lambda source: {record: True})
+                 beside if record is None else lambda source: {record: True},
+                 trusted(None, request.certificates, request.trust))
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scanward.cli.codes import PLAIN
-from scanward.cli.options import Debug, Quiet
+from scanward.cli.options import Certificates, Debug, Heads, Quiet, Trusted
 
 OwnKey = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key.")]
 Private = Annotated[Path | None, typer.Option("--signing-key", metavar="PEM", help="A private key of the site's own "
@@ -26,13 +26,15 @@ def seal(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the seals go; beside the "
                                                 "images where nothing is said.")] = None,
     log: Annotated[Path | None, typer.Option("--log", metavar="DIR", help="Add every seal to this log.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Seal what is sealed already as its next version; the earlier "
+                                        "seal stays.")] = False,
     site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site's name in its certificate.")] =
     "Scanward site", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
     """Seal images: a file beside each, by which any later change shows, and where. No voxel changes."""
     from scanward.cli.sealing import run_seal, signer
 
-    return run_seal(paths, output, signer(key, site, signing_key, certificate), log, quiet)
+    return run_seal(paths, output, signer(key, site, signing_key, certificate), log, again, quiet)
 
 
 def certificate(
@@ -67,16 +69,13 @@ def log_list(folder: Folder, debug: Debug = False) -> int:
 @log_app.command("check", epilog="Exit codes: 0 whole, 1 altered, 2 an error.")
 def log_check(
     folder: Folder, key: OwnKey = None,
-    certificate: Annotated[list[Path] | None, typer.Option("--certificate", metavar="PEM", help="The site's "
-                                                           "certificate, in the place of --key.")] = None,
-    head: Annotated[list[Path] | None, typer.Option("--head", metavar="FILE", help="Heads that were kept "
-                                                    "elsewhere.")] = None,
-    debug: Debug = False,
+    certificate: Certificates = None,
+    trust: Trusted = None, head: Heads = None, debug: Debug = False,
 ) -> int:
     """Say whether a log is whole, and begins as its heads say."""
     from scanward.cli.sealing import run_log_check, trusted
 
-    return run_log_check(folder, head or [], trusted(key, certificate or []))
+    return run_log_check(folder, head or [], trusted(key, certificate or [], trust))
 
 
 @log_app.command("prove", epilog=PLAIN)

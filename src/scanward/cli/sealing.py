@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import sys
@@ -10,22 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from cryptography import x509
-
 from scanward.box import flat
 from scanward.cli.codes import CLEAN, ERROR, FOUND, worst
 from scanward.cli.words import complain, shown
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError
-from scanward.formats import find
+from scanward.formats import Source, find
 from scanward.formats.sources import series_or_file
 from scanward.protectors.seal import read_key
 from scanward.report.jsonl import json_line
+from scanward.seals.answers import write_answer
 from scanward.seals.check import Checked, Identity
-from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
-from scanward.seals.log import Head, Log, head_in
+from scanward.seals.files import Held, hold, read_seal, seal_file
+from scanward.seals.finding import uid_of
+from scanward.seals.heads import read_heads
+from scanward.seals.log import History, Log
 from scanward.seals.record import Seal
 from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
+from scanward.seals.trust import Anchor, Trust, read_trust
 from scanward.verdict import Label
 
 MOST = 20
@@ -42,7 +45,8 @@ def signer(key: Path | None, site: str, private: Path | None, certificate: Path 
     return signer_of(read_key(key), site)
 
 
-def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, quiet: bool) -> int:
+def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, again: bool,
+             quiet: bool) -> int:
     """Seal every image that the paths name; one that cannot be sealed never stops the others."""
     sources, errors = find(list(paths))
     for error in errors:
@@ -50,12 +54,15 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
     codes = {ERROR} if errors else set()
     kept = None if log is None else Log(log)
     for source in sources:
+        said: list[str] = []
         try:
-            written = seal_file(source, sealing, output, kept)
+            written = seal_file(source, sealing, output, kept, again=again, said=said)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
             continue
+        for sentence in said:
+            complain(sentence)
         if not quiet:
             print(shown(str(written)), flush=True)
     return worst(codes)
@@ -74,54 +81,94 @@ def run_certificate(key: Path, output: Path, site: str) -> int:
 class Checking:
     """How seals are to be checked."""
 
-    trusted: tuple[x509.Certificate, ...]
+    trusted: Trust
     where: Path | None = None
     """A seal, or a folder of seals; beside the images where it is None."""
     identity: Identity = "same"
-    log: Log | None = None
+    history: History | None = None
+    """Of the log, read once."""
 
 
-def trusted(key: Path | None, certificates: Sequence[Path]) -> tuple[x509.Certificate, ...]:
+def trusted(key: Path | None, certificates: Sequence[Path], trust: Path | None) -> Trust:
     """Whose seals count."""
-    own = () if key is None else (signer_of(read_key(key)).certificate,)
-    return (*own, *(read_certificate(path) for path in certificates))
+    own = () if key is None else (Anchor(signer_of(read_key(key)).certificate),)
+    given = Trust(()) if trust is None else read_trust(trust)
+    return Trust((*own, *(Anchor(read_certificate(path, authority=True)) for path in certificates), *given.anchors),
+                 given.heads)
 
 
-def checking(key: Path | None, certificates: Sequence[Path], where: Path | None, identity: str,
-             log: Path | None) -> Checking:
+def checking(known: Trust, where: Path | None, identity: str, log: Path | None, heads: Sequence[Path]) -> Checking:
     """What the options ask; `ArgumentError` where nobody's seals would count."""
     if identity not in ("same", "any"):
         raise ArgumentError(f"--identity {identity!r} is neither same nor any.")
-    known = trusted(key, certificates)
-    if not known:
-        raise ArgumentError("Nobody's seals would count; give --key FILE or --certificate PEM.")
+    if not known.anchors:
+        raise ArgumentError("Nobody's seals would count; give --key FILE, --certificate PEM or --trust FILE.")
+    if heads and log is None:
+        raise ArgumentError("--head says what a log was; give --log, too.")
     if log is not None and not log.is_dir():
         raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
-    return Checking(known, where, cast(Identity, identity), None if log is None else Log(log))
+    for path in heads:
+        if log is not None and log.resolve() in path.resolve().parents:
+            raise ArgumentError(f"--head {shown(str(path))} lies in the log and is altered with it; name "
+                                "one that was kept elsewhere.")
+    known = _with(known, heads)
+    return Checking(known, where, cast(Identity, identity), None if log is None else Log(log).history(known))
 
 
-def sealed(path: Path, asked: Checking) -> Checkup | None:
+def _with(known: Trust, heads: Sequence[Path]) -> Trust:
+    return dataclasses.replace(known, heads=(*known.heads, *(head for path in heads for head in read_heads(path))))
+
+
+def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
     """What holding an image to its seal gives; None where it has none."""
     source = series_or_file(path)
-    found = find_seal(source, asked.where)
-    if found is None:
-        return None
-    seal = read_seal(found)
-    return Checkup(str(source.path), seal, verify_seal(source, seal, asked.trusted, asked.identity, asked.log))
+    found = hold(source, asked.trusted, asked.where, asked.identity, asked.history)
+    # A folder that holds several series does not say which of them is meant.
+    return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
+
+
+def lost_image(path: Path, asked: Checking) -> str | None:
+    """What is to be said of a seal whose image was not found; nothing of a stranger's, which anybody can lay there."""
+    try:
+        seal = read_seal(path)
+    except InputError as error:
+        return str(error)
+    known = asked.trusted.knows(seal.certificate)
+    return "It is sealed, and is not there any more, or is passed over." if known else None
 
 
 @dataclass(frozen=True)
 class Checkup:
     """One image held to its seal."""
 
-    path: str
-    seal: Seal
-    answer: Checked
+    source: Source
+    held: Held
+    series: str = ""
+    """Its UID, where its path alone does not say which series it is."""
+
+    @property
+    def path(self) -> str:
+        """Of the file, or the series' folder."""
+        return str(self.source.path)
+
+    @property
+    def seal(self) -> Seal:
+        """It was held to."""
+        return self.held.seal
+
+    @property
+    def answer(self) -> Checked:
+        """That it gave."""
+        return self.held.answer
 
     @property
     def label(self) -> Label:
         """Of the answer."""
         return self.answer.label
+
+    def write(self, folder: Path) -> None:
+        """The answer, a picture and a map."""
+        write_answer(self.source, self.held, self.facts(), folder)
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""
@@ -130,15 +177,20 @@ class Checkup:
                      "box": flat(box, planar=False), "reason": "other voxels than were sealed"}
                     for box in self.answer.boxes]
         return {"path": self.path, "label": self.label, "reason": self.answer.reason, **parts,
-                "signer": self.answer.signer, "sealed": self.seal.made, "seal": self.seal.root.hex(),
+                "signer": self.answer.signer, "sealed": self.seal.made, "version": self.seal.number,
+                "seal": self.seal.root.hex(), "study": self.seal.study,
                 "axes": "x, y, z", "findings": findings}
 
     def say(self) -> None:
         """For people."""
-        print(f"{self.label}: {shown(self.path)}\n  Sealed by {shown(self.answer.signer)} as "
-              f"{shown(self.seal.name)}, {shown(self.seal.made)}.")
-        for part in self.answer.parts[: 3 if self.answer.history.label == "authentic" else 4]:
-            print(f"  {part.reason}")
+        which = f", version {self.seal.number}" if self.seal.number > 1 else ""
+        series = f", series {shown(self.series)}" if self.series else ""
+        print(f"{self.label}: {shown(self.path)}{series}\n  Sealed by {shown(self.answer.signer)} as "
+              f"{shown(self.seal.name)}{which}, {shown(self.seal.made)}.")
+        said = [part.reason for part in self.answer.parts if part is not self.answer.history or
+                part.label != "authentic"]
+        for reason in dict.fromkeys(said):
+            print(f"  {shown(reason)}")
         for box in self.answer.boxes[:MOST]:
             (z, y, x), (high, tall, wide) = box.centre, box.size
             where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.seal.shape[0] > 1 else "")
@@ -158,22 +210,20 @@ def run_log_head(folder: Path, sealing: Signer) -> int:
 def run_log_list(folder: Path) -> int:
     """Print every entry, one JSON object a line."""
     for entry in Log(folder).entries():
-        print(json_line({"index": entry.index, "seal": entry.seal, "name": entry.name, "made": entry.made,
-                         "study": entry.study}), end="")
+        print(json_line({"index": entry.index} | entry.said), end="")
     return CLEAN
 
 
-def run_log_check(folder: Path, heads: Sequence[Path], known: Sequence[x509.Certificate]) -> int:
+def run_log_check(folder: Path, heads: Sequence[Path], known: Trust) -> int:
     """Say whether a log is whole, and begins as the heads that others kept say."""
     if not folder.is_dir():
         raise UnreadableError(f"{shown(str(folder))} is no folder of a log; name the one of `scanward seal --log`.")
-    log = Log(folder)
-    wrong = log.check([head for path in heads for head in _heads_in(path)], known)
-    for sentence in wrong:
+    history = Log(folder).history(_with(known, heads))
+    for sentence in history.wrong:
         complain(sentence)
-    if not wrong:
-        print(f"{_entries(len(log.entries()))}, as every head says.")
-    return FOUND if wrong else CLEAN
+    if not history.wrong:
+        print(f"{_entries(len(history.entries))}, as every head says.")
+    return FOUND if history.wrong else CLEAN
 
 
 def run_log_prove(folder: Path, seal: Path) -> int:
@@ -190,14 +240,3 @@ def run_log_prove(folder: Path, seal: Path) -> int:
 
 def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
-
-
-def _heads_in(path: Path) -> list[Head]:
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-        return [head_in(json.loads(line), path) for line in lines if line.strip()]
-    except OSError as error:
-        raise UnreadableError(f"{shown(str(path))} cannot be read ({error.strerror}); name a head's file.") from error
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{shown(str(path))} holds no heads of a log; keep what `scanward log head` "
-                              "printed.") from error

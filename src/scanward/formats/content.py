@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.multival import MultiValue
 
-from scanward.errors import UnsupportedError
+from scanward.errors import ScanwardError, UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
 from scanward.formats.frames import GROUPS, frames_of, has_groups
 from scanward.formats.guard import check_size, decoding, open_file, shown
@@ -40,6 +40,8 @@ PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
 _SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 """What compression calls the colours that it gives back."""
+SAME_PLACE = 0.01
+"""Millimetres by which corners at one place may differ."""
 _ALSO = (*IDENTITY, *PLACE, "StudyInstanceUID", "InstanceNumber")
 
 
@@ -66,6 +68,36 @@ class Content:
     """Of the planes, for people."""
 
     @property
+    def places(self) -> list[list[int]]:
+        """The planes that lie where another does, by their numbers, for each place."""
+        found: list[list[int]] = []
+        for z, corner in enumerate(self.corners):
+            if found and np.abs(np.subtract(corner, self.corners[found[-1][0]])).max() <= SAME_PLACE:
+                found[-1].append(z)
+            else:
+                found.append([z])
+        return [place for place in found if len(place) > 1]
+
+    @property
+    def copies(self) -> list[int]:
+        """The planes that hold what another at their place does: they do no harm."""
+        found = []
+        for place in self.places:
+            seen = set()
+            for z in place:
+                holds = _digest(self.values[z]), self.scale[z] if len(self.scale) > 1 else None
+                found += [z] if holds in seen else []
+                seen.add(holds)
+        return found
+
+    def without(self, planes: Sequence[int]) -> Content:
+        """The same without some of its planes."""
+        kept = [z for z in range(len(self.values)) if z not in set(planes)]
+        scale = self.scale if len(self.scale) == 1 else tuple(self.scale[z] for z in kept)
+        return replace(self, values=self.values[kept], scale=scale, corners=tuple(self.corners[z] for z in kept),
+                       names=tuple(self.names[z] for z in kept))
+
+    @property
     def steps(self) -> tuple[float | None, float | None, float | None]:
         """Millimetres a voxel, (z, y, x), as far as they are known; between planes, of the median step."""
         y, x = self.spacing or (None, None)
@@ -73,6 +105,21 @@ class Content:
             return None, y, x
         gaps = np.linalg.norm(np.diff(np.array(self.corners), axis=0), axis=1)
         return float(np.median(gaps)) or None, y, x
+
+
+def study_of(source: Source) -> dict[str, str]:
+    """What `STUDY` names and the first file says; nothing where it is no DICOM file that can be read."""
+    first = source.paths[0]
+    try:
+        with decoding(first):
+            with open_file(first) as file:
+                kind = kind_of(first, file.read(HEAD))
+            if kind != "dicom":
+                return {}
+            with opened(first, STUDY) as (header, _):
+                return _texts(header, STUDY)
+    except ScanwardError:
+        return {}
 
 
 def read_content(source: Source) -> Content:

@@ -38,6 +38,8 @@ _TILT_TOLERANCE = 0.02
 
 MOST = 8
 """Volumes that one series is taken for at most."""
+LISTED = 12
+"""Names in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -242,10 +244,10 @@ def _step(slices: Sequence[Slice], path: Path) -> float:
     shifts = np.diff([s.position for s in slices], axis=0)
     steps = shifts @ first.normal
     step = float(np.median(steps)) if len(steps) else 1.0
+    if len(steps) and steps.min() <= 1e-3 * max(step, 1e-3):
+        raise UnsupportedError(_at_one_place(slices, steps <= 1e-3 * max(step, 1e-3), folder))
     for i, (shift, own) in enumerate(zip(shifts, steps, strict=True)):
         pair = f"{shown(slices[i].name)} and {shown(slices[i + 1].name)}"
-        if own <= 1e-3 * max(step, 1e-3):
-            raise UnsupportedError(f"{folder} has two slices at one position ({pair}); remove one.")
         if abs(own - step) > _STEP_TOLERANCE * step:
             raise UnsupportedError(f"{folder} has a gap or uneven spacing: {own:.3g} mm between {pair}, where "
                                    f"{step:.3g} mm is usual; add the missing slices.")
@@ -253,3 +255,32 @@ def _step(slices: Sequence[Slice], path: Path) -> float:
             raise UnsupportedError(f"{folder} was scanned with a tilted gantry ({pair} are shifted sideways); resample "
                                    "it to an upright volume.")
     return step
+
+
+def _at_one_place(slices: Sequence[Slice], close: npt.NDArray[np.bool_], folder: str) -> str:
+    """The sentence that names all slices that lie where another does; `close` says of each but the first whether it
+    lies where the one before does. Copies of one slice do no harm, and it says whether they are no more than that."""
+    places: list[list[Slice]] = [[slices[0]]]
+    for one, same in zip(slices[1:], close, strict=True):
+        if same:
+            places[-1].append(one)
+        else:
+            places.append([one])
+    several = [place for place in places if len(place) > 1]
+    copies = all(np.array_equal(_pixels(one), _pixels(place[0])) for place in several for one in place[1:])
+    first = several[: LISTED // 2]
+    words = "; ".join(", ".join(shown(one.name) for one in place[:LISTED]) for place in first)
+    rest = sum(map(len, several)) - sum(len(place[:LISTED]) for place in first)
+    words += f" and {rest} more" if rest else ""
+    return (f"{folder} holds copies of one slice at one position ({words}); keep one of each." if copies else
+            f"{folder} has several slices with other voxels at one position ({words}); nobody can tell which are "
+            "meant, so keep those that are.")
+
+
+def _pixels(one: Slice) -> npt.NDArray[np.float32]:
+    with decoding(one.path), opened(one.path, GROUPS) as (header, stream):
+        owners = frames_of(header)
+        for number, (stored, _) in enumerate(read_frames(stream, layout_of(header))):
+            if number == one.frame:
+                return hounsfield(stored, owners[number])
+    raise UnreadableError(f"{shown(one.path)} holds fewer frames than it says; export it again.")

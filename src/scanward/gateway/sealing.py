@@ -56,7 +56,7 @@ class Sealer:
         """Raises `InputError` where a key or certificate cannot be read."""
         self._rules = gateway.seal
         self._signer = None if gateway.seal.key is None else signer_of(key_in(gateway.seal.key))
-        self._trusted = [read_certificate(path) for path in gateway.seal.also]
+        self._trusted = [read_certificate(path, authority=True) for path in gateway.seal.also]
         if self._signer is not None:
             self._trusted.insert(0, self._signer.certificate)
         self._archive = Archive(inbox.root / SEALS, Log(inbox.root / LOG))

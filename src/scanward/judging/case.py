@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from scanward.image import Image, Modality
 from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
 from scanward.seals.check import Checked
-from scanward.seals.files import find_seal, read_seal, verify_seal
+from scanward.seals.files import hold
 from scanward.seals.signing import signer_of
+from scanward.seals.trust import Anchor, Trust
 
 Shelf = Callable[[Source], Mapping[Path, bool]]
 """Records that may be of an image's seal, each with whether it is the image's by more than its place."""
@@ -36,6 +38,8 @@ class Terms:
     """Finds the records of seals."""
     known: Callable[[Source], Checked | None] | None = None
     """What a gateway's own seals say of an image, asked in the place of one beside it. Raises `InputError`."""
+    trust: Trust | None = None
+    """Whose seals, beside the site's own, are witnesses."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,16 @@ def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
             raise  # a full disk is no word on the image
         except InputError as error:
             return error
-    path = None if terms.key is None else find_seal(source)
-    if path is None or terms.key is None:
+    own = () if terms.key is None else (Anchor(signer_of(terms.key).certificate),)
+    given = terms.trust or Trust(())
+    trust = dataclasses.replace(given, anchors=(*own, *given.anchors))
+    if not trust.anchors:
         return None
     try:
-        answer = verify_seal(source, read_seal(path), [signer_of(terms.key).certificate])
+        held = hold(source, trust)
     except InputError as error:
         return error
-    return answer if answer.trusted else None
+    return held.answer if held is not None and held.answer.trusted else None
 
 
 def seal_of(source: Source, terms: Terms) -> Sealed | None:

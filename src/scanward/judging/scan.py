@@ -20,12 +20,13 @@ from scanward.formats.identity import modality_in
 from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import TAKES, named
 from scanward.image import Image, Modality
-from scanward.judging.case import Case, Terms, case_of, seal_of
+from scanward.judging.case import Case, Terms, case_of, checked_of, seal_of
 from scanward.judging.judge import judge
 from scanward.judging.site import Site, check_rate, site_of
 from scanward.judging.witnesses import check_site
 from scanward.modality import traits
 from scanward.protection import Key, Record, key_in, seal_for
+from scanward.seals.trust import Trust, read_trust
 from scanward.verdict import SEAL, StudyLabel, Verdict
 
 
@@ -61,18 +62,19 @@ def load(path: Given, *, modality: Modality | None = None,
 
 def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | None = None,
          spacing: tuple[float, float] | None = None, site: Site | None = None, key: Key | None = None,
-         record: Record | PathLike | None = None) -> Verdict:
+         record: Record | PathLike | None = None, trust: Trust | PathLike | None = None) -> Verdict:
     """Judge one image: a path, what `find` found, an array as `load` takes it, or an `Image`.
 
     `method` is `default` (the detectors of the image's modality, combined by `judge.combine`) or the name of one
     detector, whose own scale then stands. `modality` and `spacing` are as for `load`. `site` raises thresholds to what
     its own authentic images ask for. With `key`, 32 secret bytes or the file that `make_key` made, the keyed evidence
     in the image is heard, too; its `record` is looked for beside a file where none is given, and must be given with an
-    image in memory. `seconds` of the verdict includes reading.
+    image in memory. Seals beside a file count that were made with `key` or are of `trust`, a `Trust` or the file of
+    one. `seconds` of the verdict includes reading.
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
-    terms = _terms(method, modality, spacing, site, key)
+    terms = _terms(method, modality, spacing, site, key, trust)
     if isinstance(source, Image | np.ndarray):
         image, found = image_in(source, modality, spacing), None
     else:
@@ -83,11 +85,12 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
         seal = seal_for(found, terms.key, record)
     elif record is not None:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
-    return dataclasses.replace(judge(Case(image, site, seal), method), seconds=time.perf_counter() - start)
+    checked = None if found is None else checked_of(found, terms)
+    return dataclasses.replace(judge(Case(image, site, seal, checked), method), seconds=time.perf_counter() - start)
 
 
 def _terms(method: str, modality: Modality | None, spacing: tuple[float, float] | None, site: Site | None,
-           key: Key | None) -> Terms:
+           key: Key | None, trust: Trust | PathLike | None) -> Terms:
     """What was asked for, checked."""
     if not isinstance(method, str):
         raise refused("method", "the name of a method", method)
@@ -95,7 +98,9 @@ def _terms(method: str, modality: Modality | None, spacing: tuple[float, float] 
         raise refused("site", "a Site, which scanward.read_site reads", site)
     check_arguments(modality, spacing)
     check_site(site, method)
-    return Terms(method, site, modality, spacing, None if key is None else key_in(key))
+    if trust is not None and not isinstance(trust, Trust):
+        trust = read_trust(path_of(trust, "trust", "a Trust or the path of a trust file"))
+    return Terms(method, site, modality, spacing, None if key is None else key_in(key), trust=trust)
 
 
 def scan_source(source: Source, terms: Terms | None = None) -> Result:
@@ -126,13 +131,13 @@ def _unjudged(source: Source, terms: Terms, image: Image | None) -> StudyLabel:
 
 def scan_many(sources: Iterable[Source | PathLike] | PathLike, *, method: str = methods.DEFAULT,
               modality: Modality | None = None, spacing: tuple[float, float] | None = None, site: Site | None = None,
-              key: Key | None = None) -> Iterator[Result]:
+              key: Key | None = None, trust: Trust | PathLike | None = None) -> Iterator[Result]:
     """Judge many, one at a time as results are asked for: files, folders to search, globs, and what `find` found.
 
     An unusable file never stops the others: its result holds the error. Other arguments are as for `scan`; what is
     wrong with them is raised at once.
     """
-    return _scanned(named(sources), _terms(method, modality, spacing, site, key))
+    return _scanned(named(sources), _terms(method, modality, spacing, site, key, trust))
 
 
 def _scanned(sources: Iterable[Source | Path], terms: Terms) -> Iterator[Result]:

@@ -1,35 +1,36 @@
-"""Protected files: the image in its own format, its record and a picture; and what verifying them writes."""
+"""Perturbed files: the image in its own format, what was done, a picture; what verifying writes, and old protections
+undone."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from scanward import formats
-from scanward.arguments import PathLike
-from scanward.box import flat
+from scanward.arguments import PathLike, refused
 from scanward.disk import check_free, whole_file, whole_folder
-from scanward.errors import InputError, UnreadableError, UnsupportedError
+from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.host import Host, host_of
-from scanward.formats.reader import Given, check_kind, image_in
+from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import series_or_file
 from scanward.formats.write import write_altered
 from scanward.formats.write_volume import target_of, write_altered_volume, write_mask
 from scanward.image import Image
 from scanward.modality import traits
-from scanward.protection.make import Key, Perturb, check_asked, key_in, protected
-from scanward.protection.records import RECORD, read_record, record_beside, record_in, seal_for
+from scanward.protection.answer import Answer, facts
+from scanward.protection.make import Key, Perturb, key_in, perturbed
+from scanward.protection.records import RECORD, record_beside, record_in
 from scanward.protectors.base import Protected
-from scanward.protectors.seal import Answer, Record, unweave
-from scanward.protectors.seal.record import mark_of
+from scanward.protectors.seal import Record, unweave
 from scanward.report.heat import png
-from scanward.report.protected import verified_picture, woven_picture
+from scanward.report.protected import perturbed_picture, verified_picture
+from scanward.seals.files import seal_file
+from scanward.seals.signing import Signer, signer_of
 
 PICTURE, PERTURBATION = "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
@@ -37,31 +38,36 @@ BESIDE = ("verified.png", f"{MAP}.png", f"{MAP}.nii.gz")
 UNDONE = "unprotected.json"
 
 
-def protect(source: Given, key: Key | None = None, *, perturb: Perturb | None = None) -> Protected[Record | None]:
-    """An image under keyed evidence, with the record that verifies and undoes it; before that, perturbed.
+def protect(source: Given, key: Key | None = None, *, perturb: Perturb | None = None) -> Protected:
+    """An image perturbed against forgers.
 
     `source` is a path (of a CT in DICOM: the folder of its series), what `find` found, an array as `load` takes it, or
-    an `Image`. `key` is 32 secret bytes or the file that `make_key` made; without one there is no record, and a
-    perturbation is not undone to the last bit. `Protected.save` writes what `scanward protect` writes. Raises
-    `UnsupportedError` for an image that is not stored in whole steps or has no room for a pattern; other `InputError`
-    for what cannot be read.
+    an `Image`. `Protected.save` writes what `scanward protect` writes. Earlier versions wove a pattern under a `key`
+    into the image; now `ArgumentError` where one is given. Other `InputError` for what cannot be read or perturbed.
     """
-    check_asked(key, perturb)
-    master, image = None if key is None else key_in(key), _image(source)
-    made, done = protected(image, master, perturb)
-    return replace(made, writer=partial(_saved, host_of(source, image), key, perturb, done))
+    if key is not None:
+        raise ArgumentError("Nothing is woven under a key into images any more; leave key= out, and seal the file with "
+                            "scanward.seal(path, key), which changes no voxel.")
+    order, image = check_order(None, perturb), _image(source)
+    made, done = perturbed(image, order)
+    return Protected(made, partial(_saved, host_of(source, image), order, done))
 
 
-def _saved(host: Host, key: Key | None, perturb: Perturb | None, done: dict[str, object] | None,
-           made: Protected[Record | None], folder: Path) -> list[Path]:
+def _saved(host: Host, perturb: Perturb, done: dict[str, object], made: Protected, folder: Path) -> list[Path]:
     source, image = host.again()
-    return _write_protected(folder, source, image, made, None if key is None else key_in(key), perturb, done)
+    return _write_protected(folder, source, image, made.image, None, perturb, done)
 
 
-def check_order(key: Path | None, perturb: Perturb | None) -> bytes | None:
-    """The key, read; `InputError` where nothing was asked for, or it holds none."""
-    check_asked(key, perturb)
-    return None if key is None else key_in(key)
+def check_order(key: Key | None, perturb: object) -> Perturb:
+    """What was asked for; `InputError` where that is nothing, or the key is none."""
+    if key is not None:
+        key_in(key)
+    if perturb is None:
+        raise ArgumentError("Nothing was asked for; give --key FILE for a seal, --method for a perturbation "
+                            "(scanward.seal, or perturb= in Python), or both.")
+    if not isinstance(perturb, Perturb):
+        raise refused("perturb", "a scanward.Perturb", perturb)
+    return perturb
 
 
 def check_output(folder: Path) -> None:
@@ -70,87 +76,37 @@ def check_output(folder: Path) -> None:
 
 
 def check_answer(folder: Path) -> None:
-    """The same for what `verify_file` writes."""
+    """The same for what `write_answer` writes."""
     check_free(folder, (VERIFIED, *BESIDE))
 
 
 def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | None = None) -> list[Path]:
-    """As `protect`, written into `folder`: the image with its mark, a picture, `evidence.json` where there is a key and
-    `perturbation.json` where it was perturbed; returns these, the image first.
+    """As `protect`, written into `folder`: the image with its mark, `perturbation.json` and a picture; with a key, the
+    seal of that image beside it. Returns these, the image first.
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
-    master = check_order(key, perturb)
+    order, signer = check_order(key, perturb), None if key is None else signer_of(key_in(key))
     check_output(folder)
     source = series_or_file(path)
     image = formats.read(source)
     target_of(image, source, folder, "protected")
-    made, done = protected(image, master, perturb)
-    return _write_protected(folder, source, image, made, master, perturb, done)
+    made, done = perturbed(image, order)
+    return _write_protected(folder, source, image, made, signer, order, done)
 
 
-def _write_protected(folder: Path, source: Source, image: Image, made: Protected[Record | None], master: bytes | None,
-                     perturb: Perturb | None, done: dict[str, object] | None) -> list[Path]:
-    record, names = made.record, [PICTURE]
-    description = "Perturbed against forgers." if record is None or master is None else \
-        f"{mark_of(record.salt, master)}. Protected against tampering; reversible with the key."
-    with whole_folder(folder, last=RECORD if record else PERTURBATION, taken=(PICTURE, RECORD, PERTURBATION)) as draft:
-        written = _write(image, made.image, source, draft, description, "protected")
-        if record is not None and master is not None:
-            # Nothing is kept that could not be undone.
-            _put(draft / RECORD, record.to_json(master).encode())
-            try:
-                unweave(formats.read(series_or_file(written)), master, read_record(draft / RECORD, master))
-            except InputError as error:  # it speaks of a file that is gone
-                raise UnsupportedError(f"{shown(image.name)} does not come back from its own format voxel for voxel, "
-                                       "and is not protected; convert it to 16-bit whole numbers.") from error
-            names.append(RECORD)
-        if done is not None:
-            _put(draft / PERTURBATION, _json(done))
-            names.append(PERTURBATION)
-        first = next(iter(perturb.around), None) if perturb else None
+def _write_protected(folder: Path, source: Source, image: Image, made: Image, signer: Signer | None, perturb: Perturb,
+                     done: dict[str, object]) -> list[Path]:
+    with whole_folder(folder, last=PERTURBATION, taken=(PICTURE, RECORD)) as draft:
+        written = _write(image, made, source, draft, "Perturbed against forgers.", "protected")
+        names = [written.name, PICTURE, PERTURBATION]
+        if signer is not None:
+            names.append(seal_file(series_or_file(written), signer).name)
+        _put(draft / PERTURBATION, _json(done))
+        first = next(iter(perturb.around), None)
         at = None if first is None else (first.z, first.y, first.x)
-        _put(draft / PICTURE, png(woven_picture(image, made.image, at)))
-    return [folder / name for name in (written.name, *names)]
-
-
-def verify(source: Given, key: Key, record: Record | PathLike | None = None) -> Answer:
-    """Whether an image is what was protected: authentic, tampered and where, or inconclusive.
-
-    `source` and `key` are as for `protect`. `record` is a `Record` or its file, `evidence.json`; where none is given,
-    it is looked for beside the image, and must be given with an image in memory. Raises `InputError`, also where
-    neither a record nor the image's own word of its evidence is to be found.
-    """
-    return _verified(source, key, record)[1]
-
-
-def _verified(source: Given, key: Key, record: Record | PathLike | None) -> tuple[Image, Answer]:
-    master = key_in(key)
-    found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
-    seal = seal_for(found, master, record)
-    if seal is not None and seal.silent and seal.doubt is not None:
-        raise seal.doubt  # before the image is read, which takes long
-    image = None if seal is None else image_in(found or source)
-    answer = None if seal is None or image is None else seal.verify(image)
-    if answer is None or image is None:
-        if found is not None:
-            check_kind(found.paths[0])  # what is no image is told as such
-        name = found.path if found is not None else "The image"
-        raise UnreadableError(f"{shown(name)} names no evidence, and no {RECORD} of its own lies beside it; name "
-                              "its record with --record (record= in Python).")
-    return image, answer
-
-
-def verify_file(path: Path, key: Path, record: Path | None = None,
-                folder: Path | None = None) -> tuple[Image, Answer]:
-    """A file or series, and what `verify` says of it. With `folder`, `verified.json`, `verified.png` and the map of
-    what was altered go there. Raises as `verify`."""
-    if folder is not None:
-        check_answer(folder)
-    image, answer = _verified(path, key, record)
-    if folder is not None:
-        _write_answer(image, answer, folder)
-    return image, answer
+        _put(draft / PICTURE, png(perturbed_picture(image, made, at)))
+    return [folder / name for name in names]
 
 
 def unprotect(source: Given, key: Key, record: Record | PathLike | None = None) -> Image:
@@ -180,14 +136,6 @@ def _image(source: Given) -> Image:
     return image_in(source if isinstance(source, Image | np.ndarray) else series_or_file(source))
 
 
-def facts(answer: Answer) -> dict[str, object]:
-    """An answer for JSON: places in voxels, in the order that `axes` says; a box is [x0, y0, z0, x1, y1, z1]."""
-    findings = [{"centre": [round(c, 1) for c in found.centre[::-1]], "corner": list(found.box[:3])[::-1],
-                 "box": flat(found.box, planar=False), "reason": found.why} for found in answer.findings]
-    return {"label": answer.label, "reason": answer.sentence, "axes": "x, y, z", "exact": answer.exact,
-            "kept": round(answer.kept, 3), "findings": findings}
-
-
 def unprotect_file(path: Path, folder: Path, key: Path, record: Path | None = None) -> Path:
     """Write the image as it was before it was protected, voxel for voxel; returns it. Raises `InputError`."""
     check_free(folder, (UNDONE,))
@@ -210,8 +158,9 @@ def _write(host: Image, altered: Image, source: Source, folder: Path, descriptio
     return write_altered(altered, target_of(host, source, folder, ending), description=description, synthetic=False)
 
 
-def _write_answer(image: Image, answer: Answer, folder: Path) -> None:
-    heat = answer.map()
+def write_answer(image: Image, answer: Answer, folder: Path) -> None:
+    """What was said of an image, the map of what was altered and a picture of it."""
+    heat = answer.heat(image.shape)
     with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
         _put(draft / "verified.png", png(verified_picture(image, heat)))
         if traits(image.modality).volume:

@@ -1,4 +1,4 @@
-"""Images in memory perturbed, and put under keyed evidence."""
+"""Images in memory perturbed, and keys."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from scanward.arguments import PathLike, number_of, path_of, refused
 from scanward.brief import brief
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import AIR, Image
-from scanward.protectors.base import Protected
 from scanward.protectors.mits_gan import Around
-from scanward.protectors.seal import Record, read_key, weave
-from scanward.protectors.seal.weave import scale_of
+from scanward.protectors.seal import read_key
 
 Key = bytes | PathLike
 """32 secret bytes, or the file that `make_key` made."""
@@ -61,33 +59,12 @@ def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
     change = (pixels - image.pixels).astype(np.float64)
     if not change.any():
         raise UnsupportedError(f"{image.name} would come out unchanged: its values lie in steps too coarse for this "
-                               "bound, or its voxels are too large; give a larger --epsilon or use --key.")
+                               "bound, or its voxels are too large; give a larger --epsilon.")
     facts = {"method": order.method, "weights_sha256": method.weights_sha256,
              "epsilon": getattr(method, "epsilon", None),
              "around": [[a.x, a.y, a.z, a.diameter_mm] for a in order.around],
              "largest_change": float(np.abs(change).max()), "rms_change": float(np.sqrt((change**2).mean()))}
     return dataclasses.replace(image, pixels=pixels), facts
-
-
-def protected(image: Image, master: bytes | None,
-              perturb: Perturb | None) -> tuple[Protected[Record | None], dict[str, object] | None]:
-    """The image perturbed where that was asked for, under evidence where there is a key, and what `perturbed` says."""
-    if master is not None:
-        scale_of(image)  # refuses what cannot be woven into, before the long work
-    made, facts = (image, None) if perturb is None else perturbed(image, perturb)
-    if master is None:
-        return Protected(made, None), facts
-    woven = weave(made, master, unperturbed=None if perturb is None else image)
-    return Protected(woven.image, woven.record), facts
-
-
-def check_asked(key: object, perturb: Perturb | None) -> None:
-    """`ArgumentError` where neither was given, or the second is none."""
-    if perturb is not None and not isinstance(perturb, Perturb):
-        raise refused("perturb", "a scanward.Perturb", perturb)
-    if key is None and perturb is None:
-        raise ArgumentError("Nothing was asked for; give --key FILE for evidence, --method for a perturbation, or "
-                            "both.")
 
 
 def key_in(key: Key) -> bytes:

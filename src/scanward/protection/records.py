@@ -19,8 +19,9 @@ from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.identity import identity_of
 from scanward.formats.write import SIDECAR
 from scanward.image import Image
+from scanward.protection.answer import Answer, held_to_record
 from scanward.protection.make import Key, key_in
-from scanward.protectors.seal import Answer, Record, from_json, verify
+from scanward.protectors.seal import Record, from_json
 from scanward.protectors.seal.record import is_key_of, salt_of
 
 RECORD = "evidence.json"
@@ -29,8 +30,7 @@ LARGEST = 1 << 30
 HEADER = 1 << 16
 """Bytes of a file in which its mark is looked for."""
 CARRIED = 0.5
-"""Share of the blocks that a record vouches for, by hash or pattern, from which on it is the image's, whatever that
-says of itself."""
+"""Share of the blocks that are as a record says, from which on it is the image's, whatever that says of itself."""
 ANSWERS = ("inconclusive", "tampered", "authentic")
 """Later ones count before earlier ones: `authentic` says that the voxels are those of a record."""
 
@@ -65,16 +65,16 @@ class Sealed:
         """The first `authentic` there is, else the first `tampered`, else the first answer; None where nothing is known
         of the image.
 
-        Raises `doubt` unless something else tells, and as `protectors.seal.verify`.
+        Raises `doubt` unless something else tells.
         """
         answers = []
         for record, claimed in self.records:
-            answer = verify(image, self.master, record.salt, record)
-            if claimed or answer.vouched.mean() >= CARRIED:
+            answer, same = held_to_record(image, self.master, record)
+            if claimed or same >= CARRIED:
                 answers.append(answer)
-        told = {answer.label for answer in answers} - {"inconclusive"}
-        if not told and self.salt is not None and all(record.salt != self.salt for record, _ in self.records):
-            answers.append(verify(image, self.master, self.salt))
+        if self.salt is not None and all(record.salt != self.salt for record, _ in self.records):
+            answers.append(Answer("inconclusive", "It says that it was protected, and its record is not there, without "
+                                                  "which nothing can be told."))
         found = max(answers, key=lambda answer: ANSWERS.index(answer.label), default=None)
         if self.doubt is not None and (found is None or found.label == "inconclusive"):
             raise self.doubt

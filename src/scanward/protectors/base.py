@@ -5,32 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
 
 from scanward.arguments import PathLike, path_of
 from scanward.brief import brief
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
-Kept = TypeVar("Kept")
-
 
 @dataclass(frozen=True, eq=False)
-class Protected(Generic[Kept]):
-    """An image under protection, and the record that verifies it and, with the key, undoes it."""
+class Protected:
+    """An image under protection."""
 
     image: Image
-    record: Kept
-    """None where the image was perturbed only."""
-    writer: Callable[[Protected[Any], Path], list[Path]] | None = field(default=None, repr=False, compare=False)
+    writer: Callable[[Protected, Path], list[Path]] | None = field(default=None, repr=False, compare=False)
     """What `save` does; whoever knows the image's file gives it."""
 
     __repr__ = brief
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write what `scanward protect` writes: the image in its own format with its mark, `evidence.json` where there
-        is a record, `perturbation.json` where it was perturbed, and `protected.png`. All or nothing, and nothing is
-        overwritten. Returns these, the image first.
+        """Write what `scanward protect` writes: the image in its own format with its mark, `protected.png` and
+        `perturbation.json`. All or nothing, and nothing is overwritten. Returns these, the image first.
 
         Raises `ArgumentError` where the folder cannot be written or the image came from no file, `UnreadableError`
         where that file has changed; `UnsupportedError` for a format that is not written.

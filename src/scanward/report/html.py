@@ -163,7 +163,7 @@ def _where(box: Sequence[float], unit: str | None) -> str:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    summary = "keyed evidence in the image, held against its record" if evidence.method == SEAL else next(
+    summary = "the image held against its seal" if evidence.method == SEAL else next(
         (m.summary for m in METHODS if m.kind == "detector" and m.name == evidence.method), "")
     trained_on, licence = _training(evidence.weights_sha256)
     return {

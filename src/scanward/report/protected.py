@@ -1,4 +1,4 @@
-"""Pictures of a protection: the image, what was woven into it, and where it was altered since."""
+"""Pictures of a perturbation, and of where an image was altered."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from scanward.image import Image
 
 SIDE = 480
-ALTERED, MISSING = (230, 60, 50), (240, 180, 40)
+ALTERED = (230, 60, 50)
 NEAR = 48
-"""Pixels on each side of the middle of which the pattern itself is shown."""
+"""Pixels on each side of the middle of which the change itself is shown."""
 MOST = 3
 """Slices in one picture of a verification."""
 
 
-def woven_picture(before: Image, after: Image, at: tuple[float, float, float] | None = None) -> Rgb:
+def perturbed_picture(before: Image, after: Image, at: tuple[float, float, float] | None = None) -> Rgb:
     """The slice through `at` (z, y, x; the middle of the image where it is None) before and after, and about there the
     change alone, pixel by pixel on grey, ten times over."""
     index, *middle = (n // 2 for n in before.shape) if at is None else map(round, at)
@@ -37,8 +37,7 @@ def woven_picture(before: Image, after: Image, at: tuple[float, float, float] | 
 
 
 def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:
-    """The slices with most of what was altered (`altered` is 1 there, and 0.5 where nothing vouches), outlined; the
-    middle one where nothing was."""
+    """The slices with most of what was altered (`altered` is 1 there), outlined; the middle one where nothing was."""
     counts = (altered == 1).sum((1, 2))
     along = np.arange(len(counts))
     middle = np.average(along, weights=counts) if counts.any() else len(counts) // 2
@@ -48,10 +47,9 @@ def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:
     for index in slices:
         picture = _grey(image.pixels[index], *window(image, index))
         scale = SIDE / max(altered.shape[1:])
-        for level, colour in ((0.5, MISSING), (1.0, ALTERED)):
-            inside = (altered[index] == level).astype(np.uint8)
-            contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, [np.rint((c + 0.5) * scale).astype(np.int32) for c in contours], -1, colour, 1)
+        inside = (altered[index] == 1).astype(np.uint8)
+        contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, [np.rint((c + 0.5) * scale).astype(np.int32) for c in contours], -1, ALTERED, 1)
         panels.append((f"slice {index}" if image.shape[0] > 1 else "altered", picture))
     return row(panels)
 

@@ -14,9 +14,11 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.formats.content import Content
+from scanward.seals.log import History
 from scanward.seals.record import Seal, geometry_of, little
-from scanward.seals.signing import name_of, same_key
+from scanward.seals.signing import name_of
 from scanward.seals.tree import SHORT, Tree, changed, tree_of
+from scanward.seals.trust import Standing, Trust, trust_in
 from scanward.verdict import Label, worst
 
 Identity = Literal["same", "any"]
@@ -53,18 +55,20 @@ class Checked:
     boxes: tuple[Box, ...]
     """A box in voxels about each region of them, the largest first."""
     trusted: bool = True
-    """Whether the signer is one whose seals count."""
+    """Whether the signer is of those that were given; a stranger's seal says nothing."""
     history: Part = Part("authentic", "No newer version of it is known.")
+    trust: Part = Part("authentic", "")
+    """Why the seal counts, or does not."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All four."""
-        return self.voxels, self.geometry, self.identity, self.history
+        """All five."""
+        return self.voxels, self.geometry, self.identity, self.history, self.trust
 
     @property
     def named(self) -> tuple[tuple[str, Part], ...]:
-        """All four, with their names."""
-        return tuple(zip(("voxels", "geometry", "identity", "history"), self.parts, strict=True))
+        """All five, with their names."""
+        return tuple(zip(("voxels", "geometry", "identity", "history", "trust"), self.parts, strict=True))
 
     @property
     def label(self) -> Label:
@@ -77,23 +81,40 @@ class Checked:
         return next(part.reason for part in self.parts if part.label == self.label)
 
 
-def check(content: Content, seal: Seal, trusted: Sequence[x509.Certificate], identity: Identity = "same") -> Checked:
+def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certificate], identity: Identity = "same",
+          history: History | None = None) -> Checked:
     """Whether an image is, voxel by voxel, what was sealed, lies where that lay and is of whom that was.
 
-    `trusted` are the certificates of sites whose seals count; a seal by another key vouches for nothing. With
-    `identity` `any`, a copy without or with another name is taken, and that is said.
+    `trusted` says whose seals count; a seal by another key vouches for nothing, nor does one of a key that was
+    compromised, but for those that `history` shows to be older. With `identity` `any`, a copy without or with another
+    name is taken, and that is said.
     """
-    signer = name_of(seal.certificate)
-    if not any(same_key(seal.certificate, known) for known in trusted):
-        none = Part("inconclusive", f"Its seal is of {signer!r}, whose certificate was not given; anybody can have "
-                                    "made it.")
-        nothing: npt.NDArray[np.bool_] = np.zeros(seal.tree.count, bool)
-        return Checked(none, none, none, signer, nothing, (), trusted=False)
+    standing = standing_of(seal, trust_in(trusted), history)
+    if not standing.counts:
+        return uncounted(seal, standing)
+    copies = [] if content.values.shape == seal.shape else content.copies
+    said = listed([content.names[z] for z in copies])
+    content = content.without(copies) if copies else content
     voxels, tiles = _voxels(content, seal)
+    if copies:
+        voxels = Part(voxels.label, f"{voxels.reason} Left out, as copies of others at their place: {said}.")
     geometry = _geometry(content, seal)
     if geometry.label == "tampered" and voxels.label == "inconclusive" and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut, resampled or encoded anew lies elsewhere, too
-    return Checked(voxels, geometry, _identity(content, seal, identity), signer, tiles, _boxes(tiles, seal))
+    return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles,
+                   _boxes(tiles, seal), trust=Part("authentic", standing.reason))
+
+
+def standing_of(seal: Seal, trust: Trust, history: History | None = None) -> Standing:
+    """Whether a seal counts, whatever it seals."""
+    return trust.standing(seal.certificate, seal.made,
+                          lambda before: history is not None and history.covers(seal, before))
+
+
+def uncounted(seal: Seal, standing: Standing) -> Checked:
+    """What is said by a seal that does not count."""
+    none, nothing = Part("inconclusive", standing.reason), np.zeros(seal.tree.count, bool)
+    return Checked(none, none, none, name_of(seal.certificate), nothing, (), standing.known, trust=none)
 
 
 def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
@@ -107,6 +128,9 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
     if tiles.mean() >= WHOLE and tiles.size > FEW:
         moved = _planes_moved(found, seal)
         whole = "It was processed as a whole, by another encoding, say; the seal vouches for nothing in it."
+        strangers = sum(plane not in _planes(seal.tree) for plane in _planes(found))
+        if content.places and strangers * 2 < seal.shape[0]:  # one more at a place shifts all that follow
+            return _other_shape(content, seal), none
         return moved or Part("inconclusive", whole), none
     count = int(ndimage.label(tiles, np.ones((3, 3, 3)))[1])
     where = "one place" if count == 1 else f"{count} places"
@@ -145,23 +169,34 @@ def _other_shape(content: Content, seal: Seal) -> Part:
     if now[1:] != was[1:]:
         return Part("inconclusive", f"It has {size}: it was cut or resampled, and the seal vouches for nothing in it.")
     planes, known = _planes(_tree(content, seal)), _planes(seal.tree)
-    strangers = [content.names[z] if content.names else str(z) for z, plane in enumerate(planes) if plane not in known]
+    strangers = [z for z, plane in enumerate(planes) if plane not in known]
     missing = sum((Counter(known) - Counter(planes)).values())
     if len(strangers) == len(planes):
         return Part("inconclusive", f"It has {size}, and none is as it was; the seal vouches for nothing in it.")
     if strangers:
-        return Part("tampered", f"It has {size}; not sealed were {_listed(strangers)}.")
+        return Part("tampered", f"It has {size}; not sealed {'was' if len(strangers) == 1 else 'were'} "
+                                f"{listed(_beside(content, strangers))}.")
     if Counter(planes) - Counter(known):
         return Part("tampered", f"It has {size}; some are there more than once.")
     return Part("inconclusive", f"It has {size}: {missing} are missing, and the others are voxel by voxel what was "
                                 "sealed.")
 
 
+def _beside(content: Content, strangers: Sequence[int]) -> list[str]:
+    """The names of slices that were not sealed, each with those at its place that were."""
+    names = []
+    for z in strangers:
+        others = [content.names[n] for place in content.places if z in place for n in place if n not in strangers]
+        names.append(content.names[z] + (f" (sealed at its place: {', '.join(others[:MOST])})" if others else ""))
+    return names
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} slices of {shape[2]} x {shape[1]}" if shape[0] != 1 else f"{shape[2]} x {shape[1]} pixels"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence, and how many more there are."""
     rest = len(names) - MOST
     return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -189,7 +224,7 @@ def _geometry(content: Content, seal: Seal) -> Part:
     gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in content.place
              if keyword not in seal.place]
     if gone:
-        return Part("inconclusive", f"It does not say the same of its {_listed(gone)}.")
+        return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
     return Part("authentic", "It lies where it lay.")
 
 
@@ -218,15 +253,15 @@ def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
              if keyword in content.identity and seal.commitment(keyword, content.identity[keyword]) != kept]
     new = [keyword for keyword in content.identity if keyword not in seal.identity]
     if asked == "any":
-        words = _listed([*other, *gone, *new])
+        words = listed([*other, *gone, *new])
         return Part("authentic", f"Not looked at, as was asked; other or missing: {words}." if words else
                     "It is of whom it was.")
     if other or new:
-        return Part("tampered", f"It says another {_listed([*other, *new])} than was sealed.")
+        return Part("tampered", f"It says another {listed([*other, *new])} than was sealed.")
     if not seal.identity:
         return Part("authentic", f"It does not say whose it is, nor did it when it was sealed as {seal.name}.")
     if gone:
-        return Part("inconclusive", f"It does not say any more its {_listed(gone)}; where that is a copy without a "
+        return Part("inconclusive", f"It does not say any more its {listed(gone)}; where that is a copy without a "
                                     "name, say --identity any.")
     return Part("authentic", "It is of whom it was.")
 

@@ -4,47 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
 from scanward.disk import whole_file
-from scanward.errors import ArgumentError, UnreadableError
+from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
-from scanward.formats.content import read_content
-from scanward.formats.guard import decoding, open_file, shown
-from scanward.seals.check import Checked, Identity, Part, check
-from scanward.seals.log import Log
-from scanward.seals.record import Seal, from_json, seal_of
-from scanward.seals.signing import Signer
+from scanward.formats.content import Content, read_content, study_of
+from scanward.formats.guard import shown
+from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
+from scanward.seals.finding import (
+    SUFFIX,
+    free_path,
+    images_beside,
+    is_of,
+    named_seals,
+    other_seals,
+    read_seal,
+    seal_path,
+    study_in,
+    uid_of,
+)
+from scanward.seals.log import History, Log, uids_of
+from scanward.seals.record import Seal, Version, seal_of
+from scanward.seals.signing import Signer, name_of
+from scanward.seals.trust import Trust, trust_in
+from scanward.verdict import SEVERITY
 
-SUFFIX = ".seal"
-LARGEST = 1 << 26
-"""Bytes of a seal."""
-STEM = 240
-"""Bytes of an image's name that its seal's keeps."""
+__all__ = ["SUFFIX", "Held", "find_seal", "hold", "read_seal", "seal_file", "seal_path", "verify_seal"]
 
 
-def seal_path(source: Source, folder: Path | None = None) -> Path:
-    """Where the seal of an image lies: beside the file or the series' folder, or in `folder`."""
-    real = Path(os.path.realpath(source.path))
-    name = os.fsdecode(os.fsencode(real.name)[:STEM]) + SUFFIX
-    return (folder or real.parent) / name
-
-
-def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None) -> Path:
+def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None, *,
+              again: bool = False, said: list[str] | None = None) -> Path:
     """Seal a file or series and write the seal, which is returned; with `log`, it is added there first.
 
-    Raises `ArgumentError` where there is a seal already, other `InputError` for what cannot be read or written.
+    What whoever seals should know of the image, such as that several slices lie at one place, is added to `said`. With
+    `again` it may have a seal there already, which stays: the new one is the next version, and says so. Raises
+    `ArgumentError` where there is one otherwise, and where the signer's certificate is not valid now; other
+    `InputError` for what cannot be read or written.
     """
-    path = seal_path(source, folder)
-    if os.path.lexists(path):
-        raise ArgumentError(f"{shown(path)} exists already and is not overwritten; verify with it, or write the new "
-                            "one elsewhere with -o.")
-    made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    seal = seal_of(read_content(source), path.name.removesuffix(SUFFIX), made, signer)
+    known = _of(source, folder, again)
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    valid = signer.certificate
+    if not valid.not_valid_before_utc <= now <= valid.not_valid_after_utc:
+        raise ArgumentError(f"The certificate of {name_of(valid)!r} is valid from {valid.not_valid_before_utc:%Y-%m-%d}"
+                            f" to {valid.not_valid_after_utc:%Y-%m-%d}, and what it seals now would not count; name a "
+                            "valid one.")
+    before = [Version(seal.number, seal.root.hex()) for seal in known]
+    if log is not None and (latest := log.latest(study_of(source))):
+        before.append(latest)
+    last = max(before, key=lambda one: one.number, default=None)
+    path = free_path(source, folder)
+    name = seal_path(source, folder).name.removesuffix(SUFFIX)
+    seal = seal_of(_single(read_content(source), source, [] if said is None else said), name, now.isoformat(), signer,
+                   None if last is None else Version(last.number + 1, last.follows))
     if log is not None:
         log.add(seal)
     with whole_file(path, replace=False) as file:
@@ -52,35 +68,133 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
     return path
 
 
-def read_seal(path: Path) -> Seal:
-    """A seal's file; `UnreadableError` where it is none, or was altered."""
-    with decoding(path):
-        with open_file(path) as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UnreadableError(f"{shown(path)} is too large for a seal; name the one that `scanward seal` wrote.")
-        return from_json(data.decode("utf-8", "replace"), shown(path))
+def _single(content: Content, source: Source, said: list[str]) -> Content:
+    """Without copies of slices, so that none of them need stay; slices with other voxels at one place are all kept, and
+    that is said."""
+    copies = content.copies
+    if copies:
+        names = listed([content.names[z] for z in copies])
+        said.append(f"{shown(source.path)} holds copies of slices ({names}), which its seal leaves out.")
+        content = content.without(copies)
+    if places := content.places:
+        names = listed([name for place in places for name in sorted(content.names[z] for z in place)])
+        said.append(f"{shown(source.path)} has several slices with other voxels at one position ({names}); all are "
+                    "sealed, as phases of one series are.")
+    return content
+
+
+def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
+    """The seals of an image that are there already. Of one that cannot be read nobody knows what it seals."""
+    if folder is not None and not folder.is_dir():
+        return []
+    uid, study = uid_of(source), study_of(source)
+    found: list[Seal] = []
+    for path in named_seals(source, folder):
+        try:
+            seal = read_seal(path)
+        except InputError as error:
+            if not again:
+                raise ArgumentError(f"{shown(path)} exists already and is not overwritten; {error}") from error
+            continue
+        if is_of(seal, uid):
+            found.append(seal)
+    if found and not again:
+        raise ArgumentError(f"{shown(seal_path(source, folder))} exists already and is not overwritten; verify with it,"
+                            " or seal with --again what was changed on purpose.")
+    if again:
+        found += [seal for seal in _read(other_seals(source, folder), []) if uids_of(seal.study) == uids_of(study)]
+    return found
 
 
 def find_seal(source: Source, where: Path | None = None) -> Path | None:
-    """The seal of an image: `where` itself if that is a file, or the one that lies in that folder or beside the
-    image."""
-    if where is not None and not where.is_dir():
-        return where
-    path = seal_path(source, where)
-    return path if path.is_file() else None
+    """The seal that is likely an image's, unchecked: of those that may be, the first that says its UID, else the first.
+    `hold` tries them all."""
+    keyword, uid = uid_of(source)
+    found = [*named_seals(source, where), *other_seals(source, where)]
+    return next((path for path in found if study_in(path).get(keyword, "") == uid), next(iter(found), None))
 
 
-def verify_seal(source: Source, seal: Seal, trusted: Sequence[x509.Certificate], identity: Identity = "same",
+@dataclass(frozen=True)
+class Held:
+    """An image held to one of the seals that may be its own."""
+
+    seal: Seal
+    answer: Checked
+
+
+def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Path | None = None,
+         identity: Identity = "same", history: History | None = None) -> Held | None:
+    """Hold a file or series to its seal: of all that lie in `where`, or beside it, the one that counts and fits; None
+    where none is there.
+
+    A seal of a stranger, of another image or a damaged one hides no other. Raises `InputError` for an image that cannot
+    be read, and for a seal where no other says anything.
+    """
+    trust, uid, damaged = trust_in(trusted), uid_of(source), list[InputError]()
+    seals = _read(named_seals(source, where), damaged)
+    if not any(is_of(seal, uid) and standing_of(seal, trust, history).counts for seal in seals):
+        seals += _read(other_seals(source, where), damaged)
+    counting = [seal for seal in seals if standing_of(seal, trust, history).counts]
+    if not counting:
+        return _uncounted(seals, trust, history, damaged)
+    content = read_content(source)
+    held = [Held(seal, check(content, seal, trust, identity, history)) for seal in counting]
+    fitting = [one for one in held if one.answer.label == "authentic"]
+    if not fitting and not any(is_of(seal, uid) for seal in counting):
+        if damaged:
+            raise damaged[0]
+        beside = images_beside(source) if where is None or where.is_dir() else []
+        held = [one for one in held if not any(is_of(one.seal, other) for other in beside)]
+        if not held:
+            return None
+    best = max(fitting, key=lambda one: one.seal.number) if fitting else max(held, key=lambda one: (
+        is_of(one.seal, uid), SEVERITY.index(one.answer.label), one.seal.number))
+    return Held(best.seal, _dated(best, counting, history))
+
+
+def _uncounted(seals: Sequence[Seal], trust: Trust, history: History | None,
+               damaged: Sequence[InputError]) -> Held | None:
+    """What is said where no seal counts: of a known signer's, of one that cannot be read, of a stranger's."""
+    known = [seal for seal in seals if trust.knows(seal.certificate)]
+    if damaged and not known:
+        raise damaged[0]
+    first = next(iter(known or seals), None)
+    return None if first is None else Held(first, uncounted(first, standing_of(first, trust, history)))
+
+
+def _read(paths: Sequence[Path], damaged: list[InputError]) -> list[Seal]:
+    found = []
+    for path in paths:
+        try:
+            found.append(read_seal(path))
+        except InputError as error:
+            damaged.append(error)
+    return found
+
+
+def verify_seal(source: Source, seal: Seal, trusted: Trust | Sequence[x509.Certificate], identity: Identity = "same",
                 log: Log | None = None) -> Checked:
-    """Hold a file or series to its seal, and the seal to a log. Raises `InputError` for what cannot be read."""
-    answer = check(read_content(source), seal, trusted, identity)
-    if log is None:
-        return answer
-    newer, wrong = log.newer(seal), log.check([], trusted)
-    if wrong:
-        return dataclasses.replace(answer, history=Part("inconclusive", wrong[0]))
+    """Hold a file or series to one seal, and the seal to a log. Raises `InputError` for what cannot be read."""
+    trust = trust_in(trusted)
+    history = None if log is None else log.history(trust)
+    return _dated(Held(seal, check(read_content(source), seal, trust, identity, history)), (), history)
+
+
+def _dated(held: Held, others: Sequence[Seal], history: History | None) -> Checked:
+    """With what other seals, and the log, know of newer versions."""
+    seal, answer = held.seal, held.answer
+    line, newer, uids = {seal.root.hex()}, None, uids_of(seal.study)
+    for other in sorted(others, key=lambda one: one.number):
+        follows = other.version is not None and other.version.follows in line
+        if other.number > seal.number and (follows or (uids is not None and uids_of(other.study) == uids)):
+            line.add(other.root.hex())
+            newer = other.made
+    if history is not None:
+        if history.wrong:
+            return dataclasses.replace(answer, history=Part("inconclusive", history.wrong[0]))
+        entry = history.newer(seal)
+        newer = newer if entry is None else entry.made
     if newer is None:
         return answer
-    old = Part("inconclusive", f"It was sealed on {seal.made}, and a newer version on {newer.made}.")
+    old = Part("inconclusive", f"It was sealed on {seal.made}, and a newer version on {newer}.")
     return dataclasses.replace(answer, history=old)

@@ -7,13 +7,15 @@ that a line cut short by a kill or a full disk is none.
 
 from __future__ import annotations
 
-import base64
+import dataclasses
 import fcntl
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ from cryptography import x509
 from scanward.disk import Journal
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import shown
+from scanward.seals.heads import Head, head_in
 from scanward.seals.merkle import Hash, consistency, inclusion, leaf_of, root_of
-from scanward.seals.record import Seal
-from scanward.seals.signing import Signer, genuine
+from scanward.seals.record import Seal, Version, version_in
+from scanward.seals.signing import Signer
+from scanward.seals.trust import Moment, Trust, moment, trust_in
 
 ENTRIES, HEADS, LOCK = "entries.jsonl", "heads.jsonl", "lock"
-DOMAIN = b"scanward log 1\0"
+Uids = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Entry:
     made: str
     """As the seal has it."""
     study: dict[str, str]
+    version: Version | None = None
+    """As the seal has it."""
 
     @property
     def leaf(self) -> Hash:
@@ -50,34 +56,13 @@ class Entry:
     @property
     def data(self) -> bytes:
         """What is hashed."""
-        return json.dumps({"seal": self.seal, "name": self.name, "made": self.made, "study": self.study},
-                          sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(self.said, sort_keys=True, separators=(",", ":")).encode()
 
     @property
-    def what(self) -> tuple[str, str]:
-        """By which two seals are of the same: series and instance, or the name of a file that has none."""
-        series, instance = self.study.get("SeriesInstanceUID", ""), self.study.get("SOPInstanceUID", "")
-        return (series, instance) if series or instance else ("", self.name)
-
-
-@dataclass(frozen=True)
-class Head:
-    """The state of a log: how many entries, and the root of their tree, signed."""
-
-    size: int
-    root: Hash
-    made: str
-    signature: bytes = b""
-
-    @property
-    def data(self) -> bytes:
-        """What is signed."""
-        return DOMAIN + json.dumps([self.size, self.root.hex(), self.made]).encode()
-
-    def to_json(self) -> dict[str, Any]:
-        """For a file or another's keeping."""
-        return {"size": self.size, "root": self.root.hex(), "made": self.made,
-                "signature": base64.b64encode(self.signature).decode()}
+    def said(self) -> dict[str, Any]:
+        """Of the seal."""
+        return {"seal": self.seal, "name": self.name, "made": self.made, "study": self.study} | (
+            self.version.to_json() if self.version else {})
 
 
 class Log:
@@ -95,7 +80,7 @@ class Log:
                 continue
             try:
                 entry = Entry(int(line["index"]), str(line["seal"]), str(line["name"]), str(line["made"]),
-                              {str(k): str(v) for k, v in line["study"].items()})
+                              {str(k): str(v) for k, v in line["study"].items()}, version_in(line))
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise self._broken(len(found)) from None
             if entry.index != len(found) or entry.leaf.hex() != line["leaf"]:
@@ -112,10 +97,8 @@ class Log:
             again = next((entry for entry in known if entry.seal == root), None)
             if again is not None:
                 return again
-            entry = Entry(len(known), root, seal.name, seal.made, seal.study)
-            line = {"index": entry.index, "seal": root, "name": entry.name, "made": entry.made, "study": entry.study,
-                    "leaf": entry.leaf.hex()}
-            self._append(self._entries, line)
+            entry = Entry(len(known), root, seal.name, seal.made, seal.study, seal.version)
+            self._append(self._entries, {"index": entry.index, "leaf": entry.leaf.hex()} | entry.said)
             return entry
 
     def head(self, signer: Signer, made: str) -> Head:
@@ -123,7 +106,7 @@ class Log:
         with self._alone():
             leaves = [entry.leaf for entry in self.entries()]
             head = Head(len(leaves), root_of(leaves), made)
-            signed = Head(head.size, head.root, made, signer.sign(head.data))
+            signed = dataclasses.replace(head, signature=signer.sign(head.data), certificate=signer.certificate)
             self._append(self._heads, signed.to_json())
             return signed
 
@@ -145,33 +128,30 @@ class Log:
             raise ArgumentError(f"{shown(self.folder)} has {len(leaves)} entries, and no {first}.")
         return consistency(leaves, first)
 
-    def check(self, heads: Sequence[Head], trusted: Sequence[x509.Certificate]) -> list[str]:
+    def latest(self, study: dict[str, str]) -> Version | None:
+        """The latest seal of an image of these UIDs, which the next one follows. Raises as `entries`."""
+        uids = uids_of(study)
+        known = [entry for entry in self.entries() if uids is not None and uids_of(entry.study) == uids]
+        return Version(max(len(known), *(entry.version.number for entry in known if entry.version), 1),
+                       known[-1].seal) if known else None
+
+    def history(self, trusted: Trust | Sequence[x509.Certificate]) -> History:
+        """What the log says now, read once, for any number of questions."""
+        trust = trust_in(trusted)
+        try:
+            entries, heads = self.entries(), (*self.heads(), *trust.heads)
+        except UnreadableError as error:
+            return History(self.folder, (), (), (str(error),))
+        leaves = [entry.leaf for entry in entries]
+        roots = {size: root_of(leaves[:size]) for size in {head.size for head in heads} if 0 <= size <= len(leaves)}
+        wrong = tuple(sentence for head in heads if (sentence := _wrong(head, len(leaves), roots, trust)))
+        return History(self.folder, tuple(entries), trust.heads, wrong)
+
+    def check(self, heads: Sequence[Head], trusted: Trust | Sequence[x509.Certificate]) -> list[str]:
         """What is wrong: with entries, with heads signed here, and with `heads` that somebody kept elsewhere; a
         sentence each, none where all is well."""
-        try:
-            leaves = [entry.leaf for entry in self.entries()]
-        except UnreadableError as error:
-            return [str(error)]
-        wrong = []
-        for head in (*self.heads(), *heads):
-            when = f"The head of {head.size} entries of {head.made}"
-            if not any(genuine(known, head.signature, head.data) for known in trusted):
-                wrong.append(f"{when} was not signed by the site.")
-            elif head.size > len(leaves):
-                wrong.append(f"{when} vouches for more than the {len(leaves)} that are there: entries were taken out.")
-            elif root_of(leaves[: head.size]) != head.root:
-                wrong.append(f"{when} is of other entries: some were altered since.")
-        return wrong
-
-    def newer(self, seal: Seal) -> Entry | None:
-        """A later seal of the same image than this one, where there is one; `UnreadableError` where the log does not
-        know this one at all."""
-        known = self.entries()
-        own = next((entry for entry in known if entry.seal == seal.root.hex()), None)
-        if own is None:
-            raise UnreadableError(f"{shown(self.folder)} does not know the seal of {shown(seal.name)}; it was never "
-                                  "added there, or taken out.")
-        return next((entry for entry in reversed(known) if entry.what == own.what and entry.index > own.index), None)
+        trust = trust_in(trusted)
+        return list(self.history(dataclasses.replace(trust, heads=(*trust.heads, *heads))).wrong)
 
     def _leaves(self, size: int | None) -> list[Hash]:
         leaves = [entry.leaf for entry in self.entries()]
@@ -211,11 +191,77 @@ class Log:
             os.close(handle)
 
 
-def head_in(value: dict[str, Any], where: Path) -> Head:
-    """A head from its JSON; `UnreadableError` where it is none."""
-    try:
-        return Head(int(value["size"]), bytes.fromhex(value["root"]), str(value["made"]),
-                    base64.b64decode(value["signature"], validate=True))
-    except (KeyError, TypeError, ValueError):
-        raise UnreadableError(f"{shown(where)} holds no head of a log; name what `scanward log head` "
-                              "printed.") from None
+@dataclass(frozen=True)
+class History:
+    """A log as it was when it was read."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    heads: tuple[Head, ...]
+    """That were kept elsewhere."""
+    wrong: tuple[str, ...]
+    """What is wrong with entries and heads, a sentence each."""
+
+    def newer(self, seal: Seal) -> Entry | None:
+        """The latest seal of the same image after this one, where there is one; `UnreadableError` where the log does
+        not know this one at all."""
+        own = self._roots.get(seal.root.hex())
+        if own is None:
+            raise UnreadableError(f"{shown(self.folder)} does not know the seal of {shown(seal.name)}; it was never "
+                                  "added there, or taken out.")
+        line = {own.seal: own}
+        for one in (waiting := [own]):
+            for later in (*self._following[one.seal], *self._images[uids_of(one.study)]):
+                if later.index > own.index and later.seal not in line:
+                    line[later.seal] = later
+                    waiting.append(later)
+        return max(line.values(), key=lambda entry: entry.index) if len(line) > 1 else None
+
+    def covers(self, seal: Seal, before: Moment) -> bool:
+        """Whether a head that was kept elsewhere, and made before a moment, covers the seal.
+
+        Not one that says an earlier time than a head of fewer entries: whoever has the key can write any date into a
+        head, too, and have it kept, but it then covers more than heads that were kept before.
+        """
+        own = None if self.wrong else self._roots.get(seal.root.hex())
+        times = [(head.size, moment(head.made)) for head in self.heads]
+        return own is not None and any(
+            when is not None and size > own.index and when < before and
+            not any(other is not None and fewer < size and other > when for fewer, other in times)
+            for size, when in times)
+
+    @cached_property
+    def _roots(self) -> dict[str, Entry]:
+        return {entry.seal: entry for entry in reversed(self.entries)}
+
+    @cached_property
+    def _following(self) -> defaultdict[str, list[Entry]]:
+        found = defaultdict(list)
+        for entry in self.entries:
+            if entry.version and entry.version.follows:
+                found[entry.version.follows].append(entry)
+        return found
+
+    @cached_property
+    def _images(self) -> defaultdict[Uids | None, list[Entry]]:
+        found: defaultdict[Uids | None, list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            if (uids := uids_of(entry.study)) is not None:
+                found[uids].append(entry)
+        return found
+
+
+def uids_of(study: dict[str, str]) -> Uids | None:
+    """Of series and instance, by which two seals are of one image; None of images that have none, such as pictures."""
+    found = study.get("SeriesInstanceUID", ""), study.get("SOPInstanceUID", "")
+    return found if any(found) else None
+
+
+def _wrong(head: Head, count: int, roots: dict[int, Hash], trust: Trust) -> str | None:
+    """What is wrong with a head of a log of so many entries."""
+    when = f"The head of {head.size} entries of {head.made}"
+    if not trust.vouches(head):
+        return f"{when} was not signed by the site."
+    if head.size > count:
+        return f"{when} vouches for more than the {count} that are there: entries were taken out."
+    return None if roots.get(head.size) == head.root else f"{when} is of other entries: some were altered since."

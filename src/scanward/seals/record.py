@@ -21,11 +21,25 @@ from scanward.formats.content import Content
 from scanward.seals.signing import Signer, certificate_in, der_of, genuine
 from scanward.seals.tree import SHORT, Three, Tree, tile_of, tree_of
 
-VERSION = 1
+FORMATS = 1, 2
+"""Of seals: those of the first say nothing of versions."""
 DOMAIN = b"scanward seal 1\0"
 """What is signed begins with it, so that no signature made for anything else is one of a seal."""
 KINDS = ("i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
 MOST_PLANES, MOST_TILES = 1 << 20, 1 << 26
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which of several seals of one image it is."""
+
+    number: int = 1
+    follows: str = ""
+    """`Seal.root` of the one before, in hexadecimal."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As seals and logs have it."""
+        return {"version": self.number, "follows": self.follows}
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,13 @@ class Seal:
     study: dict[str, str]
     """UIDs, modality and SOP class: to find it again, not to hold an image to."""
     certificate: x509.Certificate
+    version: Version | None = None
+    """None of a seal of the first format."""
+
+    @property
+    def number(self) -> int:
+        """Of its version."""
+        return self.version.number if self.version else 1
 
     @property
     def root(self) -> bytes:
@@ -70,21 +91,22 @@ class Seal:
         return DOMAIN + json.dumps(self._body(), sort_keys=True, separators=(",", ":")).encode()
 
     def _body(self) -> dict[str, Any]:
-        return {"scanward_seal": VERSION, "name": self.name, "made": self.made, "shape": list(self.shape),
-                "kind": self.kind, "tile": list(self.tile), "rows": [_text(rows) for rows in self.tree.rows],
-                "planes": _text(self.tree.planes), "geometry": self.geometry, "place": self.place,
+        return {"scanward_seal": FORMATS[1] if self.version else FORMATS[0], "name": self.name, "made": self.made,
+                "shape": list(self.shape), "kind": self.kind, "tile": list(self.tile),
+                "rows": [_text(rows) for rows in self.tree.rows], "planes": _text(self.tree.planes),
+                "geometry": self.geometry, "place": self.place,
                 "identity": self.identity, "salt": self.salt, "study": self.study,
-                "certificate": _text(der_of(self.certificate))}
+                "certificate": _text(der_of(self.certificate))} | (self.version.to_json() if self.version else {})
 
 
-def seal_of(content: Content, name: str, made: str, signer: Signer) -> Seal:
-    """The seal of what an image holds now."""
+def seal_of(content: Content, name: str, made: str, signer: Signer, version: Version | None = None) -> Seal:
+    """The seal of what an image holds now, its first version where no other is said."""
     z, y, x = content.values.shape[:3]
     tile = tile_of((z, y, x), content.steps)
     values = little(content.values)
     salt = secrets.token_hex(16)
     seal = Seal(name, made, values.shape, values.dtype.str[1:], tile, tree_of(values, tile), geometry_of(content),
-                content.place, {}, salt, content.study, signer.certificate)
+                content.place, {}, salt, content.study, signer.certificate, version or Version())
     seal.identity.update({keyword: seal.commitment(keyword, value) for keyword, value in content.identity.items()})
     return seal
 
@@ -114,7 +136,7 @@ def from_json(text: str, where: str) -> Seal:
         version = body["scanward_seal"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UnreadableError(f"{where} is no seal; name the one that `scanward seal` wrote.") from None
-    if version != VERSION:
+    if version not in FORMATS:
         raise UnreadableError(f"{where} was written by another version of scanward; verify it with that one.")
     try:
         seal = _parsed(body, where)
@@ -147,7 +169,14 @@ def _parsed(body: dict[str, Any], where: str) -> Seal:
     texts = [{str(k): str(v) for k, v in body[part].items()} for part in ("place", "identity", "study")]
     return Seal(str(body["name"]), str(body["made"]), shape, body["kind"], tile,
                 Tree(count, cast(tuple[bytes, bytes, bytes], rows), planes), _geometry(body["geometry"]), texts[0],
-                texts[1], str(body["salt"]), texts[2], certificate)
+                texts[1], str(body["salt"]), texts[2], certificate, version_in(body))
+
+
+def version_in(body: dict[str, Any]) -> Version | None:
+    """What a seal or an entry of a log says of versions; `ValueError` or `KeyError` where it says it otherwise."""
+    if "version" not in body:
+        return None
+    return Version(_whole(body["version"]), str(body["follows"]))
 
 
 def _geometry(body: dict[str, Any]) -> dict[str, Any]:

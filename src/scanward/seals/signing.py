@@ -25,6 +25,9 @@ PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 YEARS = 10
 """That a certificate of ours is valid."""
+ALWAYS = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+"""From when it is valid on: nobody knows since when a secret is there, and what it sealed before its certificate was
+written counts."""
 LARGEST = 1 << 20
 """Bytes of a key's or certificate's file."""
 CURVES = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384}
@@ -51,7 +54,7 @@ def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site[:64] or "Scanward site")])
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     builder = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-               .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+               .serial_number(x509.random_serial_number()).not_valid_before(ALWAYS)
                .not_valid_after(now + datetime.timedelta(days=366 * YEARS))
                .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
     return Signer(key, builder.sign(key, None))
@@ -60,7 +63,7 @@ def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
 def read_signer(key: Path, certificate: Path) -> Signer:
     """A signer of the site's own authority, from PEM files. Raises `UnreadableError`, and `ArgumentError` where the two
     do not belong together."""
-    data = _bytes(key, "private key")
+    data = bytes_of(key, "private key")
     try:
         found = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
@@ -75,17 +78,22 @@ def read_signer(key: Path, certificate: Path) -> Signer:
     return Signer(found, known)
 
 
-def read_certificate(path: Path) -> x509.Certificate:
-    """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or of another kind of key."""
-    data = _bytes(path, "certificate")
-    return certificate_in(data, shown(path))
+def read_certificate(path: Path, *, authority: bool = False) -> x509.Certificate:
+    """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or several are, or it is of another kind
+    of key: an `authority` may have any."""
+    data = bytes_of(path, "certificate")
+    return certificate_in(data, shown(path), authority=authority)
 
 
-def certificate_in(data: bytes, where: str) -> x509.Certificate:
+def certificate_in(data: bytes, where: str, *, authority: bool = False) -> x509.Certificate:
     """As `read_certificate`, of the certificate's own bytes."""
+    if data.count(b"-----BEGIN CERTIFICATE") > 1:
+        raise UnreadableError(f"{where} holds several certificates; write each into a file of its own.")
     try:
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
-        usable = _usable(found.public_key())
+        usable = _usable(found.public_key()) or (authority and is_authority(found))
+        # Each is decoded when it is asked for.
+        _ = name_of(found), found.not_valid_before_utc, found.not_valid_after_utc
     except Exception as error:  # what the library raises on damaged certificates is no single type
         raise UnreadableError(f"{where} holds no certificate; name the one that `scanward certificate` "
                               "wrote.") from error
@@ -93,6 +101,14 @@ def certificate_in(data: bytes, where: str) -> x509.Certificate:
         raise UnreadableError(f"{where} is a certificate of neither an Ed25519 key nor an ECDSA key on P-256 or P-384; "
                               "name the one that sealed.")
     return found
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it says that it issues others."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def pem_of(certificate: x509.Certificate) -> bytes:
@@ -116,7 +132,7 @@ def genuine(certificate: x509.Certificate, signature: bytes, data: bytes) -> boo
     try:
         if isinstance(key, ed25519.Ed25519PublicKey):
             key.verify(signature, data)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
+        elif isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
             key.verify(signature, data, ec.ECDSA(CURVES[key.curve.name]()))
         else:
             return False
@@ -140,14 +156,15 @@ def _raw(key: object) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
 
 
-def _bytes(path: Path, what: str) -> bytes:
+def bytes_of(path: Path, what: str, largest: int = LARGEST) -> bytes:
+    """What a small file holds; `UnreadableError` where it is none or larger."""
     try:
         if path.exists() and not path.is_file():
             raise UnreadableError(f"{shown(path)} is no regular file; name the {what}.")
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(largest + 1)
     except OSError as error:
         raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); name the {what}.") from error
-    if len(data) > LARGEST:
+    if len(data) > largest:
         raise UnreadableError(f"{shown(path)} is too large for a {what}; name the right file.")
     return data

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-
 _PARITY = np.array([1 - 2 * (bin(v).count("1") & 1) for v in range(256)], np.int8)
 
 
@@ -29,19 +27,6 @@ class Grid:
         """Blocks along (z, y, x)."""
         z, y, x = (-(-length // side) for length, side in zip(self.shape, self.block, strict=True))
         return z, y, x
-
-    def sums(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        """Of each block."""
-        found: npt.NDArray[np.float64] = np.asarray(values, np.float64)
-        for axis, side in enumerate(self.block):
-            found = np.add.reduceat(found, np.arange(0, self.shape[axis], side), axis)
-        return found
-
-    def means(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        """Of each block."""
-        z, y, x = (np.diff([*range(0, length, side), length])
-                   for length, side in zip(self.shape, self.block, strict=True))
-        return self.sums(values) / (z[:, None, None] * y[:, None] * x)
 
     def any(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Whether a block holds a True voxel."""

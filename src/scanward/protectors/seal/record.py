@@ -1,4 +1,4 @@
-"""What is written down when an image is protected: enough to verify it voxel by voxel and to undo the protection.
+"""What earlier versions wrote down of an image that they wove into: enough to verify it voxel by voxel and to undo it.
 
 The record is authenticated with the key (HMAC-SHA-256), so that nobody else can write one. It is not secret, but holds
 the means of the image's blocks: a thumbnail.
@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from scanward.brief import brief
 from scanward.errors import UnreadableError
-from scanward.image import Modality
 from scanward.protectors.seal.keys import SALT, key_of
 from scanward.protectors.seal.pattern import Grid
 
@@ -37,7 +36,6 @@ class Record:
 
     name: str
     """Of the file or folder, for people."""
-    modality: Modality
     salt: bytes
     grid: Grid
     step: float
@@ -52,8 +50,6 @@ class Record:
     """Millimetres a voxel, (z, y, x)."""
     to_world: tuple[tuple[float, ...], ...] | None
     """As in `Provenance`."""
-    strength: float
-    """Sum over variance of the pattern in the protected image."""
     means: npt.NDArray[np.int32]
     """Of each block (z, y, x) before the protection, in whole steps."""
     woven: npt.NDArray[np.bool_]
@@ -66,19 +62,6 @@ class Record:
     """What a perturbation had added before the evidence was woven in, in steps, (z, y, x)."""
 
     __repr__ = brief
-
-    def to_json(self, master: bytes) -> str:
-        """The record's file."""
-        body = {"scanward_evidence": VERSION, "name": self.name, "modality": self.modality, "salt": self.salt.hex(),
-                "shape": list(self.grid.shape), "block": list(self.grid.block), "step": self.step,
-                "offset": self.offset, "amplitude": self.amplitude,
-                "cell": self.cell, "spacing": self.spacing, "to_world": self.to_world, "strength": self.strength,
-                "means": _packed(self.means.astype("<i4").tobytes()),
-                "woven": _packed(np.packbits(self.woven).tobytes()), "macs": _packed(self.macs),
-                "original_sha256": self.original_sha256}
-        if self.change is not None:
-            body["change"] = _hidden(self.change, master, self.salt)
-        return json.dumps({**body, "hmac": _seal(body, master)}, indent=1) + "\n"
 
 
 def from_json(text: str, master: bytes, where: str) -> Record:
@@ -100,19 +83,14 @@ def from_json(text: str, master: bytes, where: str) -> Record:
     means = np.frombuffer(_unpacked(body["means"]), "<i4").reshape(count).astype(np.int32)
     woven = np.unpackbits(np.frombuffer(_unpacked(body["woven"]), np.uint8), count=blocks).astype(bool).reshape(count)
     change = body.get("change") and _shown(body["change"], master, bytes.fromhex(body["salt"])).reshape(grid.shape)
-    return Record(body["name"], body["modality"], bytes.fromhex(body["salt"]), grid, body["step"], body["offset"],
-                  body["amplitude"], body["cell"], body["spacing"] and tuple(body["spacing"]),
-                  body["to_world"] and tuple(map(tuple, body["to_world"])), body["strength"], means, woven,
-                  _unpacked(body["macs"]), body["original_sha256"], change)
+    return Record(body["name"], bytes.fromhex(body["salt"]), grid, body["step"], body["offset"], body["amplitude"],
+                  body["cell"], body["spacing"] and tuple(body["spacing"]),
+                  body["to_world"] and tuple(map(tuple, body["to_world"])), means, woven, _unpacked(body["macs"]),
+                  body["original_sha256"], change)
 
 
 MARK = "scanward evidence 1, salt "
 """What stands before the salt in an altered image's mark."""
-
-
-def mark_of(salt: bytes, master: bytes) -> str:
-    """What an image says of its own evidence: the salt, and by which key; that, too, differs from image to image."""
-    return f"{MARK}{salt.hex()}, key {_name_of(salt, master)}"
 
 
 def salt_of(text: str) -> tuple[bytes, str] | None:
@@ -140,25 +118,15 @@ def _seal(body: dict[str, Any], master: bytes) -> str:
     return hmac.new(key_of(master, b"", "record"), text.encode(), hashlib.sha256).hexdigest()
 
 
-def _hidden(change: npt.NDArray[np.int32], master: bytes, salt: bytes) -> str:
-    """Unreadable without the key, as the means of the image before are not its owner's to give away; it does not keep a
-    forger from taking a perturbation off, who can make it again."""
-    return base64.b64encode(_veiled(zlib.compress(change.astype("<i4").tobytes(), 6), master, salt)).decode()
-
-
 def _shown(text: str, master: bytes, salt: bytes) -> npt.NDArray[np.int32]:
     data = zlib.decompressobj().decompress(_veiled(base64.b64decode(text), master, salt), LARGEST_CHANGE)
     return np.frombuffer(data, "<i4").astype(np.int32)
 
 
 def _veiled(data: bytes, master: bytes, salt: bytes) -> bytes:
-    """Under a stream of SHAKE-256 (FIPS 202) that no other record shares; its own inverse."""
+    """Under a stream of SHAKE-256 (FIPS 202) that no other record shares."""
     stream = hashlib.shake_256(key_of(master, salt, "change")).digest(len(data))
     return (np.frombuffer(data, np.uint8) ^ np.frombuffer(stream, np.uint8)).tobytes()
-
-
-def _packed(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 6)).decode()
 
 
 def _unpacked(text: str) -> bytes:

@@ -1,0 +1,124 @@
+"""Images sealed, and held to their seals or to the records of older protections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from cryptography import x509
+
+from scanward.arguments import PathLike, path_of, refused
+from scanward.errors import ArgumentError, UnreadableError
+from scanward.formats import Source
+from scanward.formats.guard import shown
+from scanward.formats.reader import Given, check_kind, image_in
+from scanward.formats.sources import series_or_file
+from scanward.image import Image
+from scanward.protection.answer import Answer, held_to_seal
+from scanward.protection.files import check_answer, write_answer
+from scanward.protection.make import Key, key_in
+from scanward.protection.records import RECORD, seal_for
+from scanward.protectors.seal import Record
+from scanward.seals.check import Identity
+from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
+from scanward.seals.log import Log
+from scanward.seals.signing import read_certificate, signer_of
+
+
+def seal(source: Source | PathLike, key: Key, folder: PathLike | None = None, *, site: str = "Scanward site",
+         log: PathLike | None = None) -> Path:
+    """Write an image's seal, by which any later change of it shows, beside it or into `folder`; its path.
+
+    `source` is a path (of a CT in DICOM: the folder of its series) or what `find` found. `key` is 32 secret bytes or
+    the file that `make_key` made; `site` is the name in its certificate. With `log`, a folder, the seal is added there
+    first. Raises `ArgumentError` where there is a seal already, other `InputError` for what cannot be read or sealed.
+    """
+    if not isinstance(site, str):
+        raise refused("site", "a name", site)
+    signer = signer_of(key_in(key), site)
+    if not isinstance(source, Source):
+        source = series_or_file(path_of(source, "source", "a path or a Source"))
+    return seal_file(source, signer, None if folder is None else path_of(folder, "folder"),
+                     None if log is None else Log(path_of(log, "log")))
+
+
+def verify(source: Given, key: Key | None = None, record: Record | PathLike | None = None, *,
+           certificates: Sequence[PathLike] = (), seal: PathLike | None = None, identity: Identity = "same",
+           log: PathLike | None = None) -> Answer:
+    """Whether an image is what was sealed: authentic, tampered and where, or inconclusive.
+
+    `source` is a path (of a CT in DICOM: the folder of its series) or what `find` found. `key` is 32 secret bytes or
+    the file that `make_key` made; without it, `certificates` names the files of sites whose seals count. The `seal`, a
+    file or a folder of seals, is looked for beside the image where none is named. With `identity` "any" a copy without
+    a name, or with another, is taken. `log` is the folder of a log that seals are held to.
+
+    Where there is no seal, the record of an older protection answers, which needs the key: `record`, a `Record` or its
+    file, `evidence.json`, or else what lies beside the image. An array or an `Image` is held to a `record` alone.
+    Raises `InputError`, also where there is neither.
+    """
+    if identity not in ("same", "any"):
+        raise refused("identity", "'same' or 'any'", identity)
+    if log is not None and not path_of(log, "log").is_dir():
+        raise ArgumentError(f"The argument log takes the folder of a log, not {shown(str(log))}.")
+    master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
+    known = _known(master, certificates)
+    found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
+    path = None if found is None or record is not None else find_seal(found, where)
+    answer = None
+    if found is not None and path is not None:
+        sealed = read_seal(path)
+        checked = verify_seal(found, sealed, known, identity, None if log is None else Log(path_of(log, "log")))
+        answer = held_to_seal(checked, sealed)
+        # A stranger's seal that merely lies there hides nothing that the site's own record tells.
+        if checked.trusted or master is None:
+            return answer
+    if master is None:
+        raise ArgumentError("Without key= an image is held to a seal alone, and none lies beside this one; name it "
+                            "with seal=.")
+    try:
+        return held_by_record(found or source, master, record)[1]
+    except UnreadableError:
+        if answer is None:
+            raise
+        return answer
+
+
+def _known(master: bytes | None, certificates: object) -> tuple[x509.Certificate, ...]:
+    """Whose seals count; `InputError` where that is nobody."""
+    if isinstance(certificates, str) or not isinstance(certificates, Sequence):
+        raise refused("certificates", "a list of files", certificates)
+    own = () if master is None else (signer_of(master).certificate,)
+    known = (*own, *(read_certificate(path_of(path, "certificates")) for path in certificates))
+    if not known:
+        raise ArgumentError("Nobody's seals would count; give key= or certificates=.")
+    return known
+
+
+def held_by_record(source: Given, master: bytes, record: Record | PathLike | None) -> tuple[Image, Answer]:
+    """An image, read, and what the record of an older protection says of it. Raises as `verify`."""
+    found = source if isinstance(source, Source) else None
+    seal = seal_for(found, master, record)
+    if seal is not None and seal.silent and seal.doubt is not None:
+        raise seal.doubt  # before the image is read, which takes long
+    image = None if seal is None else image_in(source)
+    answer = None if seal is None or image is None else seal.verify(image)
+    if answer is None or image is None:
+        if found is not None:
+            check_kind(found.paths[0])  # what is no image is told as such
+        name = found.path if found is not None else "the image"
+        raise UnreadableError(f"No seal lies beside {shown(name)}, it names no evidence, and no {RECORD} of its own "
+                              "lies there; name one with --seal or --record (seal= and record= in Python).")
+    return image, answer
+
+
+def verify_file(path: Path, key: Key, record: Path | None = None,
+                folder: Path | None = None) -> tuple[Image, Answer]:
+    """A file or series, and what the record of an older protection says of it. With `folder`, `verified.json`,
+    `verified.png` and the map of what was altered go there. Raises as `verify`."""
+    if folder is not None:
+        check_answer(folder)
+    image, answer = held_by_record(series_or_file(path), key_in(key), record)
+    if folder is not None:
+        write_answer(image, answer, folder)
+    return image, answer

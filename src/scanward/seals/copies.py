@@ -1,0 +1,133 @@
+"""Reduced copies on disk: beside the seal that they belong to, encrypted under the site's secret.
+
+They show the patient, so they are no more public than the image: AES-256-GCM (NIST SP 800-38D) under a key of HKDF
+(RFC 5869), with the seal's root as associated data, so that no copy passes for another's, and none is parsed before it
+is known to be the site's own.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from scanward.disk import whole_file
+from scanward.errors import UnreadableError
+from scanward.formats.content import Content
+from scanward.formats.guard import decoding, open_file, shown
+from scanward.seals.lattice import Lattice
+from scanward.seals.quantised import Blocks, Coarse, Quantised
+from scanward.seals.record import Seal
+from scanward.seals.reduced import SMALLEST, Reduced, Stored, reduced_of
+
+SUFFIX = ".copy"
+"""Behind the seal's own name."""
+MAGIC = b"scanward copy 1\n"
+NONCE, ROOT, LENGTH = 12, 32, 4
+LARGEST = 1 << 27
+"""Bytes of a file."""
+
+
+def copy_path(seal: Path) -> Path:
+    """Where the reduced copy that belongs to a seal lies."""
+    return seal.with_name(seal.name + SUFFIX)
+
+
+def stored_of(content: Content, seal: Seal) -> Stored | None:
+    """What is reduced of an image; None of colours, and of what is too small."""
+    if content.values.ndim != 3 or min(content.values.shape[1:]) < SMALLEST or content.values.dtype.kind not in "iuf":
+        return None
+    low, high = (float(end) for end in (content.values.min(), content.values.max()))
+    if not np.isfinite([low, high]).all() or low == high:
+        return None
+    hounsfield = seal.study.get("Modality") == "CT"
+    return Stored(content.values, content.scale, _steps(seal), hounsfield)
+
+
+def write_copy(content: Content, seal: Seal, path: Path, master: bytes) -> bool:
+    """Reduce an image and write its copy to `path`; whether it is one that can be reduced."""
+    stored = stored_of(content, seal)
+    if stored is None:
+        return False
+    reduced = reduced_of(stored, np.random.default_rng(secrets.randbits(128)))
+    nonce = secrets.token_bytes(NONCE)
+    sealed = AESGCM(_key(master)).encrypt(nonce, _packed(reduced), MAGIC + seal.root)
+    with whole_file(path, replace=False) as file:
+        file.write(MAGIC + seal.root + nonce + sealed)
+    return True
+
+
+def read_copy(path: Path, seal: Seal, masters: Sequence[bytes]) -> Reduced:
+    """The copy in a file. `UnreadableError` where it is of another seal or key, or damaged."""
+    with decoding(path), open_file(path) as file:
+        data = file.read(LARGEST + 1)
+    head = len(MAGIC)
+    if len(data) > LARGEST or not data.startswith(MAGIC):
+        raise UnreadableError(f"{shown(path)} is no reduced copy; find the one that `scanward seal` wrote.")
+    if data[head : head + ROOT] != seal.root:
+        raise UnreadableError(f"{shown(path)} belongs to another seal; find the one that was written with this.")
+    nonce, rest = data[head + ROOT : head + ROOT + NONCE], data[head + ROOT + NONCE :]
+    for master in masters:
+        try:
+            return _unpacked(AESGCM(_key(master)).decrypt(nonce, rest, MAGIC + seal.root))
+        except (InvalidTag, ValueError):
+            continue
+    raise UnreadableError(f"{shown(path)} is damaged, or of another key; give the --key that sealed.")
+
+
+def _key(master: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), 32, salt=None, info=b"scanward seal 1 reduced copy").derive(master)
+
+
+def _steps(seal: Seal) -> tuple[float | None, float | None, float | None]:
+    """Millimetres a voxel, as they were sealed."""
+    spacing, corners = seal.geometry["spacing"], seal.geometry["corners"]
+    y, x = spacing or (None, None)
+    if len(corners) < 2:
+        return None, y, x
+    return float(np.median(np.linalg.norm(np.diff(np.array(corners), axis=0), axis=1))) or None, y, x
+
+
+def _packed(reduced: Reduced) -> bytes:
+    parts = [part for volume in (reduced.cells, *reduced.modes) for part in volume.packed()]
+    parts += [allowed.packed() for allowed in reduced.tolerance]
+    parts += [part for blocks in (reduced.least, reduced.most) for part in blocks.numbers.packed()]
+    parts.append(np.packbits(reduced.judged).tobytes())
+    lattice = reduced.lattice
+    head = {"shape": lattice.shape, "first": lattice.first, "step": lattice.step,
+            "apart": None if np.isinf(lattice.apart) else lattice.apart, "steps": reduced.steps,
+            "hounsfield": reduced.hounsfield, "noise": reduced.noise, "levels": reduced.levels,
+            "quanta": [volume.step for volume in (reduced.cells, *reduced.modes, reduced.least.numbers)],
+            "tolerance": [allowed.step for allowed in reduced.tolerance], "lengths": [len(part) for part in parts]}
+    text = json.dumps(head).encode()
+    return len(text).to_bytes(LENGTH, "big") + text + b"".join(parts)
+
+
+def _unpacked(data: bytes) -> Reduced:
+    start = LENGTH + int.from_bytes(data[:LENGTH], "big")
+    head: dict[str, Any] = json.loads(data[LENGTH:start])
+    parts = []
+    for length in head["lengths"]:
+        parts.append(data[start : start + length])
+        start += length
+    given = iter(parts)
+    apart = float("inf") if head["apart"] is None else head["apart"]
+    lattice = Lattice(tuple(head["shape"]), tuple(head["first"]), tuple(head["step"]), apart)
+    count = lattice.count
+    *quanta, ends = head["quanta"]
+    volumes = [Quantised.unpacked([next(given) for _ in range(count[0])], count, step) for step in quanta]
+    tolerance = tuple(Coarse.unpacked(next(given), count, step) for step in head["tolerance"])
+    blocks = Blocks.count(count)
+    least, most = (Blocks(Quantised.unpacked([next(given) for _ in range(blocks[0])], blocks, ends), count)
+                   for _ in range(2))
+    judged = np.unpackbits(np.frombuffer(next(given), np.uint8), count=count[0] * count[1] * count[2])
+    return Reduced(lattice, tuple(head["steps"]), head["hounsfield"], head["noise"], volumes[0], tuple(volumes[1:]),
+                   judged.reshape(count).astype(bool), tolerance, tuple(head["levels"]), least, most)

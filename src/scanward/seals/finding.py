@@ -1,0 +1,141 @@
+"""Which seals may be an image's: by their names, and by the UIDs that they say, wherever the image was moved since.
+
+What a seal says here is not yet checked: it only says which seals are held against the image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from scanward.errors import ScanwardError, UnreadableError
+from scanward.formats import Source, find
+from scanward.formats.content import study_of
+from scanward.formats.guard import decoding, open_file, shown
+from scanward.seals.record import Seal, from_json
+
+SUFFIX = ".seal"
+LARGEST = 1 << 26
+"""Bytes of a seal."""
+STEM = 240
+"""Bytes of an image's name that its seal's keeps."""
+
+
+def read_seal(path: Path) -> Seal:
+    """A seal's file; `UnreadableError` where it is none, or was altered."""
+    with decoding(path):
+        return from_json(_text(path), shown(path))
+
+
+def seal_path(source: Source, folder: Path | None = None, number: int = 1) -> Path:
+    """Where the seal of an image lies: beside the file or the series' folder, or in `folder`. Those of other series in
+    that folder, and of later versions, have a number in their names."""
+    real = Path(os.path.realpath(source.path))
+    return (folder or real.parent) / (_stem(real) + (f".{number}" if number > 1 else "") + SUFFIX)
+
+
+def free_path(source: Source, folder: Path | None = None) -> Path:
+    """The first of these names that is not taken."""
+    number = 1
+    while os.path.lexists(path := seal_path(source, folder, number)):
+        number += 1
+    return path
+
+
+def named_seals(source: Source, where: Path | None = None) -> list[Path]:
+    """The seals whose names say that they are the image's: `where` itself if that is a file, or in that folder, or
+    beside the image."""
+    if where is not None and not where.is_dir():
+        return [where]
+    first = seal_path(source, where)
+    form = re.compile(re.escape(_stem(Path(os.path.realpath(source.path)))) + r"(\.[1-9][0-9]*)?" + re.escape(SUFFIX))
+    return [path for path in seals_in(first.parent) if form.fullmatch(path.name)]
+
+
+def other_seals(source: Source, where: Path | None = None) -> list[Path]:
+    """The seals in `where`, or in and beside the image's folder, that say the image's UID and have other names."""
+    keyword, uid = uid_of(source)
+    if not uid or (where is not None and not where.is_dir()):
+        return []
+    real = Path(os.path.realpath(source.path))
+    folders = [where] if where is not None else [real, real.parent] if source.kind == "series" else [real.parent]
+    named = set(named_seals(source, where))
+    return [path for folder in folders for path in seals_in(folder)
+            if path not in named and study_in(path).get(keyword) == uid]
+
+
+Uid = tuple[str, str]
+"""A keyword and its value, empty where an image says none."""
+
+
+def uid_of(source: Source) -> Uid:
+    """By which an image and its seal belong together: of a series its own, of a file its instance's."""
+    keyword = "SeriesInstanceUID" if source.kind == "series" else "SOPInstanceUID"
+    return keyword, study_of(source).get(keyword, "")
+
+
+def is_of(seal: Seal, uid: Uid) -> bool:
+    """Whether a seal says that UID, or likewise none."""
+    return seal.study.get(uid[0], "") == uid[1]
+
+
+def images_beside(source: Source) -> list[Uid]:
+    """Of the other images in an image's folder that say one: their seals may have its name, and are not its own."""
+    sources, _ = find([Path(os.path.realpath(source.paths[0])).parent], below=False)
+    return [uid for other in sources if other.paths != source.paths and (uid := uid_of(other))[1]]
+
+
+def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
+    """The seals below a folder that are of none of the images that were found there."""
+    found = {os.path.realpath(path) for source in sources for path in _seals_of(source)}
+    return [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if path.is_file() and
+            os.path.realpath(path) not in found]
+
+
+def _seals_of(source: Source) -> list[Path]:
+    """Those of its name or, where none of them says its UID, of others."""
+    named, (keyword, uid) = named_seals(source), uid_of(source)
+    return named if any(study_in(path).get(keyword, "") == uid for path in named) else named + other_seals(source)
+
+
+def seals_in(folder: Path) -> list[Path]:
+    """Sorted by name; none of a folder that cannot be searched."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(folder / entry.name for entry in found if entry.name.endswith(SUFFIX) and entry.is_file())
+    except OSError:
+        return []
+
+
+def study_in(path: Path) -> dict[str, str]:
+    """What a seal says of UIDs; nothing where it is none."""
+    try:
+        status = path.stat()
+        return dict(_study(path, status.st_mtime_ns, status.st_size, status.st_ino))
+    except OSError:
+        return {}
+
+
+@lru_cache(1 << 14)
+def _study(path: Path, *_: int) -> tuple[tuple[str, str], ...]:
+    try:
+        with decoding(path):
+            return tuple((str(key), str(value)) for key, value in json.loads(_text(path))["body"]["study"].items())
+    except ScanwardError:
+        return ()
+
+
+def _text(path: Path) -> str:
+    with open_file(path) as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UnreadableError(f"{shown(path)} is too large for a seal; name the one that `scanward seal` wrote.")
+    return data.decode("utf-8", "replace")
+
+
+def _stem(real: Path) -> str:
+    return os.fsdecode(os.fsencode(real.name)[:STEM])

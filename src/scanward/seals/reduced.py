@@ -1,0 +1,171 @@
+"""A reduced copy of an image: what is left of it where every allowed treatment agrees, with the tolerance of each cell.
+
+It answers what hashes cannot: whether an image that was encoded anew as a whole is still the one that was sealed. The
+tolerances come from this very image, put through the treatments when it was sealed. Nothing that is allowed in one
+place depends on the received pixels, and only the copy's privacy depends on a secret: who knows every number of it can
+still change no more than its tolerances.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanward.seals.lattice import Cells, Lattice, Plane
+from scanward.seals.quantised import Blocks, Coarse, Quantised
+from scanward.seals.remains import SCALES, fitted, level, smoothed, tolerance_of
+from scanward.seals.treatments import MODES, modes, trials
+
+AIR = -1024.0
+"""HU below which is padding: raised to it, as every other program does."""
+PADDED = -1500.0
+"""HU below which a treatment smears what lies beside."""
+OUTSIDE = -300.0
+"""HU below which is air about the patient, where it reaches a slice's rim."""
+STEPS = 256
+"""The noise that is allowed where values are no HU, in parts of their range: a step of eight bits."""
+HU_NOISE = 10.0
+FINE, COARSE = 0.3, 0.5
+"""Of the allowed noise: steps of what is kept of the cells, and of the modes."""
+SMALLEST = 48
+"""Pixels of a side under which there is nothing to reduce."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The voxels that are reduced."""
+
+    values: npt.NDArray[np.generic]
+    """(z, y, x), of grey levels."""
+    scale: tuple[tuple[float, float], ...]
+    """(slope, intercept) of all slices, or of each."""
+    steps: tuple[float | None, float | None, float | None]
+    """Millimetres a voxel (z, y, x), as far as they are known."""
+    hounsfield: bool
+
+    def plane(self, number: int) -> Plane:
+        """One slice in the image's unit."""
+        slope, intercept = self.scale[number if len(self.scale) > 1 else 0]
+        plane = np.asarray(self.values[number], np.float32)
+        return plane if (slope, intercept) == (1, 0) else plane * np.float32(slope) + np.float32(intercept)
+
+    def __iter__(self) -> Iterator[Plane]:
+        return map(self.plane, range(len(self.values)))
+
+    def raised(self, plane: Plane) -> Plane:
+        """Padding raised to air."""
+        return np.maximum(plane, np.float32(AIR)) if self.hounsfield else plane
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The reduced copy of one image of grey levels."""
+
+    lattice: Lattice
+    steps: tuple[float | None, float | None, float | None]
+    """Millimetres a voxel (z, y, x) of the image."""
+    hounsfield: bool
+    noise: float
+    """σ that is allowed, in the image's unit."""
+    cells: Quantised
+    modes: tuple[Quantised, ...]
+    """How each of `modes()` changes the cells."""
+    judged: npt.NDArray[np.bool_]
+    """Cells (z, y, x) that are held to the copy: no padding, nothing outside of the patient."""
+    tolerance: tuple[Coarse, ...]
+    """By how much each may differ, at each of `SCALES`."""
+    levels: tuple[float, ...]
+    """The largest `level` of a trial at each scale."""
+    least: Blocks
+    most: Blocks
+    """The smallest and largest value near each cell: what a cut range has taken away."""
+
+
+def reduced_of(stored: Stored, rng: np.random.Generator) -> Reduced:
+    """Puts an image of at least `SMALLEST` pixels a side through the treatments and keeps what is to be expected of it
+    after any of them; `rng` draws where the lattice begins."""
+    z, y, x = stored.values.shape
+    lattice, hounsfield = Lattice.of((z, y, x), stored.steps, rng), stored.hounsfield
+    noise = HU_NOISE if hounsfield else _range(stored) / STEPS
+    cells, ways, changes = _treated(stored, lattice, noise)
+    judged = _judged(stored, lattice, cells)
+    known = tuple(Quantised.of(change * judged, COARSE * noise) for change in ways)
+    terms, bounds = [cells, *(mode.values for mode in known)], bounds_of(noise)
+    remains = [fitted(change, terms, judged, bounds)[0].astype(np.float16) for change in changes]
+    del terms, changes, ways
+    tolerance, levels = [], []
+    for scale in SCALES:
+        means = [smoothed(one.astype(np.float32), judged, lattice, scale) for one in remains]
+        allowed = Coarse.over(tolerance_of(means, judged), FINE * noise)
+        levels.append(max(level(mean, allowed.values, judged) for mean in means))
+        tolerance.append(allowed)
+    kept = Quantised.of(cells * judged, FINE * noise)
+    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels),
+                   *_extremes(stored, lattice, noise))
+
+
+def bounds_of(noise: float) -> list[tuple[float, float]]:
+    """Of offset, gain, and how far each mode went."""
+    return [(-2 * noise, 2 * noise), (-0.02, 0.02), *[(0.0, 1.1)] * MODES]
+
+
+def copied(stored: Stored, lattice: Lattice) -> Cells:
+    """The cells of an image."""
+    reduce = lattice.reducer()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = pool.map(lambda number: reduce(stored.raised(stored.plane(number))), range(len(stored.values)))
+        return lattice.along_z(np.stack(list(made)))
+
+
+def _treated(stored: Stored, lattice: Lattice, noise: float) -> tuple[Cells, list[Cells], list[Cells]]:
+    """The cells, and by how much each mode and each trial changes them."""
+    reduce = lattice.reducer()
+
+    def work(number: int) -> list[npt.NDArray[np.float16 | np.float32]]:
+        plane = stored.plane(number)
+        whole = reduce(stored.raised(plane))
+        return [whole, *((reduce(stored.raised(treat(plane))) - whole).astype(np.float16)
+                         for treat in (*modes(), *trials(noise, number)))]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = list(zip(*pool.map(work, range(len(stored.values))), strict=True))
+    cells, *changes = (lattice.along_z(np.stack(planes).astype(np.float32)) for planes in rows)
+    return cells, changes[:MODES], changes[MODES:]
+
+
+def _range(stored: Stored) -> float:
+    low, high = np.percentile(stored.plane(len(stored.values) // 2), [0.1, 99.9])
+    return float(max(high - low, 1e-6))
+
+
+def _judged(stored: Stored, lattice: Lattice, cells: Cells) -> npt.NDArray[np.bool_]:
+    """Every cell of an image that is no CT; of a CT the patient's, without the rim of padding."""
+    judged = np.ones(cells.shape, bool)
+    if not stored.hounsfield:
+        return judged
+    reduce, near = lattice.reducer(), np.ones((13, 13), np.uint8)
+    padded = [reduce(cv2.dilate((plane < PADDED).astype(np.float32), near)) for plane in stored]
+    judged[:] = lattice.along_z(np.stack(padded)) < 0.01
+    for number, plane in enumerate(cells):
+        labels, _ = ndimage.label(plane < OUTSIDE)
+        rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+        judged[number] &= ~ndimage.binary_erosion(np.isin(labels, rim[rim > 0]))
+    return judged
+
+
+def _extremes(stored: Stored, lattice: Lattice, noise: float) -> tuple[Blocks, Blocks]:
+    """The smallest and largest value within reach of every block of cells."""
+    reach = np.ones((int(2 * lattice.step[1]) + 1,) * 2, np.uint8)
+    _, rows, columns = (np.rint([lattice.centre(axis, cell) for cell in range(n)]).astype(int)
+                        for axis, n in enumerate(lattice.count))
+    low, high = (np.stack([widened(stored.raised(plane), reach)[np.ix_(rows, columns)] for plane in stored])
+                 for widened in (cv2.erode, cv2.dilate))
+    return (Blocks.of(lattice.joined(low, np.minimum), np.minimum, FINE * noise),
+            Blocks.of(lattice.joined(high, np.maximum), np.maximum, FINE * noise))

@@ -1,0 +1,217 @@
+"""Seals are found wherever an image was moved with them, and nothing that somebody lays beside them hides them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pydicom
+import pytest
+from sealable import VOLUME, ct_slice
+
+from scanward.errors import UnreadableError
+from scanward.formats import Source, find
+from scanward.seals.files import find_seal, hold, read_seal, seal_file
+from scanward.seals.signing import signer_of
+
+STRANGER = signer_of(b"x" * 32, "General Hospital")
+
+
+def sources_of(path: Path) -> list[Source]:
+    found, errors = find([path])
+    assert not errors
+    return found
+
+
+@pytest.fixture
+def two(tmp_path) -> Path:
+    """A folder with two series."""
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for z in range(len(VOLUME)):
+        ct_slice(z).save_as(folder / f"a{z}.dcm", enforce_file_format=True)
+        ct_slice(z, VOLUME[z] ^ 1, SeriesInstanceUID="1.2.9", SOPInstanceUID=f"1.2.9.{z}").save_as(
+            folder / f"b{z}.dcm", enforce_file_format=True)
+    return folder
+
+
+def altered(path: Path) -> None:
+    data = pydicom.dcmread(path)
+    body = bytearray(data.PixelData)
+    body[5000] ^= 1
+    data.PixelData = bytes(body)
+    data.save_as(path)
+
+
+def test_two_series_of_one_folder_have_a_seal_each(run, two, tmp_path):
+    key = tmp_path / "site.key"
+    run("key", key)
+    code, out, err = run("seal", two, "--key", key)
+    assert (code, err, len(set(out.split()))) == (0, "", 2)
+    assert run("seal", two, "--key", key)[0] == 2
+    code, out, err = run("verify", two, "--key", key)
+    assert (code, err, out.count("authentic: ")) == (0, "", 2)
+    assert "series 1.2.4\n" in out and "series 1.2.9\n" in out
+    altered(two / "b4.dcm")
+    code, out, _ = run("verify", two, "--key", key, "--json")
+    labels = {one["study"]["SeriesInstanceUID"]: one["label"] for one in map(json.loads, out.splitlines())}
+    assert (code, labels) == (1, {"1.2.4": "authentic", "1.2.9": "tampered"})
+
+
+def test_a_series_without_a_seal_is_not_held_to_its_neighbours(run, bright, two, tmp_path):
+    key = tmp_path / "site.key"
+    run("key", key)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for path in two.glob("b*"):
+        path.rename(kept / path.name)
+    assert run("seal", two, "--key", key)[0] == 0
+    for path in kept.iterdir():
+        path.rename(two / path.name)
+    code, out, err = run("verify", two, "--key", key)
+    assert (code, out.count("authentic: "), "tampered" in out) == (2, 1, False)
+    assert "No seal lies beside" in err or "names no evidence" in err
+    lines = run("scan", two, "--key", key, "--json")[1].splitlines()
+    assert ["Scanward site" in line for line in lines] == [True, False]
+    (other,) = (one for one in sources_of(two) if one.paths[0].name[0] == "b")
+    trusted = [read_seal(tmp_path / "two.seal").certificate]
+    assert hold(other, trusted) is None
+    assert hold(other, trusted, tmp_path / "two.seal").answer.label != "authentic"  # that seal itself was named
+
+
+def test_a_forgery_with_other_uids_is_held_to_the_seal_of_its_name(site, film):
+    source = Source((film,), "file")
+    seal_file(source, site)
+    altered(film)
+    data = pydicom.dcmread(film)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.99"
+    data.save_as(film)
+    assert hold(source, [site.certificate]).answer.label == "tampered"
+
+
+def test_scans_hear_the_seal_of_each_series(run, bright, two, tmp_path):
+    key = tmp_path / "site.key"
+    run("key", key)
+    run("seal", two, "--key", key)
+    altered(two / "b4.dcm")
+    verdicts = [json.loads(line) for line in run("scan", two, "--key", key, "--json")[1].splitlines()]
+    assert ["It was altered in one place." in json.dumps(one) for one in verdicts] == [False, True]
+
+
+@pytest.mark.parametrize("move", ["renamed", "into", "files"])
+def test_a_series_is_found_by_what_its_seal_says(site, series, tmp_path, move):
+    (source,) = sources_of(series)
+    path = seal_file(source, site)
+    if move == "renamed":
+        series = series.rename(tmp_path / "other")
+    elif move == "into":
+        path.rename(series / "any.seal")
+    else:
+        folder = tmp_path / "moved"
+        folder.mkdir()
+        for n, file in enumerate(sorted(series.iterdir())):
+            file.rename(folder / f"x{9 - n}")
+        shutil.move(path, folder)
+        series = folder
+    (source,) = sources_of(series)
+    assert hold(source, [site.certificate]).answer.label == "authentic"
+    altered(source.paths[4])
+    assert hold(source, [site.certificate]).answer.label == "tampered"
+
+
+def test_a_renamed_film_is_found(site, film):
+    seal_file(Source((film,), "file"), site)
+    film = film.rename(film.with_name("other.dcm"))
+    assert hold(Source((film,), "file"), [site.certificate]).answer.label == "authentic"
+
+
+@pytest.mark.parametrize("planted", ["stranger", "other image", "damaged", "no seal", "link"])
+def test_what_is_laid_in_the_place_of_a_seal_hides_nothing(site, film, series, tmp_path, planted):
+    source, (other,) = Source((film,), "file"), sources_of(series)
+    path = seal_file(source, site)
+    path.rename(tmp_path / "away.seal")
+    if planted == "stranger":
+        seal_file(source, STRANGER)
+    elif planted == "other image":
+        seal_file(other, site).rename(path)
+    elif planted == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_bytes((tmp_path / "away.seal").read_bytes()[:-9] if planted == "damaged" else b"no")
+    assert hold(source, [site.certificate]).answer.label == "authentic"
+    altered(film)
+    assert hold(source, [site.certificate]).answer.label == "tampered"
+
+
+def test_a_damaged_seal_alone_is_no_pass_and_a_strangers_is_said(site, film):
+    source = Source((film,), "file")
+    path = seal_file(source, STRANGER)
+    held = hold(source, [site.certificate])
+    assert (held.answer.label, held.answer.trusted) == ("inconclusive", False)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UnreadableError, match=r"film\.dcm\.seal"):
+        hold(source, [site.certificate])
+
+
+def test_of_two_old_versions_the_altered_one_is_said(site, film):
+    source = Source((film,), "file")
+    seal_file(source, site)
+    data = pydicom.dcmread(film)
+    data.PixelData = bytes(255 & ~byte if n % 2 == 0 else byte for n, byte in enumerate(data.PixelData))
+    data.save_as(film)
+    seal_file(source, site, again=True)
+    altered(film)
+    held = hold(source, [site.certificate])
+    assert (held.answer.label, held.seal.number, len(held.answer.boxes)) == ("tampered", 2, 1)
+
+
+def test_seals_of_one_name_find_their_images_in_a_folder_of_seals(run, series, tmp_path):
+    key, seals = tmp_path / "site.key", tmp_path / "seals"
+    run("key", key)
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / "series"
+    other.mkdir()
+    for z in range(len(VOLUME)):
+        ct_slice(z, VOLUME[z] ^ 1, SeriesInstanceUID="1.2.9", SOPInstanceUID=f"1.2.9.{z}").save_as(
+            other / f"{z}.dcm", enforce_file_format=True)
+    assert run("seal", series, other, "--key", key, "-o", seals)[0] == 0
+    assert len(list(seals.iterdir())) == 2
+    assert run("verify", series, other, "--key", key, "--seal", seals)[0] == 0
+
+
+def test_what_is_taken_away_is_said_and_what_was_renamed_is_not(run, film, tmp_path):
+    key, folder = tmp_path / "site.key", tmp_path / "films"
+    run("key", key)
+    folder.mkdir()
+    film.rename(folder / "a.dcm")
+    data = pydicom.dcmread(folder / "a.dcm")
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.7"
+    data.save_as(folder / "b.dcm")
+    assert run("seal", folder, "--key", key)[0] == 0
+    (folder / "a.dcm").rename(folder / "c.dcm")
+    code, out, _ = run("verify", folder, "--key", key)
+    assert (code, out.count("authentic: "), "not there any more" in out) == (0, 2, False)
+    (folder / "c.dcm").unlink()
+    code, out, _ = run("verify", folder, "--key", key)
+    assert (code, "a.dcm\n  It is sealed, and is not there any more" in out) == (3, True)
+
+
+def test_what_is_no_seal_of_the_sites_is_no_lost_image(run, film, tmp_path):
+    key, folder = tmp_path / "site.key", tmp_path / "films"
+    run("key", key)
+    folder.mkdir()
+    film.rename(folder / "a.dcm")
+    assert run("seal", folder, "--key", key)[0] == 0
+    (folder / "folder.seal").mkdir()
+    seal_file(Source((folder / "a.dcm",), "file"), STRANGER, tmp_path / "strange").rename(folder / "b.seal")
+    assert run("verify", folder, "--key", key)[0] == 0
+    (folder / "c.seal").write_text("[]")
+    code, out, _ = run("verify", folder, "--key", key)
+    assert (code, "c.seal is no seal" in out, "not there any more" in out) == (3, True, False)
+
+
+def test_a_seals_own_name_is_the_images_and_each_has_its_own(site, two):
+    made = {source: seal_file(source, site) for source in sources_of(two)}
+    assert {read_seal(path).name for path in made.values()} == {"two"}
+    assert {source: find_seal(source) for source in made} == made
