@@ -36,10 +36,10 @@ class Terms:
     """The site's key, of 32 bytes; with one, seals are witnesses too."""
     shelf: Shelf = beside
     """Finds the records of seals."""
-    known: Callable[[Source], Checked | None] | None = None
-    """What a gateway's own seals say of an image, asked in the place of one beside it. Raises `InputError`."""
     trust: Trust | None = None
     """Whose seals, beside the site's own, are witnesses."""
+    known: Callable[[Source], Checked | None] | None = None
+    """What a gateway's own seals say of an image, asked in the place of one beside it. Raises `InputError`."""
 
 
 @dataclass(frozen=True)

@@ -125,9 +125,9 @@ def _refined(picture: Plane, near: npt.NDArray[np.int8], known: npt.NDArray[np.i
 
 
 def _alike(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> float:
-    """Correlation where both show something; 0 where that is less than a fiftieth."""
+    """Correlation where both show something; 0 where that is less than a twentieth."""
     both = (one != 0) & (other != 0)
-    if both.sum() < one.size / 50:
+    if both.sum() < one.size / 20:
         return 0.0
     a, b = one[both].astype(np.float32), other[both].astype(np.float32)
     a, b = a - a.mean(), b - b.mean()
@@ -148,12 +148,12 @@ def _fine(picture: Plane) -> npt.NDArray[np.int8]:
 
 def _contrast(picture: Plane, near: float, far: float, least: float) -> Plane:
     """How each pixel differs from those around it, in units of the contrast there; 0 where that is less than `least` of
-    the picture's own."""
+    the contrast in most of the picture: labels and edges of the film, which many have, are not to drown the rest."""
     detail = picture - cv2.GaussianBlur(picture, (0, 0), near)
     local = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), far))
-    whole = float(np.sqrt((detail * detail).mean()))
-    found = np.clip(detail / (local + 0.1 * whole + 1e-6), -_MOST, _MOST)
-    return np.where(local > least * whole, found, 0).astype(np.float32)
+    usual = float(np.percentile(local, 75)) or float(local.mean())
+    found = np.clip(detail / (local + 0.1 * usual + 1e-6), -_MOST, _MOST)
+    return np.where(local > least * usual, found, 0).astype(np.float32)
 
 
 def _inner(plane: Plane) -> Region:
