@@ -57,6 +57,18 @@ def test_others_are_not_alike_nor_is_the_same_anatomy_with_other_grain_and_detai
     assert alike(scans[0].astype(np.float32), scans[1].astype(np.float32)) < MATCH
 
 
+def test_a_label_and_edges_that_films_have_in_common_make_no_match():
+    films = []
+    for seed in (1, 2):
+        film = 500 + organs(seed)
+        film[:, :6] = film[:, -6:] = 20_000
+        film[20:60, 220:260] = 20_000
+        film[30:50, 230:250] = 0
+        films.append(film)
+    assert alike(*films) < 0.5
+    assert alike(films[0], cv2.GaussianBlur(films[0], (0, 0), 0.7)) > MATCH
+
+
 def test_padding_is_seen_through_by_the_second_picture():
     plane = organs(1)
     padded = np.pad(plane, ((30, 10), (0, 60)), constant_values=plane.min())
