@@ -1,14 +1,14 @@
 """Forgers who know everything but the key, against the reduced copy: what is the largest lesion that passes?
 
-Usage: python benchmarks/seal_attacks.py SERIES... [--places 40] [--slices 16] [--start 40]
+Usage: python benchmarks/seal_attacks.py SERIES... [--places 24] [--limits 24] [--slices 12] [--rounds 80]
 
 Every attack may re-encode the whole scan, so that the exact part of the seal says no more than that. The forger has the
 sealed scan, all of this code and more than any number of answers could teach: the reduced copy itself, lattice and
 tolerances included.
 
 Grid: smooth balls at random places in the body, plain and with a ring about them that takes their excess back,
-received through JPEG 2000 at 10:1 (an encoder that no tolerance came from) or with one step of noise alone. Which are
-noticed?
+received through JPEG 2000 at 10:1 (an encoder that no tolerance came from) or with a chessboard of one step alone.
+Which are noticed?
 Limits: about the ball every voxel may be changed by as much as the ball has HU, in whatever way lets it pass (gradient
 descent on the largest part of a tolerance; values under air allowed): the largest ball that then passes, at random
 places and in the hundredth of the body with the most tolerance.
@@ -35,7 +35,7 @@ from scanward.seals.consistent import held
 from scanward.seals.reduced import Reduced, Stored, reduced_of
 from scanward.seals.remains import SCALES
 
-GRID = ((3, 100), (3, 200), (4, 50), (4, 100), (4, 200), (6, 30), (6, 60), (6, 100), (10, 10), (10, 20), (10, 50))
+GRID = ((3, 200), (4, 100), (4, 200), (6, 60), (10, 20), (10, 50))
 SIZES = (3, 4, 6, 10)
 Volume = npt.NDArray[np.float32]
 Place = tuple[float, float, float]
@@ -48,8 +48,8 @@ def jpeg2000(volume: Volume) -> Volume:
 
 
 def dithered(volume: Volume) -> Volume:
-    """One step of noise: the least that makes every tile another."""
-    return np.rint(volume + np.random.default_rng(3).integers(-1, 2, volume.shape)).astype(np.float32)
+    """A chessboard of one step: the least that makes every tile another."""
+    return np.rint(volume + np.indices(volume.shape[1:]).sum(0) % 2).astype(np.float32)
 
 
 def ball(shape: tuple[int, ...], steps: tuple[float, ...], place: Place, mm: float, edge: float = 0.3) -> Volume:
@@ -153,27 +153,34 @@ def noticed(stored: Stored, known: Reduced, spots: Sequence[Place]) -> list[tupl
     """Of each kind of the grid, how many were noticed."""
     volume, steps = np.stack(list(stored)), tuple(step or 1.0 for step in stored.steps)
     found = []
-    for through, receive in (("one step of noise", dithered), ("JPEG 2000 10:1", jpeg2000)):
+    for through, receive in (("one step", dithered), ("JPEG 2000 10:1", jpeg2000)):
+        honest = receive(volume)
         for form, make in (("plain", ball), ("ringed", ringed)):
             for mm, hu in GRID:
-                labels = []
+                caught = 0
                 for place in spots:
-                    forged = receive(np.rint(volume + hu * make(volume.shape, steps, place, mm)))
-                    labels.append(held(dataclasses.replace(stored, values=forged, scale=((1.0, 0.0),)), known))
-                caught = sum("consistent" not in answer.reason for answer in labels)
-                found.append((f"{form}, {mm} mm, {hu} HU, {through}", caught, len(labels)))
+                    forged, slices = honest.copy(), _touched(place, mm, steps, len(volume))
+                    forged[slices] = receive((volume + hu * make(volume.shape, steps, place, mm))[slices])
+                    answer = held(dataclasses.replace(stored, values=forged, scale=((1.0, 0.0),)), known)
+                    caught += "consistent" not in answer.reason
+                found.append((f"{form}, {mm} mm, {hu} HU, {through}", caught, len(spots)))
     return found
+
+
+def _touched(place: Place, mm: float, steps: tuple[float, ...], count: int) -> slice:
+    far = mm / steps[0] + 1
+    return slice(max(0, int(place[0] - far)), min(count, int(place[0] + far) + 2))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("series", nargs="+", type=Path)
-    parser.add_argument("--places", type=int, default=12, help="of the grid, a series")
-    parser.add_argument("--limits", type=int, default=36, help="places of the limits, a series and size")
+    parser.add_argument("--places", type=int, default=24, help="of the grid, a series")
+    parser.add_argument("--limits", type=int, default=24, help="places of the limits, a series and size")
     parser.add_argument("--slices", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=80)
     given = parser.parse_args()
-    torch.manual_seed(0)
+    torch.set_num_threads(1)
     grid: dict[str, list[int]] = {}
     print("| series | places | size | passes: half of places | nineteen in twenty | the largest |\n"
           "|---|---|---|---|---|---|")

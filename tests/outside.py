@@ -8,7 +8,7 @@ import pytest
 
 # Named for the code under test too: its own default hangs on the folder that pytest was started in.
 DATA = Path(os.environ.setdefault("SCANWARD_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")))
-DCMTK = ("dcmcjpeg", "dcmcjpls", "dcmconv", "dcmcrle", "echoscu", "storescp", "storescu")
+DCMTK = ("dcmcjpeg", "dcmcjpls", "dcmconv", "dcmcrle", "dcmdjpeg", "dcmsign", "echoscu", "storescp", "storescu")
 PACKAGES = {"chromium": "chromium", "dciodvfy": "dicom3tools", "make": "make", "openssl": "openssl",
             "Orthanc": "orthanc orthanc-dicomweb"} | dict.fromkeys(DCMTK, "dcmtk")
 """Debian's packages of the programs."""

@@ -25,6 +25,8 @@ NO_COMMAND_OF_OURS = {
     "git clone REPOSITORY scanward && cd scanward": "asks the network",
     ".venv/bin/python -m pynetdicom storescu 127.0.0.1 11112 scanward-demo -q -r -cx -aec SCANWARD":
     "needs the gateway; tests/gateway/test_node.py sends to one",
+    'openssl req -x509 -newkey rsa:3072 -nodes -days 730 -subj "/CN=Scanner 1" -keyout scanner.key -out scanner.crt':
+    "makes a key",
     "xdg-open http://127.0.0.1:8042/": "opens a browser",
 }
 """Lines that are not run, and why."""
@@ -35,6 +37,7 @@ TAKEN_ONLY = {
     r"scanward user ": "asks for a password; tests/review runs it",
     r"scanward .*--count ": "sets; tests/forgery/test_sets.py makes some",
     r"scanward .*\bDATA/": "the training data",
+    r"scanward .*\bscanner\.crt": "a key of the site's authority; tests/seals/test_dicom_signature.py signs",
     r"scanward inject chest\.nii\.gz |scanward inject SERIES/ --at|scanward remove forged/SERIES-forged ":
     "seconds each; tests/forgery/test_chest.py forges in each way",
     r"scanward protect SERIES/ --method ":

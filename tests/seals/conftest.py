@@ -29,5 +29,5 @@ def series(tmp_path) -> Path:
 def film(tmp_path) -> Path:
     path = tmp_path / "film.dcm"
     made(FILM, "1.2.6", SOPClassUID=MG, Modality="MG", ImagerPixelSpacing=[0.1, 0.1], ImageLaterality="L",
-         ViewPosition="MLO").save_as(path, enforce_file_format=True)
+         ViewPosition="MLO", SeriesInstanceUID="1.2.44").save_as(path, enforce_file_format=True)
     return path

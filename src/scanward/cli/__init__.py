@@ -114,6 +114,7 @@ def list_methods(as_json: Annotated[bool, typer.Option("--json", help="Print one
 
 app.command("key", epilog=PLAIN)(protect_commands.new_key)
 app.command(epilog=PLAIN)(seal_commands.seal)
+app.command(epilog=PLAIN)(seal_commands.sign)
 app.command(epilog=PLAIN)(seal_commands.certificate)
 app.command(epilog=PLAIN)(protect_commands.protect)
 app.command(epilog=JUDGING)(protect_commands.verify)

@@ -51,6 +51,7 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
         return None
     from scanward.protection.records import mark_beside
     from scanward.seals.finding import named_seals, other_seals
+    from scanward.seals.objects import objects_of
 
     try:
         records = () if terms.key is None else tuple(terms.shelf(source))
@@ -59,7 +60,7 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     sha = hashlib.sha256()
     try:
         heard = terms.key is not None or terms.trust is not None
-        seals = (*named_seals(source), *other_seals(source)) if heard else ()
+        seals = (*named_seals(source), *other_seals(source), *objects_of(source, None, terms.objects)) if heard else ()
         for path in (*source.paths, *records, *seals, *filter(None, (mark_beside(source),))):
             if not path.is_file():  # a pipe never ends
                 return None

@@ -70,13 +70,14 @@ def verify(images: Several,
            quiet: Quiet = False, debug: Debug = False) -> int:
     """Say whether sealed or protected images were altered.
 
-    A seal, NAME.seal, counts before the record of an older protection, evidence.json.
+    A seal, NAME.seal or in a DICOM object, counts before the record of an older protection, evidence.json. Digital
+    signatures in DICOM files are heard, too.
     Places are in voxels, x to the right, then y down, then z, the slice; in Python they are (z, y, x).
     """
     from scanward.cli.protecting import run_verify
     from scanward.cli.sealing import checking, trusted
 
-    asked = checking(trusted(key, certificate or [], trust), seal, identity, log, head or [])
+    asked = checking(trusted(key, certificate or [], trust), seal, identity, log, head or [], key)
     return run_verify(images, key, asked, record, output, as_json, quiet)
 
 

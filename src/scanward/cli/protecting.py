@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-from rich.console import Console
+from typing import Any
 
 from scanward import protection
 from scanward.cli import seal_commands
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
+from scanward.cli.dicom_signing import Said, with_signatures, write_said
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, Checkup, lost_image, sealed
+from scanward.cli.sealing import Checking, lost_image, sealed
 from scanward.cli.table import passed_over
-from scanward.cli.words import complain, shown
+from scanward.cli.words import busy, complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import Source, find
+from scanward.formats.key_object import read_key_object
 from scanward.formats.sources import Passed
 from scanward.image import Image
 from scanward.protection import Answer, Around, Perturb
 from scanward.protectors.seal import make_key
 from scanward.report.jsonl import json_line
 from scanward.seals.finding import SUFFIX, lost_seals
+from scanward.seals.objects import Objects
 from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
 MOST = 20
 """Findings that are printed; all are in `verified.json`."""
-
-
-@contextmanager
-def _busy(what: str, quiet: bool) -> Iterator[None]:
-    """A moving sign on stderr while that is a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield
 
 
 def run_key(path: Path) -> int:
@@ -80,9 +71,14 @@ class Named:
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
     """Seals in the folders whose image is gone, or is passed over."""
+    named: list[Path] = field(default_factory=list)
+    """Files and folders as they were named."""
 
     def add(self, path: Path) -> None:
         """One more file or folder."""
+        self.named.append(path)
+        if not path.is_dir() and read_key_object(path) is not None:
+            return  # a seal, which is found by the images it refers to
         images = self._searched(path) if path.is_dir() else [path]
         for image in images:
             self.paths.setdefault(os.path.realpath(image), image)
@@ -90,6 +86,7 @@ class Named:
     def _searched(self, folder: Path) -> list[Path]:
         passed: list[Passed] = []
         sources, errors = find([folder], passed=passed)
+        passed = [one for one in passed if read_key_object(one.path) is None]
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
         self.lost += lost_seals(folder, sources)
         if len(sources) < 2:
@@ -139,7 +136,7 @@ def run_protect(images: Sequence[str], output: Path, key: Path | None, method: s
     codes = set()
     for path, folder in zip(paths, folders, strict=True):
         try:
-            with _busy("protecting", quiet):
+            with busy("protecting", quiet):
                 written = protection.protect_file(path, folder, key, perturb)
         except InputError as error:
             complain(str(error))
@@ -153,7 +150,7 @@ def run_protect(images: Sequence[str], output: Path, key: Path | None, method: s
 
 def run_unprotect(path: Path, output: Path, key: Path, record: Path | None, quiet: bool) -> int:
     """Undo a protection and say where the original is."""
-    with _busy("undoing", quiet):
+    with busy("undoing", quiet):
         written = protection.unprotect_file(path, output, key, record)
     if not quiet:
         print(f"{shown(str(written))}: voxel for voxel the original.")
@@ -164,7 +161,10 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
                as_json: bool, quiet: bool) -> int:
     """Verify images; the exit code says what they are."""
     found = named(images)
-    paths = list(found.paths.values())
+    paths, objects = list(found.paths.values()), Objects(found.named)
+    seals = dataclasses.replace(seals, objects=objects)
+    if not paths:
+        raise ArgumentError(f"{shown(images[0])} holds a seal and no image; name the images, too.")
     if record is not None and len(paths) > 1:
         raise ArgumentError(f"--record belongs to one image, and {len(paths)} were named; name that one alone.")
     folders = [None] * len(paths) if output is None else _places(paths, output)
@@ -174,17 +174,16 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     for sentence in found.said:
         complain(sentence)
     lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
-    codes = {UNSURE} if lost else set()
-    for seal, reason in lost.items():
-        name = str(seal.with_name(seal.name.removesuffix(SUFFIX)))
-        if as_json:
-            print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
-        elif not quiet:
-            print(f"inconclusive: {shown(name)}\n  {shown(reason)}", flush=True)
+    codes = {_say_lost(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
+             for seal, reason in lost.items()}
     for path, folder in zip(paths, folders, strict=True):
         try:
-            with _busy("verifying", quiet):
-                said = _verified(found.series.get(path, path), key, seals, record, folder)
+            with busy("verifying", quiet):
+                given = found.series.get(path, path)
+                said = with_signatures(given, seals.trusted, seals.identity,
+                                       partial(_verified, given, key, seals, record, folder))
+                if folder is not None and not isinstance(said, _Protected):
+                    write_said(said, folder)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
@@ -197,41 +196,41 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             print(json_line(said.facts()), end="", flush=True)
         elif not quiet:
             said.say()
-    return worst(codes)
+    told, gone = {os.path.realpath(seal) for seal in found.lost}, "It is sealed, and is not there any more."
+    return worst(codes | {_say_lost(seal.name, gone, as_json, quiet)
+                          for path, seal in objects.lost(seals.trusted).items()
+                          if str(path).removesuffix(".dcm") not in told})
 
 
-def _verified(given: Path | Source, key: Path | None, seals: Checking, record: Path | None,
-              folder: Path | None) -> Said:
-    """By the seal of an image or, where it has none, by the record of its protection."""
+def _say_lost(name: str, reason: str, as_json: bool, quiet: bool) -> int:
+    """Say of an image that only its seal is there."""
+    if as_json:
+        print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
+    elif not quiet:
+        print(f"inconclusive: {shown(name)}\n  {shown(reason)}", flush=True)
+    return UNSURE
+
+
+def _verified(given: Path | Source, key: Path | None, seals: Checking, record: Path | None, folder: Path | None,
+              unsealed: bool) -> tuple[Said, bool] | None:
+    """By the seal of an image or, where it has none, by the record of its protection; and whether it is of somebody
+    trusted. None where it has neither, and may be without, `unsealed`."""
     found = None if record is not None else sealed(given, seals)
     path = given if isinstance(given, Path) else given.paths[0]
     # A stranger's seal that merely lies there hides nothing that the site's own record tells.
     if found is not None and (found.answer.trusted or key is None):
-        return _written(found, folder)
+        return found, found.answer.trusted
     if key is None:
+        if unsealed:
+            return None
         raise ArgumentError(f"No seal lies beside {shown(str(path))}; name it with --seal, or give the --key with "
                             "which it was protected.")
     try:
-        return _Protected(*protection.verify_file(path, key, record, folder))
+        return _Protected(*protection.verify_file(path, key, record, None if unsealed else folder)), True
     except UnreadableError:
-        if found is None:
+        if found is None and not unsealed:
             raise
-        return _written(found, folder)
-
-
-def _written(found: Checkup, folder: Path | None) -> Checkup:
-    if folder is not None:
-        found.write(folder)
-    return found
-
-
-class Said(Protocol):
-    """What is said of one image."""
-
-    @property
-    def label(self) -> Label: ...
-    def facts(self) -> dict[str, Any]: ...
-    def say(self) -> None: ...
+        return None if found is None else (found, False)
 
 
 @dataclass(frozen=True)

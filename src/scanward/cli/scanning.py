@@ -30,6 +30,7 @@ from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site
 from scanward.protection import beside, key_in, read_record
+from scanward.seals.objects import Objects
 
 if TYPE_CHECKING:
     from scanward.formats import Source
@@ -127,7 +128,7 @@ def terms_of(request: Request) -> Terms:
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
                  beside if record is None else lambda source: {record: True},
-                 trusted(None, request.certificates, request.trust))
+                 trusted(None, request.certificates, request.trust), Objects(request.paths))
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

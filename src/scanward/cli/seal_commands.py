@@ -26,15 +26,44 @@ def seal(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the seals go; beside the "
                                                 "images where nothing is said.")] = None,
     log: Annotated[Path | None, typer.Option("--log", metavar="DIR", help="Add every seal to this log.")] = None,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Write the seals of DICOM images as DICOM objects, too, for a "
+                                        "PACS to keep beside the study; with --key, --signing-key (RSA or ECDSA) then "
+                                        "signs these alone.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Seal what is sealed already as its next version; the earlier "
                                         "seal stays.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Write no reduced copy: quick, but of an image that is encoded "
+                                        "anew as a whole the seal then says nothing.")] = False,
     site: Annotated[str, typer.Option("--site", metavar="NAME", help="The site's name in its certificate.")] =
     "Scanward site", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
-    """Seal images: a file beside each, by which any later change shows, and where. No voxel changes."""
-    from scanward.cli.sealing import run_seal, signer
+    """Seal images: a file beside each, by which any later change shows, and where. No voxel changes.
 
-    return run_seal(paths, output, signer(key, site, signing_key, certificate), log, again, quiet)
+    With --key a reduced copy is written beside each seal, encrypted, to which verify --key holds what was encoded anew
+    with loss.
+    """
+    from scanward.cli.sealing import object_signer, run_seal, signer
+    from scanward.protectors.seal import read_key
+
+    both = dicom and key is not None
+    sealing = signer(key, site, None if both else signing_key, None if both else certificate)
+    return run_seal(paths, output, sealing, log, again, quiet, dicom,
+                    object_signer(sealing, key, signing_key, certificate) if dicom else None,
+                    None if exact or key is None else read_key(key))
+
+
+def sign(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="DICOM images, or folders to search for them.")],
+    signing_key: Annotated[Path, typer.Option("--signing-key", metavar="PEM", help="The private key: RSA of 2,048 bits "
+                                              "or more, or ECDSA on P-256 or P-384.")],
+    certificate: Annotated[Path, typer.Option("--certificate", metavar="PEM", help="Its certificate.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the signed copies go.")],
+    quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Write copies of DICOM images with a digital signature in them, as DICOM defines it (PS3.15, Creator RSA)."""
+    from scanward.cli.dicom_signing import run_sign
+    from scanward.seals.dicom_keys import read_dicom_signer
+
+    return run_sign(paths, output, read_dicom_signer(signing_key, certificate), quiet)
 
 
 def certificate(

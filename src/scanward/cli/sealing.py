@@ -11,21 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 from scanward.box import flat
 from scanward.cli.codes import CLEAN, ERROR, FOUND, worst
-from scanward.cli.words import complain, shown
+from scanward.cli.words import busy, complain, shown
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import Source, find
+from scanward.formats.key_object import is_dicom
 from scanward.formats.sources import series_or_file
 from scanward.protectors.seal import read_key
 from scanward.report.jsonl import json_line
 from scanward.seals.answers import write_answer
 from scanward.seals.check import Checked, Identity
+from scanward.seals.copies import copy_path
+from scanward.seals.dicom_keys import DicomSigner, read_dicom_signer
 from scanward.seals.files import Held, hold, read_seal, seal_file
 from scanward.seals.finding import uid_of
 from scanward.seals.heads import read_heads
 from scanward.seals.log import History, Log
+from scanward.seals.objects import Objects, objects_of, write_object
 from scanward.seals.record import Seal
 from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
 from scanward.seals.trust import Anchor, Trust, read_trust
@@ -46,8 +52,11 @@ def signer(key: Path | None, site: str, private: Path | None, certificate: Path 
 
 
 def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, again: bool,
-             quiet: bool) -> int:
-    """Seal every image that the paths name; one that cannot be sealed never stops the others."""
+             quiet: bool, dicom: bool = False, object_signer: DicomSigner | None = None,
+             master: bytes | None = None) -> int:
+    """Seal every image that the paths name; one that cannot be sealed never stops the others. With `dicom` each DICOM
+    image's seal is written as a DICOM object, too, which `object_signer` signs; with `master`, the site's secret, a
+    reduced copy beside it."""
     sources, errors = find(list(paths))
     for error in errors:
         complain(str(error))
@@ -56,16 +65,33 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
     for source in sources:
         said: list[str] = []
         try:
-            written = seal_file(source, sealing, output, kept, again=again, said=said)
+            with busy("sealing", quiet):
+                written = seal_file(source, sealing, output, kept, again=again, said=said, master=master)
+            for sentence in said:
+                complain(sentence)
+            for path in (written, copy_path(written)):
+                if not quiet and path.exists():
+                    print(shown(str(path)), flush=True)
+            if dicom and is_dicom(source.paths[0]):
+                made = write_object(source, written, object_signer)
+                if not quiet:
+                    print(shown(str(made)), flush=True)
         except InputError as error:
             complain(str(error))
             codes.add(ERROR)
-            continue
-        for sentence in said:
-            complain(sentence)
-        if not quiet:
-            print(shown(str(written)), flush=True)
     return worst(codes)
+
+
+def object_signer(sealing: Signer, key: Path | None, private: Path | None,
+                  certificate: Path | None) -> DicomSigner | None:
+    """Who signs the DICOM objects of seals: the key and certificate that were given, if DICOM knows their kind."""
+    if private is None and certificate is None:
+        return None
+    if private is None or certificate is None:
+        raise ArgumentError("--signing-key and --certificate belong together.")
+    if key is None and not isinstance(sealing.key, EllipticCurvePrivateKey):
+        return None  # Ed25519 signs the seal in the object, and DICOM does not know it
+    return read_dicom_signer(private, certificate)
 
 
 def run_certificate(key: Path, output: Path, site: str) -> int:
@@ -87,6 +113,10 @@ class Checking:
     identity: Identity = "same"
     history: History | None = None
     """Of the log, read once."""
+    objects: Objects | None = None
+    """Where seals in DICOM objects are looked for; beside the images where it is None."""
+    masters: tuple[bytes, ...] = ()
+    """Secrets with which reduced copies are read."""
 
 
 def trusted(key: Path | None, certificates: Sequence[Path], trust: Path | None) -> Trust:
@@ -97,7 +127,8 @@ def trusted(key: Path | None, certificates: Sequence[Path], trust: Path | None) 
                  given.heads)
 
 
-def checking(known: Trust, where: Path | None, identity: str, log: Path | None, heads: Sequence[Path]) -> Checking:
+def checking(known: Trust, where: Path | None, identity: str, log: Path | None, heads: Sequence[Path],
+             key: Path | None = None) -> Checking:
     """What the options ask; `ArgumentError` where nobody's seals would count."""
     if identity not in ("same", "any"):
         raise ArgumentError(f"--identity {identity!r} is neither same nor any.")
@@ -112,7 +143,8 @@ def checking(known: Trust, where: Path | None, identity: str, log: Path | None, 
             raise ArgumentError(f"--head {shown(str(path))} lies in the log and is altered with it; name "
                                 "one that was kept elsewhere.")
     known = _with(known, heads)
-    return Checking(known, where, cast(Identity, identity), None if log is None else Log(log).history(known))
+    return Checking(known, where, cast(Identity, identity), None if log is None else Log(log).history(known),
+                    masters=() if key is None else (read_key(key),))
 
 
 def _with(known: Trust, heads: Sequence[Path]) -> Trust:
@@ -122,7 +154,8 @@ def _with(known: Trust, heads: Sequence[Path]) -> Trust:
 def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
     """What holding an image to its seal gives; None where it has none."""
     source = series_or_file(path)
-    found = hold(source, asked.trusted, asked.where, asked.identity, asked.history)
+    found = hold(source, asked.trusted, asked.where, asked.identity, asked.history,
+                 objects_of(source, asked.where, asked.objects), asked.masters)
     # A folder that holds several series does not say which of them is meant.
     return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
 
@@ -166,9 +199,9 @@ class Checkup:
         """Of the answer."""
         return self.answer.label
 
-    def write(self, folder: Path) -> None:
-        """The answer, a picture and a map."""
-        write_answer(self.source, self.held, self.facts(), folder)
+    def write(self, folder: Path, facts: dict[str, Any]) -> None:
+        """What is said of it, a picture and a map."""
+        write_answer(self.source, self.held, facts, folder)
 
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""

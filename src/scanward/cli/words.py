@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from scanward.errors import ArgumentError
 
@@ -31,3 +33,15 @@ def start_log(level: str) -> None:
 def counted(number: int, thing: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+@contextmanager
+def busy(what: str, quiet: bool) -> Iterator[None]:
+    """A moving sign on stderr while that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -40,10 +40,10 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
     """
     syntax, media_class = read_meta(stream)
     if syntax == DEFLATED:
-        stream = _inflated(stream, path)
+        stream = inflated(stream, path)
     little, start = syntax != EXPLICIT_BIG, stream.tell()
     if not syntax:
-        syntax, little = _guess(stream)
+        syntax, little = guess(stream)
         stream.seek(start)
     tags = {cast(int, tag_for_keyword(keyword)) for keyword in keywords}
     seen: set[int] = set()
@@ -136,7 +136,7 @@ def _skip_pixels(stream: BinaryIO, little: bool) -> bool:
         stream.seek(int.from_bytes(item[4:8], "little"), io.SEEK_CUR)
 
 
-def _guess(stream: BinaryIO) -> tuple[str, bool]:
+def guess(stream: BinaryIO) -> tuple[str, bool]:
     """Transfer syntax and byte order of a data set that does not say, from its first element."""
     head = stream.read(8)
     if head[4:6].isalpha() and head[4:6].isupper():
@@ -144,7 +144,7 @@ def _guess(stream: BinaryIO) -> tuple[str, bool]:
     return IMPLICIT_LITTLE, True
 
 
-def _inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
+def inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
     """The deflated data set, never more than the largest image: a megabyte of zeros deflates to a thousand bytes."""
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     data = engine.decompress(stream.read(), _MOST_INFLATED)

@@ -15,6 +15,7 @@ from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
 from scanward.seals.check import Checked
 from scanward.seals.files import hold
+from scanward.seals.objects import Objects, objects_of
 from scanward.seals.signing import signer_of
 from scanward.seals.trust import Anchor, Trust
 
@@ -38,6 +39,8 @@ class Terms:
     """Finds the records of seals."""
     trust: Trust | None = None
     """Whose seals, beside the site's own, are witnesses."""
+    objects: Objects | None = None
+    """Where seals in DICOM objects are looked for; beside the images where it is None."""
     known: Callable[[Source], Checked | None] | None = None
     """What a gateway's own seals say of an image, asked in the place of one beside it. Raises `InputError`."""
 
@@ -75,7 +78,8 @@ def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:
     if not trust.anchors:
         return None
     try:
-        held = hold(source, trust)
+        held = hold(source, trust, also=objects_of(source, None, terms.objects),
+                    masters=() if terms.key is None else (terms.key,))
     except InputError as error:
         return error
     return held.answer if held is not None and held.answer.trusted else None

@@ -29,8 +29,9 @@ from scanward.protectors.base import Protected
 from scanward.protectors.seal import Record, unweave
 from scanward.report.heat import png
 from scanward.report.protected import perturbed_picture, verified_picture
+from scanward.seals.copies import copy_path
 from scanward.seals.files import seal_file
-from scanward.seals.signing import Signer, signer_of
+from scanward.seals.signing import signer_of
 
 PICTURE, PERTURBATION = "protected.png", "perturbation.json"
 VERIFIED, MAP = "verified.json", "altered"
@@ -86,22 +87,23 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
 
     All or nothing, and nothing is overwritten. Raises `InputError`.
     """
-    order, signer = check_order(key, perturb), None if key is None else signer_of(key_in(key))
+    order, master = check_order(key, perturb), None if key is None else key_in(key)
     check_output(folder)
     source = series_or_file(path)
     image = formats.read(source)
     target_of(image, source, folder, "protected")
     made, done = perturbed(image, order)
-    return _write_protected(folder, source, image, made, signer, order, done)
+    return _write_protected(folder, source, image, made, master, order, done)
 
 
-def _write_protected(folder: Path, source: Source, image: Image, made: Image, signer: Signer | None, perturb: Perturb,
+def _write_protected(folder: Path, source: Source, image: Image, made: Image, master: bytes | None, perturb: Perturb,
                      done: dict[str, object]) -> list[Path]:
     with whole_folder(folder, last=PERTURBATION, taken=(PICTURE, RECORD)) as draft:
         written = _write(image, made, source, draft, "Perturbed against forgers.", "protected")
         names = [written.name, PICTURE, PERTURBATION]
-        if signer is not None:
-            names.append(seal_file(series_or_file(written), signer).name)
+        if master is not None:
+            sealed = seal_file(series_or_file(written), signer_of(master), master=master)
+            names += [path.name for path in (sealed, copy_path(sealed)) if path.exists()]
         _put(draft / PERTURBATION, _json(done))
         first = next(iter(perturb.around), None)
         at = None if first is None else (first.z, first.y, first.x)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from cryptography import x509
 
 from scanward.arguments import PathLike, path_of, refused
 from scanward.errors import ArgumentError, UnreadableError
@@ -21,14 +20,18 @@ from scanward.protection.make import Key, key_in
 from scanward.protection.records import RECORD, seal_for
 from scanward.protectors.seal import Record
 from scanward.seals.check import Identity
-from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
+from scanward.seals.files import hold, seal_file
 from scanward.seals.log import Log
 from scanward.seals.signing import read_certificate, signer_of
+from scanward.seals.trust import Anchor, Trust
 
 
 def seal(source: Source | PathLike, key: Key, folder: PathLike | None = None, *, site: str = "Scanward site",
-         log: PathLike | None = None) -> Path:
+         log: PathLike | None = None, exact: bool = False) -> Path:
     """Write an image's seal, by which any later change of it shows, beside it or into `folder`; its path.
+
+    Beside the seal goes an encrypted reduced copy, NAME.seal.copy, to which `verify` holds what was encoded anew as a
+    whole; not of colours, of what is under 48 pixels, and with `exact`.
 
     `source` is a path (of a CT in DICOM: the folder of its series) or what `find` found. `key` is 32 secret bytes or
     the file that `make_key` made; `site` is the name in its certificate. With `log`, a folder, the seal is added there
@@ -36,22 +39,23 @@ def seal(source: Source | PathLike, key: Key, folder: PathLike | None = None, *,
     """
     if not isinstance(site, str):
         raise refused("site", "a name", site)
-    signer = signer_of(key_in(key), site)
+    master = key_in(key)
     if not isinstance(source, Source):
         source = series_or_file(path_of(source, "source", "a path or a Source"))
-    return seal_file(source, signer, None if folder is None else path_of(folder, "folder"),
-                     None if log is None else Log(path_of(log, "log")))
+    return seal_file(source, signer_of(master, site), None if folder is None else path_of(folder, "folder"),
+                     None if log is None else Log(path_of(log, "log")), master=None if exact else master)
 
 
 def verify(source: Given, key: Key | None = None, record: Record | PathLike | None = None, *,
-           certificates: Sequence[PathLike] = (), seal: PathLike | None = None, identity: Identity = "same",
-           log: PathLike | None = None) -> Answer:
+           certificates: Sequence[PathLike] = (), trust: Trust | None = None, seal: PathLike | None = None,
+           identity: Identity = "same", log: PathLike | None = None) -> Answer:
     """Whether an image is what was sealed: authentic, tampered and where, or inconclusive.
 
     `source` is a path (of a CT in DICOM: the folder of its series) or what `find` found. `key` is 32 secret bytes or
-    the file that `make_key` made; without it, `certificates` names the files of sites whose seals count. The `seal`, a
-    file or a folder of seals, is looked for beside the image where none is named. With `identity` "any" a copy without
-    a name, or with another, is taken. `log` is the folder of a log that seals are held to.
+    the file that `make_key` made; without it, `certificates` names the files of sites whose seals count, and `trust`
+    is what `read_trust` read. The `seal`, a file or a folder of seals, is looked for beside the image where none is
+    named. With `identity` "any" a copy without a name, or with another, is taken. `log` is the folder of a log that
+    seals are held to.
 
     Where there is no seal, the record of an older protection answers, which needs the key: `record`, a `Record` or its
     file, `evidence.json`, or else what lies beside the image. An array or an `Image` is held to a `record` alone.
@@ -62,16 +66,15 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
     if log is not None and not path_of(log, "log").is_dir():
         raise ArgumentError(f"The argument log takes the folder of a log, not {shown(str(log))}.")
     master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
-    known = _known(master, certificates)
+    known = _known(master, certificates, trust)
     found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
-    path = None if found is None or record is not None else find_seal(found, where)
     answer = None
-    if found is not None and path is not None:
-        sealed = read_seal(path)
-        checked = verify_seal(found, sealed, known, identity, None if log is None else Log(path_of(log, "log")))
-        answer = held_to_seal(checked, sealed)
+    if found is not None and record is None:
+        history = None if log is None else Log(path_of(log, "log")).history(known)
+        held = hold(found, known, where, identity, history, masters=() if master is None else (master,))
+        answer = None if held is None else held_to_seal(held.answer, held.seal)
         # A stranger's seal that merely lies there hides nothing that the site's own record tells.
-        if checked.trusted or master is None:
+        if answer is not None and held is not None and (held.answer.trusted or master is None):
             return answer
     if master is None:
         raise ArgumentError("Without key= an image is held to a seal alone, and none lies beside this one; name it "
@@ -84,15 +87,19 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
         return answer
 
 
-def _known(master: bytes | None, certificates: object) -> tuple[x509.Certificate, ...]:
+def _known(master: bytes | None, certificates: object, trust: object) -> Trust:
     """Whose seals count; `InputError` where that is nobody."""
     if isinstance(certificates, str) or not isinstance(certificates, Sequence):
         raise refused("certificates", "a list of files", certificates)
-    own = () if master is None else (signer_of(master).certificate,)
-    known = (*own, *(read_certificate(path_of(path, "certificates")) for path in certificates))
+    if not isinstance(trust, Trust | None):
+        raise refused("trust", "what scanward.read_trust read", trust)
+    own = () if master is None else (Anchor(signer_of(master).certificate),)
+    given = Trust(()) if trust is None else trust
+    known = (*own, *(Anchor(read_certificate(path_of(path, "certificates"), authority=True)) for path in certificates),
+             *given.anchors)
     if not known:
-        raise ArgumentError("Nobody's seals would count; give key= or certificates=.")
-    return known
+        raise ArgumentError("Nobody's seals would count; give key=, certificates= or trust=.")
+    return Trust(known, given.heads)
 
 
 def held_by_record(source: Given, master: bytes, record: Record | PathLike | None) -> tuple[Image, Answer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -13,9 +13,13 @@ from cryptography import x509
 from scipy import ndimage
 
 from scanward.box import Box
+from scanward.errors import InputError
 from scanward.formats.content import Content
+from scanward.seals.consistent import held
+from scanward.seals.copies import stored_of
 from scanward.seals.log import History
 from scanward.seals.record import Seal, geometry_of, little
+from scanward.seals.reduced import Reduced
 from scanward.seals.signing import name_of
 from scanward.seals.tree import SHORT, Tree, changed, tree_of
 from scanward.seals.trust import Standing, Trust, trust_in
@@ -39,6 +43,10 @@ class Part:
 
     label: Label
     reason: str
+
+
+ANEW = Part("inconclusive", "It was processed as a whole, by another encoding, say; the seal vouches for nothing in "
+                            "it.")
 
 
 @dataclass(frozen=True)
@@ -82,12 +90,13 @@ class Checked:
 
 
 def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certificate], identity: Identity = "same",
-          history: History | None = None) -> Checked:
+          history: History | None = None, copy: Callable[[], Reduced | None] | None = None) -> Checked:
     """Whether an image is, voxel by voxel, what was sealed, lies where that lay and is of whom that was.
 
     `trusted` says whose seals count; a seal by another key vouches for nothing, nor does one of a key that was
     compromised, but for those that `history` shows to be older. With `identity` `any`, a copy without or with another
-    name is taken, and that is said.
+    name is taken, and that is said. `copy` finds the reduced copy, to which an image is held that was encoded anew as a
+    whole.
     """
     standing = standing_of(seal, trust_in(trusted), history)
     if not standing.counts:
@@ -96,13 +105,28 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     said = listed([content.names[z] for z in copies])
     content = content.without(copies) if copies else content
     voxels, tiles = _voxels(content, seal)
+    boxes = _boxes(tiles, seal)
+    if voxels is ANEW and copy is not None:
+        voxels, boxes = _consistent(content, seal, copy)
     if copies:
         voxels = Part(voxels.label, f"{voxels.reason} Left out, as copies of others at their place: {said}.")
     geometry = _geometry(content, seal)
     if geometry.label == "tampered" and voxels.label == "inconclusive" and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut, resampled or encoded anew lies elsewhere, too
-    return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles,
-                   _boxes(tiles, seal), trust=Part("authentic", standing.reason))
+    return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles, boxes,
+                   trust=Part("authentic", standing.reason))
+
+
+def _consistent(content: Content, seal: Seal, copy: Callable[[], Reduced | None]) -> tuple[Part, tuple[Box, ...]]:
+    """What the reduced copy says of an image that was encoded anew as a whole."""
+    try:
+        reduced, stored = copy(), stored_of(content, seal)
+    except InputError as error:
+        return Part("inconclusive", f"{ANEW.reason} {error}"), ()
+    if reduced is None or stored is None:
+        return ANEW, ()
+    answer = held(stored, reduced)
+    return Part(answer.label, " ".join([answer.reason, *answer.notes])), answer.boxes
 
 
 def standing_of(seal: Seal, trust: Trust, history: History | None = None) -> Standing:
@@ -127,11 +151,10 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
     tiles = changed(seal.tree, found)
     if tiles.mean() >= WHOLE and tiles.size > FEW:
         moved = _planes_moved(found, seal)
-        whole = "It was processed as a whole, by another encoding, say; the seal vouches for nothing in it."
         strangers = sum(plane not in _planes(seal.tree) for plane in _planes(found))
         if content.places and strangers * 2 < seal.shape[0]:  # one more at a place shifts all that follow
             return _other_shape(content, seal), none
-        return moved or Part("inconclusive", whole), none
+        return moved or ANEW, none
     count = int(ndimage.label(tiles, np.ones((3, 3, 3)))[1])
     where = "one place" if count == 1 else f"{count} places"
     return Part("tampered", f"It was altered in {where}."), tiles

@@ -15,10 +15,10 @@ from scanward.seals.reduced import Reduced, Stored, bounds_of, copied
 from scanward.seals.remains import SCALES, fitted, level, smoothed
 from scanward.verdict import Label
 
-MANY, SHARE, FURTHER = 20, 0.02, 1.15
-"""From how many places, which share of the cells, or how many times the furthest trial's level on, the image was
-processed as a whole in a way that was not allowed for."""
-VOUCHED = 0.5
+MANY, FURTHER = 20, 1.2
+"""From how many places, or how many times the furthest trial's level on, what differs is no forgery but an image that
+was processed as a whole in a way that was not allowed for."""
+VOUCHED = 0.25
 """Share of the judged cells under which what the range still holds vouches for nothing."""
 LESIONS_MM, LESIONS_PIXELS = (4.0, 10.0), (8.0, 20.0)
 """Diameters for which it is said how large a change would have been noticed."""
@@ -64,7 +64,7 @@ def held(stored: Stored, known: Reduced) -> Held:
         return Held("inconclusive", f"It was encoded anew as a whole, and is consistent with its seal: "
                                     f"{_promise(known, keep)}.", (), notes)
     labels, count = ndimage.label(beyond, np.ones((3, 3, 3)))
-    if count > MANY or beyond.sum() > SHARE * keep.sum() or further:
+    if count > MANY or further:
         return Held("inconclusive", "It was processed as a whole in a way that the seal does not allow for, and the "
                                     "seal vouches for nothing in it.", (), notes)
     where = "one place" if count == 1 else f"{count} places"

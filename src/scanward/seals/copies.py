@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,30 +38,39 @@ LARGEST = 1 << 27
 
 
 def copy_path(seal: Path) -> Path:
-    """Where the reduced copy that belongs to a seal lies."""
+    """Where the reduced copy that belongs to a seal is written."""
     return seal.with_name(seal.name + SUFFIX)
+
+
+def find_copies(seal: Seal, folders: Sequence[Path]) -> list[Path]:
+    """The files in these folders that say they are the seal's reduced copy."""
+    found = []
+    for folder in folders:
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            with suppress(OSError), path.open("rb") as file:
+                if file.read(len(MAGIC) + ROOT) == MAGIC + seal.root:
+                    found.append(path)
+    return found
 
 
 def stored_of(content: Content, seal: Seal) -> Stored | None:
     """What is reduced of an image; None of colours, and of what is too small."""
     if content.values.ndim != 3 or min(content.values.shape[1:]) < SMALLEST or content.values.dtype.kind not in "iuf":
         return None
-    low, high = (float(end) for end in (content.values.min(), content.values.max()))
-    if not np.isfinite([low, high]).all() or low == high:
-        return None
-    hounsfield = seal.study.get("Modality") == "CT"
-    return Stored(content.values, content.scale, _steps(seal), hounsfield)
+    return Stored(content.values, content.scale, _steps(seal), seal.study.get("Modality") == "CT")
 
 
 def write_copy(content: Content, seal: Seal, path: Path, master: bytes) -> bool:
-    """Reduce an image and write its copy to `path`; whether it is one that can be reduced."""
+    """Reduce an image and write its copy to `path`, in the place of one without a seal; whether there is anything to
+    reduce in it."""
     stored = stored_of(content, seal)
-    if stored is None:
+    ends = np.array([content.values.min(), content.values.max()], np.float64)
+    if stored is None or not np.isfinite(ends).all() or ends[0] == ends[1]:
         return False
     reduced = reduced_of(stored, np.random.default_rng(secrets.randbits(128)))
     nonce = secrets.token_bytes(NONCE)
     sealed = AESGCM(_key(master)).encrypt(nonce, _packed(reduced), MAGIC + seal.root)
-    with whole_file(path, replace=False) as file:
+    with whole_file(path) as file:
         file.write(MAGIC + seal.root + nonce + sealed)
     return True
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -16,6 +18,7 @@ from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
 from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
+from scanward.seals.copies import copy_path, find_copies, read_copy, write_copy
 from scanward.seals.finding import (
     SUFFIX,
     free_path,
@@ -29,7 +32,9 @@ from scanward.seals.finding import (
     uid_of,
 )
 from scanward.seals.log import History, Log, uids_of
+from scanward.seals.objects import objects_of
 from scanward.seals.record import Seal, Version, seal_of
+from scanward.seals.reduced import Reduced
 from scanward.seals.signing import Signer, name_of
 from scanward.seals.trust import Trust, trust_in
 from scanward.verdict import SEVERITY
@@ -38,8 +43,9 @@ __all__ = ["SUFFIX", "Held", "find_seal", "hold", "read_seal", "seal_file", "sea
 
 
 def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None, *,
-              again: bool = False, said: list[str] | None = None) -> Path:
-    """Seal a file or series and write the seal, which is returned; with `log`, it is added there first.
+              again: bool = False, said: list[str] | None = None, master: bytes | None = None) -> Path:
+    """Seal a file or series and write the seal, which is returned; with `log`, it is added there first. With the site's
+    secret, `master`, a reduced copy is written beside it (`copy_path`) of what can be reduced.
 
     What whoever seals should know of the image, such as that several slices lie at one place, is added to `said`. With
     `again` it may have a seal there already, which stays: the new one is the next version, and says so. Raises
@@ -59,8 +65,11 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
     last = max(before, key=lambda one: one.number, default=None)
     path = free_path(source, folder)
     name = seal_path(source, folder).name.removesuffix(SUFFIX)
-    seal = seal_of(_single(read_content(source), source, [] if said is None else said), name, now.isoformat(), signer,
+    content = _single(read_content(source), source, [] if said is None else said)
+    seal = seal_of(content, name, now.isoformat(), signer,
                    None if last is None else Version(last.number + 1, last.follows))
+    if master is not None:
+        write_copy(content, seal, copy_path(path), master)
     if log is not None:
         log.add(seal)
     with whole_file(path, replace=False) as file:
@@ -102,7 +111,8 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
         raise ArgumentError(f"{shown(seal_path(source, folder))} exists already and is not overwritten; verify with it,"
                             " or seal with --again what was changed on purpose.")
     if again:
-        found += [seal for seal in _read(other_seals(source, folder), []) if uids_of(seal.study) == uids_of(study)]
+        others = [*other_seals(source, folder), *objects_of(source, folder)]
+        found += [seal for seal in _read(others, []) if uids_of(seal.study) == uids_of(study)]
     return found
 
 
@@ -110,7 +120,7 @@ def find_seal(source: Source, where: Path | None = None) -> Path | None:
     """The seal that is likely an image's, unchecked: of those that may be, the first that says its UID, else the first.
     `hold` tries them all."""
     keyword, uid = uid_of(source)
-    found = [*named_seals(source, where), *other_seals(source, where)]
+    found = [*named_seals(source, where), *other_seals(source, where), *objects_of(source, where)]
     return next((path for path in found if study_in(path).get(keyword, "") == uid), next(iter(found), None))
 
 
@@ -123,22 +133,29 @@ class Held:
 
 
 def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Path | None = None,
-         identity: Identity = "same", history: History | None = None) -> Held | None:
-    """Hold a file or series to its seal: of all that lie in `where`, or beside it, the one that counts and fits; None
-    where none is there.
+         identity: Identity = "same", history: History | None = None,
+         also: Sequence[Path] | None = None, masters: Sequence[bytes] = ()) -> Held | None:
+    """Hold a file or series to its seal: of all that lie in `where`, or beside it, and of those in `also` (the DICOM
+    objects there that refer to it), the one that counts and fits; None where none is there.
 
-    A seal of a stranger, of another image or a damaged one hides no other. Raises `InputError` for an image that cannot
-    be read, and for a seal where no other says anything.
+    With a site's secret, one of `masters`, an image that was encoded anew as a whole is held to the reduced copy that
+    lies with its seal. A seal of a stranger, of another image or a damaged one hides no other. Raises `InputError` for
+    an image that cannot be read, and for a seal where no other says anything.
     """
     trust, uid, damaged = trust_in(trusted), uid_of(source), list[InputError]()
     seals = _read(named_seals(source, where), damaged)
     if not any(is_of(seal, uid) and standing_of(seal, trust, history).counts for seal in seals):
         seals += _read(other_seals(source, where), damaged)
+    known, series = {seal.root for seal in seals}, study_of(source).get("SeriesInstanceUID", "")
+    # Anybody can write into an object that it refers to this image; what the seal in it says is signed.
+    seals += [seal for seal in _read(objects_of(source, where) if also is None else also, damaged)
+              if seal.root not in known and seal.study.get("SeriesInstanceUID", "") == series]
     counting = [seal for seal in seals if standing_of(seal, trust, history).counts]
     if not counting:
         return _uncounted(seals, trust, history, damaged)
     content = read_content(source)
-    held = [Held(seal, check(content, seal, trust, identity, history)) for seal in counting]
+    copies = partial(_copy, folders=_folders(source, where, also or ()), masters=masters)
+    held = [Held(seal, check(content, seal, trust, identity, history, partial(copies, seal))) for seal in counting]
     fitting = [one for one in held if one.answer.label == "authentic"]
     if not fitting and not any(is_of(seal, uid) for seal in counting):
         if damaged:
@@ -150,6 +167,27 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     best = max(fitting, key=lambda one: one.seal.number) if fitting else max(held, key=lambda one: (
         is_of(one.seal, uid), SEVERITY.index(one.answer.label), one.seal.number))
     return Held(best.seal, _dated(best, counting, history))
+
+
+def _folders(source: Source, where: Path | None, also: Sequence[Path]) -> list[Path]:
+    """Where an image's seals may lie."""
+    real = Path(os.path.realpath(source.path))
+    beside = [real.parent, real] if source.kind == "series" else [real.parent]
+    named = beside if where is None else [where if where.is_dir() else where.parent]
+    return list(dict.fromkeys((*named, *(path.parent for path in also))))
+
+
+def _copy(seal: Seal, folders: Sequence[Path], masters: Sequence[bytes]) -> Reduced | None:
+    """The reduced copy that lies with a seal; None where there is none, or nobody's secret to read it with."""
+    doubt: InputError | None = None
+    for path in find_copies(seal, folders) if masters else ():
+        try:
+            return read_copy(path, seal, masters)
+        except InputError as error:
+            doubt = error
+    if doubt is not None:
+        raise doubt
+    return None
 
 
 def _uncounted(seals: Sequence[Seal], trust: Trust, history: History | None,

@@ -16,6 +16,7 @@ from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats import Source, find
 from scanward.formats.content import study_of
 from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.key_object import seal_in
 from scanward.seals.record import Seal, from_json
 
 SUFFIX = ".seal"
@@ -26,7 +27,10 @@ STEM = 240
 
 
 def read_seal(path: Path) -> Seal:
-    """A seal's file; `UnreadableError` where it is none, or was altered."""
+    """A seal's file, or the DICOM object that holds one; `UnreadableError` where it is none, or was altered."""
+    kept = seal_in(path)
+    if kept is not None:
+        return from_json(kept, shown(path))
     with decoding(path):
         return from_json(_text(path), shown(path))
 
@@ -124,7 +128,8 @@ def study_in(path: Path) -> dict[str, str]:
 def _study(path: Path, *_: int) -> tuple[tuple[str, str], ...]:
     try:
         with decoding(path):
-            return tuple((str(key), str(value)) for key, value in json.loads(_text(path))["body"]["study"].items())
+            study = json.loads(seal_in(path) or _text(path))["body"]["study"]
+            return tuple((str(key), str(value)) for key, value in study.items())
     except ScanwardError:
         return ()
 

@@ -146,17 +146,19 @@ def _range(stored: Stored) -> float:
 
 
 def _judged(stored: Stored, lattice: Lattice, cells: Cells) -> npt.NDArray[np.bool_]:
-    """Every cell of an image that is no CT; of a CT the patient's, without the rim of padding."""
-    judged = np.ones(cells.shape, bool)
+    """All but the outermost cells of an image that is no CT; of a CT the patient's, without the rim of padding."""
+    judged = np.zeros(cells.shape, bool)
+    judged[:, 1:-1, 1:-1] = True
     if not stored.hounsfield:
         return judged
     reduce, near = lattice.reducer(), np.ones((13, 13), np.uint8)
-    padded = [reduce(cv2.dilate((plane < PADDED).astype(np.float32), near)) for plane in stored]
-    judged[:] = lattice.along_z(np.stack(padded)) < 0.01
+    padded = [reduce(np.asarray(cv2.dilate((plane < PADDED).astype(np.float32), near), np.float32))
+              for plane in stored]
+    judged &= lattice.along_z(np.stack(padded)) < 0.01
     for number, plane in enumerate(cells):
         labels, _ = ndimage.label(plane < OUTSIDE)
         rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-        judged[number] &= ~ndimage.binary_erosion(np.isin(labels, rim[rim > 0]))
+        judged[number] &= ~ndimage.binary_erosion(np.isin(labels, rim[rim > 0]), border_value=1)
     return judged
 
 

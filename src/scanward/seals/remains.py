@@ -14,7 +14,7 @@ SCALES = (1.0, 2.0, 3.0, 5.0)
 """Widths at half maximum, in pitches within a slice, over which the difference of two copies is averaged."""
 NEAR, WIDE = 1, 3.0
 """Cells about one within which the largest remains count, and σ of those in which their mean square does."""
-TIMES, SIGMAS, FLOOR = 2.0, 6.5, 3.0
+TIMES, SIGMAS, FLOOR = 2.4, 7.0, 3.0
 """The tolerance: so many times the largest remains near by, or so many σ of those further about, whichever is more, and
 above it so many σ of what noise leaves."""
 LEVEL = 90
@@ -65,6 +65,8 @@ def tolerance_of(means: Sequence[Cells], keep: Mask) -> Cells:
     for mean in means:
         np.maximum(near, np.abs(mean), out=near)
         np.maximum(wide, ndimage.gaussian_filter(mean**2, WIDE, mode="nearest"), out=wide)
+    # What is not kept is zero there, and no sign of calm.
+    wide /= np.maximum(ndimage.gaussian_filter(keep.astype(np.float32), WIDE, mode="nearest"), np.float32(0.1))
     near = ndimage.maximum_filter(near, 2 * NEAR + 1, mode="nearest")
     return np.maximum(TIMES * near, SIGMAS * np.sqrt(wide)) + np.float32(FLOOR * floor)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import NameOID
 
@@ -80,7 +80,7 @@ def read_signer(key: Path, certificate: Path) -> Signer:
 
 def read_certificate(path: Path, *, authority: bool = False) -> x509.Certificate:
     """An X.509 certificate in PEM or DER; `UnreadableError` where it is none, or several are, or it is of another kind
-    of key: an `authority` may have any."""
+    of key: an `authority` may have any, and one of RSA checks DICOM signatures, which no seal has."""
     data = bytes_of(path, "certificate")
     return certificate_in(data, shown(path), authority=authority)
 
@@ -91,7 +91,8 @@ def certificate_in(data: bytes, where: str, *, authority: bool = False) -> x509.
         raise UnreadableError(f"{where} holds several certificates; write each into a file of its own.")
     try:
         found = x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
-        usable = _usable(found.public_key()) or (authority and is_authority(found))
+        usable = _usable(found.public_key()) or (authority and (
+            is_authority(found) or isinstance(found.public_key(), rsa.RSAPublicKey)))
         # Each is decoded when it is asked for.
         _ = name_of(found), found.not_valid_before_utc, found.not_valid_after_utc
     except Exception as error:  # what the library raises on damaged certificates is no single type

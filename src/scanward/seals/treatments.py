@@ -12,8 +12,8 @@ Plane = npt.NDArray[np.float32]
 Treatment = Callable[[Plane], Plane]
 DEEPEST = 65535
 SEED = 7
-RATIO = 17.0
-"""To one: somewhat more than the 15 of the strongest JPEG 2000 that is allowed, since encoders differ."""
+RATIO = 20.0
+"""To one: more than the 15 of the strongest JPEG 2000 that is allowed, since encoders differ."""
 
 
 def halved(plane: Plane, down: int, up: int) -> Plane:

@@ -1,0 +1,97 @@
+"""Seals in DICOM objects, which a PACS keeps beside the study: written, and found again by the images they refer to."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from scanward.disk import whole_file
+from scanward.errors import InputError
+from scanward.formats import Source
+from scanward.formats.key_object import KeyObject, read_key_object, uids_of, write_key_object
+from scanward.seals.dicom_keys import DicomSigner
+from scanward.seals.dicom_signature import signed_bytes
+from scanward.seals.finding import read_seal
+from scanward.seals.record import Seal
+from scanward.seals.trust import Trust
+
+SUFFIX = ".dcm"
+PURPOSE = "14 Source Signature"
+"""Of an object's own signature (CID 7007), which its profile asks for."""
+
+
+def write_object(source: Source, seal: Path, signer: DicomSigner | None = None) -> Path:
+    """Write the seal of a DICOM file or series as a DICOM object beside the seal's file, signed where somebody is given
+    who can; its path.
+
+    Raises `ArgumentError` where it is there already, other `InputError` for images that no object can refer to.
+    """
+    path = seal.with_name(seal.name + SUFFIX)
+    made = write_key_object(source.paths, seal.read_text("utf-8"), datetime.datetime.now(), signed=signer is not None)
+    with whole_file(path, replace=False) as file:
+        file.write(made if signer is None else signed_bytes(made, path, signer, PURPOSE))
+    return path
+
+
+class Objects:
+    """The objects with seals that lie in some places, which are searched once; and in the folder of an image that is in
+    none of them, each time anew."""
+
+    def __init__(self, named: Iterable[Path] = ()) -> None:
+        self._named = [Path(os.path.realpath(path)) for path in named]
+        self._searched: list[KeyObject] | None = None
+        self._places: set[Path] = set()
+        self.used: set[Path] = set()
+        """Objects that referred to an image that was asked for."""
+
+    @property
+    def named(self) -> list[KeyObject]:
+        """Those in the places that were named: folders with all below, and what lies beside these and beside files."""
+        if self._searched is None:
+            for path in self._named:
+                self._places |= {path.parent} | ({Path(root) for root, _, _ in os.walk(path)})
+            self._searched = [one for place in sorted(self._places) for one in _in_folder(place)]
+        return self._searched
+
+    def of(self, source: Source) -> list[Path]:
+        """Those that refer to a file or, by an instance or its series, to a series of files."""
+        found = list(self.named)
+        folder = Path(os.path.realpath(source.paths[0])).parent
+        beside = [folder, folder.parent] if source.kind == "series" else [folder]
+        found += [one for place in beside if place not in self._places for one in _in_folder(place)]
+        if not found:
+            return []
+        instances, series = (set(uids) - {""} for uids in zip(*map(uids_of, source.paths), strict=True))
+        fit = [one.path for one in found
+               if one.instances & instances or (source.kind == "series" and one.series & series)]
+        self.used |= set(fit)
+        return fit
+
+    def lost(self, trusted: Trust) -> dict[Path, Seal]:
+        """The site's own seals below the folders that were named, of images that nobody asked for."""
+        left = [one.path for one in self.named if one.path not in self.used
+                and any(one.path.is_relative_to(path) for path in self._named)]
+        found = {}
+        for path in left:
+            with suppress(InputError):  # a damaged one vouches for nothing that could be missed
+                found[path] = read_seal(path)
+        return {path: seal for path, seal in found.items() if trusted.knows(seal.certificate)}
+
+
+def _in_folder(folder: Path) -> list[KeyObject]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # beside what was named, where nobody said that there is anything
+        return []
+    return [found for found in (read_key_object(folder / name) for name in names) if found is not None]
+
+
+def objects_of(source: Source, where: Path | None = None, objects: Objects | None = None) -> list[Path]:
+    """The objects with seals that refer to an image: in the folder `where` or, without one, in `objects` and beside it;
+    none where `where` is a file, which is the seal itself."""
+    if where is not None and not where.is_dir():
+        return []
+    return ((objects or Objects()) if where is None else Objects([where])).of(source)
