@@ -295,6 +295,24 @@ def test_another_site_s_seal_laid_beside_ours_counts_by_its_certificate(gate, di
     assert gate(paths, CT, both).label == "tampered"
 
 
+def test_a_seal_that_comes_with_the_study_as_a_dicom_object_counts_by_its_certificate(gate, dicom, tmp_path):
+    from scanward.formats import Source
+    from scanward.seals.files import seal_file
+    from scanward.seals.objects import write_object
+    from scanward.seals.signing import pem_of, signer_of
+
+    volume, other = chest(1), signer_of(bytes(32), "Other")
+    paths = series(dicom, tmp_path / "ct", volume)
+    source = Source(tuple(paths), "series")
+    (tmp_path / "other.crt").write_bytes(pem_of(other.certificate))
+    note = write_object(source, seal_file(source, other))
+    assert gate([*paths, note], PACS).label == "inconclusive"
+    both = dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal,
+                                                                      also=(tmp_path / "other.crt",)))
+    (image,) = gate([*paths, note], PACS, both).images
+    assert (image.label, image.evidence["known_by"], seals(gate)) == ("authentic", "object", [])
+
+
 def test_two_workers_with_the_same_image_make_one_seal(gate, dicom, tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 

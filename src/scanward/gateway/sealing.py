@@ -15,7 +15,8 @@ from scanward.formats.identity import Identity
 from scanward.inbox.folders import Inbox
 from scanward.protection import key_in
 from scanward.seals.archive import Archive, Look, look_of
-from scanward.seals.check import check
+from scanward.seals.check import Checked, check
+from scanward.seals.files import hold
 from scanward.seals.known import Known
 from scanward.seals.log import Log
 from scanward.seals.record import Seal
@@ -102,7 +103,15 @@ class Sealer:
         if same is None and not alike and (asked.why or not self._wanted(asked)):
             # A phase that came late from the modality is a new image; from elsewhere it is one that was put in.
             alike = self._asked(content, self._archive.of_series(asked.members[0].series), "series")
-        return same or next(iter(alike), None), ""
+        return same or next(iter(alike), None) or self._brought(asked), ""
+
+    def _brought(self, asked: Asked) -> Known | None:
+        """What a seal says that came with the study, in a DICOM object."""
+        held = hold(asked.source, self._trusted)
+        if held is None or not held.answer.trusted:
+            return None
+        found = f"With its study came its seal, {held.seal.name}, of {held.seal.made}."
+        return _known(held.answer, held.seal, "object", found)
 
     def _asked(self, content: Content, names: Sequence[str], how: str) -> list[Known]:
         """What each of some seals says; a stranger's seal counts as none."""
@@ -119,8 +128,7 @@ class Sealer:
             found = f"It says that it is of the series of {what}, and has none of its objects."
         elif not found:
             found = f"It {'is' if answer.voxels.label == 'authentic' else 'looks like'} {what}, under other UIDs."
-        values = {one.name: getattr(answer, one.name) for one in dataclasses.fields(answer)}
-        return Known(**values, seal=name, made=seal.made, how=how, found=found)
+        return dataclasses.replace(_known(answer, seal, how, found), seal=name)
 
     def _goes_on(self, asked: Asked, content: Content, look: Look, name: str) -> bool:
         """Whether all that was sealed is there as it was, and what came later is nothing known: a modality may pause
@@ -146,6 +154,11 @@ class Sealer:
             return False
         return like.voxels.label == "inconclusive" or (
             content.values.shape == seal.shape and _left(content, like, seal) < LEFT)
+
+
+def _known(answer: Checked, seal: Seal, how: str, found: str) -> Known:
+    values = {one.name: getattr(answer, one.name) for one in dataclasses.fields(answer)}
+    return Known(**values, seal=seal.name, made=seal.made, how=how, found=found)
 
 
 def _by_plane(asked: Asked, content: Content) -> list[str]:

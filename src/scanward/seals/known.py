@@ -15,7 +15,8 @@ class Known(Checked):
     """Its name."""
     made: str = ""
     how: str = ""
-    """`uids`, `series`, `content`, or `now` of one that was only just made."""
+    """`uids`, `series`, `content`, `object` of one that came with the study, or `now` of one that was
+    only just made."""
     found: str = ""
     """A sentence on that."""
 
