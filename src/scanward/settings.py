@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +23,7 @@ from scanward.verdict import StudyLabel
 AET = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 """An AE title: up to 16 characters of ASCII without a backslash (PS3.5 6.2)."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False)
+SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
 def _beside(path: Path, info: ValidationInfo) -> Path:
@@ -95,21 +97,47 @@ class Work:
     attempts: Some = 3
     """How often a study is tried whose scan broke down."""
     verify_key: Near | None = None
-    """Verifies images that carry evidence woven with this key (`scanward protect --key`)."""
+    """Verifies images that an earlier version wove evidence into with this key."""
     records: Near | None = None
-    """Where their records lie; those of `[protect]` are found without."""
+    """Where their records lie; those that an earlier version kept in the inbox are found without."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
-class Protect:
-    """CT that came in goes out protected."""
+class Rule:
+    """Images of which all that it names is so."""
+
+    sender: Annotated[str, Field(alias="from")] = "*"
+    """Pattern of the AE title that one of its objects came from; what was pulled has none."""
+    modality: str = "*"
+    patient: str = "*"
+    """Pattern of the Patient ID."""
+
+    def takes(self, senders: Iterable[str], modality: str, patient: str) -> bool:
+        """Whether it is about such an image."""
+        return (any(fnmatchcase(sender, self.sender) for sender in senders) and fnmatchcase(modality, self.modality)
+                and fnmatchcase(patient, self.patient))
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Seal:
+    """Images are sealed as they come from modalities, and whatever comes is held against what was sealed."""
 
     key: Near | None = None
-    """Turns it on; made with `scanward key`."""
-    to: str = ""
-    """The destination that protected series go to."""
-    send_synthetic: bool = False
-    """Also what says of itself that it is synthetic."""
+    """The site's secret, made with `scanward key`."""
+    senders: Annotated[tuple[str, ...], Field(alias="from")] = ()
+    """Patterns of AE titles whose images are sealed: modalities."""
+    also: tuple[Near, ...] = ()
+    """Certificates of others whose seals count, too, of their authorities, or of older keys of the site."""
+    must_be_sealed: tuple[Rule, ...] = ()
+    """Images that are at least inconclusive without a seal that counts."""
+
+    @property
+    def on(self) -> bool:
+        return self.key is not None or bool(self.also)
+
+    def by(self, sender: str) -> bool:
+        """Whether images from this AE title are sealed."""
+        return self.key is not None and any(fnmatchcase(sender, pattern) for pattern in self.senders)
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -136,7 +164,7 @@ class Destination:
     password_file: Near | None = None
     tls: Tls = Tls()
     results: bool = True
-    """Gets the results of every study; without, only what is addressed to it by name."""
+    """Gets the results of every study; without, nothing for now."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -199,7 +227,7 @@ class Gateway:
     node: Node = Node()
     store: Store = Store()
     work: Work = Work()
-    protect: Protect = Protect()
+    seal: Seal = Seal()
     results: Results = Results()
     audit: Audit = Audit()
     web: Web = Web()
@@ -219,6 +247,9 @@ def read_config(path: Path | None) -> Gateway:
         raise ArgumentError(f"{shown(path)} cannot be read ({error.strerror}); name the gateway's TOML file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(f"{shown(path)} is no TOML ({error}); mend that line.") from None
+    if "protect" in values:
+        raise ArgumentError(f"{shown(path)}: [protect] wove evidence into whatever arrived, and is no more; name the "
+                            "key in [seal], and in seal.from the modalities whose images are sealed.")
     try:
         gateway = TypeAdapter(Gateway).validate_python(values, context={"base": path.parent})
     except ValidationError as error:
@@ -239,7 +270,7 @@ def loopback(host: str) -> bool:
 
 
 def _checked(gateway: Gateway, file: str) -> Gateway:
-    for complaint in (*_node(gateway), *_web(gateway), *_names(gateway), *_files(gateway)):
+    for complaint in (*_node(gateway), *_web(gateway), *_names(gateway), *_seals(gateway), *_files(gateway)):
         raise ArgumentError(f"{file}: {complaint}")
     return gateway
 
@@ -282,19 +313,36 @@ def _names(gateway: Gateway) -> list[str]:
     urls += [(f"destination {d.name}.url", d.url) for d in gateway.destination if d.kind == "stow"]
     complaints += [f"{where} {url!r} is no web address; it begins with http:// or https://." for where, url in urls
                    if not re.match(r"https?://[^/]", url)]
-    if gateway.protect.to and not gateway.protect.key:
-        complaints.append("protect.to is named, and protect.key is not; nothing would be protected.")
     if gateway.audit.syslog and not re.fullmatch(r"[^\s:]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", gateway.audit.syslog):
         complaints.append(f"audit.syslog {gateway.audit.syslog!r} is no HOST:PORT.")
-    if gateway.protect.key and gateway.protect.to not in {d.name for d in gateway.destination}:
-        complaints.append(f"protect.to {gateway.protect.to!r} names no [[destination]].")
+    return complaints
+
+
+def _seals(gateway: Gateway) -> list[str]:
+    seal, complaints = gateway.seal, []
+    if seal.senders and seal.key is None:
+        complaints.append("seal.from is named, and seal.key is not; nothing would be sealed.")
+    if seal.must_be_sealed and not seal.on:
+        complaints.append("seal.must_be_sealed is named, and neither seal.key nor seal.also is; no seal would count.")
+    for pattern in seal.senders:
+        known = {d.aet: d.name for d in gateway.destination if d.kind == "dimse"}
+        pacs = next((aet for aet in known if fnmatchcase(aet, pattern)), None)
+        if not pattern.strip("*?"):
+            complaints.append(f"seal.from {pattern!r} matches every AE title, a PACS's too, and would seal whatever "
+                              "arrives; name the modalities.")
+        elif pacs is not None:
+            complaints.append(f"seal.from {pattern!r} matches {pacs}, the [[destination]] {known[pacs]}; name the "
+                              "modalities alone, as a PACS also sends what others sent to it.")
+        elif gateway.node.allow and not any(fnmatchcase(aet, pattern) for aet in gateway.node.allow):
+            complaints.append(f"seal.from {pattern!r} matches no AE title in node.allow; nothing would be sealed.")
     return complaints
 
 
 def _files(gateway: Gateway) -> list[str]:
     named: dict[str, Path | None] = {
-        "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "protect.key": gateway.protect.key,
+        "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "seal.key": gateway.seal.key,
         "web.users": gateway.web.users}
+    named |= {f"seal.also {shown(path)}": path for path in gateway.seal.also}
     remote: dict[str, Destination | Pull] = {f"destination {d.name}": d for d in gateway.destination}
     remote |= {f"pull {p.name}": p for p in gateway.pull}
     named |= {f"{where}.password_file": one.password_file for where, one in remote.items()}

@@ -23,6 +23,10 @@ from outside import need, program
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
+from scanward.formats.dataset import meta_of
+from scanward.formats.identity import SENDER, file_head, identity_of
+from scanward.inbox.folders import Inbox
+
 MG_CLASS = "1.2.840.10008.5.1.4.1.1.1.2"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 ORTHANC = program("Orthanc")
@@ -300,10 +304,20 @@ def ct_files(folder: Path, slices: int = 3, **elements: Any) -> list[Path]:
                        **(shared | elements)) for z in range(slices)]
 
 
+def arrive(inbox: Inbox, path: Path, sender: str, *, instead: bool = False) -> None:
+    """Puts a file into the inbox as if it came by C-STORE from an AE title."""
+    identity = identity_of(path)
+    with path.open("rb") as file:
+        meta = FileMetaDataset(meta_of(file))
+        setattr(meta, SENDER, sender)
+        inbox.add(identity.study, identity.sop_instance, file_head(meta), [file.read()], instead=instead)
+
+
 @pytest.fixture(scope="session")
 def dicom() -> SimpleNamespace:
-    """`file(path, **elements)` makes a mammogram, `ct(folder, slices, **elements)` a CT series."""
-    return SimpleNamespace(file=dicom_file, ct=ct_files)
+    """`file(path, **elements)` makes a mammogram, `ct(folder, slices, **elements)` a CT series; `arrive` puts a file
+    into an inbox."""
+    return SimpleNamespace(file=dicom_file, ct=ct_files, arrive=arrive)
 
 
 @pytest.fixture

@@ -37,6 +37,18 @@ def test_several_destinations_each_with_tls(settings, tmp_path):
     assert gateway.destination[1].tls.on
 
 
+def test_who_is_sealed_and_what_must_be(settings, tmp_path):
+    (tmp_path / "site.key").touch()
+    seal = settings('[node]\nallow = ["CT_SCANNER_1", "PACS"]\n[seal]\nkey = "site.key"\nfrom = ["CT_SCANNER_*"]\n'
+                    'must_be_sealed = [{from = "PACS", modality = "CT"}, {patient = "VIP-*"}]\n').seal
+    assert seal.key == tmp_path / "site.key"
+    assert seal.by("CT_SCANNER_1") and not seal.by("PACS") and not seal.by("")
+    first, second = seal.must_be_sealed
+    assert first.takes({"PACS"}, "CT", "P1") and not first.takes({"CT_SCANNER_1"}, "CT", "P1")
+    assert not first.takes({"PACS"}, "MG", "P1")
+    assert second.takes({""}, "MG", "VIP-3") and not second.takes({"PACS"}, "MG", "P1")
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("[node]\nport = 70000", "node.port"),
     ("[node]\nprot = 104", "node.prot"),
@@ -58,13 +70,23 @@ def test_several_destinations_each_with_tls(settings, tmp_path):
     ("[[destination]]\nname = 'a b'", "other characters"),
     ("[[destination]]\nname = 'a'\nkind = 'stow'", "no web address"),
     ("[[pull]]\nname = 'o'\nurl = 'file:///etc/passwd'", "no web address"),
-    ("[protect]\nkey = 'gate way.toml'\nto = 'nowhere'", "names no"),
+    ("[protect]\nkey = 'gate way.toml'\nto = 'nowhere'", "[seal]"),
+    ("[protect]", "[seal]"),
+    ("[seal]\nfrom = ['CT_1']", "seal.key"),
+    ("[seal]\nkey = 'none.key'\nfrom = ['CT_1']", "seal.key: there is no file"),
+    ("[seal]\nalso = ['none.crt']", "seal.also"),
+    ("[seal]\nkey = 'gate way.toml'\nfrom = ['CT_1', '*']", "every AE title"),
+    ("[seal]\nkey = 'gate way.toml'\nfrom = ['??*']", "every AE title"),
+    ("[seal]\nkey = 'gate way.toml'\nfrom = 'CT_1'", "seal.from"),
+    ("[seal]\nkey = 'gate way.toml'\nfrom = ['P*']\n[[destination]]\nname = 'a'\naet = 'PACS'", "destination]] a"),
+    ("[node]\nallow = ['PACS', 'CT_1']\n[seal]\nkey = 'gate way.toml'\nfrom = ['CT_2']", "node.allow"),
+    ("[seal]\nmust_be_sealed = [{from = 'PACS'}]", "no seal would count"),
+    ("[seal]\nkey = 'gate way.toml'\nmust_be_sealed = [{form = 'PACS'}]", "must_be_sealed"),
     ("[node]\ntls = { key = 'gate way.toml' }", "no cert"),
     ("[web]\ntls = { ca = 'gate way.toml' }", "no cert"),
     ("[web]\nhosts = ['scanward.hospital']", "web.users"),
     ("[web]\nhost = '0.0.0.0'\nusers = 'gate way.toml'", "web.tls.cert"),
     ("[work]\nrecords = 'none'", "no folder"),
-    ("[protect]\nto = 'pacs'", "protect.key"),
     ("[audit]\nsyslog = 'nonsense'", "HOST:PORT"),
     ("[node", "no TOML"),
 ])

@@ -2,19 +2,19 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 
 import scanward
-from scanward import cli, protection
+from scanward import cli
 from scanward.gateway import mercure
 from scanward.gateway.receive import Node, take_file
 from scanward.gateway.scanning import Scanner
 from scanward.inbox.folders import Inbox
 from scanward.judging.scan import calibrate
-from scanward.protectors.seal import make_key
 from scanward.settings import Gateway, Store, Work
 
 FILMS = {"forged film": ("tampered", 4095), "clean film": ("authentic", 1000), "black film": ("inconclusive", 0)}
@@ -28,7 +28,7 @@ def changed(path, change):
 
 def brighter(data):
     pixels = data.pixel_array.copy()
-    pixels[20:40, 20:40] += 100 * (5 <= float(data.ImagePositionPatient[2]) <= 10)
+    pixels[20:40, 20:40] += 40 * (2 <= float(data.ImagePositionPatient[2]) <= 10)
     data.PixelData = pixels.tobytes()
 
 
@@ -41,7 +41,9 @@ def nothing(data):
     pass
 
 
-SEALED = {"CT as it was sealed": ("authentic", nothing, 16), "CT changed since": ("tampered", brighter, 16),
+OLD = Path(__file__).parents[1] / "protection" / "old"
+"""What an earlier version wove evidence into, with the key and the records."""
+SEALED = {"CT as it was sealed": ("authentic", nothing, 8), "CT changed since": ("tampered", brighter, 8),
           "CT sealed, a slice missing": ("inconclusive", None, 1),
           "CT sealed, a slice broken": ("inconclusive", taller, 1)}
 LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": "inconclusive", "CT": "unscanned",
@@ -51,8 +53,7 @@ LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": 
 @pytest.fixture
 def given(tmp_path, dicom, bright):
     """Folders with one image or series each, the key, and the folder of records."""
-    key, sealed = tmp_path / "site.key", tmp_path / "sealed"
-    make_key(key)
+    key, sealed = OLD / "site.key", OLD / "series"
     images = {name: tmp_path / "images" / name for name in LABELS}
     for name, (_, value) in FILMS.items():
         pixels = np.zeros((64, 48), np.uint16)
@@ -62,7 +63,6 @@ def given(tmp_path, dicom, bright):
     changed(dicom.file(images["broken film"] / "film.dcm"), taller)
     dicom.ct(images["CT"], 16)
     changed(dicom.ct(images["broken CT"], 16)[3], taller)
-    protection.protect_file(images["CT"], sealed, key)
     for name, (_, change, slices) in SEALED.items():
         shutil.copytree(sealed, images[name])
         for path in sorted(images[name].rglob("*.dcm"))[:slices]:
@@ -130,8 +130,7 @@ def test_a_mark_taken_out_is_no_way_round_the_seal(given, capsys):
     for mark in folder.rglob("*.scanward.json"):
         mark.unlink()
     assert by_command(folder, key, capsys)[0][0] == "tampered"
-    for name in ("evidence.json", "protected.png"):
-        (folder / name).unlink()
+    (folder / "evidence.json").unlink()
     assert by_command(folder, key, capsys)[0][0] == "unscanned"
     cli.run(["scan", "--json", "--key", str(key), "--record", str(records / "evidence.json"), str(folder)])
     assert json.loads(capsys.readouterr().out)["label"] == "tampered"

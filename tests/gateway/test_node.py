@@ -12,6 +12,7 @@ import urllib.request
 
 import httpx
 import numpy as np
+import pydicom
 import pytest
 from outside import program
 
@@ -81,9 +82,9 @@ def wait_for(condition, seconds=120):
         time.sleep(0.1)
 
 
-def storescu(port, *paths, called="SCANWARD"):
-    done = subprocess.run(["storescu", "-xr", "-aec", called, "127.0.0.1", str(port), *map(str, paths)],
-                          capture_output=True, text=True, check=False)
+def storescu(port, *paths, called="SCANWARD", calling="STORESCU"):
+    done = subprocess.run(["storescu", "-xr", "-aet", calling, "-aec", called, "127.0.0.1", str(port),
+                           *map(str, paths)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -150,8 +151,6 @@ def test_a_forged_film_is_flagged_reviewed_and_told_to_the_pacs(start, orthanc, 
 
 def forged_film(path):
     """The demo's film with 250 × 250 pixels copied within the breast, and its patient's identifier."""
-    import pydicom
-
     from scanward.demo import films_folder
 
     data = pydicom.dcmread(next(films_folder().rglob("1-283.dcm")))
@@ -220,34 +219,35 @@ def test_what_cannot_be_read_is_an_entry_with_its_reason(start, dicom, tmp_path)
     assert str(gateway.inbox) not in errors[0]
 
 
-def test_a_ct_goes_out_protected_and_comes_back_verified(start, orthanc, dicom, tmp_path):
-    """Protected once; untouched it is authentic; altered, with the mark taken out of its header, tampered."""
-    import pydicom
+def test_a_ct_is_sealed_on_arrival_and_a_forged_copy_is_an_alarm(start, dicom, tmp_path):
+    """As it is it stays authentic, also from the PACS; altered under new UIDs it is tampered, from the modality too."""
+    from pydicom.uid import generate_uid
 
     from scanward.protectors.seal import make_key
 
     make_key(tmp_path / "site.key")
-    gateway = start(destination(orthanc) + f'[protect]\nkey = "{tmp_path / "site.key"}"\nto = "pacs"\n')
-    storescu(gateway.port, *dicom.ct(tmp_path / "ct", 16))
-    wait_for(lambda: len(orthanc.sop_uids()) == 16 and gateway.idle())
-    out = tmp_path / "out"
-    out.mkdir()
-    for name in orthanc.get("/instances"):
-        (out / f"{name}.dcm").write_bytes(orthanc.raw(f"/instances/{name}/file"))
-    storescu(gateway.port, *out.iterdir())
-    wait_for(lambda: any(image["label"] == "authentic" for s in gateway.studies() for image in s["images"]))
-    assert len(orthanc.sop_uids()) == 16  # what is ours is not protected again
-    for i, path in enumerate(sorted(out.iterdir())):
+    gateway = start(f'[seal]\nkey = "{tmp_path / "site.key"}"\nfrom = ["CT_*"]\nmust_be_sealed = [{{from = "PACS"}}]\n')
+    paths = dicom.ct(tmp_path / "ct", 8)
+    storescu(gateway.port, *paths, calling="CT_1")
+    wait_for(gateway.studies)
+    (study,) = gateway.studies()
+    assert (study["label"], study["images"][0]["evidence"]["known_by"]) == ("authentic", "now")
+    uids = [generate_uid() for _ in range(2)]
+    for path in paths:
         data = pydicom.dcmread(path)
-        del data.DerivationDescription
         pixels = data.pixel_array.copy()
-        if 5 <= round(float(data.ImagePositionPatient[2])) <= 10:
-            pixels[20:40, 20:40] += 100
+        pixels[20:40, 20:40] += 100
         data.PixelData = pixels.astype(np.uint16).tobytes()
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"2.25.99{i}"
+        data.StudyInstanceUID, data.SeriesInstanceUID = uids
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         data.save_as(path)
-    storescu(gateway.port, *out.iterdir())
-    wait_for(lambda: any(image["label"] == "tampered" for s in gateway.studies() for image in s["images"]))
+    for sender in ("PACS", "CT_2"):
+        storescu(gateway.port, *paths, calling=sender)
+        wait_for(lambda: gateway.idle() and len(gateway.studies()) == 2)
+        assert {study["study_uid"] == uids[0]: study["label"] for study in gateway.studies()} == {
+            False: "authentic", True: "tampered"}
+    assert len(list((gateway.inbox / "seals").glob("*.seal"))) == 1
+    assert len((gateway.inbox / "log" / "entries.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(("text", "says"), [("[node]\nport = 99999\n", "node.port"), ("[nod]\n", "nod"),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -9,31 +11,33 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from scanward.gateway.receive import Node, take_file
 from scanward.gateway.scanning import Scanner
 from scanward.inbox.folders import Inbox
 from scanward.protectors.seal import make_key
-from scanward.settings import Destination, Gateway, Protect, Store, Work
+from scanward.settings import Gateway, Seal, Store, Work
+
+OLD = Path(__file__).parents[1] / "protection" / "old"
+"""What an earlier version wove evidence into, with the key and the records."""
 
 
 @pytest.fixture
-def study(tmp_path, bright):
-    """Takes files in, scans the study, and gives back what was made of it."""
+def study(tmp_path, bright, dicom):
+    """Takes files in from a modality, scans the study, and gives back what was made of it."""
     make_key(tmp_path / "site.key")
     inbox = Inbox(tmp_path / "in box")
     plain = Gateway(store=Store(folder=inbox.root), work=Work(method="self-reference"))
 
-    def _scan(paths, gateway=plain):
+    def _scan(paths, gateway=plain, sender="CT_1"):
         for path in paths:
-            take_file(path, inbox, Node())
+            dicom.arrive(inbox, path, sender)
         job = inbox.take(0, 3)
         scanned = Scanner(gateway, inbox).scan(job)
         inbox.finish(job, scanned.record)
         return scanned
 
     _scan.inbox, _scan.plain = inbox, plain
-    _scan.guarded = dataclasses.replace(plain, protect=Protect(key=tmp_path / "site.key", to="pacs"),
-                                        destination=(Destination(name="pacs"),))
+    _scan.sealing = dataclasses.replace(plain, seal=Seal(key=tmp_path / "site.key", senders=("CT_*",)))
+    _scan.old = dataclasses.replace(plain, work=Work(method="self-reference", verify_key=OLD / "site.key", records=OLD))
     return _scan
 
 
@@ -66,19 +70,6 @@ def _groups(one):
     return made
 
 
-def protected(study, dicom, folder, **elements):
-    """A CT series that went out protected, as files that can be altered."""
-    return _out(study, study(dicom.ct(folder / "ct", 16, **elements), study.guarded), folder)
-
-
-def _out(study, scanned, folder):
-    out = []
-    for i, path in enumerate(next(iter(scanned.protected.values()), ())):
-        out.append(folder / f"out{i:02}.dcm")
-        out[-1].write_bytes(_kept(study, path).read_bytes())
-    return out
-
-
 def altered(paths, change):
     for path in paths:
         data = pydicom.dcmread(path)
@@ -89,31 +80,51 @@ def altered(paths, change):
 
 def brighter(data):
     pixels = data.pixel_array.copy()
-    if 5 <= float(data.ImagePositionPatient[2]) <= 10:
-        pixels[20:40, 20:40] += 100
+    if 2 <= float(data.ImagePositionPatient[2]) <= 10:
+        pixels[20:40, 20:40] += 40
     data.PixelData = pixels.astype(np.uint16).tobytes()
 
 
-def test_an_odd_slice_is_no_way_round_the_evidence(study, dicom, tmp_path):
-    out = altered(protected(study, dicom, tmp_path), brighter)
-    data = pydicom.dcmread(out[0])
+def woven(folder):
+    """A series of old, as files that can be altered."""
+    return sorted(Path(shutil.copytree(OLD / "series" / "ct-protected", folder)).iterdir())
+
+
+def forget(study):
+    """As after `keep_days`."""
+    shutil.rmtree(study.inbox.root / "done")
+    (study.inbox.root / "done").mkdir()
+
+
+@pytest.mark.parametrize("way", ["woven", "sealed"])
+def test_an_odd_slice_is_no_way_round_the_evidence(study, dicom, tmp_path, way):
+    paths, gateway = (woven(tmp_path / "ct"), study.old) if way == "woven" else (dicom.ct(tmp_path / "ct", 8),
+                                                                                 study.sealing)
+    if way == "sealed":
+        study(paths, gateway)
+        forget(study)
+    altered(paths, brighter)
+    data = pydicom.dcmread(paths[0])
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
     del data.ImagePositionPatient
     data.save_as(tmp_path / "odd.dcm")
-    record = study([*out, tmp_path / "odd.dcm"], study.guarded).record
-    assert record.label == "tampered"
+    assert study([*paths, tmp_path / "odd.dcm"], gateway).record.label == "tampered"
 
 
-def test_what_comes_back_as_it_went_out_is_authentic(study, dicom, tmp_path):
-    record = study(protected(study, dicom, tmp_path), study.guarded).record
-    assert sorted(image.label for image in record.images) == ["authentic", "unscanned"]
-    assert record.label == "unscanned"  # the original stands beside it, and nobody looked at that
+def test_what_an_earlier_version_wove_into_is_still_verified(study, tmp_path):
+    assert study(woven(tmp_path / "ct"), study.old).record.label == "authentic"
+    forget(study)
+    assert study(altered(woven(tmp_path / "changed"), brighter), study.old).record.label == "tampered"
 
 
-def test_a_slice_taken_out_is_no_pass(study, dicom, tmp_path):
-    out = protected(study, dicom, tmp_path)
-    record = study(out[:7] + out[8:], study.guarded).record
-    assert record.label in ("tampered", "inconclusive")
+@pytest.mark.parametrize("way", ["woven", "sealed"])
+def test_a_slice_taken_out_is_no_pass(study, dicom, tmp_path, way):
+    paths, gateway = (woven(tmp_path / "ct"), study.old) if way == "woven" else (dicom.ct(tmp_path / "ct", 8),
+                                                                                 study.sealing)
+    if way == "sealed":
+        study(paths, gateway)
+        forget(study)
+    assert study(paths[:4] + paths[5:], gateway).record.label in ("tampered", "inconclusive")
 
 
 def test_a_film_that_calls_itself_ct_is_judged_as_the_film_it_is(study, dicom, tmp_path):
@@ -130,42 +141,38 @@ def test_a_broken_film_is_not_hidden_by_a_good_one(study, dicom, tmp_path):
     assert str(tmp_path) not in json.dumps(record.to_json())
 
 
-def test_a_series_is_protected_once_whatever_comes_late(study, dicom, tmp_path):
+def seals(study):
+    return sorted(path.name for path in (study.inbox.root / "seals").glob("*.seal"))
+
+
+def test_a_series_is_sealed_once_whatever_comes_late(study, dicom, tmp_path):
     paths = dicom.ct(tmp_path / "ct", 16)
-    first = study(paths, study.guarded)
+    first = study(paths, study.sealing)
     report = dicom.file(tmp_path / "sr.dcm", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33", Modality="SR",
                         StudyInstanceUID=pydicom.dcmread(paths[0]).StudyInstanceUID)
-    second = study([report], study.guarded)
-    uids = [sorted(pydicom.dcmread(_kept(study, path)).SOPInstanceUID
-                   for files in scanned.protected.values() for path in files) for scanned in (first, second)]
-    assert uids[0] == uids[1] and len(uids[0]) == 16
+    before = seals(study)
+    second = study([report], study.sealing)
+    assert [scanned.record.label for scanned in (first, second)] == ["authentic"] * 2
+    assert seals(study) == before and len(before) == 1
 
 
-def _kept(study, path):
-    """Where a file of a job lies after the study was moved."""
-    parts = path.parts[path.parts.index("working") + 1:]
-    return study.inbox.root.joinpath("done", *parts)
-
-
-def test_what_says_in_one_slice_that_it_is_synthetic_stays_here(study, dicom, tmp_path):
+def test_what_says_in_one_slice_that_it_is_synthetic_is_not_sealed(study, dicom, tmp_path):
     paths = dicom.ct(tmp_path / "ct", 16)
     altered(paths[5:6], lambda data: setattr(data, "SyntheticData", "YES"))
-    assert study(paths, study.guarded).protected == {}
-    again = dataclasses.replace(study.guarded, protect=dataclasses.replace(study.guarded.protect, send_synthetic=True))
-    assert len(study(paths, again).protected) == 1
+    (image,) = study(paths, study.sealing).record.images
+    assert (image.label, seals(study)) == ("inconclusive", []) and "synthetic" in image.reason
 
 
-def test_phases_at_the_same_places_are_not_mixed_and_not_protected(study, dicom, tmp_path):
+def test_phases_at_the_same_places_are_not_mixed_and_each_is_sealed(study, dicom, tmp_path):
     """Two phases of one series that came slice by slice in turn: 100 HU apart."""
     first = dicom.ct(tmp_path / "a", 16)
     series = pydicom.dcmread(first[0])
     second = dicom.ct(tmp_path / "b", 16, SeriesInstanceUID=series.SeriesInstanceUID,
                       StudyInstanceUID=series.StudyInstanceUID, AcquisitionNumber=2)
-    altered(second, lambda data: setattr(data, "PixelData", (data.pixel_array // 2 + 2000).tobytes()))
-    scanned = study([path for pair in zip(first, second, strict=True) for path in pair], study.guarded)
-    assert scanned.protected == {}
+    altered(second, lambda data: setattr(data, "PixelData", (4000 - data.pixel_array // 2).astype("u2").tobytes()))
+    scanned = study([path for pair in zip(first, second, strict=True) for path in pair], study.sealing)
     images = scanned.record.images
-    assert len(images) == 2 and all("several volumes" in image.note for image in images)
+    assert [image.label for image in images] == ["authentic"] * 2 and len(seals(study)) == 2
     for image in images:
         phases = {pydicom.dcmread(study.inbox.root / "done" / scanned.record.key / name).get("AcquisitionNumber")
                   for name in image.files}
@@ -173,51 +180,40 @@ def test_phases_at_the_same_places_are_not_mixed_and_not_protected(study, dicom,
 
 
 @pytest.mark.parametrize("frames", [1, 4, 16])
-def test_enhanced_ct_goes_out_protected_and_comes_back_authentic(study, dicom, tmp_path, frames):
+def test_enhanced_ct_is_sealed_and_a_change_of_it_shows(study, dicom, tmp_path, frames):
     paths = enhanced(dicom.ct(tmp_path / "ct", 16), tmp_path / "enhanced", frames)
-    scanned = study(paths, study.guarded)
-    (image,) = scanned.record.images
-    assert (image.shape, image.label, image.note) == ((16, 64, 64), "unscanned", None)
-    out = _out(study, scanned, tmp_path)
-    assert len(out) == len(paths)
-    assert not {pydicom.dcmread(path).SOPInstanceUID for path in out} & {pydicom.dcmread(p).SOPInstanceUID
-                                                                           for p in paths}
-    back = study(out, study.guarded).record.images
-    assert sorted(one.label for one in back) == ["authentic", "unscanned"]
-
-
-def test_an_enhanced_ct_altered_on_its_way_is_tampered(study, dicom, tmp_path):
-    (out,) = _out(study, study(enhanced(dicom.ct(tmp_path / "ct", 16), tmp_path / "e", 16), study.guarded), tmp_path)
-    data = pydicom.dcmread(out)
+    (image,) = study(paths, study.sealing).record.images
+    assert (image.shape, image.label, image.note) == ((16, 64, 64), "authentic", None)
+    forget(study)
+    assert study(paths, study.sealing, "PACS").record.label == "authentic"
+    forget(study)
+    data = pydicom.dcmread(paths[0])
     pixels = data.pixel_array.copy()
-    pixels[5:10, 20:40, 20:40] += 100
+    pixels[..., 20:40, 20:40] += 100
     data.PixelData = pixels.astype(np.uint16).tobytes()
-    data.save_as(out)
-    assert study([out], study.guarded).record.label == "tampered"
+    data.save_as(paths[0])
+    assert study(paths, study.sealing, "PACS").record.label == "tampered"
 
 
-def test_volumes_of_one_enhanced_series_stay_apart_and_say_why_they_are_not_protected(study, dicom, tmp_path):
+def test_volumes_of_one_enhanced_series_stay_apart_and_are_sealed_each(study, dicom, tmp_path):
     """Two phases of the same places, a file each; and a third far below, which nothing continues."""
     places = dicom.ct(tmp_path / "a", 96)
     first, last = enhanced(places[:16], tmp_path / "b", 16) + enhanced(places[80:], tmp_path / "c", 16)
     again = tmp_path / "again.dcm"
     data = pydicom.dcmread(first)
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    data.PixelData = (data.pixel_array // 2 + 2000).astype(np.uint16).tobytes()
+    data.PixelData = (data.pixel_array[::-1] // 2 + 2000).astype(np.uint16).tobytes()
     data.save_as(again)
-    scanned = study([first, last, again], study.guarded)
-    assert scanned.protected == {}
+    scanned = study([first, last, again], study.sealing)
     assert [(image.shape, image.label, len(image.files)) for image in scanned.record.images] == \
-        3 * [((16, 64, 64), "unscanned", 1)]
-    assert {image.note for image in scanned.record.images} == {
-        "It is not protected: its series holds several volumes."}
+        3 * [((16, 64, 64), "authentic", 1)]
+    assert len(seals(study)) == 3
 
 
 def test_a_file_of_frames_and_slices_that_go_on_from_it_are_one_volume(study, dicom, tmp_path):
     slices = dicom.ct(tmp_path / "ct", 16)
-    scanned = study([*enhanced(slices[:12], tmp_path / "e", 12), *slices[12:]], study.guarded)
-    (image,) = scanned.record.images
-    assert (image.shape, len(next(iter(scanned.protected.values())))) == ((16, 64, 64), 5)
+    (image,) = study([*enhanced(slices[:12], tmp_path / "e", 12), *slices[12:]], study.sealing).record.images
+    assert (image.shape, image.label, len(image.files), len(seals(study))) == ((16, 64, 64), "authentic", 5, 1)
 
 
 def test_a_film_is_not_scanned_again_for_a_late_one_but_is_under_other_settings(study, dicom, tmp_path, bright):

@@ -10,8 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from scanward import protection
-from scanward.errors import ArgumentError, UnsupportedError, WeightsError
+from scanward.errors import ArgumentError, WeightsError
 from scanward.formats import derived
 from scanward.gateway import mercure, scanning
 from scanward.gateway.receive import Node, take_file
@@ -21,20 +20,21 @@ from scanward.gateway.work import work
 from scanward.inbox.folders import Inbox
 from scanward.protectors.seal import make_key
 from scanward.report import pictures
-from scanward.settings import Destination, Gateway, Protect, Store, Work
+from scanward.seals import archive
+from scanward.settings import Gateway, Seal, Store, Work
 
 
 @pytest.fixture
-def desk(tmp_path, bright):
+def desk(tmp_path, bright, dicom):
     """An inbox in a folder with a space in its name, and the scan of what was put into it."""
     make_key(tmp_path / "site.key")
     inbox = Inbox(tmp_path / "in box")
     gateway = Gateway(store=Store(folder=inbox.root), work=Work(method="self-reference"),
-                      protect=Protect(key=tmp_path / "site.key", to="pacs"), destination=(Destination(name="pacs"),))
+                      seal=Seal(key=tmp_path / "site.key", senders=("CT_1",)))
 
     def _scan(paths=(), attempts=1):
         for path in paths:
-            take_file(path, inbox, Node())
+            dicom.arrive(inbox, path, "CT_1" if path.parent.name == "ct" else "MG_1")
         job = inbox.take(0, 3)
         job.attempts = attempts
         try:
@@ -147,38 +147,39 @@ def full(*_, **__):
         errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("where", ["scan_source", "draw", "protect_file"])
+@pytest.mark.parametrize("where", ["scan_source", "draw", "seal_of"])
 def test_a_full_disk_is_waited_for_and_told_at_the_last_try(desk, dicom, tmp_path, monkeypatch, where):
-    monkeypatch.setattr({"scan_source": scanning, "draw": pictures, "protect_file": protection}[where], where, full)
+    monkeypatch.setattr({"scan_source": scanning, "draw": pictures, "seal_of": archive}[where], where, full)
     paths = dicom.ct(tmp_path / "ct", 16)
     with pytest.raises(ArgumentError):
         desk(paths)
     (image,) = desk(attempts=3).record.images
-    assert "No space left on device" in (image.error if where == "scan_source" else image.note)
+    assert "No space left on device" in (image.note if where == "draw" else image.error)
+    assert str(tmp_path) not in json.dumps(image.error)
 
 
-def test_a_series_that_cannot_be_protected_says_why_and_not_where(desk, dicom, tmp_path, monkeypatch):
-    def refuse(series, *_):
-        raise UnsupportedError(f"{series}/0001.dcm is too dark to weave anything into; leave it.")
-
-    monkeypatch.setattr(protection, "protect_file", refuse)
-    scanned = desk(dicom.ct(tmp_path / "ct", 16))
-    (image,) = scanned.record.images
-    assert image.note == "It is not protected: 0001.dcm is too dark to weave anything into; leave it."
-    assert scanned.protected == {}
-
-
-def test_a_record_that_cannot_be_read_is_named_without_its_folder(desk, dicom, tmp_path):
-    desk(dicom.ct(tmp_path / "ct", 16))
+def test_a_seal_that_cannot_be_read_is_named_without_its_folder(desk, dicom, tmp_path):
+    paths = dicom.ct(tmp_path / "ct", 16)
+    desk(paths)
     (job,) = (desk.inbox.root / "working").iterdir()
-    out = [shutil.copy(path, tmp_path / path.name) for path in sorted(job.glob("protected/*/**/*.dcm"))]
-    assert len(out) == 16
     shutil.rmtree(job)
-    for record in (desk.inbox.root / "records").iterdir():
-        record.unlink()
-        record.write_text("{}")
-    (image,) = desk([tmp_path / path for path in out]).record.images
-    assert image.label == "inconclusive" and ".json" in image.reason
+    for seal in (desk.inbox.root / "seals").glob("*.seal"):
+        seal.write_text("{}")
+    (image,) = desk(paths).record.images
+    assert image.label == "inconclusive" and ".seal is no seal" in image.reason
+    assert str(tmp_path) not in image.reason and "in box" not in image.reason
+
+
+def test_a_record_that_cannot_be_read_is_named_without_its_folder(dicom, tmp_path, bright):
+    inbox = Inbox(tmp_path / "in box")
+    old = Path(__file__).parents[1] / "protection" / "old"
+    for record in (old / "series").glob("*.json"):
+        (inbox.root / "records" / record.name).write_text("{}")
+    for path in (old / "series" / "ct-protected").iterdir():
+        dicom.arrive(inbox, path, "PACS")
+    gateway = Gateway(store=Store(folder=inbox.root), work=Work(method="self-reference", verify_key=old / "site.key"))
+    (image,) = Scanner(gateway, inbox).scan(inbox.take(0, 3)).record.images
+    assert image.label == "inconclusive"
     assert str(tmp_path) not in image.reason and "in box" not in image.reason
 
 

@@ -82,6 +82,26 @@ def test_counts_and_one_study(inbox):
     assert "It is cut short; send it again." in http.get(f"/studies/{web_studies.key_of('broken')}").text
 
 
+@pytest.mark.parametrize(("facts", "words"), [
+    ([{"label": "authentic", "seal": "CT-1", "sealed": "2026-11-28"}, None], "As sealed"),
+    ([{"label": "authentic"}, {"label": "unsealed"}], "Not sealed"),
+    ([{"label": "tampered", "seal": "CT-1"}, {"label": "inconclusive"}], "Not as sealed"),
+    ([{"label": ["odd"]}, {"parts": {}}], "")])
+def test_what_the_seals_say_is_told_apart(inbox, facts, words):
+    path = inbox.root / "done" / web_studies.key_of("forged film") / "study.json"
+    study = json.loads(path.read_text())
+    for image, evidence in zip(study["images"], facts, strict=True):
+        image["evidence"] = evidence
+    path.write_text(json.dumps(study))
+    http = client(inbox)
+    row = http.get("/api/studies?label=tampered").json()["rows"][0]
+    page, one = http.get("/").text, http.get(f"/studies/{web_studies.key_of('forged film')}").text
+    assert row["seal_words"] == words
+    said = {word for word in ("As sealed", "Not sealed", "Not as sealed") if f">{word}<" in page}
+    assert said == ({words} if words else set())
+    assert ("CT-1" in one) == (facts[0].get("seal") == "CT-1")
+
+
 def test_a_review_is_kept_and_sent(inbox):
     sent = []
     http, key = client(inbox, sent=sent), web_studies.key_of("forged film")

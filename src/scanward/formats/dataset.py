@@ -72,13 +72,18 @@ def read_meta(stream: BinaryIO) -> tuple[str, str]:
 
     The preamble before it may be missing.
     """
+    meta = meta_of(stream)
+    return clean(meta.get("TransferSyntaxUID", "")), clean(meta.get("MediaStorageSOPClassUID", ""))
+
+
+def meta_of(stream: BinaryIO) -> Dataset:
+    """As `read_meta`, the whole group; empty without one."""
     head = stream.read(132)
     start = 132 if head[128:] == b"DICM" else 4 if head[:4] == b"DICM" else 0
     stream.seek(start)
     if not start and head[:2] != b"\x02\0":
-        return "", ""
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2)
-    return clean(meta.get("TransferSyntaxUID", "")), clean(meta.get("MediaStorageSOPClassUID", ""))
+        return Dataset()
+    return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2)
 
 
 def _twice(path: Path, tag: int) -> UnreadableError:

@@ -13,7 +13,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag
 
 from scanward.errors import ScanwardError, UnreadableError
-from scanward.formats.dataset import EXPLICIT_BIG, IMPLICIT_LITTLE, read_meta
+from scanward.formats.dataset import EXPLICIT_BIG, IMPLICIT_LITTLE, meta_of
 from scanward.formats.dicom import (
     CAPTURE,
     CT_CLASSES,
@@ -22,12 +22,13 @@ from scanward.formats.dicom import (
     modality_of,
     opened,
 )
-from scanward.formats.guard import clean, decoding, shown
+from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sources import Source
 from scanward.image import Modality
 
 SCANNED = (*MG_CLASSES, *CT_CLASSES)
 """SOP classes that Scanward looks at."""
+SENDER = "SendingApplicationEntityTitle"
 ALSO = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDescription", "StudyDate")
 SORTING = (0x00080016, 0x00080018, 0x00080060, 0x0020000D)
 """SOP class, SOP instance, modality, study: all that a node reads of what it is sent."""
@@ -48,6 +49,8 @@ class Identity:
     date: str
     """YYYYMMDD."""
     synthetic: bool
+    sender: str = ""
+    """AE title that sent it to the gateway; empty of what was pulled, as the gateway writes both into the file."""
 
     @property
     def scanned(self) -> bool:
@@ -67,8 +70,8 @@ def looked_at(sop_class: str, modality: str) -> bool:
 
 def identity_of(path: Path) -> Identity:
     """Of a DICOM file; `UnreadableError` where it is none, or names no study or instance."""
-    with decoding(path), opened(path, ALSO) as (header, _):
-        found = _identity(header)
+    with decoding(path), opened(path, ALSO) as (header, _), open_file(path) as file:
+        found = _identity(header, clean(meta_of(file).get(SENDER, "")))
     for name, uid in (("StudyInstanceUID", found.study), ("SOPInstanceUID", found.sop_instance),
                       ("SOPClassUID", found.sop_class)):
         if not uid:
@@ -88,18 +91,21 @@ def modality_in(source: Source) -> Modality | None:
         return None
 
 
-def _identity(header: Header) -> Identity:
+def _identity(header: Header, sender: str) -> Identity:
     date = header.text("StudyDate")
     return Identity(header.text("SOPClassUID"), header.text("SOPInstanceUID"), header.text("SeriesInstanceUID"),
                     header.text("StudyInstanceUID"), header.text("Modality"), header.text("PatientID"),
                     header.text("AccessionNumber"), header.text("StudyDescription"),
-                    date if len(date) == 8 and date.isdigit() else "", header.text("SyntheticData") == "YES")
+                    date if len(date) == 8 and date.isdigit() else "", header.text("SyntheticData") == "YES", sender)
 
 
 def head_in(stream: BinaryIO) -> bytes:
-    """A file up to its data set, where the stream then stands."""
-    read_meta(stream)
+    """A file up to its data set, where the stream then stands; it says of no AE title that it sent it."""
+    meta = meta_of(stream)
     length = stream.tell()
+    if SENDER in meta:
+        del meta[SENDER]
+        return file_head(FileMetaDataset(meta))
     stream.seek(0)
     return stream.read(length)
 

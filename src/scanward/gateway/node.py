@@ -51,7 +51,8 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.start()
         stack.callback(audit.close)
         _try_scanner(gateway, inbox)
-        receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record)
+        receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record,
+                            gateway.seal.by)
         stack.callback(receiver.stop)
         pages = stack.enter_context(_pages(gateway, inbox, audit))
         workers = stack.enter_context(_workers(gateway, inbox))

@@ -23,7 +23,8 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.dicom import CAPTURE
-from scanward.formats.identity import SCANNED, file_head, head_in, identity_of, looked_at, sort_of
+from scanward.formats.guard import decoding
+from scanward.formats.identity import SCANNED, SENDER, file_head, head_in, identity_of, looked_at, sort_of
 from scanward.inbox.folders import FullError, Inbox
 from scanward.settings import Node
 
@@ -73,7 +74,9 @@ def take_file(path: Path, inbox: Inbox, node: Node) -> str:
     if not node.keep_unknown and not identity.scanned:
         raise UnsupportedError(f"Objects of the SOP class {identity.sop_class} are not kept; set node.keep_unknown.")
     with path.open("rb") as file:
-        kept = inbox.add(identity.study, identity.sop_instance, head_in(file), iter(lambda: file.read(1 << 20), b""))
+        with decoding(path):
+            head = head_in(file)
+        kept = inbox.add(identity.study, identity.sop_instance, head, iter(lambda: file.read(1 << 20), b""))
     return kept.parent.parent.name
 
 
@@ -156,8 +159,10 @@ class Receiver:
     """Takes objects into an inbox until `stop`. `port` is the one that it listens on."""
 
     def __init__(self, node: Node, inbox: Inbox, context: ssl.SSLContext | None = None,
-                 said: Said = lambda *_, **__: None) -> None:
-        """Listens at once; `ArgumentError` where the address is taken or not ours."""
+                 said: Said = lambda *_, **__: None, preferred: Callable[[str], bool] = lambda sender: False) -> None:
+        """Listens at once; `ArgumentError` where the address is taken or not ours. Of an object that came from several,
+        the sender whose AE title is `preferred` is kept."""
+        self._preferred = preferred
         self._node, self._inbox, self._said = node, inbox, said
         self._lock, self._waiting = threading.Lock(), 0
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -250,10 +255,13 @@ class Receiver:
             return SUCCESS, None
         if not scanned and not self._node.keep_unknown:
             return REFUSED, None
-        head = file_head(create_file_meta(sop_class_uid=request.AffectedSOPClassUID, transfer_syntax=syntax,
-                                          sop_instance_uid=request.AffectedSOPInstanceUID))
+        meta = create_file_meta(sop_class_uid=request.AffectedSOPClassUID, transfer_syntax=syntax,
+                                sop_instance_uid=request.AffectedSOPInstanceUID)
+        sender = str(event.assoc.requestor.ae_title)
+        setattr(meta, SENDER, sender)
         try:
-            path = self._inbox.add(study, sop_uid, head, (request.DataSet.getbuffer(),))
+            path = self._inbox.add(study, sop_uid, file_head(meta), (request.DataSet.getbuffer(),),
+                                   instead=self._preferred(sender))
         except FullError as error:
             self._tally(event).reason = str(error)
             return FULL, None

@@ -17,7 +17,7 @@ from scanward.errors import InputError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
 from scanward.formats.series import versions
-from scanward.gateway.protecting import Protector
+from scanward.gateway.sealing import Asked, Sealer
 from scanward.gateway.trouble import passing, sentence_of, without_paths
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
@@ -40,8 +40,6 @@ class Scanned:
     """For `study.json`."""
     results: list[Path]
     """SR, SEG and SC."""
-    protected: dict[str, list[Path]]
-    """Protected series by the identifier of their image."""
 
 
 class Scanner:
@@ -50,55 +48,52 @@ class Scanner:
 
     def __init__(self, gateway: Gateway, inbox: Inbox) -> None:
         self._gateway, self._inbox = gateway, inbox
-        key, others = gateway.work.verify_key or gateway.protect.key, gateway.work.records
+        key, others = gateway.work.verify_key, gateway.work.records
         records = Records(inbox.root / "records", *([others] if others else []))
         self._terms = Terms(gateway.work.method, None if gateway.work.site is None else read_site(gateway.work.site),
                             key=None if key is None else key_in(key), shelf=records.find)
         check_site(self._terms.site, self._terms.method)
-        self._protector = Protector(gateway, inbox)
+        self._sealer = Sealer(gateway, inbox) if gateway.seal.on else None
         self._settings = self._digest()
 
     def _digest(self) -> str:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
         parts = [__version__, work.method, weights_of(work.method), list(self._gateway.results.objects),
-                 *(path.read_text("utf-8", "replace") if path else ""
-                   for path in (work.site, work.verify_key, self._gateway.protect.key))]
+                 self._gateway.seal.on,
+                 *(path.read_text("utf-8", "replace") if path else "" for path in (work.site, work.verify_key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def scan(self, job: Job) -> Scanned:
         """Every image of a study, each on its own; an unreadable object is an image with an error."""
         images: list[ImageRecord] = []
         passed: Counter[str] = Counter()
-        protected: dict[str, list[Path]] = {}
         earlier = self._inbox.earlier(job)
         identities, broken = self._identities(job)
         images += [_unread(path, sentence) for path, sentence in broken.items()]
         for source, why in _sources(identities, passed):
-            members = [identities[path] for path in source.paths]
-            name = _name_of(source.paths)
-            entry = self._entry(job, source, members[0], name, earlier)
-            key = None if members[0].film else self._protector.key_for(members)
-            if key and entry.label in ("authentic", "unscanned"):
-                entry, protected[name] = (_noted(entry, f"It is not protected: {why}"), []) if why else \
-                    self._protected(job, source, key, entry, earlier)
-            images.append(entry)
+            members = tuple(identities[path] for path in source.paths)
+            images.append(self._entry(job, Asked(source, members, why), earlier))
         label, score = _worst(images)
         record = replace(_study(job, list(identities.values())), label=label, score=score, images=tuple(images),
                          passed=tuple(PassedRecord(uid, n) for uid, n in sorted(passed.items())),
                          settings=self._settings)
         results = [job.folder / path for image in images for path in image.results]
-        return Scanned(record, results, {name: files for name, files in protected.items() if files})
+        return Scanned(record, results)
 
-    def _entry(self, job: Job, source: Source, identity: Identity, name: str, earlier: Study | None) -> ImageRecord:
+    def _entry(self, job: Job, asked: Asked, earlier: Study | None) -> ImageRecord:
         """The answer of an earlier scan, or of this one."""
-        known = None if self._terms.key is not None else self._known(earlier, job, name)
+        source, name, sealer = asked.source, _name_of(asked.source.paths), self._sealer
+        # What is known of seals and records grows, and with it what is to be said of the same image.
+        known = None if self._terms.key is not None or sealer is not None else self._known(earlier, job, name)
         if known is not None:
             return known
-        blank = _blank(name, [f"objects/{p.name}" for p in source.paths], identity)
+        terms = self._terms if sealer is None else replace(self._terms, known=lambda _: sealer.hold(asked))
+        blank = _blank(name, [f"objects/{p.name}" for p in source.paths], asked.members[0])
         try:
             with self._signed(job, name):
-                return self._judged(job, source, blank)
+                entry = self._judged(job, source, blank, terms)
+            return entry if sealer is None or entry.evidence else replace(entry, evidence={"label": "unsealed"})
         except Exception as error:  # whatever it is, it is this image's, and the study keeps its verdict
             return replace(blank, label="inconclusive", error=self._why(error, job, source))
 
@@ -129,15 +124,6 @@ class Scanner:
         records = dict.fromkeys(filter(None, (self._inbox.root / "records", self._gateway.work.records)), "The records")
         return {**series, job.folder: "The study", **records, self._inbox.root: "The inbox"}
 
-    def _protected(self, job: Job, source: Source, key: Path, entry: ImageRecord,
-                   earlier: Study | None) -> tuple[ImageRecord, list[Path]]:
-        """A CT volume protected; one that cannot be goes nowhere, and says why."""
-        try:
-            with self._signed(job, f"{entry.id}-protected"):
-                return entry, self._protector.protected(job, source, key, entry.id, earlier)
-        except Exception as error:
-            return _noted(entry, f"It is not protected: {self._why(error, job, source)}"), []
-
     def _identities(self, job: Job) -> tuple[dict[Path, Identity], dict[Path, str]]:
         """Of every object, and a sentence for those that have none."""
         found: dict[Path, Identity] = {}
@@ -163,9 +149,9 @@ class Scanner:
             return None
         return entry
 
-    def _judged(self, job: Job, source: Source, entry: ImageRecord) -> ImageRecord:
+    def _judged(self, job: Job, source: Source, entry: ImageRecord, terms: Terms) -> ImageRecord:
         """What the entry of an image says once it was looked at; its results and pictures are written on the way."""
-        result = scan_source(source, self._terms)
+        result = scan_source(source, terms)
         image, verdict = result.image, result.verdict
         entry = replace(entry, label=result.label)
         if result.error is not None:
@@ -215,8 +201,8 @@ class Scanner:
 
 
 def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tuple[Source, str]]:
-    """Mammograms one by one, CT by volumes, each with why it is not the one volume of its series, empty where it is;
-    what is neither is counted.
+    """Mammograms one by one, CT by volumes, each with why it cannot be sealed, empty where nothing is in the way; what
+    is neither is counted.
 
     Slices that came again with other contents make the series whole once more: a forger need not replace all.
     """
@@ -226,13 +212,23 @@ def _sources(identities: dict[Path, Identity], passed: Counter[str]) -> list[tup
             passed[identity.sop_class] += 1
         else:
             series.setdefault((identity.series, path.name if identity.film else ""), []).append(path)
-    found: list[tuple[Source, str]] = []
+    found: list[Source] = []
     for (_, film), paths in series.items():
         whole, lost = ([paths], []) if film else versions(paths)
-        several = "its series holds several volumes." if len(whole) > 1 else ""
-        found += [(Source(tuple(one), "file" if len(one) == 1 else "series"), several) for one in whole]
-        found += [(Source((path,), "file"), "it has no place in a volume of its series.") for path in lost]
-    return found
+        found += [Source(tuple(one), "file" if len(one) == 1 else "series") for one in (*whole, *([p] for p in lost))]
+    volumes = Counter(path for one in found for path in one.paths)
+    objects = Counter(one.sop_instance for one in identities.values())
+    return [(one, _unclear([identities[path] for path in one.paths], objects, any(volumes[p] > 1 for p in one.paths)))
+            for one in found]
+
+
+def _unclear(members: Sequence[Identity], objects: Counter[str], shared: bool) -> str:
+    """Why an image cannot be sealed, a clause."""
+    if any(objects[one.sop_instance] > 1 for one in members):
+        return "two objects of its study have one SOP Instance UID and other contents"
+    if shared:
+        return "its series holds several slices at one place"
+    return "it says of itself that it is synthetic" if any(one.synthetic for one in members) else ""
 
 
 def _study(job: Job, identities: list[Identity]) -> StudyRecord:

@@ -78,8 +78,6 @@ def send(key: str, scanned: Scanned, inbox: Inbox, gateway: Gateway) -> None:
     for to in gateway.destination:
         if to.results and scanned.results:
             outgoing.add(delivery(key, to.name, scanned.results), scanned.results, to.name)
-    for files in scanned.protected.values():
-        outgoing.add(delivery(key, gateway.protect.to, files), files, gateway.protect.to)
     Hooks(inbox.root).notify(scanned.record, gateway.webhook)
 
 

@@ -121,10 +121,11 @@ class Inbox:
         """Whether there is room for more objects."""
         return shutil.disk_usage(self.root).free >= self._free
 
-    def add(self, study_uid: str, sop_uid: str, head: bytes, data: Iterable[bytes | memoryview]) -> Path:
+    def add(self, study_uid: str, sop_uid: str, head: bytes, data: Iterable[bytes | memoryview], *,
+            instead: bool = False) -> Path:
         """An object in `incoming`, on disk when this returns: `head`, to the end of the file meta information, and the
         data set. The same object twice is one file; one that says it is the same and is not has a file of its own.
-        Raises `FullError`."""
+        With `instead` it takes the place of the same one with another head. Raises `FullError`."""
         if not self.room():
             raise FullError(f"{shown(self.root)} has no room left; free some.")
         draft = self.root / "incoming" / f"{DRAFT}{uuid.uuid4().hex}"
@@ -140,13 +141,13 @@ class Inbox:
                 file.flush()
                 os.fsync(file.fileno())
             name = f"{hashlib.sha256(sop_uid.encode()).hexdigest()[:32]}-{digest.hexdigest()}.dcm"
-            return self._place(draft, self.root / "incoming" / key_of(study_uid) / OBJECTS / name)
+            return self._place(draft, self.root / "incoming" / key_of(study_uid) / OBJECTS / name, instead)
         except OSError as error:
             raise FullError(f"{shown(self.root)} takes no more ({error.strerror}); free some room.") from error
         finally:
             draft.unlink(missing_ok=True)
 
-    def _place(self, draft: Path, path: Path) -> Path:
+    def _place(self, draft: Path, path: Path, instead: bool) -> Path:
         while True:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,9 @@ class Inbox:
             except FileNotFoundError:
                 continue  # a worker took the study in this very moment
             try:
-                if not path.exists():  # it keeps the time at which it first came
+                if path.exists():  # it keeps the time at which it first came
+                    os.utime(draft, ns=(time.time_ns(), path.stat().st_mtime_ns))
+                if instead or not path.exists():
                     draft.replace(path)
                 os.fsync(handle)  # the folder itself, wherever a worker has moved it meanwhile
             except FileNotFoundError:
@@ -240,7 +243,7 @@ class Inbox:
         """To `failed`, with the reason."""
         old = self.study(job.key)
         if old is not None:  # what was said of it before it got the object that breaks its scan stays said
-            for part in ("results", "pictures", "protected"):
+            for part in ("results", "pictures"):
                 if (old.folder / part).is_dir():
                     linked(old.folder / part, job.folder / part)
         put(job.folder / FACTS, replace(old.record if old else StudyRecord(), key=job.key, finished=stamp(),

@@ -64,7 +64,7 @@ class ImageRecord:
     error: str | None = None
     """Why it has no verdict."""
     note: str | None = None
-    """What it lacks besides a verdict, and why: DICOM results, pictures, protection."""
+    """What it lacks besides a verdict, and why: DICOM results, pictures."""
     method: str = ""
     version: str = ""
     weights_sha256: str | None = None
@@ -72,7 +72,8 @@ class ImageRecord:
     results: tuple[str, ...] = ()
     """SR, SEG and SC, from the study's folder."""
     evidence: dict[str, Any] | None = None
-    """What `protection.facts` says, where there was evidence."""
+    """What the seal says, where one was heard; `label` is also `unsealed`, where the gateway keeps seals and knows
+    none."""
 
     @staticmethod
     def from_json(found: Mapping[str, object]) -> ImageRecord:

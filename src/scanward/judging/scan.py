@@ -125,6 +125,7 @@ def _unjudged(source: Source, terms: Terms, image: Image | None) -> StudyLabel:
     modality = terms.modality or (image.modality if image else modality_in(source))
     seal = seal_of(source, terms)
     looked_at = modality is None or bool(traits(modality).detectors) or (seal is not None and seal.claimed)
+    looked_at = looked_at or (terms.known is not None and image is None)  # it might be known by its pixels
     return "inconclusive" if looked_at else "unscanned"
 
 

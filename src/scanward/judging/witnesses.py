@@ -16,6 +16,7 @@ from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.modality import MODALITIES, traits
+from scanward.seals.known import Known
 from scanward.verdict import DOUBT, SEAL, Evidence, Finding
 
 SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
@@ -65,7 +66,8 @@ class Beside:
         return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, heat, 0.5,
                         tuple(Finding(box, 1.0, method=SEAL) for box in answer.boxes),
                         conclusive=answer.label != "inconclusive", reason=answer.reason,
-                        facts={"signer": answer.signer, "parts": {name: part.reason for name, part in answer.named}})
+                        facts={"signer": answer.signer, "parts": {name: part.reason for name, part in answer.named},
+                               **(answer.facts if isinstance(answer, Known) else {})})
 
 
 class Seal:

@@ -80,6 +80,11 @@ class View:
     weights: tuple[str, ...]
     findings: tuple[Place, ...]
     size: str
+    seal: str
+    """As `worklist.Row.seal`."""
+    seal_words: str
+    sealed_as: str
+    """Name and time of its seal."""
 
 
 router = APIRouter()
@@ -167,9 +172,12 @@ def _shown(study: Study, image: ImageRecord | None) -> View | None:
             "shape": image.shape}
     # Several weights' hashes are parted by blanks.
     weights = tuple((image.weights_sha256 or "").split())
+    seal, facts = worklist.seal_of([image]), image.evidence or {}
     return View(
         image.id, image, image.label, *LABELS[image.label], meaning=MEANINGS[image.label], score=_score(image),
         viewer=viewer, data=json.dumps(data), weights=weights, size=_size(image),
+        seal=seal, seal_words=worklist.SEALS.get(seal, ""),
+        sealed_as=", ".join(str(facts[name]) for name in ("seal", "sealed") if name in facts),
         thumb=f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None,
         findings=tuple(Place(n, f.score, f.method, *_where(f)) for n, f in enumerate(image.findings, 1)))
 

@@ -38,6 +38,9 @@ STATES = {
     "rejected": ("⊘", "Rejected"),
     "mixed": ("◐", "Mixed"),
 }
+SEALS = {"tampered": "Not as sealed", "inconclusive": "Seal in doubt", "unsealed": "Not sealed",
+         "authentic": "As sealed"}
+"""What the gateway's seals say of an image, the worst first."""
 MODALITIES = {"MG": "Mammography", "CT": "CT"}
 COUNTS = {"incoming": "arriving", "working": "being scanned", "done": "done", "failed": "failed",
           "outgoing": "being sent"}
@@ -107,6 +110,9 @@ class Row:
     review_words: str
     reviewer: str
     error: str
+    seal: str
+    """One of `SEALS`, the worst of its images'; empty where the gateway keeps none."""
+    seal_words: str
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def row(inbox: Inbox, study: Study) -> Row:
     """What the worklist says of a study."""
     record, label, said = study.record, label_of(study), reviews_of(inbox, study.key)
     state, last = reviews.state(said), reviews.latest(said)
-    worst = worst_image(record.images)
+    worst, seal = worst_image(record.images), seal_of(record.images)
     return Row(
         key=study.key, label=label, symbol=LABELS[label][0], words=LABELS[label][1],
         score=record.score if label not in ("unscanned", "failed") else None,
@@ -149,7 +155,8 @@ def row(inbox: Inbox, study: Study) -> Row:
         study_date=record.study_date or "", received=record.received or record.finished or "",
         images=len(record.images), thumb=worst.id if worst and has_picture(study, worst) else None,
         review=state, review_symbol=STATES[state][0], review_words=STATES[state][1],
-        reviewer=last.who if last else "", error=record.error or "")
+        reviewer=last.who if last else "", error=record.error or "",
+        seal=seal, seal_words=SEALS.get(seal, ""))
 
 
 def label_of(study: Study) -> str:
@@ -161,6 +168,12 @@ def worst_image(images: Sequence[ImageRecord]) -> ImageRecord | None:
     """The one to look at first: tampered before inconclusive before authentic, then by score."""
     order = list(LABELS)
     return min(images, default=None, key=lambda i: (order.index(i.label), -(i.score or 0.0)))
+
+
+def seal_of(images: Sequence[ImageRecord]) -> str:
+    """One of `SEALS`, the worst; empty where none is known."""
+    said = [(image.evidence or {}).get("label") for image in images]
+    return next((label for label in SEALS if label in said), "")
 
 
 def has_picture(study: Study, image: ImageRecord) -> bool:
