@@ -3,10 +3,10 @@
 Usage: python benchmarks/seal_forgeries.py SERIES... [--slices 12] [--each 4]
 
 Lesions added, taken away, copied, pasted from an earlier sealed version and from another scan, of 4 to 25 mm and 40 to
-900 HU at random places (what changes less on average there is left to `seal_attacks.py`), and nodules whose excess is taken back block by block (the attack that the woven pattern of
-earlier versions let through); each plain, under a chessboard of 2 HU (which raised the tolerance of earlier versions),
-and through JPEG 2000 at 10:1. Slices swapped, turned, taken out, doubled; headers and seals edited. `authentic` is a
-failure in every row.
+900 HU at random places (what changes less on average there is left to `seal_attacks.py`), and nodules whose excess is
+taken back block by block (the attack that the woven pattern of earlier versions let through); each plain, under a
+chessboard of 2 HU (which raised the tolerance of earlier versions), and through JPEG 2000 at 10:1. Slices swapped,
+turned, taken out, doubled; headers and seals edited. `authentic` is a failure in every row.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_with_a_key_the_copy_is_sealed_and_nothing_else_is_added(run, chest, key
     assert (code, err) == (0, "")
     written = [line.rsplit("/", 1)[-1] for line in printed.split("\n") if line]
     name = "a chest-protected.nii.gz"
-    assert written == [name, "protected.png", "perturbation.json", f"{name}.seal"]
+    assert written == [name, "protected.png", "perturbation.json", f"{name}.seal", f"{name}.seal.copy"]
     assert sorted(p.name for p in out.iterdir()) == sorted([*written, f"{name}.scanward.json"])
     image = out / name
     assert np.array_equal(formats.read(image).pixels, formats.read(alone / image.name).pixels)
@@ -92,7 +92,7 @@ def test_with_a_key_the_copy_is_sealed_and_nothing_else_is_added(run, chest, key
 
 
 def test_a_copy_that_cannot_be_sealed_is_not_left_there(run, chest, key, tmp_path, monkeypatch):
-    def refuse(source, signer):
+    def refuse(source, signer, master):
         raise ArgumentError(f"{source.path} is refused; leave it.")
     monkeypatch.setattr(files, "seal_file", refuse)
     out = tmp_path / "out"

@@ -31,7 +31,8 @@ def altered(path):
 def test_an_archive_is_sealed_and_verified_without_a_secret(run, key, series, film, tmp_path):
     code, out, err = run("seal", series, film, "--key", key, "--site", "Hospital", "--log", tmp_path / "log")
     assert (code, err) == (0, "")
-    assert [line.rsplit("/", 1)[1] for line in out.splitlines()] == ["series.seal", "film.dcm.seal"]
+    assert [line.rsplit("/", 1)[1] for line in out.splitlines()] == [
+        "series.seal", "series.seal.copy", "film.dcm.seal", "film.dcm.seal.copy"]
     assert run("certificate", "--key", key, "-o", tmp_path / "site.crt", "--site", "Hospital")[0] == 0
     check = ("--certificate", tmp_path / "site.crt", "--log", tmp_path / "log")
     code, out, err = run("verify", series, film, *check)

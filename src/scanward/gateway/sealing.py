@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from scanward.errors import UnsupportedError
 from scanward.formats import Source
 from scanward.formats.content import Content, read_content
 from scanward.formats.identity import Identity
+from scanward.gateway import copies
+from scanward.gateway.copies import SEALS
 from scanward.inbox.folders import Inbox
 from scanward.protection import key_in
 from scanward.seals.archive import Archive, Look, look_of
 from scanward.seals.check import Checked, check
+from scanward.seals.copies import copy_of
 from scanward.seals.files import hold
 from scanward.seals.known import Known
 from scanward.seals.log import Log
@@ -23,7 +27,7 @@ from scanward.seals.record import Seal
 from scanward.seals.signing import read_certificate, signer_of
 from scanward.settings import Gateway
 
-SEALS, LOG = "seals", "log"
+LOG = "log"
 AT_ONCE = 1.0
 """Seconds by which the time in a seal, which has no fractions, may lie before its images came."""
 LEFT = 0.05
@@ -60,6 +64,8 @@ class Sealer:
         self._trusted = [read_certificate(path, authority=True) for path in gateway.seal.also]
         if self._signer is not None:
             self._trusted.insert(0, self._signer.certificate)
+        self._root = inbox.root
+        self._masters = () if gateway.seal.key is None else (key_in(gateway.seal.key),)
         self._archive = Archive(inbox.root / SEALS, Log(inbox.root / LOG))
         with self._archive.alone():
             pass  # what a kill left half done is seen through before anything is asked
@@ -74,6 +80,7 @@ class Sealer:
             known, like = self._known(asked, content, look)
             if known is None and self._wanted(asked) and self._signer is not None and not asked.why:
                 name = self._archive.add(content, _by_plane(asked, content), look, self._signer)
+                copies.ask(self._root, name, asked.source)
                 return self._said(content, name, "now", f"It was sealed now as {name}, as it came from "
                                                         f"{asked.members[0].sender}.{like}")
         if known is None and self._wanted(asked):
@@ -107,7 +114,7 @@ class Sealer:
 
     def _brought(self, asked: Asked) -> Known | None:
         """What a seal says that came with the study, in a DICOM object."""
-        held = hold(asked.source, self._trusted)
+        held = hold(asked.source, self._trusted, masters=self._masters)
         if held is None or not held.answer.trusted:
             return None
         found = f"With its study came its seal, {held.seal.name}, of {held.seal.made}."
@@ -120,7 +127,7 @@ class Sealer:
 
     def _said(self, content: Content, name: str, how: str, found: str = "") -> Known:
         seal = self._archive.seal(name)
-        answer = check(content, seal, self._trusted)
+        answer = check(content, seal, self._trusted, copy=partial(copy_of, seal, [self._root / SEALS], self._masters))
         what = f"what was sealed as {name} on {seal.made}"
         if not found and how == "uids":
             found = f"It is {what}." if answer.label == "authentic" else f"It says by its UIDs that it is {what}."

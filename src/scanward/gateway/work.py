@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from scanward.audit.trail import Audit
     from scanward.gateway.scanning import Scanned, Scanner
 
+WAITING = "copies"
+"""Of the inbox, where seals wait for their reduced copies."""
 PAUSE = 0.25
 """Seconds between two looks into an empty inbox."""
 
@@ -41,7 +43,8 @@ def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
             if inbox.room():
                 job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id)
         if job is None:
-            time.sleep(PAUSE)
+            if not _spare(gateway, inbox):
+                time.sleep(PAUSE)
             continue
         try:
             if scanner is None:
@@ -54,6 +57,17 @@ def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
         # A fault of ours with one study must not keep the others from their answers.
         except Exception as error:
             _put_off(job, inbox, gateway, audit, f"Internal error ({type(error).__name__}: {error}); please report it.")
+
+
+def _spare(gateway: Gateway, inbox: Inbox) -> bool:
+    """What can wait until no study does; whether there was anything."""
+    if gateway.seal.key is None or not any((inbox.root / WAITING).glob("[!.]*")):
+        return False
+    from scanward.gateway.copies import Copies
+
+    with suppress(ScanwardError):
+        return Copies(gateway, inbox.root).make_one()
+    return False
 
 
 def work(job: Job, scanner: Scanner, inbox: Inbox, gateway: Gateway, audit: Audit) -> None:

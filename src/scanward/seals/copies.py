@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from scanward.disk import whole_file
-from scanward.errors import UnreadableError
+from scanward.errors import InputError, UnreadableError
 from scanward.formats.content import Content
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.seals.lattice import Lattice
@@ -91,6 +91,19 @@ def read_copy(path: Path, seal: Seal, masters: Sequence[bytes]) -> Reduced:
         except (InvalidTag, ValueError):
             continue
     raise UnreadableError(f"{shown(path)} is damaged, or of another key; give the --key that sealed.")
+
+
+def copy_of(seal: Seal, folders: Sequence[Path], masters: Sequence[bytes]) -> Reduced | None:
+    """The reduced copy that lies with a seal; None where there is none, or nobody's secret to read it with."""
+    doubt: InputError | None = None
+    for path in find_copies(seal, folders) if masters else ():
+        try:
+            return read_copy(path, seal, masters)
+        except InputError as error:
+            doubt = error
+    if doubt is not None:
+        raise doubt
+    return None
 
 
 def _key(master: bytes) -> bytes:

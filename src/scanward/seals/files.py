@@ -18,7 +18,7 @@ from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
 from scanward.formats.guard import shown
 from scanward.seals.check import Checked, Identity, Part, check, listed, standing_of, uncounted
-from scanward.seals.copies import copy_path, find_copies, read_copy, write_copy
+from scanward.seals.copies import copy_of, copy_path, write_copy
 from scanward.seals.finding import (
     SUFFIX,
     free_path,
@@ -34,7 +34,6 @@ from scanward.seals.finding import (
 from scanward.seals.log import History, Log, uids_of
 from scanward.seals.objects import objects_of
 from scanward.seals.record import Seal, Version, seal_of
-from scanward.seals.reduced import Reduced
 from scanward.seals.signing import Signer, name_of
 from scanward.seals.trust import Trust, trust_in
 from scanward.verdict import SEVERITY
@@ -154,7 +153,7 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     if not counting:
         return _uncounted(seals, trust, history, damaged)
     content = read_content(source)
-    copies = partial(_copy, folders=_folders(source, where, also or ()), masters=masters)
+    copies = partial(copy_of, folders=_folders(source, where, also or ()), masters=masters)
     held = [Held(seal, check(content, seal, trust, identity, history, partial(copies, seal))) for seal in counting]
     fitting = [one for one in held if one.answer.label == "authentic"]
     if not fitting and not any(is_of(seal, uid) for seal in counting):
@@ -175,19 +174,6 @@ def _folders(source: Source, where: Path | None, also: Sequence[Path]) -> list[P
     beside = [real.parent, real] if source.kind == "series" else [real.parent]
     named = beside if where is None else [where if where.is_dir() else where.parent]
     return list(dict.fromkeys((*named, *(path.parent for path in also))))
-
-
-def _copy(seal: Seal, folders: Sequence[Path], masters: Sequence[bytes]) -> Reduced | None:
-    """The reduced copy that lies with a seal; None where there is none, or nobody's secret to read it with."""
-    doubt: InputError | None = None
-    for path in find_copies(seal, folders) if masters else ():
-        try:
-            return read_copy(path, seal, masters)
-        except InputError as error:
-            doubt = error
-    if doubt is not None:
-        raise doubt
-    return None
 
 
 def _uncounted(seals: Sequence[Seal], trust: Trust, history: History | None,

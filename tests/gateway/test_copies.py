@@ -1,0 +1,66 @@
+"""Reduced copies that a gateway makes of what it sealed, while nothing waits."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from chests import CT, PACS, chest, forged, seals, series
+
+from scanward.gateway import work
+from scanward.gateway.copies import Copies
+from scanward.gateway.work import WAITING
+from scanward.settings import Seal
+
+
+def encoded_anew(volume):
+    """Through JPEG 2000 at about 8:1."""
+    low = int(volume.min())
+    planes = [cv2.imdecode(cv2.imencode(".jp2", (plane - low).astype(np.uint16),
+                                        [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 120])[1], -1) for plane in volume]
+    return (np.stack(planes) + low).astype(np.uint16)
+
+
+def copies(gate):
+    return sorted(path.name for path in (gate.root / "seals").glob("*.copy"))
+
+
+@pytest.fixture
+def sealed(gate, dicom, tmp_path):
+    """A chest that was sealed as it came from the modality, and its copy made."""
+    gate(series(dicom, tmp_path / "ct", chest(1)))
+    assert copies(gate) == [] and len(list((gate.root / WAITING).iterdir())) == 1
+    assert work._spare(gate.gateway, gate.inbox)
+    assert copies(gate) == [f"{name}.copy" for name in seals(gate)]
+    assert not list((gate.root / WAITING).iterdir()) and not work._spare(gate.gateway, gate.inbox)
+    return gate
+
+
+@pytest.mark.parametrize("sender", [CT, PACS])
+def test_what_was_encoded_anew_is_known_and_a_forgery_in_it_found(sealed, dicom, tmp_path, sender):
+    record = sealed(series(dicom, tmp_path / "anew", encoded_anew(chest(1))), sender)
+    assert record.label == "inconclusive" and "consistent with its seal" in record.images[0].reason
+    record = sealed(series(dicom, tmp_path / "forged", encoded_anew(forged(chest(1)))), sender)
+    assert record.label == "tampered" and "altered in one place" in record.images[0].reason
+    (box,) = [finding.box for finding in record.images[0].findings][:1]
+    assert box[0] <= 120 < box[3] and box[1] <= 140 < box[4]
+    assert len(seals(sealed)) == 1
+
+
+def test_a_copy_is_made_of_what_was_sealed_though_the_study_is_gone(gate, dicom, tmp_path):
+    record = gate(series(dicom, tmp_path / "ct", chest(1)))
+    for path in (gate.root / "done" / record.key / "objects").iterdir():
+        path.unlink()
+    assert Copies(gate.gateway, gate.root).make_one() and len(copies(gate)) == 1
+
+
+def test_what_cannot_be_made_is_let_go_and_what_another_makes_left_to_it(gate, dicom, tmp_path):
+    gate(series(dicom, tmp_path / "ct", chest(1)))
+    (waiting,) = (gate.root / WAITING).iterdir()
+    for path in waiting.iterdir():
+        path.unlink()
+        path.write_bytes(b"cut")
+    assert Copies(gate.gateway, gate.root).make_one()
+    assert not copies(gate) and not Copies(gate.gateway, gate.root).make_one()
+    keyless = dataclasses.replace(gate.gateway, seal=Seal())
+    assert not Copies(keyless, gate.root).make_one()
