@@ -127,13 +127,17 @@ class Seal:
     senders: Annotated[tuple[str, ...], Field(alias="from")] = ()
     """Patterns of AE titles whose images are sealed: modalities."""
     also: tuple[Near, ...] = ()
-    """Certificates of others whose seals count, too, of their authorities, or of older keys of the site."""
+    """Certificates of others whose seals count, too, or of their authorities."""
+    older: tuple[Near, ...] = ()
+    """Secrets of the site before `key`: what they sealed counts, and nothing is sealed with them."""
+    trust: Near | None = None
+    """A trust file: more certificates, and since when a key is compromised."""
     must_be_sealed: tuple[Rule, ...] = ()
     """Images that are at least inconclusive without a seal that counts."""
 
     @property
     def on(self) -> bool:
-        return self.key is not None or bool(self.also)
+        return self.key is not None or bool(self.also or self.older) or self.trust is not None
 
     def by(self, sender: str) -> bool:
         """Whether images from this AE title are sealed."""
@@ -323,7 +327,7 @@ def _seals(gateway: Gateway) -> list[str]:
     if seal.senders and seal.key is None:
         complaints.append("seal.from is named, and seal.key is not; nothing would be sealed.")
     if seal.must_be_sealed and not seal.on:
-        complaints.append("seal.must_be_sealed is named, and neither seal.key nor seal.also is; no seal would count.")
+        complaints.append("seal.must_be_sealed is named, and no key or certificate is; no seal would count.")
     for pattern in seal.senders:
         known = {d.aet: d.name for d in gateway.destination if d.kind == "dimse"}
         pacs = next((aet for aet in known if fnmatchcase(aet, pattern)), None)
@@ -341,8 +345,9 @@ def _seals(gateway: Gateway) -> list[str]:
 def _files(gateway: Gateway) -> list[str]:
     named: dict[str, Path | None] = {
         "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "seal.key": gateway.seal.key,
-        "web.users": gateway.web.users}
+        "seal.trust": gateway.seal.trust, "web.users": gateway.web.users}
     named |= {f"seal.also {shown(path)}": path for path in gateway.seal.also}
+    named |= {f"seal.older {shown(path)}": path for path in gateway.seal.older}
     remote: dict[str, Destination | Pull] = {f"destination {d.name}": d for d in gateway.destination}
     remote |= {f"pull {p.name}": p for p in gateway.pull}
     named |= {f"{where}.password_file": one.password_file for where, one in remote.items()}

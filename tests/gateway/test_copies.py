@@ -10,6 +10,7 @@ from chests import CT, PACS, chest, forged, seals, series
 from scanward.gateway import work
 from scanward.gateway.copies import Copies
 from scanward.gateway.work import WAITING
+from scanward.protectors.seal import make_key
 from scanward.settings import Seal
 
 
@@ -64,3 +65,28 @@ def test_what_cannot_be_made_is_let_go_and_what_another_makes_left_to_it(gate, d
     assert not copies(gate) and not Copies(gate.gateway, gate.root).make_one()
     keyless = dataclasses.replace(gate.gateway, seal=Seal())
     assert not Copies(keyless, gate.root).make_one()
+
+
+def with_seal(gate, **changes):
+    return dataclasses.replace(gate.gateway, seal=dataclasses.replace(gate.gateway.seal, **changes))
+
+
+def test_after_a_rotation_the_older_key_counts_and_reads_its_copies(sealed, dicom, tmp_path):
+    make_key(tmp_path / "new.key")
+    rotated = with_seal(sealed, key=tmp_path / "new.key", older=(tmp_path / "site.key",))
+    assert sealed(series(dicom, tmp_path / "again", chest(1)), PACS, rotated).label == "authentic"
+    record = sealed(series(dicom, tmp_path / "anew", encoded_anew(chest(1))), PACS, rotated)
+    assert "consistent with its seal" in record.images[0].reason
+    record = sealed(series(dicom, tmp_path / "forged", forged(chest(1))), PACS, with_seal(
+        sealed, key=tmp_path / "new.key"))
+    assert record.label == "inconclusive", "without it nothing that was sealed before is known"
+
+
+def test_a_compromised_key_counts_for_nothing_that_no_kept_head_covers(sealed, dicom, run, tmp_path):
+    assert run("certificate", "--key", tmp_path / "site.key", "-o", tmp_path / "site.crt")[0] == 0
+    trust = tmp_path / "trust.toml"
+    trust.write_text('[[certificate]]\nfile = "site.crt"\ncompromised = 2026-01-01\n')
+    make_key(tmp_path / "new.key")
+    doubted = with_seal(sealed, key=tmp_path / "new.key", trust=trust)
+    record = sealed(series(dicom, tmp_path / "again", chest(1)), PACS, doubted)
+    assert record.label == "inconclusive" and "compromised on 2026-01-01" in record.images[0].reason

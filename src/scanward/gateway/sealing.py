@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from scanward import settings
 from scanward.errors import UnsupportedError
 from scanward.formats import Source
 from scanward.formats.content import Content, read_content
@@ -22,9 +23,10 @@ from scanward.seals.check import Checked, check
 from scanward.seals.copies import copy_of
 from scanward.seals.files import hold
 from scanward.seals.known import Known
-from scanward.seals.log import Log
+from scanward.seals.log import History, Log
 from scanward.seals.record import Seal
 from scanward.seals.signing import read_certificate, signer_of
+from scanward.seals.trust import Anchor, Trust, read_trust
 from scanward.settings import Gateway
 
 LOG = "log"
@@ -61,12 +63,12 @@ class Sealer:
         """Raises `InputError` where a key or certificate cannot be read."""
         self._rules = gateway.seal
         self._signer = None if gateway.seal.key is None else signer_of(key_in(gateway.seal.key))
-        self._trusted = [read_certificate(path, authority=True) for path in gateway.seal.also]
-        if self._signer is not None:
-            self._trusted.insert(0, self._signer.certificate)
+        keys = [*([] if gateway.seal.key is None else [gateway.seal.key]), *gateway.seal.older]
+        self._masters = tuple(key_in(key) for key in keys)
+        self._trusted = _trust(gateway.seal, self._masters)
         self._root = inbox.root
-        self._masters = () if gateway.seal.key is None else (key_in(gateway.seal.key),)
-        self._archive = Archive(inbox.root / SEALS, Log(inbox.root / LOG))
+        self._log = Log(inbox.root / LOG)
+        self._archive = Archive(inbox.root / SEALS, self._log)
         with self._archive.alone():
             pass  # what a kill left half done is seen through before anything is asked
 
@@ -114,11 +116,16 @@ class Sealer:
 
     def _brought(self, asked: Asked) -> Known | None:
         """What a seal says that came with the study, in a DICOM object."""
-        held = hold(asked.source, self._trusted, masters=self._masters)
+        held = hold(asked.source, self._trusted, history=self._history(), masters=self._masters)
         if held is None or not held.answer.trusted:
             return None
         found = f"With its study came its seal, {held.seal.name}, of {held.seal.made}."
         return _known(held.answer, held.seal, "object", found)
+
+    def _history(self) -> History | None:
+        """The log, where a key's seals count for what stood in it before."""
+        dated = any(anchor.compromised for anchor in self._trusted.anchors)
+        return self._log.history(self._trusted) if dated else None
 
     def _asked(self, content: Content, names: Sequence[str], how: str) -> list[Known]:
         """What each of some seals says; a stranger's seal counts as none."""
@@ -127,7 +134,8 @@ class Sealer:
 
     def _said(self, content: Content, name: str, how: str, found: str = "") -> Known:
         seal = self._archive.seal(name)
-        answer = check(content, seal, self._trusted, copy=partial(copy_of, seal, [self._root / SEALS], self._masters))
+        answer = check(content, seal, self._trusted, history=self._history(),
+                       copy=partial(copy_of, seal, [self._root / SEALS], self._masters))
         what = f"what was sealed as {name} on {seal.made}"
         if not found and how == "uids":
             found = f"It is {what}." if answer.label == "authentic" else f"It says by its UIDs that it is {what}."
@@ -161,6 +169,14 @@ class Sealer:
             return False
         return like.voxels.label == "inconclusive" or (
             content.values.shape == seal.shape and _left(content, like, seal) < LEFT)
+
+
+def _trust(rules: settings.Seal, masters: Sequence[bytes]) -> Trust:
+    """Whose seals count."""
+    given = Trust(()) if rules.trust is None else read_trust(rules.trust)
+    own = (signer_of(master).certificate for master in masters)
+    others = (read_certificate(path, authority=True) for path in rules.also)
+    return Trust((*map(Anchor, (*own, *others)), *given.anchors), given.heads)
 
 
 def _known(answer: Checked, seal: Seal, how: str, found: str) -> Known:
