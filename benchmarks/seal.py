@@ -1,21 +1,36 @@
 """What sealing costs beside reading the same image: ratios in one run.
 
 Usage: python benchmarks/seal.py PATH... [--repeat 3]
+
+The exact part, made and checked; the reduced copy, made, and held to the image after JPEG 2000 at 10:1; the peak memory
+of that, beside the image's voxels; and DCMTK's `dcmsign`, where it is installed, over the same DICOM files.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import multiprocessing
+import resource
 import secrets
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from seal_attacks import jpeg2000
+
 from scanward import formats
+from scanward.formats import Source
+from scanward.formats.content import read_content
 from scanward.formats.sources import series_or_file
+from scanward.seals.check import check
+from scanward.seals.copies import copy_of, copy_path, write_copy
 from scanward.seals.files import read_seal, seal_file, verify_seal
 from scanward.seals.signing import signer_of
 
@@ -26,27 +41,84 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def peak(work: str, *arguments: object) -> float:
+    """MB that a process of its own has at most while it does one of `WORKS`."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return float(pool.apply(_peak, (work, arguments)))
+
+
+def _peak(work: str, arguments: tuple[object, ...]) -> float:
+    WORKS[work](*arguments)  # type: ignore[arg-type]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def copy(path: Path, seal: Path, target: Path, master: bytes) -> None:
+    write_copy(read_content(series_or_file(path)), read_seal(seal), target, master)
+
+
+def exact(path: Path, seal: Path) -> None:
+    site = read_seal(seal)
+    verify_seal(series_or_file(path), site, [site.certificate])
+
+
+WORKS: dict[str, Callable[..., None]] = {"copy": copy, "exact": exact, "read": lambda path: print(
+    formats.read(series_or_file(path)).shape, file=sys.stderr)}
+
+
+def dcmsign(source: Source) -> float | None:
+    """Seconds to sign every file of an image; None without `dcmsign`, and for other files than DICOM."""
+    program = shutil.which("dcmsign")
+    if program is None or source.paths[0].suffix != ".dcm":
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = Path(folder) / "key.pem", Path(folder) / "crt.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=Bench", "-days", "9",
+                        "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        return seconds(lambda: [subprocess.run(
+            [program, "--sign", key, certificate, path, Path(folder) / "signed.dcm"], check=True, capture_output=True)
+            for path in source.paths])
+
+
+def held(source: Source, seal: Path, master: bytes) -> float:
+    """Seconds to hold the image to its copy once it was encoded anew, reading left out."""
+    content, kept = read_content(source), read_seal(seal)
+    values = jpeg2000(content.values.astype(np.float32)).astype(np.int16)
+    anew = dataclasses.replace(content, values=values)
+    return seconds(lambda: check(anew, kept, [kept.certificate],
+                                 copy=lambda: copy_of(kept, [seal.parent], [master])))
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--repeat", type=int, default=3)
     given = parser.parse_args()
-    site = signer_of(secrets.token_bytes(32))
-    print("| image | voxels | read, s | seal | verify | seal, kB |\n|---|---|---|---|---|---|")
+    master = secrets.token_bytes(32)
+    site = signer_of(master)
+    print("| image | voxels | read, s | seal | verify | seal, kB | dcmsign | copy, s | copy, MB | held, s | voxels, MB | "
+          "peak reading | peak verifying | peak copy |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for path in given.paths:
         source = series_or_file(path)
         shape = formats.read(source).shape
-        rows = []
-        for _ in range(given.repeat):
-            with tempfile.TemporaryDirectory() as folder:
-                made = seconds(lambda: seal_file(source, site, Path(folder)))  # noqa: B023
-                (seal,) = Path(folder).iterdir()
+        with tempfile.TemporaryDirectory() as folder:
+            rows = []
+            for number in range(given.repeat):
+                target = Path(folder) / str(number)
+                target.mkdir()
+                made = seconds(lambda: seal_file(source, site, target))  # noqa: B023
+                (seal,) = target.iterdir()
                 checked = seconds(lambda: verify_seal(source, read_seal(seal), [site.certificate]))  # noqa: B023
                 rows.append((seconds(lambda: formats.read(source)), made, checked,  # noqa: B023
                              seal.stat().st_size / 1000))
-        read, made, checked, size = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"| {path.name} | {' x '.join(map(str, shape))} | {read:.2f} | {made / read:.2f} x | "
-              f"{checked / read:.2f} x | {size:.0f} |", flush=True)
+            read, made, checked, size = (statistics.median(column) for column in zip(*rows, strict=True))
+            signed, kept = dcmsign(source), copy_path(seal)
+            copied = seconds(lambda: copy(path, seal, kept, master))  # noqa: B023
+            megabytes = np.prod(shape) * 2 / 1e6
+            peaks = [peak("read", path), peak("exact", path, seal), peak("copy", path, seal, kept, master)]
+            print(f"| {path.name} | {' x '.join(map(str, shape))} | {read:.2f} | {made / read:.2f} x | "
+                  f"{checked / read:.2f} x | {size:.0f} | {'' if signed is None else f'{signed / read:.1f} x'} | "
+                  f"{copied:.0f} | {kept.stat().st_size / 1e6:.1f} | {held(source, seal, master):.1f} | {megabytes:.0f} "
+                  f"| {' | '.join(f'{one:.0f}' for one in peaks)} |", flush=True)
     return 0
 
 

@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
 from scanward.formats.frames import GROUPS, frames_of, has_groups
 from scanward.formats.guard import check_size, decoding, open_file, shown
-from scanward.formats.pixels import read_frames
+from scanward.formats.pixels import JPEG_2000, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
 from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
@@ -29,20 +30,25 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 Values = npt.NDArray[Any]
 IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
 """Whose an image is."""
-PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PatientPosition",
-         "PhotometricInterpretation", "PresentationLUTShape")
-"""Which part and side of the patient it shows, and which end of its values is bright."""
+FIRST_PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PatientPosition",
+               "PhotometricInterpretation", "PresentationLUTShape", "Palette")
+PLACE = (*FIRST_PLACE[:-1], "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
+         "SpacingBetweenSlices")
+"""Which part and side of the patient it shows, which end of its values is bright, and what says how large its pixels
+are beside `spacing`. Seals of the first format know the first of them alone."""
 STUDY = ("Modality", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _DESCRIPTORS = ("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
                 "BluePaletteColorLookupTableDescriptor")
 PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
            "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
+SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence")
+"""What says how stored values, pixels and frames are to be taken."""
 _SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 """What compression calls the colours that it gives back."""
 SAME_PLACE = 0.01
 """Millimetres by which corners at one place may differ."""
-_ALSO = (*IDENTITY, *PLACE, "StudyInstanceUID", "InstanceNumber")
+_ALSO = (*IDENTITY, *PLACE, *SEQUENCES, "StudyInstanceUID", "InstanceNumber")
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ def _dicom(paths: Sequence[Path]) -> Content:
     for path in paths:
         with decoding(path), opened(path, (*GROUPS, *_ALSO)) as (header, stream):
             check_image(header)
-            place.append(_texts(header, PLACE) | _tables(path, header))
+            place.append(_texts(header, PLACE) | _nested(header) | _palette(path, header))
             identity.append(_texts(header, IDENTITY))
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
@@ -257,22 +263,43 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
             texts[keyword] = texts[keyword].replace(".", "")  # as dates were written before 1993
     if "PhotometricInterpretation" in texts:
         named = texts["PhotometricInterpretation"].strip(" \0")
-        texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named)
+        texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named) if header.syntax in JPEG_2000 else named
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
 
 
-def _tables(path: Path, header: Header) -> dict[str, str]:
-    """What makes colours of a palette's indices, and values of stored ones, each as one hash."""
-    found = {}
-    if "ModalityLUTSequence" in header.data:
-        found["ModalityLUT"] = hashlib.sha256(str(header.value("ModalityLUTSequence")).encode()).hexdigest()
+def _nested(header: Header) -> dict[str, str]:
+    """What sequences say of where and how: each as one hash, and the sides of frames."""
+    found = {keyword: hashlib.sha256(repr(_plain(value)).encode()).hexdigest()
+             for keyword in SEQUENCES if (value := header.value(keyword))}
+    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.value(groups) or ()
+             for anatomy in item.get("FrameAnatomySequence") or ()]
+    return found | ({"FrameLaterality": "\\".join(sides)} if any(sides) else {})
+
+
+def _plain(value: Any) -> Any:
+    """An element's value in the same words whatever wrote it: bytes stay what they are, items their elements in order,
+    and numbers of 16 bits the bytes that another representation has them in."""
+    if isinstance(value, Dataset):
+        return [(int(element.tag), _plain(element.value)) for element in value]
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, MultiValue | list | tuple | Sequence) and not isinstance(value, str):
+        parts = list(value)
+        if parts and all(isinstance(part, int) and 0 <= part < 1 << 16 for part in parts):
+            return np.array(parts, "<u2").tobytes()
+        return [_plain(part) for part in parts]
+    return str(value)
+
+
+def _palette(path: Path, header: Header) -> dict[str, str]:
+    """What makes colours of a palette's indices, as one hash."""
     if header.text("PhotometricInterpretation") != "PALETTE COLOR":
-        return found
+        return {}
     with opened(path, (*PALETTE, *_DESCRIPTORS)) as (tables, _):
         parts = [bytes(tables.data.get(keyword) or b"") for keyword in PALETTE]
         parts += [str(tables.value(keyword)).encode() for keyword in _DESCRIPTORS]
     whole = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return found | {"Palette": hashlib.sha256(whole).hexdigest()}
+    return {"Palette": hashlib.sha256(whole).hexdigest()}
 
 
 def _volume(path: Path, kind: str) -> Content:

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.errors import InputError
-from scanward.formats.content import Content
+from scanward.formats.content import FIRST_PLACE, SEQUENCES, Content
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
 from scanward.seals.log import History
@@ -27,7 +27,8 @@ from scanward.verdict import Label, worst
 
 Identity = Literal["same", "any"]
 WHOLE = 0.5
-"""Share of the tiles from which on an image was changed as a whole, by another encoding, say."""
+"""Share of the tiles that are not all of one value, from which on an image was changed as a whole, by another
+encoding, say."""
 FEW = 8
 """Tiles of an image so small that nothing is told by how many have changed."""
 SAME_MM, SAME_SHARE = 0.01, 1e-4
@@ -85,8 +86,8 @@ class Checked:
 
     @property
     def reason(self) -> str:
-        """Of the worst, the first."""
-        return next(part.reason for part in self.parts if part.label == self.label)
+        """Of the worst, in one or more sentences."""
+        return " ".join(dict.fromkeys(part.reason for part in self.parts if part.label == self.label))
 
 
 def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certificate], identity: Identity = "same",
@@ -111,8 +112,8 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     if copies:
         voxels = Part(voxels.label, f"{voxels.reason} Left out, as copies of others at their place: {said}.")
     geometry = _geometry(content, seal)
-    if geometry.label == "tampered" and voxels.label == "inconclusive" and not geometry.reason.startswith(_SIDES):
-        geometry = Part("inconclusive", geometry.reason)  # what was cut, resampled or encoded anew lies elsewhere, too
+    if geometry.label == "tampered" and content.values.shape != seal.shape and not geometry.reason.startswith(_SIDES):
+        geometry = Part("inconclusive", geometry.reason)  # what was cut or resampled lies elsewhere, too
     return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles, boxes,
                    trust=Part("authentic", standing.reason))
 
@@ -149,7 +150,7 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
     if found == seal.tree:
         return Part("authentic", "It is voxel by voxel what was sealed."), none
     tiles = changed(seal.tree, found)
-    if tiles.mean() >= WHOLE and tiles.size > FEW:
+    if tiles.size > FEW and tiles.sum() >= WHOLE * (tiles | ~_flat(content, seal)).sum():
         moved = _planes_moved(found, seal)
         strangers = sum(plane not in _planes(seal.tree) for plane in _planes(found))
         if content.places and strangers * 2 < seal.shape[0]:  # one more at a place shifts all that follow
@@ -158,6 +159,16 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
     count = int(ndimage.label(tiles, np.ones((3, 3, 3)))[1])
     where = "one place" if count == 1 else f"{count} places"
     return Part("tampered", f"It was altered in {where}."), tiles
+
+
+def _flat(content: Content, seal: Seal) -> npt.NDArray[np.bool_]:
+    """Tiles of one value, such as a film's black border, which no encoding changes."""
+    low = high = content.values if content.values.ndim == 3 else content.values.reshape(*content.values.shape[:2], -1)
+    sides = seal.tile if content.values.ndim == 3 else (*seal.tile[:2], seal.tile[2] * content.values.shape[3])
+    for axis, side in enumerate(sides):
+        starts = np.arange(0, low.shape[axis], side)
+        low, high = np.minimum.reduceat(low, starts, axis=axis), np.maximum.reduceat(high, starts, axis=axis)
+    return np.asarray(low == high)
 
 
 def _tree(content: Content, seal: Seal) -> Tree:
@@ -238,13 +249,17 @@ def _geometry(content: Content, seal: Seal) -> Part:
             gone.append(words)
         elif not _alike(was[name], now[name], name):
             return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
+    place = content.place if seal.version else {word: content.place[word] for word in FIRST_PLACE
+                                                if word in content.place}
     for keyword, text in seal.place.items():
-        if keyword not in content.place:
+        if keyword not in place:
             # Formats without the word mean it so.
-            gone += [] if text == "MONOCHROME2" or keyword == "PresentationLUTShape" else [keyword]
-        elif content.place[keyword] != text:
-            return Part("tampered", f"Its {keyword} is {content.place[keyword]}, and was {text}.")
-    gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in content.place
+            gone += [] if text in ("MONOCHROME2", "IDENTITY") else [keyword]
+        elif place[keyword] != text:
+            hashed = keyword in SEQUENCES or keyword == "Palette"
+            return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else
+                        f"Its {keyword} is {place[keyword]}, and was {text}.")
+    gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in place
              if keyword not in seal.place]
     if gone:
         return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")

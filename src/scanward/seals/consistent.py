@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.seals.lattice import SIGMA
-from scanward.seals.reduced import Reduced, Stored, bounds_of, copied
+from scanward.seals.reduced import Reduced, Stored, bounds_of, copied, extremes
 from scanward.seals.remains import SCALES, fitted, level, smoothed
 from scanward.verdict import Label
 
@@ -45,21 +45,20 @@ def held(stored: Stored, known: Reduced) -> Held:
     low, high = _span(stored)
     if not (math.isfinite(low) and math.isfinite(high)):
         return Held("tampered", "It holds voxels that are no numbers.")
-    # What a treatment takes off the few brightest or darkest voxels is no cut.
-    keep = known.judged & (known.least.values >= low - known.noise) & (known.most.values <= high + known.noise)
+    keep = known.judged & ~_cut(stored, known, low, high)
     share = float(keep.sum() / max(1, known.judged.sum()))
     if share < VOUCHED:
         return Held("inconclusive", "Its values were cut off to a narrow range, or hardly a place in it can be judged; "
                                     "the seal vouches for nothing in it.")
     cells = known.cells.values
-    left, numbers = fitted(copied(stored, known.lattice) - cells, [cells, *(mode.values for mode in known.modes)], keep,
-                           bounds_of(known.noise))
+    terms = [cells - np.float32(known.cells.origin), *(mode.values for mode in known.modes)]
+    left, numbers = fitted(copied(stored, known.lattice) - cells, terms, keep, bounds_of(known.noise))
     beyond, further = np.zeros(keep.shape, bool), False
     for scale, allowed, furthest in zip(SCALES, known.tolerance, known.levels, strict=True):
         mean, tolerance = smoothed(left, keep, known.lattice, scale), allowed.values
         beyond |= keep & ~(np.abs(mean) <= tolerance)
         further |= level(mean, tolerance, keep) > FURTHER * furthest
-    notes = _notes(known, share, low, high, float(numbers[1]))
+    notes = _notes(known, share, low, high, numbers)
     if not beyond.any():
         return Held("inconclusive", f"It was encoded anew as a whole, and is consistent with its seal: "
                                     f"{_promise(known, keep)}.", (), notes)
@@ -72,19 +71,33 @@ def held(stored: Stored, known: Reduced) -> Held:
                 notes)
 
 
+def _cut(stored: Stored, known: Reduced, low: float, high: float) -> npt.NDArray[np.bool_]:
+    """Cells of which the ends of the received values took something away: they reached beyond, and now reach just these
+    ends. What was bright and is not so any more is none of these."""
+    slack = known.noise
+    below, above = known.least.values < low - slack, known.most.values > high + slack
+    if not (below & known.judged).any() and not (above & known.judged).any():
+        return below & above
+    least, most = extremes(stored, known.lattice)
+    return (below & (least <= low + slack)) | (above & (most >= high - slack))
+
+
 def _span(stored: Stored) -> tuple[float, float]:
     ends = [(float(plane.min()), float(plane.max())) for plane in map(stored.raised, stored)]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
-def _notes(known: Reduced, share: float, low: float, high: float, gain: float) -> tuple[str, ...]:
+def _notes(known: Reduced, share: float, low: float, high: float, numbers: npt.NDArray[np.float64]) -> \
+        tuple[str, ...]:
     unit = " HU" if known.hounsfield else ""
     notes = []
-    if share < 0.999:
-        notes.append(f"Its values end at {low:g} and {high:g}{unit}: what reached beyond, {100 * (1 - share):.0f} % of "
+    if share < 1:
+        notes.append(f"Its values end at {low:g} and {high:g}{unit}: what reached beyond, {100 * (1 - share):.2g} % of "
                      "what can be judged, is not vouched for.")
-    if abs(gain) > 0.002:
-        notes.append(f"All its values are {1 + gain:.3f} times those that were sealed.")
+    if abs(numbers[1]) > 0.001:
+        notes.append(f"All its values are {1 + numbers[1]:.4f} times those that were sealed.")
+    if abs(numbers[0]) > known.noise / 5:
+        notes.append(f"All its values are {numbers[0]:+.2g}{unit} off.")
     return tuple(notes)
 
 

@@ -33,8 +33,8 @@ SUFFIX = ".copy"
 """Behind the seal's own name."""
 MAGIC = b"scanward copy 1\n"
 NONCE, ROOT, LENGTH = 12, 32, 4
-LARGEST = 1 << 27
-"""Bytes of a file."""
+LARGEST, MOST = 1 << 26, 4
+"""Bytes of a file; files that are tried for one seal."""
 
 
 def copy_path(seal: Path) -> Path:
@@ -47,10 +47,10 @@ def find_copies(seal: Seal, folders: Sequence[Path]) -> list[Path]:
     found = []
     for folder in folders:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
-            with suppress(OSError), path.open("rb") as file:
+            with suppress(OSError, UnreadableError), open_file(path) as file:
                 if file.read(len(MAGIC) + ROOT) == MAGIC + seal.root:
                     found.append(path)
-    return found
+    return found[:MOST]
 
 
 def stored_of(content: Content, seal: Seal) -> Stored | None:
@@ -129,6 +129,7 @@ def _packed(reduced: Reduced) -> bytes:
             "apart": None if np.isinf(lattice.apart) else lattice.apart, "steps": reduced.steps,
             "hounsfield": reduced.hounsfield, "noise": reduced.noise, "levels": reduced.levels,
             "quanta": [volume.step for volume in (reduced.cells, *reduced.modes, reduced.least.numbers)],
+            "origin": reduced.cells.origin,
             "tolerance": [allowed.step for allowed in reduced.tolerance], "lengths": [len(part) for part in parts]}
     text = json.dumps(head).encode()
     return len(text).to_bytes(LENGTH, "big") + text + b"".join(parts)
@@ -146,10 +147,12 @@ def _unpacked(data: bytes) -> Reduced:
     lattice = Lattice(tuple(head["shape"]), tuple(head["first"]), tuple(head["step"]), apart)
     count = lattice.count
     *quanta, ends = head["quanta"]
-    volumes = [Quantised.unpacked([next(given) for _ in range(count[0])], count, step) for step in quanta]
+    origin = head["origin"]
+    volumes = [Quantised.unpacked([next(given) for _ in range(count[0])], count, step, 0.0 if number else origin)
+               for number, step in enumerate(quanta)]
     tolerance = tuple(Coarse.unpacked(next(given), count, step) for step in head["tolerance"])
     blocks = Blocks.count(count)
-    least, most = (Blocks(Quantised.unpacked([next(given) for _ in range(blocks[0])], blocks, ends), count)
+    least, most = (Blocks(Quantised.unpacked([next(given) for _ in range(blocks[0])], blocks, ends, origin), count)
                    for _ in range(2))
     judged = np.unpackbits(np.frombuffer(next(given), np.uint8), count=count[0] * count[1] * count[2])
     return Reduced(lattice, tuple(head["steps"]), head["hounsfield"], head["noise"], volumes[0], tuple(volumes[1:]),

@@ -20,7 +20,7 @@ from scanward.formats.key_object import seal_in
 from scanward.seals.record import Seal, from_json
 
 SUFFIX = ".seal"
-LARGEST = 1 << 26
+LARGEST = 1 << 23
 """Bytes of a seal."""
 STEM = 240
 """Bytes of an image's name that its seal's keeps."""

@@ -1,7 +1,7 @@
 """An image reduced to overlapping Gaussian means, in which nothing fine is left.
 
-A lossy codec, slight blur, noise and halving change fine detail; a lesion changes means. On a lattice of three pixels
-these treatments leave a few HU, and a lesion of 4 mm nearly all of itself.
+A lossy codec, slight blur, noise and halving change fine detail; a lesion changes means. On a lattice of two to three
+pixels these treatments leave a few HU, and a lesion of 4 mm much of itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-PIXELS = 3.0
-"""Between the centres of two cells, within a slice."""
+MILLIMETRES, LEAST, PIXELS = 1.8, 2.0, 3.0
+"""Between the centres of two cells, within a slice: so many millimetres, but from so many to so many pixels, of which
+it is the second where nothing is known of their size."""
 SIGMA = 0.5
 """Of a cell's Gaussian, in pitches."""
 
@@ -38,10 +39,11 @@ class Lattice:
            rng: np.random.Generator) -> Lattice:
         """A lattice for voxels of `steps` mm (z, y, x), begun at a place that `rng` draws."""
         z, y, _ = steps
-        high = max(1.0, PIXELS * y / z) if z and y and shape[0] > 1 else 1.0
-        step = (high, PIXELS, PIXELS)
+        pixels = min(PIXELS, max(LEAST, MILLIMETRES / y)) if y else PIXELS
+        high = max(1.0, pixels * y / z) if z and y and shape[0] > 1 else 1.0
+        step = (high, pixels, pixels)
         first = [float(rng.uniform(0, one)) if one > 1 else 0.0 for one in step]
-        apart = high * z / (PIXELS * y) if z and y and shape[0] > 1 else float("inf")
+        apart = high * z / (pixels * y) if z and y and shape[0] > 1 else float("inf")
         return Lattice(shape, (first[0], first[1], first[2]), step, apart)
 
     @property

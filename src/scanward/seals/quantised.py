@@ -21,20 +21,22 @@ BLOCK = 2
 
 @dataclass(frozen=True)
 class Quantised:
-    """Numbers (z, y, x) as whole multiples of a step."""
+    """Numbers (z, y, x) as whole multiples of a step from an origin."""
 
     multiples: npt.NDArray[np.int16]
     step: float
+    origin: float = 0.0
 
     @staticmethod
-    def of(values: Cells, step: float) -> Quantised:
+    def of(values: Cells, step: float, origin: float = 0.0) -> Quantised:
         """The nearest multiples; what does not fit in 16 bits is cut."""
-        return Quantised(np.rint(values / np.float32(step)).clip(-32767, 32767).astype(np.int16), step)
+        steps = (values.astype(np.float64) - origin) / step
+        return Quantised(np.rint(steps).clip(-32767, 32767).astype(np.int16), step, origin)
 
     @property
     def values(self) -> Cells:
         """The numbers."""
-        return self.multiples * np.float32(self.step)
+        return np.asarray(self.multiples * np.float64(self.step) + self.origin, np.float32)
 
     def packed(self) -> list[bytes]:
         """Each plane in JPEG-LS, without loss."""
@@ -42,10 +44,10 @@ class Quantised:
                 for plane in self.multiples]
 
     @staticmethod
-    def unpacked(planes: list[bytes], shape: Three, step: float) -> Quantised:
+    def unpacked(planes: list[bytes], shape: Three, step: float, origin: float) -> Quantised:
         """As `packed` made them, of `shape` (z, y, x)."""
         decoded = [np.frombuffer(jpeg_ls.decode_buffer(plane)[0], "<u2").reshape(shape[1:]) for plane in planes]
-        return Quantised((np.stack(decoded).astype(np.int32) - MIDDLE).astype(np.int16), step)
+        return Quantised((np.stack(decoded).astype(np.int32) - MIDDLE).astype(np.int16), step, origin)
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class Blocks:
     """Cells (z, y, x)."""
 
     @staticmethod
-    def of(values: Cells, join: np.ufunc, step: float) -> Blocks:
+    def of(values: Cells, join: np.ufunc, step: float, origin: float) -> Blocks:
         """The smallest or largest of each block."""
-        return Blocks(Quantised.of(_blocks(values, join), step), _shape(values))
+        return Blocks(Quantised.of(_blocks(values, join), step, origin), _shape(values))
 
     @staticmethod
     def count(shape: Three) -> Three:

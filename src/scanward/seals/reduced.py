@@ -21,17 +21,19 @@ from scipy import ndimage
 from scanward.seals.lattice import Cells, Lattice, Plane
 from scanward.seals.quantised import Blocks, Coarse, Quantised
 from scanward.seals.remains import SCALES, fitted, level, smoothed, tolerance_of
-from scanward.seals.treatments import MODES, modes, trials
+from scanward.seals.treatments import MODES, modes, trials, whole
 
 AIR = -1024.0
 """HU below which is padding: raised to it, as every other program does."""
 PADDED = -1500.0
 """HU below which a treatment smears what lies beside."""
-OUTSIDE = -300.0
-"""HU below which is air about the patient, where it reaches a slice's rim."""
+LUNG, OUTSIDE = -300.0, -920.0
+"""HU: what is below the first and reaches a slice's rim is about the patient where it is below the second, too; lung
+that reaches the rim of a small field of view is not."""
 STEPS = 256
 """The noise that is allowed where values are no HU, in parts of their range: a step of eight bits."""
-HU_NOISE = 10.0
+HU_NOISE, WHOLE = 10.0, 1.5
+"""In HU; and at least so much where values are whole numbers, whose rounding is noise."""
 FINE, COARSE = 0.3, 0.5
 """Of the allowed noise: steps of what is kept of the cells, and of the modes."""
 SMALLEST = 48
@@ -63,6 +65,14 @@ class Stored:
         """Padding raised to air."""
         return np.maximum(plane, np.float32(AIR)) if self.hounsfield else plane
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a file of such values holds: of whole numbers from nought on, so many bits."""
+        low, high = (float(end) for end in (self.values.min(), self.values.max()))
+        if self.hounsfield or self.values.dtype.kind == "f" or low < 0 or self.scale != ((1.0, 0.0),):
+            return -np.inf, np.inf
+        return 0.0, next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits), np.inf)
+
 
 @dataclass(frozen=True)
 class Reduced:
@@ -93,27 +103,28 @@ def reduced_of(stored: Stored, rng: np.random.Generator) -> Reduced:
     after any of them; `rng` draws where the lattice begins."""
     z, y, x = stored.values.shape
     lattice, hounsfield = Lattice.of((z, y, x), stored.steps, rng), stored.hounsfield
-    noise = HU_NOISE if hounsfield else _range(stored) / STEPS
+    noise, middle = _scale(stored)
     cells, ways, changes = _treated(stored, lattice, noise)
     judged = _judged(stored, lattice, cells)
     known = tuple(Quantised.of(change * judged, COARSE * noise) for change in ways)
-    terms, bounds = [cells, *(mode.values for mode in known)], bounds_of(noise)
-    remains = [fitted(change, terms, judged, bounds)[0].astype(np.float16) for change in changes]
+    terms, bounds = [cells - np.float32(middle), *(mode.values for mode in known)], bounds_of(noise)
+    remains = [fitted(change, terms, judged, bounds)[0] for change in changes]
     del terms, changes, ways
     tolerance, levels = [], []
     for scale in SCALES:
-        means = [smoothed(one.astype(np.float32), judged, lattice, scale) for one in remains]
+        means = [smoothed(one, judged, lattice, scale) for one in remains]
         allowed = Coarse.over(tolerance_of(means, judged), FINE * noise)
         levels.append(max(level(mean, allowed.values, judged) for mean in means))
         tolerance.append(allowed)
-    kept = Quantised.of(cells * judged, FINE * noise)
+    kept = Quantised.of(np.where(judged, cells, np.float32(middle)), FINE * noise, middle)
+    least, most = extremes(stored, lattice)
     return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels),
-                   *_extremes(stored, lattice, noise))
+                   Blocks.of(least, np.minimum, FINE * noise, middle), Blocks.of(most, np.maximum, FINE * noise, middle))
 
 
 def bounds_of(noise: float) -> list[tuple[float, float]]:
-    """Of offset, gain, and how far each mode went."""
-    return [(-2 * noise, 2 * noise), (-0.02, 0.02), *[(0.0, 1.1)] * MODES]
+    """Of offset, gain about the middle of the values, and how far each mode went."""
+    return [(-noise / 2, noise / 2), (-0.005, 0.005), *[(0.0, 1.1)] * MODES]
 
 
 def copied(stored: Stored, lattice: Lattice) -> Cells:
@@ -126,23 +137,33 @@ def copied(stored: Stored, lattice: Lattice) -> Cells:
 
 def _treated(stored: Stored, lattice: Lattice, noise: float) -> tuple[Cells, list[Cells], list[Cells]]:
     """The cells, and by how much each mode and each trial changes them."""
-    reduce = lattice.reducer()
+    reduce, (low, high) = lattice.reducer(), stored.bounds
 
     def work(number: int) -> list[npt.NDArray[np.float16 | np.float32]]:
         plane = stored.plane(number)
-        whole = reduce(stored.raised(plane))
-        return [whole, *((reduce(stored.raised(treat(plane))) - whole).astype(np.float16)
+        cells = reduce(stored.raised(plane))
+        return [cells, *(half(reduce(stored.raised(np.clip(treat(plane), low, high))) - cells)
                          for treat in (*modes(), *trials(noise, number)))]
+
+    def half(change: Plane) -> npt.NDArray[np.float16]:
+        return (change / np.float32(noise)).clip(-6e4, 6e4).astype(np.float16)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(zip(*pool.map(work, range(len(stored.values))), strict=True))
-    cells, *changes = (lattice.along_z(np.stack(planes).astype(np.float32)) for planes in rows)
+    cells = lattice.along_z(np.stack(rows[0]).astype(np.float32))
+    changes = [lattice.along_z(np.stack(planes).astype(np.float32) * np.float32(noise)) for planes in rows[1:]]
     return cells, changes[:MODES], changes[MODES:]
 
 
-def _range(stored: Stored) -> float:
-    low, high = np.percentile(stored.plane(len(stored.values) // 2), [0.1, 99.9])
-    return float(max(high - low, 1e-6))
+def _scale(stored: Stored) -> tuple[float, float]:
+    """The noise that is allowed, and the middle of the image's values."""
+    values = np.stack([plane[::3, ::3] for plane in map(stored.raised, stored)])
+    low, middle, high = (float(value) for value in np.percentile(values, [0.1, 50, 99.9]))
+    if high <= low:
+        low, high = float(values.min()), float(values.max())
+    step = (high - low) / STEPS
+    noise = HU_NOISE if stored.hounsfield else max(step, WHOLE) if whole(values) else step
+    return max(noise, 1e-30, 1e-6 * abs(middle)), middle
 
 
 def _judged(stored: Stored, lattice: Lattice, cells: Cells) -> npt.NDArray[np.bool_]:
@@ -156,18 +177,18 @@ def _judged(stored: Stored, lattice: Lattice, cells: Cells) -> npt.NDArray[np.bo
               for plane in stored]
     judged &= lattice.along_z(np.stack(padded)) < 0.01
     for number, plane in enumerate(cells):
-        labels, _ = ndimage.label(plane < OUTSIDE)
+        labels, _ = ndimage.label(plane < LUNG)
         rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-        judged[number] &= ~ndimage.binary_erosion(np.isin(labels, rim[rim > 0]), border_value=1)
+        about = np.isin(labels, rim[rim > 0]) & (ndimage.median_filter(plane, 5) < OUTSIDE)
+        judged[number] &= ~ndimage.binary_erosion(about, border_value=1)
     return judged
 
 
-def _extremes(stored: Stored, lattice: Lattice, noise: float) -> tuple[Blocks, Blocks]:
-    """The smallest and largest value within reach of every block of cells."""
+def extremes(stored: Stored, lattice: Lattice) -> tuple[Cells, Cells]:
+    """The smallest and largest value within a cell's reach."""
     reach = np.ones((int(2 * lattice.step[1]) + 1,) * 2, np.uint8)
     _, rows, columns = (np.rint([lattice.centre(axis, cell) for cell in range(n)]).astype(int)
                         for axis, n in enumerate(lattice.count))
     low, high = (np.stack([widened(stored.raised(plane), reach)[np.ix_(rows, columns)] for plane in stored])
                  for widened in (cv2.erode, cv2.dilate))
-    return (Blocks.of(lattice.joined(low, np.minimum), np.minimum, FINE * noise),
-            Blocks.of(lattice.joined(high, np.maximum), np.maximum, FINE * noise))
+    return lattice.joined(low, np.minimum), lattice.joined(high, np.maximum)

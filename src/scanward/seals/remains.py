@@ -19,8 +19,8 @@ TIMES, SIGMAS, FLOOR = 2.4, 7.0, 3.0
 above it so many σ of what noise leaves."""
 LEVEL = 90
 """Per cent of the cells whose part of the tolerance says how far a treatment went, wherever it went furthest."""
-ENOUGH = 1 << 18
-"""Cells that a fit is made of."""
+FEWEST, ENOUGH = 1 << 8, 1 << 18
+"""Cells that a fit is made of, at least and at most."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -29,14 +29,16 @@ def fitted(difference: Cells, terms: Sequence[Cells], keep: Mask, bounds: Sequen
         tuple[Cells, npt.NDArray[np.float64]]:
     """What is left of a difference once an offset and each term have taken their share, by one number each for the
     whole image, within its bounds; and these numbers. Cells far off do not count."""
-    chosen = np.flatnonzero(keep)
+    # Black borders, where no term says anything, would make any fit look well.
+    telling = keep & (np.abs(terms[1:]).sum(axis=0) > 0) if len(terms) > 1 else keep
+    chosen = np.flatnonzero(telling if telling.sum() >= FEWEST else keep)
     chosen = chosen[:: max(1, len(chosen) // ENOUGH)]
     y = difference.ravel()[chosen].astype(np.float64)
     a = np.stack([np.ones_like(y), *(term.ravel()[chosen] for term in terms)], 1).astype(np.float64)
     found = np.zeros(a.shape[1])
     for _ in range(4 if len(y) >= 4 * a.shape[1] else 0):
         rest = np.abs(y - a @ found)
-        near = rest <= max(3 * float(np.median(rest)), 1e-9)
+        near = rest <= 3 * float(np.median(rest))
         # Few numbers from many cells: their normal equations hold as much.
         square, right = a[near].T @ a[near], a[near].T @ y[near]
         root = np.linalg.cholesky(square + np.eye(len(square)) * 1e-9 * max(float(np.trace(square)), 1e-9))

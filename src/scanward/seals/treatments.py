@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import cv2
+import jpeg_ls
 import numpy as np
 import numpy.typing as npt
 
 Plane = npt.NDArray[np.float32]
 Treatment = Callable[[Plane], Plane]
 DEEPEST = 65535
-SEED = 7
+SEED, NEAR = 7, 2
 RATIO = 20.0
 """To one: more than the 15 of the strongest JPEG 2000 that is allowed, since encoders differ."""
+
+
+def whole(plane: Plane) -> bool:
+    """Whether every value is a whole number."""
+    return bool((plane == np.rint(plane)).all())
 
 
 def halved(plane: Plane, down: int, up: int) -> Plane:
@@ -29,18 +35,31 @@ def blurred(plane: Plane, sigma: float) -> Plane:
 
 
 def noisy(plane: Plane, sigma: float, rng: np.random.Generator) -> Plane:
-    """With white noise, rounded as a file would hold it."""
-    return np.asarray(np.rint(plane + rng.standard_normal(plane.shape, np.float32) * np.float32(sigma)), np.float32)
+    """With white noise; of whole numbers, whole numbers, as a file would hold them."""
+    made = plane + rng.standard_normal(plane.shape, np.float32) * np.float32(sigma)
+    return np.rint(made) if whole(plane) else made
 
 
 def jpeg2000(plane: Plane, ratio: float) -> Plane:
-    """Through irreversible JPEG 2000 at `ratio` to one, in 16 bits; what is no whole number or spans more is scaled to
-    them."""
+    """Through irreversible JPEG 2000 at `ratio` to one, in as many bytes as its whole numbers need; what is none, or
+    spans more, is scaled to 16 bits."""
     low, high = float(plane.min()), float(plane.max())
-    scale = 1.0 if high - low <= DEEPEST and bool((plane == np.rint(plane)).all()) else DEEPEST / max(high - low, 1e-30)
-    levels = np.rint((plane - low) * scale).astype(np.uint16)
+    if low == high:
+        return plane
+    scale = 1.0 if high - low <= DEEPEST and whole(plane) else DEEPEST / (high - low)
+    levels = np.rint((plane - low) * scale).astype(np.uint8 if (high - low) * scale <= 255 else np.uint16)
     _, data = cv2.imencode(".jp2", levels, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, int(1000 / ratio)])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32) / np.float32(scale) + np.float32(low)
+
+
+def near_lossless(plane: Plane, near: int) -> Plane:
+    """Through JPEG-LS, off by at most `near`; what is no whole number or needs more than 16 bits stays."""
+    low, high = float(plane.min()), float(plane.max())
+    if not whole(plane) or high - low > DEEPEST:
+        return plane
+    levels = (plane - low).astype(np.uint8 if high - low <= 255 else np.uint16)
+    decoded, _ = jpeg_ls.decode_buffer(jpeg_ls.encode_array(levels, lossy_error=near))
+    return np.frombuffer(decoded, levels.dtype).reshape(plane.shape).astype(np.float32) + np.float32(low)
 
 
 def modes() -> tuple[Treatment, ...]:
@@ -56,6 +75,7 @@ def trials(noise: float, number: int) -> tuple[Treatment, ...]:
     turn = slice(None, None, -1 if number % 2 else 1)
     return (lambda plane: noisy(plane, noise, np.random.default_rng((SEED, number))),
             lambda plane: jpeg2000(plane[turn, turn], RATIO)[turn, turn],
+            lambda plane: near_lossless(plane, NEAR),
             lambda plane: halved(plane, cv2.INTER_AREA, cv2.INTER_CUBIC),
             lambda plane: halved(plane, cv2.INTER_AREA, cv2.INTER_LANCZOS4))
 
