@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import cv2
+import nibabel
 import numpy as np
 import openjpeg.utils
 import pydicom
@@ -240,3 +242,91 @@ def test_a_lossy_dicom_file_as_an_archive_sends_it(run, site):
         data.save_as(path)
     code, out, _ = run("verify", site / "chest", "--key", site / "site.key")
     assert (code, "consistent with its seal" in out) == (3, True)
+
+
+def test_another_encoding_excuses_no_geometry(run, site):
+    """Voxels as the treatment left them, and a header that lays them the other way round."""
+    write(site / "chest", jpeg2000(CHEST))
+    for path in (site / "chest").iterdir():
+        data = pydicom.dcmread(path)
+        data.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
+        data.save_as(path)
+    code, out, _ = run("verify", site / "chest", "--key", site / "site.key")
+    assert (code, "Its orientation is another than was sealed" in out) == (1, True)
+
+
+def test_an_offset_is_no_treatment(site):
+    said = answer(site, CHEST + 19)
+    assert said.label == "inconclusive" and "consistent" not in said.reason
+
+
+def test_what_was_brightest_cannot_vanish_under_the_cover_of_a_cut_range(site):
+    """A bright nodule that is taken away takes the image's own maximum with it."""
+    bright = CHEST.clip(-1024, 900) + ball(1500, 8)
+    write(site / "bright", bright)
+    scanward.seal(site / "bright", site / "site.key")
+    write(site / "bright", jpeg2000(CHEST.clip(-1024, 900)))
+    said = scanward.verify(site / "bright", site / "site.key")
+    assert said.label == "tampered" and "consistent" not in said.reason
+
+
+def test_lung_at_the_rim_of_a_small_field_of_view_is_judged(site):
+    part = (slice(None), slice(20, 172), slice(44, 184))
+    write(site / "part", CHEST[part])
+    scanward.seal(site / "part", site / "site.key")
+    write(site / "part", jpeg2000((CHEST + shifted(250, 8))[part], 6))
+    assert scanward.verify(site / "part", site / "site.key").label == "tampered"
+
+
+def shifted(hu, mm):
+    """The ball in the lung that the part's left rim cuts."""
+    return np.roll(ball(hu, mm), (16, -44), (1, 2))
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1.0, 1e6])
+def test_the_unit_of_the_values_makes_no_difference(site, tmp_path, unit):
+    draw = np.random.default_rng(4)
+    tissue = ndimage.gaussian_filter(draw.normal(size=(6, 120, 120)), (0, 4, 4)) * 3 + 2 + draw.normal(
+        0, 0.02, (6, 120, 120))
+    path = tmp_path / "map.nii.gz"
+
+    def put(values):
+        nibabel.Nifti1Image((values * unit).astype(np.float32).T, np.eye(4)).to_filename(path)
+
+    put(tissue)
+    scanward.seal(path, site / "site.key")
+    noisy = tissue * (1 + draw.normal(0, 1e-5, tissue.shape))
+    put(noisy)
+    assert "consistent" in scanward.verify(path, site / "site.key").reason
+    y, x = np.ogrid[:120, :120]
+    put(noisy + 0.5 * (np.hypot(y - 60, x - 60) < 9))
+    assert scanward.verify(path, site / "site.key").label == "tampered"
+    put(tissue[:, ::-1])
+    said = scanward.verify(path, site / "site.key")
+    assert said.label != "authentic" and "consistent" not in said.reason
+
+
+def test_a_film_that_is_mostly_black_is_told_by_what_is_not(site, tmp_path):
+    """Its border is black before and after any encoding, and no sign of calm."""
+    draw, y, x = np.random.default_rng(9), *np.ogrid[:400, :400]
+    breast = np.hypot(y - 200, x) < 150
+    film = np.where(breast, ndimage.gaussian_filter(draw.normal(size=(400, 400)), 9) * 300 + 120 + draw.normal(
+        0, 2, (400, 400)), 0)
+    path = tmp_path / "film.png"
+
+    def put(values):
+        cv2.imwrite(str(path), np.rint(values).clip(0, 255).astype(np.uint8))
+
+    put(film)
+    scanward.seal(path, site / "site.key")
+    half = cv2.resize(cv2.resize(np.rint(film).clip(0, 255).astype(np.uint8), (200, 200)), (400, 400))
+    put(half)
+    assert "consistent" in scanward.verify(path, site / "site.key").reason
+    put(half + 30 / (1 + np.exp((np.hypot(y - 200, x - 70) - 12) / 2)))
+    assert scanward.verify(path, site / "site.key").label == "tampered"
+
+
+def test_a_pipe_by_the_name_of_a_copy_holds_nobody_up(run, site):
+    os.mkfifo(site / "pipe.copy")
+    write(site / "chest", jpeg2000(CHEST))
+    assert run("verify", site / "chest", "--key", site / "site.key")[0] == 3

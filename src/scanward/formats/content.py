@@ -42,7 +42,7 @@ _DESCRIPTORS = ("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookup
 PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
            "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
-SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence")
+SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence", "ViewCodeSequence")
 """What says how stored values, pixels and frames are to be taken."""
 _SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 """What compression calls the colours that it gives back."""

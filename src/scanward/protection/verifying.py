@@ -9,7 +9,7 @@ import numpy as np
 
 from scanward.arguments import PathLike, path_of, refused
 from scanward.errors import ArgumentError, UnreadableError
-from scanward.formats import Source
+from scanward.formats import Source, find
 from scanward.formats.guard import shown
 from scanward.formats.reader import Given, check_kind, image_in
 from scanward.formats.sources import series_or_file
@@ -67,7 +67,7 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
         raise ArgumentError(f"The argument log takes the folder of a log, not {shown(str(log))}.")
     master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
     known = _known(master, certificates, trust)
-    found = None if isinstance(source, Image | np.ndarray) else series_or_file(source)
+    found = None if isinstance(source, Image | np.ndarray) else _only(source)
     answer = None
     if found is not None and record is None:
         history = None if log is None else Log(path_of(log, "log")).history(known)
@@ -85,6 +85,18 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
         if answer is None:
             raise
         return answer
+
+
+def _only(source: Source | PathLike) -> Source:
+    """What a source names; of a folder the one image in and below it, as nothing else there would be looked at."""
+    found = series_or_file(source)
+    if not isinstance(source, Source) and path_of(source, "source").is_dir():
+        images, errors = find([path_of(source, "source")])
+        if errors or len(images) != 1:
+            raise errors[0] if errors else UnreadableError(
+                f"{shown(path_of(source, 'source'))} holds {len(images)} images; verify each by its own path, or as "
+                "scanward.find gives it.")
+    return found
 
 
 def _known(master: bytes | None, certificates: object, trust: object) -> Trust:

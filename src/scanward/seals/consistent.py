@@ -65,7 +65,7 @@ def held(stored: Stored, known: Reduced) -> Held:
     labels, count = ndimage.label(beyond, np.ones((3, 3, 3)))
     if count > MANY or further:
         return Held("inconclusive", "It was processed as a whole in a way that the seal does not allow for, and the "
-                                    "seal vouches for nothing in it.", (), notes)
+                                    "seal vouches for nothing in it.")
     where = "one place" if count == 1 else f"{count} places"
     return Held("tampered", f"It was encoded anew as a whole, and besides altered in {where}.", _boxes(labels, known),
                 notes)

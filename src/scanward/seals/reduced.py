@@ -117,9 +117,9 @@ def reduced_of(stored: Stored, rng: np.random.Generator) -> Reduced:
         levels.append(max(level(mean, allowed.values, judged) for mean in means))
         tolerance.append(allowed)
     kept = Quantised.of(np.where(judged, cells, np.float32(middle)), FINE * noise, middle)
-    least, most = extremes(stored, lattice)
-    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels),
-                   Blocks.of(least, np.minimum, FINE * noise, middle), Blocks.of(most, np.maximum, FINE * noise, middle))
+    ends = [Blocks.of(end, join, FINE * noise, middle)
+            for end, join in zip(extremes(stored, lattice), (np.minimum, np.maximum), strict=True)]
+    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels), *ends)
 
 
 def bounds_of(noise: float) -> list[tuple[float, float]]:

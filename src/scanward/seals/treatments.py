@@ -53,9 +53,10 @@ def jpeg2000(plane: Plane, ratio: float) -> Plane:
 
 
 def near_lossless(plane: Plane, near: int) -> Plane:
-    """Through JPEG-LS, off by at most `near`; what is no whole number or needs more than 16 bits stays."""
+    """Through JPEG-LS, off by at most `near`; what is no whole number, needs more than 16 bits or has hardly more values
+    than that stays."""
     low, high = float(plane.min()), float(plane.max())
-    if not whole(plane) or high - low > DEEPEST:
+    if not whole(plane) or not 4 * near <= high - low <= DEEPEST:
         return plane
     levels = (plane - low).astype(np.uint8 if high - low <= 255 else np.uint16)
     decoded, _ = jpeg_ls.decode_buffer(jpeg_ls.encode_array(levels, lossy_error=near))
