@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -68,3 +70,10 @@ def signing_pair(folder: Path, kind: str = "2048", name: str = "Scanner") -> tup
     for path, data in zip(paths, _pair(kind, name), strict=True):
         path.write_bytes(data)
     return paths
+
+
+def rewritten(path: Path, change: Callable[[Dataset], None]) -> None:
+    """A file with something in it changed."""
+    data = pydicom.dcmread(path)
+    change(data)
+    data.save_as(path)

@@ -1,4 +1,4 @@
-"""Elements outside of the usual ones that say how voxels are to be taken: where one of them changes, so does the image."""
+"""Elements that say how voxels are to be taken: where one of them changes, so does the image."""
 
 from __future__ import annotations
 

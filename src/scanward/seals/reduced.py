@@ -119,7 +119,8 @@ def reduced_of(stored: Stored, rng: np.random.Generator) -> Reduced:
     kept = Quantised.of(np.where(judged, cells, np.float32(middle)), FINE * noise, middle)
     ends = [Blocks.of(end, join, FINE * noise, middle)
             for end, join in zip(extremes(stored, lattice), (np.minimum, np.maximum), strict=True)]
-    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels), *ends)
+    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels),
+                   *ends)
 
 
 def bounds_of(noise: float) -> list[tuple[float, float]]:

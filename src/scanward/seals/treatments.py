@@ -53,8 +53,8 @@ def jpeg2000(plane: Plane, ratio: float) -> Plane:
 
 
 def near_lossless(plane: Plane, near: int) -> Plane:
-    """Through JPEG-LS, off by at most `near`; what is no whole number, needs more than 16 bits or has hardly more values
-    than that stays."""
+    """Through JPEG-LS, off by at most `near`; what is no whole number, needs more than 16 bits or has hardly more
+    values than that stays."""
     low, high = float(plane.min()), float(plane.max())
     if not whole(plane) or not 4 * near <= high - low <= DEEPEST:
         return plane
