@@ -229,6 +229,14 @@ def test_a_scan_hears_the_copy(run, site):
     assert (code, json.loads(out)["label"]) == (1, "tampered")
 
 
+def test_what_is_drawn_is_the_place(run, site, tmp_path):
+    write(site / "chest", jpeg2000(CHEST + ball(250, 6)))
+    assert run("verify", site / "chest", "--key", site / "site.key", "-o", tmp_path / "said", "-q")[0] == 1
+    altered = np.asarray(nibabel.load(tmp_path / "said" / "altered.nii.gz").dataobj)
+    x, y, z = LESION[::-1]
+    assert altered[x, y, z] and 0 < altered.mean() < 0.05
+
+
 def test_a_lossy_dicom_file_as_an_archive_sends_it(run, site):
     """JPEG 2000 in the files themselves, with what the standard wants said of it."""
     for path in sorted((site / "chest").iterdir()):

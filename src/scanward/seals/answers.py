@@ -40,10 +40,16 @@ def write_answer(source: Source, held: Held, facts: Mapping[str, Any], folder: P
 
 
 def _altered(held: Held, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    """Voxels of the tiles that are others; none where the image has another shape than was sealed."""
+    """Voxels of the tiles that are others or, where a reduced copy told, of the places; none where the image has
+    another shape than was sealed."""
+    made = np.zeros(shape, bool)
     if shape != held.seal.shape[:3]:
-        return np.zeros(shape, bool)
+        return made
     found = held.answer.tiles
+    if not found.any():
+        for box in held.answer.boxes:
+            made[box.slices] = True
+        return made
     for axis, side in enumerate(held.seal.tile):
         found = found.repeat(side, axis)
     return found[tuple(slice(length) for length in shape)]
