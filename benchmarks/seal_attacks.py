@@ -187,6 +187,21 @@ def _touched(place: Place, mm: float, steps: tuple[float, ...], count: int) -> s
     return slice(max(0, int(place[0] - far)), min(count, int(place[0] + far) + 2))
 
 
+def limits(name: str, known: Reduced, rng: np.random.Generator, given: argparse.Namespace) -> None:
+    """Print what passes at random places, at those of most tolerance, and after so many answers."""
+    steps = tuple(step or 1.0 for step in known.steps)
+    ways = ((f"{given.limits} random", given.limits, False, lambda *where: largest(*where, given.rounds)),
+            (f"{given.limits // 4} of most tolerance", given.limits // 4, True,
+             lambda *where: largest(*where, given.rounds)),
+            (f"{given.limits // 12} random, {given.questions} answers", given.limits // 12, False,
+             lambda *where: asked(*where, given.questions)))
+    for words, count, worst, found in ways:
+        for mm in SIZES:
+            hu = [found(known, place, mm, steps) for place in places(known, count, rng, worst)]
+            print(f"| {name} | {words} | {mm} mm | {np.median(hu):.0f} HU | {np.percentile(hu, 95):.0f} HU | "
+                  f"{max(hu):.0f} HU |", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("series", nargs="+", type=Path)
@@ -205,18 +220,10 @@ def main() -> int:
         start = max(0, (len(content.values) - given.slices) // 2)
         stored = Stored(content.values[start : start + given.slices], content.scale, content.steps, True)
         known, rng = reduced_of(stored, np.random.default_rng(1)), np.random.default_rng(2)
-        steps = tuple(step or 1.0 for step in stored.steps)
-        for name, worst in (("random", False), ("of most tolerance", True)):
-            for mm in SIZES:
-                hu = [largest(known, place, mm, steps, given.rounds)
-                      for place in places(known, given.limits // 4 if worst else given.limits, rng, worst)]
-                print(f"| {path.name} | {len(hu)} {name} | {mm} mm | {np.median(hu):.0f} HU | "
-                      f"{np.percentile(hu, 95):.0f} HU | {max(hu):.0f} HU |", flush=True)
-        for mm in SIZES:
-            hu = [asked(known, place, mm, steps, given.questions) for place in places(known, given.limits // 12, rng)]
-            print(f"| {path.name} | {len(hu)} random, {given.questions} answers | {mm} mm | {np.median(hu):.0f} HU | "
-                  f"{np.percentile(hu, 95):.0f} HU | {max(hu):.0f} HU |", flush=True)
-        for name, caught, count in noticed(stored, known, places(known, given.places, rng)):
+        if given.limits:
+            limits(path.name, known, rng, given)
+        spots = places(known, given.places, np.random.default_rng(4))
+        for name, caught, count in noticed(stored, known, spots) if spots else ():
             seen = grid.setdefault(name, [0, 0])
             seen[0] += caught
             seen[1] += count
