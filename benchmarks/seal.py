@@ -2,16 +2,14 @@
 
 Usage: python benchmarks/seal.py PATH... [--repeat 3]
 
-The exact part, made and checked; the reduced copy, made, and held to the image after JPEG 2000 at 10:1; the peak memory
-of that, beside the image's voxels; and DCMTK's `dcmsign`, where it is installed, over the same DICOM files.
+The exact part, made and checked; the reduced copy, made, and held to the image after JPEG 2000 at 10:1; and DCMTK's
+`dcmsign`, where it is installed, over the same DICOM files.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
-import resource
 import secrets
 import shutil
 import statistics
@@ -41,28 +39,8 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def peak(work: str, *arguments: object) -> float:
-    """MB that a process of its own has at most while it does one of `WORKS`."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return float(pool.apply(_peak, (work, arguments)))
-
-
-def _peak(work: str, arguments: tuple[object, ...]) -> float:
-    WORKS[work](*arguments)  # type: ignore[arg-type]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-
-
 def copy(path: Path, seal: Path, target: Path, master: bytes) -> None:
     write_copy(read_content(series_or_file(path)), read_seal(seal), target, master)
-
-
-def exact(path: Path, seal: Path) -> None:
-    site = read_seal(seal)
-    verify_seal(series_or_file(path), site, [site.certificate])
-
-
-WORKS: dict[str, Callable[..., None]] = {"copy": copy, "exact": exact, "read": lambda path: print(
-    formats.read(series_or_file(path)).shape, file=sys.stderr)}
 
 
 def dcmsign(source: Source) -> float | None:
@@ -96,8 +74,8 @@ def main() -> int:
     given = parser.parse_args()
     master = secrets.token_bytes(32)
     site = signer_of(master)
-    print("| image | voxels | read, s | seal | verify | seal, kB | dcmsign | copy, s | copy, MB | held, s | voxels, MB "
-          "| peak reading, MB | verifying | copying |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| image | voxels | read, s | seal | verify | seal, kB | dcmsign | copy, s | copy, MB | held, s |\n"
+          "|---|---|---|---|---|---|---|---|---|---|")
     for path in given.paths:
         source = series_or_file(path)
         shape = formats.read(source).shape
@@ -114,12 +92,9 @@ def main() -> int:
             read, made, checked, size = (statistics.median(column) for column in zip(*rows, strict=True))
             signed, kept = dcmsign(source), copy_path(seal)
             copied = seconds(lambda: copy(path, seal, kept, master))  # noqa: B023
-            megabytes = np.prod(shape) * 2 / 1e6
-            peaks = [peak("read", path), peak("exact", path, seal), peak("copy", path, seal, kept, master)]
             print(f"| {path.name} | {' x '.join(map(str, shape))} | {read:.2f} | {made / read:.2f} x | "
                   f"{checked / read:.2f} x | {size:.0f} | {'' if signed is None else f'{signed / read:.1f} x'} | "
-                  f"{copied:.0f} | {kept.stat().st_size / 1e6:.1f} | {held(source, seal, master):.1f} | "
-                  f"{megabytes:.0f} | {' | '.join(f'{one:.0f}' for one in peaks)} |", flush=True)
+                  f"{copied:.0f} | {kept.stat().st_size / 1e6:.1f} | {held(source, seal, master):.1f} |", flush=True)
     return 0
 
 
