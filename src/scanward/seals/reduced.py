@@ -186,8 +186,8 @@ def _judged(stored: Stored, lattice: Lattice, cells: Cells) -> npt.NDArray[np.bo
 
 
 def extremes(stored: Stored, lattice: Lattice) -> tuple[Cells, Cells]:
-    """The smallest and largest value within a cell's reach."""
-    reach = np.ones((int(2 * lattice.step[1]) + 1,) * 2, np.uint8)
+    """The smallest and largest value within a cell's reach, of two cells: bright bone weighs on its neighbours, too."""
+    reach = np.ones((int(4 * lattice.step[1]) + 1,) * 2, np.uint8)
     _, rows, columns = (np.rint([lattice.centre(axis, cell) for cell in range(n)]).astype(int)
                         for axis, n in enumerate(lattice.count))
     low, high = (np.stack([widened(stored.raised(plane), reach)[np.ix_(rows, columns)] for plane in stored])
