@@ -293,7 +293,7 @@ def test_a_peer_that_does_not_wait_for_answers_fills_no_memory(start, dicom, tmp
 
     receiver = start(largest_mb=4)
     add = receiver.inbox.add
-    monkeypatch.setattr(receiver.inbox, "add", lambda *given: (time.sleep(0.2), add(*given))[1])
+    monkeypatch.setattr(receiver.inbox, "add", lambda *given, **more: (time.sleep(0.2), add(*given, **more))[1])
     import pydicom
 
     data = pydicom.dcmread(dicom.file(tmp_path / "a.dcm", shape=(680, 680)))
