@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from seal_attacks import jpeg2000
+from seal_treatments import jpeg2000
 
 from scanward import formats
 from scanward.formats import Source
@@ -61,7 +61,7 @@ def dcmsign(source: Source) -> float | None:
 def held(source: Source, seal: Path, master: bytes) -> float:
     """Seconds to hold the image to its copy once it was encoded anew, reading left out."""
     content, kept = read_content(source), read_seal(seal)
-    values = jpeg2000(content.values.astype(np.float32)).astype(np.int16)
+    values = jpeg2000(10)(content.values).astype(np.int16)
     anew = dataclasses.replace(content, values=values)
     return seconds(lambda: check(anew, kept, [kept.certificate],
                                  copy=lambda: copy_of(kept, [seal.parent], [master])))

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import openjpeg.utils
 import torch
 from scipy import ndimage
 
@@ -37,12 +36,6 @@ GRID = ((3, 200), (4, 100), (4, 200), (6, 60), (10, 20), (10, 50))
 SIZES = (3, 4, 6, 10)
 Volume = npt.NDArray[np.float32]
 Place = tuple[float, float, float]
-
-
-def jpeg2000(volume: Volume) -> Volume:
-    return np.stack([openjpeg.utils.decode(openjpeg.utils.encode_array(
-        np.rint(plane).astype(np.int16), compression_ratios=[10], codec_format=0, use_mct=False))
-        for plane in volume]).astype(np.float32)
 
 
 def ball(shape: tuple[int, ...], steps: tuple[float, ...], place: Place, mm: float, edge: float = 0.3) -> Volume:

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from seal_attacks import ball, jpeg2000
+from seal_attacks import ball
+from seal_treatments import jpeg2000
 
 from scanward.errors import InputError
 from scanward.formats.content import Content, read_content
@@ -73,7 +74,7 @@ def evened(volume: Volume, added: Volume) -> Volume:
 
 HIDDEN: dict[str, Callable[[Volume], Volume]] = {
     "plain": np.rint, "chessboard of 2 HU": lambda v: np.rint(v + 4 * (np.indices(v.shape).sum(0) % 2) - 2),
-    "JPEG 2000 10:1": jpeg2000,
+    "JPEG 2000 10:1": lambda v: jpeg2000(10)(np.rint(v)),
 }
 
 

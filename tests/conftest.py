@@ -82,6 +82,13 @@ def run(capsys):
 
 
 @pytest.fixture
+def key(run, tmp_path):
+    """A site's key, as the command makes it."""
+    assert run("key", tmp_path / "site.key")[0] == 0
+    return tmp_path / "site.key"
+
+
+@pytest.fixture
 def old(tmp_path):
     """A folder of images that an earlier version wove into, with their records; see the README in it."""
     return Path(shutil.copytree(Path(__file__).parent / "protection" / "old", tmp_path / "old"))

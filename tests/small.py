@@ -1,7 +1,8 @@
-"""A small film for tests of the command line."""
+"""A small film, and a voxel changed, for tests of the command line."""
 
 import cv2
 import numpy as np
+import pydicom
 
 
 def film(path, value=65535):
@@ -11,3 +12,12 @@ def film(path, value=65535):
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), pixels)
     return path
+
+
+def altered(path):
+    """A DICOM file with the lowest bit of one voxel changed."""
+    data = pydicom.dcmread(path)
+    body = bytearray(data.PixelData)
+    body[5000] ^= 1
+    data.PixelData = bytes(body)
+    data.save_as(path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 Number = TypeVar("Number", int, float)
 Millimetres = tuple[float, float, float, float, float, float]
@@ -48,6 +48,17 @@ class Box(NamedTuple):
         z, y, x = spacing
         return (float(self.z0 * z), float(self.y0 * y), float(self.x0 * x),
                 float(self.z1 * z), float(self.y1 * y), float(self.x1 * x))
+
+
+def largest_first(boxes: Iterable[Box]) -> tuple[Box, ...]:
+    """By their voxels."""
+    return tuple(sorted(boxes, key=lambda box: -box.size[0] * box.size[1] * box.size[2]))
+
+
+def places(boxes: Iterable[Box], reason: str) -> list[dict[str, Any]]:
+    """Boxes of a volume for JSON, in the order x, y, z."""
+    return [{"corner": list(box[:3])[::-1], "centre": [round(c, 1) for c in box.centre[::-1]],
+             "box": flat(box, planar=False), "reason": reason} for box in boxes]
 
 
 def flat(box: Sequence[Number], planar: bool) -> list[Number]:

@@ -9,7 +9,7 @@ from chests import CT, PACS, chest, forged, seals, series
 
 from scanward.gateway import work
 from scanward.gateway.copies import Copies
-from scanward.gateway.work import WAITING
+from scanward.inbox.folders import WAITING
 from scanward.protectors.seal import make_key
 from scanward.settings import Seal
 

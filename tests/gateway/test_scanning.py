@@ -96,13 +96,19 @@ def forget(study):
     (study.inbox.root / "done").mkdir()
 
 
+def known(way, study, dicom, tmp_path):
+    """A series that was woven into, or that was sealed as it came; its files, and the gateway that knows it."""
+    if way == "woven":
+        return woven(tmp_path / "ct"), study.old
+    paths = dicom.ct(tmp_path / "ct", 8)
+    study(paths, study.sealing)
+    forget(study)
+    return paths, study.sealing
+
+
 @pytest.mark.parametrize("way", ["woven", "sealed"])
 def test_an_odd_slice_is_no_way_round_the_evidence(study, dicom, tmp_path, way):
-    paths, gateway = (woven(tmp_path / "ct"), study.old) if way == "woven" else (dicom.ct(tmp_path / "ct", 8),
-                                                                                 study.sealing)
-    if way == "sealed":
-        study(paths, gateway)
-        forget(study)
+    paths, gateway = known(way, study, dicom, tmp_path)
     altered(paths, brighter)
     data = pydicom.dcmread(paths[0])
     data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "2.25.5"
@@ -119,11 +125,7 @@ def test_what_an_earlier_version_wove_into_is_still_verified(study, tmp_path):
 
 @pytest.mark.parametrize("way", ["woven", "sealed"])
 def test_a_slice_taken_out_is_no_pass(study, dicom, tmp_path, way):
-    paths, gateway = (woven(tmp_path / "ct"), study.old) if way == "woven" else (dicom.ct(tmp_path / "ct", 8),
-                                                                                 study.sealing)
-    if way == "sealed":
-        study(paths, gateway)
-        forget(study)
+    paths, gateway = known(way, study, dicom, tmp_path)
     assert study(paths[:4] + paths[5:], gateway).record.label in ("tampered", "inconclusive")
 
 

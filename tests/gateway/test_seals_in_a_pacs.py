@@ -9,22 +9,9 @@ import zipfile
 
 import pydicom
 import pytest
+from small import altered
 
 from scanward.formats.key_object import read_key_object
-
-
-@pytest.fixture
-def key(run, tmp_path):
-    assert run("key", tmp_path / "site.key")[0] == 0
-    return tmp_path / "site.key"
-
-
-def altered(path):
-    data = pydicom.dcmread(path)
-    body = bytearray(data.PixelData)
-    body[5000] ^= 1
-    data.PixelData = bytes(body)
-    data.save_as(path)
 
 
 @pytest.mark.parametrize("kind", ["ct", "film"])

@@ -24,13 +24,6 @@ def chest(tmp_path):
     return path
 
 
-@pytest.fixture
-def key(tmp_path, run):
-    path = tmp_path / "site.key"
-    assert run("key", path)[0] == 0
-    return path
-
-
 PLACE = "30,32,15:8"
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pydicom
 import pytest
 from sealable import VOLUME, ct_slice
+from small import altered
 
 from scanward.errors import UnreadableError
 from scanward.formats import Source, find
-from scanward.seals.files import find_seal, hold, read_seal, seal_file
+from scanward.seals.files import hold, read_seal, seal_file
 from scanward.seals.signing import signer_of
 
 STRANGER = signer_of(b"x" * 32, "General Hospital")
@@ -34,14 +35,6 @@ def two(tmp_path) -> Path:
         ct_slice(z, VOLUME[z] ^ 1, SeriesInstanceUID="1.2.9", SOPInstanceUID=f"1.2.9.{z}").save_as(
             folder / f"b{z}.dcm", enforce_file_format=True)
     return folder
-
-
-def altered(path: Path) -> None:
-    data = pydicom.dcmread(path)
-    body = bytearray(data.PixelData)
-    body[5000] ^= 1
-    data.PixelData = bytes(body)
-    data.save_as(path)
 
 
 def test_two_series_of_one_folder_have_a_seal_each(run, two, tmp_path):
@@ -214,4 +207,5 @@ def test_what_is_no_seal_of_the_sites_is_no_lost_image(run, film, tmp_path):
 def test_a_seals_own_name_is_the_images_and_each_has_its_own(site, two):
     made = {source: seal_file(source, site) for source in sources_of(two)}
     assert {read_seal(path).name for path in made.values()} == {"two"}
-    assert {source: find_seal(source) for source in made} == made
+    assert {source: hold(source, [site.certificate]).seal.root for source in made} == \
+        {source: read_seal(path).root for source, path in made.items()}

@@ -10,22 +10,9 @@ import numpy as np
 import pydicom
 import pytest
 from sealable import ct_slice
+from small import altered
 
 import scanward
-
-
-@pytest.fixture
-def key(run, tmp_path):
-    assert run("key", tmp_path / "site.key")[0] == 0
-    return tmp_path / "site.key"
-
-
-def altered(path):
-    data = pydicom.dcmread(path)
-    body = bytearray(data.PixelData)
-    body[5000] ^= 1
-    data.PixelData = bytes(body)
-    data.save_as(path)
 
 
 def test_an_archive_is_sealed_and_verified_without_a_secret(run, key, series, film, tmp_path):

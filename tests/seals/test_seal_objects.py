@@ -13,20 +13,17 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
-from sealable import FILM, MG, VOLUME, ct_slice, made, signing_pair
+from sealable import FILM, MG, VOLUME, ct_slice, made, rewritten, signing_pair
+from small import altered
 
 import scanward
 from scanward.formats.key_object import GROUP, SEAL, read_key_object, seal_in
 from scanward.formats.sources import Source
 from scanward.protectors.seal import read_key
-from scanward.seals.files import find_seal, hold, read_seal
+from scanward.seals.files import hold, read_seal
+from scanward.seals.finding import named_seals
+from scanward.seals.objects import objects_of
 from scanward.seals.signing import signer_of
-
-
-@pytest.fixture
-def key(run, tmp_path):
-    assert run("key", tmp_path / "site.key")[0] == 0
-    return tmp_path / "site.key"
 
 
 @pytest.fixture
@@ -40,17 +37,6 @@ def alone(run, path, key, *more) -> Path:
     assert run("seal", path, "--key", key, "--dicom", *more)[0] == 0
     path.with_name(f"{path.name}.seal").unlink()
     return path.with_name(f"{path.name}.seal.dcm")
-
-
-def altered(path):
-    rewritten(path, lambda data: setattr(data, "PixelData", data.PixelData[:5000] + bytes([data.PixelData[5000] ^ 1])
-                                         + data.PixelData[5001:]))
-
-
-def rewritten(path, change):
-    data = pydicom.dcmread(path)
-    change(data)
-    data.save_as(path)
 
 
 def label(run, *arguments) -> tuple[int, str, str]:
@@ -151,9 +137,9 @@ def test_links_and_pipes_beside_it_hide_it_not(run, key, film):
 
 def test_it_is_found_from_python(run, key, other, film):
     own, source = alone(run, film, key), Source((film,), "file")
-    assert find_seal(source) == own
+    assert (named_seals(source), objects_of(source, None)) == ([], [own])
     assert run("seal", film, "--key", other)[0] == 0
-    assert find_seal(source) == film.with_name("film.dcm.seal"), "what lies beside it goes first"
+    assert named_seals(source) == [film.with_name("film.dcm.seal")]
     assert hold(source, [signer_of(read_key(key)).certificate]).seal.root == read_seal(own).root
     assert scanward.verify(film, key).label == "authentic"
 

@@ -21,7 +21,8 @@ from sealable import VOLUME, ct_slice
 
 from scanward.errors import ArgumentError, InputError, UnreadableError
 from scanward.formats import Source, find
-from scanward.seals.files import find_seal, read_seal, seal_file, verify_seal
+from scanward.seals.files import read_seal, seal_file, verify_seal
+from scanward.seals.finding import named_seals
 from scanward.seals.signing import signer_of
 
 
@@ -61,7 +62,7 @@ def test_sealing_changes_no_byte_and_says_who_sealed(sealed, series, film, site)
         answer = sealed(path)(path)
         assert (labels(answer), answer.label, answer.signer) == (SAME, "authentic", "General Hospital")
     assert {path: path.read_bytes() for path in before} == before
-    assert find_seal(source_of(film)) == film.with_name("film.dcm.seal")
+    assert named_seals(source_of(film)) == [film.with_name("film.dcm.seal")]
 
 
 @pytest.mark.parametrize("command", TRANSFERS)

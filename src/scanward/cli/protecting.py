@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from scanward.cli import seal_commands
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
 from scanward.cli.dicom_signing import Said, with_signatures, write_said
 from scanward.cli.output import Names
-from scanward.cli.sealing import Checking, lost_image, sealed
+from scanward.cli.sealing import Checking, lost_image, say_places, sealed
 from scanward.cli.table import passed_over
 from scanward.cli.words import busy, complain, shown
 from scanward.errors import ArgumentError, InputError, UnreadableError
@@ -34,8 +33,6 @@ from scanward.seals.objects import Objects
 from scanward.verdict import Label
 
 CODES = {"authentic": CLEAN, "tampered": FOUND, "inconclusive": UNSURE}
-MOST = 20
-"""Findings that are printed; all are in `verified.json`."""
 
 
 def run_key(path: Path) -> int:
@@ -248,10 +245,4 @@ class _Protected:
     def say(self) -> None:
         # The image itself, of a folder that was named: other files in it were not looked at.
         print(f"{self.answer.label}: {shown(self.image.name)}\n  {self.answer.reason}")
-        for box in self.answer.boxes[:MOST]:
-            (z, y, x), (high, tall, wide) = box.centre, box.size
-            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.image.shape[0] > 1 else "")
-            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were recorded")
-        if len(self.answer.boxes) > MOST:
-            print(f"  and {len(self.answer.boxes) - MOST} more")
-        sys.stdout.flush()
+        say_places(self.answer.boxes, self.image.shape[0] > 1, "recorded")

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from scanward.box import flat
+from scanward.box import Box, places
 from scanward.cli.codes import CLEAN, ERROR, FOUND, worst
 from scanward.cli.words import busy, complain, shown
 from scanward.disk import whole_file
@@ -38,6 +38,7 @@ from scanward.seals.trust import Anchor, Trust, read_trust
 from scanward.verdict import Label
 
 MOST = 20
+"""Places that are printed."""
 
 
 def signer(key: Path | None, site: str, private: Path | None, certificate: Path | None) -> Signer:
@@ -170,6 +171,17 @@ def lost_image(path: Path, asked: Checking) -> str | None:
     return "It is sealed, and is not there any more, or is passed over." if known else None
 
 
+def say_places(boxes: Sequence[Box], deep: bool, done: str) -> None:
+    """Where an image, of several slices where it is `deep`, is other than when something was `done` to it."""
+    for box in boxes[:MOST]:
+        (z, y, x), (high, tall, wide) = box.centre, box.size
+        where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if deep else "")
+        print(f"  {where}: {wide} x {tall} x {high} voxels, others than were {done}")
+    if len(boxes) > MOST:
+        print(f"  and {len(boxes) - MOST} more")
+    sys.stdout.flush()
+
+
 @dataclass(frozen=True)
 class Checkup:
     """One image held to its seal."""
@@ -206,13 +218,10 @@ class Checkup:
     def facts(self) -> dict[str, Any]:
         """For JSON; a box is [x0, y0, z0, x1, y1, z1] in voxels, upper ends exclusive."""
         parts = {name: {"label": part.label, "reason": part.reason} for name, part in self.answer.named}
-        findings = [{"corner": list(box[:3])[::-1], "centre": [round(c, 1) for c in box.centre[::-1]],
-                     "box": flat(box, planar=False), "reason": "other voxels than were sealed"}
-                    for box in self.answer.boxes]
         return {"path": self.path, "label": self.label, "reason": self.answer.reason, **parts,
                 "signer": self.answer.signer, "sealed": self.seal.made, "version": self.seal.number,
                 "seal": self.seal.root.hex(), "study": self.seal.study,
-                "axes": "x, y, z", "findings": findings}
+                "axes": "x, y, z", "findings": places(self.answer.boxes, "other voxels than were sealed")}
 
     def say(self) -> None:
         """For people."""
@@ -224,13 +233,7 @@ class Checkup:
                 part.label != "authentic"]
         for reason in dict.fromkeys(said):
             print(f"  {shown(reason)}")
-        for box in self.answer.boxes[:MOST]:
-            (z, y, x), (high, tall, wide) = box.centre, box.size
-            where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if self.seal.shape[0] > 1 else "")
-            print(f"  {where}: {wide} x {tall} x {high} voxels, others than were sealed")
-        if len(self.answer.boxes) > MOST:
-            print(f"  and {len(self.answer.boxes) - MOST} more")
-        sys.stdout.flush()
+        say_places(self.answer.boxes, self.seal.shape[0] > 1, "sealed")
 
 
 def run_log_head(folder: Path, sealing: Signer) -> int:

@@ -105,12 +105,18 @@ class Content:
 
     @property
     def steps(self) -> tuple[float | None, float | None, float | None]:
-        """Millimetres a voxel, (z, y, x), as far as they are known; between planes, of the median step."""
-        y, x = self.spacing or (None, None)
-        if len(self.corners) < 2:
-            return None, y, x
-        gaps = np.linalg.norm(np.diff(np.array(self.corners), axis=0), axis=1)
-        return float(np.median(gaps)) or None, y, x
+        """As `steps_of`."""
+        return steps_of(self.spacing, self.corners)
+
+
+def steps_of(spacing: Sequence[float] | None, corners: Sequence[Sequence[float]]) -> \
+        tuple[float | None, float | None, float | None]:
+    """Millimetres a voxel, (z, y, x), as far as they are known; between planes, of the median step."""
+    y, x = spacing or (None, None)
+    if len(corners) < 2:
+        return None, y, x
+    gaps = np.linalg.norm(np.diff(np.array(corners), axis=0), axis=1)
+    return float(np.median(gaps)) or None, y, x
 
 
 def study_of(source: Source) -> dict[str, str]:

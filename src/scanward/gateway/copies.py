@@ -13,14 +13,11 @@ from scanward.disk import sync_folder
 from scanward.errors import ScanwardError
 from scanward.formats import Source
 from scanward.formats.content import read_content
-from scanward.gateway.work import WAITING
+from scanward.inbox.folders import SEALS, WAITING
 from scanward.protection import key_in
 from scanward.seals.copies import copy_path, write_copy
 from scanward.seals.files import SUFFIX, read_seal
 from scanward.settings import Gateway
-
-SEALS = "seals"
-"""In the inbox: the seals. `WAITING` has a folder for each without a copy yet, with links to what was sealed."""
 
 
 def ask(root: Path, name: str, source: Source) -> None:
@@ -43,8 +40,7 @@ class Copies:
         self._master = None if gateway.seal.key is None else key_in(gateway.seal.key)
 
     def make_one(self) -> bool:
-        """Whether there was one to make. What cannot be made (the seal is gone, the disk is full) is left for later or,
-        where it never can, let go."""
+        """Whether there was one to make. What cannot be made, as its seal is gone or damaged, is let go."""
         if self._master is None:
             return False
         with suppress(OSError):

@@ -48,9 +48,9 @@ class Settings:
     site: Path | None = None
     """Thresholds of this site, from `scanward calibrate`."""
     key: Path | None = None
-    """Verifies images that carry evidence woven with this key."""
+    """Holds images to their seals by this key, and to what earlier versions wove with it."""
     records: Path | None = None
-    """The folder of their records; one beside an image is found without."""
+    """The folder of records of earlier versions; one beside an image is found without."""
 
 
 def run_in_environment(environment: Mapping[str, str] = os.environ) -> int:

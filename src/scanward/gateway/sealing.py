@@ -7,16 +7,13 @@ import datetime
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-
 from scanward import settings
 from scanward.errors import UnsupportedError
 from scanward.formats import Source
 from scanward.formats.content import Content, read_content
 from scanward.formats.identity import Identity
 from scanward.gateway import copies
-from scanward.gateway.copies import SEALS
-from scanward.inbox.folders import Inbox
+from scanward.inbox.folders import SEALS, Inbox
 from scanward.protection import key_in
 from scanward.seals.archive import Archive, Look, look_of
 from scanward.seals.check import Checked, check
@@ -26,6 +23,7 @@ from scanward.seals.known import Known
 from scanward.seals.log import History, Log
 from scanward.seals.record import Seal
 from scanward.seals.signing import read_certificate, signer_of
+from scanward.seals.tree import flat
 from scanward.seals.trust import Anchor, Trust, read_trust
 from scanward.settings import Gateway
 
@@ -192,10 +190,5 @@ def _by_plane(asked: Asked, content: Content) -> list[str]:
 
 def _left(content: Content, like: Known, seal: Seal) -> float:
     """Of the tiles that are not of one value, the share that is as it was sealed."""
-    values = content.values if content.values.ndim == 3 else content.values.max(axis=-1)
-    low = high = values
-    for axis, side in enumerate(seal.tile):
-        starts = np.arange(0, values.shape[axis], side)
-        low, high = np.minimum.reduceat(low, starts, axis=axis), np.maximum.reduceat(high, starts, axis=axis)
-    drawn = high > low
+    drawn = ~flat(content.values if content.values.ndim == 3 else content.values.max(axis=-1), seal.tile)
     return float((drawn & ~like.tiles).sum() / max(1, drawn.sum()))

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 from scanward.errors import ScanwardError
 from scanward.formats.identity import identity_of
 from scanward.gateway.trouble import without_paths
-from scanward.inbox.folders import Inbox, Job
+from scanward.inbox.folders import WAITING, Inbox, Job
 from scanward.settings import Gateway
 
 if TYPE_CHECKING:
     from scanward.audit.trail import Audit
     from scanward.gateway.scanning import Scanned, Scanner
 
-WAITING = "copies"
-"""Of the inbox, where seals wait for their reduced copies."""
 PAUSE = 0.25
 """Seconds between two looks into an empty inbox."""
 

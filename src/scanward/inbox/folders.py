@@ -28,6 +28,8 @@ from scanward.inbox.record import KEY, JobRecord, StudyRecord
 
 STATES = ("incoming", "working", "done", "failed")
 OBJECTS, FACTS, JOB = "objects", "study.json", "job.json"
+SEALS, WAITING = "seals", "copies"
+"""Seals; and a folder for each that is without its reduced copy yet, with links to what was sealed."""
 DRAFT = "."
 """Names that begin so are being written, or taken away."""
 BACK_OFF, LONGEST = 5.0, 600.0

@@ -8,14 +8,14 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from scanward.box import Box, flat
+from scanward.box import Box, places
 from scanward.brief import brief
 from scanward.image import Image
 from scanward.protectors.seal import Record, changed
 from scanward.seals.check import Checked, Part
 from scanward.seals.record import Seal
+from scanward.seals.tree import regions
 from scanward.verdict import Label, worst
 
 LOCAL = 0.25
@@ -71,7 +71,7 @@ def held_to_record(image: Image, master: bytes, record: Record) -> tuple[Answer,
         voxels = Part("inconclusive", "It was processed as a whole, by another encoding, say, or is none of what was "
                                       "protected; its record vouches for nothing in it.")
     elif other.any():
-        boxes = _boxes(other, record)
+        boxes = regions(other, record.grid.block, record.grid.shape)
         voxels = Part("tampered", f"It was altered in {'one place' if len(boxes) == 1 else f'{len(boxes)} places'}.")
     else:
         voxels = Part("authentic", "It is voxel by voxel what was protected.")
@@ -85,10 +85,9 @@ def held_to_record(image: Image, master: bytes, record: Record) -> tuple[Answer,
 
 def facts(answer: Answer) -> dict[str, object]:
     """For JSON: places in voxels, in the order that `axes` says; a box is [x0, y0, z0, x1, y1, z1]."""
-    findings = [{"corner": list(box[:3])[::-1], "centre": [round(c, 1) for c in box.centre[::-1]],
-                 "box": flat(box, planar=False), "reason": "other voxels than recorded"} for box in answer.boxes]
     parts = {name: {"label": part.label, "reason": part.reason} for name, part in answer.parts.items()}
-    return {"label": answer.label, "reason": answer.reason, **parts, "axes": "x, y, z", "findings": findings}
+    return {"label": answer.label, "reason": answer.reason, **parts, "axes": "x, y, z",
+            "findings": places(answer.boxes, "other voxels than recorded")}
 
 
 def _geometry(image: Image, record: Record) -> Part:
@@ -111,12 +110,3 @@ def _geometry(image: Image, record: Record) -> Part:
 
 def _millimetres(spacing: tuple[float, ...]) -> str:
     return f"{' x '.join(f'{mm:g}' for mm in spacing)} mm"
-
-
-def _boxes(other: npt.NDArray[np.bool_], record: Record) -> tuple[Box, ...]:
-    """One for each region of changed blocks, the largest first."""
-    labels, _ = ndimage.label(other, np.ones((3, 3, 3)))
-    found = [Box.of([slice(part.start * side, min(part.stop * side, length)) for part, side, length in
-                     zip(parts, record.grid.block, record.grid.shape, strict=True)])
-             for parts in ndimage.find_objects(labels)]
-    return tuple(sorted(found, key=lambda box: -int(np.prod(box.size))))

@@ -19,7 +19,7 @@ from scanward.formats.host import Host, host_of
 from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import series_or_file
 from scanward.formats.write import write_altered
-from scanward.formats.write_volume import target_of, write_altered_volume, write_mask
+from scanward.formats.write_volume import target_of, write_altered_volume
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.protection.answer import Answer, facts
@@ -28,14 +28,13 @@ from scanward.protection.records import RECORD, record_beside, record_in
 from scanward.protectors.base import Protected
 from scanward.protectors.seal import Record, unweave
 from scanward.report.heat import png
-from scanward.report.protected import perturbed_picture, verified_picture
+from scanward.report.protected import perturbed_picture
+from scanward.seals.answers import BESIDE, VERIFIED, write_verified
 from scanward.seals.copies import copy_path
 from scanward.seals.files import seal_file
 from scanward.seals.signing import signer_of
 
 PICTURE, PERTURBATION = "protected.png", "perturbation.json"
-VERIFIED, MAP = "verified.json", "altered"
-BESIDE = ("verified.png", f"{MAP}.png", f"{MAP}.nii.gz")
 UNDONE = "unprotected.json"
 
 
@@ -162,14 +161,7 @@ def _write(host: Image, altered: Image, source: Source, folder: Path, descriptio
 
 def write_answer(image: Image, answer: Answer, folder: Path) -> None:
     """What was said of an image, the map of what was altered and a picture of it."""
-    heat = answer.heat(image.shape)
-    with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
-        _put(draft / "verified.png", png(verified_picture(image, heat)))
-        if traits(image.modality).volume:
-            write_mask(draft / f"{MAP}.nii.gz", heat == 1, image)
-        else:
-            _put(draft / f"{MAP}.png", png(np.rint(255 * heat[0]).astype(np.uint8)))
-        _put(draft / VERIFIED, _json(facts(answer)))
+    write_verified(image, answer.heat(image.shape) == 1, facts(answer), folder, traits(image.modality).volume)
 
 
 def _json(values: dict[str, object]) -> bytes:

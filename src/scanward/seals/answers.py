@@ -29,10 +29,16 @@ BESIDE = (PICTURE, f"{MAP}.png", f"{MAP}.nii.gz")
 def write_answer(source: Source, held: Held, facts: Mapping[str, Any], folder: Path) -> None:
     """All or nothing, and nothing is overwritten; the tiles that were altered are outlined, and white in the map."""
     image = _image(source, held)
-    altered = _altered(held, image.shape)
+    write_verified(image, _altered(held, image.shape), facts, folder, image.shape[0] > 1)
+
+
+def write_verified(image: Image, altered: npt.NDArray[np.bool_], facts: Mapping[str, Any], folder: Path,
+                   volume: bool) -> None:
+    """What was said of an image, a picture of it, and the map of what was altered (z, y, x), a picture, too, unless it
+    is a `volume`."""
     with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:
         _put(draft / PICTURE, png(verified_picture(image, altered.astype(np.float32))))
-        if image.shape[0] > 1:
+        if volume:
             write_mask(draft / f"{MAP}.nii.gz", altered, image)
         else:
             _put(draft / f"{MAP}.png", png(255 * altered[0].astype(np.uint8)))

@@ -21,7 +21,7 @@ from scanward.seals.log import History
 from scanward.seals.record import Seal, geometry_of, little
 from scanward.seals.reduced import Reduced
 from scanward.seals.signing import name_of
-from scanward.seals.tree import SHORT, Tree, changed, tree_of
+from scanward.seals.tree import SHORT, Tree, changed, flat, regions, tree_of
 from scanward.seals.trust import Standing, Trust, trust_in
 from scanward.verdict import Label, worst
 
@@ -106,7 +106,7 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     said = listed([content.names[z] for z in copies])
     content = content.without(copies) if copies else content
     voxels, tiles = _voxels(content, seal)
-    boxes = _boxes(tiles, seal)
+    boxes = regions(tiles, seal.tile, seal.shape[:3])
     if voxels is ANEW and copy is not None:
         voxels, boxes = _consistent(content, seal, copy)
     if copies:
@@ -163,12 +163,10 @@ def _voxels(content: Content, seal: Seal) -> tuple[Part, npt.NDArray[np.bool_]]:
 
 def _flat(content: Content, seal: Seal) -> npt.NDArray[np.bool_]:
     """Tiles of one value, such as a film's black border, which no encoding changes."""
-    low = high = content.values if content.values.ndim == 3 else content.values.reshape(*content.values.shape[:2], -1)
-    sides = seal.tile if content.values.ndim == 3 else (*seal.tile[:2], seal.tile[2] * content.values.shape[3])
-    for axis, side in enumerate(sides):
-        starts = np.arange(0, low.shape[axis], side)
-        low, high = np.minimum.reduceat(low, starts, axis=axis), np.maximum.reduceat(high, starts, axis=axis)
-    return np.asarray(low == high)
+    if content.values.ndim == 3:
+        return flat(content.values, seal.tile)
+    z, y, x, samples = content.values.shape
+    return flat(content.values.reshape(z, y, x * samples), (*seal.tile[:2], seal.tile[2] * samples))
 
 
 def _tree(content: Content, seal: Seal) -> Tree:
@@ -302,11 +300,3 @@ def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
         return Part("inconclusive", f"It does not say any more its {listed(gone)}; where that is a copy without a "
                                     "name, say --identity any.")
     return Part("authentic", "It is of whom it was.")
-
-
-def _boxes(tiles: npt.NDArray[np.bool_], seal: Seal) -> tuple[Box, ...]:
-    labels, _ = ndimage.label(tiles, np.ones((3, 3, 3)))
-    found = [Box.of([slice(part.start * side, min(part.stop * side, length))
-                     for part, side, length in zip(parts, seal.tile, seal.shape, strict=False)])
-             for parts in ndimage.find_objects(labels)]
-    return tuple(sorted(found, key=lambda box: -int(np.prod(box.size))))

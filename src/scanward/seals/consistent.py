@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanward.box import Box
+from scanward.box import Box, largest_first
 from scanward.seals.lattice import SIGMA
 from scanward.seals.reduced import Reduced, Stored, bounds_of, copied, extremes
 from scanward.seals.remains import SCALES, fitted, level, smoothed
@@ -27,7 +27,7 @@ MOST = 95
 
 
 @dataclass(frozen=True)
-class Held:
+class Likeness:
     """What holding an image to a reduced copy gave."""
 
     label: Label
@@ -38,18 +38,18 @@ class Held:
     """What is to be known besides: a range cut off, a gain."""
 
 
-def held(stored: Stored, known: Reduced) -> Held:
+def held(stored: Stored, known: Reduced) -> Likeness:
     """Whether an image (z, y, x) of the sealed shape is, but for the treatments, the one that was sealed:
     `inconclusive` where it is, with what is vouched for, or where it was processed in another way; `tampered` where
     places differ. Never `authentic`."""
     low, high = _span(stored)
     if not (math.isfinite(low) and math.isfinite(high)):
-        return Held("tampered", "It holds voxels that are no numbers.")
+        return Likeness("tampered", "It holds voxels that are no numbers.")
     keep = known.judged & ~_cut(stored, known, low, high)
     share = float(keep.sum() / max(1, known.judged.sum()))
     if share < VOUCHED:
-        return Held("inconclusive", "Its values were cut off to a narrow range, or hardly a place in it can be judged; "
-                                    "the seal vouches for nothing in it.")
+        return Likeness("inconclusive", "Its values were cut off to a narrow range, or hardly a place in it can be "
+                                        "judged; the seal vouches for nothing in it.")
     cells = known.cells.values
     terms = [cells - np.float32(known.cells.origin), *(mode.values for mode in known.modes)]
     left, numbers = fitted(copied(stored, known.lattice) - cells, terms, keep, bounds_of(known.noise))
@@ -60,15 +60,15 @@ def held(stored: Stored, known: Reduced) -> Held:
         further |= level(mean, tolerance, keep) > FURTHER * furthest
     notes = _notes(known, share, low, high, numbers)
     if not beyond.any():
-        return Held("inconclusive", f"It was encoded anew as a whole, and is consistent with its seal: "
-                                    f"{_promise(known, keep)}.", (), notes)
+        return Likeness("inconclusive", f"It was encoded anew as a whole, and is consistent with its seal: "
+                                        f"{_promise(known, keep)}.", (), notes)
     labels, count = ndimage.label(beyond, np.ones((3, 3, 3)))
     if count > MANY or further:
-        return Held("inconclusive", "It was processed as a whole in a way that the seal does not allow for, and the "
-                                    "seal vouches for nothing in it.")
+        return Likeness("inconclusive", "It was processed as a whole in a way that the seal does not allow for, and "
+                                        "the seal vouches for nothing in it.")
     where = "one place" if count == 1 else f"{count} places"
-    return Held("tampered", f"It was encoded anew as a whole, and besides altered in {where}.", _boxes(labels, known),
-                notes)
+    return Likeness("tampered", f"It was encoded anew as a whole, and besides altered in {where}.",
+                    _boxes(labels, known), notes)
 
 
 def _cut(stored: Stored, known: Reduced, low: float, high: float) -> npt.NDArray[np.bool_]:
@@ -111,7 +111,7 @@ def _boxes(labels: npt.NDArray[np.int32], known: Reduced) -> tuple[Box, ...]:
             stop = lattice.centre(axis, part.stop - 1) + half
             sides.append(slice(max(0, round(start)), min(lattice.shape[axis], max(round(start) + 1, round(stop)))))
         found.append(Box.of(sides))
-    return tuple(sorted(found, key=lambda box: -int(np.prod(box.size))))
+    return largest_first(found)
 
 
 def _promise(known: Reduced, keep: npt.NDArray[np.bool_]) -> str:

@@ -16,22 +16,21 @@ from typing import Any
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from scanward.disk import whole_file
 from scanward.errors import InputError, UnreadableError
-from scanward.formats.content import Content
+from scanward.formats.content import Content, steps_of
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.seals.lattice import Lattice
 from scanward.seals.quantised import Blocks, Coarse, Quantised
 from scanward.seals.record import Seal
 from scanward.seals.reduced import SMALLEST, Reduced, Stored, reduced_of
+from scanward.seals.signing import derived
 
 SUFFIX = ".copy"
 """Behind the seal's own name."""
-MAGIC = b"scanward copy 1\n"
+MAGIC, PURPOSE = b"scanward copy 1\n", b"scanward seal 1 reduced copy"
 NONCE, ROOT, LENGTH = 12, 32, 4
 LARGEST, MOST = 1 << 26, 4
 """Bytes of a file; files that are tried for one seal."""
@@ -57,7 +56,8 @@ def stored_of(content: Content, seal: Seal) -> Stored | None:
     """What is reduced of an image; None of colours, and of what is too small."""
     if content.values.ndim != 3 or min(content.values.shape[1:]) < SMALLEST or content.values.dtype.kind not in "iuf":
         return None
-    return Stored(content.values, content.scale, _steps(seal), seal.study.get("Modality") == "CT")
+    steps = steps_of(seal.geometry["spacing"], seal.geometry["corners"])
+    return Stored(content.values, content.scale, steps, seal.study.get("Modality") == "CT")
 
 
 def write_copy(content: Content, seal: Seal, path: Path, master: bytes) -> bool:
@@ -69,7 +69,7 @@ def write_copy(content: Content, seal: Seal, path: Path, master: bytes) -> bool:
         return False
     reduced = reduced_of(stored, np.random.default_rng(secrets.randbits(128)))
     nonce = secrets.token_bytes(NONCE)
-    sealed = AESGCM(_key(master)).encrypt(nonce, _packed(reduced), MAGIC + seal.root)
+    sealed = AESGCM(derived(master, PURPOSE)).encrypt(nonce, _packed(reduced), MAGIC + seal.root)
     with whole_file(path) as file:
         file.write(MAGIC + seal.root + nonce + sealed)
     return True
@@ -87,7 +87,7 @@ def read_copy(path: Path, seal: Seal, masters: Sequence[bytes]) -> Reduced:
     nonce, rest = data[head + ROOT : head + ROOT + NONCE], data[head + ROOT + NONCE :]
     for master in masters:
         try:
-            return _unpacked(AESGCM(_key(master)).decrypt(nonce, rest, MAGIC + seal.root))
+            return _unpacked(AESGCM(derived(master, PURPOSE)).decrypt(nonce, rest, MAGIC + seal.root))
         except (InvalidTag, ValueError):
             continue
     raise UnreadableError(f"{shown(path)} is damaged, or of another key; give the --key that sealed.")
@@ -104,19 +104,6 @@ def copy_of(seal: Seal, folders: Sequence[Path], masters: Sequence[bytes]) -> Re
     if doubt is not None:
         raise doubt
     return None
-
-
-def _key(master: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), 32, salt=None, info=b"scanward seal 1 reduced copy").derive(master)
-
-
-def _steps(seal: Seal) -> tuple[float | None, float | None, float | None]:
-    """Millimetres a voxel, as they were sealed."""
-    spacing, corners = seal.geometry["spacing"], seal.geometry["corners"]
-    y, x = spacing or (None, None)
-    if len(corners) < 2:
-        return None, y, x
-    return float(np.median(np.linalg.norm(np.diff(np.array(corners), axis=0), axis=1))) or None, y, x
 
 
 def _packed(reduced: Reduced) -> bytes:

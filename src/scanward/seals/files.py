@@ -28,7 +28,6 @@ from scanward.seals.finding import (
     other_seals,
     read_seal,
     seal_path,
-    study_in,
     uid_of,
 )
 from scanward.seals.log import History, Log, uids_of
@@ -38,7 +37,7 @@ from scanward.seals.signing import Signer, name_of
 from scanward.seals.trust import Trust, trust_in
 from scanward.verdict import SEVERITY
 
-__all__ = ["SUFFIX", "Held", "find_seal", "hold", "read_seal", "seal_file", "seal_path", "verify_seal"]
+__all__ = ["SUFFIX", "Held", "hold", "read_seal", "seal_file", "seal_path", "verify_seal"]
 
 
 def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None, *,
@@ -113,14 +112,6 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
         others = [*other_seals(source, folder), *objects_of(source, folder)]
         found += [seal for seal in _read(others, []) if uids_of(seal.study) == uids_of(study)]
     return found
-
-
-def find_seal(source: Source, where: Path | None = None) -> Path | None:
-    """The seal that is likely an image's, unchecked: of those that may be, the first that says its UID, else the first.
-    `hold` tries them all."""
-    keyword, uid = uid_of(source)
-    found = [*named_seals(source, where), *other_seals(source, where), *objects_of(source, where)]
-    return next((path for path in found if study_in(path).get(keyword, "") == uid), next(iter(found), None))
 
 
 @dataclass(frozen=True)

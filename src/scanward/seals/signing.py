@@ -47,9 +47,14 @@ class Signer:
         return self.key.sign(data, ec.ECDSA(CURVES[self.key.curve.name]()))
 
 
+def derived(master: bytes, purpose: bytes) -> bytes:
+    """32 secret bytes for one purpose, from a site's own (HKDF, RFC 5869)."""
+    return HKDF(hashes.SHA256(), 32, salt=None, info=purpose).derive(master)
+
+
 def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
     """The signer that a site's 32 secret bytes are enough to make: the same key each time, its certificate from now."""
-    seed = HKDF(hashes.SHA256(), 32, salt=None, info=b"scanward seal 1 signature").derive(master)
+    seed = derived(master, b"scanward seal 1 signature")
     key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site[:64] or "Scanward site")])
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)

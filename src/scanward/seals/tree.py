@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
+
+from scanward.box import Box, largest_first
 
 MILLIMETRES = 4.0
 """A tile's longest side."""
@@ -74,6 +77,23 @@ def changed(kept: Tree, found: Tree) -> npt.NDArray[np.bool_]:
             differ = (np.frombuffer(was, np.uint8) != np.frombuffer(now, np.uint8)).reshape(*shape, SHORT).any(-1)
             other &= np.expand_dims(differ, axis)
     return other
+
+
+def flat(values: npt.NDArray[Any], tile: Three) -> npt.NDArray[np.bool_]:
+    """Tiles (z, y, x) of values (z, y, x) that are all of one value."""
+    low = high = values
+    for axis, side in enumerate(tile):
+        starts = np.arange(0, values.shape[axis], side)
+        low, high = np.minimum.reduceat(low, starts, axis=axis), np.maximum.reduceat(high, starts, axis=axis)
+    return np.asarray(low == high)
+
+
+def regions(tiles: npt.NDArray[np.bool_], tile: Sequence[int], shape: Sequence[int]) -> tuple[Box, ...]:
+    """A box in voxels about each region of tiles (z, y, x) of an image of this shape, the largest first."""
+    labels, _ = ndimage.label(tiles, np.ones((3, 3, 3)))
+    return largest_first(Box.of([slice(part.start * side, min(part.stop * side, length))
+                                 for part, side, length in zip(parts, tile, shape, strict=True)])
+                         for parts in ndimage.find_objects(labels))
 
 
 def _count(shape: tuple[int, ...], tile: Three) -> Three:
