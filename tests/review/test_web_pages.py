@@ -302,10 +302,10 @@ def test_without_script_all_is_there(tab, site):
     page = tab(java_script_enabled=False)
     page.goto(f"{site}/?label=inconclusive")
     page.click("a.open")
-    assert page.locator("noscript img, img.still").count() >= 1
+    page.wait_for_selector("noscript img, img.still", state="attached")
     page.fill("[name=who]", "Roe")
     page.click("[value=accept]")
-    assert "Saved: you accepted the result." in page.inner_text("#review-note")
+    page.wait_for_selector("#review-note:has-text('Saved: you accepted the result.')")
 
 
 PLACES = ["/", "/login", f"/studies/{web_studies.key_of(FILM)}", f"/studies/{web_studies.key_of(CHEST)}",

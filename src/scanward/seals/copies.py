@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -88,7 +89,7 @@ def read_copy(path: Path, seal: Seal, masters: Sequence[bytes]) -> Reduced:
     for master in masters:
         try:
             return _unpacked(AESGCM(derived(master, PURPOSE)).decrypt(nonce, rest, MAGIC + seal.root))
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError, zlib.error):
             continue
     raise UnreadableError(f"{shown(path)} is damaged, or of another key; give the --key that sealed.")
 
@@ -110,7 +111,7 @@ def _packed(reduced: Reduced) -> bytes:
     parts = [part for volume in (reduced.cells, *reduced.modes) for part in volume.packed()]
     parts += [allowed.packed() for allowed in reduced.tolerance]
     parts += [part for blocks in (reduced.least, reduced.most) for part in blocks.numbers.packed()]
-    parts.append(np.packbits(reduced.judged).tobytes())
+    parts.append(zlib.compress(np.packbits(reduced.judged).tobytes()))
     lattice = reduced.lattice
     head = {"shape": lattice.shape, "first": lattice.first, "step": lattice.step,
             "apart": None if np.isinf(lattice.apart) else lattice.apart, "steps": reduced.steps,
@@ -141,6 +142,6 @@ def _unpacked(data: bytes) -> Reduced:
     blocks = Blocks.count(count)
     least, most = (Blocks(Quantised.unpacked([next(given) for _ in range(blocks[0])], blocks, ends, origin), count)
                    for _ in range(2))
-    judged = np.unpackbits(np.frombuffer(next(given), np.uint8), count=count[0] * count[1] * count[2])
+    judged = np.unpackbits(np.frombuffer(zlib.decompress(next(given)), np.uint8), count=count[0] * count[1] * count[2])
     return Reduced(lattice, tuple(head["steps"]), head["hounsfield"], head["noise"], volumes[0], tuple(volumes[1:]),
                    judged.reshape(count).astype(bool), tolerance, tuple(head["levels"]), least, most)

@@ -21,7 +21,7 @@ from scipy import ndimage
 from scanward.seals.lattice import Cells, Lattice, Plane
 from scanward.seals.quantised import Blocks, Coarse, Quantised
 from scanward.seals.remains import SCALES, fitted, level, smoothed, tolerance_of
-from scanward.seals.treatments import MODES, modes, trials, whole
+from scanward.seals.treatments import MODES, TRIALS, modes, trials, whole
 
 AIR = -1024.0
 """HU below which is padding: raised to it, as every other program does."""
@@ -35,9 +35,11 @@ STEPS = 256
 HU_NOISE, WHOLE = 10.0, 1.5
 """In HU; and at least so much where values are whole numbers, whose rounding is noise."""
 FINE, COARSE = 0.3, 0.5
-"""Of the allowed noise: steps of what is kept of the cells, and of the modes."""
+"""Of the allowed noise: steps of what is kept of the cells, and of modes and ends."""
 SMALLEST = 48
 """Pixels of a side under which there is nothing to reduce."""
+
+Halves = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -106,21 +108,37 @@ def reduced_of(stored: Stored, rng: np.random.Generator) -> Reduced:
     noise, middle = _scale(stored)
     cells, ways, changes = _treated(stored, lattice, noise)
     judged = _judged(stored, lattice, cells)
-    known = tuple(Quantised.of(change * judged, COARSE * noise) for change in ways)
-    terms, bounds = [cells - np.float32(middle), *(mode.values for mode in known)], bounds_of(noise)
-    remains = [fitted(change, terms, judged, bounds)[0] for change in changes]
-    del terms, changes, ways
+    known = tuple(Quantised.of(_whole(way, noise) * judged, COARSE * noise) for way in ways)
+    del ways
+    tolerance, levels = _tolerances(_remains(cells - np.float32(middle), known, changes, judged, noise), judged,
+                                    lattice, noise)
+    kept = Quantised.of(np.where(judged, cells, np.float32(middle)), FINE * noise, middle)
+    ends = [Blocks.of(end, join, COARSE * noise, middle)
+            for end, join in zip(extremes(stored, lattice), (np.minimum, np.maximum), strict=True)]
+    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tolerance, levels, *ends)
+
+
+def _remains(cells: Cells, known: tuple[Quantised, ...], changes: list[Halves], judged: npt.NDArray[np.bool_],
+             noise: float) -> list[Halves]:
+    """What is left of each trial once offset, gain and modes have taken their share; `changes` is used up."""
+    terms, bounds = [cells, *(mode.values for mode in known)], bounds_of(noise)
+    remains = []
+    while changes:
+        left, _ = fitted(_whole(changes.pop(0), noise), terms, judged, bounds)
+        remains.append(_half(left, noise))
+    return remains
+
+
+def _tolerances(remains: list[Halves], judged: npt.NDArray[np.bool_], lattice: Lattice, noise: float) -> \
+        tuple[tuple[Coarse, ...], tuple[float, ...]]:
     tolerance, levels = [], []
     for scale in SCALES:
-        means = [smoothed(one, judged, lattice, scale) for one in remains]
-        allowed = Coarse.over(tolerance_of(means, judged), FINE * noise)
-        levels.append(max(level(mean, allowed.values, judged) for mean in means))
+        means = [_half(smoothed(_whole(one, noise), judged, lattice, scale), noise) for one in remains]
+        allowed = Coarse.over(tolerance_of((_whole(mean, noise) for mean in means), judged), FINE * noise)
+        limits = allowed.values
+        levels.append(max(level(_whole(mean, noise), limits, judged) for mean in means))
         tolerance.append(allowed)
-    kept = Quantised.of(np.where(judged, cells, np.float32(middle)), FINE * noise, middle)
-    ends = [Blocks.of(end, join, FINE * noise, middle)
-            for end, join in zip(extremes(stored, lattice), (np.minimum, np.maximum), strict=True)]
-    return Reduced(lattice, stored.steps, hounsfield, noise, kept, known, judged, tuple(tolerance), tuple(levels),
-                   *ends)
+    return tuple(tolerance), tuple(levels)
 
 
 def bounds_of(noise: float) -> list[tuple[float, float]]:
@@ -136,24 +154,37 @@ def copied(stored: Stored, lattice: Lattice) -> Cells:
         return lattice.along_z(np.stack(list(made)))
 
 
-def _treated(stored: Stored, lattice: Lattice, noise: float) -> tuple[Cells, list[Cells], list[Cells]]:
+def _treated(stored: Stored, lattice: Lattice, noise: float) -> tuple[Cells, list[Halves], list[Halves]]:
     """The cells, and by how much each mode and each trial changes them."""
     reduce, (low, high) = lattice.reducer(), stored.bounds
+    height, width = lattice.count[1:]
 
-    def work(number: int) -> list[npt.NDArray[np.float16 | np.float32]]:
+    def work(number: int) -> tuple[Plane, list[Halves]]:
         plane = stored.plane(number)
         cells = reduce(stored.raised(plane))
-        return [cells, *(half(reduce(stored.raised(np.clip(treat(plane), low, high))) - cells)
-                         for treat in (*modes(), *trials(noise, number)))]
+        return cells, [_half(reduce(stored.raised(np.clip(treat(plane), low, high))) - cells, noise)
+                       for treat in (*modes(), *trials(noise, number))]
 
-    def half(change: Plane) -> npt.NDArray[np.float16]:
-        return (change / np.float32(noise)).clip(-6e4, 6e4).astype(np.float16)
-
+    slices = len(stored.values)
+    cells = np.empty((slices, height, width), np.float32)
+    changes = [np.empty((slices, height, width), np.float16) for _ in range(MODES + TRIALS)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(zip(*pool.map(work, range(len(stored.values))), strict=True))
-    cells = lattice.along_z(np.stack(rows[0]).astype(np.float32))
-    changes = [lattice.along_z(np.stack(planes).astype(np.float32) * np.float32(noise)) for planes in rows[1:]]
-    return cells, changes[:MODES], changes[MODES:]
+        for number, (plane, rows) in enumerate(pool.map(work, range(slices))):
+            cells[number] = plane
+            for change, row in zip(changes, rows, strict=True):
+                change[number] = row
+    for place, change in enumerate(changes):
+        changes[place] = _half(lattice.along_z(_whole(change, noise)), noise)
+    return lattice.along_z(cells), changes[:MODES], changes[MODES:]
+
+
+def _half(change: Cells, noise: float) -> Halves:
+    """Eleven bits of differences, in units of the allowed noise: many of them are held at once."""
+    return (change / np.float32(noise)).clip(-6e4, 6e4).astype(np.float16)
+
+
+def _whole(change: Halves, noise: float) -> Cells:
+    return change.astype(np.float32) * np.float32(noise)
 
 
 def _scale(stored: Stored) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,9 @@ def fitted(difference: Cells, terms: Sequence[Cells], keep: Mask, bounds: Sequen
     """What is left of a difference once an offset and each term have taken their share, by one number each for the
     whole image, within its bounds; and these numbers. Cells far off do not count."""
     # Black borders, where no term says anything, would make any fit look well.
-    telling = keep & (np.abs(terms[1:]).sum(axis=0) > 0) if len(terms) > 1 else keep
+    telling = keep & np.logical_or.reduce([term != 0 for term in terms[1:]]) if len(terms) > 1 else keep
     chosen = np.flatnonzero(telling if telling.sum() >= FEWEST else keep)
-    chosen = chosen[:: max(1, len(chosen) // ENOUGH)]
+    chosen = chosen[:: max(1, len(chosen) // ENOUGH)].copy()
     y = difference.ravel()[chosen].astype(np.float64)
     a = np.stack([np.ones_like(y), *(term.ravel()[chosen] for term in terms)], 1).astype(np.float64)
     found = np.zeros(a.shape[1])
@@ -60,11 +60,13 @@ def smoothed(left: Cells, keep: Mask, lattice: Lattice, scale: float) -> Cells:
     return np.asarray(inside * mean / np.maximum(weight, np.float32(0.2)), np.float32)
 
 
-def tolerance_of(means: Sequence[Cells], keep: Mask) -> Cells:
+def tolerance_of(means: Iterable[Cells], keep: Mask) -> Cells:
     """At one scale, from what each trial left there; the first of them is noise alone."""
-    floor = float(np.sqrt(np.mean(means[0][keep] ** 2))) if keep.any() else 0.0
-    near, wide = np.zeros_like(means[0]), np.zeros_like(means[0])
-    for mean in means:
+    floor = 0.0
+    near, wide = np.zeros(keep.shape, np.float32), np.zeros(keep.shape, np.float32)
+    for number, mean in enumerate(means):
+        if number == 0 and keep.any():
+            floor = float(np.sqrt(np.mean(mean[keep] ** 2)))
         np.maximum(near, np.abs(mean), out=near)
         np.maximum(wide, ndimage.gaussian_filter(mean**2, WIDE, mode="nearest"), out=wide)
     # What is not kept is zero there, and no sign of calm.

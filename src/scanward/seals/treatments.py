@@ -81,4 +81,4 @@ def trials(noise: float, number: int) -> tuple[Treatment, ...]:
             lambda plane: halved(plane, cv2.INTER_AREA, cv2.INTER_LANCZOS4))
 
 
-MODES = len(modes())
+MODES, TRIALS = len(modes()), len(trials(1.0, 0))
