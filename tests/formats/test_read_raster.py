@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -183,3 +186,41 @@ def test_npy_that_is_no_image(tmp_path, values, error, words):
     np.save(tmp_path / "film.npy", values)
     with pytest.raises(error, match=words):
         read(tmp_path / "film.npy")
+
+
+def chunk(name, data=b""):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png_with(values, *, before=b"", after=b"", between=b""):
+    """A PNG of 8-bit grey with further chunks before, behind and within its image data."""
+    height, width = values.shape
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))
+    parts = [data] if not between else [data[:9], data[9:]]
+    return b"\x89PNG\r\n\x1a\n" + head + before + between.join(chunk(b"IDAT", p) for p in parts) + after + chunk(b"IEND")
+
+
+FRAME = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 40, 50, 0, 0, 1, 1, 0, 0))
+MOVE = chunk(b"acTL", struct.pack(">II", 1, 0))
+
+
+@pytest.mark.parametrize(("parts", "words"), [
+    ({"before": MOVE, "after": FRAME}, "is an animation"), ({"before": MOVE + MOVE, "after": FRAME}, "is an animation"),
+    ({"after": FRAME + chunk(b"fdAT", b"\0\0\0\1x")}, "is an animation"),
+    ({"before": chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 50, 8, 0, 0, 0, 0))}, "says its IHDR twice"),
+    ({"between": chunk(b"tEXt", b"a\0b")}, "says its IDAT twice"),
+    ({"before": 2 * chunk(b"tRNS", b"\0\7")}, "says its tRNS twice"),
+    ({"before": chunk(b"ABCD", b"x")}, "that the standard does not know")],
+    ids=["one frame", "announced twice", "not announced", "two heads", "two runs of data", "two clear values", "unknown"])
+def test_a_png_in_which_a_browser_may_show_another_image_is_refused(tmp_path, parts, words):
+    """Browsers show the frames of an animation, which other programs pass over."""
+    values = np.random.default_rng(0).integers(10, 250, (50, 40), np.uint8)
+    path = tmp_path / "film.png"
+    path.write_bytes(png_with(values))
+    assert np.array_equal(read(path).plane, values)
+    path.write_bytes(png_with(values, before=chunk(b"tEXt", b"Comment\0x"), after=chunk(b"tIME", bytes(7))))
+    assert np.array_equal(read(path).plane, values)
+    path.write_bytes(png_with(values, **parts))
+    with pytest.raises((UnreadableError, UnsupportedError), match=words):
+        read(path)

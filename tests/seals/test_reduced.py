@@ -338,3 +338,21 @@ def test_a_pipe_by_the_name_of_a_copy_holds_nobody_up(run, site):
     os.mkfifo(site / "pipe.copy")
     write(site / "chest", jpeg2000(CHEST))
     assert run("verify", site / "chest", "--key", site / "site.key")[0] == 3
+
+
+@pytest.mark.parametrize("mm", [0.02, 0.005])
+def test_the_finest_pixels_have_tiles_enough_and_cost_no_more(site, tmp_path, mm):
+    """A ball of 10 mm is 2,000 of these pixels wide, and a tile of 4 mm as large as the image."""
+    draw = np.random.default_rng(4)
+    tissue = ndimage.gaussian_filter(draw.normal(size=(6, 96, 96)), (0, 4, 4)) * 3000 + 900 + draw.normal(
+        0, 9, (6, 96, 96))
+    path = tmp_path / "micro.nii.gz"
+
+    def put(values):
+        nibabel.Nifti1Image(np.rint(values).astype(np.int16).T, np.diag([mm, mm, mm, 1])).to_filename(path)
+
+    put(tissue)
+    scanward.seal(path, site / "site.key")
+    put(tissue + draw.integers(-2, 3, tissue.shape))
+    said = scanward.verify(path, site / "site.key")
+    assert (said.label, "consistent" in said.reason) == ("inconclusive", True)

@@ -22,6 +22,9 @@ ORIENTATION = 274
 """The tag of TIFF and Exif that says how a picture is turned to be viewed. Pixels are read as they are stored."""
 _LZW_INFLATION = 3000
 _LZW = 5
+_MOVING = (b"acTL", b"fcTL", b"fdAT")
+"""Chunks of an animated PNG, which a browser shows in place of the image that is in it."""
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _OURS = (1, 8, 32773, 32946)
 """TIFF compressions that tifffile undoes without further libraries: none, deflate, PackBits."""
 
@@ -41,15 +44,34 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
         if held * INFLATION < rows * columns * depth // 8:
             raise cut_short(path, rows * columns * depth // 8 // INFLATION, held)
         file.seek(0)
-        values = _png_values(path, file.read(), deep_colour=depth == 16 and colour != 0)
+        data = file.read()
+        _check_chunks(path, data)
+        values = _png_values(path, data, deep_colour=depth == 16 and colour != 0)
     return image_of(path, grey(path, values)[None], "png", modality or "MG", three(spacing), depth)
+
+
+def _check_chunks(path: Path, data: bytes) -> None:
+    """Refuses what another program could show in place of the one image: animations, images said twice, and chunks
+    that only some programs know though none may pass over them (ISO/IEC 15948, 5.4)."""
+    at, names = 8, []
+    while at + 12 <= len(data) and b"IEND" not in names[-1:]:
+        name = data[at + 4 : at + 8]
+        if name in _MOVING:
+            raise UnsupportedError(f"{shown(path)} is an animation; save one image a file.")
+        if name not in _CRITICAL and not name[0] & 0x20:
+            raise UnsupportedError(f"{shown(path)} holds a part that the standard does not know; save it again as PNG.")
+        if name != b"IDAT" or names[-1:] != [b"IDAT"]:
+            names.append(name)
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    twice = next((name for name in (*_CRITICAL, b"tRNS") if names.count(name) > 1), None)
+    if twice is not None:
+        raise UnreadableError(f"{shown(path)} says its {twice.decode()} twice, and programs do not agree on which counts; "
+                              "save it again.")
 
 
 def _png_values(path: Path, data: bytes, deep_colour: bool) -> npt.NDArray[Any]:
     # The plugin's own class, as Image.open measures against Pillow's global limit and warns.
     with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:
-        if getattr(picture, "is_animated", False):
-            raise UnsupportedError(f"{shown(path)} is an animation; save one image a file.")
         clear = picture.info.get("transparency")
         if not deep_colour:
             picture.load()

@@ -22,6 +22,8 @@ VOUCHED = 0.25
 """Share of the judged cells under which what the range still holds vouches for nothing."""
 LESIONS_MM, LESIONS_PIXELS = (4.0, 10.0), (8.0, 20.0)
 """Diameters for which it is said how large a change would have been noticed."""
+FILLS = 16.0
+"""Pitches of a ball that fills the widest of `SCALES`; a larger one shows no more of itself."""
 MOST = 95
 """Per cent of the cells that this holds for."""
 
@@ -132,6 +134,7 @@ def _promise(known: Reduced, keep: npt.NDArray[np.bool_]) -> str:
 def ball(known: Reduced, pixels: float) -> list[float]:
     """How much of a ball's change each of `SCALES` shows, between two cells, where it shows least."""
     lattice = known.lattice
+    pixels = min(pixels, FILLS * lattice.step[1])
     z, y, _ = known.steps
     thin = z / y if z and y and lattice.shape[0] > 1 else 0.0
     fine = 2  # samples a pixel

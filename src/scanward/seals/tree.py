@@ -23,6 +23,7 @@ MILLIMETRES = 4.0
 """A tile's longest side."""
 PIXELS = 16
 """Of a tile's side where nothing is known of the spacing."""
+ACROSS = 8
 SHORT = 16
 """Bytes that are kept of a row's hash: 2 ** 128 tries to find another image with the same."""
 LEAF, ROW = b"\0", b"\1"
@@ -45,10 +46,12 @@ class Tree:
 
 
 def tile_of(shape: Three, spacing: tuple[float | None, float | None, float | None]) -> Three:
-    """Voxels of a tile (z, y, x), from millimetres a voxel."""
+    """Voxels of a tile (z, y, x), from millimetres a voxel; at most a part in `ACROSS` of a slice's sides, as how many
+    have changed is to tell something of the finest pixels, too."""
     sides = [max(1, int(MILLIMETRES / mm + 1e-6)) if mm else (1 if axis == 0 else PIXELS)
              for axis, mm in enumerate(spacing)]
-    z, y, x = (min(side, length) for side, length in zip(sides, shape, strict=True))
+    most = shape[0], -(-shape[1] // ACROSS), -(-shape[2] // ACROSS)
+    z, y, x = (min(side, length) for side, length in zip(sides, most, strict=True))
     return z, y, x
 
 
