@@ -141,6 +141,29 @@ def test_a_film_is_sealed_and_its_forged_copy_known(gate, dicom, tmp_path):
     assert record.label == "tampered" and len(seals(gate)) == 1
 
 
+@pytest.mark.parametrize("upside_down", ["MONOCHROME1", "INVERSE", "slope"])
+def test_a_copy_that_is_stored_upside_down_and_shown_as_it_was_is_known(gate, dicom, tmp_path, upside_down):
+    volume = chest(1)
+    gate(series(dicom, tmp_path / "ct", volume))
+    before = seals(gate)
+    paths = series(dicom, tmp_path / "copy", forged(volume))
+    for path in paths:
+        data = pydicom.dcmread(path)
+        stored = 4095 - data.pixel_array.astype(int)
+        data.PixelData = stored.clip(0, 4095).astype("<u2").tobytes()
+        slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+        if upside_down == "slope":
+            data.RescaleSlope, data.RescaleIntercept = -slope, intercept + 4095 * slope + 0.25
+        elif upside_down == "INVERSE":
+            data.PresentationLUTShape = "INVERSE"
+        else:
+            data.PhotometricInterpretation = "MONOCHROME1"
+        data.save_as(path)
+    record = gate(paths, PACS)
+    assert record.label != "authentic" and seals(gate) == before
+    assert "It looks like what was sealed" in record.images[0].reason
+
+
 def test_reconstructions_that_come_together_are_sealed_and_a_late_copy_is_not(gate, dicom, tmp_path):
     volume, study = chest(1), generate_uid()
     soft = series(dicom, tmp_path / "soft", volume, StudyInstanceUID=study)

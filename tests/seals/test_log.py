@@ -170,3 +170,13 @@ def test_a_log_that_was_cut_behind_its_own_head_vouches_for_nothing(film, site, 
     path.write_text(path.read_text().splitlines()[0] + "\n")
     answer = verify_seal(source, old, [site.certificate], log=log)
     assert (answer.label, "entries were taken out" in answer.reason) == ("inconclusive", True)
+
+
+def test_a_seal_that_cannot_be_written_is_in_no_log(film, site, tmp_path):
+    log, source = Log(tmp_path / "log"), Source((film,), "file")
+    kept = read_seal(seal_file(source, site, tmp_path / "seals", log))
+    for folder in (film, film / "below", tmp_path / ("n" * 300)):
+        with pytest.raises(ArgumentError):
+            seal_file(source, site, folder, log, again=True)
+    assert len(log.entries()) == 1
+    assert verify_seal(source, kept, [site.certificate], log=log).label == "authentic"

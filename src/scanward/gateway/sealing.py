@@ -153,7 +153,7 @@ class Sealer:
         paths = tuple(path for path, one in zip(asked.source.paths, asked.members, strict=True)
                       if one.sop_instance in sealed)
         first = read_content(Source(paths, "file" if len(paths) == 1 else "series"))
-        new = Look(look.values, {z: one for z, one in look.prints.items() if z in late})
+        new = dataclasses.replace(look, prints={z: one for z, one in look.prints.items() if z in late})
         return (self._said(first, name, "uids").label == "authentic"
                 and not set(self._archive.alike(new)) - {name})
 

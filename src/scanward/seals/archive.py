@@ -15,7 +15,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,24 @@ class Look:
 
     values: npt.NDArray[Any]
     """(z, y, x) or (z, y, x, samples)."""
+    senses: tuple[int, ...]
+    """Of each slice 1 where large values are bright, -1 where they are dark: stored upside down it is shown no other."""
     prints: dict[int, Print]
     """Of the slices that have one."""
+
+    def plane(self, z: int) -> npt.NDArray[np.float32]:
+        """A slice in grey, its bright end up."""
+        return grey_of(self.values[z]) * np.float32(self.senses[z])
 
 
 def look_of(content: Content) -> Look:
     """What an image is looked for by."""
-    found = ((z, print_of(grey_of(plane))) for z, plane in enumerate(content.values))
-    return Look(content.values, {z: one for z, one in found if one is not None})
+    dark = (content.place.get("PhotometricInterpretation") == "MONOCHROME1") != (
+        content.place.get("PresentationLUTShape") == "INVERSE")
+    slopes = [slope for slope, _ in content.scale] * (len(content.values) if len(content.scale) == 1 else 1)
+    look = Look(content.values, tuple(-1 if (slope < 0) != dark else 1 for slope in slopes), {})
+    found = ((z, print_of(look.plane(z))) for z in range(len(content.values)))
+    return replace(look, prints={z: one for z, one in found if one is not None})
 
 
 class Archive:
@@ -236,7 +246,7 @@ class Archive:
         self._read = inode, start + sound * ROW.itemsize
 
     def _likeness(self, look: Look, i: int, flip: tuple[int, int], k: int, row: Any) -> float:
-        plane = grey_of(look.values[i])[:: flip[0], :: flip[1]]
+        plane = look.plane(i)[:: flip[0], :: flip[1]]
         region = _turned_region(look.prints[i].region(k), flip)
         full = self._full(row["name"].decode())
         fine = full["fine"][int(np.flatnonzero(full["row"]["plane"] == row["plane"])[0])]

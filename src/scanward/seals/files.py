@@ -68,10 +68,11 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
                    None if last is None else Version(last.number + 1, last.follows))
     if master is not None:
         write_copy(content, seal, copy_path(path), master)
-    if log is not None:
-        log.add(seal)
     with whole_file(path, replace=False) as file:
         file.write(seal.to_json(signer).encode())
+        file.flush()
+        if log is not None:
+            log.add(seal)  # what cannot be written is in no log, and what is in a log lies here but for its name
     return path
 
 
@@ -92,7 +93,7 @@ def _single(content: Content, source: Source, said: list[str]) -> Content:
 
 def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
     """The seals of an image that are there already. Of one that cannot be read nobody knows what it seals."""
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):
         return []
     uid, study = uid_of(source), study_of(source)
     found: list[Seal] = []
@@ -150,7 +151,7 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     if not fitting and not any(is_of(seal, uid) for seal in counting):
         if damaged:
             raise damaged[0]
-        beside = images_beside(source) if where is None or where.is_dir() else []
+        beside = images_beside(source) if where is None or os.path.isdir(where) else []
         held = [one for one in held if not any(is_of(one.seal, other) for other in beside)]
         if not held:
             return None
@@ -163,7 +164,7 @@ def _folders(source: Source, where: Path | None, also: Sequence[Path]) -> list[P
     """Where an image's seals may lie."""
     real = Path(os.path.realpath(source.path))
     beside = [real.parent, real] if source.kind == "series" else [real.parent]
-    named = beside if where is None else [where if where.is_dir() else where.parent]
+    named = beside if where is None else [where if os.path.isdir(where) else where.parent]
     return list(dict.fromkeys((*named, *(path.parent for path in also))))
 
 

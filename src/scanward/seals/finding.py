@@ -53,7 +53,7 @@ def free_path(source: Source, folder: Path | None = None) -> Path:
 def named_seals(source: Source, where: Path | None = None) -> list[Path]:
     """The seals whose names say that they are the image's: `where` itself if that is a file, or in that folder, or
     beside the image."""
-    if where is not None and not where.is_dir():
+    if where is not None and not os.path.isdir(where):
         return [where]
     first = seal_path(source, where)
     form = re.compile(re.escape(_stem(Path(os.path.realpath(source.path)))) + r"(\.[1-9][0-9]*)?" + re.escape(SUFFIX))
@@ -63,7 +63,7 @@ def named_seals(source: Source, where: Path | None = None) -> list[Path]:
 def other_seals(source: Source, where: Path | None = None) -> list[Path]:
     """The seals in `where`, or in and beside the image's folder, that say the image's UID and have other names."""
     keyword, uid = uid_of(source)
-    if not uid or (where is not None and not where.is_dir()):
+    if not uid or (where is not None and not os.path.isdir(where)):
         return []
     real = Path(os.path.realpath(source.path))
     folders = [where] if where is not None else [real, real.parent] if source.kind == "series" else [real.parent]

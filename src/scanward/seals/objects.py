@@ -92,6 +92,6 @@ def _in_folder(folder: Path) -> list[KeyObject]:
 def objects_of(source: Source, where: Path | None = None, objects: Objects | None = None) -> list[Path]:
     """The objects with seals that refer to an image: in the folder `where` or, without one, in `objects` and beside it;
     none where `where` is a file, which is the seal itself."""
-    if where is not None and not where.is_dir():
+    if where is not None and not os.path.isdir(where):
         return []
     return ((objects or Objects()) if where is None else Objects([where])).of(source)
