@@ -34,6 +34,8 @@ FEW = 8
 SAME_MM, SAME_SHARE = 0.01, 1e-4
 """Millimetres, and parts, by which numbers of geometry may differ: formats round them each in its own way."""
 _SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
+_COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420"}
+"""What lossy encodings turn into one another."""
 MOST = 12
 """Names that are listed."""
 
@@ -107,11 +109,12 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     content = content.without(copies) if copies else content
     voxels, tiles = _voxels(content, seal)
     boxes = regions(tiles, seal.tile, seal.shape[:3])
-    if voxels is ANEW and copy is not None:
+    anew = voxels is ANEW
+    if anew and copy is not None:
         voxels, boxes = _consistent(content, seal, copy)
     if copies:
         voxels = Part(voxels.label, f"{voxels.reason} Left out, as copies of others at their place: {said}.")
-    geometry = _geometry(content, seal)
+    geometry = _geometry(content, seal, anew)
     if geometry.label == "tampered" and content.values.shape != seal.shape and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut or resampled lies elsewhere, too
     return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles, boxes,
@@ -233,8 +236,9 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _geometry(content: Content, seal: Seal) -> Part:
-    """A number that is not there any more is another thing than one that is another."""
+def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
+    """A number that is not there any more is another thing than one that is another; and what was encoded anew has the
+    scale and the colours that its encoding needs: its values are held to the copy with them."""
     was, now = seal.geometry, geometry_of(content)
     gone = []
     for name, words in (("scale", "rescale slope or intercept"), ("spacing", "spacing"), ("axes", "orientation"),
@@ -246,6 +250,8 @@ def _geometry(content: Content, seal: Seal) -> Part:
         if not now[name]:
             gone.append(words)
         elif not _alike(was[name], now[name], name):
+            if anew and name == "scale":
+                continue
             return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
     place = content.place if seal.version else {word: content.place[word] for word in FIRST_PLACE
                                                 if word in content.place}
@@ -254,6 +260,8 @@ def _geometry(content: Content, seal: Seal) -> Part:
             # Formats without the word mean it so.
             gone += [] if text in ("MONOCHROME2", "IDENTITY") else [keyword]
         elif place[keyword] != text:
+            if anew and keyword == "PhotometricInterpretation" and {text, place[keyword]} <= _COLOURS:
+                continue
             hashed = keyword in SEQUENCES or keyword == "Palette"
             return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else
                         f"Its {keyword} is {place[keyword]}, and was {text}.")

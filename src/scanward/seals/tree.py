@@ -67,7 +67,8 @@ def tree_of(values: npt.NDArray[Any], tile: Three, strange: npt.NDArray[np.bool_
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
         z, y, x = (pool.submit(rows, axis) for axis in range(3))
-        planes = b"".join(_hash(LEAF, plane) for plane in four)
+        lost = np.zeros(len(four), bool) if strange is None else strange.any(axis=(1, 2))
+        planes = b"".join(bytes(SHORT) if gone else _hash(LEAF, plane) for plane, gone in zip(four, lost, strict=True))
         return Tree(count, (z.result(), y.result(), x.result()), planes)
 
 
