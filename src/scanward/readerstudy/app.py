@@ -88,6 +88,7 @@ def build(study: Study, *, https: bool = False) -> FastAPI:
     desks = [Desk(study, reader) for reader in range(len(study.readers))]
     _add_pages(app, study, desks)
     _add_reading(app, study, desks)
+    _add_files(app)
 
     @app.exception_handler(RequestError)
     def refused(request: Request, error: RequestError) -> JSONResponse:
@@ -147,6 +148,8 @@ def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         _save(desk, {"kind": "close", "at": _now(), "part": part})
         return RedirectResponse("/", 303)
 
+
+def _add_files(app: FastAPI) -> None:
     @app.get("/static/{name}")
     def static(name: str) -> Response:
         if name == "study.css":
