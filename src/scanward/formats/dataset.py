@@ -31,8 +31,9 @@ _MOST_BEHIND = 1 << 20
 """Bytes that are looked at behind the pixels."""
 
 
-def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tuple[Dataset, BinaryIO, str, bool, str]:
-    """The elements that `keywords` name; a stream that stands at the pixel data, or the end; transfer syntax; whether
+def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: bool = False) -> \
+        tuple[Dataset, BinaryIO, str, bool, str]:
+    """The elements that `keywords` name, or the `whole` up to the pixels; a stream that stands at the pixel data, or the end; transfer syntax; whether
     it is in little endian; and the SOP class of the file meta group.
 
     Raises `UnreadableError` where one of them is there twice, or behind the pixels: programs do not agree on which
@@ -57,7 +58,8 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
         return False
 
     implicit = syntax == IMPLICIT_LITTLE
-    data = read_dataset(stream, implicit, little, stop_when=stop, specific_tags=[BaseTag(tag) for tag in tags])
+    data = read_dataset(stream, implicit, little, stop_when=stop,
+                        specific_tags=None if whole else [BaseTag(tag) for tag in tags])
     here = stream.tell()
     if _skip_pixels(stream, little):
         rest = io.BytesIO(stream.read(_MOST_BEHIND))

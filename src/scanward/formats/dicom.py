@@ -105,11 +105,11 @@ class Header:
 
 
 @contextmanager
-def opened(path: Path, also: tuple[str, ...] = ()) -> Iterator[tuple[Header, BinaryIO]]:
-    """The header with the elements of `HEADER` and `also`, and a stream that stands at the pixel data (or the end). The
-    pixels are not read."""
+def opened(path: Path, also: tuple[str, ...] = (), whole: bool = False) -> Iterator[tuple[Header, BinaryIO]]:
+    """The header with the elements of `HEADER` and `also`, or as a `whole`, and a stream that stands at the pixel data
+    (or the end). The pixels are not read."""
     with open_file(path) as file:
-        data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also))
+        data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also), whole)
         yield Header(path, data, syntax, little, media_class), stream
 
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.errors import InputError
-from scanward.formats.content import FIRST_PLACE, SEQUENCES, Content
+from scanward.formats.content import FIRST_IDENTITY, FIRST_PLACE, OLDER, SEQUENCES, Content
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
 from scanward.seals.log import History
@@ -114,6 +114,7 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     geometry = _geometry(content, seal)
     if geometry.label == "tampered" and content.values.shape != seal.shape and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut or resampled lies elsewhere, too
+    geometry = Part(geometry.label, geometry.reason + _besides(content, seal))
     return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles, boxes,
                    trust=Part("authentic", standing.reason))
 
@@ -247,14 +248,16 @@ def _geometry(content: Content, seal: Seal) -> Part:
             gone.append(words)
         elif not _alike(was[name], now[name], name):
             return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
-    place = content.place if seal.version else {word: content.place[word] for word in FIRST_PLACE
-                                                if word in content.place}
+    place = content.place
+    if seal.header is None:
+        place = {word: place[word] for word in (OLDER if seal.version else frozenset(FIRST_PLACE)) & place.keys()}
     for keyword, text in seal.place.items():
         if keyword not in place:
-            # Formats without the word mean it so.
-            gone += [] if text in ("MONOCHROME2", "IDENTITY") else [keyword]
+            # Formats without the word mean it so, or hide and stretch nothing.
+            unsaid = text in ("MONOCHROME2", "IDENTITY") or (content.header is None and keyword not in OLDER)
+            gone += [] if unsaid else [keyword]
         elif place[keyword] != text:
-            hashed = keyword in SEQUENCES or keyword == "Palette"
+            hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
             return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else
                         f"Its {keyword} is {place[keyword]}, and was {text}.")
     gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in place
@@ -283,11 +286,23 @@ def _numbers(was: Any, now: Any, name: str) -> str:
     return f": {' x '.join(f'{mm:g}' for mm in now)} mm, and was {' x '.join(f'{mm:g}' for mm in was)} mm"
 
 
+def _besides(content: Content, seal: Seal) -> str:
+    """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
+    if not seal.header or content.header is None:
+        return ""
+    now = seal.briefly(content.header)
+    other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
+    return f" Its header says another {listed(other)} than when it was sealed; the seal does not hold " \
+           f"{'it' if len(other) == 1 else 'them'}." if other else ""
+
+
 def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
-    gone = [keyword for keyword in seal.identity if keyword not in content.identity]
+    now = {keyword: said for keyword, said in content.identity.items()
+           if seal.header is not None or keyword in FIRST_IDENTITY}
+    gone = [keyword for keyword in seal.identity if keyword not in now]
     other = [keyword for keyword, kept in seal.identity.items()
-             if keyword in content.identity and seal.commitment(keyword, content.identity[keyword]) != kept]
-    new = [keyword for keyword in content.identity if keyword not in seal.identity]
+             if keyword in now and seal.commitment(keyword, now[keyword]) != kept]
+    new = [keyword for keyword in now if keyword not in seal.identity]
     if asked == "any":
         words = listed([*other, *gone, *new])
         return Part("authentic", f"Not looked at, as was asked; other or missing: {words}." if words else
