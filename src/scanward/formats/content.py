@@ -44,6 +44,8 @@ PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelPaddingValu
 """Values that viewers hide."""
 _CALIBRATION = ("EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector", "DistanceSourceToPatient",
                 "PixelSpacingCalibrationType")
+_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT"}
+"""What is meant where nothing is said."""
 _OF_FRAMES = (*SECOND_PLACE, *SHUTTER, *PADDING, "PixelPresentation", "RescaleType", "Units")
 PLACE = (*_OF_FRAMES, *_CALIBRATION, "RecommendedViewingMode", "Modality", "SOPClassUID")
 """Which part and side of the patient it shows, which end of its values is bright, what says how large its pixels are
@@ -60,6 +62,9 @@ SEQUENCES = (*SECOND_SEQUENCES, "RealWorldValueMappingSequence", "MaskSubtractio
              "PixelIntensityRelationshipLUTSequence", "PlanePositionVolumeSequence", "PlaneOrientationVolumeSequence",
              "ICCProfile")
 """What says how stored values, pixels and frames are to be taken; kept as hashes."""
+HIDING = frozenset((*SHUTTER, *PADDING, "PixelPresentation", "SupplementalPalette", "MaskSubtractionSequence",
+                    "FramePixelShiftSequence", "RecommendedViewingMode"))
+"""What makes viewers hide voxels or show others."""
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 _SAME_CLASS = {"2.1": "2", "2.2": "2", "4.1": "4", "4.4": "4", "130": "128", "128.1": "128", "3.1": "6.1",
                "12.1.1": "12.1", "12.2.1": "12.2", "7.1": "7", "7.2": "7", "7.3": "7", "7.4": "7"}
@@ -70,9 +75,9 @@ _SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 """What compression calls the colours that it gives back."""
 SAME_PLACE = 0.01
 """Millimetres by which corners at one place may differ."""
-_ALSO = (*GROUPS, *IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *_DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
-_HELD = frozenset((*_ALSO[len(GROUPS):], "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
-                   "RescaleSlope", "RescaleIntercept", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
+_ALSO = (*IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *_DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
+_HELD = frozenset((*_ALSO, "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
+                   "RescaleIntercept", "FrameLaterality", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
                    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"))
 """Elements that a seal holds, or that its voxels depend on, and the number of an instance."""
 
@@ -206,7 +211,7 @@ def _dicom(paths: Sequence[Path]) -> Content:
     identity: list[dict[str, str]] = []
     study: dict[str, str] = {}
     for path in paths:
-        with decoding(path), opened(path, _ALSO, whole=True) as (header, stream):
+        with decoding(path), opened(path, (*GROUPS, *_ALSO), whole=True) as (header, stream):
             check_image(header)
             others.append(unheld(header, _HELD))
             identity.append(_texts(header, IDENTITY))
@@ -315,9 +320,9 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
              for keyword, value in found.items() if value is not None}
     if "PatientName" in texts:
         texts["PatientName"] = texts["PatientName"].rstrip("^ \0")
-    for keyword in texts:
+    for keyword, text in texts.items():
         if keyword.endswith("Date"):
-            texts[keyword] = texts[keyword].replace(".", "")  # as dates were written before 1993
+            texts[keyword] = text.replace(".", "")  # as dates were written before 1993
     if "PhotometricInterpretation" in texts:
         named = texts["PhotometricInterpretation"].strip(" \0")
         texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named) if header.syntax in JPEG_2000 else named
@@ -326,7 +331,7 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
 
 def _said(header: Header) -> dict[str, str]:
     """What `PLACE` and, as hashes, `SEQUENCES` name."""
-    texts = _texts(header, PLACE)
+    texts = {keyword: text for keyword, text in _texts(header, PLACE).items() if _USUAL.get(keyword) != text}
     if kind := texts.get("SOPClassUID", header.media_class):
         own = kind.removeprefix(_ROOT)
         texts["SOPClassUID"] = _ROOT + _SAME_CLASS.get(own, own) if kind.startswith(_ROOT) else kind

@@ -33,8 +33,8 @@ _MOST_BEHIND = 1 << 20
 
 def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: bool = False) -> \
         tuple[Dataset, BinaryIO, str, bool, str]:
-    """The elements that `keywords` name, or the `whole` up to the pixels; a stream that stands at the pixel data, or the end; transfer syntax; whether
-    it is in little endian; and the SOP class of the file meta group.
+    """The elements that `keywords` name, or the `whole` up to the pixels; a stream that stands at the pixel data, or
+    the end; transfer syntax; whether it is in little endian; and the SOP class of the file meta group.
 
     Raises `UnreadableError` where one of them is there twice, or behind the pixels: programs do not agree on which
     counts.

@@ -66,8 +66,8 @@ def grouped(header: Header, also: Iterable[str] = ()) -> list[Header] | None:
 
 
 def _items(header: Header, keyword: str) -> list[Dataset]:
-    value = header.data.get(keyword)
-    if not isinstance(value, Sequence | None):
+    value = header.value(keyword)
+    if not isinstance(value, Sequence) and header.says(keyword):
         raise UnreadableError(f"{shown(header.path)} has a {keyword} that is no sequence; export it again.")
     return list(value or [])
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.errors import InputError
-from scanward.formats.content import FIRST_IDENTITY, FIRST_PLACE, OLDER, SEQUENCES, Content
+from scanward.formats.content import FIRST_IDENTITY, FIRST_PLACE, HIDING, OLDER, SEQUENCES, Content
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
 from scanward.seals.log import History
@@ -228,21 +228,22 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} slices of {shape[2]} x {shape[1]}" if shape[0] != 1 else f"{shape[2]} x {shape[1]} pixels"
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = MOST) -> str:
     """Names in a sentence, and how many more there are."""
-    rest = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _geometry(content: Content, seal: Seal) -> Part:
     """A number that is not there any more is another thing than one that is another."""
     was, now = seal.geometry, geometry_of(content)
-    gone = []
+    gone: list[str] = []
+    new: list[str] = []
     for name, words in (("scale", "rescale slope or intercept"), ("spacing", "spacing"), ("axes", "orientation"),
                         ("corners", "position")):
         if not was[name]:
             if now[name]:
-                gone.append(f"{words}, of which it said nothing when it was sealed")
+                new.append(words)
             continue
         if not now[name]:
             gone.append(words)
@@ -260,8 +261,11 @@ def _geometry(content: Content, seal: Seal) -> Part:
             hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
             return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else
                         f"Its {keyword} is {place[keyword]}, and was {text}.")
-    gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in place
-             if keyword not in seal.place]
+    new += [keyword for keyword in place if keyword not in seal.place]
+    if hiding := [keyword for keyword in new if keyword in HIDING]:
+        return Part("tampered", f"What hides or changes voxels for whoever looks was added: {listed(hiding)}.")
+    if new:
+        gone.append(f"{listed(new)}, of which it said nothing when it was sealed")
     if gone:
         return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
     return Part("authentic", "It lies where it lay.")
@@ -292,7 +296,7 @@ def _besides(content: Content, seal: Seal) -> str:
         return ""
     now = seal.briefly(content.header)
     other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
-    return f" Its header says another {listed(other)} than when it was sealed; the seal does not hold " \
+    return f" Its header says another {listed(other, FEW)} than when it was sealed; the seal does not hold " \
            f"{'it' if len(other) == 1 else 'them'}." if other else ""
 
 
@@ -303,12 +307,15 @@ def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
     other = [keyword for keyword, kept in seal.identity.items()
              if keyword in now and seal.commitment(keyword, now[keyword]) != kept]
     new = [keyword for keyword in now if keyword not in seal.identity]
+    whose = [keyword for keyword in new if keyword in FIRST_IDENTITY]
     if asked == "any":
         words = listed([*other, *gone, *new])
         return Part("authentic", f"Not looked at, as was asked; other or missing: {words}." if words else
                     "It is of whom it was.")
-    if other or new:
-        return Part("tampered", f"It says another {listed([*other, *new])} than was sealed.")
+    if other or whose:
+        return Part("tampered", f"It says another {listed([*other, *whose])} than was sealed.")
+    if new:
+        return Part("inconclusive", f"It says its {listed(new)}, of which it said nothing when it was sealed.")
     if not seal.identity:
         return Part("authentic", f"It does not say whose it is, nor did it when it was sealed as {seal.name}.")
     if gone:
