@@ -78,8 +78,9 @@ SAME_PLACE = 0.01
 _ALSO = (*IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *_DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
 _HELD = frozenset((*_ALSO, "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
                    "RescaleIntercept", "FrameLaterality", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
-                   "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"))
-"""Elements that a seal holds, or that its voxels depend on, and the number of an instance."""
+                   "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+                   "SpecificCharacterSet"))
+"""Elements that a seal holds, or that its voxels depend on, the number of an instance, and how texts are written."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +213,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
     study: dict[str, str] = {}
     for path in paths:
         with decoding(path), opened(path, (*GROUPS, *_ALSO), whole=True) as (header, stream):
+            others.append(unheld(header, _HELD))  # first: of what was decoded already the bytes are not there
             check_image(header)
-            others.append(unheld(header, _HELD))
             identity.append(_texts(header, IDENTITY))
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)

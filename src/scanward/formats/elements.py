@@ -75,7 +75,7 @@ class Elements:
 
     def bytes_of(self, element: Element) -> bytes:
         """An element's value as it lies there, in little endian."""
-        return _little(self.data[slice(*element.value)], element.vr, self.form[1])
+        return in_little(self.data[slice(*element.value)], element.vr, self.form[1])
 
     def text(self, tag: int, among: tuple[Element, ...] | None = None) -> str:
         """The value of one of the elements, or of some, on one line; empty where it is absent."""
@@ -149,7 +149,7 @@ def encoded(tag: int, vr: bytes, value: bytes, form: Form) -> bytes:
         head += vr + b"\0\0" + len(value).to_bytes(4, order)
     else:
         head += vr + len(value).to_bytes(2, order)
-    return head + _little(memoryview(value), vr, order)
+    return head + in_little(memoryview(value), vr, order)
 
 
 def _known(element: Element) -> bool:
@@ -160,7 +160,7 @@ def _tag(tag: int) -> bytes:
     return (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
 
 
-def _little(value: memoryview, vr: bytes, order: str) -> bytes:
+def in_little(value: memoryview, vr: bytes, order: str) -> bytes:
     """Numbers turned round where they are in big endian: from there, or to there."""
     size = _WORDS.get(vr, 1)
     if order == "little" or size == 1:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from pydicom.dataelem import DataElement
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from scanward.formats.dicom import Header
+from scanward.formats.elements import in_little
 from scanward.formats.frames import GROUPS
 
 
@@ -24,21 +26,26 @@ def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
     found: dict[str, list[Any]] = defaultdict(list)
     for tag in sorted(header.data.keys()):
         with suppress(Exception):  # a header may hold any bytes in any form, and what nobody can decode shows nothing
-            element = header.data[tag]
-            grouped = [macro for group in element.value for macro in group] if element.keyword in GROUPS else [element]
-            for one in grouped:
-                if one.keyword and one.VR != "UI" and one.keyword not in held and not one.is_empty and one.tag.element:
-                    found[one.keyword].append(_besides(one, header.little, held))
+            keyword, raw = keyword_for_tag(tag), header.data.get_item(tag)
+            if not keyword or keyword in held or not tag.element or raw is None:
+                continue
+            kind = dictionary_VR(tag) if raw.VR in (None, "UN") else raw.VR
+            if keyword in GROUPS:
+                for macro in (macro for group in header.data[tag].value for macro in group):
+                    found[macro.keyword or str(macro.tag)] += _of_item([macro], header.little, held)
+            elif isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and kind not in ("SQ", "UI"):
+                value = in_little(memoryview(raw.value), kind.encode(), "little" if header.little else "big")
+                found[keyword].append(value.rstrip(b" \0"))
+            else:
+                found[keyword] += _of_item([header.data[tag]], header.little, held)
     return {keyword: hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
             for keyword, said in found.items() if any(said)}
 
 
-def _besides(element: DataElement, little: bool, held: Collection[str]) -> Any:
-    """Its value; of a sequence what else its items say."""
-    if element.VR != "SQ":
-        return plain(element, little)
-    return [[_besides(one, little, held) for one in item if one.VR != "UI" and one.keyword not in held]
-            for item in element.value]
+def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str]) -> list[Any]:
+    """What an item says besides; of sequences in it what their items do."""
+    return [[_of_item(inner, little, held) for inner in one.value or ()] if one.VR == "SQ" else plain(one, little)
+            for one in item if one.VR != "UI" and one.keyword not in held and not one.is_empty]
 
 
 def plain(value: Any, little: bool = True) -> Any:
