@@ -96,6 +96,16 @@ def test_what_stands_behind_the_pixels_is_no_second_truth(phantom, write, data):
         read(film)
 
 
+def test_groups_of_more_frames_than_any_image_has_are_refused_at_once(phantom, write):
+    groups = [phantom.group(PixelMeasures={"PixelSpacing": [0.5, 0.5]})]
+    path = write(phantom.ct_slice(0.0, NumberOfFrames=2**31 - 1, SharedFunctionalGroupsSequence=groups), "ct/a.dcm")
+    write(phantom.ct_slice(1.0), "ct/b.dcm")
+    with pytest.raises(InputError, match="voxels"):
+        read(path)
+    sources, errors = find([path.parent])
+    assert len(sources) + len(errors) > 0
+
+
 def test_groups_that_are_no_sequence_are_refused(phantom, write):
     path = write(phantom.dataset(phantom.breast()))
     insert(path, (0x7FE0, 0x10), element(0x5200, 0x9229, b"UN", b"junk"))

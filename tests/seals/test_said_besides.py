@@ -194,6 +194,8 @@ def test_a_lossless_copy_says_all_of_it_in_the_same_way(tmp_path, command, kind)
     if kind == "film":
         data = made(FILM, "1.2.6", SOPClassUID=MG, Modality="MG", PixelRepresentation=1, **SEEN)
         data["PixelPaddingValue"].VR = data["PixelPaddingRangeLimit"].VR = "US"  # as many write it
+        for colour in ("Red", "Green", "Blue"):
+            setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [16, 63536, 16])
     else:
         enhanced(path, "MR")
         data = pydicom.dcmread(path)

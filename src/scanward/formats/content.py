@@ -349,8 +349,11 @@ def _sides(header: Header) -> dict[str, str]:
 
 def _palette(header: Header) -> dict[str, str]:
     """What makes colours of indices or, beside grey levels, of some of these: as one hash."""
-    parts = [plain(header.data[keyword], header.little) if header.value(keyword) else b"" for keyword in PALETTE]
-    parts += [str(header.value(keyword)).encode() for keyword in _DESCRIPTORS]
+    found = [plain(header.data[keyword], header.little) if header.value(keyword) else b"" for keyword in PALETTE]
+    parts = [part if isinstance(part, bytes) else repr(part).encode() for part in found]
+    for keyword in _DESCRIPTORS:
+        said = header.value(keyword)  # signed words, or unsigned ones
+        parts.append(str([number & 0xFFFF for number in said] if isinstance(said, MultiValue) else said).encode())
     indices = header.text("PhotometricInterpretation") == "PALETTE COLOR"
     if not indices and not any(header.value(keyword) for keyword in (*PALETTE, *_DESCRIPTORS)):
         return {}

@@ -12,7 +12,7 @@ from pydicom.sequence import Sequence
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dicom import HEADER, TOMOSYNTHESIS, Header
-from scanward.formats.guard import shown
+from scanward.formats.guard import check_size, shown
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """What `opened` is to read besides."""
@@ -52,17 +52,18 @@ def grouped(header: Header, also: Iterable[str] = ()) -> list[Header] | None:
         raise _unsure(header, GROUPS[0])
     tags = frozenset(tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *also))
     common = {tag: header.data.get_item(tag) for tag in header.data.keys() & (tags | set(map(tag_for_keyword, HEADER)))}
+    check_size(header.path, header.whole("Rows"), header.whole("Columns"), count)
     made = []
-    for frame in range(count):
+    for groups in [[*shared, group] for group in each] or [shared]:
         own = Dataset()
         own.update(common)
-        for group in (*shared, *each[frame : frame + 1]):
+        for group in groups:
             _take(own, group, header, tags)
         made.append(dataclasses.replace(header, data=own))
     if len({one.says("RescaleSlope") for one in made}) > 1:
         raise UnreadableError(f"{shown(header.path)} does not say of every frame what its values mean "
                               "(PixelValueTransformationSequence); export it again.")
-    return made
+    return made if each else made * count
 
 
 def _items(header: Header, keyword: str) -> list[Dataset]:

@@ -42,10 +42,15 @@ def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
             for keyword, said in found.items() if any(said)}
 
 
-def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str]) -> list[Any]:
+def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str]) -> list[tuple[int, Any]]:
     """What an item says besides; of sequences in it what their items do."""
-    return [[_of_item(inner, little, held) for inner in one.value or ()] if one.VR == "SQ" else plain(one, little)
-            for one in item if one.VR != "UI" and one.keyword not in held and not one.is_empty]
+    found = []
+    for one in item:
+        if one.VR != "UI" and one.keyword not in held and not one.is_empty:
+            inner = [_of_item(each, little, held) for each in one.value] if one.VR == "SQ" else plain(one, little)
+            if one.VR != "SQ" or any(inner):
+                found.append((int(one.tag), inner))
+    return found
 
 
 def plain(value: Any, little: bool = True) -> Any:
