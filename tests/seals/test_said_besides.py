@@ -11,6 +11,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from outside import need
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -234,7 +235,8 @@ def test_new_uids_and_no_name_are_no_alarm(tmp_path):
 def test_a_copy_in_another_format_cannot_say_it_and_is_the_same(tmp_path):
     (tmp_path / "ct").mkdir()
     for z in range(9):
-        ct_slice(z, **DATES, PixelPaddingValue=0, RescaleType="HU", DistanceSourceToDetector=900).save_as(
+        ct_slice(z, **DATES, PixelPaddingValue=0, RescaleType="HU", DistanceSourceToDetector=900,
+                 PatientPosition="HFS", SpacingBetweenSlices=2.5).save_as(
             tmp_path / "ct" / f"{z}.dcm", enforce_file_format=True)
     seal = scanward.seal(tmp_path / "ct", KEY)
     affine = np.array([[-0.6, 0, 0, 20], [0, -0.7, 0, 30], [0, 0, 2.5, 0], [0, 0, 0, 1.0]])
@@ -242,6 +244,9 @@ def test_a_copy_in_another_format_cannot_say_it_and_is_the_same(tmp_path):
                  tmp_path / "a.nii.gz")
     answer = scanward.verify(tmp_path / "a.nii.gz", KEY, seal=seal, identity="any")
     assert (answer.label, answer.reason.count("header")) == ("authentic", 0)
+    image = SimpleITK.ReadImage(str(tmp_path / "a.nii.gz"))
+    SimpleITK.WriteImage(image, str(tmp_path / "a.mha"))
+    assert scanward.verify(tmp_path / "a.mha", KEY, seal=seal, identity="any").label == "authentic"
 
 
 def test_an_enhanced_copy_is_of_the_same_class(tmp_path):

@@ -7,8 +7,10 @@ import dataclasses
 from collections.abc import Iterable
 
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dicom import HEADER, TOMOSYNTHESIS, Header
@@ -51,7 +53,8 @@ def grouped(header: Header, also: Iterable[str] = ()) -> list[Header] | None:
     if len(shared) > 1:
         raise _unsure(header, GROUPS[0])
     tags = frozenset(tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *also))
-    common = {tag: header.data.get_item(tag) for tag in header.data.keys() & (tags | set(map(tag_for_keyword, HEADER)))}
+    read = header.data.keys() & (tags | set(map(tag_for_keyword, HEADER)))
+    common: dict[BaseTag, DataElement | RawDataElement] = {tag: header.data.get_item(tag) for tag in read}
     check_size(header.path, header.whole("Rows"), header.whole("Columns"), count)
     made = []
     for groups in [[*shared, group] for group in each] or [shared]:

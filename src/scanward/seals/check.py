@@ -34,6 +34,9 @@ FEW = 8
 SAME_MM, SAME_SHARE = 0.01, 1e-4
 """Millimetres, and parts, by which numbers of geometry may differ: formats round them each in its own way."""
 _SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
+_ALONE = OLDER - {"PatientOrientation", "PatientPosition", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+                  "PixelAspectRatio", "SpacingBetweenSlices"}
+"""What a copy in another format would have to say, and cannot."""
 MOST = 12
 """Names that are listed."""
 
@@ -254,8 +257,8 @@ def _geometry(content: Content, seal: Seal) -> Part:
         place = {word: place[word] for word in (OLDER if seal.version else frozenset(FIRST_PLACE)) & place.keys()}
     for keyword, text in seal.place.items():
         if keyword not in place:
-            # Formats without the word mean it so, or hide and stretch nothing.
-            unsaid = text in ("MONOCHROME2", "IDENTITY") or (content.header is None and keyword not in OLDER)
+            # Formats without the word mean it so, hide nothing, or say it by the position of each voxel.
+            unsaid = text in ("MONOCHROME2", "IDENTITY") or (content.header is None and keyword not in _ALONE)
             gone += [] if unsaid else [keyword]
         elif place[keyword] != text:
             hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
