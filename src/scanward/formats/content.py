@@ -29,8 +29,9 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 
 Values = npt.NDArray[Any]
 FIRST_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
-IDENTITY = (*FIRST_IDENTITY, "StudyTime", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime")
-"""Whose an image is, and of which examination."""
+IDENTITY = (*FIRST_IDENTITY, "StudyTime", "AcquisitionDate")
+"""Whose an image is, and of which examination: what all of its slices say alike, so that none of them may be missed."""
+_MOMENT = "AcquisitionDateTime"
 FIRST_PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PatientPosition",
                "PhotometricInterpretation", "PresentationLUTShape", "Palette")
 SECOND_PLACE = (*FIRST_PLACE[:-1], "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
@@ -212,10 +213,10 @@ def _dicom(paths: Sequence[Path]) -> Content:
     identity: list[dict[str, str]] = []
     study: dict[str, str] = {}
     for path in paths:
-        with decoding(path), opened(path, (*GROUPS, *_ALSO), whole=True) as (header, stream):
+        with decoding(path), opened(path, (*GROUPS, *_ALSO, _MOMENT), whole=True) as (header, stream):
             others.append(unheld(header, _HELD))  # first: of what was decoded already the bytes are not there
             check_image(header)
-            identity.append(_texts(header, IDENTITY))
+            identity.append(_whose(header))
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
@@ -328,6 +329,13 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
         named = texts["PhotometricInterpretation"].strip(" \0")
         texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named) if header.syntax in JPEG_2000 else named
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
+
+
+def _whose(header: Header) -> dict[str, str]:
+    """What `IDENTITY` names; enhanced images say the date of acquisition together with its time."""
+    texts = _texts(header, (*IDENTITY, _MOMENT))
+    dates = {texts.get("AcquisitionDate", ""), texts.pop(_MOMENT, "")[:8]} - {""}
+    return texts | ({"AcquisitionDate": "\\".join(sorted(dates))} if dates else {})
 
 
 def _said(header: Header) -> dict[str, str]:

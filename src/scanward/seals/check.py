@@ -36,7 +36,7 @@ SAME_MM, SAME_SHARE = 0.01, 1e-4
 _SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
 _ALONE = OLDER - {"PatientOrientation", "PatientPosition", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
                   "PixelAspectRatio", "SpacingBetweenSlices"}
-"""What a copy in another format would have to say, and cannot."""
+"""What a volume in another format would have to say, and cannot."""
 MOST = 12
 """Names that are listed."""
 
@@ -258,7 +258,8 @@ def _geometry(content: Content, seal: Seal) -> Part:
     for keyword, text in seal.place.items():
         if keyword not in place:
             # Formats without the word mean it so, hide nothing, or say it by the position of each voxel.
-            unsaid = text in ("MONOCHROME2", "IDENTITY") or (content.header is None and keyword not in _ALONE)
+            unsaid = text in ("MONOCHROME2", "IDENTITY") or (
+                content.header is None and keyword not in (OLDER if content.axes is None else _ALONE))
             gone += [] if unsaid else [keyword]
         elif place[keyword] != text:
             hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
@@ -295,7 +296,7 @@ def _numbers(was: Any, now: Any, name: str) -> str:
 
 def _besides(content: Content, seal: Seal) -> str:
     """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
-    if not seal.header or content.header is None:
+    if not seal.header or content.header is None or content.values.shape != seal.shape:
         return ""
     now = seal.briefly(content.header)
     other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
