@@ -106,10 +106,28 @@ def test_groups_of_more_frames_than_any_image_has_are_refused_at_once(phantom, w
     assert len(sources) + len(errors) > 0
 
 
-def test_groups_that_are_no_sequence_are_refused(phantom, write):
+@pytest.mark.parametrize("open_ended", [False, True])
+def test_what_an_item_of_a_group_says_twice_is_refused(phantom, write, open_ended):
+    """Some programs take the first, some the last."""
+    data = phantom.ct_slice(0.0, SOPClassUID=ENHANCED)
+    del data.PixelSpacing
+    macro = [phantom.group(PixelMeasures={"PixelSpacing": [0.7, 0.7], "SliceThickness": 1})]
+    data.SharedFunctionalGroupsSequence = macro
+    data["SharedFunctionalGroupsSequence"].is_undefined_length = open_ended
+    path = write(data)
+    assert read(path).spacing == (1.0, 0.7, 0.7)
+    path.write_bytes(path.read_bytes().replace(b"\x18\0\x50\0DS", b"\x28\0\x30\0DS").replace(
+        element(0x28, 0x30, b"DS", b"1"), element(0x28, 0x30, b"DS", b"9")))
+    with pytest.raises(UnreadableError, match="says an element twice"):
+        read(path)
+
+
+@pytest.mark.parametrize(("vr", "words"), [(b"UN", "its elements do not follow one another"),
+                                           (b"OB", "a SharedFunctionalGroupsSequence that is no sequence")])
+def test_groups_that_are_no_sequence_are_refused(phantom, write, vr, words):
     path = write(phantom.dataset(phantom.breast()))
-    insert(path, (0x7FE0, 0x10), element(0x5200, 0x9229, b"UN", b"junk"))
-    with pytest.raises(UnreadableError, match="a SharedFunctionalGroupsSequence that is no sequence"):
+    insert(path, (0x7FE0, 0x10), element(0x5200, 0x9229, vr, b"junk"))
+    with pytest.raises(UnreadableError, match=words):
         read(path)
 
 
