@@ -26,6 +26,7 @@ FORMATS = 1, 2
 DOMAIN = b"scanward seal 1\0"
 """What is signed begins with it, so that no signature made for anything else is one of a seal."""
 BRIEF = 16
+"""Hexadecimal digits of a hash of which only is said that it is another."""
 KINDS = ("i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
 MOST_PLANES, MOST_TILES = 1 << 20, 1 << 26
 
