@@ -20,6 +20,15 @@ from scanward.formats import find, read
 from scanward.formats.write import write_altered
 from scanward.formats.write_volume import write_altered_volume
 
+ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
+
+
+def size(*spacing: float) -> Dataset:
+    """The item of a macro."""
+    item = Dataset()
+    item.PixelSpacing = list(spacing)
+    return item
+
 
 def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
     """In explicit VR, little endian."""
@@ -36,14 +45,38 @@ def insert(path: Path, before: tuple[int, int], data: bytes) -> None:
     path.write_bytes(body[:at] + data + body[at:])
 
 
-def test_functional_groups_in_a_slice_or_a_film_change_nothing(phantom, write):
-    planted = [phantom.group(PixelValueTransformation={"RescaleSlope": 1, "RescaleIntercept": 0},
-                             PixelMeasures={"PixelSpacing": [9, 9]})]
-    image = read(write(phantom.ct_slice(0.0, RescaleSlope=3, SharedFunctionalGroupsSequence=planted)))
-    assert ((image.pixels == 3000 - 1024).all(), image.spacing) == (True, (1.0, 0.7, 0.6))
-    film = phantom.dataset(phantom.breast(), ImagerPixelSpacing=[0.1, 0.1], SharedFunctionalGroupsSequence=planted,
-                           PerFrameFunctionalGroupsSequence=[Dataset()] * 4)
-    assert read(write(film)).spacing == (1.0, 0.1, 0.1)
+def test_functional_groups_in_a_slice_or_a_film_are_heard_as_viewers_hear_them(phantom, write):
+    planted = [phantom.group(PixelValueTransformation={"RescaleSlope": 1, "RescaleIntercept": 0})]
+    with pytest.raises(UnreadableError, match="another RescaleSlope in its functional groups than in its header"):
+        read(write(phantom.ct_slice(0.0, RescaleSlope=3, RescaleIntercept=0, SharedFunctionalGroupsSequence=planted)))
+    sizes = [phantom.group(PixelMeasures={"PixelSpacing": [0.3, 0.2]})]
+    film = phantom.dataset(phantom.breast(), ImagerPixelSpacing=[0.1, 0.1], SharedFunctionalGroupsSequence=sizes)
+    assert read(write(film)).spacing == (1.0, 0.3, 0.2)
+    film.PerFrameFunctionalGroupsSequence = [Dataset()] * 4
+    with pytest.raises(UnreadableError, match="describes 4 frames where its NumberOfFrames is 1"):
+        read(write(film, "four.dcm"))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda shared, each: each[1].update({"PixelMeasuresSequence": [size(0.7, 0.7)]}),
+     "another PixelSpacing in its functional groups for one frame than for all"),
+    (lambda shared, each: shared.append(Dataset()), "several items in its SharedFunctionalGroupsSequence"),
+    (lambda shared, each: shared[0].PixelMeasuresSequence.append(size(0.9, 0.9)),
+     "several items in its PixelMeasuresSequence"),
+    (lambda shared, each: shared[0].update({"FrameAnatomySequence": [size(0.9, 0.9)]}),
+     "another PixelSpacing in its functional groups for one frame than for all"),
+])
+def test_groups_that_contradict_one_another_are_refused(phantom, write, change, words):
+    data = phantom.ct_slice(0.0, SOPClassUID=ENHANCED, NumberOfFrames=2)
+    del data.ImagePositionPatient, data.PixelSpacing
+    data.PixelData *= 2
+    data.SharedFunctionalGroupsSequence = [phantom.group(PixelMeasures={"PixelSpacing": [0.5, 0.5]})]
+    data.PerFrameFunctionalGroupsSequence = [
+        phantom.group(PlanePosition={"ImagePositionPatient": [0, 0, z]}) for z in range(2)]
+    assert read(write(data)).spacing == (1.0, 0.5, 0.5)
+    change(data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence)
+    with pytest.raises(UnreadableError, match=words):
+        read(write(data, "other.dcm"))
 
 
 @pytest.mark.parametrize("data", [
@@ -61,6 +94,41 @@ def test_what_stands_behind_the_pixels_is_no_second_truth(phantom, write, data):
         file.write(data)
     with pytest.raises(UnreadableError, match="twice, or behind its pixels"):
         read(film)
+
+
+def test_groups_of_more_frames_than_any_image_has_are_refused_at_once(phantom, write):
+    groups = [phantom.group(PixelMeasures={"PixelSpacing": [0.5, 0.5]})]
+    path = write(phantom.ct_slice(0.0, NumberOfFrames=2**31 - 1, SharedFunctionalGroupsSequence=groups), "ct/a.dcm")
+    write(phantom.ct_slice(1.0), "ct/b.dcm")
+    with pytest.raises(InputError, match="voxels"):
+        read(path)
+    sources, errors = find([path.parent])
+    assert len(sources) + len(errors) > 0
+
+
+@pytest.mark.parametrize("open_ended", [False, True])
+def test_what_an_item_of_a_group_says_twice_is_refused(phantom, write, open_ended):
+    """Some programs take the first, some the last."""
+    data = phantom.ct_slice(0.0, SOPClassUID=ENHANCED)
+    del data.PixelSpacing
+    macro = [phantom.group(PixelMeasures={"PixelSpacing": [0.7, 0.7], "SliceThickness": 1})]
+    data.SharedFunctionalGroupsSequence = macro
+    data["SharedFunctionalGroupsSequence"].is_undefined_length = open_ended
+    path = write(data)
+    assert read(path).spacing == (1.0, 0.7, 0.7)
+    path.write_bytes(path.read_bytes().replace(b"\x18\0\x50\0DS", b"\x28\0\x30\0DS").replace(
+        element(0x28, 0x30, b"DS", b"1"), element(0x28, 0x30, b"DS", b"9")))
+    with pytest.raises(UnreadableError, match="says an element twice"):
+        read(path)
+
+
+@pytest.mark.parametrize(("vr", "words"), [(b"UN", "its elements do not follow one another"),
+                                           (b"OB", "a SharedFunctionalGroupsSequence that is no sequence")])
+def test_groups_that_are_no_sequence_are_refused(phantom, write, vr, words):
+    path = write(phantom.dataset(phantom.breast()))
+    insert(path, (0x7FE0, 0x10), element(0x5200, 0x9229, vr, b"junk"))
+    with pytest.raises(UnreadableError, match=words):
+        read(path)
 
 
 def test_what_is_said_twice_before_them_is_refused_too(phantom, write):
@@ -135,7 +203,7 @@ def test_a_rounded_orientation_does_not_stretch_the_steps(phantom, write):
 
 @pytest.mark.parametrize("planted", [
     element(0x8, 0x70, b"FD", b"abc"), element(0x8, 0x1C, b"SQ", b""), element(0x28, 0x120, b"FD", b"ab"),
-    element(0x5200, 0x9229, b"UN", b"junk"), element(0x18, 0x15, b"SQ", b"")])
+    element(0x18, 0x15, b"SQ", b"")])
 def test_a_value_in_an_odd_form_costs_no_film_its_reading(phantom, write, planted):
     path = write(phantom.dataset(phantom.breast(), Manufacturer=None, BodyPartExamined=None))
     tag = struct.unpack("<HH", planted[:4])

@@ -40,14 +40,14 @@ def test_seal_and_signature_the_worst_counts(tmp_path, run, film):
     both = ("--key", tmp_path / "site.key", "--certificate", certificate)
     code, out, _ = run("verify", signed_film, *both)
     assert (code, out.count("authentic: ")) == (0, 2)
-    rewritten(signed_film, lambda data: setattr(data, "StudyTime", "1200"))
+    rewritten(signed_film, lambda data: setattr(data, "SeriesTime", "1200"))
     assert run("verify", signed_film, *both)[0] == 0, "neither speaks of it"
     whole = signed_film.read_bytes()
-    rewritten(signed_film, lambda data: setattr(data, "Modality", "CR"))
+    rewritten(signed_film, lambda data: setattr(data, "StudyInstanceUID", "1.2.99"))
     code, out, _ = run("verify", signed_film, *both, "--json")
     answer = json.loads(out)
     assert (code, answer["label"], answer["signature"]["label"]) == (1, "tampered", "tampered")
-    assert answer["voxels"]["label"] == "authentic", "the seal does not hold the modality"
+    assert answer["voxels"]["label"] == "authentic", "the seal does not hold UIDs"
     assert run("verify", signed_film, *both, "-o", tmp_path / "said")[0] == 1
     written = json.loads((tmp_path / "said" / "verified.json").read_text())
     assert (written["label"], written["signature"]["label"]) == ("tampered", "tampered")

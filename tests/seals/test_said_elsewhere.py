@@ -27,7 +27,38 @@ def table(values):
     return Sequence([data])
 
 
+def palette(red):
+    colours = {"Red": red, "Green": range(16), "Blue": range(16)}
+    tables = {f"{colour}PaletteColorLookupTableData": np.array(values, "<u2").tobytes() for colour, values in
+              colours.items()}
+    return tables | {f"{colour}PaletteColorLookupTableDescriptor": [16, 4000, 16] for colour in colours} | {
+        "PixelPresentation": "COLOR"}
+
+
+def shutter(edge):
+    return {"ShutterShape": "RECTANGULAR", "ShutterLeftVerticalEdge": 1, "ShutterRightVerticalEdge": edge,
+            "ShutterUpperHorizontalEdge": 1, "ShutterLowerHorizontalEdge": 160}
+
+
+def mask(frame):
+    return {"MaskSubtractionSequence": Sequence([item(MaskOperation="AVG_SUB", MaskFrameNumbers=frame)]),
+            "RecommendedViewingMode": "SUB"}
+
+
+def meaning(slope):
+    return {"RealWorldValueMappingSequence": Sequence([item(RealWorldValueSlope=slope, RealWorldValueIntercept=0.0)])}
+
+
 CHANGES = {
+    "padding": ({"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 3}, {"PixelPaddingValue": 0,
+                                                                       "PixelPaddingRangeLimit": 4000}),
+    "shutter": (shutter(120), shutter(60)),
+    "palette": (palette(range(16)), palette(range(0, 32, 2))),
+    "mask": (mask(1), mask(2)),
+    "meaning": (meaning(1.0), meaning(3.0)),
+    "type": ({"RescaleType": "US"}, {"RescaleType": "OD"}),
+    "units": ({"Units": "BQML"}, {"Units": "CNTS"}),
+    "magnified": ({"EstimatedRadiographicMagnificationFactor": 1.1}, {"EstimatedRadiographicMagnificationFactor": 2}),
     "table": ({"ModalityLUTSequence": table([0, 10, 20, 30])}, {"ModalityLUTSequence": table([0, 10, 0, 30])}),
     "ultrasound": ({"SequenceOfUltrasoundRegions": Sequence([item(PhysicalDeltaX=0.1, PhysicalDeltaY=0.1)])},
                    {"SequenceOfUltrasoundRegions": Sequence([item(PhysicalDeltaX=0.2, PhysicalDeltaY=0.2)])}),

@@ -15,40 +15,73 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
 from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
-from scanward.formats.frames import GROUPS, frames_of, has_groups
+from scanward.formats.frames import GROUPS, grouped
 from scanward.formats.guard import check_size, decoding, open_file, shown
 from scanward.formats.pixels import JPEG_2000, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
+from scanward.formats.unheld import plain, unheld
 from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
 
 Values = npt.NDArray[Any]
-IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
-"""Whose an image is."""
+FIRST_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
+IDENTITY = (*FIRST_IDENTITY, "StudyTime", "AcquisitionDate")
+"""Whose an image is, and of which examination: what all of its slices say alike, so that none of them may be missed."""
+_MOMENT = "AcquisitionDateTime"
 FIRST_PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PatientPosition",
                "PhotometricInterpretation", "PresentationLUTShape", "Palette")
-PLACE = (*FIRST_PLACE[:-1], "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
-         "SpacingBetweenSlices")
-"""Which part and side of the patient it shows, which end of its values is bright, and what says how large its pixels
-are beside `spacing`. Seals of the first format know the first of them alone."""
+SECOND_PLACE = (*FIRST_PLACE[:-1], "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
+                "SpacingBetweenSlices")
+SHUTTER = ("ShutterShape", "ShutterLeftVerticalEdge", "ShutterRightVerticalEdge", "ShutterUpperHorizontalEdge",
+           "ShutterLowerHorizontalEdge", "CenterOfCircularShutter", "RadiusOfCircularShutter",
+           "VerticesOfThePolygonalShutter", "ShutterPresentationValue", "ShutterPresentationColorCIELabValue",
+           "ShutterOverlayGroup")
+PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit",
+           "DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit")
+"""Values that viewers hide."""
+_CALIBRATION = ("EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector", "DistanceSourceToPatient",
+                "PixelSpacingCalibrationType")
+_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT"}
+"""What is meant where nothing is said."""
+_OF_FRAMES = (*SECOND_PLACE, *SHUTTER, *PADDING, "PixelPresentation", "RescaleType", "Units")
+PLACE = (*_OF_FRAMES, *_CALIBRATION, "RecommendedViewingMode", "Modality", "SOPClassUID")
+"""Which part and side of the patient it shows, which end of its values is bright, what says how large its pixels are
+beside `spacing`, what its values mean, and what hides some of them. Older seals know the first of them alone."""
 STUDY = ("Modality", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _DESCRIPTORS = ("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
                 "BluePaletteColorLookupTableDescriptor")
 PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
            "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
-SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence", "ViewCodeSequence")
-"""What says how stored values, pixels and frames are to be taken."""
+SECOND_SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence",
+                    "ViewCodeSequence")
+SEQUENCES = (*SECOND_SEQUENCES, "RealWorldValueMappingSequence", "MaskSubtractionSequence", "FramePixelShiftSequence",
+             "PixelIntensityRelationshipLUTSequence", "PlanePositionVolumeSequence", "PlaneOrientationVolumeSequence",
+             "ICCProfile")
+"""What says how stored values, pixels and frames are to be taken; kept as hashes."""
+HIDING = frozenset((*SHUTTER, *PADDING, "PixelPresentation", "SupplementalPalette", "MaskSubtractionSequence",
+                    "FramePixelShiftSequence", "RecommendedViewingMode"))
+"""What makes viewers hide voxels or show others."""
+_ROOT = "1.2.840.10008.5.1.4.1.1."
+_SAME_CLASS = {"2.1": "2", "2.2": "2", "4.1": "4", "4.4": "4", "130": "128", "128.1": "128", "3.1": "6.1",
+               "12.1.1": "12.1", "12.2.1": "12.2", "7.1": "7", "7.2": "7", "7.3": "7", "7.4": "7"}
+"""SOP classes between which images pass without another voxel: of several frames, enhanced, legacy converted."""
+OLDER = frozenset((*SECOND_PLACE, *SECOND_SEQUENCES, "Palette", "FrameLaterality"))
+"""What seals without `Seal.header` know of `Content.place`; those of the first format know `FIRST_PLACE`."""
 _SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
 """What compression calls the colours that it gives back."""
 SAME_PLACE = 0.01
 """Millimetres by which corners at one place may differ."""
-_ALSO = (*IDENTITY, *PLACE, *SEQUENCES, "StudyInstanceUID", "InstanceNumber")
+_ALSO = (*IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *_DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
+_HELD = frozenset((*_ALSO, "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
+                   "RescaleIntercept", "FrameLaterality", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
+                   "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+                   "SpecificCharacterSet"))
+"""Elements that a seal holds, or that its voxels depend on, the number of an instance, and how texts are written."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +105,8 @@ class Content:
     study: dict[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     """Of the planes, for people."""
+    header: dict[str, str] | None = None
+    """A hash of every other standard element, by its keyword (`unheld`); None where it is no DICOM image."""
 
     @property
     def places(self) -> list[list[int]]:
@@ -162,6 +197,7 @@ class _Plane:
     number: tuple[float, int]
     """Instance Number, and the frame."""
     name: str
+    place: dict[str, str]
 
     @property
     def key(self) -> tuple[float, float, int]:
@@ -173,14 +209,14 @@ class _Plane:
 
 def _dicom(paths: Sequence[Path]) -> Content:
     planes: list[_Plane] = []
-    place: list[dict[str, str]] = []
+    others: list[dict[str, str]] = []
     identity: list[dict[str, str]] = []
     study: dict[str, str] = {}
     for path in paths:
-        with decoding(path), opened(path, (*GROUPS, *_ALSO)) as (header, stream):
+        with decoding(path), opened(path, (*GROUPS, *_ALSO, _MOMENT), whole=True) as (header, stream):
+            others.append(unheld(header, _HELD))  # first: of what was decoded already the bytes are not there
             check_image(header)
-            place.append(_texts(header, PLACE) | _nested(header) | _palette(path, header))
-            identity.append(_texts(header, IDENTITY))
+            identity.append(_whose(header))
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
@@ -198,7 +234,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
     return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
-                   _common(place), _common(identity), study, tuple(plane.name for plane in planes))
+                   _place(planes), _common(identity), study, tuple(plane.name for plane in planes),
+                   {keyword: _hash(said) for keyword, said in _common(others).items()})
 
 
 def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
@@ -209,7 +246,8 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     else:
         frames = _others(header)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
-    owners = frames_of(header) if has_groups(header) else None
+    owners = grouped(header, (*_OF_FRAMES, *SEQUENCES))
+    palette, place = _palette(header) | _sides(header), _said(header)
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
         slope, intercept = own.number("RescaleSlope", 1.0), own.number("RescaleIntercept", 0.0)
@@ -217,7 +255,8 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
         corner = own.numbers("ImagePositionPatient", 3)
         yield _Plane(kept, scale, spacing_of(own), own.numbers("ImageOrientationPatient", 6),
-                     None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name)
+                     None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name,
+                     palette | (_said(own) if owners else place))
 
 
 def _others(header: Header) -> list[Values]:
@@ -251,61 +290,83 @@ def _digest(values: Values) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
-def _common(files: list[dict[str, str]]) -> dict[str, str]:
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _common(files: Sequence[dict[str, str]]) -> dict[str, str]:
     """What every file says; where they do not agree, all of it."""
     keywords = {keyword for texts in files for keyword in texts}
     return {keyword: " | ".join(sorted({texts.get(keyword, "") for texts in files})) for keyword in sorted(keywords)}
 
 
+def _place(planes: Sequence[_Plane]) -> dict[str, str]:
+    """What every plane says; where they do not agree, one hash of what each of them says, but for the words that older
+    seals have."""
+    found = _common([plane.place for plane in planes])
+    for keyword, said in found.items():
+        if " | " in said and keyword not in OLDER:
+            each = {(plane.number if plane.corner is None else plane.key[0], plane.place.get(keyword, ""))
+                    for plane in planes}
+            found[keyword] = _hash(repr(sorted(each)))
+    return found
+
+
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     """Uncut, but for the blanks that an even length may take."""
     found = {keyword: header.value(keyword) for keyword in keywords}
+    for keyword in PADDING[:2]:
+        if isinstance(found.get(keyword), int):
+            found[keyword] &= 0xFFFF  # implicit VR does not tell signed words from unsigned ones
     texts = {keyword: "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
              for keyword, value in found.items() if value is not None}
     if "PatientName" in texts:
         texts["PatientName"] = texts["PatientName"].rstrip("^ \0")
-    for keyword in ("PatientBirthDate", "StudyDate"):
-        if keyword in texts:
-            texts[keyword] = texts[keyword].replace(".", "")  # as dates were written before 1993
+    for keyword, text in texts.items():
+        if keyword.endswith("Date"):
+            texts[keyword] = text.replace(".", "")  # as dates were written before 1993
     if "PhotometricInterpretation" in texts:
         named = texts["PhotometricInterpretation"].strip(" \0")
         texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named) if header.syntax in JPEG_2000 else named
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
 
 
-def _nested(header: Header) -> dict[str, str]:
-    """What sequences say of where and how: each as one hash, and the sides of frames."""
-    found = {keyword: hashlib.sha256(repr(_plain(value)).encode()).hexdigest()
-             for keyword in SEQUENCES if (value := header.value(keyword))}
+def _whose(header: Header) -> dict[str, str]:
+    """What `IDENTITY` names; enhanced images say the date of acquisition together with its time."""
+    texts = _texts(header, (*IDENTITY, _MOMENT))
+    dates = {texts.get("AcquisitionDate", ""), texts.pop(_MOMENT, "")[:8]} - {""}
+    return texts | ({"AcquisitionDate": "\\".join(sorted(dates))} if dates else {})
+
+
+def _said(header: Header) -> dict[str, str]:
+    """What `PLACE` and, as hashes, `SEQUENCES` name."""
+    texts = {keyword: text for keyword, text in _texts(header, PLACE).items() if _USUAL.get(keyword) != text}
+    if kind := texts.get("SOPClassUID", header.media_class):
+        own = kind.removeprefix(_ROOT)
+        texts["SOPClassUID"] = _ROOT + _SAME_CLASS.get(own, own) if kind.startswith(_ROOT) else kind
+    return texts | {keyword: _hash(repr(plain(header.data[keyword], header.little))) for keyword in SEQUENCES
+                    if header.value(keyword)}
+
+
+def _sides(header: Header) -> dict[str, str]:
+    """Those of frames."""
     sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.value(groups) or ()
              for anatomy in item.get("FrameAnatomySequence") or ()]
-    return found | ({"FrameLaterality": "\\".join(sides)} if any(sides) else {})
+    return {"FrameLaterality": "\\".join(sides)} if any(sides) else {}
 
 
-def _plain(value: Any) -> Any:
-    """An element's value in the same words whatever wrote it: bytes stay what they are, items their elements in order,
-    and numbers of 16 bits the bytes that another representation has them in."""
-    if isinstance(value, Dataset):
-        return [(int(element.tag), _plain(element.value)) for element in value]
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, MultiValue | list | tuple | Sequence) and not isinstance(value, str):
-        parts = list(value)
-        if parts and all(isinstance(part, int) and 0 <= part < 1 << 16 for part in parts):
-            return np.array(parts, "<u2").tobytes()
-        return [_plain(part) for part in parts]
-    return str(value)
-
-
-def _palette(path: Path, header: Header) -> dict[str, str]:
-    """What makes colours of a palette's indices, as one hash."""
-    if header.text("PhotometricInterpretation") != "PALETTE COLOR":
+def _palette(header: Header) -> dict[str, str]:
+    """What makes colours of indices or, beside grey levels, of some of these: as one hash."""
+    found = [plain(header.data[keyword], header.little) if header.value(keyword) else b"" for keyword in PALETTE]
+    parts = [part if isinstance(part, bytes) else repr(part).encode() for part in found]
+    for keyword in _DESCRIPTORS:
+        said = header.value(keyword)  # signed words, or unsigned ones
+        parts.append(str([number & 0xFFFF for number in said] if isinstance(said, MultiValue) else said).encode())
+    indices = header.text("PhotometricInterpretation") == "PALETTE COLOR"
+    if not indices and not any(header.value(keyword) for keyword in (*PALETTE, *_DESCRIPTORS)):
         return {}
-    with opened(path, (*PALETTE, *_DESCRIPTORS)) as (tables, _):
-        parts = [bytes(tables.data.get(keyword) or b"") for keyword in PALETTE]
-        parts += [str(tables.value(keyword)).encode() for keyword in _DESCRIPTORS]
     whole = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return {"Palette": hashlib.sha256(whole).hexdigest()}
+    return {"Palette" if indices else "SupplementalPalette": hashlib.sha256(whole).hexdigest()}
 
 
 def _volume(path: Path, kind: str) -> Content:

@@ -6,9 +6,9 @@ import io
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
@@ -31,9 +31,20 @@ _MOST_BEHIND = 1 << 20
 """Bytes that are looked at behind the pixels."""
 
 
-def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tuple[Dataset, BinaryIO, str, bool, str]:
-    """The elements that `keywords` name; a stream that stands at the pixel data, or the end; transfer syntax; whether
-    it is in little endian; and the SOP class of the file meta group.
+class Nested(NamedTuple):
+    """Where the items of a sequence are."""
+
+    start: int
+    length: int
+    """Or `ENCAPSULATED`, where a delimiter ends them."""
+    implicit: bool
+
+
+def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: bool = False) -> \
+        tuple[Dataset, BinaryIO, str, bool, str, list[Nested]]:
+    """The elements that `keywords` name, or the `whole` up to the pixels; a stream that stands at the pixel data, or
+    the end; transfer syntax; whether it is in little endian; the SOP class of the file meta group; and where the
+    sequences among them are.
 
     Raises `UnreadableError` where one of them is there twice, or behind the pixels: programs do not agree on which
     counts.
@@ -47,6 +58,7 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
         stream.seek(start)
     tags = {cast(int, tag_for_keyword(keyword)) for keyword in keywords}
     seen: set[int] = set()
+    nested: list[Nested] = []
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
         if int(tag) in PIXELS:
@@ -54,17 +66,20 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
         if int(tag) in tags and int(tag) in seen:
             raise _twice(path, int(tag))
         seen.add(int(tag))
+        if int(tag) in tags and length and vr in (None, "SQ", "UN") and dictionary_VR(tag) == "SQ":
+            nested.append(Nested(stream.tell(), length, vr != "SQ"))
         return False
 
     implicit = syntax == IMPLICIT_LITTLE
-    data = read_dataset(stream, implicit, little, stop_when=stop, specific_tags=[BaseTag(tag) for tag in tags])
+    data = read_dataset(stream, implicit, little, stop_when=stop,
+                        specific_tags=None if whole else [BaseTag(tag) for tag in tags])
     here = stream.tell()
     if _skip_pixels(stream, little):
         rest = io.BytesIO(stream.read(_MOST_BEHIND))
         if rest.getbuffer().nbytes > 8:
             _look_behind(rest, implicit, little, tags | set(PIXELS), path)
     stream.seek(here)
-    return data, stream, syntax, little, media_class
+    return data, stream, syntax, little, media_class, nested
 
 
 def read_meta(stream: BinaryIO) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
+from scanward.formats.elements import check_items
 from scanward.formats.guard import check_size, clean, open_file, plausible, shown
 from scanward.formats.pixels import Layout
 from scanward.image import AIR, Modality, Provenance
@@ -105,11 +106,13 @@ class Header:
 
 
 @contextmanager
-def opened(path: Path, also: tuple[str, ...] = ()) -> Iterator[tuple[Header, BinaryIO]]:
-    """The header with the elements of `HEADER` and `also`, and a stream that stands at the pixel data (or the end). The
-    pixels are not read."""
+def opened(path: Path, also: tuple[str, ...] = (), whole: bool = False) -> Iterator[tuple[Header, BinaryIO]]:
+    """The header with the elements of `HEADER` and `also`, or as a `whole`, and a stream that stands at the pixel data
+    (or the end). The pixels are not read. Raises `UnreadableError` where one of them is said twice, in items, too."""
     with open_file(path) as file:
-        data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also))
+        data, stream, syntax, little, media_class, nested = read_header(file, path, (*HEADER, *also), whole)
+        for sequence in nested:
+            check_items(stream, sequence, little, path)
         yield Header(path, data, syntax, little, media_class), stream
 
 

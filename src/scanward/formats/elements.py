@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydicom.datadict import dictionary_VR
 
@@ -20,6 +20,7 @@ from scanward.formats.dataset import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     LONG,
+    Nested,
     guess,
     inflated,
     read_meta,
@@ -75,7 +76,7 @@ class Elements:
 
     def bytes_of(self, element: Element) -> bytes:
         """An element's value as it lies there, in little endian."""
-        return _little(self.data[slice(*element.value)], element.vr, self.form[1])
+        return in_little(self.data[slice(*element.value)], element.vr, self.form[1])
 
     def text(self, tag: int, among: tuple[Element, ...] | None = None) -> str:
         """The value of one of the elements, or of some, on one line; empty where it is absent."""
@@ -131,6 +132,17 @@ def elements_in(whole: bytes, path: Path) -> Elements:
     return Elements(path, whole[:start], data, syntax, form, elements)
 
 
+def check_items(stream: BinaryIO, sequence: Nested, little: bool, path: Path) -> None:
+    """Raises `UnreadableError` where an item of a sequence before the stream's position, or of one within it, says an
+    element twice, or is damaged."""
+    here, open_ended = stream.tell(), sequence.length == UNDEFINED
+    stream.seek(sequence.start)
+    data = memoryview(stream.read(here - sequence.start if open_ended else sequence.length))
+    stream.seek(here)
+    form: Form = sequence.implicit, "little" if little else "big"
+    _Walk(path, data, ordered=False).items(0, len(data), form, 0, delimited=open_ended)
+
+
 def signable(element: Element) -> bool:
     """Whether a signature may cover it (PS3.3, C.12.1.1.3.1.1): not lengths, padding, signatures, nor what nobody knows
     the representation of."""
@@ -149,7 +161,7 @@ def encoded(tag: int, vr: bytes, value: bytes, form: Form) -> bytes:
         head += vr + b"\0\0" + len(value).to_bytes(4, order)
     else:
         head += vr + len(value).to_bytes(2, order)
-    return head + _little(memoryview(value), vr, order)
+    return head + in_little(memoryview(value), vr, order)
 
 
 def _known(element: Element) -> bool:
@@ -160,7 +172,7 @@ def _tag(tag: int) -> bytes:
     return (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
 
 
-def _little(value: memoryview, vr: bytes, order: str) -> bytes:
+def in_little(value: memoryview, vr: bytes, order: str) -> bytes:
     """Numbers turned round where they are in big endian: from there, or to there."""
     size = _WORDS.get(vr, 1)
     if order == "little" or size == 1:
@@ -180,6 +192,8 @@ def _broken(path: Path) -> UnreadableError:
 class _Walk:
     path: Path
     data: memoryview
+    ordered: bool = True
+    """Whether elements must ascend; else none may be there twice."""
 
     def elements(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
             -> tuple[tuple[Element, ...], int]:
@@ -187,6 +201,7 @@ class _Walk:
         if depth > MOST_NESTED:
             raise _broken(self.path)
         found: list[Element] = []
+        seen: set[int] = set()
         signed = False
         while at < end:
             if delimited and self._tag(at, form) == ITEM_END:
@@ -194,10 +209,11 @@ class _Walk:
             element = self._element(at, end, form, depth, signed)
             if element.tag == PIXEL_REPRESENTATION:
                 signed = 1 in self.data[slice(*element.value)]
-            if found and element.tag <= found[-1].tag:
+            if element.tag in seen or (self.ordered and found and element.tag < found[-1].tag):
                 raise UnreadableError(f"{shown(self.path)} says an element twice, or out of order ({element.tag:08X}), "
                                       "and programs do not agree on which counts; export it again.")
             found.append(element)
+            seen.add(element.tag)
             at = element.end
         if delimited:
             raise _broken(self.path)
@@ -212,12 +228,12 @@ class _Walk:
                 return Element(tag, b"OB" if form[0] else vr, at, (value, after), after, fragments=fragments)
             # What is unknown and has no length is a sequence, in implicit VR little endian (PS3.5, 6.2.2).
             inner: Form = (True, "little") if vr == b"UN" and not form[0] else form
-            items, after = self._items(value, end, inner, depth, delimited=True)
+            items, after = self.items(value, end, inner, depth, delimited=True)
             return Element(tag, vr, at, (value, after), after, items)
         after = value + length
         if after > end or tag in (ITEM, ITEM_END, SEQUENCE_END):
             raise _broken(self.path)
-        items = self._items(value, after, form, depth)[0] if vr == b"SQ" else ()
+        items = self.items(value, after, form, depth)[0] if vr == b"SQ" else ()
         return Element(tag, vr, at, (value, after), after, items)
 
     def _head(self, at: int, tag: int, form: Form, signed: bool) -> tuple[bytes, int, int]:
@@ -232,7 +248,7 @@ class _Walk:
             raise _broken(self.path)
         return vr, self._number(at + 6, 2, order), at + 8
 
-    def _items(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
+    def items(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
             -> tuple[tuple[tuple[Element, ...], ...], int]:
         items: list[tuple[Element, ...]] = []
         while at < end:

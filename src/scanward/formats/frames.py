@@ -4,64 +4,74 @@ say in their headers (PS3.3 C.7.6.16)."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.dicom import CT_CLASSES, TOMOSYNTHESIS, Header
-from scanward.formats.guard import shown
+from scanward.formats.dicom import HEADER, TOMOSYNTHESIS, Header
+from scanward.formats.guard import check_size, shown
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """What `opened` is to read besides."""
-_ENHANCED = (*CT_CLASSES[1:], TOMOSYNTHESIS)
-_MACROS = {
-    "PixelMeasuresSequence": ("PixelSpacing",),
-    "PlanePositionSequence": ("ImagePositionPatient",),
-    "PlaneOrientationSequence": ("ImageOrientationPatient",),
-    "PixelValueTransformationSequence": ("RescaleIntercept", "RescaleSlope", "RescaleType"),
-}
-
-
-def has_groups(header: Header) -> bool:
-    """Whether the SOP class is one whose functional groups are looked at."""
-    return (header.text("SOPClassUID") or header.media_class) in _ENHANCED
+_KEYWORDS = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleIntercept", "RescaleSlope",
+             "RescaleType")
+_SEVERAL = "MIXED"
+"""What a header says where its frames say each its own (PS3.3 C.8.16.2)."""
 
 
 def frames_of(header: Header) -> list[Header]:
-    """The header of every frame, in the order of the pixel data; `header` itself where its SOP class has no functional
-    groups: in others anybody can have laid them, and no program looks at them there.
+    """The header of every frame, in the order of the pixel data; `header` itself without functional groups.
 
-    Raises `UnsupportedError` for several frames without functional groups, `UnreadableError` where those are of another
-    number of frames, or say something else than the header or nothing of some frames.
+    Raises `UnsupportedError` for several frames without functional groups, and as `grouped`.
+    """
+    made, count = grouped(header), header.whole("NumberOfFrames", 1)
+    if made is None and count > 1:
+        raise UnsupportedError(f"{shown(header.path)} holds {count} frames and does not say where each of them lies; "
+                               "export them as single images.")
+    return made or [header]
+
+
+def grouped(header: Header, also: Iterable[str] = ()) -> list[Header] | None:
+    """The header of every frame with what its functional groups say, in the order of the pixel data; None without such
+    groups. They are heard whatever the SOP class, as viewers hear them, and in whatever macro an element stands.
+
+    `also` names elements besides those of geometry and rescale. Raises `UnreadableError` where the groups are of
+    another number of frames, say something else than the header or one another, or nothing of some frames.
     """
     count = header.whole("NumberOfFrames", 1)
-    shared, each = (_items(header, keyword) if has_groups(header) else [] for keyword in GROUPS)
+    shared, each = (_items(header, keyword) for keyword in GROUPS)
     if not shared and not each:
-        if count > 1:
-            raise UnsupportedError(f"{shown(header.path)} holds {count} frames and does not say where each of them "
-                                   "lies; export them as single images.")
-        return [header]
+        return None
     if each and len(each) != count:
         raise UnreadableError(f"{shown(header.path)} describes {len(each)} frames where its NumberOfFrames is {count}; "
                               "export it again.")
-    common = Dataset({element.tag: element for element in header.data if element.keyword not in GROUPS})
+    if len(shared) > 1:
+        raise _unsure(header, GROUPS[0])
+    tags = frozenset(tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *also))
+    read = header.data.keys() & (tags | set(map(tag_for_keyword, HEADER)))
+    common: dict[BaseTag, DataElement | RawDataElement] = {tag: header.data.get_item(tag) for tag in read}
+    check_size(header.path, header.whole("Rows"), header.whole("Columns"), count)
     made = []
-    for frame in range(count):
+    for groups in [[*shared, group] for group in each] or [shared]:
         own = Dataset()
         own.update(common)
-        for group in (*shared[:1], *each[frame : frame + 1]):
-            _take(own, group, header)
+        for group in groups:
+            _take(own, group, header, tags)
         made.append(dataclasses.replace(header, data=own))
     if len({one.says("RescaleSlope") for one in made}) > 1:
         raise UnreadableError(f"{shown(header.path)} does not say of every frame what its values mean "
                               "(PixelValueTransformationSequence); export it again.")
-    return made
+    return made if each else made * count
 
 
 def _items(header: Header, keyword: str) -> list[Dataset]:
-    value = header.data.get(keyword)
-    if not isinstance(value, Sequence | None):
+    value = header.value(keyword)
+    if not isinstance(value, Sequence) and header.says(keyword):
         raise UnreadableError(f"{shown(header.path)} has a {keyword} that is no sequence; export it again.")
     return list(value or [])
 
@@ -76,13 +86,24 @@ def single(header: Header) -> Header:
     return frames_of(header)[0]
 
 
-def _take(target: Dataset, group: Dataset, header: Header) -> None:
-    for macro, keywords in _MACROS.items():
-        for item in list(group.get(macro) or [])[:1]:
-            for keyword in keywords:
-                if keyword not in item:
-                    continue
-                if keyword in header.data and header.data[keyword].value != item[keyword].value:
-                    raise UnreadableError(f"{shown(header.path)} says another {keyword} in its functional groups than "
-                                          "in its header; export it again.")
-                target[keyword] = item[keyword]
+def _take(target: Dataset, group: Dataset, header: Header, tags: frozenset[int | None]) -> None:
+    for macro in group:
+        counts = macro.tag in tags
+        items = [] if counts or macro.VR != "SQ" or macro.tag.is_private else list(macro.value or ())
+        said = [macro] if counts else [item[tag] for item in items for tag in item.keys() & tags]
+        if said and len(items) > 1:
+            raise _unsure(header, macro.keyword)
+        for element in said:
+            if element.is_empty:
+                continue
+            known = target.get(element.keyword)
+            if known not in (None, "", _SEVERAL) and known != element.value:
+                where = "than in its header" if header.says(element.keyword) else "for one frame than for all"
+                raise UnreadableError(f"{shown(header.path)} says another {element.keyword} in its functional groups "
+                                      f"{where}; export it again.")
+            target[element.tag] = element
+
+
+def _unsure(header: Header, keyword: str) -> UnreadableError:
+    return UnreadableError(f"{shown(header.path)} has several items in its {keyword}, where DICOM knows one, and "
+                           "programs do not agree on which counts; export it again.")

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.errors import InputError
-from scanward.formats.content import FIRST_PLACE, SEQUENCES, Content
+from scanward.formats.content import FIRST_IDENTITY, FIRST_PLACE, HIDING, OLDER, SEQUENCES, Content
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
 from scanward.seals.log import History
@@ -36,6 +36,9 @@ SAME_MM, SAME_SHARE = 0.01, 1e-4
 _SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420"}
 """What lossy encodings turn into one another."""
+_ALONE = OLDER - {"PatientOrientation", "PatientPosition", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+                  "PixelAspectRatio", "SpacingBetweenSlices"}
+"""What a volume in another format would have to say, and cannot."""
 MOST = 12
 """Names that are listed."""
 
@@ -117,6 +120,7 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     geometry = _geometry(content, seal, anew)
     if geometry.label == "tampered" and content.values.shape != seal.shape and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut or resampled lies elsewhere, too
+    geometry = Part(geometry.label, geometry.reason + _besides(content, seal))
     return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles, boxes,
                    trust=Part("authentic", standing.reason))
 
@@ -230,22 +234,23 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} slices of {shape[2]} x {shape[1]}" if shape[0] != 1 else f"{shape[2]} x {shape[1]} pixels"
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = MOST) -> str:
     """Names in a sentence, and how many more there are."""
-    rest = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
     """A number that is not there any more is another thing than one that is another; and what was encoded anew has the
     scale and the colours that its encoding needs: its values are held to the copy with them."""
     was, now = seal.geometry, geometry_of(content)
-    gone = []
+    gone: list[str] = []
+    new: list[str] = []
     for name, words in (("scale", "rescale slope or intercept"), ("spacing", "spacing"), ("axes", "orientation"),
                         ("corners", "position")):
         if not was[name]:
             if now[name]:
-                gone.append(f"{words}, of which it said nothing when it was sealed")
+                new.append(words)
             continue
         if not now[name]:
             gone.append(words)
@@ -253,20 +258,26 @@ def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
             if anew and name == "scale":
                 continue
             return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
-    place = content.place if seal.version else {word: content.place[word] for word in FIRST_PLACE
-                                                if word in content.place}
+    place = content.place
+    if seal.header is None:
+        place = {word: place[word] for word in (OLDER if seal.version else frozenset(FIRST_PLACE)) & place.keys()}
     for keyword, text in seal.place.items():
         if keyword not in place:
-            # Formats without the word mean it so.
-            gone += [] if text in ("MONOCHROME2", "IDENTITY") else [keyword]
+            # Formats without the word mean it so, hide nothing, or say it by the position of each voxel.
+            unsaid = text in ("MONOCHROME2", "IDENTITY") or (
+                content.header is None and keyword not in (OLDER if content.axes is None else _ALONE))
+            gone += [] if unsaid else [keyword]
         elif place[keyword] != text:
             if anew and keyword == "PhotometricInterpretation" and {text, place[keyword]} <= _COLOURS:
                 continue
-            hashed = keyword in SEQUENCES or keyword == "Palette"
+            hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
             return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else
                         f"Its {keyword} is {place[keyword]}, and was {text}.")
-    gone += [f"{keyword}, of which it said nothing when it was sealed" for keyword in place
-             if keyword not in seal.place]
+    new += [keyword for keyword in place if keyword not in seal.place]
+    if hiding := [keyword for keyword in new if keyword in HIDING]:
+        return Part("tampered", f"What hides or changes voxels for whoever looks was added: {listed(hiding)}.")
+    if new:
+        gone.append(f"{listed(new)}, of which it said nothing when it was sealed")
     if gone:
         return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
     return Part("authentic", "It lies where it lay.")
@@ -291,17 +302,32 @@ def _numbers(was: Any, now: Any, name: str) -> str:
     return f": {' x '.join(f'{mm:g}' for mm in now)} mm, and was {' x '.join(f'{mm:g}' for mm in was)} mm"
 
 
+def _besides(content: Content, seal: Seal) -> str:
+    """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
+    if not seal.header or content.header is None or content.values.shape != seal.shape:
+        return ""
+    now = seal.briefly(content.header)
+    other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
+    return f" Its header says another {listed(other, FEW)} than when it was sealed; the seal does not hold " \
+           f"{'it' if len(other) == 1 else 'them'}." if other else ""
+
+
 def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
-    gone = [keyword for keyword in seal.identity if keyword not in content.identity]
+    now = {keyword: said for keyword, said in content.identity.items()
+           if seal.header is not None or keyword in FIRST_IDENTITY}
+    gone = [keyword for keyword in seal.identity if keyword not in now]
     other = [keyword for keyword, kept in seal.identity.items()
-             if keyword in content.identity and seal.commitment(keyword, content.identity[keyword]) != kept]
-    new = [keyword for keyword in content.identity if keyword not in seal.identity]
+             if keyword in now and seal.commitment(keyword, now[keyword]) != kept]
+    new = [keyword for keyword in now if keyword not in seal.identity]
+    whose = [keyword for keyword in new if keyword in FIRST_IDENTITY]
     if asked == "any":
         words = listed([*other, *gone, *new])
         return Part("authentic", f"Not looked at, as was asked; other or missing: {words}." if words else
                     "It is of whom it was.")
-    if other or new:
-        return Part("tampered", f"It says another {listed([*other, *new])} than was sealed.")
+    if other or whose:
+        return Part("tampered", f"It says another {listed([*other, *whose])} than was sealed.")
+    if new:
+        return Part("inconclusive", f"It says its {listed(new)}, of which it said nothing when it was sealed.")
     if not seal.identity:
         return Part("authentic", f"It does not say whose it is, nor did it when it was sealed as {seal.name}.")
     if gone:

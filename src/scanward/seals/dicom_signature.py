@@ -18,7 +18,7 @@ from cryptography import x509
 
 from scanward.errors import UnsupportedError
 from scanward.formats import Source
-from scanward.formats.content import IDENTITY, PALETTE, PLACE
+from scanward.formats.content import IDENTITY, PALETTE, PLACE, SEQUENCES
 from scanward.formats.frames import GROUPS
 from scanward.formats.guard import shown
 from scanward.formats.signature import CERTIFICATE, MADE, VALUE, Signature, dicom_bytes, signatures_of, with_signature
@@ -42,7 +42,7 @@ VOXELS = frozenset((
     "PixelPaddingValue", "PixelPaddingRangeLimit", *PALETTE, *(f"{colour}PaletteColorLookupTableDescriptor" for colour
                                                              in ("Red", "Green", "Blue"))))
 """What makes the pixels what they are."""
-GEOMETRY = frozenset((*PLACE, *GROUPS, "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+GEOMETRY = frozenset((*PLACE, *SEQUENCES, *GROUPS, "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
                       "EstimatedRadiographicMagnificationFactor", "ImagePositionPatient", "ImageOrientationPatient",
                       "SeriesInstanceUID"))
 """What says where they lie."""

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from cryptography import x509
@@ -25,6 +25,8 @@ FORMATS = 1, 2
 """Of seals: those of the first say nothing of versions."""
 DOMAIN = b"scanward seal 1\0"
 """What is signed begins with it, so that no signature made for anything else is one of a seal."""
+BRIEF = 16
+"""Hexadecimal digits of a hash of which only is said that it is another."""
 KINDS = ("i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
 MOST_PLANES, MOST_TILES = 1 << 20, 1 << 26
 
@@ -67,6 +69,9 @@ class Seal:
     certificate: x509.Certificate
     version: Version | None = None
     """None of a seal of the first format."""
+    header: dict[str, str] | None = None
+    """SHA-256 of what else it said, with `salt`, cut to `BRIEF` hexadecimal digits: what differs is told, and no more.
+    None of an older seal, which holds fewer words of `place` and `identity`, too."""
 
     @property
     def number(self) -> int:
@@ -87,6 +92,10 @@ class Seal:
         return hashlib.sha256(b"\0".join(part.encode("utf-8", "surrogateescape")
                                          for part in (self.salt, keyword, value))).hexdigest()
 
+    def briefly(self, header: dict[str, str]) -> dict[str, str]:
+        """What `header` holds of `Content.header`."""
+        return {keyword: self.commitment(keyword, said)[:BRIEF] for keyword, said in header.items()}
+
     def _signed(self) -> bytes:
         return DOMAIN + json.dumps(self._body(), sort_keys=True, separators=(",", ":")).encode()
 
@@ -96,7 +105,8 @@ class Seal:
                 "rows": [_text(rows) for rows in self.tree.rows], "planes": _text(self.tree.planes),
                 "geometry": self.geometry, "place": self.place,
                 "identity": self.identity, "salt": self.salt, "study": self.study,
-                "certificate": _text(der_of(self.certificate))} | (self.version.to_json() if self.version else {})
+                "certificate": _text(der_of(self.certificate))} | (self.version.to_json() if self.version else {}) | (
+                    {} if self.header is None else {"header": self.header})
 
 
 def seal_of(content: Content, name: str, made: str, signer: Signer, version: Version | None = None) -> Seal:
@@ -108,7 +118,7 @@ def seal_of(content: Content, name: str, made: str, signer: Signer, version: Ver
     seal = Seal(name, made, values.shape, values.dtype.str[1:], tile, tree_of(values, tile), geometry_of(content),
                 content.place, {}, salt, content.study, signer.certificate, version or Version())
     seal.identity.update({keyword: seal.commitment(keyword, value) for keyword, value in content.identity.items()})
-    return seal
+    return replace(seal, header=seal.briefly(content.header or {}))
 
 
 def little(values: Any) -> Any:
@@ -166,10 +176,11 @@ def _parsed(body: dict[str, Any], where: str) -> Seal:
     if [len(part) for part in rows] != [n * SHORT for n in expected] or len(planes) != SHORT * shape[0]:
         raise ValueError
     certificate = certificate_in(base64.b64decode(body["certificate"], validate=True), where)
-    texts = [{str(k): str(v) for k, v in body[part].items()} for part in ("place", "identity", "study")]
+    texts = [{str(k): str(v) for k, v in body[part].items()} for part in ("place", "identity", "study", "header")
+             if part != "header" or part in body]
     return Seal(str(body["name"]), str(body["made"]), shape, body["kind"], tile,
                 Tree(count, cast(tuple[bytes, bytes, bytes], rows), planes), _geometry(body["geometry"]), texts[0],
-                texts[1], str(body["salt"]), texts[2], certificate, version_in(body))
+                texts[1], str(body["salt"]), texts[2], certificate, version_in(body), *texts[3:])
 
 
 def version_in(body: dict[str, Any]) -> Version | None:
