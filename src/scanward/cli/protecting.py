@@ -74,9 +74,9 @@ class Named:
     def add(self, path: Path) -> None:
         """One more file or folder."""
         self.named.append(path)
-        if not path.is_dir() and read_key_object(path) is not None:
+        if not os.path.isdir(path) and read_key_object(path) is not None:
             return  # a seal, which is found by the images it refers to
-        images = self._searched(path) if path.is_dir() else [path]
+        images = self._searched(path) if os.path.isdir(path) else [path]
         for image in images:
             self.paths.setdefault(os.path.realpath(image), image)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def checking(known: Trust, where: Path | None, identity: str, log: Path | None, 
         raise ArgumentError("Nobody's seals would count; give --key FILE, --certificate PEM or --trust FILE.")
     if heads and log is None:
         raise ArgumentError("--head says what a log was; give --log, too.")
-    if log is not None and not log.is_dir():
+    if log is not None and not os.path.isdir(log):
         raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
     for path in heads:
         if log is not None and log.resolve() in path.resolve().parents:
@@ -252,7 +253,7 @@ def run_log_list(folder: Path) -> int:
 
 def run_log_check(folder: Path, heads: Sequence[Path], known: Trust) -> int:
     """Say whether a log is whole, and begins as the heads that others kept say."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UnreadableError(f"{shown(str(folder))} is no folder of a log; name the one of `scanward seal --log`.")
     history = Log(folder).history(_with(known, heads))
     for sentence in history.wrong:

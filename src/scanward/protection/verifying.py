@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
     """
     if identity not in ("same", "any"):
         raise refused("identity", "'same' or 'any'", identity)
-    if log is not None and not path_of(log, "log").is_dir():
+    if log is not None and not os.path.isdir(path_of(log, "log")):
         raise ArgumentError(f"The argument log takes the folder of a log, not {shown(str(log))}.")
     master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
     known = _known(master, certificates, trust)
@@ -90,7 +91,7 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
 def _only(source: Source | PathLike) -> Source:
     """What a source names; of a folder the one image in and below it, as nothing else there would be looked at."""
     found = series_or_file(source)
-    if not isinstance(source, Source) and path_of(source, "source").is_dir():
+    if not isinstance(source, Source) and os.path.isdir(path_of(source, "source")):
         images, errors = find([path_of(source, "source")])
         if errors or len(images) != 1:
             raise errors[0] if errors else UnreadableError(
