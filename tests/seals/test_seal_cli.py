@@ -114,8 +114,9 @@ def test_a_log_is_checked_with_heads_that_were_kept(run, key, film, tmp_path):
     (("log", "check", "nowhere", "--key", "KEY"), "nowhere is no log"),
     (("log", "check", "EMPTY", "--key", "KEY"), "is no log"), (("log", "list", "nowhere"), "nowhere is no log"),
     (("log", "list", "EMPTY"), "is no log"), (("log", "head", "EMPTY", "--key", "KEY"), "is no log"),
-    (("log", "head", "nowhere", "--key", "KEY"), "nowhere is no log"), (("log", "head", "KEY", "--key", "KEY"), "no log"),
-    (("log", "prove", "EMPTY", "KEY"), "is no log"), (("log", "list", "KEY"), "is no log"),
+    (("log", "head", "nowhere", "--key", "KEY"), "nowhere is no log"),
+    (("log", "head", "KEY", "--key", "KEY"), "is no log"), (("log", "prove", "EMPTY", "KEY"), "is no log"),
+    (("log", "list", "KEY"), "is no log"),
 ])
 def test_what_cannot_be_is_one_sentence(run, key, film, given, words):
     places = {"FILM": film, "KEY": key, "EMPTY": film.with_name("empty")}
