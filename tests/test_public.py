@@ -331,8 +331,8 @@ def test_an_argument_of_another_kind_is_one_sentence_that_names_it(film, call):
 @pytest.mark.parametrize("call", [
     "load(LONG)", "scan(LONG)", "seal(LONG, bytes(32))", "seal(film, bytes(32), LONG)",
     "seal(film, bytes(32), log=LONG)", "verify(LONG, bytes(32))", "verify(film, bytes(32), seal=LONG)",
-    "verify(film, bytes(32), log=LONG)", "verify(film, bytes(32), LONG)", "verify(film, certificates=[LONG])", "verify(film, LONG)", "read_trust(LONG)",
-    "read_site(LONG)", "read_record(LONG, bytes(32))", "make_key(LONG)",
+    "verify(film, bytes(32), log=LONG)", "verify(film, bytes(32), LONG)", "verify(film, certificates=[LONG])",
+    "verify(film, LONG)", "read_trust(LONG)", "read_site(LONG)", "read_record(LONG, bytes(32))", "make_key(LONG)",
     "inject(film, size_mm=9, spacing=(0.1, 0.1)).save(LONG)",
 ])
 def test_a_name_that_is_too_long_is_one_sentence(film, call):

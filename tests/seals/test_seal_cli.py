@@ -165,7 +165,8 @@ def test_what_is_passed_over_and_says_it_is_of_the_series_keeps_the_answer_from_
     found, out, err = run("verify", series, "--key", key)
     assert (found, "Passed over: 1" in err) == (code, True)
     assert (f"inconclusive: {path}" in out) == (code == 3)
-    said = [json.loads(line) for line in run("verify", series, "--key", key, "--json")[1].splitlines()]
+    assert run("verify", series, path, series, "--key", key)[1].count(f"inconclusive: {path}") == 0  # named itself
+    said = [json.loads(line) for line in run("verify", series, series, "--key", key, "--json")[1].splitlines()]
     assert [one["label"] for one in said] == ["inconclusive", "authentic"][code == 0:]
     if code:
         with pytest.raises(scanward.InputError, match=name.rpartition("/")[2]):

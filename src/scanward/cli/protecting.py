@@ -68,8 +68,8 @@ class Named:
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
     """Seals in the folders whose image is gone, or is passed over."""
-    beside: list[Passed] = field(default_factory=list)
-    """What was passed over and is of the series or study of an image in the folders."""
+    beside: dict[str, Passed] = field(default_factory=dict)
+    """What was passed over and is of the series or study of an image in the folders, by its real path."""
     named: list[Path] = field(default_factory=list)
     """Files and folders as they were named."""
 
@@ -88,7 +88,7 @@ class Named:
         passed = [one for one in passed if read_key_object(one.path) is None]
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
         self.lost += lost_seals(folder, sources)
-        self.beside += passed_images(passed, sources)
+        self.beside |= {os.path.realpath(one.path): one for one in passed_images(passed, sources)}
         if len(sources) < 2:
             return [folder]
         count = Counter(source.path for source in sources if source.kind == "series")
@@ -176,8 +176,9 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
     codes = {_say_unheld(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
              for seal, reason in lost.items()}
-    codes |= {_say_unheld(str(one.path), f"It is of an image's series or study there, and was not looked at. "
-                          f"{one.reason}", as_json, quiet) for one in found.beside}
+    there = "It is of an image's series or study there, and was not looked at."
+    codes |= {_say_unheld(str(one.path), f"{there} {one.reason}", as_json, quiet)
+              for real, one in found.beside.items() if real not in found.paths}
     for path, folder in zip(paths, folders, strict=True):
         try:
             with busy("verifying", quiet):
