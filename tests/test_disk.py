@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from scanward.disk import Journal, read_json, whole_file, whole_folder, write_json
+from scanward.disk import Journal, alone, read_json, whole_file, whole_folder, write_json
 from scanward.errors import ArgumentError
 
 LINES = [json.dumps({"number": number, "text": "Ä" * number}).encode() for number in range(4)]
@@ -114,3 +114,28 @@ def test_a_full_disk_is_said_of_the_folder_that_was_asked_for(tmp_path, is_there
         raise full
     assert str(caught.value).startswith(f"{out}/it.nii cannot be written (No space left on device)")
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_who_was_killed_while_alone_keeps_nobody_waiting(tmp_path):
+    path = tmp_path / "new" / ".lock"
+    code = ("import sys, time\nfrom pathlib import Path\nfrom scanward.disk import alone\n"
+            "with alone(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(600)\n")
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "in\n"
+        process.kill()
+    assert path.exists()
+    with alone(path):
+        assert path.exists()
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("planted", ["a link", "a folder"])
+def test_what_lies_in_the_place_of_a_lock_is_one_sentence_and_stays(tmp_path, planted):
+    path = tmp_path / ".lock"
+    if planted == "a link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.mkdir()
+    with pytest.raises(ArgumentError, match="cannot be written"), alone(path):
+        pass
+    assert [found.name for found in tmp_path.iterdir()] == [".lock"]

@@ -306,6 +306,14 @@ WRONG = {
     "inject(film, size_mm=9, seed='x')": "seed", "inject(film, size_mm=9, strength='x')": "strength",
     "inject(film, size_mm=9, method=5)": "method", "inject(film, size_mm=9, sigma='x', method='mammo-cgan')": "sigma",
     "remove(film, size_mm=9, grain=5, method='mammo-cgan-remove')": "grain",
+    r"load('a\0b')": "source", r"scan('a\0b')": "source", r"seal('a\0b', bytes(32))": "source",
+    r"seal(film, 'a\0b')": "key", r"seal(film, bytes(32), 'a\0b')": "folder",
+    r"seal(film, bytes(32), log='a\0b')": "log",
+    r"verify('a\0b', bytes(32))": "source", r"verify(film, bytes(32), seal='a\0b')": "seal",
+    r"verify(film, bytes(32), log='a\0b')": "log", r"verify(film, certificates=['a\0b'])": "certificates",
+    r"verify(film, bytes(32), 'a\0b')": "record", r"read_trust('a\0b')": "path", r"read_site('a\0b')": "path",
+    r"make_key('a\0b')": "path", r"load('a\ud800')": "source",
+    r"read_record('a\0b', bytes(32))": "path", r"scan(film, trust='a\0b')": "trust",
     "Image(np.zeros((1, 40, 40)), 'MG')": "float32", "Image(np.zeros((1, 40, 40), np.float32), 'XA')": "modality",
     "Image(np.zeros((1, 40, 40), np.float32), 'MG', 0.05)": "(z, y, x)", "Image([[1]], 'MG')": "pixels",
 }
@@ -318,6 +326,19 @@ def test_an_argument_of_another_kind_is_one_sentence_that_names_it(film, call):
         eval(call, {**names, "film": film, "np": np})
     said = str(raised.value)
     assert WRONG[call] in said and said.endswith(".") and "\n" not in said and len(said) < LONGEST
+
+
+@pytest.mark.parametrize("call", [
+    "load(LONG)", "scan(LONG)", "seal(LONG, bytes(32))", "seal(film, bytes(32), LONG)",
+    "seal(film, bytes(32), log=LONG)", "verify(LONG, bytes(32))", "verify(film, bytes(32), seal=LONG)",
+    "verify(film, bytes(32), log=LONG)", "verify(film, bytes(32), LONG)", "verify(film, certificates=[LONG])",
+    "verify(film, LONG)", "read_trust(LONG)", "read_site(LONG)", "read_record(LONG, bytes(32))", "make_key(LONG)",
+    "inject(film, size_mm=9, spacing=(0.1, 0.1)).save(LONG)",
+])
+def test_a_name_that_is_too_long_is_one_sentence(film, call):
+    names = {name: getattr(scanward, name) for name in scanward.__all__}
+    with pytest.raises(scanward.InputError, match=f"{'n' * 300}.*\\.$"):
+        eval(call, {**names, "film": film, "LONG": "n" * 300})
 
 
 def test_what_holds_an_array_is_equal_to_itself_alone_and_never_fails_to_say_so(film, bright, lung, old):

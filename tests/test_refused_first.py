@@ -161,3 +161,20 @@ def test_a_site_file_is_not_written_over_anything(bright, film, run, tmp_path, m
     assert film.read_bytes() == before
     refused(run("calibrate", films, "-o", tmp_path), "choose")
     refused(run("calibrate", films, "-o", film / "below" / "site.json"), "choose")
+
+
+@pytest.mark.parametrize("command", [
+    "verify LONG --key KEY", "verify FILM --key KEY --log LONG", "verify FILM --key KEY --seal LONG",
+    "verify FILM --key KEY -o LONG", "seal LONG --key KEY", "seal FILM --key KEY -o LONG",
+    "seal FILM --key KEY --log LONG",
+    "key LONG", "certificate --key KEY -o LONG", "scan LONG", "scan FILM -o LONG", "scan FILM --csv LONG",
+    "scan FILM --dicom LONG", "scan FILM --site LONG", "inject FILM --size 9 -o LONG", "remove FILM --size 9 -o LONG",
+    "protect FILM --method tafim -o LONG", "unprotect LONG --key KEY -o x", "calibrate FILM -o LONG/x", "demo -o LONG",
+    "replay LONG", "log list LONG", "log check LONG --key KEY", "log head LONG --key KEY", "serve --config LONG",
+    "study serve LONG",
+])
+def test_a_name_that_no_file_can_have_is_one_sentence(command, film, key, run):
+    places = {"FILM": film, "KEY": key}
+    code, _, err = run(*(places.get(word, word.replace("LONG", "n" * 300)) for word in command.split()))
+    assert (code, "n" * 300 in err, "Internal error" in err) == (2, True, False), err
+    assert err.splitlines()[0].endswith(".")

@@ -26,10 +26,19 @@ def refused(name: str, takes: str, value: object) -> ArgumentError:
 
 
 def path_of(value: Any, name: str, takes: str = "a path") -> Path:
-    """A path; `ArgumentError` for an empty one and for anything else."""
-    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str) or not os.fspath(value):
+    """A path; `ArgumentError` for one that no file can have, such as an empty one, and for anything else."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str) or not _is_name(
+            os.fspath(value)):
         raise refused(name, takes, value)
     return Path(value)
+
+
+def _is_name(text: str) -> bool:
+    """Whether the system takes it for a path: not without characters, nor with NUL or half a surrogate pair."""
+    try:
+        return bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def number_of(value: Any, name: str, takes: str = "a number") -> float:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from scanward import methods
 from scanward.attacks.base import Lesion, Tamper, forge
+from scanward.disk import check_free
 from scanward.errors import ArgumentError, MissingExtraError
 from scanward.formats.write import SIDECAR, write_altered
 from scanward.judging.scan import Result, load, scan
@@ -75,6 +76,7 @@ def films_folder() -> Path:
 
 def check_output(folder: Path) -> None:
     """`ArgumentError` where the demo would write over what is none of its own."""
+    check_free(folder, ())
     copies = [folder / name for name in (REMOVED, ADDED)]
     marked = [path.with_name(path.name + SIDECAR).exists() for path in copies]
     for path, ours in zip((*copies, folder / REPORT), (*marked, all(marked)), strict=True):

@@ -107,6 +107,37 @@ def _refuse_taken(folder: Path, names: Sequence[str]) -> None:
             raise ArgumentError(f"{folder / name} exists already and is not overwritten; choose another folder.")
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """One block at a time of all threads and processes that name this file, which is there meanwhile, locked and empty.
+
+    The folder is made where it is missing. A kill leaves the file and no lock; in a folder that knows no locks nobody
+    waits. Raises `ArgumentError` where the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _locked(path)
+    except OSError as error:
+        raise ArgumentError(f"{path.parent} cannot be written ({error.strerror}); choose another folder.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+        os.close(handle)  # who had the lock took the file away
+
+
 def umask() -> int:
     """The process's file mode creation mask, which can only be read by setting it."""
     mask = os.umask(0o022)

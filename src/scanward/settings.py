@@ -27,7 +27,12 @@ SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True
 
 
 def _beside(path: Path, info: ValidationInfo) -> Path:
-    return (info.context or {}).get("base", Path()) / path.expanduser()  # type: ignore[no-any-return]
+    try:
+        if "\0" in str(path):
+            raise ValueError("no file has a name with NUL in it")
+        return (info.context or {}).get("base", Path()) / path.expanduser()  # type: ignore[no-any-return]
+    except RuntimeError:
+        raise ValueError(f"there is no user {path.parts[0]}") from None
 
 
 Near = Annotated[Path, AfterValidator(_beside)]

@@ -57,6 +57,8 @@ def test_who_is_sealed_and_what_must_be(settings, tmp_path):
     ("[node]\naet = 'A TITLE THAT IS TOO LONG'", "AE title"),
     ("[node]\naet = 'back\\\\slash'", "AE title"),
     ("[node]\nhost = '0.0.0.0'", "node.allow"),
+    ('[store]\nfolder = "a\\u0000b"', "store.folder"),
+    ("[store]\nfolder = '~nobody-of-this-name/inbox'", "no user ~nobody-of-this-name"),
     ("[web]\nhost = '::'", "web.users"),
     ("[web]\nhost = 'scanward.hospital'", "web.users"),
     ("[web]\nusers = 'none.json'", "there is no file"),

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pydicom
 import pytest
 from sealable import VOLUME, ct_slice
@@ -209,3 +211,16 @@ def test_a_seals_own_name_is_the_images_and_each_has_its_own(site, two):
     assert {read_seal(path).name for path in made.values()} == {"two"}
     assert {source: hold(source, [site.certificate]).seal.root for source in made} == \
         {source: read_seal(path).root for source, path in made.items()}
+
+
+def test_pictures_whose_long_names_begin_alike_have_a_seal_each(run, key, tmp_path):
+    names = [f"{'ü' * 123}{end}.png" for end in "ab"]  # 251 bytes of the 255 that a name may have
+    for name, value in zip(names, (9, 200), strict=True):
+        assert cv2.imwrite(str(tmp_path / name), np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8) + value)
+    assert run("seal", *(tmp_path / name for name in names), "--key", key)[0] == 0
+    for name in names:
+        code, out, _ = run("verify", tmp_path / name, "--key", key)
+        assert (code, out.startswith("authentic")) == (0, True)
+    (tmp_path / names[1]).write_bytes((tmp_path / names[0]).read_bytes())
+    code, out, _ = run("verify", tmp_path / names[1], "--key", key)
+    assert (code, out.startswith("inconclusive")) == (3, True)

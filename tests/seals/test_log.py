@@ -7,7 +7,10 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sealable import made
@@ -15,6 +18,7 @@ from sealable import made
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.content import read_content
+from scanward.seals.copies import copy_path, read_copy
 from scanward.seals.files import read_seal, seal_file, verify_seal
 from scanward.seals.log import Head, Log
 from scanward.seals.merkle import consistent, included, root_of
@@ -180,3 +184,39 @@ def test_a_seal_that_cannot_be_written_is_in_no_log(film, site, tmp_path):
             seal_file(source, site, folder, log, again=True)
     assert len(log.entries()) == 1
     assert verify_seal(source, kept, [site.certificate], log=log).label == "authentic"
+
+
+def test_of_several_who_seal_an_image_at_once_one_writes_seal_copy_and_entry(film, site, tmp_path):
+    log, source, master = Log(tmp_path / "log"), Source((film,), "file"), bytes(range(32))
+    start = threading.Barrier(4)
+
+    def sealing() -> str:
+        start.wait()
+        try:
+            return str(seal_file(source, site, log=log, master=master))
+        except ArgumentError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        said = sorted(one.result() for one in [pool.submit(sealing) for _ in range(4)])
+    path = film.with_name("film.dcm.seal")
+    assert said[0] == str(path)
+    assert all("exists already and is not overwritten" in sentence for sentence in said[1:])
+    assert sorted(found.name for found in film.parent.iterdir()) == ["film.dcm", "film.dcm.seal", "film.dcm.seal.copy",
+                                                                     "log"]
+    seal = read_seal(path)
+    assert [entry.seal for entry in log.entries()] == [seal.root.hex()]
+    assert verify_seal(source, seal, [site.certificate], log=log).label == "authentic"
+    read_copy(copy_path(path), seal, [master])  # and not that of a seal which nobody has
+
+
+def test_versions_that_are_sealed_at_once_follow_each_other(film, site, tmp_path):
+    source, start = Source((film,), "file"), threading.Barrier(3)
+
+    def sealing() -> Path:
+        start.wait()
+        return seal_file(source, site, again=True)
+
+    with ThreadPoolExecutor(3) as pool:
+        paths = [one.result() for one in [pool.submit(sealing) for _ in range(3)]]
+    assert sorted(read_seal(path).number for path in paths) == [1, 2, 3]

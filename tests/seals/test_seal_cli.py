@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import nibabel
@@ -110,13 +111,20 @@ def test_a_log_is_checked_with_heads_that_were_kept(run, key, film, tmp_path):
     (("verify", "FILM", "--key", "KEY", "--identity", "some"), "neither same nor any"),
     (("verify", "FILM", "--key", "KEY", "--log", "nowhere"), "--log nowhere is no folder"),
     (("verify", "FILM", "--certificate", "KEY"), "holds no certificate"),
-    (("log", "check", "nowhere", "--key", "KEY"), "is no folder of a log"),
+    (("log", "check", "nowhere", "--key", "KEY"), "nowhere is no log"),
+    (("log", "check", "EMPTY", "--key", "KEY"), "is no log"), (("log", "list", "nowhere"), "nowhere is no log"),
+    (("log", "list", "EMPTY"), "is no log"), (("log", "head", "EMPTY", "--key", "KEY"), "is no log"),
+    (("log", "head", "nowhere", "--key", "KEY"), "nowhere is no log"),
+    (("log", "head", "KEY", "--key", "KEY"), "is no log"), (("log", "prove", "EMPTY", "KEY"), "is no log"),
+    (("log", "list", "KEY"), "is no log"),
 ])
 def test_what_cannot_be_is_one_sentence(run, key, film, given, words):
-    places = {"FILM": film, "KEY": key}
+    places = {"FILM": film, "KEY": key, "EMPTY": film.with_name("empty")}
+    places["EMPTY"].mkdir()
     code, out, err = run(*(places.get(word, word) for word in given))
     assert (code, out) == (2, "")
     assert words in err and err.count("\n") == 1
+    assert not any(places["EMPTY"].iterdir()) and not Path("nowhere").exists()
 
 
 def test_nothing_is_sealed_twice_in_one_place(run, key, film):
@@ -134,7 +142,37 @@ def test_what_lies_in_the_folder_of_a_sealed_series_is_not_passed_over(run, key,
     assert "No seal lies beside" in err or "names no evidence" in err
     (series / "film.dcm").rename(series / ".film.dcm")
     code, _, err = run("verify", series, "--key", key)
-    assert (code, "Passed over: 1 hidden" in err) == (0, True)
+    assert (code, "Passed over: 1 hidden" in err) == (3, True)
+
+
+SEGMENTATION = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}
+REPORT = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.22", "Rows": None, "PixelData": None}
+
+
+@pytest.mark.parametrize(("name", "says", "code"), [
+    (".x.dcm", {}, 3), (".x.dcm", {"SeriesInstanceUID": "1.2.99"}, 3), (".hidden/.below/x.dcm", {}, 3),
+    ("x.dcm", SEGMENTATION, 3), (".x.dcm", REPORT, 3),
+    ("x.dcm", SEGMENTATION | {"SeriesInstanceUID": "1.2.99"}, 0),
+    ("x.dcm", REPORT | {"SeriesInstanceUID": "1.2.99"}, 0),
+    (".x.dcm", {"SeriesInstanceUID": "1.2.99", "StudyInstanceUID": "1.2.98"}, 0),
+])
+def test_what_is_passed_over_and_says_it_is_of_the_series_keeps_the_answer_from_green(run, key, series, name, says,
+                                                                                      code):
+    assert run("seal", series, "--key", key)[0] == 0
+    path = series / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ct_slice(4, SOPInstanceUID="1.2.77", **says).save_as(path, enforce_file_format=True)
+    found, out, err = run("verify", series, "--key", key)
+    assert (found, "Passed over: 1" in err) == (code, True)
+    assert (f"inconclusive: {path}" in out) == (code == 3)
+    assert run("verify", series, path, series, "--key", key)[1].count(f"inconclusive: {path}") == 0  # named itself
+    said = [json.loads(line) for line in run("verify", series, series, "--key", key, "--json")[1].splitlines()]
+    assert [one["label"] for one in said] == ["inconclusive", "authentic"][code == 0:]
+    if code:
+        with pytest.raises(scanward.InputError, match=name.rpartition("/")[2]):
+            scanward.verify(series, key)
+    else:
+        assert scanward.verify(series, key).label == "authentic"
 
 
 def test_a_sealed_image_that_is_gone_from_its_folder_is_said(run, key, film):

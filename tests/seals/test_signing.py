@@ -80,3 +80,7 @@ def test_a_certificate_with_a_name_that_cannot_be_read_is_none():
         body = body[:place] + b"\xff" + body[place + 1 :]
     with pytest.raises(InputError, match="x holds no certificate"):
         certificate_in(body, "x")
+
+
+def test_any_text_names_a_site():
+    assert name_of(signer_of(bytes(32), "St. \udcff\0 Hospital").certificate) == r"St. \udcff? Hospital"

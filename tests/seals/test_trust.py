@@ -226,6 +226,8 @@ def test_a_trust_file_names_certificates_and_since_when_a_key_is_lost(files, con
     ('[[certificate]]\nfile = "old.crt"\ncompromised = "yes"', "no date after compromised"),
     ('[[certificate]]\nfile = "old.crt"\ncompromised = 0001-01-01T00:00:00+02:00', "no date after compromised"),
     ('[[certificate]]\nfile = "old.crt"\nuntil = 2026-05-01', "'until' of a certificate"),
+    ('[[certificate]]\nfile = "a\\u0000b"', "a?b cannot be read"),
+    ('heads = ["a\\u0000b"]\n[[certificate]]\nfile = "old.crt"', "a?b cannot be read"),
     ('heads = "a"\n[[certificate]]\nfile = "old.crt"', "no list of files"),
     ('heads = ["old.crt"]\n[[certificate]]\nfile = "old.crt"', "old.crt holds no heads"),
     ('heads = ["."]\n[[certificate]]\nfile = "old.crt"', "is no regular file; name the file of heads"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from scanward.cli.codes import CLEAN, ERROR
@@ -19,7 +20,7 @@ from scanward.judging.site import LEAST, check_rate, read_site
 def check_site_file(path: Path) -> None:
     """`ArgumentError` where no site file can be written; an earlier one is replaced, and nothing else."""
     check_free(path.parent, ())
-    if path.is_symlink() or path.exists():
+    if os.path.lexists(path):
         try:
             read_site(path)
         except InputError:

@@ -46,7 +46,7 @@ class Outlet:
         self._asked, self._terms = asked, terms
         self._csv = None if asked.csv is None else CsvFile(asked.csv)
         self._lines = None if asked.quiet or asked.as_json else Lines()
-        self._dicom_is_new = asked.dicom is not None and not asked.dicom.exists()
+        self._dicom_is_new = asked.dicom is not None and not os.path.exists(asked.dicom)
         self._dicom = None if asked.dicom is None else prepare(asked.dicom)
         try:
             self._folder = None if asked.folder is None else OutputFolder(asked.folder, asked_of(terms, record))

@@ -81,7 +81,7 @@ class OutputFolder:
     """
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
-        self._new = not folder.exists()
+        self._new = not os.path.exists(folder)
         self.folder = prepare(folder)
         self._lock = _locked(folder)
         self._kept = Kept(folder, asked)

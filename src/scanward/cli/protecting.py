@@ -28,7 +28,7 @@ from scanward.image import Image
 from scanward.protection import Answer, Around, Perturb
 from scanward.protectors.seal import make_key
 from scanward.report.jsonl import json_line
-from scanward.seals.finding import SUFFIX, lost_seals
+from scanward.seals.finding import SUFFIX, lost_seals, passed_images
 from scanward.seals.objects import Objects
 from scanward.verdict import Label
 
@@ -68,15 +68,17 @@ class Named:
     """What a search of the folders could not read or passed over, in sentences."""
     lost: list[Path] = field(default_factory=list)
     """Seals in the folders whose image is gone, or is passed over."""
+    beside: dict[str, Passed] = field(default_factory=dict)
+    """What was passed over and is of the series or study of an image in the folders, by its real path."""
     named: list[Path] = field(default_factory=list)
     """Files and folders as they were named."""
 
     def add(self, path: Path) -> None:
         """One more file or folder."""
         self.named.append(path)
-        if not path.is_dir() and read_key_object(path) is not None:
+        if not os.path.isdir(path) and read_key_object(path) is not None:
             return  # a seal, which is found by the images it refers to
-        images = self._searched(path) if path.is_dir() else [path]
+        images = self._searched(path) if os.path.isdir(path) else [path]
         for image in images:
             self.paths.setdefault(os.path.realpath(image), image)
 
@@ -86,6 +88,7 @@ class Named:
         passed = [one for one in passed if read_key_object(one.path) is None]
         self.said += [str(error) for error in errors] + ([passed_over(passed)] if passed else [])
         self.lost += lost_seals(folder, sources)
+        self.beside |= {os.path.realpath(one.path): one for one in passed_images(passed, sources)}
         if len(sources) < 2:
             return [folder]
         count = Counter(source.path for source in sources if source.kind == "series")
@@ -171,8 +174,11 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
     for sentence in found.said:
         complain(sentence)
     lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
-    codes = {_say_lost(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
+    codes = {_say_unheld(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
              for seal, reason in lost.items()}
+    there = "It is of an image's series or study there, and was not looked at."
+    codes |= {_say_unheld(str(one.path), f"{there} {one.reason}", as_json, quiet)
+              for real, one in found.beside.items() if real not in found.paths}
     for path, folder in zip(paths, folders, strict=True):
         try:
             with busy("verifying", quiet):
@@ -194,13 +200,13 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
         elif not quiet:
             said.say()
     told, gone = {os.path.realpath(seal) for seal in found.lost}, "It is sealed, and is not there any more."
-    return worst(codes | {_say_lost(seal.name, gone, as_json, quiet)
+    return worst(codes | {_say_unheld(seal.name, gone, as_json, quiet)
                           for path, seal in objects.lost(seals.trusted).items()
                           if str(path).removesuffix(".dcm") not in told})
 
 
-def _say_lost(name: str, reason: str, as_json: bool, quiet: bool) -> int:
-    """Say of an image that only its seal is there."""
+def _say_unheld(name: str, reason: str, as_json: bool, quiet: bool) -> int:
+    """Say of an image why it was held to no seal."""
     if as_json:
         print(json_line({"path": name, "label": "inconclusive", "reason": reason}), end="", flush=True)
     elif not quiet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def checking(known: Trust, where: Path | None, identity: str, log: Path | None, 
         raise ArgumentError("Nobody's seals would count; give --key FILE, --certificate PEM or --trust FILE.")
     if heads and log is None:
         raise ArgumentError("--head says what a log was; give --log, too.")
-    if log is not None and not log.is_dir():
+    if log is not None and not os.path.isdir(log):
         raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
     for path in heads:
         if log is not None and log.resolve() in path.resolve().parents:
@@ -239,22 +240,20 @@ class Checkup:
 def run_log_head(folder: Path, sealing: Signer) -> int:
     """Sign the state of a log and print it: to be kept by others."""
     made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    print(json.dumps(Log(folder).head(sealing, made).to_json()))
+    print(json.dumps(_log(folder).head(sealing, made).to_json()))
     return CLEAN
 
 
 def run_log_list(folder: Path) -> int:
     """Print every entry, one JSON object a line."""
-    for entry in Log(folder).entries():
+    for entry in _log(folder).entries():
         print(json_line({"index": entry.index} | entry.said), end="")
     return CLEAN
 
 
 def run_log_check(folder: Path, heads: Sequence[Path], known: Trust) -> int:
     """Say whether a log is whole, and begins as the heads that others kept say."""
-    if not folder.is_dir():
-        raise UnreadableError(f"{shown(str(folder))} is no folder of a log; name the one of `scanward seal --log`.")
-    history = Log(folder).history(_with(known, heads))
+    history = _log(folder).history(_with(known, heads))
     for sentence in history.wrong:
         complain(sentence)
     if not history.wrong:
@@ -264,7 +263,7 @@ def run_log_check(folder: Path, heads: Sequence[Path], known: Trust) -> int:
 
 def run_log_prove(folder: Path, seal: Path) -> int:
     """Print what proves that a seal is in a log, for whoever has a head of it and not the log."""
-    log, root = Log(folder), read_seal(seal).root.hex()
+    log, root = _log(folder), read_seal(seal).root.hex()
     entries = log.entries()
     entry = next((entry for entry in entries if entry.seal == root), None)
     if entry is None:
@@ -272,6 +271,13 @@ def run_log_prove(folder: Path, seal: Path) -> int:
     print(json.dumps({"index": entry.index, "size": len(entries), "leaf": entry.leaf.hex(),
                       "path": [part.hex() for part in log.inclusion(entry.index)]}))
     return CLEAN
+
+
+def _log(folder: Path) -> Log:
+    found = Log(folder)
+    if not found.is_there:
+        raise UnreadableError(f"{shown(str(folder))} is no log of seals; name the folder of `scanward seal --log`.")
+    return found
 
 
 def _entries(count: int) -> str:

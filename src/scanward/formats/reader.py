@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def read(
 
 def one_source(path: Path) -> Source:
     """A file, or the one image or series in a folder. Raises as `find`; `UnreadableError` where there are several."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return Source((path,), "file")
     sources, errors = find([path])
     if errors:

@@ -107,7 +107,7 @@ def series_or_file(given: Source | PathLike, *, below: bool = True) -> Source:
     if isinstance(given, Source):
         return given
     path = path_of(given, "source", TAKES)
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for a name that is too long
         return Source((path,), "file")
     sources, errors = find([path], below=below)
     if errors:

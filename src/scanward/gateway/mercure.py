@@ -115,7 +115,7 @@ def settings_of(path: Path) -> Settings:
 
 def terms_of(settings: Settings) -> Terms:
     """What the settings ask of the judge; `InputError` for a file among them that cannot be used."""
-    if settings.records is not None and not settings.records.is_dir():
+    if settings.records is not None and not os.path.isdir(settings.records):
         raise ArgumentError(f"The setting records names no folder ({shown(settings.records)}); check the path.")
     site = None if settings.site is None else read_site(settings.site)
     check_site(site, settings.method)

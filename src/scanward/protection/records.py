@@ -132,8 +132,8 @@ def read_record(path: PathLike, key: Key) -> Record:
 def record_beside(path: Path) -> Path | None:
     """In the folder of a file, or in that of a series or the one around it."""
     real = Path(os.path.realpath(path))
-    folders = (real, real.parent) if real.is_dir() else (real.parent,)
-    return next((folder / RECORD for folder in folders if (folder / RECORD).is_file()), None)
+    folders = (real, real.parent) if os.path.isdir(real) else (real.parent,)
+    return next((folder / RECORD for folder in folders if os.path.isfile(folder / RECORD)), None)
 
 
 def beside(source: Source) -> dict[Path, bool]:
@@ -163,7 +163,7 @@ class Records:
         if salt:
             found.append(self._own / f"{salt}.json")
             found += [path for folder in self._others for path in folder.rglob("*.json") if _head(path)[0] == salt][:1]
-        return {path: True for path in found if path.is_file()}
+        return {path: True for path in found if os.path.isfile(path)}
 
     @staticmethod
     def names_of(record: Path, series: str) -> tuple[str, str]:
@@ -186,7 +186,7 @@ def salt_in(source: Source) -> bytes | None:
 def _mark_in(source: Source) -> tuple[bytes, str] | None:
     """As `salt_of`."""
     for path in (source.paths[0], mark_beside(source)):
-        if path is not None and path.is_file():
+        if path is not None and os.path.isfile(path):
             with decoding(path), open_file(path) as file:
                 # marks are ASCII in every format; what surrounds them need not be
                 text = re.sub(rb"[^\x20-\x7e]+", b" ", file.read(HEADER)).decode()

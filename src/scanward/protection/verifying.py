@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source, find
 from scanward.formats.guard import shown
 from scanward.formats.reader import Given, check_kind, image_in
-from scanward.formats.sources import series_or_file
+from scanward.formats.sources import Passed, series_or_file
 from scanward.image import Image
 from scanward.protection.answer import Answer, held_to_seal
 from scanward.protection.files import check_answer, write_answer
@@ -21,6 +22,7 @@ from scanward.protection.records import RECORD, seal_for
 from scanward.protectors.seal import Record
 from scanward.seals.check import Identity
 from scanward.seals.files import hold, seal_file
+from scanward.seals.finding import passed_images
 from scanward.seals.log import Log
 from scanward.seals.signing import read_certificate, signer_of
 from scanward.seals.trust import Anchor, Trust
@@ -63,7 +65,7 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
     """
     if identity not in ("same", "any"):
         raise refused("identity", "'same' or 'any'", identity)
-    if log is not None and not path_of(log, "log").is_dir():
+    if log is not None and not os.path.isdir(path_of(log, "log")):
         raise ArgumentError(f"The argument log takes the folder of a log, not {shown(str(log))}.")
     master, where = None if key is None else key_in(key), None if seal is None else path_of(seal, "seal")
     known = _known(master, certificates, trust)
@@ -90,12 +92,16 @@ def verify(source: Given, key: Key | None = None, record: Record | PathLike | No
 def _only(source: Source | PathLike) -> Source:
     """What a source names; of a folder the one image in and below it, as nothing else there would be looked at."""
     found = series_or_file(source)
-    if not isinstance(source, Source) and path_of(source, "source").is_dir():
-        images, errors = find([path_of(source, "source")])
+    if not isinstance(source, Source) and os.path.isdir(path_of(source, "source")):
+        passed: list[Passed] = []
+        images, errors = find([path_of(source, "source")], passed=passed)
         if errors or len(images) != 1:
             raise errors[0] if errors else UnreadableError(
                 f"{shown(path_of(source, 'source'))} holds {len(images)} images; verify each by its own path, or as "
                 "scanward.find gives it.")
+        for one in passed_images(passed, images):
+            raise UnreadableError(f"{shown(one.path)} is of the series or study that lies there, and is passed over; "
+                                  "move it elsewhere, or verify the image as scanward.find gives it.")
     return found
 
 

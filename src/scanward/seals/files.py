@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from scanward.disk import whole_file
+from scanward.disk import alone, whole_file
 from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
@@ -50,29 +50,30 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
     `ArgumentError` where there is one otherwise, and where the signer's certificate is not valid now; other
     `InputError` for what cannot be read or written.
     """
-    known = _of(source, folder, again)
+    _of(source, folder, again)  # refused before anything is made
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     valid = signer.certificate
     if not valid.not_valid_before_utc <= now <= valid.not_valid_after_utc:
         raise ArgumentError(f"The certificate of {name_of(valid)!r} is valid from {valid.not_valid_before_utc:%Y-%m-%d}"
                             f" to {valid.not_valid_after_utc:%Y-%m-%d}, and what it seals now would not count; name a "
                             "valid one.")
-    before = [Version(seal.number, seal.root.hex()) for seal in known]
-    if log is not None and (latest := log.latest(study_of(source))):
-        before.append(latest)
-    last = max(before, key=lambda one: one.number, default=None)
-    path = free_path(source, folder)
-    name = seal_path(source, folder).name.removesuffix(SUFFIX)
     content = _single(read_content(source), source, [] if said is None else said)
-    seal = seal_of(content, name, now.isoformat(), signer,
-                   None if last is None else Version(last.number + 1, last.follows))
-    if master is not None:
-        write_copy(content, seal, copy_path(path), master)
-    with whole_file(path, replace=False) as file:
-        file.write(seal.to_json(signer).encode())
-        file.flush()
-        if log is not None:
-            log.add(seal)  # what cannot be written is in no log, and what is in a log lies here but for its name
+    first = seal_path(source, folder)
+    with alone(first.with_name(f".{first.name}.lock")):  # of several who seal it at once, one writes seal, copy and log
+        before = [Version(seal.number, seal.root.hex()) for seal in _of(source, folder, again)]
+        if log is not None and (latest := log.latest(study_of(source))):
+            before.append(latest)
+        last = max(before, key=lambda one: one.number, default=None)
+        path = free_path(source, folder)
+        seal = seal_of(content, first.name.removesuffix(SUFFIX), now.isoformat(), signer,
+                       None if last is None else Version(last.number + 1, last.follows))
+        if master is not None:
+            write_copy(content, seal, copy_path(path), master)
+        with whole_file(path, replace=False) as file:
+            file.write(seal.to_json(signer).encode())
+            file.flush()
+            if log is not None:
+                log.add(seal)  # what cannot be written is in no log, and what is in a log lies here but for its name
     return path
 
 

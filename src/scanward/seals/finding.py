@@ -5,25 +5,29 @@ What a seal says here is not yet checked: it only says which seals are held agai
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats import Source, find
 from scanward.formats.content import study_of
+from scanward.formats.dicom import is_image, is_own, opened
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.key_object import seal_in
+from scanward.formats.sources import Passed
 from scanward.seals.record import Seal, from_json
 
 SUFFIX = ".seal"
 LARGEST = 1 << 23
 """Bytes of a seal."""
 STEM = 240
-"""Bytes of an image's name that its seal's keeps."""
+"""Bytes of an image's name that its seal's keeps; of a longer name the last 17 tell it from others."""
 
 
 def read_seal(path: Path) -> Seal:
@@ -93,6 +97,33 @@ def images_beside(source: Source) -> list[Uid]:
     return [uid for other in sources if other.paths != source.paths and (uid := uid_of(other))[1]]
 
 
+def passed_images(passed: Iterable[Passed], sources: Sequence[Source]) -> list[Passed]:
+    """Of what a search passed over, files that say they are of the series of an image that it found or, where they are
+    images, of its study: who opens the folder elsewhere may see them with it."""
+    found = [study_of(source) for source in sources]
+    series, studies = ({one[key] for one in found if one.get(key)} for key in ("SeriesInstanceUID", "StudyInstanceUID"))
+    return [one for one in _each(passed) if (study := study_of(Source((one.path,), "file"))) and (
+        study.get("SeriesInstanceUID") in series or (study.get("StudyInstanceUID") in studies and _shows(one.path)))]
+
+
+def _each(passed: Iterable[Passed]) -> Iterator[Passed]:
+    """With the files of hidden folders."""
+    for one in passed:
+        if not one.path.is_dir():
+            yield one
+            continue
+        inner: list[Passed] = []
+        sources, _ = find([one.path], passed=inner)
+        yield from (Passed(path, one.what) for source in sources for path in source.paths)
+        yield from _each(inner)
+
+
+def _shows(path: Path) -> bool:
+    with suppress(ScanwardError), decoding(path), opened(path) as (header, _):
+        return is_image(header) and not is_own(header)
+    return False
+
+
 def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
     """The seals below a folder that are of none of the images that were found there."""
     found = {os.path.realpath(path) for source in sources for path in _seals_of(source)}
@@ -143,4 +174,8 @@ def _text(path: Path) -> str:
 
 
 def _stem(real: Path) -> str:
-    return os.fsdecode(os.fsencode(real.name)[:STEM])
+    name = os.fsencode(real.name)
+    if len(name) <= STEM:
+        return real.name
+    end = "." + hashlib.sha256(name).hexdigest()[:16]
+    return name[:STEM - len(end)].decode(errors="ignore") + end

@@ -72,6 +72,11 @@ class Log:
         self.folder = folder
         self._entries, self._heads = Journal(folder / ENTRIES), Journal(folder / HEADS)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder is that of a log; `add` makes one."""
+        return any(os.path.isfile(journal.path) for journal in (self._entries, self._heads))
+
     def entries(self) -> list[Entry]:
         """All entries, in order. `UnreadableError` where one was altered or taken out."""
         found: list[Entry] = []

@@ -56,7 +56,7 @@ def signer_of(master: bytes, site: str = "Scanward site") -> Signer:
     """The signer that a site's 32 secret bytes are enough to make: the same key each time, its certificate from now."""
     seed = derived(master, b"scanward seal 1 signature")
     key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site[:64] or "Scanward site")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, shown(site)[:64] or "Scanward site")])
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     builder = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
                .serial_number(x509.random_serial_number()).not_valid_before(ALWAYS)
@@ -169,8 +169,9 @@ def bytes_of(path: Path, what: str, largest: int = LARGEST) -> bytes:
             raise UnreadableError(f"{shown(path)} is no regular file; name the {what}.")
         with path.open("rb") as file:
             data = file.read(largest + 1)
-    except OSError as error:
-        raise UnreadableError(f"{shown(path)} cannot be read ({error.strerror}); name the {what}.") from error
+    except (OSError, ValueError) as error:  # a trust file names others, and may write NUL
+        why = error.strerror if isinstance(error, OSError) else "no file has such a name"
+        raise UnreadableError(f"{shown(path)} cannot be read ({why}); name the {what}.") from error
     if len(data) > largest:
         raise UnreadableError(f"{shown(path)} is too large for a {what}; name the right file.")
     return data
