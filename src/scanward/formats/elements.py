@@ -19,22 +19,16 @@ from scanward.formats.dataset import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
-    LONG,
     guess,
     inflated,
     read_meta,
 )
 from scanward.formats.guard import clean, open_file, shown
+from scanward.formats.walk import ITEM, ITEM_END, LONG, MOST_NESTED, SEQUENCE_END, SHORT, UNDEFINED
 
 NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 """Transfer syntaxes between which a data set may pass without another pixel; a signature holds in all of them."""
-UNDEFINED = 0xFFFFFFFF
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_REPRESENTATION, PIXEL_DATA = 0x00280103, 0x7FE00010
-MOST_NESTED = 32
-"""Sequences within sequences."""
-_SHORT = frozenset((b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
-                    b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"))
 _WORDS = {b"AT": 2, b"US": 2, b"SS": 2, b"OW": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"OF": 4, b"OL": 4, b"FD": 8,
           b"OD": 8, b"OV": 8, b"SV": 8, b"UV": 8}
 """Bytes of the numbers of a value, which another byte order turns round."""
@@ -119,7 +113,7 @@ def read_elements(path: Path) -> Elements:
 def elements_in(whole: bytes, path: Path) -> Elements:
     """As `read_elements`, of a file's bytes; `path` names them."""
     stream = io.BytesIO(whole)
-    syntax, _ = read_meta(stream)
+    syntax, _ = read_meta(stream, path)
     start = stream.tell()
     data = memoryview(whole)[start:] if syntax != DEFLATED else memoryview(inflated(stream, path).getvalue())
     if not syntax:
@@ -228,7 +222,7 @@ class _Walk:
         vr = bytes(self.data[at + 4:at + 6])
         if vr in LONG:
             return vr, self._number(at + 8, 4, order), at + 12
-        if vr not in _SHORT:
+        if vr not in SHORT:
             raise _broken(self.path)
         return vr, self._number(at + 6, 2, order), at + 8
 
