@@ -19,7 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
-from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
+from scanward.formats.dicom import Header, check_image, extended_of, layout_of, opened, spacing_of
+from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, frames_of, has_groups
 from scanward.formats.guard import check_size, decoding, open_file, shown
 from scanward.formats.pixels import JPEG_2000, read_frames
@@ -207,7 +208,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     if grey and header.whole("BitsAllocated", 0) in (8, 16):
         frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header)))
     else:
-        frames = _others(header)
+        frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
     owners = frames_of(header) if has_groups(header) else None
     for frame, values in enumerate(frames):
@@ -220,13 +221,15 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
                      None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name)
 
 
-def _others(header: Header) -> list[Values]:
+def _others(header: Header, stream: BinaryIO) -> list[Values]:
     """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
     from pydicom.pixels.utils import iter_pixels
 
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
-    return [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+    values = [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+    check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little)
+    return values
 
 
 def folded(values: Values, slope: float, intercept: float) -> tuple[Values, tuple[float, float]]:

@@ -20,6 +20,7 @@ from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
+from scanward.formats.fragments import Extended
 from scanward.formats.guard import check_size, clean, open_file, plausible, shown
 from scanward.formats.pixels import Layout
 from scanward.image import AIR, Modality, Provenance
@@ -37,7 +38,7 @@ HEADER = (
     "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
-    "RescaleSlope", "RescaleType", "ModalityLUTSequence",
+    "RescaleSlope", "RescaleType", "ModalityLUTSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
 _WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 """Classes of objects about images that have pixels."""
@@ -176,7 +177,18 @@ def layout_of(header: Header) -> Layout:
         raise UnreadableError(f"{path} has a HighBit of {high}, which does not fit {stored} of {allocated} bits.")
     signed = header.whole("PixelRepresentation", 0) == 1
     return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little,
-                  frames)
+                  frames, extended_of(header))
+
+
+def extended_of(header: Header) -> Extended:
+    """The extended offset table; `UnreadableError` where it is no bytes."""
+    found = []
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        value = header.value(keyword) if header.says(keyword) else b""
+        if not isinstance(value, bytes):
+            raise UnreadableError(f"{shown(header.path)} has an {keyword} that is no table; export it again.")
+        found.append(value)
+    return Extended(*found)
 
 
 def spacing_of(header: Header) -> tuple[float, float] | None:
