@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
-from scanward.formats.dicom import Header, check_image, extended_of, layout_of, opened, spacing_of
+from scanward.formats.dicom import Header, check_image, check_measures, extended_of, layout_of, opened, spacing_of
 from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, frames_of, has_groups
 from scanward.formats.guard import check_size, decoding, open_file, shown
@@ -213,6 +213,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     owners = frames_of(header) if has_groups(header) else None
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
+        check_measures(own)
         slope, intercept = own.number("RescaleSlope", 1.0), own.number("RescaleIntercept", 0.0)
         kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
@@ -262,7 +263,7 @@ def _common(files: list[dict[str, str]]) -> dict[str, str]:
 
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     """Uncut, but for the blanks that an even length may take."""
-    found = {keyword: header.value(keyword) for keyword in keywords}
+    found = {keyword: header.said(keyword) for keyword in keywords}
     texts = {keyword: "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
              for keyword, value in found.items() if value is not None}
     if "PatientName" in texts:
@@ -279,8 +280,8 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
 def _nested(header: Header) -> dict[str, str]:
     """What sequences say of where and how: each as one hash, and the sides of frames."""
     found = {keyword: hashlib.sha256(repr(_plain(value)).encode()).hexdigest()
-             for keyword in SEQUENCES if (value := header.value(keyword))}
-    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.value(groups) or ()
+             for keyword in SEQUENCES if (value := header.said(keyword))}
+    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.said(groups) or ()
              for anatomy in item.get("FrameAnatomySequence") or ()]
     return found | ({"FrameLaterality": "\\".join(sides)} if any(sides) else {})
 
@@ -306,7 +307,7 @@ def _palette(path: Path, header: Header) -> dict[str, str]:
         return {}
     with opened(path, (*PALETTE, *_DESCRIPTORS)) as (tables, _):
         parts = [bytes(tables.data.get(keyword) or b"") for keyword in PALETTE]
-        parts += [str(tables.value(keyword)).encode() for keyword in _DESCRIPTORS]
+        parts += [str(tables.said(keyword)).encode() for keyword in _DESCRIPTORS]
     whole = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     return {"Palette": hashlib.sha256(whole).hexdigest()}
 
