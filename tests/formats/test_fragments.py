@@ -46,7 +46,8 @@ def enhanced(phantom, write):
         data = phantom.dataset(STORED[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1", Modality="CT",
                                NumberOfFrames=frames)
         data.SharedFunctionalGroupsSequence = [phantom.group(
-            PixelMeasures={"PixelSpacing": [0.7, 0.6]}, PlaneOrientation={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+            PixelMeasures={"PixelSpacing": [0.7, 0.6]},
+            PlaneOrientation={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
             PixelValueTransformation={"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "HU"})]
         data.PerFrameFunctionalGroupsSequence = [phantom.group(
             PlanePosition={"ImagePositionPatient": [0, 0, 2 * z]}) for z in range(frames)]
@@ -55,7 +56,8 @@ def enhanced(phantom, write):
         data["PixelData"].is_undefined_length = True
         if extended:
             for keyword, numbers in zip(("ExtendedOffsetTable", "ExtendedOffsetTableLengths"), extended, strict=True):
-                setattr(data, keyword, numbers if isinstance(numbers, bytes) else struct.pack(f"<{len(numbers)}Q", *numbers))
+                table = numbers if isinstance(numbers, bytes) else struct.pack(f"<{len(numbers)}Q", *numbers)
+                setattr(data, keyword, table)
         return write(data)
 
     return made
@@ -79,6 +81,8 @@ def test_honest_tables_are_read(enhanced, syntax):
         path = enhanced(items, syntax, extended)
         assert np.array_equal(read(path).pixels, STORED)
         assert np.array_equal(read_content(Source((path,), "file")).values, STORED)
+    alone = encapsulate_extended(frames[:1])
+    assert np.array_equal(read(enhanced(alone[0], syntax, alone[1:], frames=1)).plane, STORED[0])
 
 
 @pytest.mark.parametrize("syntax", CODECS)
@@ -138,7 +142,7 @@ def test_an_image_behind_the_end_of_another_is_refused(enhanced, syntax):
         read(path)
     if syntax != RLELossless:  # its header says where everything lies
         for data in (both, first + more, first[:-2] + more):
-            with pytest.raises(UnreadableError, match="another image behind the end|is damaged"):
+            with pytest.raises(UnreadableError, match=r"another image behind the end|is damaged"):
                 read(enhanced([b"", data], syntax, frames=1))
     path = enhanced([b"", first + b"\0" * 66], syntax, frames=1)
     assert np.array_equal(read(path).plane, STORED[0])

@@ -8,14 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import MAX_FRAME, clean, shown
-from scanward.formats.walk import LONG, PIXELS, Disorder, Twice, Walk, counts, hides
+from scanward.formats.walk import LONG, PIXELS, Walk, counts, hides, twice
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -53,12 +53,12 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str]) -> tupl
     implicit = syntax == IMPLICIT_LITTLE
     data = read_dataset(stream, implicit, little, stop_when=stop, specific_tags=[BaseTag(tag) for tag in tags])
     here = stream.tell()
-    _check(Walk(stream, implicit, "little" if little else "big", tags), start, here, seen, path)
+    _check(Walk(path, stream, implicit, "little" if little else "big", tags), start, here, seen)
     stream.seek(here)
     return data, stream, syntax, little, media_class
 
 
-def _check(walk: Walk, start: int, pixels: int, seen: list[int], path: Path) -> None:
+def _check(walk: Walk, start: int, pixels: int, seen: list[int]) -> None:
     """Raises as `read_header`, for the elements from `start` on. `pixels` is where the pixel data begins, or the end,
     and `seen` what pydicom took for elements before."""
     end = walk.stream.seek(0, io.SEEK_END)
@@ -68,18 +68,16 @@ def _check(walk: Walk, start: int, pixels: int, seen: list[int], path: Path) -> 
         while at < end:
             tag, after = walk.step(at, end)
             if counts(tag) and (tag in found or at > pixels):
-                raise Twice(tag)
+                raise twice(walk.path, tag)
             found.add(tag)
             before += [tag] * (at < pixels)
             at = after
-    except Twice as twice:
-        raise _twice(path, twice.args[0]) from None
-    except Disorder:
+    except ValueError:
         # Pixel data that are cut short, the reader of pixels tells of.
         if at != pixels and (at < pixels < end or hides(walk.stream, at, walk.order)):
-            raise _disorder(path) from None
+            raise _disorder(walk.path) from None
     if before != seen[:len(before)] or (pixels < end and len(before) < len(seen)):
-        raise _disorder(path)
+        raise _disorder(walk.path)
 
 
 def read_meta(stream: BinaryIO, path: Path | None = None) -> tuple[str, str]:
@@ -102,7 +100,7 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
         if path is not None and int(tag) in seen:
-            raise _twice(path, int(tag))
+            raise twice(path, int(tag))
         if vr is None or vr.isalpha():  # pydicom asks once more where a group is in implicit VR
             seen.append(int(tag))
         return int(tag) >> 16 != 2
@@ -110,15 +108,9 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
     return read_dataset(stream, False, True, stop_when=stop)
 
 
-def _twice(path: Path, tag: int) -> UnreadableError:
-    name = keyword_for_tag(tag) or f"{tag:08X}"
-    return UnreadableError(f"{shown(path)} says its {name} twice, or behind its pixels, and programs do not agree on "
-                           "which counts; export it again.")
-
-
 def _disorder(path: Path) -> UnreadableError:
-    return UnreadableError(f"{shown(path)} is damaged: its elements do not follow one another, and programs do not agree "
-                           "on which count; export it again.")
+    return UnreadableError(f"{shown(path)} is damaged: its elements do not follow one another, and programs do not "
+                           "agree on which count; export it again.")
 
 
 def pixel_length(stream: BinaryIO, head: bytes, little: bool) -> int:

@@ -211,7 +211,7 @@ def extended_of(header: Header) -> Extended:
     """The extended offset table; `UnreadableError` where it is no bytes."""
     found = []
     for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
-        value = header.value(keyword) if header.says(keyword) else b""
+        value = header.said(keyword) or b""
         if not isinstance(value, bytes):
             raise UnreadableError(f"{shown(header.path)} has an {keyword} that is no table; export it again.")
         found.append(value)

@@ -51,8 +51,8 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
     if not any(length for _, length, _ in fragments):
         raise UnreadableError(f"{shown(path)} holds no pixel data; export the image itself, not its header.")
     if len(frames) != count:
-        raise UnreadableError(f"{shown(path)} holds {len(frames)} compressed frames where its NumberOfFrames is {count}; "
-                              "export it again.")
+        raise UnreadableError(f"{shown(path)} holds {len(frames)} compressed frames where its NumberOfFrames is "
+                              f"{count}; export it again.")
     _agree(frames, first + 8 + len(table), table, extended, path)
     for frame in frames:
         parts = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,7 +47,7 @@ class Layout:
     signed: bool
     little: bool = True
     frames: int = 1
-    extended: Extended = Extended()
+    extended: Extended = field(default_factory=Extended)
 
     @property
     def count(self) -> int:

@@ -17,7 +17,6 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import DEFLATED, EXPLICIT_LITTLE, read_meta
 from scanward.formats.dataset import ITEM as FIRST
 from scanward.formats.elements import (
-    ITEM,
     NATIVE,
     PIXEL_DATA,
     Element,
@@ -28,6 +27,7 @@ from scanward.formats.elements import (
     signable,
 )
 from scanward.formats.guard import clean, decoding, open_file, shown
+from scanward.formats.walk import ITEM
 from scanward.formats.sniff import HEAD, kind_of
 
 MAC_PARAMETERS, SIGNATURES, PADDING = 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC

@@ -1,7 +1,7 @@
 """The elements of a DICOM data set as they follow one another in a file: heads alone, no value is read.
 
-Programs do not agree on what counts of an element that is said twice, nor on what comes after bytes that are no element,
-so neither may hide anything.
+Programs do not agree on what counts of an element that is said twice, nor on what comes after bytes that are no
+element, so neither may hide anything.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.datadict import dictionary_VR, keyword_dict
+from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag
+
+from scanward.errors import UnreadableError
+from scanward.formats.guard import shown
 
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV")
 """Value representations whose length has four bytes, in explicit VR."""
@@ -27,24 +31,24 @@ PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _PIECE = 1 << 20
 
 
-class Disorder(Exception):
-    """Bytes that are no element."""
-
-
-class Twice(Exception):
-    """An element that counts is there twice in one item; its argument is the tag."""
+def twice(path: Path, tag: int) -> UnreadableError:
+    """The error of an element that counts and is there again."""
+    name = keyword_for_tag(tag) or f"{tag:08X}"
+    return UnreadableError(f"{shown(path)} says its {name} twice, or behind its pixels, and programs do not agree on "
+                           "which counts; export it again.")
 
 
 def counts(tag: int) -> bool:
     """Whether an element says anything of an image: not lengths of groups, nor private elements, and nothing that has
     its place behind the pixels."""
-    return 0 < tag >> 16 and tag <= PIXELS[-1] and tag >> 16 & 1 == 0 and tag & 0xFFFF != 0
+    return 0x10000 <= tag <= PIXELS[-1] and tag & 0x10000 == 0 and tag & 0xFFFF != 0
 
 
 @dataclass(frozen=True)
 class Walk:
     """Through a stream in one transfer syntax."""
 
+    path: Path
     stream: BinaryIO
     implicit: bool
     order: Literal["little", "big"]
@@ -52,22 +56,22 @@ class Walk:
     """Sequences of which each element is looked at, too."""
 
     def step(self, at: int, end: int) -> tuple[int, int]:
-        """The tag of the element at `at`, and where the next one begins; `Disorder` where there is none that ends by
-        `end`, `Twice` where one of its items says a thing twice."""
+        """The tag of the element at `at`, and where the next one begins; `ValueError` where there is none that ends by
+        `end`, `UnreadableError` where one of its items says a thing twice."""
         return self._step(at, end, self.implicit, 0, False)
 
     def _step(self, at: int, end: int, implicit: bool, depth: int, whole: bool) -> tuple[int, int]:
         tag, vr, length, value = self._head(at, end, implicit)
         if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED:
-            raise Disorder
+            raise _no_element()
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
-                raise Disorder
+                raise _no_element()
             # What is unknown and has no length is a sequence, in implicit VR (PS3.5, 6.2.2).
             return tag, self._items(value, end, implicit or vr == b"UN", depth, True, whole or tag in self.inside)
         after = value + length
         if after > end:
-            raise Disorder
+            raise _no_element()
         if (whole or tag in self.inside) and (vr == b"SQ" or (implicit and _is_sequence(tag))):
             self._items(value, after, implicit, depth, False, True)
         return tag, after
@@ -81,7 +85,7 @@ class Walk:
                 return at
             after = at + length
             if tag != ITEM or (length != UNDEFINED and after > end):
-                raise Disorder
+                raise _no_element()
             if length == UNDEFINED:
                 at = self._item(at, end, implicit, depth + 1, True, whole)
             else:
@@ -95,7 +99,7 @@ class Walk:
                 return at + 8
             tag, at = self._step(at, end, implicit, depth, whole)
             if tag in seen and counts(tag):
-                raise Twice(tag)
+                raise twice(self.path, tag)
             seen.add(tag)
         return at
 
@@ -110,7 +114,7 @@ class Walk:
         if vr in SHORT:
             return tag, vr, int.from_bytes(rest[2:4], self.order), at + 8
         if vr not in LONG or at + 12 > end:
-            raise Disorder
+            raise _no_element()
         return tag, vr, int.from_bytes(rest[4:8], self.order), at + 12
 
     def _pair(self, at: int, end: int) -> tuple[int, int]:
@@ -118,9 +122,13 @@ class Walk:
         self.stream.seek(at)
         head = self.stream.read(8)
         if at + 8 > end or len(head) < 8:
-            raise Disorder
+            raise _no_element()
         group, number = (int.from_bytes(head[i:i + 2], self.order) for i in (0, 2))
         return group << 16 | number, int.from_bytes(head[4:8], self.order)
+
+
+def _no_element() -> ValueError:
+    return ValueError("these bytes are no element")
 
 
 def _is_sequence(tag: int) -> bool:
