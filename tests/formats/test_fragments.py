@@ -81,6 +81,9 @@ def test_honest_tables_are_read(enhanced, syntax):
         path = enhanced(items, syntax, extended)
         assert np.array_equal(read(path).pixels, STORED)
         assert np.array_equal(read_content(Source((path,), "file")).values, STORED)
+    if syntax != RLELossless:
+        for items in ([b"", b"", frames[0]], [b"", frames[0], b""]):
+            assert np.array_equal(read(enhanced(items, syntax, frames=1)).plane, STORED[0])
     alone = encapsulate_extended(frames[:1])
     assert np.array_equal(read(enhanced(alone[0], syntax, alone[1:], frames=1)).plane, STORED[0])
 

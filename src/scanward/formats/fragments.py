@@ -44,7 +44,8 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
     table, fragments = _items(stream, path)
     frames: list[list[Fragment]] = []
     for fragment in fragments:
-        if frames and not fragment[2] and syntax != RLE and len(fragments) != count:
+        begun = bool(frames) and any(begins for _, _, begins in frames[-1])
+        if frames and not (begun and fragment[2]) and syntax != RLE and len(fragments) != count:
             frames[-1].append(fragment)
         else:
             frames.append([fragment])

@@ -27,8 +27,8 @@ from scanward.formats.elements import (
     signable,
 )
 from scanward.formats.guard import clean, decoding, open_file, shown
-from scanward.formats.walk import ITEM
 from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.walk import ITEM
 
 MAC_PARAMETERS, SIGNATURES, PADDING = 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC
 MAC_ID, MAC_SYNTAX, MAC_ALGORITHM, TAGS = 0x04000005, 0x04000010, 0x04000015, 0x04000020
