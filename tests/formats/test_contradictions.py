@@ -144,6 +144,18 @@ def test_nothing_hides_before_the_pixels_either(phantom, write, planted):
         read(path)
 
 
+def test_pixels_within_another_element_are_none(phantom, write):
+    path = write(phantom.dataset(phantom.breast()))
+    body = path.read_bytes()
+    at = body.rindex(b"\xe0\x7f\x10\0OW")
+    held = END + body[at:]
+    path.write_bytes(body[:at] + struct.pack("<HH2sHI", 0x29, 0x1000, b"OB", 0, 0xFFFFFFFF) + ITEM
+                     + element(0x29, 0x1001, b"OB", held) + ITEM_END + END)
+    assert np.array_equal(pydicom.dcmread(path).pixel_array, phantom.breast())
+    with pytest.raises(UnreadableError, match="do not follow one another"):
+        read(path)
+
+
 @pytest.mark.parametrize("undefined", [False, True])
 def test_a_frame_that_says_its_spacing_twice_is_refused(phantom, write, undefined):
     data = phantom.ct_slice(0.0, SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1")

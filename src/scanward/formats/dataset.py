@@ -67,6 +67,8 @@ def _check(walk: Walk, start: int, pixels: int, seen: list[int]) -> None:
     try:
         while at < end:
             tag, after = walk.step(at, end)
+            if at < pixels < after:
+                raise _disorder(walk.path)
             if counts(tag) and (tag in found or at > pixels):
                 raise twice(walk.path, tag)
             found.add(tag)
