@@ -151,6 +151,108 @@ def test_padding_and_private_elements_behind_the_pixels_are_no_trouble(phantom, 
     assert np.array_equal(read(path).plane, phantom.breast())
 
 
+FAR = element(0x7FE1, 0x10, b"LO", b"ours") + element(0x7FE1, 0x1000, b"OB", bytes(1 << 20))
+NAME = element(0x10, 0x10, b"PN", b"Other^Name")
+OPEN = struct.pack("<HH2sHI", 0x7FE1, 0x1001, b"SQ", 0, 0xFFFFFFFF)
+ITEM, ITEM_END, END = (struct.pack("<HHI", 0xFFFE, number, length)
+                       for number, length in ((0xE000, 0xFFFFFFFF), (0xE00D, 0), (0xE0DD, 0)))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("tail", [
+    FAR + NAME, FAR + element(0x7FE0, 0x10, b"OW", bytes(3840)), FAR + element(0x28, 0x6, b"US", b"\1\0"),
+    element(0x7FE1, 0x1000, b"OB", bytes(1 << 21)) + element(0x28, 0x30, b"DS", b"9\\9"),
+    OPEN + ITEM + element(0x9, 0x10, b"LO", b"ours") + ITEM_END + END + NAME,
+    b"\0" * 80 + NAME, b"\xff" * 9 + NAME, b"\0" * (1 << 20) + NAME, b"\0" * ((1 << 20) - 3) + NAME,
+    element(0x7FE1, 0x10, b"ZZ", b"") + NAME, element(0x7FE1, 0x10, b"ZZ", b"ab" + NAME),
+    struct.pack("<HH2sHI", 0x7FE1, 0x1000, b"OB", 0, 1 << 30) + NAME, OPEN + NAME + END,
+], ids=["name", "pixels", "planar", "spacing", "sequence", "zeros", "ones", "megabyte", "seam", "unknown", "within",
+        "endless", "no item"])
+def test_nothing_hides_far_behind_the_pixels(phantom, write, compressed, tail):
+    """pydicom and others take the last of two; what comes after bytes that are no element, each finds its own way."""
+    data = phantom.dataset(phantom.breast())
+    if compressed:
+        data.compress(RLELossless)
+    path = write(data)
+    with path.open("ab") as file:
+        file.write(tail)
+    with pytest.raises(UnreadableError, match=r"behind its pixels|do not follow one another"):
+        read(path)
+
+
+@pytest.mark.parametrize("tail", [
+    FAR, b"\0" * (3 << 20), b" \n", b"\r\n--5f1a0b7c-boundary--\r\n", bytes(range(1, 8)), FAR + b"\0" * 511,
+    OPEN + ITEM + element(0x10, 0x10, b"PN", b"Own^Name") + ITEM_END + END, element(0x7FE1, 0x1000, b"UN", NAME),
+    element(0xFFFC, 0xFFFC, b"OB", bytes(1 << 21))])
+def test_long_private_elements_and_odd_padding_are_no_trouble(phantom, write, tail):
+    path = write(phantom.dataset(phantom.breast()))
+    with path.open("ab") as file:
+        file.write(tail)
+    assert np.array_equal(read(path).plane, phantom.breast())
+
+
+def fake_end():
+    """A value without a length that holds, within an element of its item, what ends such a value: some look for the
+    end, others follow the elements."""
+    held = END + NAME + struct.pack("<HH2sHI", 0x11, 0x1001, b"OB", 0, 16)
+    return (struct.pack("<HH2sHI", 0x11, 0x1000, b"OB", 0, 0xFFFFFFFF) + ITEM + element(0x11, 0x1000, b"OB", held)
+            + ITEM_END + END)
+
+
+@pytest.mark.parametrize("planted", [
+    element(0x8, 0x60, b"CS", b"CT"), element(0x11, 0x10, b"LO", b"x") + element(0x28, 0x4, b"CS", b"MONOCHROME1"),
+    element(0x28, 0x6, b"US", b"\1\0") * 2, fake_end(), element(0x11, 0x1000, b"ZZ", b"ab" + NAME),
+    element(0x11, 0x1000, b"  ", b""), struct.pack("<HH2sHI", 0x11, 0x1000, b"LO", 0, 0xFFFFFFFF),
+    OPEN + ITEM + element(0x10, 0x20, b"LO", b"1") * 2 + ITEM_END + END,
+], ids=["modality", "polarity", "planar", "fake end", "unknown", "blank", "endless text", "in an item"])
+def test_nothing_hides_before_the_pixels_either(phantom, write, planted):
+    path = write(phantom.dataset(phantom.breast()))
+    insert(path, (0x28, 0x10), planted)
+    with pytest.raises(UnreadableError, match=r"twice, or behind its pixels|do not follow one another"):
+        read(path)
+
+
+def test_pixels_within_another_element_are_none(phantom, write):
+    path = write(phantom.dataset(phantom.breast()))
+    body = path.read_bytes()
+    at = body.rindex(b"\xe0\x7f\x10\0OW")
+    held = END + body[at:]
+    path.write_bytes(body[:at] + struct.pack("<HH2sHI", 0x29, 0x1000, b"OB", 0, 0xFFFFFFFF) + ITEM
+                     + element(0x29, 0x1001, b"OB", held) + ITEM_END + END)
+    assert np.array_equal(pydicom.dcmread(path).pixel_array, phantom.breast())
+    with pytest.raises(UnreadableError, match="do not follow one another"):
+        read(path)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_a_frame_that_says_its_spacing_twice_is_refused(phantom, write, undefined):
+    data = phantom.ct_slice(0.0, SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1")
+    data.SharedFunctionalGroupsSequence = [phantom.group(PixelMeasures={"PixelSpacing": [0.7, 0.6]})]
+    data["SharedFunctionalGroupsSequence"].is_undefined_length = undefined
+    path = write(data)
+    assert read(path).spacing == (1.0, 0.7, 0.6)
+    once = element(0x28, 0x30, b"DS", b"0.7\\0.6")
+    body, twice = path.read_bytes(), once + element(0x28, 0x30, b"DS", b"1.4\\1.2")
+    at = body.rindex(once)
+    head = body[at - 48:at]
+    for outer in (0, 8, 20, 28):  # the lengths of items and sequences around it
+        head = head.replace(struct.pack("<I", len(once) + outer), struct.pack("<I", len(twice) + outer))
+    path.write_bytes(body[:at - 48] + head + twice + body[at + len(once):])
+    assert pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing[0] == 1.4
+    with pytest.raises(UnreadableError, match="says its PixelSpacing twice"):
+        read(path)
+
+
+def test_a_transfer_syntax_that_is_said_twice_is_refused(phantom, write):
+    """DCMTK takes the first, pydicom the last."""
+    path = write(phantom.dataset(phantom.breast()))
+    body = path.read_bytes()
+    at = body.index(element(0x2, 0x10, b"UI", b"1.2.840.10008.1.2.1\0"))
+    path.write_bytes(body[:at] + element(0x2, 0x10, b"UI", b"1.2.840.10008.1.2\0") + body[at:])
+    with pytest.raises(UnreadableError, match="says its TransferSyntaxUID twice"):
+        read(path)
+
+
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
 @pytest.mark.parametrize("table", [True, False])
 def test_a_second_compressed_frame_is_not_passed_over(phantom, write, syntax, table):

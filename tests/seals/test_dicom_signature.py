@@ -281,6 +281,17 @@ def test_dcmconv_changes_no_signature(tmp_path):
         assert heard(path, certificate).label == "authentic", option
 
 
+def test_a_table_of_frames_that_was_added_is_not_vouched_for(tmp_path):
+    """It can name a part of the signed bytes as the frame that pydicom shows."""
+    path = rich(tmp_path / "film.dcm", "rle")
+    certificate = signed(path)
+    assert heard(path, certificate).label == "authentic"
+    rewritten(path, lambda d: (setattr(d, "ExtendedOffsetTable", bytes(8)),
+                               setattr(d, "ExtendedOffsetTableLengths", (66).to_bytes(8, "little"))))
+    answer = heard(path, certificate)
+    assert (answer.label, "does not cover its ExtendedOffsetTable" in answer.reason) == ("inconclusive", True)
+
+
 def test_a_second_signature_leaves_the_first_in_force(tmp_path):
     path = rich(tmp_path / "film.dcm")
     first, second = signed(path), signed(path, "p256", "Archive")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pydicom
 import pytest
@@ -135,3 +137,103 @@ def test_numbers_of_one_table_in_another_representation_are_the_same(tmp_path):
     part.add_new("LUTData", "US", [0, 10, 20, 30])
     data.save_as(tmp_path / "a.dcm")
     assert scanward.verify(tmp_path / "a.dcm", tmp_path / "site.key").label == "authentic"
+
+
+TAGS = {"PixelSpacing": (0x28, 0x30), "ImagerPixelSpacing": (0x18, 0x1164), "PixelAspectRatio": (0x28, 0x34),
+        "NominalScannedPixelSpacing": (0x18, 0x2010), "EstimatedRadiographicMagnificationFactor": (0x18, 0x1114),
+        "SpacingBetweenSlices": (0x18, 0x88), "ImagePositionPatient": (0x20, 0x32), "InstanceNumber": (0x20, 0x13),
+        "ImageOrientationPatient": (0x20, 0x37), "Laterality": (0x20, 0x60), "ModalityLUTSequence": (0x28, 0x3000),
+        "PatientSex": (0x10, 0x40)}
+
+
+def plant(path, keyword, value, vr=b"DS"):
+    """Any bytes as the value of an element, in its place."""
+    data = pydicom.dcmread(path)
+    if keyword in data:
+        delattr(data, keyword)
+        data.save_as(path)
+    tag = TAGS[keyword]
+    body, value = path.read_bytes(), value + b" " * (len(value) % 2)
+    after = next(one for one in data if (one.tag.group, one.tag.elem) > tag and one.keyword != keyword)
+    size = struct.pack("<HI", 0, len(value)) if vr == b"SQ" else struct.pack("<H", len(value))
+    at = body.rindex(struct.pack("<HH", after.tag.group, after.tag.elem) + after.VR.encode())
+    path.write_bytes(body[:at] + struct.pack("<HH", *tag) + vr + size + value + body[at:])
+
+
+@pytest.mark.parametrize(("keyword", "value"), [
+    ("PixelSpacing", b"0.05\\0.05\\0.05"), ("PixelSpacing", b"0.05"), ("PixelSpacing", b"-0.05\\-0.05"),
+    ("PixelSpacing", b"2000\\2000"), ("PixelSpacing", b"0\\0"), ("PixelSpacing", b"0.05\\"),
+    ("PixelSpacing", b"0,05\\0,05"),
+    ("PixelSpacing", b"0.05mm\\0.05mm"), ("PixelSpacing", b"0.0_5\\0.0_5"), ("PixelSpacing", b"nan\\nan"),
+    ("ImagerPixelSpacing", b"0.1\\0.1\\0.1"), ("ImagerPixelSpacing", b"0.1_0\\0.10"),
+    ("NominalScannedPixelSpacing", b"0.05"), ("PixelAspectRatio", b"1\\1\\1"), ("PixelAspectRatio", b"-2\\1"),
+    ("EstimatedRadiographicMagnificationFactor", b"2\\2"), ("EstimatedRadiographicMagnificationFactor", b"21"),
+    ("EstimatedRadiographicMagnificationFactor", b"0"), ("SpacingBetweenSlices", b"2\\3"),
+    ("ImagePositionPatient", b"1\\2"), ("ImageOrientationPatient", b"-1\\0\\0"), ("InstanceNumber", b"1\\2"),
+])
+def test_a_measure_that_is_not_as_many_numbers_is_never_passed_over(tmp_path, keyword, value):
+    """Programs take the first of three values; a film whose spacing is sealed would be measured by another."""
+    scanward.make_key(tmp_path / "site.key")
+    for name in ("a", "b"):
+        path = tmp_path / f"{name}.dcm"
+        spacing = {"ImagerPixelSpacing": [0.1, 0.1]} | ({"PixelSpacing": [0.1, 0.1]} if name == "b" else {})
+        made(FILM, "1.2.9", **CR, **spacing).save_as(path, enforce_file_format=True)
+        scanward.seal(path, tmp_path / "site.key")
+        plant(path, keyword, value)
+        with pytest.raises(scanward.UnreadableError, match=f"{name}.dcm does not say its {keyword} as"):
+            scanward.verify(path, tmp_path / "site.key")
+        with pytest.raises(scanward.UnreadableError, match=f"{name}.dcm does not say its {keyword} as"):
+            scanward.seal(path, tmp_path / "site.key", tmp_path / "other")
+
+
+@pytest.mark.parametrize("value", [b"", b"  ", b"\\", b"\0\0"])
+def test_an_element_without_a_value_says_nothing(tmp_path, value):
+    scanward.make_key(tmp_path / "site.key")
+    path = tmp_path / "a.dcm"
+    made(FILM, "1.2.9", **CR, ImagerPixelSpacing=[0.1, 0.1]).save_as(path, enforce_file_format=True)
+    scanward.seal(path, tmp_path / "site.key")
+    for keyword in ("PixelSpacing", "EstimatedRadiographicMagnificationFactor", "ImageOrientationPatient"):
+        plant(path, keyword, value)
+    assert scanward.verify(path, tmp_path / "site.key").label == "authentic"
+
+
+@pytest.mark.parametrize(("keyword", "vr", "value"), [
+    ("Laterality", b"FD", b"abcd"), ("ModalityLUTSequence", b"FD", b"abcd"), ("PatientSex", b"FD", b"abcd")])
+def test_what_cannot_be_told_is_not_taken_for_absent(tmp_path, keyword, vr, value):
+    scanward.make_key(tmp_path / "site.key")
+    path = tmp_path / "a.dcm"
+    made(FILM, "1.2.9", **CR, PatientSex=None).save_as(path, enforce_file_format=True)
+    scanward.seal(path, tmp_path / "site.key")
+    plant(path, keyword, value, vr)
+    with pytest.raises(scanward.UnreadableError, match=f"a.dcm says its {keyword} in a form that cannot be read"):
+        scanward.verify(path, tmp_path / "site.key")
+
+
+def test_a_measure_of_one_frame_is_looked_at_like_the_images_own(tmp_path):
+    scanward.make_key(tmp_path / "site.key")
+    path = tmp_path / "a.dcm"
+    places = [item(PlanePositionSequence=Sequence([item(ImagePositionPatient=[0, 0, z])])) for z in range(2)]
+    shared = item(PixelMeasuresSequence=Sequence([item(PixelSpacing=[0.7, 0.6])]), PlaneOrientationSequence=Sequence([
+        item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]))
+    made(FILM, "1.2.9", SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1", Modality="CT", NumberOfFrames=2,
+         PixelData=FILM.tobytes() * 2, SharedFunctionalGroupsSequence=Sequence([shared]),
+         PerFrameFunctionalGroupsSequence=Sequence(places)).save_as(path, enforce_file_format=True)
+    scanward.seal(path, tmp_path / "site.key")
+    assert scanward.verify(path, tmp_path / "site.key").label == "authentic"
+    path.write_bytes(path.read_bytes().replace(b"0.7\\0.6 ", b"0.7\\.6\\3"))
+    with pytest.raises(scanward.UnreadableError, match="does not say its PixelSpacing as 2 plausible numbers"):
+        scanward.verify(path, tmp_path / "site.key")
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("NumberOfFrames", "1_0"), ("NumberOfFrames", "1.5")])
+def test_a_count_that_is_no_whole_number_is_not_taken_for_one(tmp_path, keyword, value):
+    scanward.make_key(tmp_path / "site.key")
+    path = tmp_path / "a.dcm"
+    data = made(FILM, "1.2.9", **CR)
+    data.save_as(path, enforce_file_format=True)
+    scanward.seal(path, tmp_path / "site.key")
+    body = path.read_bytes()
+    at = body.rindex(b"\x28\0\x10\0US")
+    path.write_bytes(body[:at] + b"\x28\0\x08\0IS" + struct.pack("<H", 4) + value.encode().ljust(4) + body[at:])
+    with pytest.raises(scanward.UnreadableError, match=f"lacks a usable {keyword}"):
+        scanward.verify(path, tmp_path / "site.key")

@@ -5,7 +5,11 @@ A frame that disagrees with the DICOM header around it is refused: decoders allo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+"""What may follow a scan's coded data, in which only restart markers stand (and in JPEG-LS none)."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,34 @@ class Frame:
     signed: bool = False
     process: int = 0
     """Low byte of JPEG's start-of-frame marker: 0xC0 baseline, 0xC1 extended, 0xC3 lossless, 0xF7 JPEG-LS."""
+
+
+def holds_another(data: bytes) -> bool:
+    """Whether another JPEG, JPEG-LS or JPEG 2000 stream begins behind the end of the one that `data` begins with. What
+    an application keeps in a segment of its own, such as a small picture for display, is none."""
+    if data[:2] == b"\xff\xd8":
+        return b"\xff\xd8\xff" in data[_jpeg_end(data):]
+    # No coded data of JPEG 2000 looks like this.
+    return data.count(b"\xff\x4f\xff\x51") > 1
+
+
+def _jpeg_end(data: bytes) -> int:
+    """Behind the end-of-image marker of a stream; at the next stream's beginning, or the end, without one."""
+    at = 2
+    while at + 2 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xD9:
+            return at + 2
+        if marker == 0xD8:
+            return at
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            found = _MARKER.search(data, at)
+            at = found.start() if found else len(data)
+    return min(at, len(data))
 
 
 def jpeg_frame(data: bytes) -> Frame:

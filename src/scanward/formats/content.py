@@ -18,7 +18,8 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
-from scanward.formats.dicom import Header, check_image, layout_of, opened, spacing_of
+from scanward.formats.dicom import Header, check_image, check_measures, extended_of, layout_of, opened, spacing_of
+from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, grouped
 from scanward.formats.guard import check_size, decoding, open_file, shown
 from scanward.formats.pixels import JPEG_2000, read_frames
@@ -244,12 +245,13 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     if grey and header.whole("BitsAllocated", 0) in (8, 16):
         frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header)))
     else:
-        frames = _others(header)
+        frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
     owners = grouped(header, (*_OF_FRAMES, *SEQUENCES))
     palette, place = _palette(header) | _sides(header), _said(header)
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
+        check_measures(own)
         slope, intercept = own.number("RescaleSlope", 1.0), own.number("RescaleIntercept", 0.0)
         kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
@@ -259,13 +261,15 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
                      palette | (_said(own) if owners else place))
 
 
-def _others(header: Header) -> list[Values]:
+def _others(header: Header, stream: BinaryIO) -> list[Values]:
     """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
     from pydicom.pixels.utils import iter_pixels
 
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
-    return [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+    values = [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+    check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little)
+    return values
 
 
 def folded(values: Values, slope: float, intercept: float) -> tuple[Values, tuple[float, float]]:
@@ -314,7 +318,7 @@ def _place(planes: Sequence[_Plane]) -> dict[str, str]:
 
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     """Uncut, but for the blanks that an even length may take."""
-    found = {keyword: header.value(keyword) for keyword in keywords}
+    found = {keyword: header.said(keyword) for keyword in keywords}
     for keyword in PADDING[:2]:
         if isinstance(found.get(keyword), int):
             found[keyword] &= 0xFFFF  # implicit VR does not tell signed words from unsigned ones
@@ -345,12 +349,12 @@ def _said(header: Header) -> dict[str, str]:
         own = kind.removeprefix(_ROOT)
         texts["SOPClassUID"] = _ROOT + _SAME_CLASS.get(own, own) if kind.startswith(_ROOT) else kind
     return texts | {keyword: _hash(repr(plain(header.data[keyword], header.little))) for keyword in SEQUENCES
-                    if header.value(keyword)}
+                    if header.said(keyword)}
 
 
 def _sides(header: Header) -> dict[str, str]:
     """Those of frames."""
-    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.value(groups) or ()
+    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.said(groups) or ()
              for anatomy in item.get("FrameAnatomySequence") or ()]
     return {"FrameLaterality": "\\".join(sides)} if any(sides) else {}
 

@@ -1,4 +1,4 @@
-"""The elements of a DICOM file up to its pixels, without the pixels; and that none of them is said twice."""
+"""The elements of a DICOM file up to its pixels, without the pixels; and that none of them is said twice or hidden."""
 
 from __future__ import annotations
 
@@ -6,50 +6,36 @@ import io
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, cast
+from typing import BinaryIO, Literal, cast
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import MAX_FRAME, clean, shown
+from scanward.formats.walk import LONG, PIXELS, Walk, counts, hides, twice
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV")
-"""Value representations whose length has four bytes, in explicit VR."""
 ENCAPSULATED = 0xFFFFFFFF
 """The length of compressed pixel data, which comes in items up to a delimiter."""
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
-_MOST_BEHIND = 1 << 20
-"""Bytes that are looked at behind the pixels."""
-
-
-class Nested(NamedTuple):
-    """Where the items of a sequence are."""
-
-    start: int
-    length: int
-    """Or `ENCAPSULATED`, where a delimiter ends them."""
-    implicit: bool
 
 
 def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: bool = False) -> \
-        tuple[Dataset, BinaryIO, str, bool, str, list[Nested]]:
+        tuple[Dataset, BinaryIO, str, bool, str]:
     """The elements that `keywords` name, or the `whole` up to the pixels; a stream that stands at the pixel data, or
-    the end; transfer syntax; whether it is in little endian; the SOP class of the file meta group; and where the
-    sequences among them are.
+    the end; transfer syntax; whether it is in little endian; and the SOP class of the file meta group.
 
-    Raises `UnreadableError` where one of them is there twice, or behind the pixels: programs do not agree on which
-    counts.
+    Raises `UnreadableError` where an element that counts is there twice, or behind the pixels, or where bytes that are
+    no element could hide one: programs do not agree on what counts.
     """
-    syntax, media_class = read_meta(stream)
+    syntax, media_class = read_meta(stream, path)
     if syntax == DEFLATED:
         stream = inflated(stream, path)
     little, start = syntax != EXPLICIT_BIG, stream.tell()
@@ -57,70 +43,78 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
         syntax, little = guess(stream)
         stream.seek(start)
     tags = {cast(int, tag_for_keyword(keyword)) for keyword in keywords}
-    seen: set[int] = set()
-    nested: list[Nested] = []
+    seen: list[int] = []
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
         if int(tag) in PIXELS:
             return True
-        if int(tag) in tags and int(tag) in seen:
-            raise _twice(path, int(tag))
-        seen.add(int(tag))
-        if int(tag) in tags and length and vr in (None, "SQ", "UN") and dictionary_VR(tag) == "SQ":
-            nested.append(Nested(stream.tell(), length, vr != "SQ"))
+        seen.append(int(tag))
         return False
 
     implicit = syntax == IMPLICIT_LITTLE
     data = read_dataset(stream, implicit, little, stop_when=stop,
                         specific_tags=None if whole else [BaseTag(tag) for tag in tags])
     here = stream.tell()
-    if _skip_pixels(stream, little):
-        rest = io.BytesIO(stream.read(_MOST_BEHIND))
-        if rest.getbuffer().nbytes > 8:
-            _look_behind(rest, implicit, little, tags | set(PIXELS), path)
+    _check(Walk(path, stream, implicit, "little" if little else "big", tags), start, here, seen)
     stream.seek(here)
-    return data, stream, syntax, little, media_class, nested
+    return data, stream, syntax, little, media_class
 
 
-def read_meta(stream: BinaryIO) -> tuple[str, str]:
+def _check(walk: Walk, start: int, pixels: int, seen: list[int]) -> None:
+    """Raises as `read_header`, for the elements from `start` on. `pixels` is where the pixel data begins, or the end,
+    and `seen` what pydicom took for elements before."""
+    end = walk.stream.seek(0, io.SEEK_END)
+    at, found = start, set[int]()
+    before: list[int] = []
+    try:
+        while at < end:
+            tag, after = walk.step(at, end)
+            if at < pixels < after:
+                raise _disorder(walk.path)
+            if counts(tag) and (tag in found or at > pixels):
+                raise twice(walk.path, tag)
+            found.add(tag)
+            before += [tag] * (at < pixels)
+            at = after
+    except ValueError:
+        # Pixel data that are cut short, the reader of pixels tells of.
+        if at != pixels and (at < pixels < end or hides(walk.stream, at, walk.order)):
+            raise _disorder(walk.path) from None
+    if before != seen[:len(before)] or (pixels < end and len(before) < len(seen)):
+        raise _disorder(walk.path)
+
+
+def read_meta(stream: BinaryIO, path: Path | None = None) -> tuple[str, str]:
     """Transfer syntax and SOP class of the file meta group, empty without one; the stream then stands at the data set.
 
-    The preamble before it may be missing.
+    The preamble before it may be missing. With a `path` to name, `UnreadableError` where it says a thing twice.
     """
-    meta = meta_of(stream)
+    meta = meta_of(stream, path)
     return clean(meta.get("TransferSyntaxUID", "")), clean(meta.get("MediaStorageSOPClassUID", ""))
 
 
-def meta_of(stream: BinaryIO) -> Dataset:
+def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
     """As `read_meta`, the whole group; empty without one."""
     head = stream.read(132)
     start = 132 if head[128:] == b"DICM" else 4 if head[:4] == b"DICM" else 0
     stream.seek(start)
     if not start and head[:2] != b"\x02\0":
         return Dataset()
-    return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2)
-
-
-def _twice(path: Path, tag: int) -> UnreadableError:
-    name = keyword_for_tag(tag) or f"{tag:08X}"
-    return UnreadableError(f"{shown(path)} says its {name} twice, or behind its pixels, and programs do not agree on "
-                           "which counts; export it again.")
-
-
-def _look_behind(rest: BinaryIO, implicit: bool, little: bool, tags: Collection[int], path: Path) -> None:
-    """Raises where an element that counts is behind the pixels. What is damaged there is no element."""
+    seen: list[int] = []
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if int(tag) in tags:
-            raise _twice(path, int(tag))
-        return False
+        if path is not None and int(tag) in seen:
+            raise twice(path, int(tag))
+        if vr is None or vr.isalpha():  # pydicom asks once more where a group is in implicit VR
+            seen.append(int(tag))
+        return int(tag) >> 16 != 2
 
-    try:
-        read_dataset(rest, implicit, little, stop_when=stop, specific_tags=[BaseTag(0x00080018)])
-    except UnreadableError:
-        raise
-    except Exception:  # padding and other bytes that are no elements
-        return
+    return read_dataset(stream, False, True, stop_when=stop)
+
+
+def _disorder(path: Path) -> UnreadableError:
+    return UnreadableError(f"{shown(path)} is damaged: its elements do not follow one another, and programs do not "
+                           "agree on which count; export it again.")
 
 
 def pixel_length(stream: BinaryIO, head: bytes, little: bool) -> int:
@@ -131,24 +125,6 @@ def pixel_length(stream: BinaryIO, head: bytes, little: bool) -> int:
     """
     order: Literal["little", "big"] = "little" if little else "big"
     return int.from_bytes(stream.read(4) if head[4:6] in LONG else head[4:8], order)
-
-
-def _skip_pixels(stream: BinaryIO, little: bool) -> bool:
-    """Goes behind the pixel data; whether it ends at all."""
-    head = stream.read(8)
-    if len(head) < 8:
-        return False
-    length = pixel_length(stream, head, little)
-    if length != ENCAPSULATED:
-        stream.seek(length, io.SEEK_CUR)
-        return True
-    while True:
-        item = stream.read(8)
-        if item[:4] == DELIMITER:
-            return True
-        if item[:4] != ITEM or len(item) < 8:
-            return False
-        stream.seek(int.from_bytes(item[4:8], "little"), io.SEEK_CUR)
 
 
 def guess(stream: BinaryIO) -> tuple[str, bool]:

@@ -7,6 +7,8 @@ for eyes. CT comes in HU by Rescale Slope and Intercept.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +18,13 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
-from scanward.formats.elements import check_items
-from scanward.formats.guard import check_size, clean, open_file, plausible, shown
+from scanward.formats.fragments import Extended
+from scanward.formats.guard import PLAUSIBLE, check_size, clean, open_file, plausible, shown
 from scanward.formats.pixels import Layout
 from scanward.image import AIR, Modality, Provenance
 
@@ -38,8 +41,19 @@ HEADER = (
     "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
-    "RescaleSlope", "RescaleType", "ModalityLUTSequence",
+    "RescaleSlope", "RescaleType", "ModalityLUTSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+MAGNIFICATION = (0.1, 20.0)
+"""Factors that are believed."""
+_ANY = (-math.inf, math.inf)
+_MEASURES: dict[str, tuple[int, float, float]] = {
+    "PixelSpacing": (2, *PLAUSIBLE), "ImagerPixelSpacing": (2, *PLAUSIBLE),
+    "NominalScannedPixelSpacing": (2, *PLAUSIBLE), "PixelAspectRatio": (2, 1e-6, math.inf),
+    "EstimatedRadiographicMagnificationFactor": (1, *MAGNIFICATION), "SpacingBetweenSlices": (1, *_ANY),
+    "ImagePositionPatient": (3, *_ANY), "ImageOrientationPatient": (6, -1.01, 1.01), "InstanceNumber": (1, *_ANY),
+}
+"""How many numbers each takes, the least and the most."""
 _WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 """Classes of objects about images that have pixels."""
 _HOUNSFIELD = ("", "HU", "US")
@@ -68,6 +82,9 @@ class Header:
         if value is None or value == "":
             return None
         values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
+        texts = [getattr(v, "original_string", v) for v in values]
+        if any(isinstance(text, str) and not _NUMBER.fullmatch(text.strip(" \0")) for text in texts):
+            return None  # Python takes 0.1_5 for 0.15, and others for 0.1
         try:
             found = tuple(float(v) for v in values)
         except (TypeError, ValueError):
@@ -83,9 +100,12 @@ class Header:
         return default if found is None else found[0]
 
     def says(self, keyword: str) -> bool:
-        """The element is there, and not empty."""
+        """The element is there, and not empty or blank."""
         element = self.data.get_item(keyword) if keyword in self.data else None
-        return element is not None and element.value not in (None, "", b"")
+        value = None if element is None else element.value
+        if isinstance(value, bytes):
+            return bool(value.strip(b" \0\\"))
+        return any(map(str, value)) if isinstance(value, MultiValue) else value is not None and bool(str(value).strip())
 
     def value(self, keyword: str) -> Any:
         """As the file has it; None for what cannot be told, in whatever form it is there."""
@@ -94,14 +114,21 @@ class Header:
         except Exception:  # a header may hold any bytes in any form, and pydicom raises what its parts raise
             return None
 
+    def said(self, keyword: str) -> Any:
+        """As `value`; `UnreadableError` where the element is there and cannot be told, as others may tell it."""
+        value = self.value(keyword)
+        if value is None and self.says(keyword):
+            raise UnreadableError(f"{shown(self.path)} says its {keyword} in a form that cannot be read; export it "
+                                  "again.")
+        return value
+
     def whole(self, keyword: str, default: int | None = None) -> int:
-        """One whole number; `UnreadableError` where it is absent and has no default."""
+        """One whole number; `UnreadableError` where it is absent and has no default, or anything else."""
         found = self.numbers(keyword, 1)
-        if found is None:
-            if default is None:
-                raise UnreadableError(f"{shown(self.path)} lacks a usable {keyword} in its DICOM header; "
-                                      "export it again.")
+        if found is None and default is not None and not self.says(keyword):
             return default
+        if found is None or not found[0].is_integer():
+            raise UnreadableError(f"{shown(self.path)} lacks a usable {keyword} in its DICOM header; export it again.")
         return int(found[0])
 
 
@@ -110,9 +137,7 @@ def opened(path: Path, also: tuple[str, ...] = (), whole: bool = False) -> Itera
     """The header with the elements of `HEADER` and `also`, or as a `whole`, and a stream that stands at the pixel data
     (or the end). The pixels are not read. Raises `UnreadableError` where one of them is said twice, in items, too."""
     with open_file(path) as file:
-        data, stream, syntax, little, media_class, nested = read_header(file, path, (*HEADER, *also), whole)
-        for sequence in nested:
-            check_items(stream, sequence, little, path)
+        data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also), whole)
         yield Header(path, data, syntax, little, media_class), stream
 
 
@@ -179,7 +204,18 @@ def layout_of(header: Header) -> Layout:
         raise UnreadableError(f"{path} has a HighBit of {high}, which does not fit {stored} of {allocated} bits.")
     signed = header.whole("PixelRepresentation", 0) == 1
     return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little,
-                  frames)
+                  frames, extended_of(header))
+
+
+def extended_of(header: Header) -> Extended:
+    """The extended offset table; `UnreadableError` where it is no bytes."""
+    found = []
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        value = header.said(keyword) or b""
+        if not isinstance(value, bytes):
+            raise UnreadableError(f"{shown(header.path)} has an {keyword} that is no table; export it again.")
+        found.append(value)
+    return Extended(*found)
 
 
 def spacing_of(header: Header) -> tuple[float, float] | None:
@@ -192,9 +228,19 @@ def spacing_of(header: Header) -> tuple[float, float] | None:
         factor = 1.0
         if keyword == "ImagerPixelSpacing":
             (factor,) = header.numbers("EstimatedRadiographicMagnificationFactor", 1) or (1.0,)
-            factor = factor if 0.1 <= factor <= 20 else 1.0
+            factor = factor if MAGNIFICATION[0] <= factor <= MAGNIFICATION[1] else 1.0
         return found[0] / factor, found[1] / factor
     return None
+
+
+def check_measures(header: Header) -> None:
+    """`UnreadableError` where an element of `_MEASURES` is there and is not as many plausible numbers: of others, such
+    as three where two belong, programs take the first, and `Header.numbers` none."""
+    for keyword, (count, least, most) in _MEASURES.items():
+        found = header.numbers(keyword, count)
+        if header.says(keyword) if found is None else not all(least <= v <= most for v in found):
+            what = "one plausible number" if count == 1 else f"{count} plausible numbers"
+            raise UnreadableError(f"{shown(header.path)} does not say its {keyword} as {what}; export it again.")
 
 
 def provenance_of(header: Header, path: Path | None = None) -> Provenance:

@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from pydicom.datadict import dictionary_VR
 
@@ -19,23 +19,16 @@ from scanward.formats.dataset import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
-    LONG,
-    Nested,
     guess,
     inflated,
     read_meta,
 )
 from scanward.formats.guard import clean, open_file, shown
+from scanward.formats.walk import ITEM, ITEM_END, LONG, MOST_NESTED, SEQUENCE_END, SHORT, UNDEFINED
 
 NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 """Transfer syntaxes between which a data set may pass without another pixel; a signature holds in all of them."""
-UNDEFINED = 0xFFFFFFFF
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_REPRESENTATION, PIXEL_DATA = 0x00280103, 0x7FE00010
-MOST_NESTED = 32
-"""Sequences within sequences."""
-_SHORT = frozenset((b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
-                    b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"))
 _WORDS = {b"AT": 2, b"US": 2, b"SS": 2, b"OW": 2, b"UL": 4, b"SL": 4, b"FL": 4, b"OF": 4, b"OL": 4, b"FD": 8,
           b"OD": 8, b"OV": 8, b"SV": 8, b"UV": 8}
 """Bytes of the numbers of a value, which another byte order turns round."""
@@ -120,7 +113,7 @@ def read_elements(path: Path) -> Elements:
 def elements_in(whole: bytes, path: Path) -> Elements:
     """As `read_elements`, of a file's bytes; `path` names them."""
     stream = io.BytesIO(whole)
-    syntax, _ = read_meta(stream)
+    syntax, _ = read_meta(stream, path)
     start = stream.tell()
     data = memoryview(whole)[start:] if syntax != DEFLATED else memoryview(inflated(stream, path).getvalue())
     if not syntax:
@@ -130,17 +123,6 @@ def elements_in(whole: bytes, path: Path) -> Elements:
     if end != len(data):
         raise _broken(path)
     return Elements(path, whole[:start], data, syntax, form, elements)
-
-
-def check_items(stream: BinaryIO, sequence: Nested, little: bool, path: Path) -> None:
-    """Raises `UnreadableError` where an item of a sequence before the stream's position, or of one within it, says an
-    element twice, or is damaged."""
-    here, open_ended = stream.tell(), sequence.length == UNDEFINED
-    stream.seek(sequence.start)
-    data = memoryview(stream.read(here - sequence.start if open_ended else sequence.length))
-    stream.seek(here)
-    form: Form = sequence.implicit, "little" if little else "big"
-    _Walk(path, data, ordered=False).items(0, len(data), form, 0, delimited=open_ended)
 
 
 def signable(element: Element) -> bool:
@@ -192,8 +174,6 @@ def _broken(path: Path) -> UnreadableError:
 class _Walk:
     path: Path
     data: memoryview
-    ordered: bool = True
-    """Whether elements must ascend; else none may be there twice."""
 
     def elements(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
             -> tuple[tuple[Element, ...], int]:
@@ -201,7 +181,6 @@ class _Walk:
         if depth > MOST_NESTED:
             raise _broken(self.path)
         found: list[Element] = []
-        seen: set[int] = set()
         signed = False
         while at < end:
             if delimited and self._tag(at, form) == ITEM_END:
@@ -209,11 +188,10 @@ class _Walk:
             element = self._element(at, end, form, depth, signed)
             if element.tag == PIXEL_REPRESENTATION:
                 signed = 1 in self.data[slice(*element.value)]
-            if element.tag in seen or (self.ordered and found and element.tag < found[-1].tag):
+            if found and element.tag <= found[-1].tag:
                 raise UnreadableError(f"{shown(self.path)} says an element twice, or out of order ({element.tag:08X}), "
                                       "and programs do not agree on which counts; export it again.")
             found.append(element)
-            seen.add(element.tag)
             at = element.end
         if delimited:
             raise _broken(self.path)
@@ -228,12 +206,12 @@ class _Walk:
                 return Element(tag, b"OB" if form[0] else vr, at, (value, after), after, fragments=fragments)
             # What is unknown and has no length is a sequence, in implicit VR little endian (PS3.5, 6.2.2).
             inner: Form = (True, "little") if vr == b"UN" and not form[0] else form
-            items, after = self.items(value, end, inner, depth, delimited=True)
+            items, after = self._items(value, end, inner, depth, delimited=True)
             return Element(tag, vr, at, (value, after), after, items)
         after = value + length
         if after > end or tag in (ITEM, ITEM_END, SEQUENCE_END):
             raise _broken(self.path)
-        items = self.items(value, after, form, depth)[0] if vr == b"SQ" else ()
+        items = self._items(value, after, form, depth)[0] if vr == b"SQ" else ()
         return Element(tag, vr, at, (value, after), after, items)
 
     def _head(self, at: int, tag: int, form: Form, signed: bool) -> tuple[bytes, int, int]:
@@ -244,11 +222,11 @@ class _Walk:
         vr = bytes(self.data[at + 4:at + 6])
         if vr in LONG:
             return vr, self._number(at + 8, 4, order), at + 12
-        if vr not in _SHORT:
+        if vr not in SHORT:
             raise _broken(self.path)
         return vr, self._number(at + 6, 2, order), at + 8
 
-    def items(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
+    def _items(self, at: int, end: int, form: Form, depth: int, delimited: bool = False) \
             -> tuple[tuple[tuple[Element, ...], ...], int]:
         items: list[tuple[Element, ...]] = []
         while at < end:

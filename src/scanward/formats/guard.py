@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import stat
 import sys
@@ -29,6 +28,8 @@ INFLATION = 1032
 """Most bytes that one deflated byte can stand for (zlib's own documentation)."""
 MIN_SIDE = 32
 """Rows and columns below which there is nothing to judge."""
+PLAUSIBLE = (1e-6, 1e3)
+"""Millimetres of a pixel."""
 _STDERR = threading.Lock()
 
 
@@ -154,7 +155,7 @@ def check_arguments(modality: Modality | None, spacing: tuple[float, float] | No
 
 def plausible(millimetres: float) -> bool:
     """Whether a pixel may be that large: finite, and between a nanometre and a metre."""
-    return math.isfinite(millimetres) and 1e-6 <= millimetres <= 1e3
+    return PLAUSIBLE[0] <= millimetres <= PLAUSIBLE[1]
 
 
 def three(spacing: Sequence[float] | None, depth: float = 1.0) -> tuple[float, float, float] | None:

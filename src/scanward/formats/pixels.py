@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,8 @@ from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
-from scanward.formats.dataset import DELIMITER, ENCAPSULATED, ITEM, pixel_length
+from scanward.formats.dataset import ENCAPSULATED, pixel_length
+from scanward.formats.fragments import RLE, Extended, frames_in
 from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
 
@@ -30,8 +31,6 @@ Stored = npt.NDArray[Any]
 Decoder = Callable[[bytes, "Layout"], tuple[Stored, Frame | None]]
 
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
-"""The beginnings of JPEG (and JPEG-LS) and of JPEG 2000: a frame has one, in its first fragment."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Layout:
     signed: bool
     little: bool = True
     frames: int = 1
+    extended: Extended = field(default_factory=Extended)
 
     @property
     def count(self) -> int:
@@ -75,7 +75,7 @@ def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layo
         if layout.syntax in PLAIN:
             raise UnreadableError(f"{shown(layout.path)} says that it is not compressed, but its pixel data is; "
                                   "export it again.")
-        for frame in _encapsulated(stream, layout):
+        for frame in frames_in(stream, layout.path, layout.syntax, layout.frames, layout.extended):
             yield _compressed(frame, layout)
     else:
         if layout.syntax in _CODECS:
@@ -121,48 +121,6 @@ def _plain(stream: BinaryIO, length: int, layout: Layout, big_words: bool) -> It
     for i in range(layout.frames):
         data = swapped[i * size : (i + 1) * size] if big_words else np.frombuffer(stream.read(size), np.uint8)
         yield data.view(f"{'<' if layout.little else '>'}u{width}").reshape(layout.rows, layout.columns)
-
-
-def _encapsulated(stream: BinaryIO, layout: Layout) -> Iterator[bytes]:
-    """Each frame's bytes."""
-    if layout.frames == 1:
-        yield _fragments(stream, layout)
-        return
-    from pydicom.encaps import generate_frames
-
-    count = 0
-    for frame in generate_frames(stream, number_of_frames=layout.frames):
-        count += 1
-        if count > layout.frames:
-            break
-        yield frame
-    if count != layout.frames:
-        raise UnreadableError(f"{shown(layout.path)} does not hold the {layout.frames} compressed frames that its "
-                              "NumberOfFrames asks for; copy it again from its source.")
-
-
-def _fragments(stream: BinaryIO, layout: Layout) -> bytes:
-    """The one frame's bytes: all fragments after the offset table, joined."""
-    parts: list[bytes] = []
-    while True:
-        head = stream.read(8)
-        if head[:4] == DELIMITER or (not head and len(parts) > 1):
-            break
-        length = int.from_bytes(head[4:8], "little")
-        if len(head) < 8 or length > left_in(stream):
-            raise cut_short(layout.path, length, left_in(stream))
-        if head[:4] != ITEM:
-            raise UnreadableError(f"{shown(layout.path)} is damaged between its compressed fragments.")
-        parts.append(stream.read(length))
-    table, fragments = parts[:1], parts[1:]
-    starts = sum(part.startswith(_STARTS) for part in fragments) if layout.syntax != RLE else len(fragments)
-    if starts > 1 or len(b"".join(table)) > 4:
-        raise UnreadableError(f"{shown(layout.path)} holds {max(starts, len(b''.join(table)) // 4)} compressed frames "
-                              "where its NumberOfFrames is 1; export it again.")
-    frame = fragments[0] if len(fragments) == 1 else b"".join(fragments)
-    if not frame:
-        raise UnreadableError(f"{shown(layout.path)} holds no pixel data; export the image itself, not its header.")
-    return frame
 
 
 def _compressed(data: bytes, layout: Layout) -> tuple[Stored, Layout]:
@@ -315,7 +273,6 @@ def _jpeg_ls(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     return np.frombuffer(buffer, "<u1" if frame.precision <= 8 else "<u2"), frame
 
 
-RLE = "1.2.840.10008.1.2.5"
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",
              "1.2.840.10008.1.2.4.203")
 LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")

@@ -53,7 +53,7 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
 def _check_chunks(path: Path, data: bytes) -> None:
     """Refuses what another program could show in place of the one image: animations, images said twice, and chunks
     that only some programs know though none may pass over them (ISO/IEC 15948, 5.4)."""
-    at, names = 8, []
+    at, names = 8, list[bytes]()
     while at + 12 <= len(data) and b"IEND" not in names[-1:]:
         name = data[at + 4 : at + 8]
         if name in _MOVING:
@@ -65,8 +65,8 @@ def _check_chunks(path: Path, data: bytes) -> None:
         at += 12 + int.from_bytes(data[at : at + 4], "big")
     twice = next((name for name in (*_CRITICAL, b"tRNS") if names.count(name) > 1), None)
     if twice is not None:
-        raise UnreadableError(f"{shown(path)} says its {twice.decode()} twice, and programs do not agree on which counts; "
-                              "save it again.")
+        raise UnreadableError(f"{shown(path)} says its {twice.decode()} twice, and programs do not agree on which "
+                              "counts; save it again.")
 
 
 def _png_values(path: Path, data: bytes, deep_colour: bool) -> npt.NDArray[Any]:

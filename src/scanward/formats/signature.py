@@ -17,7 +17,6 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import DEFLATED, EXPLICIT_LITTLE, read_meta
 from scanward.formats.dataset import ITEM as FIRST
 from scanward.formats.elements import (
-    ITEM,
     NATIVE,
     PIXEL_DATA,
     Element,
@@ -29,6 +28,7 @@ from scanward.formats.elements import (
 )
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.walk import ITEM
 
 MAC_PARAMETERS, SIGNATURES, PADDING = 0x4FFE0001, 0xFFFAFFFA, 0xFFFCFFFC
 MAC_ID, MAC_SYNTAX, MAC_ALGORITHM, TAGS = 0x04000005, 0x04000010, 0x04000015, 0x04000020

@@ -67,7 +67,7 @@ class Look:
     values: npt.NDArray[Any]
     """(z, y, x) or (z, y, x, samples)."""
     senses: tuple[int, ...]
-    """Of each slice 1 where large values are bright, -1 where they are dark: stored upside down it is shown no other."""
+    """Of each slice 1 where large values are bright, -1 where they are dark: upside down it is shown no other."""
     prints: dict[int, Print]
     """Of the slices that have one."""
 

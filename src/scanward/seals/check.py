@@ -241,23 +241,35 @@ def listed(names: Sequence[str], most: int = MOST) -> str:
 
 
 def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
-    """A number that is not there any more is another thing than one that is another; and what was encoded anew has the
-    scale and the colours that its encoding needs: its values are held to the copy with them."""
-    was, now = seal.geometry, geometry_of(content)
+    """A number or word that is not there any more is another thing than one that is another; and what was encoded anew
+    has the scale and the colours that its encoding needs: its values are held to the copy with them."""
     gone: list[str] = []
     new: list[str] = []
+    other = _measures(content, seal, anew, gone, new) or _words(content, seal, anew, gone, new)
+    if other is not None:
+        return other
+    if new:
+        gone.append(f"{listed(new)}, of which it said nothing when it was sealed")
+    if gone:
+        return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
+    return Part("authentic", "It lies where it lay.")
+
+
+def _measures(content: Content, seal: Seal, anew: bool, gone: list[str], new: list[str]) -> Part | None:
+    """What is to be said where a number is another; those that are missing and that were added go to the lists."""
+    was, now = seal.geometry, geometry_of(content)
     for name, words in (("scale", "rescale slope or intercept"), ("spacing", "spacing"), ("axes", "orientation"),
                         ("corners", "position")):
-        if not was[name]:
-            if now[name]:
-                new.append(words)
-            continue
-        if not now[name]:
-            gone.append(words)
-        elif not _alike(was[name], now[name], name):
-            if anew and name == "scale":
-                continue
+        if not was[name] or not now[name]:
+            gone += [words] if was[name] else []
+            new += [words] if now[name] else []
+        elif not _alike(was[name], now[name], name) and not (anew and name == "scale"):
             return Part("tampered", f"Its {words} is another than was sealed{_numbers(was[name], now[name], name)}.")
+    return None
+
+
+def _words(content: Content, seal: Seal, anew: bool, gone: list[str], new: list[str]) -> Part | None:
+    """The same of what `PLACE` and `SEQUENCES` name."""
     place = content.place
     if seal.header is None:
         place = {word: place[word] for word in (OLDER if seal.version else frozenset(FIRST_PLACE)) & place.keys()}
@@ -267,20 +279,16 @@ def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
             unsaid = text in ("MONOCHROME2", "IDENTITY") or (
                 content.header is None and keyword not in (OLDER if content.axes is None else _ALONE))
             gone += [] if unsaid else [keyword]
-        elif place[keyword] != text:
-            if anew and keyword == "PhotometricInterpretation" and {text, place[keyword]} <= _COLOURS:
-                continue
+        elif place[keyword] != text and not (
+                anew and keyword == "PhotometricInterpretation" and {text, place[keyword]} <= _COLOURS):
             hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
             return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else
                         f"Its {keyword} is {place[keyword]}, and was {text}.")
-    new += [keyword for keyword in place if keyword not in seal.place]
-    if hiding := [keyword for keyword in new if keyword in HIDING]:
+    added = [keyword for keyword in place if keyword not in seal.place]
+    if hiding := [keyword for keyword in added if keyword in HIDING]:
         return Part("tampered", f"What hides or changes voxels for whoever looks was added: {listed(hiding)}.")
-    if new:
-        gone.append(f"{listed(new)}, of which it said nothing when it was sealed")
-    if gone:
-        return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
-    return Part("authentic", "It lies where it lay.")
+    new += added
+    return None
 
 
 def _alike(was: Any, now: Any, name: str) -> bool:

@@ -39,8 +39,8 @@ VOXELS = frozenset((
     "SOPClassUID", "SOPInstanceUID", "Modality", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
     "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
     "FloatPixelData", "DoubleFloatPixelData", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence",
-    "PixelPaddingValue", "PixelPaddingRangeLimit", *PALETTE, *(f"{colour}PaletteColorLookupTableDescriptor" for colour
-                                                             in ("Red", "Green", "Blue"))))
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", *PALETTE,
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue"))))
 """What makes the pixels what they are."""
 GEOMETRY = frozenset((*PLACE, *SEQUENCES, *GROUPS, "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
                       "EstimatedRadiographicMagnificationFactor", "ImagePositionPatient", "ImageOrientationPatient",

@@ -67,7 +67,7 @@ def tree_of(values: npt.NDArray[Any], tile: Three, strange: npt.NDArray[np.bool_
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
         z, y, x = (pool.submit(rows, axis) for axis in range(3))
-        lost = np.zeros(len(four), bool) if strange is None else strange.any(axis=(1, 2))
+        lost = [strange is not None and bool(strange[z].any()) for z in range(len(four))]
         planes = b"".join(bytes(SHORT) if gone else _hash(LEAF, plane) for plane, gone in zip(four, lost, strict=True))
         return Tree(count, (z.result(), y.result(), x.result()), planes)
 
