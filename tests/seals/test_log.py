@@ -220,3 +220,24 @@ def test_versions_that_are_sealed_at_once_follow_each_other(film, site, tmp_path
     with ThreadPoolExecutor(3) as pool:
         paths = [one.result() for one in [pool.submit(sealing) for _ in range(3)]]
     assert sorted(read_seal(path).number for path in paths) == [1, 2, 3]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from scanward import disk
+from scanward.formats import Source
+from scanward.seals.files import seal_file
+from scanward.seals.log import Log
+from scanward.seals.signing import signer_of
+disk._place = lambda *_: os._exit(9)
+seal_file(Source((Path(sys.argv[1]),), "file"), signer_of(bytes(range(32))), log=Log(Path(sys.argv[2])))
+"""
+
+
+def test_what_was_killed_between_entry_and_seal_is_sealed_again(film, site, tmp_path):
+    log, source = Log(tmp_path / "log"), Source((film,), "file")
+    assert subprocess.run([sys.executable, "-c", KILLED, str(film), str(log.folder)], check=False).returncode == 9
+    assert (len(log.entries()), film.with_name("film.dcm.seal").exists()) == (1, False)
+    seal = read_seal(seal_file(source, site, log=log))
+    assert verify_seal(source, seal, [site.certificate], log=log).label == "authentic"
