@@ -318,7 +318,7 @@ def _place(planes: Sequence[_Plane]) -> dict[str, str]:
 
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     """Uncut, but for the blanks that an even length may take."""
-    found = {keyword: header.said(keyword) for keyword in keywords}
+    found = {keyword: header.said(keyword) for keyword in keywords if header.says(keyword)}
     for keyword in PADDING[:2]:
         if isinstance(found.get(keyword), int):
             found[keyword] &= 0xFFFF  # implicit VR does not tell signed words from unsigned ones
