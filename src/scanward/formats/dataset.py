@@ -15,6 +15,7 @@ from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import MAX_FRAME, clean, shown
+from scanward.formats.sniff import HEAD, also_of
 from scanward.formats.walk import LONG, PIXELS, Walk, counts, hides, twice
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -95,8 +96,11 @@ def read_meta(stream: BinaryIO, path: Path | None = None) -> tuple[str, str]:
 
 def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
     """As `read_meta`, the whole group; empty without one."""
-    head = stream.read(132)
-    start = 132 if head[128:] == b"DICM" else 4 if head[:4] == b"DICM" else 0
+    head = stream.read(HEAD)
+    if path is not None and head[128:132] == b"DICM" and (other := also_of(path, head)):
+        raise UnreadableError(f"{shown(path)} is DICOM and {other} at once, and may show each program another image; "
+                              "export it again.")
+    start = 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
     stream.seek(start)
     if not start and head[:2] != b"\x02\0":
         return Dataset()

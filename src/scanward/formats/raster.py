@@ -20,6 +20,8 @@ from scanward.image import Image, Modality
 
 ORIENTATION = 274
 """The tag of TIFF and Exif that says how a picture is turned to be viewed. Pixels are read as they are stored."""
+_STRIPS, _TILES = 273, 324
+"""Tags that say where the pixels are, one way or the other."""
 _LZW_INFLATION = 3000
 _LZW = 5
 _MOVING = (b"acTL", b"fcTL", b"fdAT")
@@ -133,6 +135,10 @@ def tiff_values(path: Path) -> tuple[npt.NDArray[Any], bool]:
 
 def _check_page(path: Path, page: Any, held: int) -> None:
     """Refuses colour, odd depths, and pages that claim more than the file can hold."""
+    codes = [tag.code for tag in page.tags]
+    if len(set(codes)) < len(codes) or {_STRIPS, _TILES} <= set(codes):
+        raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do not "
+                              "agree on which counts; save it again.")
     bits, samples = int(page.bitspersample), int(page.samplesperpixel)
     if int(page.photometric) not in (0, 1, 2) or (samples > 2 and int(page.photometric) != 2):
         raise UnsupportedError(f"{shown(path)} is a colour picture; Scanward scans grey images.")

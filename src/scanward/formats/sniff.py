@@ -56,6 +56,18 @@ def kind_of(path: Path, head: bytes) -> str | None:
     """
     if b"DICM" in (head[128:132], head[:4]):
         return "dicom"
+    return _other_kind(path, head) or ("dicom" if _is_bare_dicom(head) else None)
+
+
+def also_of(path: Path, head: bytes) -> str:
+    """What picture or volume a DICOM file is for other programs, by its preamble, where everything may stand; empty
+    where it is none."""
+    kind = _other_kind(path, head)
+    words = (words for magic, words in _PICTURES if re.match(magic, head, re.DOTALL))
+    return f"a file of another format ({kind})" if kind else next(words, "")
+
+
+def _other_kind(path: Path, head: bytes) -> str | None:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -64,9 +76,7 @@ def kind_of(path: Path, head: bytes) -> str | None:
     name = path.name.lower()
     if (name.endswith((".mha", ".mhd")) and b"NDims" in head) or re.match(rb"(ObjectType|NDims)\s*[=:]", head):
         return "metaimage"
-    if _is_nifti(name, head):
-        return "nifti"
-    return "dicom" if _is_bare_dicom(head) else None
+    return "nifti" if _is_nifti(name, head) else None
 
 
 def foreign(head: bytes) -> str:
