@@ -10,7 +10,8 @@ from scanward.errors import UnreadableError
 from scanward.formats import read
 
 HEADS = {"png": b"\x89PNG\r\n\x1a\n", "tiff": b"II*\0\x10\0\0\0", "big tiff": b"MM\0+\0\x08\0\0",
-         "npy": b"\x93NUMPY\1\0", "pgm": b"P5 30 40 255\n", "metaimage": b"ObjectType = Image\nNDims = 3\n", "jpeg": b"\xff\xd8\xff\xe0",
+         "npy": b"\x93NUMPY\1\0", "pgm": b"P5 30 40 255\n", "metaimage": b"ObjectType = Image\nNDims = 3\n",
+         "jpeg": b"\xff\xd8\xff\xe0",
          "gif": b"GIF89a"}
 
 

@@ -137,8 +137,8 @@ def _check_page(path: Path, page: Any, held: int) -> None:
     """Refuses colour, odd depths, and pages that claim more than the file can hold."""
     codes = [tag.code for tag in page.tags]
     if len(set(codes)) < len(codes) or {_STRIPS, _TILES} <= set(codes):
-        raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do not "
-                              "agree on which counts; save it again.")
+        raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do "
+                              "not agree on which counts; save it again.")
     bits, samples = int(page.bitspersample), int(page.samplesperpixel)
     if int(page.photometric) not in (0, 1, 2) or (samples > 2 and int(page.photometric) != 2):
         raise UnsupportedError(f"{shown(path)} is a colour picture; Scanward scans grey images.")
