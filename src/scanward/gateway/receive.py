@@ -197,6 +197,9 @@ class Receiver:
             # A peer that drips would keep the abort waiting.
             with contextlib.suppress(OSError, AttributeError):
                 association.dul.socket.socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        for association in self._server.active_associations:
+            if association.is_rejected:  # it ends by itself, and its state machine knows no abort any more
+                association.join(1.0)
         self._entity.shutdown()
 
     def _tally(self, event: evt.Event) -> Tally:
