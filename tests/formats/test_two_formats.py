@@ -19,10 +19,14 @@ HEADS = {"png": b"\x89PNG\r\n\x1a\n", "tiff": b"II*\0\x10\0\0\0", "big tiff": b"
 def test_dicom_whose_preamble_begins_another_picture(phantom, write, name):
     path = write(phantom.dataset(phantom.breast()))
     before = read(path)
+    path = path.rename(path.with_suffix(".TIF" if "tiff" in name else ".dcm"))
     data = path.read_bytes()
     path.write_bytes(HEADS[name].ljust(128, b"\0") + data[128:])
     with pytest.raises(UnreadableError, match=r"is DICOM and .* at once"):
         read(path)
+    scanner = path.with_name("scanner.dcm")
+    scanner.write_bytes(HEADS["tiff"].ljust(128, b"\0") + data[128:])
+    assert np.array_equal(read(scanner).plane, before.plane), "as scanners write it"
     path.write_bytes(b"made by a modality".ljust(128, b"\0") + data[128:])
     assert np.array_equal(read(path).plane, before.plane)
 

@@ -34,9 +34,12 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
     the end; transfer syntax; whether it is in little endian; and the SOP class of the file meta group.
 
     Raises `UnreadableError` where an element that counts is there twice, or behind the pixels, or where bytes that are
-    no element could hide one: programs do not agree on what counts.
+    no element could hide one: programs do not agree on what counts. Of the `whole` each element has to be what every
+    program takes it for.
     """
     syntax, media_class = read_meta(stream, path)
+    if whole:
+        _check_meta(stream, path)
     if syntax == DEFLATED:
         stream = inflated(stream, path)
     little, start = syntax != EXPLICIT_BIG, stream.tell()
@@ -56,9 +59,21 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
     data = read_dataset(stream, implicit, little, stop_when=stop,
                         specific_tags=None if whole else [BaseTag(tag) for tag in tags])
     here = stream.tell()
-    _check(Walk(path, stream, implicit, "little" if little else "big", tags), start, here, seen)
+    _check(Walk(path, stream, implicit, "little" if little else "big", tags, whole), start, here, seen)
     stream.seek(here)
     return data, stream, syntax, little, media_class
+
+
+def _check_meta(stream: BinaryIO, path: Path) -> None:
+    """Raises where the file meta group says that it ends elsewhere than it does: some programs go by that."""
+    start = stream.tell()
+    stream.seek(0)
+    head = stream.read(144)
+    first = 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
+    if head[first : first + 8] == b"\2\0\0\0UL\4\0" and int.from_bytes(head[first + 8 : first + 12], "little") != \
+            start - first - 12:
+        raise _disorder(path)
+    stream.seek(start)
 
 
 def _check(walk: Walk, start: int, pixels: int, seen: list[int]) -> None:

@@ -61,8 +61,10 @@ def kind_of(path: Path, head: bytes) -> str | None:
 
 def also_of(path: Path, head: bytes) -> str:
     """What picture or volume a DICOM file is for other programs, by its preamble, where everything may stand; empty
-    where it is none."""
+    where it is none. Scanners write TIFF's first bytes there (PS3.10, 7.1), which count where the name says TIFF."""
     kind = _other_kind(path, head)
+    if kind == "tiff" and path.suffix.lower() not in (".tif", ".tiff"):
+        return ""
     words = (words for magic, words in _PICTURES if re.match(magic, head, re.DOTALL))
     return f"a file of another format ({kind})" if kind else next(words, "")
 

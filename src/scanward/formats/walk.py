@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_dict, keyword_for_tag
 
 from scanward.errors import UnreadableError
 from scanward.formats.guard import shown
@@ -23,6 +23,10 @@ LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"
 """Value representations whose length has four bytes, in explicit VR."""
 SHORT = frozenset((b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH",
                    b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"))
+_TAKEN_FOR_10 = 13
+"""A length in implicit VR: scanners of one maker wrote it so, and GDCM and ITK correct it for everybody."""
+_WIDE = (b"OV", b"SV", b"UV")
+"""Which came late: older programs look for their length in two bytes."""
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 MOST_NESTED = 32
@@ -54,15 +58,17 @@ class Walk:
     order: Literal["little", "big"]
     inside: Collection[int] = ()
     """Sequences of which each element is looked at, too."""
+    strict: bool = False
+    """Whether whatever some program reads otherwise is no element, at any depth; a seal vouches for no such file."""
 
     def step(self, at: int, end: int) -> tuple[int, int]:
         """The tag of the element at `at`, and where the next one begins; `ValueError` where there is none that ends by
         `end`, `UnreadableError` where one of its items says a thing twice."""
-        return self._step(at, end, self.implicit, 0, False)
+        return self._step(at, end, self.implicit, 0, self.strict)
 
     def _step(self, at: int, end: int, implicit: bool, depth: int, whole: bool) -> tuple[int, int]:
         tag, vr, length, value = self._head(at, end, implicit)
-        if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED:
+        if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not _plain(tag, vr, length)):
             raise _no_element()
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
@@ -72,9 +78,18 @@ class Walk:
         after = value + length
         if after > end:
             raise _no_element()
-        if (whole or tag in self.inside) and (vr == b"SQ" or (implicit and _is_sequence(tag))):
-            self._items(value, after, implicit, depth, False, True)
+        if (whole or tag in self.inside) and self._has_items(tag, vr, length, value):
+            self._items(value, after, implicit or vr == b"UN", depth, False, True)
         return tag, after
+
+    def _has_items(self, tag: int, vr: bytes, length: int, value: int) -> bool:
+        """Whether some program takes an element for a sequence: by its representation, by the dictionary or, where
+        neither says, by how it begins."""
+        if vr not in (b"", b"UN"):
+            return vr == b"SQ"
+        if _is_sequence(tag) or not self.strict or length < 8:
+            return _is_sequence(tag)
+        return self._pair(value, value + length)[0] == ITEM
 
     def _items(self, at: int, end: int, implicit: bool, depth: int, delimited: bool, whole: bool) -> int:
         """Where they end."""
@@ -125,6 +140,16 @@ class Walk:
             raise _no_element()
         group, number = (int.from_bytes(head[i:i + 2], self.order) for i in (0, 2))
         return group << 16 | number, int.from_bytes(head[4:8], self.order)
+
+
+def _plain(tag: int, vr: bytes, length: int) -> bool:
+    """Whether every program takes the same bytes for an element. Of other heads some do not know the representation,
+    look for an end within the value, or correct the length."""
+    if length == UNDEFINED:
+        return vr not in (b"OB", b"OW") or tag in PIXELS
+    if vr in _WIDE:
+        return dictionary_has_tag(tag) and vr.decode() in dictionary_VR(tag)
+    return bool(vr) or length != _TAKEN_FOR_10
 
 
 def _no_element() -> ValueError:
