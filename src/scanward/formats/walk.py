@@ -68,7 +68,7 @@ class Walk:
 
     def _step(self, at: int, end: int, implicit: bool, depth: int, whole: bool) -> tuple[int, int]:
         tag, vr, length, value = self._head(at, end, implicit)
-        if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not _plain(tag, vr, length)):
+        if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not plain(tag, vr, length)):
             raise _no_element()
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
@@ -142,7 +142,7 @@ class Walk:
         return group << 16 | number, int.from_bytes(head[4:8], self.order)
 
 
-def _plain(tag: int, vr: bytes, length: int) -> bool:
+def plain(tag: int, vr: bytes, length: int) -> bool:
     """Whether every program takes the same bytes for an element. Of other heads some do not know the representation,
     look for an end within the value, or correct the length."""
     if length == UNDEFINED:
