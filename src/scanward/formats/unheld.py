@@ -18,6 +18,7 @@ from pydicom.sequence import Sequence
 from scanward.formats.dicom import Header
 from scanward.formats.elements import in_little
 from scanward.formats.frames import GROUPS
+from scanward.formats.walk import counts
 
 
 def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
@@ -27,7 +28,7 @@ def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
     for tag in sorted(header.data.keys()):
         with suppress(Exception):  # a header may hold any bytes in any form, and what nobody can decode shows nothing
             keyword, raw = keyword_for_tag(tag), header.data.get_item(tag)
-            if not keyword or keyword in held or not tag.element or raw is None:
+            if not keyword or keyword in held or not counts(int(tag)) or raw is None:
                 continue
             kind = dictionary_VR(tag) if raw.VR in (None, "UN") else raw.VR
             if keyword in GROUPS:
@@ -46,7 +47,7 @@ def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str]) -
     """What an item says besides; of sequences in it what their items do."""
     found = []
     for one in item:
-        if one.VR != "UI" and one.keyword not in held and not one.is_empty:
+        if counts(int(one.tag)) and one.VR != "UI" and one.keyword not in held and not one.is_empty:
             inner = [_of_item(each, little, held) for each in one.value] if one.VR == "SQ" else plain(one, little)
             if one.VR != "SQ" or any(inner):
                 found.append((int(one.tag), inner))
@@ -54,14 +55,14 @@ def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str]) -
 
 
 def plain(value: Any, little: bool = True) -> Any:
-    """An element, or a value: bytes stay what they are, and words the bytes of little endian; items are their elements
-    in order, and numbers of 16 bits the bytes that another representation has them in."""
+    """An element, or a value: bytes stay what they are, and words the bytes of little endian; items are those of
+    their elements that count, in order, and numbers of 16 bits the bytes that another representation has them in."""
     if isinstance(value, DataElement):
         swapped = value.VR == "OW" and not little and isinstance(value.value, bytes) and len(value.value) % 2 == 0
         return np.frombuffer(value.value, ">u2").astype("<u2").tobytes() if swapped else \
             plain(value.value, little)
     if isinstance(value, Dataset):
-        return [(int(element.tag), plain(element, little)) for element in value]
+        return [(int(element.tag), plain(element, little)) for element in value if counts(int(element.tag))]
     if isinstance(value, bytes):
         return value
     if isinstance(value, MultiValue | list | tuple | Sequence):
