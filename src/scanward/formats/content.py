@@ -28,7 +28,6 @@ from scanward.formats.held import (
     DESCRIPTORS,
     HELD,
     IDENTITY,
-    OF_FRAMES,
     OLDER,
     PADDING,
     PALETTE,
@@ -44,7 +43,7 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 
 Values = npt.NDArray[Any]
 _MOMENT = "AcquisitionDateTime"
-_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT"}
+_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT", "StartTrim": "1"}
 """What is meant where nothing is said."""
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 _SAME_CLASS = {"2.1": "2", "2.2": "2", "4.1": "4", "4.4": "4", "130": "128", "128.1": "128", "3.1": "6.1",
@@ -171,6 +170,7 @@ class _Plane:
     """Instance Number, and the frame."""
     name: str
     place: dict[str, str]
+    identity: dict[str, str]
 
     @property
     def key(self) -> tuple[float, float, int]:
@@ -183,13 +183,11 @@ class _Plane:
 def _dicom(paths: Sequence[Path]) -> Content:
     planes: list[_Plane] = []
     others: list[dict[str, str]] = []
-    identity: list[dict[str, str]] = []
     study: dict[str, str] = {}
     for path in paths:
         with decoding(path), opened(path, (*GROUPS, *ALSO, _MOMENT), whole=True) as (header, stream):
             others.append(unheld(header, HELD))  # first: of what was decoded already the bytes are not there
             check_image(header)
-            identity.append(_whose(header))
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
@@ -207,8 +205,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
     return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
-                   _place(planes), _common(identity), study, tuple(plane.name for plane in planes),
-                   {keyword: _hash(said) for keyword, said in _common(others).items()})
+                   _place(planes), _common([plane.identity for plane in planes]), study,
+                   tuple(plane.name for plane in planes), {keyword: _hash(said) for keyword, said in _common(others).items()})
 
 
 def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
@@ -219,8 +217,8 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     else:
         frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
-    owners = grouped(header, (*OF_FRAMES, *SEQUENCES))
-    palette, place = _palette(header) | _sides(header), _said(header)
+    owners = grouped(header, (*PLACE, *SEQUENCES, *IDENTITY))
+    palette, place, whose = _palette(header) | _sides(header), _said(header), _whose(header, header)
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
         check_measures(own)
@@ -228,9 +226,11 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
         corner = own.numbers("ImagePositionPatient", 3)
-        yield _Plane(kept, scale, spacing_of(own), own.numbers("ImageOrientationPatient", 6),
+        # A magnification may be each frame's own, which `place` holds.
+        spacing = spacing_of(own if own.says("PixelSpacing") else header) or spacing_of(own)
+        yield _Plane(kept, scale, spacing, own.numbers("ImageOrientationPatient", 6),
                      None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name,
-                     palette | (_said(own) if owners else place))
+                     palette | (_said(own) if owners else place), _whose(own, header) if owners else whose)
 
 
 def _others(header: Header, stream: BinaryIO) -> list[Values]:
@@ -240,9 +240,9 @@ def _others(header: Header, stream: BinaryIO) -> list[Values]:
 
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
-    # Of a path, what is deflated is not inflated; how far it may inflate, was looked at before `stream` was made.
-    source = dcmread(header.path, force=True) if header.syntax == DEFLATED else header.path
     subsampled = header.syntax in PLAIN and header.text("PhotometricInterpretation") == "YBR_FULL_422"
+    # Of a path, pydicom does not inflate, nor look how many colours there are; `stream` shows that it is no bomb.
+    source = dcmread(header.path, force=True) if subsampled or header.syntax == DEFLATED else header.path
     # Of subsampled frames, `iter_pixels` takes all but the first for full ones.
     found = (pixel_array(source, index=frame, raw=True) for frame in range(frames)) if subsampled else \
         iter_pixels(source, raw=True)
@@ -314,10 +314,10 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
 
 
-def _whose(header: Header) -> dict[str, str]:
-    """What `IDENTITY` names; enhanced images say the date of acquisition together with its time."""
-    texts = _texts(header, (*IDENTITY, _MOMENT))
-    dates = {texts.get("AcquisitionDate", ""), texts.pop(_MOMENT, "")[:8]} - {""}
+def _whose(own: Header, header: Header) -> dict[str, str]:
+    """What `IDENTITY` names, of a frame; the headers of enhanced images say the date of acquisition with its time."""
+    texts = _texts(own, IDENTITY)
+    dates = {texts.get("AcquisitionDate", ""), _texts(header, (_MOMENT,)).get(_MOMENT, "")[:8]} - {""}
     return texts | ({"AcquisitionDate": "\\".join(sorted(dates))} if dates else {})
 
 

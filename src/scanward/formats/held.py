@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scanward.formats.frames import PIXELS
+
 FIRST_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
 IDENTITY = (*FIRST_IDENTITY, "StudyTime", "AcquisitionDate")
 """Whose an image is, and of which examination: what all of its slices say alike, so that none of them may be missed."""
@@ -18,8 +20,11 @@ PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelPaddingValu
 """Values that viewers hide."""
 _CALIBRATION = ("EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector", "DistanceSourceToPatient",
                 "PixelSpacingCalibrationType")
-OF_FRAMES = (*SECOND_PLACE, *SHUTTER, *PADDING, "PixelPresentation", "RescaleType", "Units")
-PLACE = (*OF_FRAMES, *_CALIBRATION, "RecommendedViewingMode", "Modality", "SOPClassUID")
+_TRIM = ("StartTrim", "StopTrim")
+_ON_SLIDE = ("TotalPixelMatrixColumns", "TotalPixelMatrixRows", "TotalPixelMatrixFocalPlanes", "ImageOrientationSlide",
+             "DimensionOrganizationType")
+PLACE = (*SECOND_PLACE, *SHUTTER, *PADDING, "PixelPresentation", "RescaleType", "Units", *_CALIBRATION, *_TRIM,
+         *_ON_SLIDE, "RecommendedViewingMode", "Modality", "SOPClassUID")
 """Which part and side of the patient it shows, which end of its values is bright, what says how large its pixels are
 beside `spacing`, what its values mean, and what hides some of them. Older seals know the first of them alone."""
 STUDY = ("Modality", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -32,16 +37,14 @@ SECOND_SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "Detec
                     "ViewCodeSequence")
 SEQUENCES = (*SECOND_SEQUENCES, "RealWorldValueMappingSequence", "MaskSubtractionSequence", "FramePixelShiftSequence",
              "PixelIntensityRelationshipLUTSequence", "PlanePositionVolumeSequence", "PlaneOrientationVolumeSequence",
-             "ICCProfile")
+             "PlanePositionSlideSequence", "TotalPixelMatrixOriginSequence", "ICCProfile")
 """What says how stored values, pixels and frames are to be taken; kept as hashes."""
-HIDING = frozenset((*SHUTTER, *PADDING, "PixelPresentation", "SupplementalPalette", "MaskSubtractionSequence",
+HIDING = frozenset((*SHUTTER, *PADDING, *_TRIM, "PixelPresentation", "SupplementalPalette", "MaskSubtractionSequence",
                     "FramePixelShiftSequence", "RecommendedViewingMode"))
-"""What makes viewers hide voxels or show others."""
+"""What makes viewers hide voxels or frames, or show others."""
 OLDER = frozenset((*SECOND_PLACE, *SECOND_SEQUENCES, "Palette", "FrameLaterality"))
 """What seals without `Seal.header` know of `Content.place`; those of the first format know `FIRST_PLACE`."""
 ALSO = (*IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
 HELD = frozenset((*ALSO, "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
-                  "RescaleIntercept", "FrameLaterality", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
-                  "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-                  "SpecificCharacterSet"))
+                  "RescaleIntercept", "FrameLaterality", "SpecificCharacterSet", *PIXELS))
 """Elements that a seal holds, or that its voxels depend on, the number of an instance, and how texts are written."""
