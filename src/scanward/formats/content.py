@@ -206,7 +206,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
                    _place(planes), _common([plane.identity for plane in planes]), study,
-                   tuple(plane.name for plane in planes), {keyword: _hash(said) for keyword, said in _common(others).items()})
+                   tuple(plane.name for plane in planes),
+                   {keyword: _hash(said) for keyword, said in _common(others).items()})
 
 
 def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
