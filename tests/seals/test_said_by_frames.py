@@ -13,7 +13,7 @@ from outside import need, program
 from pydicom.sequence import Sequence
 from sealable import FILM, made, rewritten
 from test_said_besides import ENHANCED, KEY, enhanced, macro
-from test_said_elsewhere import item, table
+from test_said_elsewhere import item, palette, table
 
 import scanward
 
@@ -24,7 +24,7 @@ HEARD = {"EstimatedRadiographicMagnificationFactor": "2", "DistanceSourceToDetec
          "StartTrim": 2, "StopTrim": 2, "RecommendedViewingMode": "SUB", "PixelIntensityRelationshipLUTSequence":
          table([0, 10, 20, 30]), "Rows": 32, "Columns": 40, "BitsAllocated": 8, "BitsStored": 4, "HighBit": 3,
          "PixelRepresentation": 1, "PhotometricInterpretation": "MONOCHROME1", "SamplesPerPixel": 3,
-         "PlanarConfiguration": 1, "NumberOfFrames": 1}
+         "PlanarConfiguration": 1, "NumberOfFrames": 1, "FrameLaterality": "R", **palette(range(16))}
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -44,6 +44,7 @@ def test_groups_say_nothing_that_viewers_hear_and_the_seal_does_not(tmp_path, sh
         def change(data, keyword=keyword, value=value):
             group = (data.SharedFunctionalGroupsSequence if shared else data.PerFrameFunctionalGroupsSequence)[0]
             said = item(**{keyword: copy.deepcopy(value)})
+            said[keyword].VR = said[keyword].VR.removesuffix(" or SS")
             group.update(said if laid == "group" else item(XRayGeometrySequence=Sequence([said])))
 
         rewritten(path, change)
@@ -88,6 +89,24 @@ def test_each_frame_may_have_a_magnification_of_its_own(tmp_path):
     answer = scanward.verify(path, KEY)
     assert (answer.label, "Its EstimatedRadiographicMagnificationFactor is another" in answer.reason) == (
         "tampered", True)
+
+
+@pytest.mark.parametrize("where", ["SourceImageSequence", "SharedFunctionalGroupsSequence"])
+def test_what_a_nested_item_says_is_named_whatever_it_is(tmp_path, where):
+    """It is of another image than this one: nothing holds it."""
+    path = tmp_path / "a.dcm"
+    enhanced(path, "MR")
+
+    def nested(data, text):
+        group = data if where == "SourceImageSequence" else data[where][0]
+        group.SourceImageSequence = macro(PurposeOfReferenceCodeSequence=macro(PatientID=text, Rows=len(text)))
+
+    rewritten(path, lambda data: nested(data, "A"))
+    scanward.seal(path, KEY)
+    rewritten(path, lambda data: nested(data, "BC"))
+    answer = scanward.verify(path, KEY)
+    assert answer.label == "authentic"
+    assert "another SourceImageSequence than when it was sealed; the seal does not hold it." in answer.reason
 
 
 def slide(path):

@@ -333,9 +333,13 @@ def _said(header: Header) -> dict[str, str]:
 
 
 def _sides(header: Header) -> dict[str, str]:
-    """Those of frames."""
-    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.said(groups) or ()
-             for anatomy in item.get("FrameAnatomySequence") or ()]
+    """Those of frames, wherever their groups say them."""
+    sides: list[str] = []
+    for group in (group for groups in GROUPS for group in header.said(groups) or ()):
+        sides += [str(group.FrameLaterality)] if "FrameLaterality" in group else []
+        for macro in (macro for macro in group if macro.VR == "SQ"):
+            sides += [str(said.get("FrameLaterality", "")) for said in macro.value or ()
+                      if macro.keyword == "FrameAnatomySequence" or "FrameLaterality" in said]
     return {"FrameLaterality": "\\".join(sides)} if any(sides) else {}
 
 

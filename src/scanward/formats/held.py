@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scanward.formats.frames import PIXELS
-
 FIRST_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
 IDENTITY = (*FIRST_IDENTITY, "StudyTime", "AcquisitionDate")
 """Whose an image is, and of which examination: what all of its slices say alike, so that none of them may be missed."""
@@ -33,6 +31,9 @@ DESCRIPTORS = ("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupT
 PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
            "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
            "SegmentedBluePaletteColorLookupTableData")
+HEADERS_OWN = ("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows",
+               "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", *DESCRIPTORS, *PALETTE)
+"""How pixels are stored and coloured: no functional group says it."""
 SECOND_SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence",
                     "ViewCodeSequence")
 SEQUENCES = (*SECOND_SEQUENCES, "RealWorldValueMappingSequence", "MaskSubtractionSequence", "FramePixelShiftSequence",
@@ -46,5 +47,5 @@ OLDER = frozenset((*SECOND_PLACE, *SECOND_SEQUENCES, "Palette", "FrameLaterality
 """What seals without `Seal.header` know of `Content.place`; those of the first format know `FIRST_PLACE`."""
 ALSO = (*IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
 HELD = frozenset((*ALSO, "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
-                  "RescaleIntercept", "FrameLaterality", "SpecificCharacterSet", *PIXELS))
+                  "RescaleIntercept", "FrameLaterality", "SpecificCharacterSet", *HEADERS_OWN))
 """Elements that a seal holds, or that its voxels depend on, the number of an instance, and how texts are written."""

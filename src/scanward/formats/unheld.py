@@ -23,7 +23,7 @@ from scanward.formats.walk import counts
 
 def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
     """A hash of every standard element at the top of a header and of every macro of its functional groups, by its
-    keyword, but of UIDs and of what `held` names."""
+    keyword, but of UIDs and of what `held` names, of which these speak themselves."""
     found: dict[str, list[Any]] = defaultdict(list)
     for tag in sorted(header.data.keys()):
         with suppress(Exception):  # a header may hold any bytes in any form, and what nobody can decode shows nothing
@@ -33,22 +33,24 @@ def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
             kind = dictionary_VR(tag) if raw.VR in (None, "UN") else raw.VR
             if keyword in GROUPS:
                 for macro in (macro for group in header.data[tag].value for macro in group):
-                    found[macro.keyword or str(macro.tag)] += _of_item([macro], header.little, held)
+                    items = macro.value if macro.VR == "SQ" and macro.keyword not in held else [[macro]]
+                    found[macro.keyword or str(macro.tag)] += [
+                        said for item in items or () if (said := _of_item(item, header.little, held))]
             elif isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and kind not in ("SQ", "UI"):
                 value = in_little(memoryview(raw.value), kind.encode(), "little" if header.little else "big")
                 found[keyword].append(value.rstrip(b" \0"))
             else:
-                found[keyword] += _of_item([header.data[tag]], header.little, held)
+                found[keyword] += _of_item([header.data[tag]], header.little)
     return {keyword: hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
             for keyword, said in found.items() if any(said)}
 
 
-def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str]) -> list[tuple[int, Any]]:
-    """What an item says besides; of sequences in it what their items do."""
+def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str] = ()) -> list[tuple[int, Any]]:
+    """What an item says besides what `held` names; all of what it nests, which nobody takes for the image's own."""
     found = []
     for one in item:
         if counts(int(one.tag)) and one.VR != "UI" and one.keyword not in held and not one.is_empty:
-            inner = [_of_item(each, little, held) for each in one.value] if one.VR == "SQ" else plain(one, little)
+            inner = [_of_item(each, little) for each in one.value] if one.VR == "SQ" else plain(one, little)
             if one.VR != "SQ" or any(inner):
                 found.append((int(one.tag), inner))
     return found
