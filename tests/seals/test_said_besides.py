@@ -20,7 +20,8 @@ from test_said_elsewhere import item, mask, meaning, palette, shutter, table
 
 import scanward
 from scanward.formats import Source, read
-from scanward.formats.content import FIRST_IDENTITY, OLDER, read_content
+from scanward.formats.content import read_content
+from scanward.formats.held import FIRST_IDENTITY, OLDER
 from scanward.seals.files import verify_seal
 from scanward.seals.record import from_json, seal_of
 

@@ -18,71 +18,42 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
+from scanward.formats.dataset import DEFLATED
 from scanward.formats.dicom import Header, check_image, check_measures, extended_of, layout_of, opened, spacing_of
 from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, grouped
 from scanward.formats.guard import check_size, decoding, open_file, shown
-from scanward.formats.pixels import JPEG_2000, read_frames
+from scanward.formats.held import (
+    ALSO,
+    DESCRIPTORS,
+    HELD,
+    IDENTITY,
+    OLDER,
+    PADDING,
+    PALETTE,
+    PLACE,
+    SEQUENCES,
+    STUDY,
+)
+from scanward.formats.pixels import JPEG_2000, PLAIN, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
 from scanward.formats.unheld import plain, unheld
 from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
 
 Values = npt.NDArray[Any]
-FIRST_IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber")
-IDENTITY = (*FIRST_IDENTITY, "StudyTime", "AcquisitionDate")
-"""Whose an image is, and of which examination: what all of its slices say alike, so that none of them may be missed."""
 _MOMENT = "AcquisitionDateTime"
-FIRST_PLACE = ("ImageLaterality", "Laterality", "ViewPosition", "PatientOrientation", "PatientPosition",
-               "PhotometricInterpretation", "PresentationLUTShape", "Palette")
-SECOND_PLACE = (*FIRST_PLACE[:-1], "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio",
-                "SpacingBetweenSlices")
-SHUTTER = ("ShutterShape", "ShutterLeftVerticalEdge", "ShutterRightVerticalEdge", "ShutterUpperHorizontalEdge",
-           "ShutterLowerHorizontalEdge", "CenterOfCircularShutter", "RadiusOfCircularShutter",
-           "VerticesOfThePolygonalShutter", "ShutterPresentationValue", "ShutterPresentationColorCIELabValue",
-           "ShutterOverlayGroup")
-PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit", "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit",
-           "DoubleFloatPixelPaddingValue", "DoubleFloatPixelPaddingRangeLimit")
-"""Values that viewers hide."""
-_CALIBRATION = ("EstimatedRadiographicMagnificationFactor", "DistanceSourceToDetector", "DistanceSourceToPatient",
-                "PixelSpacingCalibrationType")
-_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT"}
+_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT", "StartTrim": "1"}
 """What is meant where nothing is said."""
-_OF_FRAMES = (*SECOND_PLACE, *SHUTTER, *PADDING, "PixelPresentation", "RescaleType", "Units")
-PLACE = (*_OF_FRAMES, *_CALIBRATION, "RecommendedViewingMode", "Modality", "SOPClassUID")
-"""Which part and side of the patient it shows, which end of its values is bright, what says how large its pixels are
-beside `spacing`, what its values mean, and what hides some of them. Older seals know the first of them alone."""
-STUDY = ("Modality", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-_DESCRIPTORS = ("RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-                "BluePaletteColorLookupTableDescriptor")
-PALETTE = ("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
-           "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
-           "SegmentedBluePaletteColorLookupTableData")
-SECOND_SEQUENCES = ("ModalityLUTSequence", "SequenceOfUltrasoundRegions", "DetectorInformationSequence",
-                    "ViewCodeSequence")
-SEQUENCES = (*SECOND_SEQUENCES, "RealWorldValueMappingSequence", "MaskSubtractionSequence", "FramePixelShiftSequence",
-             "PixelIntensityRelationshipLUTSequence", "PlanePositionVolumeSequence", "PlaneOrientationVolumeSequence",
-             "ICCProfile")
-"""What says how stored values, pixels and frames are to be taken; kept as hashes."""
-HIDING = frozenset((*SHUTTER, *PADDING, "PixelPresentation", "SupplementalPalette", "MaskSubtractionSequence",
-                    "FramePixelShiftSequence", "RecommendedViewingMode"))
-"""What makes viewers hide voxels or show others."""
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 _SAME_CLASS = {"2.1": "2", "2.2": "2", "4.1": "4", "4.4": "4", "130": "128", "128.1": "128", "3.1": "6.1",
                "12.1.1": "12.1", "12.2.1": "12.2", "7.1": "7", "7.2": "7", "7.3": "7", "7.4": "7"}
 """SOP classes between which images pass without another voxel: of several frames, enhanced, legacy converted."""
-OLDER = frozenset((*SECOND_PLACE, *SECOND_SEQUENCES, "Palette", "FrameLaterality"))
-"""What seals without `Seal.header` know of `Content.place`; those of the first format know `FIRST_PLACE`."""
-_SAME_COLOURS = {"YBR_RCT": "RGB", "YBR_ICT": "RGB"}
-"""What compression calls the colours that it gives back."""
+_SAME_COLOURS = {**{(syntax, word): "RGB" for syntax in JPEG_2000 for word in ("YBR_RCT", "YBR_ICT")},
+                 **{(syntax, "YBR_FULL_422"): "YBR_FULL" for syntax in PLAIN}}
+"""What the colours of decoded samples are, by transfer syntax and by the word of the header."""
 SAME_PLACE = 0.01
 """Millimetres by which corners at one place may differ."""
-_ALSO = (*IDENTITY, *PLACE, *SEQUENCES, *PALETTE, *_DESCRIPTORS, "StudyInstanceUID", "InstanceNumber")
-_HELD = frozenset((*_ALSO, "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
-                   "RescaleIntercept", "FrameLaterality", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames",
-                   "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-                   "SpecificCharacterSet"))
-"""Elements that a seal holds, or that its voxels depend on, the number of an instance, and how texts are written."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +170,7 @@ class _Plane:
     """Instance Number, and the frame."""
     name: str
     place: dict[str, str]
+    identity: dict[str, str]
 
     @property
     def key(self) -> tuple[float, float, int]:
@@ -211,13 +183,11 @@ class _Plane:
 def _dicom(paths: Sequence[Path]) -> Content:
     planes: list[_Plane] = []
     others: list[dict[str, str]] = []
-    identity: list[dict[str, str]] = []
     study: dict[str, str] = {}
     for path in paths:
-        with decoding(path), opened(path, (*GROUPS, *_ALSO, _MOMENT), whole=True) as (header, stream):
-            others.append(unheld(header, _HELD))  # first: of what was decoded already the bytes are not there
+        with decoding(path), opened(path, (*GROUPS, *ALSO, _MOMENT), whole=True) as (header, stream):
+            others.append(unheld(header, HELD))  # first: of what was decoded already the bytes are not there
             check_image(header)
-            identity.append(_whose(header))
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
@@ -235,7 +205,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
     return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
-                   _place(planes), _common(identity), study, tuple(plane.name for plane in planes),
+                   _place(planes), _common([plane.identity for plane in planes]), study,
+                   tuple(plane.name for plane in planes),
                    {keyword: _hash(said) for keyword, said in _common(others).items()})
 
 
@@ -247,8 +218,8 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     else:
         frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
-    owners = grouped(header, (*_OF_FRAMES, *SEQUENCES))
-    palette, place = _palette(header) | _sides(header), _said(header)
+    owners = grouped(header, (*PLACE, *SEQUENCES, *IDENTITY))
+    palette, place, whose = _palette(header) | _sides(header), _said(header), _whose(header, header)
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
         check_measures(own)
@@ -256,18 +227,27 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         kept, scale = folded(values, slope, intercept) if grey else (values, (1.0, 0.0))
         name = header.path.name if frame == 0 else f"{header.path.name}, frame {frame + 1}"
         corner = own.numbers("ImagePositionPatient", 3)
-        yield _Plane(kept, scale, spacing_of(own), own.numbers("ImageOrientationPatient", 6),
+        # A magnification may be each frame's own, which `place` holds.
+        spacing = spacing_of(own if own.says("PixelSpacing") else header) or spacing_of(own)
+        yield _Plane(kept, scale, spacing, own.numbers("ImageOrientationPatient", 6),
                      None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name,
-                     palette | (_said(own) if owners else place))
+                     palette | (_said(own) if owners else place), _whose(own, header) if owners else whose)
 
 
 def _others(header: Header, stream: BinaryIO) -> list[Values]:
     """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
-    from pydicom.pixels.utils import iter_pixels
+    from pydicom import dcmread
+    from pydicom.pixels.utils import iter_pixels, pixel_array
 
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
-    values = [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+    subsampled = header.syntax in PLAIN and header.text("PhotometricInterpretation") == "YBR_FULL_422"
+    # Of a path, pydicom does not inflate, nor look how many colours there are; `stream` shows that it is no bomb.
+    source = dcmread(header.path, force=True) if subsampled or header.syntax == DEFLATED else header.path
+    # Of subsampled frames, `iter_pixels` takes all but the first for full ones.
+    found = (pixel_array(source, index=frame, raw=True) for frame in range(frames)) if subsampled else \
+        iter_pixels(source, raw=True)
+    values = [np.asarray(values) for values in found]
     check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little)
     return values
 
@@ -331,14 +311,14 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
             texts[keyword] = text.replace(".", "")  # as dates were written before 1993
     if "PhotometricInterpretation" in texts:
         named = texts["PhotometricInterpretation"].strip(" \0")
-        texts["PhotometricInterpretation"] = _SAME_COLOURS.get(named, named) if header.syntax in JPEG_2000 else named
+        texts["PhotometricInterpretation"] = _SAME_COLOURS.get((header.syntax, named), named)
     return {keyword: text.strip(" \0") for keyword, text in texts.items() if text.strip(" \0")}
 
 
-def _whose(header: Header) -> dict[str, str]:
-    """What `IDENTITY` names; enhanced images say the date of acquisition together with its time."""
-    texts = _texts(header, (*IDENTITY, _MOMENT))
-    dates = {texts.get("AcquisitionDate", ""), texts.pop(_MOMENT, "")[:8]} - {""}
+def _whose(own: Header, header: Header) -> dict[str, str]:
+    """What `IDENTITY` names, of a frame; the headers of enhanced images say the date of acquisition with its time."""
+    texts = _texts(own, IDENTITY)
+    dates = {texts.get("AcquisitionDate", ""), _texts(header, (_MOMENT,)).get(_MOMENT, "")[:8]} - {""}
     return texts | ({"AcquisitionDate": "\\".join(sorted(dates))} if dates else {})
 
 
@@ -353,9 +333,13 @@ def _said(header: Header) -> dict[str, str]:
 
 
 def _sides(header: Header) -> dict[str, str]:
-    """Those of frames."""
-    sides = [str(anatomy.get("FrameLaterality", "")) for groups in GROUPS for item in header.said(groups) or ()
-             for anatomy in item.get("FrameAnatomySequence") or ()]
+    """Those of frames, wherever their groups say them."""
+    sides: list[str] = []
+    for group in (group for groups in GROUPS for group in header.said(groups) or ()):
+        sides += [str(group.FrameLaterality)] if "FrameLaterality" in group else []
+        for macro in (macro for macro in group if macro.VR == "SQ"):
+            sides += [str(said.get("FrameLaterality", "")) for said in macro.value or ()
+                      if macro.keyword == "FrameAnatomySequence" or "FrameLaterality" in said]
     return {"FrameLaterality": "\\".join(sides)} if any(sides) else {}
 
 
@@ -363,11 +347,11 @@ def _palette(header: Header) -> dict[str, str]:
     """What makes colours of indices or, beside grey levels, of some of these: as one hash."""
     found = [plain(header.data[keyword], header.little) if header.value(keyword) else b"" for keyword in PALETTE]
     parts = [part if isinstance(part, bytes) else repr(part).encode() for part in found]
-    for keyword in _DESCRIPTORS:
+    for keyword in DESCRIPTORS:
         said = header.value(keyword)  # signed words, or unsigned ones
         parts.append(str([number & 0xFFFF for number in said] if isinstance(said, MultiValue) else said).encode())
     indices = header.text("PhotometricInterpretation") == "PALETTE COLOR"
-    if not indices and not any(header.value(keyword) for keyword in (*PALETTE, *_DESCRIPTORS)):
+    if not indices and not any(header.value(keyword) for keyword in (*PALETTE, *DESCRIPTORS)):
         return {}
     whole = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
     return {"Palette" if indices else "SupplementalPalette": hashlib.sha256(whole).hexdigest()}

@@ -15,6 +15,7 @@ from pydicom.tag import BaseTag
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dicom import HEADER, TOMOSYNTHESIS, Header
 from scanward.formats.guard import check_size, shown
+from scanward.formats.held import HEADERS_OWN
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """What `opened` is to read besides."""
@@ -52,8 +53,8 @@ def grouped(header: Header, also: Iterable[str] = ()) -> list[Header] | None:
                               "export it again.")
     if len(shared) > 1:
         raise _unsure(header, GROUPS[0])
-    tags = frozenset(tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *also))
-    read = header.data.keys() & (tags | set(map(tag_for_keyword, HEADER)))
+    tags = frozenset(tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *HEADERS_OWN, *also))
+    read = header.data.keys() & (tags | set(map(tag_for_keyword, (*HEADER, "SpecificCharacterSet"))))
     common: dict[BaseTag, DataElement | RawDataElement] = {tag: header.data.get_item(tag) for tag in read}
     check_size(header.path, header.whole("Rows"), header.whole("Columns"), count)
     made = []
@@ -96,9 +97,9 @@ def _take(target: Dataset, group: Dataset, header: Header, tags: frozenset[int |
         for element in said:
             if element.is_empty:
                 continue
-            known = target.get(element.keyword)
-            if known not in (None, "", _SEVERAL) and known != element.value:
-                where = "than in its header" if header.says(element.keyword) else "for one frame than for all"
+            known, alone = target.get(element.keyword), element.keyword in HEADERS_OWN
+            if known != element.value and (alone or known not in (None, "", _SEVERAL)):
+                where = "than in its header" if alone or header.says(element.keyword) else "for one frame than for all"
                 raise UnreadableError(f"{shown(header.path)} says another {element.keyword} in its functional groups "
                                       f"{where}; export it again.")
             target[element.tag] = element

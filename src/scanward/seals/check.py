@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.errors import InputError
-from scanward.formats.content import FIRST_IDENTITY, FIRST_PLACE, HIDING, OLDER, SEQUENCES, Content
+from scanward.formats.content import Content
+from scanward.formats.held import FIRST_IDENTITY, FIRST_PLACE, HIDING, OLDER, SEQUENCES
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
 from scanward.seals.log import History
@@ -36,6 +37,8 @@ SAME_MM, SAME_SHARE = 0.01, 1e-4
 _SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420"}
 """What lossy encodings turn into one another."""
+_FULL = "YBR_FULL_422", "YBR_FULL"
+"""What is decoded is not subsampled any more, and its samples were the same."""
 _ALONE = OLDER - {"PatientOrientation", "PatientPosition", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
                   "PixelAspectRatio", "SpacingBetweenSlices"}
 """What a volume in another format would have to say, and cannot."""
@@ -279,7 +282,7 @@ def _words(content: Content, seal: Seal, anew: bool, gone: list[str], new: list[
             unsaid = text in ("MONOCHROME2", "IDENTITY") or (
                 content.header is None and keyword not in (OLDER if content.axes is None else _ALONE))
             gone += [] if unsaid else [keyword]
-        elif place[keyword] != text and not (
+        elif place[keyword] != text and (text, place[keyword]) != _FULL and not (
                 anew and keyword == "PhotometricInterpretation" and {text, place[keyword]} <= _COLOURS):
             hashed = keyword in SEQUENCES or keyword.endswith("Palette") or len(text) == 64
             return Part("tampered", f"Its {keyword} is another than was sealed." if hashed else

@@ -18,9 +18,9 @@ from cryptography import x509
 
 from scanward.errors import UnsupportedError
 from scanward.formats import Source
-from scanward.formats.content import IDENTITY, PALETTE, PLACE, SEQUENCES
 from scanward.formats.frames import GROUPS
 from scanward.formats.guard import shown
+from scanward.formats.held import IDENTITY, PALETTE, PLACE, SEQUENCES
 from scanward.formats.signature import CERTIFICATE, MADE, VALUE, Signature, dicom_bytes, signatures_of, with_signature
 from scanward.seals.check import Identity, Part
 from scanward.seals.dicom_keys import (
