@@ -18,7 +18,16 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
-from scanward.formats.dicom import Header, check_image, check_measures, extended_of, layout_of, opened, spacing_of
+from scanward.formats.dicom import (
+    Header,
+    check_image,
+    check_measures,
+    check_words,
+    extended_of,
+    layout_of,
+    opened,
+    spacing_of,
+)
 from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, grouped
 from scanward.formats.guard import check_size, decoding, open_file, shown
@@ -243,7 +252,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     """Every frame of one file."""
     grey = header.whole("SamplesPerPixel", 1) == 1 and header.text("PhotometricInterpretation").startswith("MONOCHROME")
     if grey and header.whole("BitsAllocated", 0) in (8, 16):
-        frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header)))
+        frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header, exact=True)))
     else:
         frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
@@ -268,6 +277,7 @@ def _others(header: Header, stream: BinaryIO) -> list[Values]:
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
     values = [np.asarray(values) for values in iter_pixels(header.path, raw=True)]
+    check_words(header, iter_pixels(header.path, raw=True, correct_unused_bits=False))
     check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little)
     return values
 

@@ -53,7 +53,7 @@ class Walk:
     implicit: bool
     order: Literal["little", "big"]
     inside: Collection[int] = ()
-    """Sequences of which each element is looked at, too."""
+    """Elements that are heard: of sequences among them each element is looked at, too."""
 
     def step(self, at: int, end: int) -> tuple[int, int]:
         """The tag of the element at `at`, and where the next one begins; `ValueError` where there is none that ends by
@@ -64,6 +64,8 @@ class Walk:
         tag, vr, length, value = self._head(at, end, implicit)
         if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED:
             raise _no_element()
+        if vr and tag in self.inside and (whole or not depth):
+            self._told(tag, vr, length)
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
                 raise _no_element()
@@ -75,6 +77,17 @@ class Walk:
         if (whole or tag in self.inside) and (vr == b"SQ" or (implicit and _is_sequence(tag))):
             self._items(value, after, implicit, depth, False, True)
         return tag, after
+
+    def _told(self, tag: int, vr: bytes, length: int) -> None:
+        """Raises where an explicit representation is not the dictionary's, by which some programs go: bytes may be one
+        number as FD and another as text. What is unknown (UN) is the dictionary's wherever that is sure."""
+        known = _representations(tag)
+        # pydicom leaves longer ones alone, and what is unknown is in little endian, its items in implicit VR.
+        sure = length == UNDEFINED or (length < 0xFFFF and "SQ" not in known and self.order == "little")
+        if vr.decode() not in known and not (vr == b"UN" and (sure or known[0] in ("OB", "OV", "OW"))):
+            raise UnreadableError(f"{shown(self.path)} has its {keyword_for_tag(tag)} in the representation "
+                                  f"{vr.decode()}, where DICOM has {' or '.join(known)}, and programs do not agree on "
+                                  "what it says; export it again.")
 
     def _items(self, at: int, end: int, implicit: bool, depth: int, delimited: bool, whole: bool) -> int:
         """Where they end."""
@@ -133,9 +146,14 @@ def _no_element() -> ValueError:
 
 def _is_sequence(tag: int) -> bool:
     try:
-        return dictionary_VR(tag) == "SQ"
+        return _representations(tag) == ["SQ"]
     except KeyError:
         return False
+
+
+def _representations(tag: int) -> list[str]:
+    """Those that the dictionary allows."""
+    return dictionary_VR(tag).split(" or ")
 
 
 def hides(stream: BinaryIO, at: int, order: Literal["little", "big"]) -> bool:
