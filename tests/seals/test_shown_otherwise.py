@@ -43,8 +43,9 @@ def verified(path, data=None):
 
 
 def run_lengths(words):
-    data = film(words, **BITS)
+    data = film(words, BitsStored=16, HighBit=15)
     data.compress(RLELossless)
+    data.BitsStored, data.HighBit = 8, 7
     return data
 
 
@@ -173,6 +174,37 @@ def test_an_element_that_counts_is_in_the_representation_of_the_dictionary(tmp_p
         data["PixelSpacing"].VR = "FD"
         with pytest.raises(scanward.UnreadableError, match="PixelSpacing in the representation FD, where DICOM has DS"):
             verified(path, data)
+
+
+def test_what_items_say_is_held_to_the_same(tmp_path):
+    """Of sequences that a seal keeps as a hash of their values."""
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTExplanation, table.ModalityLUTType = [2, 0, 16], "plain", "other"
+    table.add_new("LUTData", "OW", struct.pack("<2H", 0, 9))
+    data = film(FILM, VOILUTSequence=[table])
+    path = sealed(tmp_path, data)
+    table["LUTExplanation"].VR = "UT"
+    with pytest.raises(scanward.UnreadableError, match="LUTExplanation in the representation UT, where DICOM has LO"):
+        verified(path, data)
+    table["LUTExplanation"].VR = "LO"
+    assert verified(path, data) == "authentic"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\x28\0\x04\x30LO", b"\x28\0\x03\x30LO"))
+    with pytest.raises(scanward.UnreadableError, match="says its LUTExplanation twice"):
+        verified(path)
+
+
+def test_compressed_frames_and_icons_are_no_elements(tmp_path):
+    stream = codestream(FILM)
+    icon = pydicom.Dataset()
+    icon.Rows, icon.Columns, icon.BitsAllocated = 4, 4, 8
+    icon.add_new("PixelData", "OB", encapsulate([b"\xff\x4f\xff\x51 an icon "]))
+    icon["PixelData"].is_undefined_length = True
+    path = sealed(tmp_path, jpeg2000(stream, IconImageSequence=[icon]))
+    with path.open("ab") as file:
+        file.write(b"\x28\0\x30\0DS\x08\0" + b"0.3\\0.3 ")
+    with pytest.raises(scanward.UnreadableError, match="PixelSpacing twice, or behind its pixels"):
+        verified(path)
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["header", "groups"])

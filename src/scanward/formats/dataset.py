@@ -33,7 +33,8 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
     the end; transfer syntax; whether it is in little endian; and the SOP class of the file meta group.
 
     Raises `UnreadableError` where an element that counts is there twice, or behind the pixels, or where bytes that are
-    no element could hide one: programs do not agree on what counts.
+    no element could hide one: programs do not agree on what counts; and, of the `whole`, where the explicit value
+    representation of one of `keywords`, or of what is within any sequence, is not the dictionary's.
     """
     syntax, media_class = read_meta(stream, path)
     if syntax == DEFLATED:
@@ -55,7 +56,7 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
     data = read_dataset(stream, implicit, little, stop_when=stop,
                         specific_tags=None if whole else [BaseTag(tag) for tag in tags])
     here = stream.tell()
-    _check(Walk(path, stream, implicit, "little" if little else "big", tags), start, here, seen)
+    _check(Walk(path, stream, implicit, "little" if little else "big", tags, exact=whole), start, here, seen)
     stream.seek(here)
     return data, stream, syntax, little, media_class
 

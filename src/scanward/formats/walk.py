@@ -54,6 +54,8 @@ class Walk:
     order: Literal["little", "big"]
     inside: Collection[int] = ()
     """Elements that are heard: of sequences among them each element is looked at, too."""
+    exact: bool = False
+    """Whether they, and what is within any sequence, must be in a representation that the dictionary allows."""
 
     def step(self, at: int, end: int) -> tuple[int, int]:
         """The tag of the element at `at`, and where the next one begins; `ValueError` where there is none that ends by
@@ -64,26 +66,28 @@ class Walk:
         tag, vr, length, value = self._head(at, end, implicit)
         if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED:
             raise _no_element()
-        if vr and tag in self.inside and (whole or not depth):
+        inner = whole or tag in self.inside or (self.exact and counts(tag))
+        if self.exact and vr and (whole or tag in self.inside):
             self._told(tag, vr, length)
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
                 raise _no_element()
             # What is unknown and has no length is a sequence, in implicit VR (PS3.5, 6.2.2).
-            return tag, self._items(value, end, implicit or vr == b"UN", depth, True, whole or tag in self.inside)
+            return tag, self._items(value, end, implicit or vr == b"UN", depth, True,
+                                    inner and tag not in PIXELS)
         after = value + length
         if after > end:
             raise _no_element()
-        if (whole or tag in self.inside) and (vr == b"SQ" or (implicit and _is_sequence(tag))):
+        if inner and (vr == b"SQ" or (implicit and _is_sequence(tag))):
             self._items(value, after, implicit, depth, False, True)
         return tag, after
 
     def _told(self, tag: int, vr: bytes, length: int) -> None:
         """Raises where an explicit representation is not the dictionary's, by which some programs go: bytes may be one
         number as FD and another as text. What is unknown (UN) is the dictionary's wherever that is sure."""
-        known = _representations(tag)
+        known = _representations(tag) or [vr.decode()]
         # pydicom leaves longer ones alone, and what is unknown is in little endian, its items in implicit VR.
-        sure = length == UNDEFINED or (length < 0xFFFF and "SQ" not in known and self.order == "little")
+        sure = (length == UNDEFINED) == ("SQ" in known) and (length < 0xFFFF or "SQ" in known) and self.order == "little"
         if vr.decode() not in known and not (vr == b"UN" and (sure or known[0] in ("OB", "OV", "OW"))):
             raise UnreadableError(f"{shown(self.path)} has its {keyword_for_tag(tag)} in the representation "
                                   f"{vr.decode()}, where DICOM has {' or '.join(known)}, and programs do not agree on "
@@ -145,15 +149,15 @@ def _no_element() -> ValueError:
 
 
 def _is_sequence(tag: int) -> bool:
-    try:
-        return _representations(tag) == ["SQ"]
-    except KeyError:
-        return False
+    return _representations(tag) == ["SQ"]
 
 
 def _representations(tag: int) -> list[str]:
-    """Those that the dictionary allows."""
-    return dictionary_VR(tag).split(" or ")
+    """Those that the dictionary allows; none where it does not know the element."""
+    try:
+        return dictionary_VR(tag).split(" or ")
+    except KeyError:
+        return []
 
 
 def hides(stream: BinaryIO, at: int, order: Literal["little", "big"]) -> bool:
