@@ -15,6 +15,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from sealable import CT, FILM, MG, VOLUME, ct_slice, made
 
 import scanward
+from scanward.formats import read
 
 EIGHT = (FILM >> 4).astype(np.uint16)
 BITS = {"BitsStored": 8, "HighBit": 7}
@@ -91,17 +92,16 @@ def test_words_whose_unused_bits_are_empty_are_sealed(tmp_path, data):
     sealed(tmp_path, data)
 
 
-def test_bits_in_which_the_header_says_that_overlays_lie_may_be_set(tmp_path):
-    data = film(FILM | SPOT << 13)
-    with pytest.raises(scanward.UnreadableError, match="has bits set"):
-        sealed(tmp_path, data)
-    for number, value in ((0x10, 160), (0x11, 120), (0x100, 16), (0x102, 13)):
-        data.add_new(0x60020000 + number, "US", value)
-    (tmp_path / "overlay").mkdir()
-    path = sealed(tmp_path / "overlay", data)
-    data.PixelData = (FILM | SPOT << 12).tobytes()
-    with pytest.raises(scanward.UnreadableError, match="has bits set"):
+def test_overlays_that_nobody_sealed_do_not_make_room_for_another_image(tmp_path):
+    """Where a header says that overlays lie in the words, viewers that mask nothing show them as the image."""
+    path = sealed(tmp_path, film(EIGHT, **BITS))
+    data = film(EIGHT | (255 - EIGHT) << 8, **BITS)
+    for bit in range(8):
+        for number, value in ((0x10, 160), (0x11, 120), (0x100, 16), (0x102, 8 + bit)):
+            data.add_new(0x60000000 + bit * 0x20000 + number, "US", value)
+    with pytest.raises(scanward.UnreadableError, match="has bits set .* overlays as elements of their own"):
         verified(path, data)
+    assert read(path).pixels.max() == 255
 
 
 @pytest.mark.parametrize(("form", "photometric"), [((160, 120, 3), "RGB"), ((160, 120), "PALETTE COLOR")])
@@ -122,7 +122,10 @@ def box(kind, data):
     return struct.pack(">I", 8 + len(data)) + kind + data
 
 
-def jp2(stream, *more, colour=struct.pack(">BBBI", 1, 0, 0, 17), behind=b""):
+GREY, YCC = (struct.pack(">BBBI", 1, 0, 0, number) for number in (17, 18))
+
+
+def jp2(stream, *more, colour=GREY, behind=b""):
     rows, columns = FILM.shape
     head = box(b"ihdr", struct.pack(">IIHBBBB", rows, columns, 1, 15, 7, 0, 0)) + box(b"colr", colour)
     return (b"\0\0\0\x0cjP  \r\n\x87\n" + box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + box(b"jp2h", head + b"".join(more))
@@ -135,7 +138,7 @@ PALETTE = box(b"pclr", struct.pack(">HB", 256, 1) + b"\x07" + bytes(range(256)))
 @pytest.mark.parametrize("frame", [
     lambda stream: jp2(stream, PALETTE), lambda stream: jp2(stream, box(b"cdef", struct.pack(">HHHH", 1, 0, 1, 0))),
     lambda stream: jp2(stream, colour=b"\2\0\0" + bytes(128)),
-    lambda stream: jp2(stream, colour=struct.pack(">BBBI", 1, 0, 0, 18)),
+    lambda stream: jp2(stream, colour=YCC),
     lambda stream: jp2(stream, behind=box(b"jp2c", stream[:40])), lambda stream: jp2(stream, behind=PALETTE),
     lambda stream: jp2(stream, struct.pack(">I", 4000) + b"pclr"),
 ], ids=["palette", "channels", "profile", "sYCC", "two streams", "behind", "cut"])

@@ -186,8 +186,7 @@ def modality_of(header: Header) -> Modality:
 
 
 def layout_of(header: Header, exact: bool = False) -> Layout:
-    """The frames' layout; refuses colour, and sizes and depths out of range. If `exact`, bits of words that are not
-    stored are `free` only for overlays, of which the header must have been read as a whole."""
+    """The frames' layout; refuses colour, and sizes and depths out of range; `exact` as the layout has it."""
     path = shown(header.path)
     photometric = header.text("PhotometricInterpretation")
     if not photometric:
@@ -205,7 +204,7 @@ def layout_of(header: Header, exact: bool = False) -> Layout:
         raise UnreadableError(f"{path} has a HighBit of {high}, which does not fit {stored} of {allocated} bits.")
     signed = header.whole("PixelRepresentation", 0) == 1
     return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little,
-                  frames, extended_of(header), overlaid(header) if exact else -1)
+                  frames, extended_of(header), exact)
 
 
 def check_words(header: Header, frames: Iterable[Any]) -> None:
@@ -213,20 +212,9 @@ def check_words(header: Header, frames: Iterable[Any]) -> None:
     stored, allocated = header.whole("BitsStored", 0), header.whole("BitsAllocated", 0)
     if 0 < stored < allocated:
         layout = Layout(header.path, header.syntax, 0, 0, allocated, stored, stored - 1,
-                        header.whole("PixelRepresentation", 0) == 1, free=0)
+                        header.whole("PixelRepresentation", 0) == 1, exact=True)
         for words in frames:
             check_unused(np.asarray(words), layout, allocated)
-
-
-def overlaid(header: Header) -> int:
-    """The bits of a word in which overlays lie, as they did before 2004 (PS3.3-2004 C.9.2), as a mask."""
-    found = 0
-    for group in range(0x60000000, 0x60200000, 0x20000):
-        bits, place = (header.data.get(group + number) for number in (0x100, 0x102))
-        if (bits and place and group + 0x3000 not in header.data and bits.value == header.value("BitsAllocated")
-                and isinstance(place.value, int) and 0 <= place.value < bits.value):
-            found |= 1 << place.value
-    return found
 
 
 def extended_of(header: Header) -> Extended:

@@ -48,8 +48,9 @@ class Layout:
     little: bool = True
     frames: int = 1
     extended: Extended = field(default_factory=Extended)
-    free: int = -1
-    """The bits of a word that, where they are not stored, may hold anything."""
+    exact: bool = False
+    """Whether bits outside of those stored must hold nothing, not even an overlay, as they could before 2004: those are
+    not sealed, and programs that do not mask them show another image."""
 
     @property
     def count(self) -> int:
@@ -67,7 +68,8 @@ def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layo
     """(rows, columns) stored values of each frame, an integer array, from a stream that stands at the pixel data
     element; and the layout that they have: `layout`, or a deeper one where JPEG 2000 holds more bits than it says.
 
-    Bits outside of those stored are dropped, or refused as `check_unused` says, and signed values sign-extended; 'no pixel data' is an `UnreadableError`.
+    Bits outside of those stored are dropped, or refused as by `check_unused`, and signed values sign-extended; 'no
+    pixel data' is an `UnreadableError`.
     """
     length, big_words = _element(stream, layout)
     if layout.syntax not in _CODECS and layout.syntax not in PLAIN:
@@ -142,10 +144,10 @@ def _compressed(data: bytes, layout: Layout) -> tuple[Stored, Layout]:
 
 
 def check_unused(values: Stored, layout: Layout, width: int) -> None:
-    """`UnreadableError` where bits of words of `width` bits, outside of those stored and of those that are `free`, are
-    set: not every program masks them. Above signed ones all words may carry on the sign."""
-    bits = (1 << width) - 1 & ~layout.free & ~((1 << layout.stored) - 1 << layout.high_bit + 1 - layout.stored)
-    if not bits:
+    """`UnreadableError` where the layout is `exact` and words of `width` bits have some set outside of those stored;
+    above signed ones all words may carry on the sign."""
+    bits = (1 << width) - 1 & ~((1 << layout.stored) - 1 << layout.high_bit + 1 - layout.stored)
+    if not bits or not layout.exact:
         return
     words = values.reshape(-1).view(f"{values.dtype.byteorder}u{values.dtype.itemsize}")
     found, above = int(np.bitwise_or.reduce(words)) & bits, bits & -1 << layout.high_bit + 1
@@ -156,7 +158,8 @@ def check_unused(values: Stored, layout: Layout, width: int) -> None:
         if np.array_equal(words & one, np.where(words & sign, one, 0)):
             return
     raise UnreadableError(f"{shown(layout.path)} has bits set outside of the {layout.stored} that its header says are "
-                          "stored, and programs do not agree on whether they count; export it again.")
+                          "stored, and programs do not agree on whether they count; export it again, and "
+                          "overlays as elements of their own.")
 
 
 def _significant(values: Stored, layout: Layout) -> Stored:

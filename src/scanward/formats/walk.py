@@ -87,7 +87,7 @@ class Walk:
         number as FD and another as text. What is unknown (UN) is the dictionary's wherever that is sure."""
         known = _representations(tag) or [vr.decode()]
         # pydicom leaves longer ones alone, and what is unknown is in little endian, its items in implicit VR.
-        sure = (length == UNDEFINED) == ("SQ" in known) and (length < 0xFFFF or "SQ" in known) and self.order == "little"
+        sure = self.order == "little" and (length == UNDEFINED if "SQ" in known else length < 0xFFFF)
         if vr.decode() not in known and not (vr == b"UN" and (sure or known[0] in ("OB", "OV", "OW"))):
             raise UnreadableError(f"{shown(self.path)} has its {keyword_for_tag(tag)} in the representation "
                                   f"{vr.decode()}, where DICOM has {' or '.join(known)}, and programs do not agree on "
