@@ -34,6 +34,34 @@ def holds_another(data: bytes) -> bool:
     return data.count(b"\xff\x4f\xff\x51") > 1
 
 
+def changes_colours(data: bytes) -> bool:
+    """Whether JP2 boxes (ITU-T T.800 I) hold more than the codestream that `data` is, and its size, resolution, and
+    grey or RGB as its colours: by a palette, an order of channels or a profile, some decoders show other samples."""
+    if data[4:8] != b"jP  ":
+        return False
+    boxes = _boxes(data.rstrip(b"\0"))
+    if [kind for kind, _ in boxes] != [b"jP  ", b"ftyp", b"jp2h", b"jp2c"]:
+        return True
+    inner = _boxes(boxes[2][1])
+    colours = [value for kind, value in inner if kind == b"colr"]
+    return (not {kind for kind, _ in inner} <= {b"ihdr", b"colr", b"bpcc", b"res "} or len(colours) != 1
+            or colours[0][:1] != b"\1" or colours[0][3:] not in (b"\0\0\0\x10", b"\0\0\0\x11"))
+
+
+def _boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The type and content of each; of what is none, without a type."""
+    found, at = [], 0
+    while at < len(data):
+        size, head = int.from_bytes(data[at : at + 4], "big"), 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        end = at + size if size else len(data)
+        sound = at + head <= end <= len(data)
+        found.append((data[at + 4 : at + 8] if sound else b"", data[at + head : end]))
+        at = end if sound else len(data)
+    return found
+
+
 def _jpeg_end(data: bytes) -> int:
     """Behind the end-of-image marker of a stream; at the next stream's beginning, or the end, without one."""
     at = 2

@@ -19,7 +19,16 @@ from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
 from scanward.formats.dataset import DEFLATED
-from scanward.formats.dicom import Header, check_image, check_measures, extended_of, layout_of, opened, spacing_of
+from scanward.formats.dicom import (
+    Header,
+    check_image,
+    check_measures,
+    check_words,
+    extended_of,
+    layout_of,
+    opened,
+    spacing_of,
+)
 from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, grouped
 from scanward.formats.guard import check_size, decoding, open_file, shown
@@ -214,7 +223,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     """Every frame of one file."""
     grey = header.whole("SamplesPerPixel", 1) == 1 and header.text("PhotometricInterpretation").startswith("MONOCHROME")
     if grey and header.whole("BitsAllocated", 0) in (8, 16):
-        frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header)))
+        frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header, exact=True)))
     else:
         frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
@@ -248,6 +257,7 @@ def _others(header: Header, stream: BinaryIO) -> list[Values]:
     found = (pixel_array(source, index=frame, raw=True) for frame in range(frames)) if subsampled else \
         iter_pixels(source, raw=True)
     values = [np.asarray(values) for values in found]
+    check_words(header, iter_pixels(source, raw=True, correct_unused_bits=False))
     check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little)
     return values
 

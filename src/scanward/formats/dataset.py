@@ -35,7 +35,8 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
 
     Raises `UnreadableError` where an element that counts is there twice, or behind the pixels, or where bytes that are
     no element could hide one: programs do not agree on what counts. Of the `whole` each element has to be what every
-    program takes it for.
+    program takes it for, and the explicit value representation of `keywords`, and of what is within any sequence, the
+    dictionary's.
     """
     syntax, media_class = read_meta(stream, path)
     if whole:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
 from scanward.formats.fragments import Extended
 from scanward.formats.guard import PLAUSIBLE, check_size, clean, open_file, plausible, shown
-from scanward.formats.pixels import Layout
+from scanward.formats.pixels import Layout, check_unused
 from scanward.image import AIR, Modality, Provenance
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
@@ -185,8 +185,8 @@ def modality_of(header: Header) -> Modality:
     raise UnsupportedError(f"{shown(header.path)} {what}; Scanward reads mammograms (MG) and chest CT (CT).")
 
 
-def layout_of(header: Header) -> Layout:
-    """The frames' layout; refuses colour, and sizes and depths out of range."""
+def layout_of(header: Header, exact: bool = False) -> Layout:
+    """The frames' layout; refuses colour, and sizes and depths out of range; `exact` as the layout has it."""
     path = shown(header.path)
     photometric = header.text("PhotometricInterpretation")
     if not photometric:
@@ -204,7 +204,17 @@ def layout_of(header: Header) -> Layout:
         raise UnreadableError(f"{path} has a HighBit of {high}, which does not fit {stored} of {allocated} bits.")
     signed = header.whole("PixelRepresentation", 0) == 1
     return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little,
-                  frames, extended_of(header))
+                  frames, extended_of(header), exact)
+
+
+def check_words(header: Header, frames: Iterable[Any]) -> None:
+    """As `check_unused`, of frames of any kind whose unused bits are there still, the lower ones being stored."""
+    stored, allocated = header.whole("BitsStored", 0), header.whole("BitsAllocated", 0)
+    if 0 < stored < allocated:
+        layout = Layout(header.path, header.syntax, 0, 0, allocated, stored, stored - 1,
+                        header.whole("PixelRepresentation", 0) == 1, exact=True)
+        for words in frames:
+            check_unused(np.asarray(words), layout, allocated)
 
 
 def extended_of(header: Header) -> Extended:

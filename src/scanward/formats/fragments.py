@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scanward.errors import UnreadableError
-from scanward.formats.codestreams import holds_another
+from scanward.formats.codestreams import changes_colours, holds_another
 from scanward.formats.dataset import DELIMITER, ENCAPSULATED, ITEM, pixel_length
 from scanward.formats.guard import cut_short, left_in, shown
 
@@ -38,7 +38,7 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
     says where they lie was found to agree.
 
     Raises `UnreadableError` where it does not, where the items are of another number of frames, and where a frame holds
-    another behind its end.
+    another behind its end, or a palette and the like about it.
     """
     first = stream.tell()
     table, fragments = _items(stream, path)
@@ -61,6 +61,9 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
             stream.seek(at)
             parts.append(stream.read(length))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if syntax != RLE and changes_colours(data):
+            raise UnreadableError(f"{shown(path)} wraps a compressed frame in boxes by which some programs show it "
+                                  "otherwise, and DICOM knows none of them; export it again.")
         if syntax != RLE and holds_another(data):
             raise UnreadableError(f"{shown(path)} holds another image behind the end of a compressed frame; export it "
                                   "again.")

@@ -48,6 +48,9 @@ class Layout:
     little: bool = True
     frames: int = 1
     extended: Extended = field(default_factory=Extended)
+    exact: bool = False
+    """Whether bits outside of those stored must hold nothing, not even an overlay, as they could before 2004: those are
+    not sealed, and programs that do not mask them show another image."""
 
     @property
     def count(self) -> int:
@@ -65,7 +68,8 @@ def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layo
     """(rows, columns) stored values of each frame, an integer array, from a stream that stands at the pixel data
     element; and the layout that they have: `layout`, or a deeper one where JPEG 2000 holds more bits than it says.
 
-    Bits outside of those stored are dropped and signed values sign-extended; 'no pixel data' is an `UnreadableError`.
+    Bits outside of those stored are dropped, or refused as by `check_unused`, and signed values sign-extended; 'no
+    pixel data' is an `UnreadableError`.
     """
     length, big_words = _element(stream, layout)
     if layout.syntax not in _CODECS and layout.syntax not in PLAIN:
@@ -82,6 +86,7 @@ def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layo
             raise UnreadableError(f"{shown(layout.path)} says that it is compressed, but its pixel data is not; "
                                   "export it again.")
         for values in _plain(stream, length, layout, big_words):
+            check_unused(values, layout, layout.allocated)
             yield _significant(values, layout), layout
 
 
@@ -132,7 +137,29 @@ def _compressed(data: bytes, layout: Layout) -> tuple[Stored, Layout]:
         raise UnreadableError(f"{shown(layout.path)} decodes to {values.size:,} pixels where its header asks for "
                               f"{layout.count:,}.")
     values = values.reshape(layout.rows, layout.columns)
-    return (_significant(values, layout), layout) if frame is None else _meant(values, frame, layout)
+    if frame is not None:
+        return _meant(values, frame, layout)
+    check_unused(values, layout, layout.allocated)
+    return _significant(values, layout), layout
+
+
+def check_unused(values: Stored, layout: Layout, width: int) -> None:
+    """`UnreadableError` where the layout is `exact` and words of `width` bits have some set outside of those stored;
+    above signed ones all words may carry on the sign."""
+    bits = (1 << width) - 1 & ~((1 << layout.stored) - 1 << layout.high_bit + 1 - layout.stored)
+    if not bits or not layout.exact:
+        return
+    words = values.reshape(-1).view(f"{values.dtype.byteorder}u{values.dtype.itemsize}")
+    found, above = int(np.bitwise_or.reduce(words)) & bits, bits & -1 << layout.high_bit + 1
+    if not found:
+        return
+    if layout.signed and found == found & above:
+        one, sign = np.array(above, words.dtype), np.array(1 << layout.high_bit, words.dtype)
+        if np.array_equal(words & one, np.where(words & sign, one, 0)):
+            return
+    raise UnreadableError(f"{shown(layout.path)} has bits set outside of the {layout.stored} that its header says are "
+                          "stored, and programs do not agree on whether they count; export it again, and "
+                          "overlays as elements of their own.")
 
 
 def _significant(values: Stored, layout: Layout) -> Stored:
@@ -169,6 +196,7 @@ def _meant(values: Stored, frame: Frame, layout: Layout) -> tuple[Stored, Layout
     if layout.high_bit >= layout.stored < frame.precision:
         if frame.precision <= layout.high_bit:
             raise _disagree(frame, layout)
+        check_unused(values, layout, frame.precision)
         return _significant(values, layout), layout
     numbers = _numbers(values, frame, layout)
     least, most = int(numbers.min()), int(numbers.max())

@@ -57,9 +57,10 @@ class Walk:
     implicit: bool
     order: Literal["little", "big"]
     inside: Collection[int] = ()
-    """Sequences of which each element is looked at, too."""
+    """Elements that are heard: of sequences among them each element is looked at, too."""
     strict: bool = False
-    """Whether whatever some program reads otherwise is no element, at any depth; a seal vouches for no such file."""
+    """Whether whatever some program reads otherwise is no element, at any depth, and what is heard, or lies within a
+    sequence, must be in a representation that the dictionary allows; a seal vouches for no other file."""
 
     def step(self, at: int, end: int) -> tuple[int, int]:
         """The tag of the element at `at`, and where the next one begins; `ValueError` where there is none that ends by
@@ -70,11 +71,14 @@ class Walk:
         tag, vr, length, value = self._head(at, end, implicit)
         if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not plain(tag, vr, length)):
             raise _no_element()
+        if self.strict and vr and (depth or tag in self.inside):
+            self._told(tag, vr, length)
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
                 raise _no_element()
             # What is unknown and has no length is a sequence, in implicit VR (PS3.5, 6.2.2).
-            return tag, self._items(value, end, implicit or vr == b"UN", depth, True, whole or tag in self.inside)
+            inner = tag not in PIXELS and (whole or tag in self.inside)
+            return tag, self._items(value, end, implicit or vr == b"UN", depth, True, inner)
         after = value + length
         if after > end:
             raise _no_element()
@@ -90,6 +94,17 @@ class Walk:
         if _is_sequence(tag) or not self.strict or length < 8:
             return _is_sequence(tag)
         return self._pair(value, value + length)[0] == ITEM
+
+    def _told(self, tag: int, vr: bytes, length: int) -> None:
+        """Raises where an explicit representation is not the dictionary's, by which some programs go: bytes may be one
+        number as FD and another as text. What is unknown (UN) is the dictionary's wherever that is sure."""
+        known = _representations(tag) or [vr.decode()]
+        # pydicom leaves longer ones alone, and what is unknown is in little endian, its items in implicit VR.
+        sure = self.order == "little" and (length == UNDEFINED if "SQ" in known else length < 0xFFFF)
+        if vr.decode() not in known and not (vr == b"UN" and (sure or known[0] in ("OB", "OV", "OW"))):
+            raise UnreadableError(f"{shown(self.path)} has its {keyword_for_tag(tag)} in the representation "
+                                  f"{vr.decode()}, where DICOM has {' or '.join(known)}, and programs do not agree on "
+                                  "what it says; export it again.")
 
     def _items(self, at: int, end: int, implicit: bool, depth: int, delimited: bool, whole: bool) -> int:
         """Where they end."""
@@ -157,10 +172,15 @@ def _no_element() -> ValueError:
 
 
 def _is_sequence(tag: int) -> bool:
+    return _representations(tag) == ["SQ"]
+
+
+def _representations(tag: int) -> list[str]:
+    """Those that the dictionary allows; none where it does not know the element."""
     try:
-        return dictionary_VR(tag) == "SQ"
+        return dictionary_VR(tag).split(" or ")
     except KeyError:
-        return False
+        return []
 
 
 def hides(stream: BinaryIO, at: int, order: Literal["little", "big"]) -> bool:

@@ -1,0 +1,241 @@
+"""Files in which other programs would see another image than the sealed one, while Scanward sees that: refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import openjpeg
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, RLELossless
+from sealable import CT, FILM, MG, VOLUME, ct_slice, made
+
+import scanward
+from scanward.formats import read
+
+EIGHT = (FILM >> 4).astype(np.uint16)
+BITS = {"BitsStored": 8, "HighBit": 7}
+SIGNED = FILM.astype(np.int16) - 2048
+SPOT = np.zeros(FILM.shape, np.uint16)
+SPOT[40:60, 40:60] = 1
+
+
+def film(words, **elements):
+    return made(words, "1.2.9", **{"SOPClassUID": MG, "Modality": "MG"} | elements)
+
+
+def sealed(tmp_path, data, name="a.dcm"):
+    """Writes, seals, and answers the path; `data` is then to be changed."""
+    scanward.make_key(tmp_path / "site.key")
+    data.save_as(tmp_path / name, enforce_file_format=True)
+    scanward.seal(tmp_path / name, tmp_path / "site.key")
+    assert verified(tmp_path / name) == "authentic"
+    return tmp_path / name
+
+
+def verified(path, data=None):
+    if data is not None:
+        data.save_as(path, enforce_file_format=True)
+    return scanward.verify(path, path.with_name("site.key")).label
+
+
+def run_lengths(words):
+    data = film(words, BitsStored=16, HighBit=15)
+    data.compress(RLELossless)
+    data.BitsStored, data.HighBit = 8, 7
+    return data
+
+
+def wrapped(samples, **elements):
+    return jpeg2000(codestream(samples), **elements)
+
+
+def codestream(samples):
+    return openjpeg.encode(samples)
+
+
+def jpeg2000(frame, **elements):
+    data = film(FILM, **elements)
+    data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    data.PixelData = encapsulate([frame])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    return data
+
+
+@pytest.mark.parametrize(("sound", "other"), [
+    (film(EIGHT, **BITS), film(EIGHT | SPOT << 8, **BITS)),
+    (film(EIGHT, **BITS), film(EIGHT | (255 - EIGHT) << 8, **BITS)),
+    (film(EIGHT << 4, BitsStored=8, HighBit=11), film(EIGHT << 4 | SPOT << 12, BitsStored=8, HighBit=11)),
+    (film(EIGHT << 4, BitsStored=8, HighBit=11), film(EIGHT << 4 | SPOT, BitsStored=8, HighBit=11)),
+    (film(SIGNED, PixelRepresentation=1), film(SIGNED ^ (SPOT << 13).astype(np.int16), PixelRepresentation=1)),
+    (film(SIGNED, PixelRepresentation=1),
+     film(np.where(SPOT, SIGNED & 0xFFF, SIGNED).astype(np.int16), PixelRepresentation=1)),
+    (run_lengths(EIGHT), run_lengths(EIGHT | SPOT << 8)),
+    (wrapped(EIGHT << 4, BitsStored=8, HighBit=11), wrapped(EIGHT << 4 | SPOT << 14, BitsStored=8, HighBit=11)),
+    (wrapped(EIGHT << 4, BitsStored=8, HighBit=11), wrapped(EIGHT << 4 | SPOT, BitsStored=8, HighBit=11)),
+], ids=["above", "a whole image", "above left-aligned", "below", "sign", "sign cut off", "RLE", "JPEG 2000 above",
+        "JPEG 2000 below"])
+def test_bits_outside_of_those_stored_hold_nothing(tmp_path, sound, other):
+    """Not every viewer masks them."""
+    path = sealed(tmp_path, sound)
+    with pytest.raises(scanward.UnreadableError, match=r"a\.dcm has bits set outside of the \d+ that its header says"):
+        verified(path, other)
+
+
+@pytest.mark.parametrize("data", [film(SIGNED & 0xFFF, PixelRepresentation=1), film(SIGNED << 4, HighBit=15,
+                         PixelRepresentation=1), wrapped(FILM << 4, HighBit=15)], ids=["cut off", "left", "JPEG 2000"])
+def test_words_whose_unused_bits_are_empty_are_sealed(tmp_path, data):
+    sealed(tmp_path, data)
+
+
+def test_overlays_that_nobody_sealed_do_not_make_room_for_another_image(tmp_path):
+    """Where a header says that overlays lie in the words, viewers that mask nothing show them as the image."""
+    path = sealed(tmp_path, film(EIGHT, **BITS))
+    data = film(EIGHT | (255 - EIGHT) << 8, **BITS)
+    for bit in range(8):
+        for number, value in ((0x10, 160), (0x11, 120), (0x100, 16), (0x102, 8 + bit)):
+            data.add_new(0x60000000 + bit * 0x20000 + number, "US", value)
+    with pytest.raises(scanward.UnreadableError, match=r"has bits set .* overlays as elements of their own"):
+        verified(path, data)
+    assert read(path).pixels.max() == 255
+
+
+@pytest.mark.parametrize(("form", "photometric"), [((160, 120, 3), "RGB"), ((160, 120), "PALETTE COLOR")])
+def test_colours_have_no_bits_outside_of_those_stored_either(tmp_path, form, photometric):
+    colours = np.random.default_rng(3).integers(0, 1024, form).astype(np.uint16)
+    data = film(colours, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="OT", BitsStored=10, HighBit=9,
+                PhotometricInterpretation=photometric, SamplesPerPixel=colours.size // FILM.size)
+    if colours.ndim == 3:
+        data.PlanarConfiguration = 0
+    path = sealed(tmp_path, data)
+    colours[50, 50] |= 1 << 12
+    data.PixelData = colours.tobytes()
+    with pytest.raises(scanward.UnreadableError, match="has bits set outside of the 10"):
+        verified(path, data)
+
+
+def box(kind, data):
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+GREY, YCC = (struct.pack(">BBBI", 1, 0, 0, number) for number in (17, 18))
+
+
+def jp2(stream, *more, colour=GREY, behind=b""):
+    rows, columns = FILM.shape
+    head = box(b"ihdr", struct.pack(">IIHBBBB", rows, columns, 1, 15, 7, 0, 0)) + box(b"colr", colour)
+    return (b"\0\0\0\x0cjP  \r\n\x87\n" + box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + box(b"jp2h", head + b"".join(more))
+            + box(b"jp2c", stream) + behind)
+
+
+PALETTE = box(b"pclr", struct.pack(">HB", 256, 1) + b"\x07" + bytes(range(256))) + box(b"cmap", bytes((0, 0, 1, 0)))
+
+
+@pytest.mark.parametrize("frame", [
+    lambda stream: jp2(stream, PALETTE), lambda stream: jp2(stream, box(b"cdef", struct.pack(">HHHH", 1, 0, 1, 0))),
+    lambda stream: jp2(stream, colour=b"\2\0\0" + bytes(128)),
+    lambda stream: jp2(stream, colour=YCC),
+    lambda stream: jp2(stream, behind=box(b"jp2c", stream[:40])), lambda stream: jp2(stream, behind=PALETTE),
+    lambda stream: jp2(stream, struct.pack(">I", 4000) + b"pclr"),
+], ids=["palette", "channels", "profile", "sYCC", "two streams", "behind", "cut"])
+def test_boxes_about_a_codestream_that_change_what_is_shown_are_refused(tmp_path, frame):
+    stream = codestream(FILM)
+    path = sealed(tmp_path, jpeg2000(stream))
+    assert verified(path, jpeg2000(jp2(stream, box(b"res ", box(b"resc", bytes(10)))))) == "authentic"
+    with pytest.raises(scanward.UnreadableError, match="wraps a compressed frame in boxes"):
+        verified(path, jpeg2000(frame(stream)))
+
+
+def test_boxes_about_colours_are_refused_too(tmp_path):
+    """Which channel is red."""
+    written = io.BytesIO()
+    Image.fromarray(np.stack([EIGHT, EIGHT // 2, 255 - EIGHT], -1).astype(np.uint8)).save(written, "JPEG2000")
+    data = jpeg2000(written.getvalue(), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="OT", SamplesPerPixel=3,
+                    PlanarConfiguration=0, PhotometricInterpretation="RGB", BitsAllocated=8, **BITS)
+    path = sealed(tmp_path, data)
+    order = box(b"cdef", struct.pack(">H9H", 3, 0, 0, 3, 1, 0, 2, 2, 0, 1))
+    whole = written.getvalue()
+    at = whole.index(b"jp2h") - 4
+    length = int.from_bytes(whole[at:at + 4], "big")
+    data.PixelData = encapsulate([whole[:at] + box(b"jp2h", whole[at + 8:at + length] + order) + whole[at + length:]])
+    with pytest.raises(scanward.UnreadableError, match="wraps a compressed frame in boxes"):
+        verified(path, data)
+
+
+def test_an_element_that_counts_is_in_the_representation_of_the_dictionary(tmp_path):
+    """Eight bytes are .7 as a floating-point number, and .3 as text, for programs that go by the dictionary."""
+    path = sealed(tmp_path, ct_slice(0, PixelSpacing=[0.7, 0.7]))
+    double = bytearray(struct.pack("<d", 0.7))
+    double[:4] = b"0.3 "
+    data = pydicom.dcmread(path)
+    for numbers in (double + double, struct.pack("<2d", 0.7, 0.7)):
+        data.PixelSpacing = [struct.unpack("<d", numbers[i:i + 8])[0] for i in (0, 8)]
+        data["PixelSpacing"].VR = "FD"
+        with pytest.raises(scanward.UnreadableError, match="PixelSpacing in the representation FD, where DICOM has DS"):
+            verified(path, data)
+
+
+def test_what_items_say_is_held_to_the_same(tmp_path):
+    """Of sequences that a seal keeps as a hash of their values."""
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.LUTExplanation, table.ModalityLUTType = [2, 0, 16], "plain", "other"
+    table.add_new("LUTData", "OW", struct.pack("<2H", 0, 9))
+    data = film(FILM, VOILUTSequence=[table])
+    path = sealed(tmp_path, data)
+    table["LUTExplanation"].VR = "UT"
+    with pytest.raises(scanward.UnreadableError, match="LUTExplanation in the representation UT, where DICOM has LO"):
+        verified(path, data)
+    table["LUTExplanation"].VR = "LO"
+    assert verified(path, data) == "authentic"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\x28\0\x04\x30LO", b"\x28\0\x03\x30LO"))
+    with pytest.raises(scanward.UnreadableError, match="says its LUTExplanation twice"):
+        verified(path)
+
+
+def test_compressed_frames_and_icons_are_no_elements(tmp_path):
+    stream = codestream(FILM)
+    icon = pydicom.Dataset()
+    icon.Rows, icon.Columns, icon.BitsAllocated = 4, 4, 8
+    icon.add_new("PixelData", "OB", encapsulate([b"\xff\x4f\xff\x51 an icon "]))
+    icon["PixelData"].is_undefined_length = True
+    path = sealed(tmp_path, jpeg2000(stream, IconImageSequence=[icon]))
+    with path.open("ab") as file:
+        file.write(b"\x28\0\x30\0DS\x08\0" + b"0.3\\0.3 ")
+    with pytest.raises(scanward.UnreadableError, match="PixelSpacing twice, or behind its pixels"):
+        verified(path)
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["header", "groups"])
+def test_words_of_the_header_are_words(tmp_path, deep):
+    data = ct_slice(0)
+    if deep:
+        inner = pydicom.Dataset()
+        inner.RescaleSlope, inner.RescaleIntercept = 1, -1024
+        outer = pydicom.Dataset()
+        outer.PixelValueTransformationSequence = [inner]
+        data.SharedFunctionalGroupsSequence = [outer]
+    path = sealed(tmp_path, data)
+    target = data.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence[0] if deep else data
+    target.add_new("RescaleIntercept", "LO", "-1024")
+    with pytest.raises(scanward.UnreadableError, match="RescaleIntercept in the representation LO, where DICOM has DS"):
+        verified(path, data)
+
+
+def test_representations_that_the_dictionary_allows_or_nobody_knew_are_read(tmp_path):
+    data = ct_slice(0, SOPClassUID=CT, PixelPaddingValue=0)
+    path = sealed(tmp_path, data)
+    data["PixelPaddingValue"].VR = "SS"
+    assert verified(path, data) == "authentic"
+    whole = path.read_bytes()
+    at = whole.index(b"\x28\0\x30\0DS")
+    length = int.from_bytes(whole[at + 6:at + 8], "little")
+    unknown = whole[:at + 4] + b"UN\0\0" + struct.pack("<I", length) + whole[at + 8:]
+    path.write_bytes(unknown)
+    assert pydicom.dcmread(path).PixelSpacing == [0.7, 0.6]
+    assert scanward.verify(path, tmp_path / "site.key").label == "authentic"
+    assert np.array_equal(pydicom.dcmread(path).pixel_array, VOLUME[0])
