@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from outside import need, program
 from pydicom.sequence import Sequence
-from sealable import FILM, made, rewritten
+from sealable import FILM, MG, made, rewritten
 from test_said_besides import ENHANCED, KEY, enhanced, macro
 from test_said_elsewhere import item, palette, table
 
@@ -91,6 +91,17 @@ def test_each_frame_may_have_a_magnification_of_its_own(tmp_path):
         "tampered", True)
 
 
+def test_what_is_added_to_a_header_that_says_nothing_else_is_named(tmp_path):
+    path = tmp_path / "a.dcm"
+    made(FILM, "1.2.6", SOPClassUID=MG, Modality="MG").save_as(path, enforce_file_format=True)
+    seal = scanward.seal(path, KEY)
+    rewritten(path, lambda data: setattr(data, "WindowCenter", 40))
+    assert "another WindowCenter than when it was sealed" in scanward.verify(path, KEY, seal=seal).reason
+    np.save(tmp_path / "a.npy", FILM)
+    answer = scanward.verify(path, KEY, seal=scanward.seal(tmp_path / "a.npy", KEY))
+    assert (answer.parts["voxels"].label, "header" in answer.reason) == ("authentic", False)
+
+
 @pytest.mark.parametrize("where", ["SourceImageSequence", "SharedFunctionalGroupsSequence"])
 def test_what_a_nested_item_says_is_named_whatever_it_is(tmp_path, where):
     """It is of another image than this one: nothing holds it."""
@@ -146,6 +157,8 @@ def test_where_tiles_lie_on_a_slide_and_which_frames_are_shown_is_held(tmp_path,
     if program("dcmconv"):
         subprocess.run(["dcmconv", "+ti", str(path), str(tmp_path / "b.dcm")], check=True, capture_output=True)
         assert scanward.verify(tmp_path / "b.dcm", KEY, seal=seal).label == "authentic"
+    rewritten(path, lambda data: setattr(data, "StartTrim", 1))  # which is the first frame
+    assert scanward.verify(path, KEY).label == "authentic"
     rewritten(path, change)
     answer = scanward.verify(path, KEY)
     assert (answer.label, keyword in answer.reason) == ("tampered", True)

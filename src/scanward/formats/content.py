@@ -52,7 +52,8 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 
 Values = npt.NDArray[Any]
 _MOMENT = "AcquisitionDateTime"
-_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT", "StartTrim": "1"}
+_USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT", "StartTrim": "1",
+          "DimensionOrganizationType": "3D"}
 """What is meant where nothing is said."""
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 _SAME_CLASS = {"2.1": "2", "2.2": "2", "4.1": "4", "4.4": "4", "130": "128", "128.1": "128", "3.1": "6.1",

@@ -315,7 +315,9 @@ def _numbers(was: Any, now: Any, name: str) -> str:
 
 def _besides(content: Content, seal: Seal) -> str:
     """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
-    if not seal.header or content.header is None or content.values.shape != seal.shape:
+    if seal.header is None or content.header is None or content.values.shape != seal.shape:
+        return ""
+    if not seal.place:  # what was sealed was no DICOM, and had no header
         return ""
     now = seal.briefly(content.header)
     other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
