@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from sealable import FILM, ct_slice, made
@@ -179,7 +180,7 @@ def test_a_measure_that_is_not_as_many_numbers_is_never_passed_over(tmp_path, ke
         spacing = {"ImagerPixelSpacing": [0.1, 0.1]} | ({"PixelSpacing": [0.1, 0.1]} if name == "b" else {})
         made(FILM, "1.2.9", **CR, **spacing).save_as(path, enforce_file_format=True)
         scanward.seal(path, tmp_path / "site.key")
-        plant(path, keyword, value)
+        plant(path, keyword, value, dictionary_VR(keyword).encode())
         with pytest.raises(scanward.UnreadableError, match=f"{name}.dcm does not say its {keyword} as"):
             scanward.verify(path, tmp_path / "site.key")
         with pytest.raises(scanward.UnreadableError, match=f"{name}.dcm does not say its {keyword} as"):
@@ -205,7 +206,7 @@ def test_what_cannot_be_told_is_not_taken_for_absent(tmp_path, keyword, vr, valu
     made(FILM, "1.2.9", **CR, PatientSex=None).save_as(path, enforce_file_format=True)
     scanward.seal(path, tmp_path / "site.key")
     plant(path, keyword, value, vr)
-    with pytest.raises(scanward.UnreadableError, match=f"a.dcm says its {keyword} in a form that cannot be read"):
+    with pytest.raises(scanward.UnreadableError, match=f"a.dcm has its {keyword} in the representation FD"):
         scanward.verify(path, tmp_path / "site.key")
 
 

@@ -197,6 +197,13 @@ def test_what_items_say_is_held_to_the_same(tmp_path):
         verified(path)
 
 
+def test_an_element_without_a_value_may_be_of_any_representation(tmp_path):
+    path = sealed(tmp_path, film(FILM, AcquisitionDate=""))
+    path.write_bytes(path.read_bytes().replace(b"\x08\0\x22\0DA\0\0", b"\x08\0\x22\0LO\0\0"))
+    assert pydicom.dcmread(path)["AcquisitionDate"].VR == "LO"
+    assert verified(path) == "authentic"
+
+
 def test_compressed_frames_and_icons_are_no_elements(tmp_path):
     stream = codestream(FILM)
     icon = pydicom.Dataset()

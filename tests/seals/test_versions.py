@@ -24,7 +24,7 @@ def source_of(path: Path) -> Source:
 
 
 def write(path: Path, by: int) -> None:
-    made(FILM + by, "1.2.6", SOPClassUID=MG, Modality="MG", ImagerPixelSpacing=[0.1, 0.1], ImageLaterality="L",
+    made(FILM ^ by, "1.2.6", SOPClassUID=MG, Modality="MG", ImagerPixelSpacing=[0.1, 0.1], ImageLaterality="L",
          ViewPosition="MLO").save_as(path, enforce_file_format=True)
 
 

@@ -71,7 +71,7 @@ class Walk:
         tag, vr, length, value = self._head(at, end, implicit)
         if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not plain(tag, vr, length)):
             raise _no_element()
-        if self.strict and vr and (depth or tag in self.inside):
+        if self.strict and vr and length and (depth or tag in self.inside):
             self._told(tag, vr, length)
         if length == UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW", b""):
