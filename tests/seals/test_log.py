@@ -141,7 +141,7 @@ def test_an_older_version_in_the_place_of_a_newer_is_found(film, site, tmp_path)
     log, source = Log(tmp_path / "log"), Source((film,), "file")
     old = read_seal(seal_file(source, site, tmp_path / "old", log))
     before = film.read_bytes()
-    values = (read_content(source).values[0] + 1).astype("<u2")
+    values = (read_content(source).values[0] ^ 1).astype("<u2")
     made(values, "1.2.6", SOPClassUID="1.2.840.10008.5.1.4.1.1.1.2", Modality="MG", ImagerPixelSpacing=[0.1, 0.1],
          ImageLaterality="L", ViewPosition="MLO", SeriesInstanceUID="1.2.44").save_as(film, enforce_file_format=True)
     new = read_seal(seal_file(source, site, tmp_path / "new", log))
