@@ -126,7 +126,7 @@ def test_what_an_item_of_a_group_says_twice_is_refused(phantom, write, open_ende
 def test_groups_that_are_no_sequence_are_refused(phantom, write, vr):
     path = write(phantom.dataset(phantom.breast()))
     insert(path, (0x7FE0, 0x10), element(0x5200, 0x9229, vr, b"junk"))
-    with pytest.raises(UnreadableError, match=r"a SharedFunctionalGroupsSequence that is no sequence|do not follow one"):
+    with pytest.raises(UnreadableError, match=r"that is no sequence|do not follow one"):
         read(path)
 
 
