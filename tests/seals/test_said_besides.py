@@ -312,3 +312,21 @@ def test_of_functional_groups_the_macro_is_named_that_differs(tmp_path):
     answer = scanward.verify(path, KEY)
     assert answer.label == "authentic"
     assert "another FrameVOILUTSequence than when it was sealed; the seal does not hold it." in answer.reason
+
+
+@pytest.mark.parametrize(("keyword", "values"), [
+    ("PatientPosition", ("HFS", "FFS")), ("PatientID", ("P1", "P2")), ("StudyTime", ("10", "11"))])
+def test_what_slices_say_each_for_itself_cannot_change_places(tmp_path, key, keyword, values):
+    """Though the series as a whole says the same two things still."""
+    folder = tmp_path / "ct"
+
+    def write(first, second):
+        folder.mkdir(exist_ok=True)
+        for z in range(4):
+            ct_slice(z, **{keyword: first if z < 2 else second}).save_as(folder / f"{z}.dcm", enforce_file_format=True)
+
+    write(*values)
+    scanward.seal(folder, key)
+    assert scanward.verify(folder, key).label == "authentic"
+    write(*values[::-1])
+    assert scanward.verify(folder, key).label != "authentic"

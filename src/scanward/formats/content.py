@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,6 +62,7 @@ _SAME_CLASS = {"2.1": "2", "2.2": "2", "4.1": "4", "4.4": "4", "130": "128", "12
 _SAME_COLOURS = {**{(syntax, word): "RGB" for syntax in JPEG_2000 for word in ("YBR_RCT", "YBR_ICT")},
                  **{(syntax, "YBR_FULL_422"): "YBR_FULL" for syntax in PLAIN}}
 """What the colours of decoded samples are, by transfer syntax and by the word of the header."""
+EACH_SLICE = "EachSlice"
 SAME_PLACE = 0.01
 """Millimetres by which corners at one place may differ."""
 
@@ -215,7 +216,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
     return Content(planes[0].values[None] if len(planes) == 1 else np.stack([plane.values for plane in planes]),
                    tuple(scales) if len(scales) == 1 else tuple(plane.scale for plane in planes), planes[0].spacing,
                    planes[0].axes, corners if len(corners) == len(planes) else (),
-                   _place(planes), _common([plane.identity for plane in planes]), study,
+                   _together(planes, [plane.place for plane in planes], OLDER),
+                   _together(planes, [plane.identity for plane in planes], IDENTITY), study,
                    tuple(plane.name for plane in planes),
                    {keyword: _hash(said) for keyword, said in _common(others).items()})
 
@@ -295,16 +297,19 @@ def _common(files: Sequence[dict[str, str]]) -> dict[str, str]:
     return {keyword: " | ".join(sorted({texts.get(keyword, "") for texts in files})) for keyword in sorted(keywords)}
 
 
-def _place(planes: Sequence[_Plane]) -> dict[str, str]:
-    """What every plane says; where they do not agree, one hash of what each of them says, but for the words that older
-    seals have."""
-    found = _common([plane.place for plane in planes])
-    for keyword, said in found.items():
-        if " | " in said and keyword not in OLDER:
-            each = {(plane.number if plane.corner is None else plane.key[0], plane.place.get(keyword, ""))
-                    for plane in planes}
-            found[keyword] = _hash(repr(sorted(each)))
-    return found
+def _together(planes: Sequence[_Plane], said: Sequence[dict[str, str]], older: Collection[str]) -> dict[str, str]:
+    """What every plane says; where they do not agree, one hash of what each of them says. Of words that `older` seals
+    know these have all that is said, and the hash goes by a name of its own."""
+    found = _common(said)
+    each = {keyword: _each(planes, keyword, said) for keyword, texts in found.items() if " | " in texts}
+    kept = [each.pop(keyword) for keyword in sorted(each.keys() & set(older))]
+    return found | each | ({EACH_SLICE: _hash(repr(kept))} if kept else {})
+
+
+def _each(planes: Sequence[_Plane], keyword: str, said: Sequence[dict[str, str]]) -> str:
+    each = {(plane.number if plane.corner is None else plane.key[0], texts.get(keyword, ""))
+            for plane, texts in zip(planes, said, strict=True)}
+    return _hash(repr(sorted(each)))
 
 
 def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
