@@ -231,7 +231,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
     owners = grouped(header, (*PLACE, *SEQUENCES, *IDENTITY))
-    palette, place, whose = _palette(header) | _sides(header), _said(header), _whose(header, header)
+    palette, place, whose = _palette(header) | _sides(header) | _aligned(header), _said(header), _whose(header, header)
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
         check_measures(own)
@@ -357,6 +357,12 @@ def _sides(header: Header) -> dict[str, str]:
             sides += [str(said.get("FrameLaterality", "")) for said in macro.value or ()
                       if macro.keyword == "FrameAnatomySequence" or "FrameLaterality" in said]
     return {"FrameLaterality": "\\".join(sides)} if any(sides) else {}
+
+
+def _aligned(header: Header) -> dict[str, str]:
+    """Where words begin, if not at their lowest bit: some programs look for them there all the same."""
+    high, stored = (header.whole(keyword, 0) for keyword in ("HighBit", "BitsStored"))
+    return {"HighBit": str(high)} if header.says("HighBit") and high != stored - 1 else {}
 
 
 def _palette(header: Header) -> dict[str, str]:

@@ -41,7 +41,7 @@ SEQUENCES = (*SECOND_SEQUENCES, "RealWorldValueMappingSequence", "MaskSubtractio
              "PlanePositionSlideSequence", "TotalPixelMatrixOriginSequence", "ICCProfile")
 """What says how stored values, pixels and frames are to be taken; kept as hashes."""
 HIDING = frozenset((*SHUTTER, *PADDING, *_TRIM, "PixelPresentation", "SupplementalPalette", "MaskSubtractionSequence",
-                    "FramePixelShiftSequence", "RecommendedViewingMode"))
+                    "FramePixelShiftSequence", "RecommendedViewingMode", "HighBit"))
 """What makes viewers hide voxels or frames, or show others."""
 OLDER = frozenset((*SECOND_PLACE, *SECOND_SEQUENCES, "Palette", "FrameLaterality"))
 """What seals without `Seal.header` know of `Content.place`; those of the first format know `FIRST_PLACE`."""
