@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from scanward.errors import UnreadableError
+from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats import read
 
 HEADS = {"png": b"\x89PNG\r\n\x1a\n", "tiff": b"II*\0\x10\0\0\0", "big tiff": b"MM\0+\0\x08\0\0",
@@ -55,4 +55,62 @@ def test_tiff_that_says_a_thing_twice(tmp_path, code):
     data[at : at + 2] = code.to_bytes(2, "little")  # in the place of the resolution
     path.write_bytes(data)
     with pytest.raises(UnreadableError, match="says twice"):
+        read(path)
+
+
+@pytest.mark.parametrize("data", [
+    b"P5 #\r64 64 255 " + bytes(4096) + b"\n64 64 255\n" + bytes(range(256)) * 16,
+    b"P2 64 64 255\n#\r" + b"7 " * 4096 + b"\n" + b"9 " * 4096, b"P2 64 64 255\n" + b"1_0 " * 4096,
+    b"P5 #" + b" " * 5000 + b"\n64 64 255\n" + bytes(4096)], ids=["head", "body", "number", "long"])
+def test_graymap_whose_comments_end_elsewhere_for_others(tmp_path, data):
+    path = tmp_path / "film.pgm"
+    path.write_bytes(b"P5 # a comment\n64 64 255\n" + bytes(4095) + b"\1")
+    assert read(path).plane.sum() == 1
+    path.write_bytes(data)
+    with pytest.raises(UnreadableError, match="damaged PGM"):
+        read(path)
+
+
+@pytest.mark.parametrize(("key", "value", "words"), [
+    ("ElementDataFile", "LoCaL", "missing|keeps its voxels"), ("ElementDataFile", "LIST.raw", "keeps its voxels"),
+    ("ElementSpacing", "1 1 2.7_5", "write numbers"), ("DimSize", "32 32 1_0", "write numbers"),
+    ("HeaderSize\u00a0", "7", "no plain text"), ("HeaderSize\x1c", "7", "no plain text"),
+    ("HeaderSize", "1_0", "whole number")])
+def test_metaimage_that_others_read_otherwise(tmp_path, key, value, words):
+    fields = {"ObjectType": "Image", "NDims": "3", "DimSize": "32 32 10", "ElementType": "MET_SHORT",
+              "ElementSpacing": "1 1 2.75", "Comment": "of M\u00fcller", "ElementDataFile": "LOCAL"}
+
+    def write(given):
+        head = "".join(f"{name} = {text}\n" for name, text in given.items()).encode()
+        (tmp_path / "v.mha").write_bytes(head + bytes(2 * 32 * 32 * 10))
+
+    write(fields)
+    assert read(tmp_path / "v.mha").shape == (10, 32, 32)
+    last = fields.pop("ElementDataFile")
+    write({**fields, key: value} if key == "ElementDataFile" else {**fields, key: value, "ElementDataFile": last})
+    with pytest.raises(ScanwardError, match=words):
+        read(tmp_path / "v.mha")
+
+
+def test_tiff_with_more_parts_than_it_needs(tmp_path):
+    path, values = tmp_path / "film.tif", np.random.default_rng(0).integers(0, 4096, (64, 64), np.uint16)
+    tifffile.imwrite(path, values, rowsperstrip=32)
+    assert np.array_equal(read(path).plane, values)
+    with tifffile.TiffFile(path) as tiff:
+        at = next(tag.offset for tag in tiff.pages.first.tags if tag.code == 278)
+    data = bytearray(path.read_bytes())
+    data[at + 8 : at + 10] = (64).to_bytes(2, "little")  # rows of each strip: of the two, one is enough now
+    path.write_bytes(data)
+    with pytest.raises(UnreadableError, match="says where 2 parts"):
+        read(path)
+
+
+@pytest.mark.parametrize("word", ["descr", "fortran_order", "shape"])
+def test_npy_that_says_a_thing_twice(tmp_path, word):
+    path = tmp_path / "film.npy"
+    np.save(path, np.zeros((64, 64), np.uint8))
+    data = path.read_bytes()
+    assert read(path).shape == (1, 64, 64)
+    path.write_bytes(data.replace(b"}" + b" " * 30, b"'" + word.encode() + b"': 0, }" + b" " * 30)[: len(data)])
+    with pytest.raises(ScanwardError):
         read(path)

@@ -28,7 +28,7 @@ def changed(path, change):
 
 def brighter(data):
     pixels = data.pixel_array.copy()
-    pixels[20:40, 20:40] += 40 * (2 <= float(data.ImagePositionPatient[2]) <= 10)
+    pixels[20:40, 20:40] ^= 64 * (2 <= float(data.ImagePositionPatient[2]) <= 10)
     data.PixelData = pixels.tobytes()
 
 

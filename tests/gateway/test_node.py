@@ -236,7 +236,7 @@ def test_a_ct_is_sealed_on_arrival_and_a_forged_copy_is_an_alarm(start, dicom, t
     for path in paths:
         data = pydicom.dcmread(path)
         pixels = data.pixel_array.copy()
-        pixels[20:40, 20:40] += 100
+        pixels[20:40, 20:40] ^= 64
         data.PixelData = pixels.astype(np.uint16).tobytes()
         data.StudyInstanceUID, data.SeriesInstanceUID = uids
         data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()

@@ -81,7 +81,7 @@ def altered(paths, change):
 def brighter(data):
     pixels = data.pixel_array.copy()
     if 2 <= float(data.ImagePositionPatient[2]) <= 10:
-        pixels[20:40, 20:40] += 40
+        pixels[20:40, 20:40] ^= 64
     data.PixelData = pixels.astype(np.uint16).tobytes()
 
 
@@ -191,7 +191,7 @@ def test_enhanced_ct_is_sealed_and_a_change_of_it_shows(study, dicom, tmp_path, 
     forget(study)
     data = pydicom.dcmread(paths[0])
     pixels = data.pixel_array.copy()
-    pixels[..., 20:40, 20:40] += 100
+    pixels[..., 20:40, 20:40] ^= 64
     data.PixelData = pixels.astype(np.uint16).tobytes()
     data.save_as(paths[0])
     assert study(paths, study.sealing, "PACS").record.label == "tampered"

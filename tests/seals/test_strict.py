@@ -115,3 +115,36 @@ def test_words_that_begin_at_another_bit_are_another_image(tmp_path, key):
     path.with_name("film.dcm.seal.copy").unlink()
     scanward.seal(path, key)
     assert scanward.verify(path, key).label == "authentic", "as some scanners write them"
+
+
+def test_a_character_set_of_nobody_s_but_pythons_is_refused(tmp_path, key):
+    path = sealed(tmp_path, key)
+    data = pydicom.dcmread(path)
+    data.SpecificCharacterSet = "ISO_IR 100"
+    data.save_as(path)
+    assert scanward.verify(path, key).label == "authentic"
+    put(path, (8, 0x16), b"")
+    body = path.read_bytes()
+    path.write_bytes(body.replace(b"ISO_IR 100", b"utf-7     "))
+    with pytest.raises(scanward.UnreadableError, match="no character set of DICOM's"):
+        scanward.verify(path, key)
+
+
+def test_a_length_of_pixels_that_reads_as_a_representation(tmp_path, key):
+    """In implicit VR, of 0x574F, which spells OW: pixels begin behind it, for everybody."""
+    path = tmp_path / "film.dcm"
+    data = made(FILM[:, :112].repeat(1, 0), "1.2.9", SOPClassUID="1.2.840.10008.5.1.4.1.1.1.2", Modality="MG",
+                ImagerPixelSpacing=[0.1, 0.1])
+    data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    data.PixelData = FILM[:, :112].tobytes()
+    data.save_as(path, enforce_file_format=True)
+    scanward.seal(path, key)
+    body = path.read_bytes()
+    at = body.rindex(b"\xe0\x7f\x10\0")
+    head, pixels = body[: at + 4], body[at + 8 :]
+    path.write_bytes(head + (0x8574F).to_bytes(4, "little") + bytes(4) + pixels + bytes(0x8574F - len(pixels) - 4))
+    try:
+        said = scanward.verify(path, key).label
+    except scanward.InputError:
+        return
+    assert said != "authentic"

@@ -99,6 +99,11 @@ def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float]
         else:
             raise UnsupportedError(f"{shown(path)} is of NPY version {version[0]}; save it as version 1.")
         check_array(path, shape, dtype)
+        end = file.tell()
+        file.seek(0)
+        head = file.read(end)
+        if any(head.count(word) != 1 for word in (b"descr", b"fortran_order", b"shape")):
+            raise UnreadableError(f"{shown(path)} says a thing twice in its header; save it again.")
         needed, held = int(np.prod(shape, dtype=object)) * dtype.itemsize, left_in(file)
         if held < needed:
             raise cut_short(path, needed, held)
@@ -163,7 +168,9 @@ def _pgm_number(file: BinaryIO, path: Path) -> int:
     while len(digits) <= 9:
         byte = file.read(1)
         if byte == b"#" and not digits:
-            file.readline(4096)
+            comment = file.readline(4096)
+            if not comment.endswith(b"\n") or b"\r" in comment.removesuffix(b"\r\n"):
+                break  # programs do not agree on where such a one ends
         elif byte.isdigit():
             digits += byte
         elif byte.isspace() and not digits:
@@ -190,8 +197,11 @@ def _plain_body(file: BinaryIO, path: Path, count: int, largest: int) -> npt.NDA
     held = left_in(file)
     if held < 2 * count - 1:
         raise cut_short(path, 2 * count - 1, held)
-    text = re.sub(rb"#[^\n]*", b"", file.read())
+    data = file.read()
+    text = re.sub(rb"#[^\n]*", b"", data)
     words = text.split()
+    if re.search(rb"#[^\n]*\r[^\n]", data) or not all(word.isdigit() for word in words):
+        raise UnreadableError(f"{shown(path)} has a damaged PGM body; save it again.")
     if len(words) != count:
         raise UnreadableError(f"{shown(path)} holds {len(words):,} values where its header asks for {count:,}; save it "
                               "again.")

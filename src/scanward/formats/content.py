@@ -21,6 +21,8 @@ from scanward.errors import ScanwardError, UnsupportedError
 from scanward.formats.dataset import DEFLATED
 from scanward.formats.dicom import (
     Header,
+    alignment_of,
+    check_charset,
     check_image,
     check_measures,
     check_words,
@@ -199,6 +201,7 @@ def _dicom(paths: Sequence[Path]) -> Content:
         with decoding(path), opened(path, (*GROUPS, *ALSO, _MOMENT), whole=True) as (header, stream):
             others.append(unheld(header, HELD))  # first: of what was decoded already the bytes are not there
             check_image(header)
+            check_charset(header)
             study = study or _texts(header, STUDY)
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
@@ -231,7 +234,8 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         frames = _others(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
     owners = grouped(header, (*PLACE, *SEQUENCES, *IDENTITY))
-    palette, place, whose = _palette(header) | _sides(header) | _aligned(header), _said(header), _whose(header, header)
+    fixed, place = _palette(header) | _sides(header) | alignment_of(header), _said(header)
+    whose = _whose(header, header)
     for frame, values in enumerate(frames):
         own = owners[frame] if owners else header
         check_measures(own)
@@ -243,7 +247,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         spacing = spacing_of(own if own.says("PixelSpacing") else header) or spacing_of(own)
         yield _Plane(kept, scale, spacing, own.numbers("ImageOrientationPatient", 6),
                      None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name,
-                     palette | (_said(own) if owners else place), _whose(own, header) if owners else whose)
+                     fixed | (_said(own) if owners else place), _whose(own, header) if owners else whose)
 
 
 def _others(header: Header, stream: BinaryIO) -> list[Values]:
@@ -357,12 +361,6 @@ def _sides(header: Header) -> dict[str, str]:
             sides += [str(said.get("FrameLaterality", "")) for said in macro.value or ()
                       if macro.keyword == "FrameAnatomySequence" or "FrameLaterality" in said]
     return {"FrameLaterality": "\\".join(sides)} if any(sides) else {}
-
-
-def _aligned(header: Header) -> dict[str, str]:
-    """Where words begin, if not at their lowest bit: some programs look for them there all the same."""
-    high, stored = (header.whole(keyword, 0) for keyword in ("HighBit", "BitsStored"))
-    return {"HighBit": str(high)} if header.says("HighBit") and high != stored - 1 else {}
 
 
 def _palette(header: Header) -> dict[str, str]:

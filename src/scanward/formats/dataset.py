@@ -137,14 +137,10 @@ def _disorder(path: Path) -> UnreadableError:
                            "agree on which count; export it again.")
 
 
-def pixel_length(stream: BinaryIO, head: bytes, little: bool) -> int:
-    """The length of a pixel data element of which `head`, its first eight bytes, was read; what follows is its value.
-
-    Implicit VR needs no word of its own: the representations that pixel data may have begin with a letter of an odd
-    code, and so are no even length.
-    """
+def pixel_length(stream: BinaryIO, head: bytes, little: bool, implicit: bool = False) -> int:
+    """The length of a pixel data element of which `head`, its first eight bytes, was read; its value follows."""
     order: Literal["little", "big"] = "little" if little else "big"
-    return int.from_bytes(stream.read(4) if head[4:6] in LONG else head[4:8], order)
+    return int.from_bytes(stream.read(4) if head[4:6] in LONG and not implicit else head[4:8], order)
 
 
 def guess(stream: BinaryIO) -> tuple[str, bool]:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.charset import python_encoding
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
@@ -205,6 +206,21 @@ def layout_of(header: Header, exact: bool = False) -> Layout:
     signed = header.whole("PixelRepresentation", 0) == 1
     return Layout(header.path, header.syntax, rows, columns, allocated, stored, high, signed, header.little,
                   frames, extended_of(header), exact)
+
+
+def alignment_of(header: Header) -> dict[str, str]:
+    """Where words begin, if not at their lowest bit: some programs look for them there all the same."""
+    high, stored = (header.whole(keyword, 0) for keyword in ("HighBit", "BitsStored"))
+    return {"HighBit": str(high)} if header.says("HighBit") and high != stored - 1 else {}
+
+
+def check_charset(header: Header) -> None:
+    """`UnreadableError` for a character set that is none of DICOM's (PS3.3 C.12.1.1.2): pydicom knows more."""
+    said = header.said("SpecificCharacterSet") or ""
+    for term in [said] if isinstance(said, str) else said:
+        if str(term).strip() not in python_encoding:
+            raise UnreadableError(f"{shown(header.path)} has texts in {clean(term, 40)!r}, which is no character set "
+                                  "of DICOM's; export it again.")
 
 
 def check_words(header: Header, frames: Iterable[Any]) -> None:

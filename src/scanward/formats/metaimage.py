@@ -75,6 +75,10 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
+        # Python takes more for blanks and for digits than other programs do; a comment may say anything.
+        if not (line.isascii() and line.replace(b"\t", b" ").rstrip(b"\r\n").decode().isprintable()) and \
+                not line.startswith(b"Comment"):
+            raise UnreadableError(f"{shown(path)} has a line in its header that is no plain text; write it in ASCII.")
         # MetaIO takes a colon for the equals sign, too.
         parts = [part.strip() for part in re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1)]
         if parts == [""]:
@@ -85,7 +89,7 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         key, value = parts
         if fields.setdefault(key, value) != value and key != "Comment":
             raise UnreadableError(f"{shown(path)} has two values for its {clean(key, 40)}; delete the wrong one.")
-    if fields["ElementDataFile"].upper() == "LOCAL":
+    if fields["ElementDataFile"] in ("Local", "local"):  # as MetaIO spells it, which takes LoCaL for a file
         fields["ElementDataFile"] = "LOCAL"
     return fields
 
@@ -126,7 +130,7 @@ def _flag(fields: dict[str, str], path: Path, unsaid: bool, *keys: str) -> bool:
 def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[float]:
     words = fields.get(key, "").split()
     try:
-        numbers = [float(w) for w in words]
+        numbers = [float(w) if "_" not in w else np.nan for w in words]
     except ValueError:
         numbers = [np.nan]
     if not np.isfinite(numbers).all():
@@ -139,7 +143,7 @@ def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[f
 
 def _whole(fields: dict[str, str], key: str, unsaid: int, path: Path) -> int:
     try:
-        return int(fields.get(key, unsaid))
+        return int(fields.get(key, unsaid)) if "_" not in fields.get(key, "") else int("")
     except ValueError:
         raise UnreadableError(f"{shown(path)} has {clean(fields[key], 40)!r} for its {key}; write a whole "
                               "number.") from None
@@ -179,7 +183,7 @@ def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) 
     if name == "LOCAL":
         return _meta_bytes(file, fields, path, needed)
     # A header may name any path, a list of files or a pattern: only a plain neighbour is opened.
-    if not name or Path(name).name != name or name.split()[0] == "LIST" or "%" in name or "\\" in name:
+    if not name or Path(name).name != name or "LIST" in name or "%" in name or "\\" in name:
         raise UnsupportedError(f"{shown(path)} keeps its voxels in {clean(name, 60)!r}; Scanward reads them from the "
                                "header's own file or from one file beside it.")
     neighbour = path.parent / name

@@ -22,7 +22,7 @@ from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
-from scanward.formats.dataset import ENCAPSULATED, pixel_length
+from scanward.formats.dataset import ENCAPSULATED, IMPLICIT_LITTLE, pixel_length
 from scanward.formats.fragments import RLE, Extended, frames_in
 from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
@@ -106,7 +106,7 @@ def _element(stream: BinaryIO, layout: Layout) -> tuple[int, bool]:
     if len(head) < 8 or tag != [0x7FE0, 0x10]:
         raise UnreadableError(f"{shown(layout.path)} holds no pixel data; export the image itself, not its header.")
     big_words = head[4:6] == b"OW" and not layout.little and layout.allocated == 8
-    return pixel_length(stream, head, layout.little), big_words
+    return pixel_length(stream, head, layout.little, layout.syntax == IMPLICIT_LITTLE), big_words
 
 
 def _plain(stream: BinaryIO, length: int, layout: Layout, big_words: bool) -> Iterator[Stored]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,13 @@ def _check_page(path: Path, page: Any, held: int) -> None:
     if len(set(codes)) < len(codes) or {_STRIPS, _TILES} <= set(codes):
         raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do "
                               "not agree on which counts; save it again.")
+    sides = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    parts = math.prod(-(-whole // max(1, int(side))) for whole, side in zip((page.imagelength, page.imagewidth), sides,
+                                                                           strict=True))
+    said = page.tags[_TILES if page.is_tiled else _STRIPS].count
+    if said not in (parts, parts * int(page.samplesperpixel)):
+        raise UnreadableError(f"{shown(path)} says where {said} parts of its pixels are, and has {parts}; save it "
+                              "again.")
     bits, samples = int(page.bitspersample), int(page.samplesperpixel)
     if int(page.photometric) not in (0, 1, 2) or (samples > 2 and int(page.photometric) != 2):
         raise UnsupportedError(f"{shown(path)} is a colour picture; Scanward scans grey images.")
