@@ -75,10 +75,10 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
-        # Python takes more for blanks and for digits than other programs do; a comment may say anything.
-        if not (line.isascii() and line.replace(b"\t", b" ").rstrip(b"\r\n").decode().isprintable()) and \
-                not line.startswith(b"Comment"):
-            raise UnreadableError(f"{shown(path)} has a line in its header that is no plain text; write it in ASCII.")
+        # Python takes more for blanks than other programs do; a value that is no number may say anything.
+        key = re.split(b"[=:]", line, maxsplit=1)[0].strip(b" \t\r\n")
+        if not (key.isascii() and key.decode().isprintable()):
+            raise UnreadableError(f"{shown(path)} has a key in its header that is no plain text; write it in ASCII.")
         # MetaIO takes a colon for the equals sign, too.
         parts = [part.strip() for part in re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1)]
         if parts == [""]:
@@ -86,9 +86,9 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         if len(parts) == 1:
             raise UnreadableError(f"{shown(path)} has {clean(parts[0], 40)!r} in its header, which gives nothing a "
                                   "value; write Key = Value.")
-        key, value = parts
-        if fields.setdefault(key, value) != value and key != "Comment":
-            raise UnreadableError(f"{shown(path)} has two values for its {clean(key, 40)}; delete the wrong one.")
+        name, value = parts
+        if fields.setdefault(name, value) != value and name != "Comment":
+            raise UnreadableError(f"{shown(path)} has two values for its {clean(name, 40)}; delete the wrong one.")
     if fields["ElementDataFile"] in ("Local", "local"):  # as MetaIO spells it, which takes LoCaL for a file
         fields["ElementDataFile"] = "LOCAL"
     return fields
@@ -130,7 +130,7 @@ def _flag(fields: dict[str, str], path: Path, unsaid: bool, *keys: str) -> bool:
 def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[float]:
     words = fields.get(key, "").split()
     try:
-        numbers = [float(w) if "_" not in w else np.nan for w in words]
+        numbers = [float(w) if w.isascii() and "_" not in w else np.nan for w in words]
     except ValueError:
         numbers = [np.nan]
     if not np.isfinite(numbers).all():
@@ -143,7 +143,8 @@ def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[f
 
 def _whole(fields: dict[str, str], key: str, unsaid: int, path: Path) -> int:
     try:
-        return int(fields.get(key, unsaid)) if "_" not in fields.get(key, "") else int("")
+        text = str(fields.get(key, unsaid))
+        return int(text if text.isascii() and "_" not in text else "")
     except ValueError:
         raise UnreadableError(f"{shown(path)} has {clean(fields[key], 40)!r} for its {key}; write a whole "
                               "number.") from None
