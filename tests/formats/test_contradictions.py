@@ -38,6 +38,17 @@ def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack("<HH", group, number) + vr + length + value
 
 
+def with_tail(phantom, write, compressed: bool, tail: bytes) -> Path:
+    """A film with bytes behind its pixels."""
+    data = phantom.dataset(phantom.breast())
+    if compressed:
+        data.compress(RLELossless)
+    path = write(data)
+    with path.open("ab") as file:
+        file.write(tail)
+    return path
+
+
 def insert(path: Path, before: tuple[int, int], data: bytes) -> None:
     """Put bytes before the last element with that tag."""
     body = path.read_bytes()
@@ -141,12 +152,7 @@ def test_what_is_said_twice_before_them_is_refused_too(phantom, write):
                                   element(0x7FE1, 0x10, b"LO", b"ours")])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_padding_and_private_elements_behind_the_pixels_are_no_trouble(phantom, write, tail, compressed):
-    data = phantom.dataset(phantom.breast())
-    if compressed:
-        data.compress(RLELossless)
-    path = write(data)
-    with path.open("ab") as file:
-        file.write(tail)
+    path = with_tail(phantom, write, compressed, tail)
     assert np.array_equal(read(path).plane, phantom.breast())
 
 
@@ -169,12 +175,7 @@ ITEM, ITEM_END, END = (struct.pack("<HHI", 0xFFFE, number, length)
         "endless", "no item"])
 def test_nothing_hides_far_behind_the_pixels(phantom, write, compressed, tail):
     """pydicom and others take the last of two; what comes after bytes that are no element, each finds its own way."""
-    data = phantom.dataset(phantom.breast())
-    if compressed:
-        data.compress(RLELossless)
-    path = write(data)
-    with path.open("ab") as file:
-        file.write(tail)
+    path = with_tail(phantom, write, compressed, tail)
     with pytest.raises(UnreadableError, match=r"behind its pixels|do not follow one another"):
         read(path)
 

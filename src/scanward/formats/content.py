@@ -65,6 +65,7 @@ _SAME_COLOURS = {**{(syntax, word): "RGB" for syntax in JPEG_2000 for word in ("
                  **{(syntax, "YBR_FULL_422"): "YBR_FULL" for syntax in PLAIN}}
 """What the colours of decoded samples are, by transfer syntax and by the word of the header."""
 EACH_SLICE = "EachSlice"
+"""In `place` and `identity`: what slices say each for itself, of words of which older seals hold all that is said."""
 SAME_PLACE = 0.01
 """Millimetres by which corners at one place may differ."""
 

@@ -22,8 +22,6 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-ENCAPSULATED = 0xFFFFFFFF
-"""The length of compressed pixel data, which comes in items up to a delimiter."""
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MOST_INFLATED = 2 * MAX_FRAME + 64 * 2**20
 
@@ -70,7 +68,7 @@ def _check_meta(stream: BinaryIO, path: Path) -> None:
     start = stream.tell()
     stream.seek(0)
     head = stream.read(144)
-    first = 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
+    first = _behind_preamble(head)
     if head[first : first + 8] == b"\2\0\0\0UL\4\0" and int.from_bytes(head[first + 8 : first + 12], "little") != \
             start - first - 12:
         raise _disorder(path)
@@ -116,7 +114,7 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
     if path is not None and head[128:132] == b"DICM" and (other := also_of(path, head)):
         raise UnreadableError(f"{shown(path)} is DICOM and {other} at once, and may show each program another image; "
                               "export it again.")
-    start = 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
+    start = _behind_preamble(head)
     stream.seek(start)
     if not start and head[:2] != b"\x02\0":
         return Dataset()
@@ -130,6 +128,11 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
         return int(tag) >> 16 != 2
 
     return read_dataset(stream, False, True, stop_when=stop)
+
+
+def _behind_preamble(head: bytes) -> int:
+    """Where the first element of a file begins; the preamble may be missing, or DICM with it."""
+    return 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
 
 
 def _disorder(path: Path) -> UnreadableError:

@@ -8,7 +8,6 @@ for eyes. CT comes in HU by Rescale Slope and Intercept.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pydicom.uid import UID
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
 from scanward.formats.fragments import Extended
-from scanward.formats.guard import PLAUSIBLE, check_size, clean, open_file, plausible, shown
+from scanward.formats.guard import NUMBER, PLAUSIBLE, check_size, clean, open_file, plausible, shown
 from scanward.formats.pixels import Layout, check_unused
 from scanward.image import AIR, Modality, Provenance
 
@@ -44,7 +43,6 @@ HEADER = (
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
     "RescaleSlope", "RescaleType", "ModalityLUTSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MAGNIFICATION = (0.1, 20.0)
 """Factors that are believed."""
 _ANY = (-math.inf, math.inf)
@@ -84,8 +82,8 @@ class Header:
             return None
         values = list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
         texts = [getattr(v, "original_string", v) for v in values]
-        if any(isinstance(text, str) and not _NUMBER.fullmatch(text.strip(" \0")) for text in texts):
-            return None  # Python takes 0.1_5 for 0.15, and others for 0.1
+        if any(isinstance(text, str) and not NUMBER.fullmatch(text.strip(" \0")) for text in texts):
+            return None
         try:
             found = tuple(float(v) for v in values)
         except (TypeError, ValueError):

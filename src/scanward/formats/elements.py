@@ -24,7 +24,7 @@ from scanward.formats.dataset import (
     read_meta,
 )
 from scanward.formats.guard import clean, open_file, shown
-from scanward.formats.walk import ITEM, ITEM_END, LONG, MOST_NESTED, SEQUENCE_END, SHORT, UNDEFINED, plain
+from scanward.formats.walk import ITEM, ITEM_END, LONG, MOST_NESTED, SEQUENCE_END, SHORT, UNDEFINED, agreed
 
 NATIVE = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 """Transfer syntaxes between which a data set may pass without another pixel; a signature holds in all of them."""
@@ -200,7 +200,7 @@ class _Walk:
     def _element(self, at: int, end: int, form: Form, depth: int, signed: bool) -> Element:
         tag = self._tag(at, form)
         vr, length, value = self._head(at, tag, form, signed)
-        if not plain(tag, b"" if form[0] else vr, length):
+        if not agreed(tag, b"" if form[0] else vr, length):
             raise _broken(self.path)
         if length == UNDEFINED:
             if tag == PIXEL_DATA:

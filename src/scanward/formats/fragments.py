@@ -13,8 +13,9 @@ from typing import BinaryIO
 
 from scanward.errors import UnreadableError
 from scanward.formats.codestreams import changes_colours, holds_another
-from scanward.formats.dataset import DELIMITER, ENCAPSULATED, ITEM, pixel_length
+from scanward.formats.dataset import DELIMITER, ITEM, pixel_length
 from scanward.formats.guard import cut_short, left_in, shown
+from scanward.formats.walk import UNDEFINED
 
 RLE = "1.2.840.10008.1.2.5"
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
@@ -72,7 +73,7 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
 
 def check_frames(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended, little: bool) -> None:
     """Raises as `frames_in`, from a stream that stands at the pixel data element, where that is compressed."""
-    if pixel_length(stream, stream.read(8), little) == ENCAPSULATED:
+    if pixel_length(stream, stream.read(8), little) == UNDEFINED:
         for _ in frames_in(stream, path, syntax, count, extended):
             pass
 

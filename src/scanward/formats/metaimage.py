@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.guard import INFLATION, check_size, clean, cut_short, left_in, open_file, shown
+from scanward.formats.guard import INFLATION, NUMBER, check_size, clean, cut_short, left_in, open_file, shown
 
 _LONGEST_HEADER = 2**20
 _TYPES = {
@@ -129,10 +129,7 @@ def _flag(fields: dict[str, str], path: Path, unsaid: bool, *keys: str) -> bool:
 
 def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[float]:
     words = fields.get(key, "").split()
-    try:
-        numbers = [float(w) if w.isascii() and "_" not in w else np.nan for w in words]
-    except ValueError:
-        numbers = [np.nan]
+    numbers = [float(w) if NUMBER.fullmatch(w) else np.nan for w in words]
     if not np.isfinite(numbers).all():
         raise UnreadableError(f"{shown(path)} has {clean(fields[key], 60)!r} for its {key}; write numbers with decimal "
                               "points, and spaces between them.")
@@ -142,12 +139,10 @@ def _numbers(fields: dict[str, str], key: str, count: int, path: Path) -> list[f
 
 
 def _whole(fields: dict[str, str], key: str, unsaid: int, path: Path) -> int:
-    try:
-        text = str(fields.get(key, unsaid))
-        return int(text if text.isascii() and "_" not in text else "")
-    except ValueError:
-        raise UnreadableError(f"{shown(path)} has {clean(fields[key], 40)!r} for its {key}; write a whole "
-                              "number.") from None
+    text = fields.get(key, str(unsaid))
+    if not NUMBER.fullmatch(text) or not text.lstrip("+-").isdigit():
+        raise UnreadableError(f"{shown(path)} has {clean(text, 40)!r} for its {key}; write a whole number.")
+    return int(text)
 
 
 def _meta_shape(fields: dict[str, str], path: Path) -> tuple[int, int, int]:

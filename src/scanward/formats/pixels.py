@@ -22,10 +22,11 @@ from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
-from scanward.formats.dataset import ENCAPSULATED, IMPLICIT_LITTLE, pixel_length
+from scanward.formats.dataset import IMPLICIT_LITTLE, pixel_length
 from scanward.formats.fragments import RLE, Extended, frames_in
 from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
+from scanward.formats.walk import UNDEFINED
 
 Stored = npt.NDArray[Any]
 Decoder = Callable[[bytes, "Layout"], tuple[Stored, Frame | None]]
@@ -75,7 +76,7 @@ def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layo
     if layout.syntax not in _CODECS and layout.syntax not in PLAIN:
         raise UnsupportedError(f"{shown(layout.path)} has transfer syntax {layout.syntax}, which Scanward does not "
                                "read; convert it to lossless JPEG 2000 or RLE.")
-    if length == ENCAPSULATED:
+    if length == UNDEFINED:
         if layout.syntax in PLAIN:
             raise UnreadableError(f"{shown(layout.path)} says that it is not compressed, but its pixel data is; "
                                   "export it again.")

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_dict, keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag
 
 from scanward.errors import UnreadableError
 from scanward.formats.guard import shown
@@ -69,7 +69,7 @@ class Walk:
 
     def _step(self, at: int, end: int, implicit: bool, depth: int, whole: bool) -> tuple[int, int]:
         tag, vr, length, value = self._head(at, end, implicit)
-        if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not plain(tag, vr, length)):
+        if tag >> 16 == ITEM >> 16 or depth > MOST_NESTED or (self.strict and not agreed(tag, vr, length)):
             raise _no_element()
         if self.strict and vr and length and (depth or tag in self.inside):
             self._told(tag, vr, length)
@@ -157,13 +157,13 @@ class Walk:
         return group << 16 | number, int.from_bytes(head[4:8], self.order)
 
 
-def plain(tag: int, vr: bytes, length: int) -> bool:
+def agreed(tag: int, vr: bytes, length: int) -> bool:
     """Whether every program takes the same bytes for an element. Of other heads some do not know the representation,
     look for an end within the value, or correct the length."""
     if length == UNDEFINED:
         return vr not in (b"OB", b"OW") or tag in PIXELS
     if vr in _WIDE:
-        return dictionary_has_tag(tag) and vr.decode() in dictionary_VR(tag)
+        return vr.decode() in _representations(tag)
     return bool(vr) or length != _TAKEN_FOR_10
 
 

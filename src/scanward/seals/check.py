@@ -315,9 +315,8 @@ def _numbers(was: Any, now: Any, name: str) -> str:
 
 def _besides(content: Content, seal: Seal) -> str:
     """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
-    if seal.header is None or content.header is None or content.values.shape != seal.shape:
-        return ""
-    if not seal.place:  # what was sealed was no DICOM, and had no header
+    # Of what was sealed as no DICOM `place` is empty, and there was no header.
+    if seal.header is None or content.header is None or content.values.shape != seal.shape or not seal.place:
         return ""
     now = seal.briefly(content.header)
     other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]

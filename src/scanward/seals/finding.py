@@ -97,10 +97,10 @@ def images_beside(source: Source) -> list[Uid]:
     return [uid for other in sources if other.paths != source.paths and (uid := uid_of(other))[1]]
 
 
-def passed_images(passed: Iterable[Passed], sources: Sequence[Source]) -> list[Passed]:
+def passed_images(passed: Sequence[Passed], sources: Sequence[Source]) -> list[Passed]:
     """Of what a search passed over, files that say they are of the series of an image that it found or, where they are
     images, of its study: who opens the folder elsewhere may see them with it."""
-    found = [study_of(source) for source in sources]
+    found = [study_of(source) for source in sources] if passed else []
     series, studies = ({one[key] for one in found if one.get(key)} for key in ("SeriesInstanceUID", "StudyInstanceUID"))
     return [one for one in _each(passed) if (study := study_of(Source((one.path,), "file"))) and (
         study.get("SeriesInstanceUID") in series or (study.get("StudyInstanceUID") in studies and _shows(one.path)))]

@@ -108,7 +108,7 @@ def reduced_of(stored: Stored, rng: np.random.Generator) -> Reduced:
     noise, middle = _scale(stored)
     cells, ways, changes = _treated(stored, lattice, noise)
     judged = _judged(stored, lattice, cells)
-    known = tuple(Quantised.of(_whole(way, noise) * judged, COARSE * noise) for way in ways)
+    known = tuple(Quantised.of(_full(way, noise) * judged, COARSE * noise) for way in ways)
     del ways
     tolerance, levels = _tolerances(_remains(cells - np.float32(middle), known, changes, judged, noise), judged,
                                     lattice, noise)
@@ -124,7 +124,7 @@ def _remains(cells: Cells, known: tuple[Quantised, ...], changes: list[Halves], 
     terms, bounds = [cells, *(mode.values for mode in known)], bounds_of(noise)
     remains = []
     while changes:
-        left, _ = fitted(_whole(changes.pop(0), noise), terms, judged, bounds)
+        left, _ = fitted(_full(changes.pop(0), noise), terms, judged, bounds)
         remains.append(_half(left, noise))
     return remains
 
@@ -133,10 +133,10 @@ def _tolerances(remains: list[Halves], judged: npt.NDArray[np.bool_], lattice: L
         tuple[tuple[Coarse, ...], tuple[float, ...]]:
     tolerance, levels = [], []
     for scale in SCALES:
-        means = [_half(smoothed(_whole(one, noise), judged, lattice, scale), noise) for one in remains]
-        allowed = Coarse.over(tolerance_of((_whole(mean, noise) for mean in means), judged), FINE * noise)
+        means = [_half(smoothed(_full(one, noise), judged, lattice, scale), noise) for one in remains]
+        allowed = Coarse.over(tolerance_of((_full(mean, noise) for mean in means), judged), FINE * noise)
         limits = allowed.values
-        levels.append(max(level(_whole(mean, noise), limits, judged) for mean in means))
+        levels.append(max(level(_full(mean, noise), limits, judged) for mean in means))
         tolerance.append(allowed)
     return tuple(tolerance), tuple(levels)
 
@@ -174,7 +174,7 @@ def _treated(stored: Stored, lattice: Lattice, noise: float) -> tuple[Cells, lis
             for change, row in zip(changes, rows, strict=True):
                 change[number] = row
     for place, change in enumerate(changes):
-        changes[place] = _half(lattice.along_z(_whole(change, noise)), noise)
+        changes[place] = _half(lattice.along_z(_full(change, noise)), noise)
     return lattice.along_z(cells), changes[:MODES], changes[MODES:]
 
 
@@ -183,7 +183,7 @@ def _half(change: Cells, noise: float) -> Halves:
     return (change / np.float32(noise)).clip(-6e4, 6e4).astype(np.float16)
 
 
-def _whole(change: Halves, noise: float) -> Cells:
+def _full(change: Halves, noise: float) -> Cells:
     return change.astype(np.float32) * np.float32(noise)
 
 
