@@ -133,3 +133,37 @@ def _lives(pid):
         return True
     except ProcessLookupError:
         return False
+
+
+HEARD_AS_A_PROCESS_STARTS = """
+import signal, sys, threading, time
+from multiprocessing import util
+from scanward.judging.batch import Processes
+
+def make():
+    return abs
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    other, spawn = threading.Event(), util.spawnv_passfds
+    thread = threading.Thread(target=other.wait, daemon=True)
+    thread.start()
+    def heard(*started):
+        pid = spawn(*started)
+        signal.pthread_kill(thread.ident, signal.SIGINT)  # as the kernel may choose any thread
+        time.sleep(0.1)
+        return pid
+    run = Processes(2).run(make, range(9))
+    util.spawnv_passfds = heard
+    try:
+        list(run)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_an_interrupt_as_a_process_starts_ends_the_run_without_a_word(tmp_path):
+    (tmp_path / "heard.py").write_text(HEARD_AS_A_PROCESS_STARTS)
+    ended = subprocess.run([sys.executable, "heard.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 130
+    assert ended.stderr == ""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
@@ -111,11 +112,29 @@ def _uninterrupted() -> Iterator[None]:
     """A process that is started here hears of an interrupt only once it is ready to end without a word, and this one
     when the block ends."""
     resource_tracker.ensure_running()  # which would let interrupts through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _later(signal.SIGINT):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _later(number: signal.Signals) -> Iterator[None]:
+    """Heard at the end of the block: masked in this thread, a signal still reaches the handler by way of another."""
+    handler = signal.getsignal(number)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[FrameType | None] = []
+    signal.signal(number, lambda _, frame: heard.append(frame))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(number, handler)
+        if heard:
+            handler(number, heard[-1])
 
 
 def runner(workers: int) -> Runner:
