@@ -137,7 +137,7 @@ def _lives(pid):
 
 HEARD_AS_A_PROCESS_STARTS = """
 import signal, sys, threading, time
-from multiprocessing import util
+from multiprocessing import resource_tracker, util
 from scanward.judging.batch import Processes
 
 def make():
@@ -154,6 +154,7 @@ if __name__ == "__main__":
         time.sleep(0.1)
         return pid
     run = Processes(2).run(make, range(9))
+    resource_tracker.ensure_running()
     util.spawnv_passfds = heard
     try:
         list(run)
