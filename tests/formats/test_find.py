@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -237,6 +237,7 @@ def test_dicom_without_preamble_is_read_whatever_its_first_element(phantom, tmp_
 
 
 @settings(max_examples=500, deadline=None)
+@example(b"\x02\0", b"\0\x01SQ" + bytes(6))
 @given(st.sampled_from([b"", *(bytes((n, 0)) for n in (2, 4, 8, 16)), *(bytes((0, n)) for n in (4, 8, 16))]),
        st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode),
                  st.integers(0, 2**32).map(lambda seed: np.random.default_rng(seed).bytes(HEAD - 2)),

@@ -114,3 +114,17 @@ def test_npy_that_says_a_thing_twice(tmp_path, word):
     path.write_bytes(data.replace(b"}" + b" " * 30, b"'" + word.encode() + b"': 0, }" + b" " * 30)[: len(data)])
     with pytest.raises(ScanwardError):
         read(path)
+
+
+@pytest.mark.parametrize("tag", [278, 322, 323])
+def test_tiff_whose_parts_have_no_rows_or_columns(tmp_path, tag):
+    path, values = tmp_path / "film.tif", np.random.default_rng(0).integers(0, 4096, (64, 64), np.uint16)
+    tifffile.imwrite(path, values, **({"rowsperstrip": 64} if tag == 278 else {"tile": (64, 64)}))
+    assert np.array_equal(read(path).plane, values)
+    with tifffile.TiffFile(path) as tiff:
+        at = next(one.offset for one in tiff.pages.first.tags if one.code == tag)
+    data = bytearray(path.read_bytes())
+    data[at + 8 : at + 12] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(ScanwardError, match=r"film\.tif"):
+        read(path)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import tarfile
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -255,3 +260,31 @@ def test_a_scan_that_goes_on_hears_what_was_sealed_or_lost_since(run, bright, ke
     trust.write_text('[[certificate]]\nfile = "site.crt"\ncompromised = 2026-01-01\n')
     code, _, err = run(*ask)
     assert (code, "differs in its trust" in err) == (2, True)
+
+
+@pytest.mark.parametrize("how", ["gz", "bz2", "xz", "zip", "tar", "tar.gz"])
+def test_packed_slices_beside_a_sealed_series_keep_the_answer_from_green(run, key, series, how):
+    """A PACS unpacks what is imported; what packs slices of other series is said, and no more."""
+    assert run("seal", series, "--key", key)[0] == 0
+    for uid, expected in (("1.2.99", 0), ("1.2.4", 3)):
+        for old in series.glob("x.dcm.*"):
+            old.unlink()
+        path = packed(series, how, ct_slice(4, SOPInstanceUID="1.2.77", SeriesInstanceUID=uid))
+        code, out, err = run("verify", series, "--key", key)
+        assert (code, f"inconclusive: {path}" in out) == (expected, expected == 3)
+        assert "Passed over: 1 in formats that Scanward does not read" in err
+
+
+def packed(folder, how, data):
+    plain, path = folder / "x.dcm", folder / f"x.dcm.{how}"
+    data.save_as(plain, enforce_file_format=True)
+    if how == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(plain, "x.dcm")
+    elif how.startswith("tar"):
+        with tarfile.open(path, f"w:{how[4:]}") as archive:
+            archive.add(plain, "x.dcm")
+    else:
+        path.write_bytes({"gz": gzip, "bz2": bz2, "xz": lzma}[how].compress(plain.read_bytes()))
+    plain.unlink()
+    return path

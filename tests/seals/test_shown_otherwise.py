@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import struct
 
+import nibabel
 import numpy as np
 import openjpeg
 import pydicom
 import pytest
+import tifffile
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
@@ -246,3 +248,69 @@ def test_representations_that_the_dictionary_allows_or_nobody_knew_are_read(tmp_
     assert pydicom.dcmread(path).PixelSpacing == [0.7, 0.6]
     assert scanward.verify(path, tmp_path / "site.key").label == "authentic"
     assert np.array_equal(pydicom.dcmread(path).pixel_array, VOLUME[0])
+
+
+@pytest.mark.parametrize("sop_class", ["1.1", "1.2", "1.2.1", "1.3"])
+def test_a_rescale_that_viewers_of_projections_pass_over_is_refused(tmp_path, sop_class):
+    """Stored inverted, with slope -1 to undo it: every viewer of mammograms shows it inverted."""
+    own = {"SOPClassUID": f"1.2.840.10008.5.1.4.1.1.{sop_class}"}
+    path = sealed(tmp_path, film(FILM, RescaleSlope=1, RescaleIntercept=0, **own))
+    with pytest.raises(scanward.InputError, match="RescaleSlope of -1 and a RescaleIntercept of 4095"):
+        verified(path, film(4095 - FILM, RescaleSlope=-1, RescaleIntercept=4095, **own))
+
+
+@pytest.mark.parametrize(("said", "words"), [
+    ({"sform": 0, "qform": 0}, "neither a sform nor a qform"), ({"units": "meter"}, "another unit than mm"),
+    ({"units": "micron"}, "another unit than mm")])
+def test_a_volume_that_programs_place_each_in_their_own_way_is_refused(tmp_path, said, words):
+    affine = np.diag([0.7, 0.7, 2, 1])
+    for name, change in (("sound", {}), ("unknown", {"units": "unknown"}), ("odd", said)):
+        volume = nibabel.Nifti1Image(VOLUME.T.astype(np.int16), affine, dtype=np.int16)
+        volume.set_sform(affine, code=change.get("sform", 1))
+        volume.set_qform(affine, code=change.get("qform", 1))
+        volume.header.set_xyzt_units(change.get("units", "mm"))
+        nibabel.save(volume, tmp_path / f"{name}.nii")
+    scanward.make_key(tmp_path / "site.key")
+    for name in ("sound", "unknown"):
+        scanward.seal(tmp_path / f"{name}.nii", tmp_path / "site.key")
+        assert verified(tmp_path / f"{name}.nii") == "authentic"
+    with pytest.raises(scanward.InputError, match=words):
+        scanward.seal(tmp_path / "odd.nii", tmp_path / "site.key")
+    (tmp_path / "odd.nii").replace(tmp_path / "sound.nii")
+    with pytest.raises(scanward.InputError, match=words):
+        verified(tmp_path / "sound.nii")
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "PALETTE COLOR"])
+@pytest.mark.parametrize(("slope", "intercept"), [(-1, 255), (1, -100), (2, 0)])
+def test_a_rescale_of_colours_is_refused(tmp_path, photometric, slope, intercept):
+    """ITK applies it; DICOM knows none. One that changes nothing is in many secondary captures."""
+    path = sealed(tmp_path, coloured(photometric))
+    assert verified(path, coloured(photometric, RescaleSlope=1, RescaleIntercept=0)) == "authentic"
+    with pytest.raises(scanward.InputError, match=f"RescaleSlope of {slope} and a RescaleIntercept of {intercept}"):
+        verified(path, coloured(photometric, RescaleSlope=slope, RescaleIntercept=intercept))
+
+
+def coloured(photometric, **elements):
+    samples = (FILM >> 4).astype(np.uint8)
+    said = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": photometric,
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"}
+    if photometric == "RGB":
+        return film(np.stack([samples] * 3, -1), SamplesPerPixel=3, PlanarConfiguration=0, **said | elements)
+    palette = {f"{colour}PaletteColorLookupTableDescriptor": [256, 0, 16] for colour in ("Red", "Green", "Blue")}
+    tables = {f"{colour}PaletteColorLookupTableData": np.arange(256, dtype="<u2").tobytes()
+              for colour in ("Red", "Green", "Blue")}
+    return film(samples, **said | palette | tables | elements)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_tiff_that_stores_white_as_0_is_refused(tmp_path, depth):
+    """Of 8 bits Pillow shows it the other way round than tifffile, of 16 bits no library heeds it."""
+    values, path = (FILM >> 4).astype(depth), tmp_path / "film.tif"
+    scanward.make_key(tmp_path / "site.key")
+    tifffile.imwrite(path, values, photometric="minisblack")
+    scanward.seal(path, tmp_path / "site.key")
+    assert verified(path) == "authentic"
+    tifffile.imwrite(path, np.iinfo(depth).max - values, photometric="miniswhite")
+    with pytest.raises(scanward.InputError, match="stores white as 0"):
+        verified(path)

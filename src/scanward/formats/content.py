@@ -50,7 +50,7 @@ from scanward.formats.pixels import JPEG_2000, PLAIN, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
 from scanward.formats.unheld import plain, unheld
-from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
+from scanward.formats.volume import placed, placed_nifti, stored_metaimage, upright
 
 Values = npt.NDArray[Any]
 _MOMENT = "AcquisitionDateTime"
@@ -379,7 +379,7 @@ def _palette(header: Header) -> dict[str, str]:
 
 
 def _volume(path: Path, kind: str) -> Content:
-    stored, (slope, intercept), axes = (stored_nifti if kind == "nifti" else stored_metaimage)(path)
+    stored, (slope, intercept), axes = (placed_nifti if kind == "nifti" else stored_metaimage)(path)
     turned, _ = upright(path, stored, axes)
     values, scale = folded(turned, slope, intercept)
     world = placed(axes, stored.shape)
@@ -393,5 +393,7 @@ def _raster(path: Path, kind: str) -> Content:
     from scanward.formats import raster
 
     image = raster.READERS[kind](path, None, None)
+    if image.inverted:
+        raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black as 0.")
     values, scale = folded(image.pixels.astype(np.int64) if image.integer else image.pixels, 1.0, 0.0)
     return Content(values, (scale,), None, None, (), names=(path.name,))

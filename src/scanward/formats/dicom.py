@@ -53,6 +53,10 @@ _MEASURES: dict[str, tuple[int, float, float]] = {
     "ImagePositionPatient": (3, *_ANY), "ImageOrientationPatient": (6, -1.01, 1.01), "InstanceNumber": (1, *_ANY),
 }
 """How many numbers each takes, the least and the most."""
+_STORED = "1.2.840.10008.5.1.4.1.1."
+_AS_STORED = ("1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "13.1.3")
+"""SOP classes whose only rescale is slope 1 and intercept 0: digital X-ray, mammography, intra-oral (PS3.3, C.8.11.3)
+and breast tomosynthesis."""
 _WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 """Classes of objects about images that have pixels."""
 _HOUNSFIELD = ("", "HU", "US")
@@ -259,7 +263,13 @@ def spacing_of(header: Header) -> tuple[float, float] | None:
 
 def check_measures(header: Header) -> None:
     """`UnreadableError` where an element of `_MEASURES` is there and is not as many plausible numbers: of others, such
-    as three where two belong, programs take the first, and `Header.numbers` none."""
+    as three where two belong, programs take the first, and `Header.numbers` none. So for a rescale where the image's
+    class, or its colours, know only one that changes nothing: some programs heed it, others do not."""
+    scale = header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)
+    if scale != (1.0, 0.0) and (header.text("SOPClassUID").removeprefix(_STORED) in _AS_STORED or
+                                not header.text("PhotometricInterpretation").startswith("MONOCHROME")):
+        raise UnreadableError(f"{shown(header.path)} has a RescaleSlope of {scale[0]:g} and a RescaleIntercept of "
+                              f"{scale[1]:g} where an image of its kind has 1 and 0; export it again.")
     for keyword, (count, least, most) in _MEASURES.items():
         found = header.numbers(keyword, count)
         if header.says(keyword) if found is None else not all(least <= v <= most for v in found):

@@ -141,8 +141,10 @@ def _check_page(path: Path, page: Any, held: int) -> None:
         raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do "
                               "not agree on which counts; save it again.")
     sides = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-    parts = math.prod(-(-whole // max(1, int(side))) for whole, side in zip((page.imagelength, page.imagewidth), sides,
-                                                                           strict=True))
+    if min(map(int, sides)) < 1:
+        raise UnreadableError(f"{shown(path)} says that its strips or tiles have no rows or columns; save it again.")
+    parts = math.prod(-(-whole // int(side))
+                      for whole, side in zip((page.imagelength, page.imagewidth), sides, strict=True))
     said = page.tags[_TILES if page.is_tiled else _STRIPS].count
     if said not in (parts, parts * int(page.samplesperpixel)):
         raise UnreadableError(f"{shown(path)} says where {said} parts of its pixels are, and has {parts}; save it "

@@ -7,6 +7,8 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
+from scanward.formats.packed import NAMES
+
 HEAD = 4096
 """Bytes that `kind_of` wants to see."""
 GZIP = b"\x1f\x8b"
@@ -39,7 +41,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (GZIP, "a gzip file without a NIfTI volume, which has to be unpacked"),
 )
 _PICTURE_NAMES = re.compile(r"\.(jpe?g|jls|jp2|j2[kc]|jpx|jxl|bmp|gif|webp|heic|avif|p[bpna]m|nrrd|nhdr|mg[hz]|mnc|"
-                            r"(hdr|img)(\.gz)?|(dcm|dicom|png|tiff?|npy|pgm|mha|mhd)\.gz)$", re.IGNORECASE)
+                            r"hdr|img)$", re.IGNORECASE)
 _VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT "
                  b"UV".split())
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -90,10 +92,11 @@ def foreign(head: bytes) -> str:
 
 
 def is_foreign_picture(path: Path, head: bytes) -> bool:
-    """Whether a file that is of no `kind_of` is a picture or volume all the same: by its name, its first bytes, or what
-    gzip packed."""
+    """Whether a file that is of no `kind_of` is a picture or volume all the same, or may pack some: by its name, its
+    first bytes, or what gzip packed."""
     inside = _unzipped(head)
-    return bool(_PICTURE_NAMES.search(path.name) or (inside and kind_of(Path(), inside)) or any(
+    named = _PICTURE_NAMES.search(path.name) or NAMES.search(path.name)
+    return bool(named or (inside and kind_of(Path(), inside)) or any(
         re.match(magic, part, re.DOTALL) for magic, _ in _PICTURES for part in (head, inside)))
 
 
@@ -124,13 +127,13 @@ def _is_bare_dicom(head: bytes) -> bool:
 
 
 def _is_chain(head: bytes, order: Literal["little", "big"], explicit: bool) -> bool:
-    """Whether the first `_CHAIN` elements are plausible; fewer, where a value goes on behind `head`, or other syntax
-    follows the file meta group."""
+    """Whether the first `_CHAIN` elements are plausible; fewer, where a value goes on behind a whole `head`, or other
+    syntax follows the file meta group."""
     at, before = 0, -1
     for done in range(_CHAIN):
         enough = done > (0 if explicit else 1)
         if at + 12 > len(head):
-            return enough
+            return enough and len(head) >= HEAD
         group, element = (int.from_bytes(head[at + i:at + i + 2], order) for i in (0, 2))
         if explicit and before >> 16 == 2 != group:
             return True

@@ -47,7 +47,7 @@ _UNREAD: Final = "in formats that Scanward does not read"
 PASSED = {"of Scanward's own pictures": "It carries the mark of the pictures and masks that Scanward makes for people.",
           "that are no images": "Its SOP class is one of objects about images, not of images.",
           "hidden": "It is hidden: its name begins with a dot.",
-          _UNREAD: f"Its format is none that Scanward reads; convert it to {_READ}."}
+          _UNREAD: f"Its format is none that Scanward reads; unpack it, or convert it to {_READ}."}
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ _LONGEST_HEADER = 2**20
 _META_MODALITIES = ("", "MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN")
 """What a MetaImage that is read may say of its modality."""
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+_MM = 2
 _MILLIMETRES = {1: 1000.0, 3: 1e-3}
 """Of NIfTI's units; unknown ones count as mm, as nibabel and ITK have it."""
 
@@ -155,6 +156,10 @@ class NiftiLayout:
     """(3, 4), as `_image` takes them."""
     second: bool
     """NIfTI-2."""
+    placed: bool
+    """By a sform or a qform."""
+    units: int
+    """The standard's code: 0 unknown, 1 m, 2 mm, 3 µm."""
 
     @property
     def size(self) -> int:
@@ -186,6 +191,21 @@ def stored_nifti(path: Path) -> Stored:
     return np.frombuffer(data, layout.dtype).reshape(layout.shape), (layout.slope, layout.intercept), layout.axes
 
 
+def placed_nifti(path: Path) -> Stored:
+    """As `stored_nifti`, of a file that every program places alike; `UnsupportedError` for any other: without a sform
+    and a qform, each goes by a guess of its own, and not all of them heed units."""
+    with nifti_file(path) as (file, _):
+        head = file.read(540)
+    layout = nifti_layout(head, path)
+    if not layout.placed:
+        raise UnsupportedError(f"{shown(path)} has neither a sform nor a qform, so that programs place it each in "
+                               "their own way; write one of them.")
+    if layout.units not in (0, _MM):
+        raise UnsupportedError(f"{shown(path)} says its sizes in another unit than mm, which not all programs heed; "
+                               "convert them.")
+    return stored_nifti(path)
+
+
 @contextmanager
 def nifti_file(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     """A NIfTI file opened, unzipped where it is gzipped (in several members, too), and whether it is."""
@@ -209,7 +229,8 @@ def nifti_layout(head: bytes, path: Path) -> NiftiLayout:
     offset = int(header.get_data_offset())
     if not length <= offset <= _LONGEST_HEADER + length:
         raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
-    return NiftiLayout(shape, dtype, offset, *_nifti_scale(header, path), _nifti_axes(header, path), second)
+    return NiftiLayout(shape, dtype, offset, *_nifti_scale(header, path), _nifti_axes(header, path), second,
+                       bool(header["sform_code"] > 0 or header["qform_code"] > 0), int(header["xyzt_units"]) & 7)
 
 
 def _nifti_scale(header: Any, path: Path) -> tuple[float, float]:

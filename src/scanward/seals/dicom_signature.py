@@ -173,7 +173,8 @@ def _identity(left: frozenset[str], held: frozenset[str], asked: Identity) -> Pa
     if asked == "any":
         return Part("authentic", "Whose it is was not looked at, as was asked.")
     whose = "It is of whom it was." if held & frozenset(IDENTITY) else "It does not say whose it is."
-    return _part(left & frozenset(IDENTITY), whose)
+    # Another character set reads other letters in the same bytes.
+    return _part(left & frozenset((*IDENTITY, "SpecificCharacterSet")), whose)
 
 
 def _part(left: frozenset[str], good: str) -> Part:

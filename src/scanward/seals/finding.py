@@ -20,6 +20,7 @@ from scanward.formats.content import study_of
 from scanward.formats.dicom import is_image, is_own, opened
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.key_object import seal_in
+from scanward.formats.packed import names_any
 from scanward.formats.sources import Passed
 from scanward.seals.record import Seal, from_json
 
@@ -98,12 +99,14 @@ def images_beside(source: Source) -> list[Uid]:
 
 
 def passed_images(passed: Sequence[Passed], sources: Sequence[Source]) -> list[Passed]:
-    """Of what a search passed over, files that say they are of the series of an image that it found or, where they are
-    images, of its study: who opens the folder elsewhere may see them with it."""
+    """Of what a search passed over, files that say, or pack what says, that they are of the series of an image that it
+    found or, where they are images, of its study: who opens the folder elsewhere may see them with it."""
     found = [study_of(source) for source in sources] if passed else []
     series, studies = ({one[key] for one in found if one.get(key)} for key in ("SeriesInstanceUID", "StudyInstanceUID"))
-    return [one for one in _each(passed) if (study := study_of(Source((one.path,), "file"))) and (
-        study.get("SeriesInstanceUID") in series or (study.get("StudyInstanceUID") in studies and _shows(one.path)))]
+    return [one for one in _each(passed) if names_any(one.path, series) or (
+        (study := study_of(Source((one.path,), "file"))) and (
+            study.get("SeriesInstanceUID") in series or
+            (study.get("StudyInstanceUID") in studies and _shows(one.path))))]
 
 
 def _each(passed: Iterable[Passed]) -> Iterator[Passed]:
