@@ -347,3 +347,17 @@ def test_more_tags_than_a_list_can_have(tmp_path):
     rewritten(path, lambda data: setattr(mac(data), "DataElementsSigned", [0x00280010] * 20000))
     answer = heard(path, certificate)
     assert (answer.label, "lists more than there can be" in answer.reason) == ("inconclusive", True)
+
+
+def test_a_character_set_that_nobody_signed_reads_other_names(tmp_path):
+    """Bytes of older devices, which name none: with another set they are other letters."""
+    path, told = rich(tmp_path / "film.dcm"), rich(tmp_path / "told.dcm", SpecificCharacterSet="ISO_IR 100")
+    certificate = signed(path)
+    assert heard(path, certificate).identity.label == "authentic"
+    signed(told)
+    assert heard(told, certificate).identity.label == "authentic"
+    rewritten(path, lambda data: setattr(data, "SpecificCharacterSet", "ISO_IR 144"))
+    vouched = heard(path, certificate)
+    assert (vouched.voxels.label, vouched.identity.label) == ("authentic", "inconclusive")
+    assert "SpecificCharacterSet" in vouched.identity.reason
+    assert heard(path, certificate, identity="any").identity.label == "authentic"
