@@ -90,7 +90,8 @@ def random_arrays(seed=0):
 
 def test_openvino_and_torch_give_the_same_logits(monkeypatch):
     arrays, rng = random_arrays(), np.random.default_rng(0)
-    plane, gains = rng.normal(0, 5, (208, 272)).astype(np.float32), rng.uniform(0.5, 1.5, 15).astype(np.float32)
+    plane = rng.normal(0, 5, (208, 272)).astype(np.float32)
+    gains = rng.uniform(0.5, 1.5, (15, 13, 17)).astype(np.float32)
     monkeypatch.setenv("SCANWARD_PRECISION", "f32")
     fast, plain = module._openvino(arrays)(plane, gains), module._torch(arrays)(plane, gains)
     assert fast.shape == (104, 136)

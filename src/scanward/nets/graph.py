@@ -50,6 +50,12 @@ def double(x: Any) -> Any:
                            axes=ops.constant(np.array([2, 3], np.int64)))
 
 
+def enlarged(x: Any, times: int) -> Any:
+    """Bilinear upsampling, as `interpolate(mode="bilinear", align_corners=False)`."""
+    return ops.interpolate(x, ops.constant(np.array([times, times], np.float32)), "linear_onnx", "scales",
+                           coordinate_transformation_mode="half_pixel", axes=ops.constant(np.array([2, 3], np.int64)))
+
+
 def compile_graph(outputs: list[Any], inputs: list[Any], threads: int | None = None,
                   precision: str = "f32") -> Callable[..., list[np.ndarray]]:
     """Compile for this CPU; the result maps input arrays, in order, to output arrays."""

@@ -21,7 +21,7 @@ from scanward import formats, weights
 from scanward.anatomy.breast import breast_mask
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
-from scanward.detectors.self_reference.reference import measure
+from scanward.detectors.self_reference.local import measure
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
@@ -115,7 +115,7 @@ def _pairs(record: Path, rng: np.random.Generator) -> Iterator[Pair]:
         about = {"film": str(record.parent), "attack": str(kept["order"].get("method")), "family": "", "variant": "",
                  "present": []}
         yield Pair(image.plane[other].astype(np.uint16), image.plane[window].astype(np.uint16), mask[window],
-                   (reference, reference), float(image.plane.max()), about)
+                   (reference.within(other), reference.within(window)), float(image.plane.max()), about)
 
 
 def _calm(mask: npt.NDArray[np.bool_], tissue: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

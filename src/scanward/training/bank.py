@@ -28,7 +28,9 @@ from scanward.attacks.places import draw_places, share_inside
 from scanward.bench.protocol import attack_of
 from scanward.datasets.films import Film, donors_of
 from scanward.datasets.reencoding import draw, past, reencode, reencode_mask
-from scanward.detectors.self_reference.reference import Reference, measure
+from scanward.datasets.processing import processed
+from scanward.detectors.self_reference.local import measure
+from scanward.detectors.self_reference.reference import BLOCK, KERNELS, SCALES, Reference
 from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.judging.batch import Processes
@@ -50,6 +52,8 @@ LEAST_PAINTED = 72
 takes some away."""
 FAITHFUL = ("shift", "lowfreq")
 """Self-blends that keep the grain, left out for the same reason."""
+FIELDS = (2, len(SCALES) * len(KERNELS), CROP // BLOCK, CROP // BLOCK)
+LATE = 0.25
 LARGE = 1536
 """Films with a longer side give a random window of this many pixels a visit."""
 
@@ -65,6 +69,9 @@ class Recipe:
     """Diameters in mm, drawn log-uniformly."""
     past: float = 0.0
     """Share of the films that went through something before they were forged, and again afterwards."""
+    processed: float = 0.0
+    """Share of the films that a maker's processing was simulated on (`datasets.processing`), for one in four of these
+    after they were forged."""
 
 
 PAINTED = (Recipe(3000, GENERATED), Recipe(2500, GENERATED, (3.0, 12.0)))
@@ -83,7 +90,7 @@ class Pair:
     mask: npt.NDArray[np.bool_]
     """(256, 256), True where forged."""
     references: tuple[Reference, Reference]
-    """Measured on the whole authentic and the whole forged image."""
+    """Measured on the whole authentic and the whole forged image; their fields are the crop's."""
     white: float
     """The film's brightest value."""
     about: dict[str, Any]
@@ -94,6 +101,10 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
           pairs: int = 6) -> Iterator[Pair]:
     """Forge a film at several places at once, re-encode both versions alike, and cut the pairs."""
     host = lived(host_of(film.read(), rng), recipe.past, rng)
+    maker, late = int(rng.integers(2**31)), rng.random() < LATE
+    shown = rng.random() < recipe.processed
+    if shown and not late:
+        host = processed(host, maker)
     spacing = host.spacing[1] if host.spacing else 0.1
     drawn: list[_Drawn] = []
     forged, breast = host, breast_small(host.plane)
@@ -102,6 +113,8 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
         if made is not None:
             forged = made
     step = past(host, rng) if recipe.past and rng.random() < 0.5 * recipe.past else draw(rng, 0.35)
+    if shown and late:
+        host, forged = processed(host, maker), processed(forged, maker)
     before, after = reencode(host, **step), reencode(forged, **step)
     tissue = breast_mask(before.plane)
     references = (measure(before.plane, tissue), measure(after.plane, tissue))
@@ -119,7 +132,7 @@ def visit(film: Film, donors: list[tuple[str, Donor]], rng: np.random.Generator,
         described = {**about, "film": film.name, "step": step["step"], "amount": step["amount"],
                      "present": sorted(present)}
         yield Pair(before.plane[window].astype(np.uint16), after.plane[window].astype(np.uint16), union[window],
-                   (references[0], references[1]), float(after.plane.max()), described)
+                   (references[0].within(window), references[1].within(window)), float(after.plane.max()), described)
 
 
 def host_of(image: Image, rng: np.random.Generator) -> Image:
@@ -180,7 +193,7 @@ def window_of(mask: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[sl
     corner = []
     for centre, side in ((ys[pick], mask.shape[0]), (xs[pick], mask.shape[1])):
         start = int(centre) - int(rng.integers(CROP // 5, CROP - CROP // 5))
-        corner.append(min(max(0, start), side - CROP))
+        corner.append(min(max(0, start), side - CROP) // BLOCK * BLOCK)
     return slice(corner[0], corner[0] + CROP), slice(corner[1], corner[1] + CROP)
 
 
@@ -193,14 +206,16 @@ class Bank:
         shape = (len(self.about), 2, CROP, CROP)
         self.planes = np.memmap(folder / "planes.u16", np.uint16, "r", shape=shape)
         self.masks = np.memmap(folder / "masks.u8", np.uint8, "r", shape=(len(self.about), CROP, CROP))
+        self.fields = np.memmap(folder / "fields.f16", np.float16, "r", shape=(len(self.about), *FIELDS))
 
     def __len__(self) -> int:
         return len(self.about)
 
     def references(self, index: int) -> tuple[Reference, Reference]:
         """Of the authentic and the forged image."""
-        a, b = self.about[index]["references"]
-        return _reference(a), _reference(b)
+        a, b = (_reference(row, field.astype(np.float32)) for row, field
+                in zip(self.about[index]["references"], self.fields[index], strict=True))
+        return a, b
 
     def without(self, families: frozenset[str]) -> npt.NDArray[np.intp]:
         """Indices of the pairs that show no forgery of these families, nor a self-blend variant that mimics one."""
@@ -235,10 +250,11 @@ def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     with (folder / "planes.u16").open("ab") as planes, (folder / "masks.u8").open("ab") as masks, \
-            (folder / "about.jsonl").open("a", encoding="utf-8") as about:
+            (folder / "fields.f16").open("ab") as fields, (folder / "about.jsonl").open("a", encoding="utf-8") as about:
         for pair in pairs:
             planes.write(np.stack([pair.authentic, pair.forged]).tobytes())
             masks.write(pair.mask.astype(np.uint8).tobytes())
+            fields.write(np.stack([reference.field for reference in pair.references]).astype(np.float16).tobytes())
             row = {**pair.about, "white": pair.white, "references": [_as_json(r) for r in pair.references]}
             about.write(json.dumps(row) + "\n")
             about.flush()
@@ -247,8 +263,9 @@ def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
 
 
 def _mend(folder: Path) -> int:
-    """Cut the three files to the pairs that all of them hold whole, after a kill between two writes; their count."""
-    sizes = {"planes.u16": 2 * CROP * CROP * 2, "masks.u8": CROP * CROP}
+    """Cut the files to the pairs that all of them hold whole, after a kill between two writes; their count."""
+    sizes = {"planes.u16": 2 * CROP * CROP * 2, "masks.u8": CROP * CROP,
+             "fields.f16": 2 * int(np.prod(FIELDS))}
     about = folder / "about.jsonl"
     lines = about.read_bytes().splitlines(keepends=True) if about.is_file() else []
     whole = len(lines) if not lines or lines[-1].endswith(b"\n") else len(lines) - 1
@@ -269,19 +286,19 @@ def _as_json(reference: Reference) -> dict[str, list[float]]:
             "gains": reference.gains.tolist()}
 
 
-def _reference(row: dict[str, list[float]]) -> Reference:
-    return Reference(np.array(row["levels"]), np.array(row["stabilised"]), np.array(row["gains"], np.float32))
+def _reference(row: dict[str, list[float]], field: npt.NDArray[np.float32]) -> Reference:
+    return Reference(np.array(row["levels"]), np.array(row["stabilised"]), np.array(row["gains"], np.float32), field)
 
 
 def make_bank(folder: Path, films: list[Film], recipe: Recipe, *, seed: int = 0, workers: int = 2) -> Bank:
     """At least `recipe.pairs` pairs of `films`, visited in turn; a bank cut short is gone on with, a whole one opened.
 
-    Films of more than LARGE pixels a side are visited ten times as often, since each visit sees a part of them.
+    A film is visited `visits` times as often as others.
     """
     have = _mend(folder)
     if have < recipe.pairs:
         donors = donors_of([f for f in films if f.masses])
-        turns = [f for f in films for _ in range(10 if f.name.startswith("cbis") else 1)]
+        turns = [f for f in films for _ in range(f.visits)]
         visits = ((turns[i % len(turns)], (seed, start, i)) for start in (count(have, len(turns)) if turns else ())
                   for i in range(start, start + len(turns)))
         with Progress(console=Console(stderr=True)) as progress:

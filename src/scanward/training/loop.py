@@ -52,11 +52,11 @@ class Schedule:
 
 
 def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, seed: int = 0, resume: bool = True,
-        title: str = "training", check: Check | None = None) -> nn.Module:
+        title: str = "training", check: Check | None = None, frozen_norms: bool = False) -> nn.Module:
     """Train `net` in place and return it; an interrupted run goes on from `checkpoint` when called again.
 
     Each step draws from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
-    With `check`, the validation loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
+    With `frozen_norms` batch norms keep the means and variances that they have. With `check`, the validation loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
     CPU, wherever it was trained. Raises `DivergedError` where gradients are not finite in f32 either.
     """
     torch.manual_seed(seed)
@@ -65,7 +65,7 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
     model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), made)  # type: ignore[call-overload]
     state = {"net": model, "optimizer": optimizer, "step": 0}
     begin(fabric, checkpoint, state, resume)
-    model.train()
+    learning(model, frozen_norms)
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         mean = 0.0
@@ -90,9 +90,17 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
                     model.eval()
                     with torch.inference_mode():
                         said += f" validation {check(model):.4f}"
-                    model.train()
+                    learning(model, frozen_norms)
                 progress.console.print(said, highlight=False)
     return net.eval().cpu()
+
+
+def learning(model: nn.Module, frozen_norms: bool) -> None:
+    """Training mode, but for batch norms that are to stay as they are."""
+    model.train()
+    for part in model.modules():
+        if frozen_norms and isinstance(part, nn.BatchNorm2d):
+            part.eval()
 
 
 def begin(fabric: Fabric, checkpoint: Path, state: dict[str, Any], resume: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.datasets.films import Film, cbis, mias
+from scanward.datasets.films import Film, cbis, digital, mias
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
+from scanward.detectors.self_reference.reference import BLOCK
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
 from scanward.training.bank import CROP, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
@@ -25,6 +27,7 @@ from scanward.training.mining import mine
 Arrays = dict[str, np.ndarray]
 LAST, LONG = Schedule(2500, 1e-3), Schedule(4000, 1.5e-3)
 LIVED = Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6)
+MAKERS = Recipe(2600, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Preset:
     crop: int = 224
     further: tuple[tuple[Recipe, Schedule], ...] = ()
     """Banks that each get a round of its own, which also draws from those before."""
+    onwards: bool = False
+    """Begins with the weights that ship, and keeps their batch norms as they are."""
     averaged: int = 1
     """The weights of so many of the last rounds are averaged (Wortsman et al. 2022, model soups): calmer on scanners
     that none of them knows."""
@@ -55,6 +60,7 @@ PRESETS = {
     "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
         (PAINTED[0], LAST), (PAINTED[1], LAST),
         (LIVED, LONG), (LIVED, LONG)), averaged=2),
+    "digital": Preset(MAKERS, Schedule(700, 6e-4), (Schedule(900, 6e-4),), visits=1, onwards=True),
 }
 
 
@@ -65,7 +71,10 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
     torch.manual_seed(seed)
     net = SelfReferenceNet()
-    fit(net, _loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, resume=resume, title=label)
+    if preset.onwards:
+        net.load_state_dict({key: torch.from_numpy(values) for key, values in weights.load("self-reference")[0].items()})
+    train_on = partial(fit, net, resume=resume, frozen_norms=preset.onwards)
+    train_on(_loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, title=label)
     negatives: list[Bank] = []
     made = [arrays_of(net)]
     rounds = [(schedule, None) for schedule in preset.others] + [
@@ -73,9 +82,10 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     for number, (schedule, more) in enumerate(rounds, 2):
         pool = pool + pool_of(more[0], leave_out) if more is not None else pool
         negatives.append(mine(out / f"{label}-mined-{number}", films, arrays_of(net), preset.visits, seed=number,
-                              past=more[1] if more is not None else 0.0, resume=resume))
-        fit(net, _loss(pool, preset, negatives), schedule, out / f"{label}-{number}.ckpt",
-            seed=seed + number - 1, resume=resume, title=f"{label}, round {number}")
+                              past=more[1] if more is not None else 0.0, processed=preset.bank.processed,
+                              resume=resume))
+        train_on(_loss(pool, preset, negatives), schedule, out / f"{label}-{number}.ckpt", seed=seed + number - 1,
+                 title=f"{label}, round {number}")
         made.append(arrays_of(net))
     last = made[-preset.averaged:]
     arrays = {key: np.mean([arrays[key] for arrays in last], 0).astype(last[0][key].dtype) for key in last[0]}
@@ -113,7 +123,7 @@ def loss_of(net: nn.Module, planes: Tensor, gains: Tensor, target: Tensor) -> Te
 
 def batch(pool: Pool, preset: Preset, negatives: Pool,
           rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Planes (n, 1, crop, crop), gains (n, 15) and targets (n, crop / 2, crop / 2).
+    """Planes (n, 1, crop, crop), gains (n, 15, crop / 16, crop / 16) and targets (n, crop / 2, crop / 2).
 
     Authentic and forged crops of the same places in turn, then the authentic ones of `negatives`.
     """
@@ -134,7 +144,7 @@ def batch(pool: Pool, preset: Preset, negatives: Pool,
 
 
 def _cut(preset: Preset, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
-    y, x = (int(v) // 2 * 2 for v in rng.integers(0, CROP - preset.crop + 1, 2))
+    y, x = (int(v) * BLOCK for v in rng.integers(0, (CROP - preset.crop) // BLOCK + 1, 2))
     return (y, x), int(rng.integers(8))
 
 
@@ -142,7 +152,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
           resume: bool = True, install: bool = False) -> Path:
     """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`."""
     chosen = preset_of(PRESETS, preset)
-    films = mias("train", data) + cbis("train")
+    films = mias("train", data) + cbis("train") + (digital("train", data) if chosen.onwards else [])
     bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
     further = banks_of([recipe for recipe, _ in chosen.further], films, out)
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import Arrays, regions
-from scanward.detectors.self_reference.reference import Reference, measure
+from scanward.detectors.self_reference.local import measure
+from scanward.detectors.self_reference.reference import Reference
 from scanward.image import Image
 from scanward.nets.engine import engine, named, precision
 from scanward.tiles import bands
@@ -22,7 +23,7 @@ from scanward.weights import Trained
 
 Plane = npt.NDArray[np.float32]
 Infer = Callable[[Plane, npt.NDArray[np.float32]], Plane]
-"""Stabilised (y, x), sides multiples of 16, and gains (15,) to logits (y / 2, x / 2)."""
+"""Stabilised (y, x), sides multiples of 16, and gains (15, y / 16, x / 16) to logits (y / 2, x / 2)."""
 
 ALIGN = 16
 HALO = 128
@@ -112,7 +113,10 @@ def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Referen
         right = min(width, int(columns[-1]) + 1 + HALO)
         piece = reference.stabilise(np.ascontiguousarray(plane[start:stop, left:right]))
         pad = [(0, -n % ALIGN) for n in piece.shape]
-        found = infer(np.pad(piece, pad, mode="edge"), reference.gains)
+        piece = np.pad(piece, pad, mode="edge")
+        blocks = [slice(first // ALIGN, first // ALIGN + side // ALIGN)
+                  for first, side in zip((start, left), piece.shape, strict=True)]
+        found = infer(piece, reference.gains_at(*blocks))
         inside = found[(keep - start) // 2:-(-(end - start) // 2), :-(-(right - left) // 2)]
         full[keep // 2:keep // 2 + len(inside), left // 2:left // 2 + inside.shape[1]] = inside
     small = cv2.resize(tissue.view(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
@@ -186,7 +190,7 @@ def _openvino(arrays: Arrays) -> Infer:
     from scanward.detectors.self_reference.graph import build
 
     run = build(arrays, precision())
-    return lambda plane, gains: run(plane[None, None], gains.reshape(1, -1, 1, 1))[0][0, 0]
+    return lambda plane, gains: run(plane[None, None], gains[None])[0][0, 0]
 
 
 def _torch(arrays: Arrays) -> Infer:
@@ -201,6 +205,6 @@ def _torch(arrays: Arrays) -> Infer:
 
     @torch.inference_mode()
     def run(plane: Plane, gains: npt.NDArray[np.float32]) -> Plane:
-        return net(torch.from_numpy(plane)[None, None], torch.from_numpy(gains)[None])[0, 0].numpy()
+        return net(torch.from_numpy(plane)[None, None], torch.from_numpy(np.ascontiguousarray(gains))[None])[0, 0].numpy()
 
     return run

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, SCALES
-from scanward.nets.graph import Arrays, block, compile_graph, constant, conv, double, mean_pool
+from scanward.nets.graph import Arrays, block, compile_graph, constant, conv, double, enlarged, mean_pool
 from scanward.nets.openvino import ops
 
 
 def build(arrays: Arrays, precision: str = "f32") -> Callable[..., list[np.ndarray]]:
-    """plane (1, 1, y, x) and gains (1, 15, 1, 1) to [logits (1, 1, y / 2, x / 2)]."""
+    """plane (1, 1, y, x) and gains (1, 15, y / 16, x / 16) to [logits (1, 1, y / 2, x / 2)]."""
     plane = ops.parameter([1, 1, -1, -1], np.float32, "plane")
-    gains = ops.parameter([1, len(SCALES) * len(KERNELS), 1, 1], np.float32, "gains")
+    gains = ops.parameter([1, len(SCALES) * len(KERNELS), -1, -1], np.float32, "gains")
     r1, r2, r4 = _residuals(plane, gains)
     energy = ops.concat([mean_pool(ops.multiply(r1, r1), 4), mean_pool(ops.multiply(r2, r2), 2),
                          ops.multiply(r4, r4)], 1)
@@ -43,5 +43,5 @@ def _residuals(plane: Any, gains: Any) -> list[Any]:
         edges = ops.constant(np.array([0, 0, 2, 2], np.int64))
         raw = ops.convolution(ops.pad(small, edges, edges, "edge"), constant(KERNELS[:, None]), [1, 1], [0, 0],
                               [0, 0], [1, 1])
-        found.append(ops.clamp(ops.multiply(raw, gains.output(i)), -CLIP, CLIP))
+        found.append(ops.clamp(ops.multiply(raw, enlarged(gains.output(i), 16 // scale)), -CLIP, CLIP))
     return found

@@ -13,8 +13,8 @@ from scanward.nets.blocks import ConvBlock
 class SelfReferenceNet(nn.Module):
     """Residuals at three scales, their log energies, and a small U-Net with dilated context.
 
-    Input: plane (n, 1, y, x) from `Reference.stabilise`, sides multiples of 16, and gains (n, 15) from
-    `Reference.gains`.
+    Input: plane (n, 1, y, x) from `Reference.stabilise`, sides multiples of 16, and gains (n, 15, y / 16, x / 16) from
+    `Reference.gains_at`.
     Output: logits (n, 1, y / 2, x / 2), positive where forged.
     """
 
@@ -48,12 +48,13 @@ class SelfReferenceNet(nn.Module):
         for i, scale in enumerate(SCALES):
             small = functional.avg_pool2d(plane, scale) if scale > 1 else plane
             raw = functional.conv2d(functional.pad(small, (2, 2, 2, 2), "replicate"), self.kernels)
-            gain = gains[:, i * len(KERNELS):(i + 1) * len(KERNELS), None, None]
+            gain = gains[:, i * len(KERNELS):(i + 1) * len(KERNELS)]
+            gain = functional.interpolate(gain, raw.shape[2:], mode="bilinear", align_corners=False)
             found.append((raw * gain).clamp(-CLIP, CLIP))
         return found
 
     def forward(self, plane: Tensor, gains: Tensor) -> Tensor:
-        """(n, 1, y, x) and (n, 15) to logits (n, 1, y / 2, x / 2)."""
+        """(n, 1, y, x) and (n, 15, y / 16, x / 16) to logits (n, 1, y / 2, x / 2)."""
         with torch.autocast(plane.device.type, enabled=False):
             r1, r2, r4 = self.residuals(plane.float(), gains.float())
             energy = torch.cat([functional.avg_pool2d(r1.square(), 4), functional.avg_pool2d(r2.square(), 2),

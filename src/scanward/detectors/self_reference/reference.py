@@ -9,7 +9,7 @@ gains needs no retraining for a scanner with another depth, range or grain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -24,6 +24,8 @@ Mask = npt.NDArray[np.bool_]
 
 SCALES = (1, 2, 4)
 """Residuals are taken on the plane and on its means over 2×2 and 4×4 pixels."""
+BLOCK = 16
+"""Pixels a side of the blocks that gains differ between."""
 CLIP = 4.0
 """Residuals are cut at ± this many spreads of the image's own grain, so that edges do not outshout grain."""
 _BINS = 48
@@ -57,11 +59,32 @@ class Reference:
     """f at `levels`, in units of the grain's own standard deviation; 0 in mid tissue."""
     gains: Plane
     """(15,): 1 / spread of the 5 residuals at scales 1, 2 and 4, scale by scale."""
+    field: Plane | None = None
+    """(15, y / 16, x / 16 rounded up): by how much the gains differ at each place (`local.py`); None where they do
+    not."""
 
     def sigma(self, level: Plane) -> Plane:
         """The grain's standard deviation at each stored value."""
         slope = np.diff(self.levels) / np.diff(self.stabilised)
         return np.asarray(np.interp(level, (self.levels[1:] + self.levels[:-1]) / 2, slope), np.float32)
+
+    def gains_at(self, rows: slice, columns: slice) -> Plane:
+        """(15, rows, columns): the gains of these blocks of 16 pixels; those beyond the image are its last ones."""
+        if self.field is None:
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            return np.broadcast_to(self.gains[:, None, None], (len(self.gains), *shape))
+        field = self.field[:, rows, columns]
+        lacks = [(0, part.stop - part.start - side) for part, side in zip((rows, columns), field.shape[1:],
+                                                                         strict=True)]
+        return self.gains[:, None, None] * np.pad(field, [(0, 0), *lacks], mode="edge")
+
+    def within(self, window: tuple[slice, slice]) -> Reference:
+        """The same for a part of the image, (y, x), whose bounds are multiples of 16."""
+        rows, columns = (slice(part.start // BLOCK, -(-part.stop // BLOCK)) for part in window)
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        even = np.ones((len(self.gains), *shape), np.float32)
+        return replace(self, field=self.gains_at(rows, columns) / self.gains[:, None, None] if self.field is not None
+                       else even)
 
     def stabilise(self, plane: Plane) -> Plane:
         """f of every pixel, (y, x)."""
@@ -81,7 +104,7 @@ def measure(plane: Plane, tissue: Mask) -> Reference | None:
 
     Robust to a forgery that covers a minority of the tissue: spreads are trimmed means of magnitudes.
     """
-    rows = _rows(tissue)
+    rows = strips_of(tissue)
     if rows is None:
         return None
     strips = [(plane[a:b], tissue[a:b]) for a, b in rows]
@@ -97,7 +120,7 @@ def measure(plane: Plane, tissue: Mask) -> Reference | None:
     return None if gains is None else Reference(levels, stabilised, gains)
 
 
-def _rows(tissue: Mask) -> list[tuple[int, int]] | None:
+def strips_of(tissue: Mask) -> list[tuple[int, int]] | None:
     """Strips of 32 rows spread evenly over the tissue; a million pixels are plenty for 48 bins."""
     used = np.flatnonzero(tissue.any(1))
     if used.size < 16:

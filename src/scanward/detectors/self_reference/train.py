@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanward.detectors.self_reference.reference import KERNELS, SCALES, Reference
+from scanward.detectors.self_reference.reference import BLOCK, KERNELS, SCALES, Reference
 
 _SWAPPED = np.arange(len(KERNELS) * len(SCALES)).reshape(len(SCALES), -1)[:, [0, 1, 3, 2, 4]].ravel()
 """Gains of a transposed plane: its horizontal residual is the vertical one of the original."""
@@ -17,22 +17,22 @@ _SWAPPED = np.arange(len(KERNELS) * len(SCALES)).reshape(len(SCALES), -1)[:, [0,
 
 def sample(plane: npt.NDArray[np.uint16], mask: npt.NDArray[np.bool_], reference: Reference, corner: tuple[int, int],
            size: int, turn: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """One training crop: stabilised plane (size, size), gains (15,), target (size / 2, size / 2).
+    """One training crop: stabilised plane (size, size), gains (15, size / 16, size / 16), target (size / 2, size / 2).
 
-    `turn` in 0..7 picks one of the square's symmetries. Targets are 1 forged, 0 authentic and -1 within two pixels
+    `corner` and `size` are multiples of 16, and so is where the reference's field begins; `turn` in 0..7 picks one of the square's symmetries. Targets are 1 forged, 0 authentic and -1 within two pixels
     of the truth's border, which the loss leaves out.
     """
     window = slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size)
     stabilised = reference.stabilise(plane[window].astype(np.float32))
     target = _target(mask[window])
-    gains = reference.gains
+    gains = reference.gains_at(*(slice(part.start // BLOCK, part.stop // BLOCK) for part in window))
     if turn & 4:
-        stabilised, target, gains = stabilised.T, target.T, gains[_SWAPPED]
+        stabilised, target, gains = stabilised.T, target.T, gains[_SWAPPED].transpose(0, 2, 1)
     if turn & 1:
-        stabilised, target = stabilised[::-1], target[::-1]
+        stabilised, target, gains = stabilised[::-1], target[::-1], gains[:, ::-1]
     if turn & 2:
-        stabilised, target = stabilised[:, ::-1], target[:, ::-1]
-    return np.ascontiguousarray(stabilised), gains, np.ascontiguousarray(target)
+        stabilised, target, gains = stabilised[:, ::-1], target[:, ::-1], gains[:, :, ::-1]
+    return np.ascontiguousarray(stabilised), np.ascontiguousarray(gains), np.ascontiguousarray(target)
 
 
 def _target(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
