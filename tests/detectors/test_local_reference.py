@@ -77,8 +77,8 @@ def test_blocks_that_are_cut_off_at_white_are_left_out_of_the_fit():
 
 
 def test_coefficients_by_hand_and_without_the_outlier():
-    columns = np.stack([np.ones(200), np.arange(200) / 200], 1).astype(np.float32)
-    values = columns @ np.array([[1.0], [2.0]], np.float32) + 0.01 * np.random.default_rng(0).normal(size=(200, 1))
+    columns = np.stack([np.ones(2000), np.arange(2000) / 2000], 1).astype(np.float32)
+    values = columns @ np.array([[1.0], [2.0]], np.float32) + 0.01 * np.random.default_rng(0).normal(size=(2000, 1))
     values[::8] += 5
     assert fitted(columns, values.astype(np.float32))[:, 0] == pytest.approx([1, 2], abs=0.1)
 

@@ -202,11 +202,23 @@ def test_too_small_is_inconclusive_and_says_why():
     assert "smaller" in evidence.reason
 
 
-def test_windows_are_in_millimetres_where_pixels_are_finer():
-    logits = np.full((200, 200), -6.0, np.float32)
-    logits[90:105, 90:105] = 4.0  # 30 pixels: 6 mm of a coarse film, 1.5 mm of a fine one
-    coarse, fine = module.peaks(logits, 0.2), module.peaks(logits, 0.05)
-    assert coarse == module.peaks(logits) == module.peaks(logits, 0.4)
+def test_windows_grow_with_the_breast_as_pixels_get_finer():
+    def loudest(side):
+        logits = np.full((1300, 1300), -np.inf, np.float32)
+        logits[:side, :side] = -6.0
+        logits[90:105, 90:105] = 4.0  # 30 pixels: 6 mm of a breast of 300 logits a side, 1.5 mm of one of 1,200
+        return module.peaks(logits)
+
+    coarse, fine = loudest(300), loudest(1200)
+    assert coarse == loudest(200), "a part of a film is none of coarser pixels"
     assert coarse[:2] == pytest.approx((4.0, 4.0))
     assert fine[0] == pytest.approx(-6 + 10 * 15**2 / 21**2, abs=1e-4)
     assert fine[1] == pytest.approx(-6 + 10 * 15**2 / 37**2, abs=1e-4)
+
+
+def test_the_header_has_no_say():
+    plane = tissue(3)
+    plane[200:280, 240:320] = tissue(3, grain=0)[200:280, 240:320]
+    said = [shipped().detect(Image(plane[None], "MG", spacing=spacing, bits=12)).score
+            for spacing in (None, (1.0, 0.05, 0.05), (1.0, 0.2, 0.2))]
+    assert said[0] == said[1] == said[2]

@@ -27,7 +27,7 @@ from scanward.training.mining import mine
 Arrays = dict[str, np.ndarray]
 LAST, LONG = Schedule(2500, 1e-3), Schedule(4000, 1.5e-3)
 LIVED = Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6)
-MAKERS = Recipe(2600, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
+MAKERS = Recipe(1700, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
 
 
 @dataclass(frozen=True)

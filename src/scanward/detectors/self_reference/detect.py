@@ -33,9 +33,11 @@ RIM = 4
 """Logits along the image's border that are left out: the coarsest residuals read 8 pixels of padding there."""
 WINDOWS = (5, 9, 17, 33)
 """Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
-small window only, a chance alarm in no large one. They hold for pixels of `COARSE` mm; where pixels are finer, windows
-have as many more of them, up to `FINEST` times: a calcification of one millimetre is no forgery on any film."""
-COARSE, FINEST = 0.2, 4.0
+small window only, a chance alarm in no large one. They hold for a breast of `USUAL` logits a side; where pixels are finer,
+windows have as many more of them, up to `FINEST` times: a calcification of one millimetre is no forgery on any film."""
+USUAL, FINEST = 300.0, 4.0
+"""The first is the square root of a breast's area where a pixel is 0.2 mm, as on most films of the training: its size
+tells how fine pixels are, whatever a header says or leaves out."""
 LEAST_SIDE = 64
 FLAT = 9
 LEAST_GRAIN = 0.7
@@ -72,7 +74,7 @@ class SelfReference(Trained):
                             conclusive=False, reason=reason, weights_sha256=self.weights_sha256,
                             seconds=time.perf_counter() - start)
         heat = heat_of(logits, shape, settings)
-        loudest = peaks(logits, image.spacing[1] if image.spacing else None)
+        loudest = peaks(logits)
         score = image_score(loudest, settings)
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         found = regions(heat[None], level, image, self.name) if score >= threshold else ()
@@ -171,13 +173,11 @@ def image_score(loudest: tuple[float, ...], settings: dict[str, Any]) -> float:
     return float(_sigmoid(np.float64(np.dot(slopes, loudest) + settings.get("offset", 0.0))))
 
 
-def peaks(logits: Plane, spacing: float | None = None) -> tuple[float, ...]:
-    """The largest mean logit over any window of each size in WINDOWS; places outside the breast count -8.
-
-    `spacing`: millimetres a pixel, where they are known.
-    """
+def peaks(logits: Plane) -> tuple[float, ...]:
+    """The largest mean logit over any window of each size in WINDOWS; places outside the breast, where logits are not
+    finite, count -8."""
     clipped = np.clip(logits, -8, 8)
-    factor = min(max(COARSE / spacing, 1.0), FINEST) if spacing else 1.0
+    factor = min(max(float(np.sqrt(np.isfinite(logits).sum())) / USUAL, 1.0), FINEST)
     sides = [round(n * factor) // 2 * 2 + 1 for n in WINDOWS]
     return tuple(float(cv2.blur(clipped, (n, n), borderType=cv2.BORDER_REPLICATE).max()) for n in sides)
 
