@@ -88,3 +88,29 @@ def test_a_past_softens_the_whole_film_before_the_forgery_and_the_halves_still_d
         reach = round(pair.about["mm"] / 0.2) + 8
         far[max(0, ys.min() - reach):ys.max() + reach, max(0, xs.min() - reach):xs.max() + reach] = False
         assert np.array_equal(pair.authentic[far], pair.forged[far])
+
+
+def test_a_makers_processing_is_on_both_halves_before_or_after_the_forgery(monkeypatch):
+    monkeypatch.setattr(module, "draw", lambda rng, share: {"step": "none", "amount": 0.0, "seed": 0})
+    recipe = Recipe(0, shares={"blur": 1}, processed=1.0)
+    for late in (0.0, 1.0):
+        monkeypatch.setattr(module, "LATE", late)
+        pairs = [pair for i in range(4) for pair in visit(FILMS[0], [], np.random.default_rng(i), recipe, pairs=1)]
+        assert pairs
+        for pair in pairs:
+            reach = round(pair.about["mm"] / 0.2) + 8
+            ys, xs = np.nonzero(pair.mask)
+            far = np.ones_like(pair.mask)
+            far[max(0, ys.min() - reach):ys.max() + reach, max(0, xs.min() - reach):xs.max() + reach] = False
+            change = np.abs(pair.authentic.astype(float) - pair.forged)
+            assert (change[far] > 0.01 * pair.white).sum() <= (0.02 * far.sum() if late else 0)
+            assert change[pair.mask].mean() > 0
+
+
+def test_a_crops_field_is_its_part_of_the_films(tmp_path, no_reencoding):
+    pairs = list(visit(FILMS[0], [], np.random.default_rng(3), RECIPE))
+    assert write_bank(tmp_path, iter(pairs)) == len(pairs) > 0
+    for index, pair in enumerate(pairs):
+        for kept, made in zip(Bank(tmp_path).references(index), pair.references, strict=True):
+            assert kept.field.shape == (15, 16, 16)
+            assert np.allclose(kept.field, made.field, rtol=2e-3)

@@ -22,6 +22,7 @@ from scanward.verdict import Evidence
 from scanward.weights import Trained
 
 Plane = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 Infer = Callable[[Plane, npt.NDArray[np.float32]], Plane]
 """Stabilised (y, x), sides multiples of 16, and gains (15, y / 16, x / 16) to logits (y / 2, x / 2)."""
 
@@ -38,6 +39,8 @@ windows have as many more of them, up to `FINEST` times: a calcification of one 
 USUAL, FINEST = 300.0, 4.0
 """The first is the square root of a breast's area where a pixel is 0.2 mm, as on most films of the training: its size
 tells how fine pixels are, whatever a header says or leaves out."""
+SKIN = 0.02
+"""Of the square root of the breast's area, some 2 mm."""
 LEAST_SIDE = 64
 FLAT = 9
 LEAST_GRAIN = 0.7
@@ -103,7 +106,7 @@ class SelfReference(Trained):
         return _openvino(arrays) if engine() == "openvino" else _torch(arrays)
 
 
-def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Reference, infer: Infer) -> Plane:
+def dense_logits(plane: Plane, tissue: Mask, reference: Reference, infer: Infer) -> Plane:
     """Logits of the whole plane at half its sides, in row bands, each over its own breast columns only."""
     height, width = plane.shape
     full = np.full((-(-height // 2), -(-width // 2)), -np.inf, np.float32)
@@ -123,13 +126,29 @@ def dense_logits(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Referen
         full[keep // 2:keep // 2 + len(inside), left // 2:left // 2 + inside.shape[1]] = inside
     small = cv2.resize(tissue.view(np.uint8), full.shape[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
     full[painted(plane[::2, ::2], small, reference)] = PAINTED
-    full[~small] = -np.inf
+    full[~small | rim_of(small) | cut_off(plane[::2, ::2], small)] = -np.inf
     full[:RIM] = full[-RIM:] = -np.inf
     full[:, :RIM] = full[:, -RIM:] = -np.inf
     return full
 
 
-def painted(plane: Plane, tissue: npt.NDArray[np.bool_], reference: Reference) -> npt.NDArray[np.bool_]:
+def rim_of(tissue: Mask) -> Mask:
+    """The skin, (y, x), and what makers' processing does along it: `SKIN` of the breast's size wide."""
+    reach = max(1, round(SKIN * float(np.sqrt(tissue.sum()))))
+    whole = np.pad(tissue.view(np.uint8), reach, mode="edge")  # the image's border is no skin
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    return tissue & (cv2.erode(whole, disc)[reach:-reach, reach:-reach] == 0)
+
+
+def cut_off(plane: Plane, tissue: Mask) -> Mask:
+    """Patches (y, x) that the brightest value of the breast fills, where no grain is left to tell anything by, and their
+    rims: burnt-out tissue, metal, markers."""
+    white = (tissue & (plane >= plane[tissue].max(initial=-np.inf))).astype(np.uint8)
+    patches = cv2.morphologyEx(white, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return cv2.dilate(patches, np.ones((9, 9), np.uint8)) > 0 if patches.any() else patches > 0
+
+
+def painted(plane: Plane, tissue: Mask, reference: Reference) -> Mask:
     """True in patches of at least FLAT × FLAT samples of one and the same value (y, x), where grain would forbid it.
 
     `plane` is every second pixel of the image, so that patches from about 20 pixels on are seen.
