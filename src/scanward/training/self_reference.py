@@ -28,6 +28,7 @@ Arrays = dict[str, np.ndarray]
 LAST, LONG = Schedule(2500, 1e-3), Schedule(4000, 1.5e-3)
 LIVED = Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6)
 MAKERS = Recipe(1700, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
+SMALL = Recipe(1700, EVERYTHING, (3.0, 12.0), past=0.35, processed=0.6)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ PRESETS = {
     "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
         (PAINTED[0], LAST), (PAINTED[1], LAST),
         (LIVED, LONG), (LIVED, LONG)), averaged=2),
-    "digital": Preset(MAKERS, Schedule(700, 6e-4), (Schedule(900, 6e-4),), visits=1, onwards=True),
+    "digital": Preset(MAKERS, Schedule(700, 6e-4), (Schedule(900, 6e-4),), visits=1, onwards=True,
+                      further=((SMALL, Schedule(2000, 6e-4)),)),
 }
 
 
