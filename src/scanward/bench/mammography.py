@@ -7,7 +7,7 @@ that ship with the package (film, place, diameter, seed, method), from which any
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,7 +18,7 @@ import numpy as np
 from scanward.anatomy.breast import breast_small
 from scanward.bench.confusion import SOURCE, TARGET, Confusion
 from scanward.bench.protocol import ATTACKS, STEPS, Item, attack_of, controls, forgeries, place_in
-from scanward.datasets.films import MIAS_SPACING, Film, mias
+from scanward.datasets.films import MIAS_SPACING, Film, cbis, digital, mias
 from scanward.errors import UnreadableError
 
 PLAIN = STEPS[0]
@@ -27,6 +27,18 @@ THROUGH = ("through", 512.0)
 MIXED = ("mammo-cgan", "partial-conv", "splice", "copy-move")
 COMPRESSION = (PLAIN, ("jpeg", 95.0), ("jpeg", 80.0), ("jpeg2000", 120.0), ("resample", 0.9), ("resample", 0.75),
                ("sharpen", 1.0), ("gamma", 0.8), ("rescan", 1.0))
+
+
+SETS: dict[str, Callable[[Path | None], list[Film]]] = {
+    "mini-MIAS": lambda data: mias("test", data),
+    "GE": lambda data: digital("test", data),
+    "another maker": lambda data: digital("test", data, "other"),
+    "CBIS-DDSM": lambda data: cbis("test"),
+}
+"""Test films, by their maker or digitiser. Nothing was trained or chosen on films of `another maker`."""
+TRAINED = ("splice", "composed-mass", "inpaint-telea", "inpaint-ns", "resample", "noise", "blur", "jpeg")
+UNSEEN = ("partial-conv", "mammo-cgan-b", "diffusion")
+DIGITAL = (PLAIN, ("jpeg", 95.0), ("jpeg2000", 120.0), ("resample", 0.75))
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Group:
     published: Confusion | None = None
     every: int = 1
     """Of the films in name order, every which one is used."""
+    films: str = "mini-MIAS"
+    """Whose films: one of `SETS`."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,17 @@ PROTOCOLS: dict[str, tuple[Group, ...]] = {
     "compression": tuple(Group(f"{step} {amount:g}" if amount else "as it is", MIXED, None, 1.0, (step, amount),
                                (step, amount), every=4) for step, amount in COMPRESSION),
     "families": tuple(Group(attack, (attack,)) for attack in ATTACKS),
+    "source-digital": (Group("injected by the generator trained on", ("mammo-cgan",), (), films="GE"),
+                       *(Group(attack, (attack,), films="GE") for attack in TRAINED)),
+    "target-digital": (*(Group(title, (attack,), films="GE") for title, attack in (
+        ("removed by partial convolutions", "partial-conv"), ("injected by another generator", "mammo-cgan-b"),
+        ("removed by diffusion", "diffusion"), ("copied and moved", "copy-move"))),
+        Group("injected, 4 to 8 mm", ("mammo-cgan",), (4.0, 5.0, 6.0, 7.0, 8.0), films="GE"),
+        Group("the host's grain put back", ("mammo-cgan grain=host",), (), films="GE")),
+    "compression-digital": tuple(Group(f"{step} {amount:g}" if amount else "as it is", MIXED, None, 1.0, (step, amount),
+                                       (step, amount), every=2, films="GE") for step, amount in DIGITAL),
+    "makers": tuple(Group(name, ("mammo-cgan", "splice", "resample", *UNSEEN), every=every, films=name)
+                    for name, every in (("GE", 2), ("another maker", 1), ("CBIS-DDSM", 1), ("mini-MIAS", 4))),
 }
 """The protocols of `scanward bench mammography`, in the order in which they are run."""
 
@@ -93,13 +118,18 @@ def frozen() -> dict[str, tuple[Frozen, ...]]:
     return {name: tuple(items) for name, items in found.items()}
 
 
+def films_of(groups: Sequence[Group], data: Path | None) -> dict[str, list[Film]]:
+    """The test films that the groups need, by the name of their set."""
+    return {name: SETS[name](data) for name in dict.fromkeys(group.films for group in groups)}
+
+
 def items_of(protocol: str, group: Group, films: Sequence[Film]) -> list[Item]:
-    """A group's items: its controls, then its frozen forgeries. `films` are all of the split."""
+    """A group's items: its controls, then its frozen forgeries. `films` are all of its set."""
     by_name = {film.name: film for film in films}
     absent = {one.film for one in frozen()[f"{protocol}/{group.title}"]} - by_name.keys()
     if absent:
-        raise UnreadableError(f"The data folder lacks the film {min(absent)}, which a frozen list names; give all of "
-                              "mini-MIAS with --data or SCANWARD_DATA.")
+        raise UnreadableError(f"The data folder lacks the film {min(absent)}, which a frozen list names; give the whole "
+                              f"data folder ({group.films}) with --data or SCANWARD_DATA.")
     return [*controls(films[::group.every], (group.control,)),
             *(Item(one.film, by_name[one.film].patient, one.attack, attack_of(one.attack).family, one.mm,
                    group.strength, *group.step, one.seed, one.x, one.y)
@@ -126,12 +156,12 @@ def draw(group: Group, films: Sequence[Film], diameters: Sequence[float]) -> lis
 
 def freeze(data: Path | None = None) -> str:
     """The text of `protocols.jsonl`: from the test films, and the diameters of the training films' masses."""
-    test = mias("test", data)
     diameters = [round(mass.diameter * MIAS_SPACING, 1) for film in mias("train", data) for mass in film.masses]
     lines = []
     for protocol, groups in PROTOCOLS.items():
+        sets = films_of(groups, data)
         for group in groups:
-            drawn = draw(group, test, diameters)
+            drawn = draw(group, sets[group.films], diameters)
             for attack in group.attacks:
                 items = [list(astuple(one)[1:]) for one in drawn if one.attack == attack]
                 lines.append(json.dumps({"group": f"{protocol}/{group.title}", "attack": attack, "items": items}))

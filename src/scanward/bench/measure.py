@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -19,6 +21,9 @@ from scanward.bench.protocol import Item, make
 from scanward.datasets.films import Film, donors_of
 from scanward.detectors.base import Detector
 from scanward.disk import Journal
+from scanward.errors import UnreadableError
+from scanward.formats import read
+from scanward.image import Image
 from scanward.judging.batch import runner
 from scanward.metrics import auc
 
@@ -43,8 +48,12 @@ class Row:
 
 
 def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Sequence[Film], *,
-        keep: Path | None = None, workers: int = 1, title: str = "scanning") -> list[Row]:
-    """Scan every item; with `keep`, answers go to that JSONL file as they come, and a second call goes on from it."""
+        keep: Path | None = None, workers: int = 1, title: str = "scanning",
+        donors: Sequence[Film] | None = None) -> list[Row]:
+    """Scan every item; with `keep`, answers go to that JSONL file as they come, and a second call goes on from it.
+
+    Masses are spliced from `donors`, or else from `films`.
+    """
     done = load(keep) if keep and keep.is_file() else []
     known = {_key(row.item) for row in done}
     rest = [item for item in items if _key(item) not in known]
@@ -52,7 +61,7 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     jobs = [(item, by_name[item.film]) for item in rest]
     rows = list(done)
     if jobs:
-        answers = runner(workers).run(partial(_scanning, make_detector, donors_of(films)), jobs)
+        answers = runner(workers).run(partial(_scanning, make_detector, donors_of(films if donors is None else donors)), jobs)
         with Progress(console=Console(stderr=True)) as progress:
             for found in progress.track(answers, len(items), completed=len(done), description=title):
                 row = found.answer()
@@ -77,9 +86,9 @@ def load(path: Path) -> list[Row]:
 
 
 def answer(detector: Detector, item: Item, film: Film, donors: Sequence[tuple[str, Donor]]) -> Row:
-    """Make one item and scan it."""
+    """Make one item and scan it, as it would come: in a file that says nothing but its pixels."""
     image, truth, used = make(item, film, donors)
-    evidence = detector.detect(image)
+    evidence = detector.detect(received(image))
     heat = evidence.heat[0]
     bins = np.minimum((_stretch(heat) * BINS).astype(np.int32), BINS - 1)
     inside = np.bincount(bins[truth], minlength=BINS)
@@ -87,6 +96,17 @@ def answer(detector: Detector, item: Item, film: Film, donors: Sequence[tuple[st
     hit = bool(truth.ravel()[int(heat.argmax())]) if truth.any() else False
     return Row(used, evidence.score, evidence.conclusive, inside.tolist(), outside.tolist(), hit, evidence.seconds,
                evidence.features)
+
+
+def received(image: Image) -> Image:
+    """A mammogram out of a PNG file, through the reader of the command line: no more is known of it than a user's file
+    tells, least of all its pixel spacing."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "received.png")
+        depth = np.uint8 if image.bits <= 8 else np.uint16
+        if not cv2.imwrite(str(path), image.plane.astype(depth), (cv2.IMWRITE_PNG_COMPRESSION, 1)):
+            raise UnreadableError(f"{path} cannot be written; free some space for temporary files.")
+        return read(path)
 
 
 def _stretch(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

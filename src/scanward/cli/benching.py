@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scanward import methods, weights
-from scanward.bench.mammography import PROTOCOLS, items_of
+from scanward.bench.mammography import PROTOCOLS, films_of, items_of
 from scanward.bench.measure import run
 from scanward.bench.misses import lowest, sheet
 from scanward.bench.outcome import Estimate, Outcome, confusion_table, counts_table, figures_table, mean_of
@@ -50,17 +50,17 @@ def run_bench(request: Request) -> int:
     chosen = request.protocols or tuple(PROTOCOLS)
     _check(request, chosen)
     prepare(request.output)
-    films = mias("test", request.data)
     for protocol in chosen:
+        sets = films_of(PROTOCOLS.get(protocol, ()), request.data)
         parts: list[str] = []
         report: dict[str, Any] = {"protocol": protocol, "version": __version__, "attacks": _attack_weights(protocol),
                                   "methods": {}}
         for method in request.methods:
-            outcomes = _left_out(request) if protocol == LEFT_OUT else _outcomes(protocol, method, films, request)
+            outcomes = _left_out(request) if protocol == LEFT_OUT else _outcomes(protocol, method, sets, request)
             name = "trained for this" if protocol == LEFT_OUT else method
             parts.append(_markdown(protocol, name, outcomes))
             if protocol != LEFT_OUT:
-                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, films, method)
+                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, sum(sets.values(), []), method)
             hashes = [] if protocol == LEFT_OUT else list(weights_of(method))
             report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
             curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
@@ -123,13 +123,14 @@ def _need(modules: dict[str, str]) -> None:
             raise MissingExtraError(f"This bench needs {module}, which is not installed; install scanward[{extra}].")
 
 
-def _outcomes(protocol: str, method: str, films: list[Film], request: Request) -> list[Outcome]:
+def _outcomes(protocol: str, method: str, sets: dict[str, list[Film]], request: Request) -> list[Outcome]:
     groups = PROTOCOLS[protocol]
-    items = {group.title: items_of(protocol, group, films) for group in groups}
+    films = [film for some in sets.values() for film in some]
+    items = {group.title: items_of(protocol, group, sets[group.films]) for group in groups}
     every = list(dict.fromkeys(item for some in items.values() for item in some))
     keep = request.output / "answers" / f"{protocol}-{method}-{_made_by(protocol, method, every)}.jsonl"
     rows = run(partial(one_detector, method), every, films, workers=request.workers, keep=keep,
-               title=f"{protocol}, {method}")
+               title=f"{protocol}, {method}", donors=mias("test", request.data))
     by_item = {row.item: row for row in rows}
     image, heat = thresholds(method)
     return [Outcome(group.title, tuple(by_item[item] for item in items[group.title]), image, heat, group.published)
