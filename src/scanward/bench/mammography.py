@@ -128,8 +128,8 @@ def items_of(protocol: str, group: Group, films: Sequence[Film]) -> list[Item]:
     by_name = {film.name: film for film in films}
     absent = {one.film for one in frozen()[f"{protocol}/{group.title}"]} - by_name.keys()
     if absent:
-        raise UnreadableError(f"The data folder lacks the film {min(absent)}, which a frozen list names; give the whole "
-                              f"data folder ({group.films}) with --data or SCANWARD_DATA.")
+        raise UnreadableError(f"The data folder lacks the film {min(absent)}, which a frozen list of {group.films} "
+                              "names; give the whole data folder with --data or SCANWARD_DATA.")
     return [*controls(films[::group.every], (group.control,)),
             *(Item(one.film, by_name[one.film].patient, one.attack, attack_of(one.attack).family, one.mm,
                    group.strength, *group.step, one.seed, one.x, one.y)

@@ -61,7 +61,8 @@ def run(make_detector: Callable[[], Detector], items: Sequence[Item], films: Seq
     jobs = [(item, by_name[item.film]) for item in rest]
     rows = list(done)
     if jobs:
-        answers = runner(workers).run(partial(_scanning, make_detector, donors_of(films if donors is None else donors)), jobs)
+        spliced = donors_of(films if donors is None else donors)
+        answers = runner(workers).run(partial(_scanning, make_detector, spliced), jobs)
         with Progress(console=Console(stderr=True)) as progress:
             for found in progress.track(answers, len(items), completed=len(done), description=title):
                 row = found.answer()

@@ -8,6 +8,7 @@ import re
 from dataclasses import astuple, dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def run_bench(request: Request) -> int:
             name = "trained for this" if protocol == LEFT_OUT else method
             parts.append(_markdown(protocol, name, outcomes))
             if protocol != LEFT_OUT:
-                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, sum(sets.values(), []), method)
+                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, sets, method)
             hashes = [] if protocol == LEFT_OUT else list(weights_of(method))
             report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
             curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
@@ -125,7 +126,7 @@ def _need(modules: dict[str, str]) -> None:
 
 def _outcomes(protocol: str, method: str, sets: dict[str, list[Film]], request: Request) -> list[Outcome]:
     groups = PROTOCOLS[protocol]
-    films = [film for some in sets.values() for film in some]
+    films = list(chain(*sets.values()))
     items = {group.title: items_of(protocol, group, sets[group.films]) for group in groups}
     every = list(dict.fromkeys(item for some in items.values() for item in some))
     keep = request.output / "answers" / f"{protocol}-{method}-{_made_by(protocol, method, every)}.jsonl"
@@ -145,8 +146,8 @@ def _made_by(protocol: str, method: str, items: list[Item]) -> str:
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:16]
 
 
-def _draw_misses(path: Path, outcomes: list[Outcome], films: list[Film], method: str) -> None:
-    drawn = sheet(lowest(outcomes), films, partial(one_detector, method))
+def _draw_misses(path: Path, outcomes: list[Outcome], sets: dict[str, list[Film]], method: str) -> None:
+    drawn = sheet(lowest(outcomes), list(chain(*sets.values())), partial(one_detector, method))
     path.unlink(missing_ok=True)
     if drawn is not None:
         with whole_file(path) as file:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.attacks.partial_conv.remove import resampled
+from scanward.datasets.processing import processed
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
@@ -23,8 +24,8 @@ STEPS = ("none", "jpeg", "jpeg2000", "resample", "noise", "gamma")
 """Those that every training draws after a forgery."""
 PASTS = ("jpeg", "smooth", "rescan", "through")
 """Those that may have happened to a film before anybody forged it."""
-TESTED = ("sharpen",)
-"""Only ever tested on."""
+TESTED = ("sharpen", "processed")
+"""Only ever tested, and calibrated, on."""
 KNOWN = tuple(dict.fromkeys(STEPS + PASTS + TESTED))
 
 
@@ -37,13 +38,16 @@ def reencode(image: Image, step: str, amount: float = 0.0, seed: int = 0) -> Ima
     `noise`: white, σ = `amount` × 2**bits / 256. `gamma`: brightness curve with exponent `amount`.
     `sharpen`: unsharp masking over 1.5 pixels by `amount`. `smooth`: a Gaussian of σ = `amount` pixels. `rescan`: a
     film digitised again, a little turned, with the blur and noise of another scanner, all times `amount`. `through`:
-    bilinearly to `amount` pixels of the shorter side, and back.
+    bilinearly to `amount` pixels of the shorter side, and back. `processed`: as maker number `amount` shows it
+    (`processing.processed`).
     """
     if step == "none":
         return image
     if step == "resample":
         spacing = image.spacing and (image.spacing[0], image.spacing[1] / amount, image.spacing[2] / amount)
         return dataclasses.replace(image, spacing=spacing).with_plane(_resize(image.plane, amount))
+    if step == "processed":
+        return processed(image, int(amount))
     if step not in _PLANES:
         raise ArgumentError(f"No re-encoding step is called {step!r}; choose one of: {', '.join(KNOWN)}.")
     return image.with_plane(_PLANES[step](image, amount, seed))

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from scanward import formats, weights
 from scanward.anatomy.breast import breast_mask
 from scanward.detectors.self_reference import SelfReference
-from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.local import measure
+from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image

@@ -27,8 +27,8 @@ from scanward.attacks.base import Donor, Lesion, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.bench.protocol import attack_of
 from scanward.datasets.films import Film, donors_of
-from scanward.datasets.reencoding import draw, past, reencode, reencode_mask
 from scanward.datasets.processing import processed
+from scanward.datasets.reencoding import draw, past, reencode, reencode_mask
 from scanward.detectors.self_reference.local import measure
 from scanward.detectors.self_reference.reference import BLOCK, KERNELS, SCALES, Reference
 from scanward.errors import UnreadableError

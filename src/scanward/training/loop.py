@@ -56,7 +56,8 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
     """Train `net` in place and return it; an interrupted run goes on from `checkpoint` when called again.
 
     Each step draws from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
-    With `frozen_norms` batch norms keep the means and variances that they have. With `check`, the validation loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
+    With `frozen_norms` batch norms keep the means and variances that they have. With `check`, the validation
+    loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
     CPU, wherever it was trained. Raises `DivergedError` where gradients are not finite in f32 either.
     """
     torch.manual_seed(seed)

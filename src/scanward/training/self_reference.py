@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from scanward import weights
+from scanward.bench.protocol import STEPS
 from scanward.datasets.films import Film, cbis, digital, mias
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
@@ -20,7 +21,7 @@ from scanward.detectors.self_reference.reference import BLOCK
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
 from scanward.training.bank import CROP, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
-from scanward.training.finish import FORGED, TRAINED_ON, calibrated, preset_of, ship
+from scanward.training.finish import DIGITAL, FORGED, LICENCE, SHOWN, TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, device_of, fit
 from scanward.training.mining import mine
 
@@ -74,7 +75,8 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     torch.manual_seed(seed)
     net = SelfReferenceNet()
     if preset.onwards:
-        net.load_state_dict({key: torch.from_numpy(values) for key, values in weights.load("self-reference")[0].items()})
+        before, _ = weights.load("self-reference")
+        net.load_state_dict({key: torch.from_numpy(values) for key, values in before.items()})
     train_on = partial(fit, net, resume=resume, frozen_norms=preset.onwards)
     train_on(_loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, title=label)
     negatives: list[Bank] = []
@@ -157,7 +159,13 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     films = mias("train", data) + cbis("train") + (digital("train", data) if chosen.onwards else [])
     bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
     further = banks_of([recipe for recipe, _ in chosen.further], films, out)
+    command, trained_on, licence = f"scanward train {name} --preset {preset}", TRAINED_ON, LICENCE
+    if chosen.onwards:
+        before = weights.entry(name).command
+        command = before if before.endswith(command) else f"{before}; {command}"
+        trained_on, licence = TRAINED_ON + DIGITAL, f"{LICENCE}; CDD-CESM: CC BY 4.0"
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
-    settings = calibrated(SelfReference, arrays, out / preset, name, data)
-    folder = weights.FOLDER if install else out / preset
-    return ship(name, arrays, settings, f"scanward train {name} --preset {preset}", folder, TRAINED_ON + FORGED)
+    settings = calibrated(SelfReference, arrays, out / preset, name, data, steps=SHOWN if chosen.onwards else STEPS,
+                          more=digital("val", data) if chosen.onwards else [])
+    return ship(name, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + FORGED,
+                licence)

@@ -34,8 +34,9 @@ RIM = 4
 """Logits along the image's border that are left out: the coarsest residuals read 8 pixels of padding there."""
 WINDOWS = (5, 9, 17, 33)
 """Sides, in logits (2 pixels each), of the means whose maxima the image score is made of: a small forgery is loud in a
-small window only, a chance alarm in no large one. They hold for a breast of `USUAL` logits a side; where pixels are finer,
-windows have as many more of them, up to `FINEST` times: a calcification of one millimetre is no forgery on any film."""
+small window only, a chance alarm in no large one. They hold for a breast of `USUAL` logits a side; where pixels are
+finer, windows have as many more of them, up to `FINEST` times: a calcification of one millimetre is no forgery on
+any film."""
 USUAL, FINEST = 300.0, 4.0
 """The first is the square root of a breast's area where a pixel is 0.2 mm, as on most films of the training: its size
 tells how fine pixels are, whatever a header says or leaves out."""
@@ -141,8 +142,8 @@ def rim_of(tissue: Mask) -> Mask:
 
 
 def cut_off(plane: Plane, tissue: Mask) -> Mask:
-    """Patches (y, x) that the brightest value of the breast fills, where no grain is left to tell anything by, and their
-    rims: burnt-out tissue, metal, markers."""
+    """Patches (y, x) that the brightest value of the breast fills, where no grain is left to tell anything by, and
+    their rims: burnt-out tissue, metal, markers."""
     white = (tissue & (plane >= plane[tissue].max(initial=-np.inf))).astype(np.uint8)
     patches = cv2.morphologyEx(white, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     return cv2.dilate(patches, np.ones((9, 9), np.uint8)) > 0 if patches.any() else patches > 0
@@ -224,6 +225,7 @@ def _torch(arrays: Arrays) -> Infer:
 
     @torch.inference_mode()
     def run(plane: Plane, gains: npt.NDArray[np.float32]) -> Plane:
-        return net(torch.from_numpy(plane)[None, None], torch.from_numpy(np.ascontiguousarray(gains))[None])[0, 0].numpy()
+        given = torch.from_numpy(plane)[None, None], torch.from_numpy(np.ascontiguousarray(gains))[None]
+        return net(*given)[0, 0].numpy()
 
     return run

@@ -65,8 +65,8 @@ def field_of(plane: Plane, tissue: Mask, reference: Reference, rows: list[tuple[
 
 
 def fitted(columns: Columns, values: npt.NDArray[np.float32], placed: int = 0) -> npt.NDArray[np.float32]:
-    """Coefficients (columns, values) that explain `values` (blocks, values) by `columns` (blocks, columns), of which the
-    last `placed` say where a block lies.
+    """Coefficients (columns, values) that explain `values` (blocks, values) by `columns` (blocks, columns), of which
+    the last `placed` say where a block lies.
 
     Blocks weigh by how far off they are over all values together (Tukey's biweight), so that what one forgery changed
     is left out of all of them. Places come in once the other columns have told which blocks are off: with them from the
@@ -117,8 +117,8 @@ def _runs(strips: list[int]) -> list[tuple[int, int]]:
 
 
 def _columns(level: Plane, inside: Plane) -> tuple[Columns, int]:
-    """What explains a block (y, x, columns): hat functions of each covariate, and, so many as the number says, Gaussians
-    over the breast."""
+    """What explains a block (y, x, columns): hat functions of each covariate, and, so many as the number says,
+    Gaussians over the breast."""
     breast = inside > 0.5
     calm = cv2.GaussianBlur(np.where(breast, level, np.median(level[breast]) if breast.any() else 0), (0, 0), 1)
     steep = np.hypot(cv2.Sobel(calm, -1, 1, 0), cv2.Sobel(calm, -1, 0, 1))

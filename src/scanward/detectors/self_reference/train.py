@@ -19,8 +19,9 @@ def sample(plane: npt.NDArray[np.uint16], mask: npt.NDArray[np.bool_], reference
            size: int, turn: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """One training crop: stabilised plane (size, size), gains (15, size / 16, size / 16), target (size / 2, size / 2).
 
-    `corner` and `size` are multiples of 16, and so is where the reference's field begins; `turn` in 0..7 picks one of the square's symmetries. Targets are 1 forged, 0 authentic and -1 within two pixels
-    of the truth's border, which the loss leaves out.
+    `corner` and `size` are multiples of 16, and so is where the reference's field begins; `turn` in 0..7 picks one
+    of the square's symmetries. Targets are 1 forged, 0 authentic and -1 within two pixels of the truth's border, which
+    the loss leaves out.
     """
     window = slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size)
     stabilised = reference.stabilise(plane[window].astype(np.float32))
