@@ -7,7 +7,6 @@ import pytest
 
 from scanward import cli
 from scanward.bench import mammography
-from scanward.cli import benching
 from scanward.datasets.films import mias
 
 
@@ -29,12 +28,20 @@ def test_absent_data_is_said(tmp_path, capsys):
     assert "annotations.csv" in capsys.readouterr().err
 
 
+def test_absent_digital_films_are_said(tmp_path, capsys):
+    (tmp_path / "mias").mkdir()
+    (tmp_path / "mias" / "annotations.csv").touch()
+    assert run("bench", "mammography", "source-digital", "--data", tmp_path, "-o", tmp_path / "out") == 2
+    err = capsys.readouterr().err
+    assert "films.csv" in err and err.count("\n") == 1
+
+
 @pytest.mark.data("mias")
 def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
     films = mias("test")[:2]
     names = {film.name for film in films}
     whole = mammography.frozen()
-    monkeypatch.setattr(benching, "mias", lambda split, data: films)
+    monkeypatch.setitem(mammography.SETS, "mini-MIAS", lambda data: films)
     monkeypatch.setattr(mammography, "frozen", lambda: {
         name: tuple(item for item in items if item.film in names) for name, items in whole.items()})
     out = tmp_path / "out put"

@@ -88,8 +88,12 @@ def cbis(split: Split) -> list[Film]:
 
 def digital(split: Split, data: Path | None = None, maker: str = "GE") -> list[Film]:
     """Digital mammograms of one maker, processed for presentation: `GE` (CDD-CESM, low energy; Khaled et al. 2022), or
-    `other`, which are only ever tested on. Those of `films.csv` that lie in `images`, or in `more`."""
+    `other`, which are only ever tested on. Those of `films.csv` that lie in `images`, or in `more`; `UnreadableError`
+    without it."""
     folder = data_folder(data) / "ffdm"
+    if not (folder / "films.csv").is_file():
+        raise UnreadableError(f"{folder} holds no films.csv; name a data folder with digital mammograms with --data or "
+                              "SCANWARD_DATA.")
     found = []
     with (folder / "films.csv").open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
