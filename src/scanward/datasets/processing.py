@@ -69,7 +69,7 @@ def _equalised(plane: Plane, tissue: npt.NDArray[np.bool_], scale: float, rng: n
 def _enhanced(plane: Plane, tissue: npt.NDArray[np.bool_], scale: float, rng: np.random.Generator) -> Plane:
     base, details = plane, []
     for _ in range(LEVELS):
-        less = cv2.pyrDown(base)
+        less = np.asarray(cv2.pyrDown(base), np.float32)
         details.append(base - cv2.pyrUp(less, dstsize=base.shape[::-1]))
         base = less
     power, boost = float(rng.uniform(0.6, 1.0)), float(rng.uniform(1.0, 2.2))

@@ -254,7 +254,8 @@ def write_bank(folder: Path, pairs: Iterator[Pair]) -> int:
         for pair in pairs:
             planes.write(np.stack([pair.authentic, pair.forged]).tobytes())
             masks.write(pair.mask.astype(np.uint8).tobytes())
-            fields.write(np.stack([reference.field for reference in pair.references]).astype(np.float16).tobytes())
+            for reference in pair.references:
+                fields.write(np.asarray(reference.field, np.float16).tobytes())
             row = {**pair.about, "white": pair.white, "references": [_as_json(r) for r in pair.references]}
             about.write(json.dumps(row) + "\n")
             about.flush()

@@ -44,14 +44,14 @@ def measure(plane: Plane, tissue: Mask) -> Reference | None:
     return found and replace(found, field=field_of(plane, tissue, found, own.strips_of(tissue)))
 
 
-def field_of(plane: Plane, tissue: Mask, reference: Reference, rows: list[tuple[int, int]]) -> Plane | None:
+def field_of(plane: Plane, tissue: Mask, reference: Reference, rows: list[tuple[int, int]] | None) -> Plane | None:
     """By how much each residual's gain differs from the image's own, (15, y / 16, x / 16 rounded up): 1 where it does
     not. None where too few blocks of the strips `rows` can be measured."""
     shape = (-(-plane.shape[0] // BLOCK), -(-plane.shape[1] // BLOCK))
     inside = _shrunk(tissue.astype(np.float32), shape)
     ends = (plane <= plane[tissue].min()) | (plane >= plane[tissue].max())
     usable = (inside > 0.9) & (_shrunk(ends.astype(np.float32), shape) < 0.05)
-    strips = sorted({row for start, stop in rows for row in range(-(-start // BLOCK), stop // BLOCK)})
+    strips = sorted({row for start, stop in rows or () for row in range(-(-start // BLOCK), stop // BLOCK)})
     chosen = np.zeros(shape, np.bool_)
     chosen[strips] = usable[strips]
     if chosen.sum() < LEAST:
