@@ -63,7 +63,7 @@ PRESETS = {
         (PAINTED[0], LAST), (PAINTED[1], LAST),
         (LIVED, LONG), (LIVED, LONG)), averaged=2),
     "digital": Preset(MAKERS, Schedule(700, 6e-4), (Schedule(900, 6e-4),), visits=1, onwards=True,
-                      further=((SMALL, Schedule(2000, 6e-4)),)),
+                      further=((SMALL, Schedule(2000, 6e-4)),), averaged=2),
 }
 
 
