@@ -73,6 +73,10 @@ class Image:
     """Of a CT: the step between the HU that its file can store, and the lowest and highest of them; None where it
     stores broken numbers, or each slice on a grid of its own."""
 
+    untested: str = ""
+    """What its header says that it is, of kinds of mammogram that no detector was tested on; empty for an ordinary
+    one."""
+
     def __post_init__(self) -> None:
         takes = "a finite, non-empty float32 array (z, y, x), which scanward.load makes of any other"
         if not isinstance(self.pixels, np.ndarray):

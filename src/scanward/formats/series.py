@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
+from scanward.formats import views
 from scanward.formats.dicom import (
     Header,
     bright,
@@ -146,7 +147,7 @@ def _extent(path: Path) -> _Extent:
 def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """One DICOM file: the slices of an enhanced CT as `read_series` gives them, or else one slice, whose z spacing is
     1.0, as a single image has none."""
-    with opened(path, GROUPS) as (whole_header, stream):
+    with opened(path, (*GROUPS, *views.ELEMENTS)) as (whole_header, stream):
         check_image(whole_header)
         kind, layout = modality or modality_of(whole_header), layout_of(whole_header)
         if kind == "CT" and layout.frames > 1:
@@ -156,7 +157,8 @@ def read_dicom(path: Path, modality: Modality | None, spacing: tuple[float, floa
     inverted = kind == "MG" and header.text("PhotometricInterpretation") == "MONOCHROME1"
     pixels = hounsfield(stored, header) if kind == "CT" else bright(stored, layout, header, inverted)
     return Image(pixels[None], kind, three(spacing or spacing_of(header)), layout.stored,
-                 integer=kind == "MG" or whole(header), inverted=inverted, provenance=provenance_of(header))
+                 integer=kind == "MG" or whole(header), inverted=inverted, provenance=provenance_of(header),
+                 untested=views.untested(whole_header) if kind == "MG" else "")
 
 
 def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple[float, float] | None) -> Image:

@@ -45,6 +45,8 @@ class Pixels:
         self.detector.load()
 
     def testify(self, case: Case) -> Evidence | None:
+        if case.image.untested:
+            return _unseen(self.detector, case)
         return placed(self.detector.detect(case.image), case.site)
 
 
@@ -92,6 +94,13 @@ class Seal:
                         tuple(Finding(box, 1.0, method=SEAL) for box in answer.boxes),
                         conclusive=answer.label != "inconclusive", reason=answer.reason,
                         seconds=time.perf_counter() - start, facts=protection.facts(answer))
+
+
+def _unseen(detector: Detector, case: Case) -> Evidence:
+    """Of an image that says it is of a kind that no detector was tested on: neither an alarm nor a pass."""
+    return Evidence(detector.name, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False,
+                    reason=f"It is {case.image.untested}, and detectors were tested on no such images.",
+                    weights_sha256=getattr(detector, "weights_sha256", None))
 
 
 def _unasked(case: Case, why: str) -> Evidence:

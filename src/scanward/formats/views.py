@@ -1,0 +1,76 @@
+"""What kind of mammogram a header says that it holds, where detectors were tested on none like it.
+
+A header is its writer's to choose, so that this only ever takes a detector's word away, and never makes it better.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+from scanward.formats.dicom import TOMOSYNTHESIS, Header
+
+ELEMENTS = ("PresentationIntentType", "ImageType", "ViewCodeSequence", "LossyImageCompressionRatio",
+            "AcquisitionDeviceProcessingDescription", "SeriesDescription")
+"""Beside those of `dicom.HEADER`."""
+_RAW = "1.2.840.10008.5.1.4.1.1.1.2.1"
+_MAGNIFIED, _LOSSY = 1.4, 15.0
+"""Contact views have factors of 1 to 1.1, magnification views of 1.5 to 2; the strongest compression tested."""
+_MODIFIERS = {"R-102D6": "a magnification view", "399163009": "a magnification view",
+              "R-102D7": "a spot compression view", "399055006": "a spot compression view"}
+"""Codes of CID 4015 (PS3.16), SRT and SCT."""
+_SYNTHETIC = re.compile(r"GENERATED_2D|TOMO_2D|C-?VIEW|SYNTHETIC|SYNTHESI[SZ]ED|INTELLIGENT 2D|INSIGHT 2D|V-PREVIEW", re.IGNORECASE)
+"""In the image type (PS3.3, C.8.11.7.1.4) or, as makers name theirs, in descriptions."""
+
+
+def untested(header: Header) -> str:
+    """What a mammogram is, in words that go on after "It is", if no detector was tested on its like; else empty."""
+    if header.text("SOPClassUID") == _RAW or header.text("PresentationIntentType") == "FOR PROCESSING":
+        return "an image for processing, not for presentation"
+    kind = "\\".join(_texts(header.value("ImageType")))
+    if _SYNTHETIC.search("\\".join((kind, header.text("SeriesDescription"),
+                                    header.text("AcquisitionDeviceProcessingDescription")))):
+        return "a synthetic view, made from tomosynthesis"
+    if header.text("SOPClassUID") == TOMOSYNTHESIS or "TOMO" in kind.upper():
+        return "a slice or projection of a tomosynthesis"
+    for code in _modifiers(header):
+        if code in _MODIFIERS:
+            return _MODIFIERS[code]
+    if max(header.numbers("EstimatedRadiographicMagnificationFactor", 1) or (1.0,)) >= _MAGNIFIED:
+        return "a magnification view"
+    ratio = _ratio(header)
+    return f"compressed with loss by {ratio:.0f}:1" if ratio > _LOSSY else ""
+
+
+def _modifiers(header: Header) -> list[str]:
+    return [str(_said(modifier, "CodeValue")).strip() for view in _items(header.value("ViewCodeSequence"))
+            for modifier in _items(_said(view, "ViewModifierCodeSequence"))]
+
+
+def _items(value: Any) -> list[Dataset]:
+    return list(value) if isinstance(value, Sequence) else []
+
+
+def _said(data: Dataset, keyword: str) -> Any:
+    try:
+        return data.get(keyword)
+    except Exception:  # as `Header.value`
+        return None
+
+
+def _ratio(header: Header) -> float:
+    """Of all compressions one after another; 1 where nothing is said that is a number."""
+    try:
+        return math.prod(max(1.0, float(text)) for text in _texts(header.value("LossyImageCompressionRatio")))
+    except ValueError:
+        return 1.0
+
+
+def _texts(value: Any) -> list[str]:
+    parts = value if isinstance(value, MultiValue | list | tuple) else [value]
+    return [str(part) for part in parts if part is not None]
