@@ -24,7 +24,9 @@ _MAGNIFIED, _LOSSY = 1.4, 15.0
 _MODIFIERS = {"R-102D6": "a magnification view", "399163009": "a magnification view",
               "R-102D7": "a spot compression view", "399055006": "a spot compression view"}
 """Codes of CID 4015 (PS3.16), SRT and SCT."""
-_SYNTHETIC = re.compile(r"GENERATED_2D|TOMO_2D|C-?VIEW|SYNTHETIC|SYNTHESI[SZ]ED|INTELLIGENT 2D|INSIGHT 2D|V-PREVIEW", re.IGNORECASE)
+_SYNTHETIC = re.compile(
+    r"GENERATED_2D|TOMO_2D|C-?VIEW|SYNTHETIC|SYNTHESI[SZ]ED|INTELLIGENT 2D|INSIGHT 2D|V-PREVIEW",
+    re.IGNORECASE)
 """In the image type (PS3.3, C.8.11.7.1.4) or, as makers name theirs, in descriptions."""
 
 

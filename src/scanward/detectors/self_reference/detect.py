@@ -55,8 +55,9 @@ COMPACT, LARGEST = 0.5, 0.6
 """Regions that fill this share of their bounding box, and cover no more than that of the breast, do not count: they may
 be large forgeries, which are four fifths full (a disc), where processing leaves rims and streaks. Set on training and
 validation images of films and digital mammograms (docs/results.md)."""
-UNEVEN = ("Over more than 5 % of the breast, and not in compact regions, grain differs from the rest, as the "
-          "processing of digital mammograms makes it do; a forgery cannot be told from that.")
+UNEVEN = ("Over more than 5 % of the breast, and not in compact regions, grain is unlike that of any image that the "
+          "detector was tested on, as after resampling, strong compression or unusual processing; a forgery cannot be "
+          "told from that.")
 
 
 class SelfReference(Trained):
