@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scanward import cli
+from scanward.cli import calibrating
 from scanward.errors import ArgumentError
-from scanward.image import Image
-from scanward.judging.scan import scan
-from scanward.judging.site import Site, read_site, site_of, threshold_of
-from scanward.verdict import Evidence
+from scanward.image import Image, Provenance
+from scanward.judging.scan import Result, calibrate, scan
+from scanward.judging.site import NEVER, Sight, Site, read_site, site_of, threshold_of
+from scanward.verdict import Evidence, Verdict
 
 
 @given(st.lists(st.floats(0, 1), min_size=99, max_size=300), st.floats(0.01, 0.3))
@@ -152,3 +154,58 @@ def test_files_that_are_no_site(authentic, tmp_path, capsys, text):
     assert "no site.json" in err and err.count("\n") == 1
     assert run("scan", authentic, "--site", tmp_path / "absent.json") == 2
     assert "absent.json" in capsys.readouterr().err
+
+
+def test_what_is_still_found_is_kept_with_the_thresholds(tmp_path):
+    sights = (Sight(6.0, 16, 8, 5), Sight(12.0, 16, 16, 15))
+    site = Site({"a": 0.6}, {"a": 0.5}, {"a": "x"}, 20, 0.02, sights)
+    site.save(tmp_path / "site.json")
+    assert read_site(tmp_path / "site.json").found == sights
+    older = json.loads((tmp_path / "site.json").read_text())
+    del older["found"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    assert read_site(tmp_path / "older.json") == replace(site, found=())
+    for odd in (3, [{}], [{"mm": "a"}], [[1, 2]]):
+        (tmp_path / "odd.json").write_text(json.dumps({**older, "found": odd}))
+        with pytest.raises(ArgumentError, match="is not a site file"):
+            read_site(tmp_path / "odd.json")
+
+
+def test_copies_of_one_image_count_once():
+    def result(number):
+        score = 1 / (1 + np.exp(3 - 0.1 * number))
+        evidence = Evidence("a", score, 0.5, np.zeros((1, 2, 2), np.float32), 0.5, features=(float(number), 1.0))
+        verdict = Verdict(score, 0.5, "authentic", evidence.heat, (), (evidence,), "a", "MG", Provenance())
+        return Result(Path(f"{number}.dcm"), verdict=verdict)
+
+    results = [result(number) for number in range(20)]
+    alone = calibrate(results)
+    assert calibrate(results + [result(19)] * 50) == alone
+    assert alone.images == 20
+    with pytest.raises(ArgumentError, match="Of 1 usable"):
+        calibrate([result(3)] * 50)
+
+
+def test_calibrate_says_what_it_still_finds(tmp_path, capsys, monkeypatch):
+    """Of twelve films, forged: the site's thresholds are those of the images or, at `blind`, beyond every score."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:700, :500]
+    inside = np.hypot(y - 350, x) < 330
+    (tmp_path / "ours").mkdir()
+    for number in range(10):
+        plane = np.where(inside, 110 + 30 * np.sin(y / 60 + number) + rng.normal(0, 2, y.shape), 0)
+        cv2.imwrite(str(tmp_path / "ours" / f"{number}.png"), plane.clip(0, 255).astype(np.uint8))
+    assert run("calibrate", tmp_path / "ours", "-o", tmp_path / "site.json", "--modality", "MG") == 0
+    said, found = capsys.readouterr().out, read_site(tmp_path / "site.json").found
+    assert [one.mm for one in found] == [6.0, 12.0, 25.0] and all(one.forged == 10 for one in found)
+    assert all(one.now <= one.before <= one.forged for one in found)
+    assert sum(one.before for one in found) > 10
+    for one in found:
+        assert f"Of 10 forgeries of {one.mm:g} mm in them {one.before} were found before, and {one.now}" in said
+    blind = Site({"self-reference": NEVER, "copy-move": NEVER}, {"self-reference": NEVER, "copy-move": NEVER},
+                 read_site(tmp_path / "site.json").weights_sha256, 10, 0.02)
+    monkeypatch.setattr(calibrating, "calibrate", lambda results, rate: blind)
+    (tmp_path / "site.json").unlink()
+    assert run("calibrate", tmp_path / "ours", "-o", tmp_path / "site.json", "--modality", "MG") == 2
+    assert "none of 30 forgeries" in capsys.readouterr().err
+    assert not (tmp_path / "site.json").exists()

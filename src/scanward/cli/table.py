@@ -86,8 +86,8 @@ class Lines:
         """The summary, how many images say nothing of their spacing, and what a search passed over."""
         self._console.print(self.summary())
         if unmeasured:
-            self._console.print(Text(f"{counted(unmeasured, 'image')} without a pixel spacing: give --spacing MM, or "
-                                     "small bright spots may raise an alarm."))
+            self._console.print(Text(f"{counted(unmeasured, 'image')} without a pixel spacing: give --spacing MM "
+                                     "to have findings in mm."))
         if passed:
             self._console.print(Text(passed_over(passed)))
 

@@ -153,19 +153,20 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
     """A site's thresholds from what `scan_many` said of its authentic images, with the default method and no site.
 
     `false_alarms` is the rate, above 0 and below 0.5, that each detector is to keep to. Raises `ArgumentError` for
-    fewer than ten images that a detector could judge.
+    fewer than ten images that a detector could judge. Copies of one image count once.
     """
     check_rate(number_of(false_alarms, "false_alarms"))
     scores: dict[str, list[float]] = {}
     hashes: dict[str, str | None] = {}
-    judged = []
+    judged, known = [], set()
     if not isinstance(results, Iterable):
         raise refused("results", "what scanward.scan_many gives", results)
     for result in results:
         if not isinstance(result, Result):
             raise refused("results", "what scanward.scan_many gives", result)
-        if result.verdict is not None:
+        if result.verdict is not None and _seen(result.verdict) not in known:
             judged.append(result.verdict)
+            known |= {_seen(result.verdict)} - {()}
     for verdict in judged:
         for evidence in verdict.evidence:
             if evidence.method == SEAL:
@@ -175,3 +176,9 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
                 found.append(evidence.score)
                 hashes[evidence.method] = evidence.weights_sha256
     return site_of(scores, hashes, len(judged), false_alarms)
+
+
+def _seen(verdict: Verdict) -> tuple[float, ...]:
+    """What a detector saw, to the last bit: another copy of an image tells no more of a site. Empty where that is not
+    known."""
+    return tuple(value for evidence in verdict.evidence if evidence.method != SEAL for value in evidence.features)

@@ -29,6 +29,17 @@ _EDGE = 1e-4
 
 
 @dataclass(frozen=True)
+class Sight:
+    """Of forgeries of one size in the site's own images, how many raise an alarm at the shipped thresholds, and how
+    many at the site's."""
+
+    mm: float
+    forged: int
+    before: int
+    now: int
+
+
+@dataclass(frozen=True)
 class Site:
     """Thresholds of a site, for the weights they were made with."""
 
@@ -41,6 +52,8 @@ class Site:
     """Authentic images they come from."""
     false_alarms: float
     """The rate that each detector is to keep to."""
+    found: tuple[Sight, ...] = ()
+    """What is still found; empty where that was not looked at."""
 
     __repr__ = brief
 
@@ -124,7 +137,9 @@ def read_site(path: PathLike) -> Site:
         values = (*thresholds.values(), *doubts.values())
         if thresholds.keys() != doubts.keys() or not all(0 <= value <= NEVER for value in values):
             raise ValueError
-        return Site(thresholds, doubts, hashes, int(found["images"]), float(found["false_alarms"]))
+        sights = tuple(Sight(float(one["mm"]), *(int(one[key]) for key in ("forged", "before", "now")))
+                       for one in found.get("found", ()))
+        return Site(thresholds, doubts, hashes, int(found["images"]), float(found["false_alarms"]), sights)
     except OSError as error:
         raise ArgumentError(f"The site file {path} cannot be read ({error.strerror}).") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):

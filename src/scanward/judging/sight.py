@@ -1,0 +1,74 @@
+"""What a site's thresholds still find: forgeries made in the site's own authentic images, judged, and thrown away."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from scanward.anatomy.breast import breast_small
+from scanward.attacks.base import Attack, Lesion, Tamper, forge
+from scanward.attacks.places import draw_places, share_inside
+from scanward.errors import ScanwardError
+from scanward.formats import Source, read
+from scanward.image import Image, Modality
+from scanward.judging.case import Case
+from scanward.judging.judge import judge
+from scanward.judging.site import Sight, Site
+from scanward.judging.witnesses import placed
+from scanward.methods import build
+from scanward.verdict import SEAL
+
+IMAGES = 16
+"""Of the site's, spread evenly, that are forged in."""
+SIZES_MM = (6.0, 12.0, 25.0)
+ATTACKS = ("composed-mass", "inpaint-telea", "resample")
+"""A mass where there was none, a removal, and tissue that was worked over; none of them needs weights."""
+BREAST_MM = 120.0
+"""The square root of a breast's area, where an image says no spacing."""
+
+
+def forged_and_found(sources: Sequence[Source], site: Site, modality: Modality | None = None,
+              spacing: tuple[float, float] | None = None) -> Iterator[tuple[float, bool, bool]]:
+    """One forgery after the other: its diameter in mm, whether it was found before, and whether it is now.
+
+    Nothing is written. Images that cannot be read, or have no room, are passed over.
+    """
+    some = [sources[i] for i in np.unique(np.linspace(0, len(sources) - 1, IMAGES).astype(int))] if sources else []
+    for source in some:
+        for number, mm in enumerate(SIZES_MM):
+            name = ATTACKS[(number + zlib.crc32(source.path.name.encode())) % len(ATTACKS)]
+            with suppress(ScanwardError):
+                forged = _forged(read(source, modality=modality, spacing=spacing), build(name, "attack"), mm)
+                if forged is not None:
+                    yield mm, *_found(forged, site)
+
+
+def summed(found: Sequence[tuple[float, bool, bool]]) -> tuple[Sight, ...]:
+    """By size."""
+    return tuple(Sight(mm, len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
+                 for mm in sorted({row[0] for row in found}) for rows in [[row for row in found if row[0] == mm]])
+
+
+def _forged(host: Image, attack: Attack, mm: float) -> Tamper | None:
+    breast = breast_small(host.plane)
+    tissue = breast.at_full_size(host.plane.shape)
+    pixel = host.spacing[1] if host.spacing else BREAST_MM / max(1.0, float(np.sqrt(tissue.sum())))
+    rng = np.random.default_rng(zlib.crc32(f"{host.name} {mm}".encode()))
+    if not 3 <= mm / pixel <= min(tissue.shape) / 2:
+        return None
+    places: list[Lesion] = draw_places(host.plane, rng, 16, mm / pixel, breast)
+    place = max(places, key=lambda one: share_inside(tissue, one))
+    if share_inside(tissue, place) < 0.9:
+        return None
+    return forge(attack, host, place, int(rng.integers(2**31)), anatomy=breast)
+
+
+def _found(made: Tamper, site: Site) -> tuple[bool, bool]:
+    """At the shipped thresholds and at the site's: an alarm with a region that meets what was forged."""
+    evidence = [one for one in judge(Case(made.image)).evidence if one.method != SEAL]
+    before, now = (any(one.label == "tampered" and any(made.mask[region.box.slices].any() for region in one.findings)
+                       for one in some) for some in (evidence, [placed(one, site) for one in evidence]))
+    return before, now
