@@ -29,7 +29,7 @@ from scanward.detectors.copy_move import CopyMove
 from scanward.detectors.forensic_transfer import ForensicTransfer
 from scanward.detectors.forensic_transfer.detect import prepare
 from scanward.detectors.self_reference import SelfReference
-from scanward.detectors.self_reference.reference import measure
+from scanward.detectors.self_reference.local import measure
 from scanward.image import Image
 from scanward.judging.scan import scan
 from scanward.modality import MODALITIES
