@@ -7,7 +7,8 @@ import pytest
 
 from scanward import cli
 from scanward.bench import mammography
-from scanward.datasets.films import mias
+from scanward.cli import benching
+from scanward.datasets.films import digital, mias
 
 
 def run(*arguments):
@@ -59,3 +60,17 @@ def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
     before = answers.read_bytes()
     assert run("bench", "mammography", "source", "-o", out) == 0
     assert answers.read_bytes() == before
+
+
+@pytest.mark.data("ffdm/images")
+def test_masses_are_spliced_into_digital_films_and_what_is_missed_is_drawn(tmp_path, monkeypatch):
+    """Digital films have no annotated masses of their own: those of mini-MIAS are taken, for the answers and pictures."""
+    film, whole = digital("test")[0], mammography.frozen()
+    splices = [group for group in mammography.PROTOCOLS["source-digital"] if group.title == "splice"]
+    monkeypatch.setitem(mammography.SETS, "GE", lambda data: [film])
+    monkeypatch.setitem(mammography.PROTOCOLS, "source-digital", splices)
+    monkeypatch.setattr(mammography, "frozen", lambda: {
+        name: tuple(item for item in items if item.film == film.name) for name, items in whole.items()})
+    monkeypatch.setattr(benching, "thresholds", lambda method: (1.1, 0.5))
+    assert run("bench", "mammography", "source-digital", "-o", tmp_path / "out") == 0
+    assert cv2.imread(str(tmp_path / "out" / "source-digital-default-misses.png")).std() > 5

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from scanward.attacks.base import Donor
 from scanward.bench.confusion import judgements
-from scanward.bench.measure import Row
+from scanward.bench.measure import Row, received
 from scanward.bench.outcome import Outcome
 from scanward.bench.protocol import Item, make
 from scanward.datasets.films import Film, donors_of
@@ -38,14 +38,16 @@ def lowest(outcomes: Sequence[Outcome], each: int = 3) -> list[tuple[str, Row]]:
 
 
 def sheet(rows: Sequence[tuple[str, Row]], films: Sequence[Film],
-          make_detector: Callable[[], Detector]) -> npt.NDArray[np.uint8] | None:
-    """(y, x, 3) BGR: one cell a row of answers, each forged and scanned once more; None where nothing was missed."""
+          make_detector: Callable[[], Detector], donors: Sequence[Film] | None = None) -> npt.NDArray[np.uint8] | None:
+    """(y, x, 3) BGR: one cell a row of answers, each forged and scanned once more, as `measure.run` does it; None where
+    nothing was missed."""
     if not rows:
         return None
+    spliced = donors_of(films if donors is None else donors)
     by_name = {film.name: film for film in films}
     jobs = [(row.item, by_name[row.item.film]) for _, row in rows]
     # In a process of its own, as the bench's answers are made: the attacks' threads and the detectors' stay apart.
-    seen = Processes(1).run(partial(_seeing, make_detector, donors_of(films)), jobs)
+    seen = Processes(1).run(partial(_seeing, make_detector, spliced), jobs)
     cells = [_cell(*done.answer(), title, row) for done, (title, row) in zip(seen, rows, strict=True)]
     cells += [np.zeros_like(cells[0])] * (-len(cells) % COLUMNS)
     return np.vstack([np.hstack(cells[i:i + COLUMNS]) for i in range(0, len(cells), COLUMNS)])
@@ -57,7 +59,7 @@ def _seeing(make_detector: Callable[[], Detector],
 
     def see(job: tuple[Item, Film]) -> Picture:
         image, truth, _ = make(*job, donors)
-        return image, truth, detector.detect(image).heat[0]
+        return image, truth, detector.detect(received(image)).heat[0]
 
     return see
 

@@ -61,7 +61,8 @@ def run_bench(request: Request) -> int:
             name = "trained for this" if protocol == LEFT_OUT else method
             parts.append(_markdown(protocol, name, outcomes))
             if protocol != LEFT_OUT:
-                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, sets, method)
+                _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, sets, method,
+                             request.data)
             hashes = [] if protocol == LEFT_OUT else list(weights_of(method))
             report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
             curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
@@ -146,8 +147,10 @@ def _made_by(protocol: str, method: str, items: list[Item]) -> str:
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:16]
 
 
-def _draw_misses(path: Path, outcomes: list[Outcome], sets: dict[str, list[Film]], method: str) -> None:
-    drawn = sheet(lowest(outcomes), list(chain(*sets.values())), partial(one_detector, method))
+def _draw_misses(path: Path, outcomes: list[Outcome], sets: dict[str, list[Film]], method: str,
+                 data: Path | None) -> None:
+    drawn = sheet(lowest(outcomes), list(chain(*sets.values())), partial(one_detector, method),
+                  mias("test", data))
     path.unlink(missing_ok=True)
     if drawn is not None:
         with whole_file(path) as file:
