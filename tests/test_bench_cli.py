@@ -64,7 +64,7 @@ def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.data("ffdm/images")
 def test_masses_are_spliced_into_digital_films_and_what_is_missed_is_drawn(tmp_path, monkeypatch):
-    """Digital films have no annotated masses of their own: those of mini-MIAS are taken, for the answers and pictures."""
+    """Digital films have no annotated masses: those of mini-MIAS are taken, for the answers and for the pictures."""
     film, whole = digital("test")[0], mammography.frozen()
     splices = [group for group in mammography.PROTOCOLS["source-digital"] if group.title == "splice"]
     monkeypatch.setitem(mammography.SETS, "GE", lambda data: [film])
