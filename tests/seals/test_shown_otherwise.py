@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 from sealable import CT, FILM, MG, VOLUME, ct_slice, made
 
 import scanward
@@ -314,3 +314,47 @@ def test_tiff_that_stores_white_as_0_is_refused(tmp_path, depth):
     tifffile.imwrite(path, np.iinfo(depth).max - values, photometric="miniswhite")
     with pytest.raises(scanward.InputError, match="stores white as 0"):
         verified(path)
+
+
+def jpeg(markers=b"", names=b"\1\2\3", jfif=True, photometric="YBR_FULL_422"):
+    """A colour JPEG of a film, as Pillow writes it, with other words about its colours."""
+    samples, made_of = np.stack([(FILM >> 4).astype(np.uint8)] * 3, -1), io.BytesIO()
+    Image.fromarray(samples).save(made_of, "JPEG", quality=90)
+    data = made_of.getvalue()
+    data = data[:2] + (data[2:20] if jfif else b"") + markers + data[20:]
+    for old, new in zip((1, 2, 3), names, strict=True):
+        for head in (b"\xff\xc0", b"\xff\xda"):
+            at = data.index(head) + (10 if head == b"\xff\xc0" else 5)
+            step = 3 if head == b"\xff\xc0" else 2
+            data = data[: at + step * (old - 1)] + bytes([new]) + data[at + step * (old - 1) + 1 :]
+    shown = film(samples, SamplesPerPixel=3, PlanarConfiguration=0, BitsAllocated=8, BitsStored=8, HighBit=7,
+                 PhotometricInterpretation=photometric, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="OT")
+    shown.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    shown.PixelData = encapsulate([data + b"\0" * (len(data) % 2)])
+    shown["PixelData"].VR = "OB"
+    return shown
+
+
+def adobe(transform):
+    return b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
+
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\3\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"photometric": "RGB"}, "its colours are YBR"), ({"markers": adobe(0), "jfif": False}, "its colours are RGB"),
+    ({"names": b"RGB", "jfif": False}, "its colours are RGB"), ({"markers": adobe(0)}, "RGB and YBR"),
+    ({"markers": b"\xff\xe1" + (len(EXIF) + 2).to_bytes(2, "big") + EXIF}, "Exif"),
+])
+def test_a_compressed_frame_that_says_other_colours_or_another_side_is_refused(tmp_path, given, words):
+    sealed(tmp_path, jpeg())
+    jpeg(**given).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(scanward.InputError, match=words):
+        verified(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("given", [{"markers": adobe(1)}, {"jfif": False}, {"jfif": False, "markers": adobe(1)},
+                                   {"jfif": False, "photometric": "YBR_FULL"}])
+def test_a_compressed_frame_that_agrees_or_says_nothing_is_sealed(tmp_path, given):
+    sealed(tmp_path, jpeg(**given))

@@ -6,6 +6,7 @@ A frame that disagrees with the DICOM header around it is refused: decoders allo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
@@ -46,6 +47,37 @@ def changes_colours(data: bytes) -> bool:
     colours = [value for kind, value in inner if kind == b"colr"]
     return (not {kind for kind, _ in inner} <= {b"ihdr", b"colr", b"bpcc", b"res "} or len(colours) != 1
             or colours[0][:1] != b"\1" or colours[0][3:] not in (b"\0\0\0\x10", b"\0\0\0\x11"))
+
+
+def said_colours(data: bytes) -> set[str]:
+    """What a JPEG stream of three components says of its colours, `RGB` and `YBR`, by the segments of JFIF and Adobe
+    and by its components' names; empty where it leaves that to others. Decoders go by it, against any header."""
+    found = set()
+    for marker, value in _segments(data):
+        if marker == 0xE0 and value[:5] == b"JFIF\0":
+            found.add("YBR")
+        elif marker == 0xEE and value[:5] == b"Adobe":
+            found.add("RGB" if value[11:12] == b"\0" else "YBR")
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and value[6::3] in (b"RGB", b"rgb"):
+            found.add("RGB")
+    return found
+
+
+def turns(data: bytes) -> bool:
+    """Whether a JPEG stream holds Exif or XMP, by which some programs turn what they show."""
+    return any(marker == 0xE1 for marker, _ in _segments(data))
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers and contents of a JPEG or JPEG-LS stream, up to its coded data."""
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (0xD9, 0xDA):
+        if data[at + 1] == 0xFF:
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], data[at + 4 : at + 2 + length]
+        at += 2 + length
 
 
 def _boxes(data: bytes) -> list[tuple[bytes, bytes]]:

@@ -266,7 +266,8 @@ def _others(header: Header, stream: BinaryIO) -> list[Values]:
         iter_pixels(source, raw=True)
     values = [np.asarray(values) for values in found]
     check_words(header, iter_pixels(source, raw=True, correct_unused_bits=False))
-    check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little)
+    check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little,
+                 header.text("PhotometricInterpretation"))
     return values
 
 

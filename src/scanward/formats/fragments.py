@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scanward.errors import UnreadableError
-from scanward.formats.codestreams import changes_colours, holds_another
+from scanward.formats.codestreams import changes_colours, holds_another, said_colours, turns
 from scanward.formats.dataset import DELIMITER, ITEM, pixel_length
 from scanward.formats.guard import cut_short, left_in, shown
 from scanward.formats.walk import UNDEFINED
@@ -65,17 +65,26 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
         if syntax != RLE and changes_colours(data):
             raise UnreadableError(f"{shown(path)} wraps a compressed frame in boxes by which some programs show it "
                                   "otherwise, and DICOM knows none of them; export it again.")
+        if syntax != RLE and turns(data):
+            raise UnreadableError(f"{shown(path)} holds Exif or XMP in a compressed frame, by which some programs turn "
+                                  "what they show; export it again.")
         if syntax != RLE and holds_another(data):
             raise UnreadableError(f"{shown(path)} holds another image behind the end of a compressed frame; export it "
                                   "again.")
         yield data
 
 
-def check_frames(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended, little: bool) -> None:
-    """Raises as `frames_in`, from a stream that stands at the pixel data element, where that is compressed."""
+def check_frames(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended, little: bool,
+                 photometric: str) -> None:
+    """Raises as `frames_in`, from a stream that stands at the pixel data element, where that is compressed; and where a
+    JPEG frame says other colours than the header's `photometric`."""
     if pixel_length(stream, stream.read(8), little) == UNDEFINED:
-        for _ in frames_in(stream, path, syntax, count, extended):
-            pass
+        for data in frames_in(stream, path, syntax, count, extended):
+            said = said_colours(data)
+            if said and said != {photometric[:3]}:
+                raise UnreadableError(f"{shown(path)} says in a compressed frame that its colours are "
+                                      f"{' and '.join(sorted(said))}, and in its header that they are {photometric}; "
+                                      "export it again.")
 
 
 def _items(stream: BinaryIO, path: Path) -> tuple[bytes, list[Fragment]]:
