@@ -8,8 +8,9 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from io import BufferedIOBase
 from pathlib import Path
 
 from scanward.formats.guard import open_file
@@ -17,7 +18,8 @@ from scanward.formats.guard import open_file
 NAMES = re.compile(r"\.((dcm|dicom|png|tiff?|npy|pgm|mh[ad]|hdr|img|nii|tar)\.(gz|bz2|xz|zst)|"
                    r"tar|tgz|tbz2?|txz|zip|7z|rar)$", re.IGNORECASE)
 """Of what may pack images."""
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_OPENERS: dict[bytes, Callable[[Path], BufferedIOBase]] = {b"\x1f\x8b": gzip.GzipFile, b"BZ": bz2.BZ2File,
+                                                           b"\xfd7": lzma.LZMAFile}
 _PIECE, _MOST = 1 << 20, 1 << 28
 """Bytes read at once, and of everything that is unpacked."""
 
@@ -26,7 +28,9 @@ def names_any(path: Path, words: Collection[str]) -> bool:
     """Whether any of the words stands in what a file packs, up to 256 MB of it: gzip, bzip2, xz, ZIP and tar; not in
     what is encrypted, nor packed twice."""
     wanted = [word.encode("ascii", "ignore") for word in words if word]
-    longest = max(map(len, wanted), default=0)
+    if not wanted:
+        return False
+    longest = max(map(len, wanted))
     rest, left = b"", _MOST
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         for piece in _pieces(path):
@@ -48,9 +52,9 @@ def _pieces(path: Path) -> Iterator[bytes]:
                     while piece := inner.read(_PIECE):
                         yield piece
         return
-    unpacked = open if head[257:262] == b"ustar" else _OPENERS.get(head[:2])
-    if unpacked is None:
+    unpacked = _OPENERS.get(head[:2])
+    if unpacked is None and head[257:262] != b"ustar":
         return
-    with unpacked(path, "rb") as stream:
+    with path.open("rb") if unpacked is None else unpacked(path) as stream:
         while piece := stream.read(_PIECE):
             yield piece
