@@ -72,7 +72,6 @@ class Image:
     grid: tuple[float, float, float] | None = None
     """Of a CT: the step between the HU that its file can store, and the lowest and highest of them; None where it
     stores broken numbers, or each slice on a grid of its own."""
-
     untested: str = ""
     """What its header says that it is, of kinds of mammogram that no detector was tested on; empty for an ordinary
     one."""

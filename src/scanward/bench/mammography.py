@@ -27,8 +27,6 @@ THROUGH = ("through", 512.0)
 MIXED = ("mammo-cgan", "partial-conv", "splice", "copy-move")
 COMPRESSION = (PLAIN, ("jpeg", 95.0), ("jpeg", 80.0), ("jpeg2000", 120.0), ("resample", 0.9), ("resample", 0.75),
                ("sharpen", 1.0), ("gamma", 0.8), ("rescan", 1.0))
-
-
 SETS: dict[str, Callable[[Path | None], list[Film]]] = {
     "mini-MIAS": lambda data: mias("test", data),
     "GE": lambda data: digital("test", data),
@@ -73,6 +71,12 @@ class Frozen:
     seed: int
 
 
+def _compressed(steps: Sequence[tuple[str, float]], every: int, films: str) -> tuple[Group, ...]:
+    """Forgeries of several kinds, they and their authentic films alike through each of the steps."""
+    return tuple(Group(f"{step[0]} {step[1]:g}" if step[1] else "as it is", MIXED, None, 1.0, step, step, every=every,
+                       films=films) for step in steps)
+
+
 PROTOCOLS: dict[str, tuple[Group, ...]] = {
     "source": (Group("injected by the generator trained on", ("mammo-cgan",), (), published=SOURCE),),
     "target": (
@@ -90,8 +94,7 @@ PROTOCOLS: dict[str, tuple[Group, ...]] = {
         Group("injected, half strength", ("mammo-cgan",), (), 0.5)),
     "sizes": tuple(Group(f"injected, {mm:g} mm, strength {strength:g}", ("mammo-cgan",), mm, strength, every=2)
                    for strength in (1.0, 0.5) for mm in (4.0, 6.0, 8.0, 12.0, 20.0, 40.0)),
-    "compression": tuple(Group(f"{step} {amount:g}" if amount else "as it is", MIXED, None, 1.0, (step, amount),
-                               (step, amount), every=4) for step, amount in COMPRESSION),
+    "compression": _compressed(COMPRESSION, 4, "mini-MIAS"),
     "families": tuple(Group(attack, (attack,)) for attack in ATTACKS),
     "source-digital": (Group("injected by the generator trained on", ("mammo-cgan",), (), films="GE"),
                        *(Group(attack, (attack,), films="GE") for attack in TRAINED)),
@@ -100,8 +103,7 @@ PROTOCOLS: dict[str, tuple[Group, ...]] = {
         ("removed by diffusion", "diffusion"), ("copied and moved", "copy-move"))),
         Group("injected, 4 to 8 mm", ("mammo-cgan",), (4.0, 5.0, 6.0, 7.0, 8.0), films="GE"),
         Group("the host's grain put back", ("mammo-cgan grain=host",), (), films="GE")),
-    "compression-digital": tuple(Group(f"{step} {amount:g}" if amount else "as it is", MIXED, None, 1.0, (step, amount),
-                                       (step, amount), every=2, films="GE") for step, amount in DIGITAL),
+    "compression-digital": _compressed(DIGITAL, 2, "GE"),
     "makers": tuple(Group(name, ("mammo-cgan", "splice", "resample", *UNSEEN), every=every, films=name)
                     for name, every in (("GE", 2), ("another maker", 1), ("CBIS-DDSM", 1), ("mini-MIAS", 4))),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.scanning import Request, found_sources, one_result, progress_bar, terms_of
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted
-from scanward.disk import check_free, whole_file
+from scanward.disk import check_free
 from scanward.errors import ArgumentError, InputError
 from scanward.formats.sources import Passed, Source
 from scanward.judging.case import Terms
@@ -60,8 +59,7 @@ def run_calibrate(paths: tuple[Path, ...], output: Path, false_alarms: float, mo
     if sum(one.before for one in site.found) and not sum(one.now for one in site.found):
         raise ArgumentError(f"With these thresholds none of {sum(one.forged for one in site.found)} forgeries in the "
                             "images would be found; give more images, or a higher --false-alarms.")
-    with whole_file(output) as file:
-        file.write((json.dumps(site.to_json(), indent=1) + "\n").encode())
+    site.save(output)
     if not quiet:
         if passed:
             print(passed_over(passed))

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 """What may follow a scan's coded data, in which only restart markers stand (and in JPEG-LS none)."""
 
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of JPEG that begin a frame (ITU-T T.81 B.1.1.3)."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -58,7 +61,7 @@ def said_colours(data: bytes) -> set[str]:
             found.add("YBR")
         elif marker == 0xEE and value[:5] == b"Adobe":
             found.add("RGB" if value[11:12] == b"\0" else "YBR")
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and value[6::3] in (b"RGB", b"rgb"):
+        elif marker in _FRAMES and value[6::3] in (b"RGB", b"rgb"):
             found.add("RGB")
     return found
 
@@ -126,7 +129,7 @@ def jpeg_frame(data: bytes) -> Frame:
             at += 1
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+        if marker == 0xF7 or marker in _FRAMES:
             if at + 10 > len(data):
                 break
             rows, columns = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))

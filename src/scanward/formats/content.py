@@ -50,7 +50,7 @@ from scanward.formats.pixels import JPEG_2000, PLAIN, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
 from scanward.formats.unheld import plain, unheld
-from scanward.formats.volume import placed, placed_nifti, stored_metaimage, upright
+from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
 
 Values = npt.NDArray[Any]
 _MOMENT = "AcquisitionDateTime"
@@ -380,7 +380,7 @@ def _palette(header: Header) -> dict[str, str]:
 
 
 def _volume(path: Path, kind: str) -> Content:
-    stored, (slope, intercept), axes = (placed_nifti if kind == "nifti" else stored_metaimage)(path)
+    stored, (slope, intercept), axes = stored_nifti(path, alike=True) if kind == "nifti" else stored_metaimage(path)
     turned, _ = upright(path, stored, axes)
     values, scale = folded(turned, slope, intercept)
     world = placed(axes, stored.shape)

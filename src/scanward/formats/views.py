@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
-from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
@@ -50,19 +50,13 @@ def untested(header: Header) -> str:
 
 
 def _modifiers(header: Header) -> list[str]:
-    return [str(_said(modifier, "CodeValue")).strip() for view in _items(header.value("ViewCodeSequence"))
-            for modifier in _items(_said(view, "ViewModifierCodeSequence"))]
+    return [modifier.text("CodeValue") for view in _items(header, "ViewCodeSequence")
+            for modifier in _items(view, "ViewModifierCodeSequence")]
 
 
-def _items(value: Any) -> list[Dataset]:
-    return list(value) if isinstance(value, Sequence) else []
-
-
-def _said(data: Dataset, keyword: str) -> Any:
-    try:
-        return data.get(keyword)
-    except Exception:  # as `Header.value`
-        return None
+def _items(header: Header, keyword: str) -> list[Header]:
+    found = header.value(keyword)
+    return [replace(header, data=item) for item in found] if isinstance(found, Sequence) else []
 
 
 def _ratio(header: Header) -> float:

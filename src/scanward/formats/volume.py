@@ -173,12 +173,18 @@ def read_nifti(path: Path, modality: Modality | None, spacing: Spacing) -> Image
     return _image(path, values, axes, "nifti", modality, spacing, scale)
 
 
-def stored_nifti(path: Path) -> Stored:
+def stored_nifti(path: Path, alike: bool = False) -> Stored:
     """The stored values (z, y, x) along the file's own axes, slope and intercept, and the axes as `upright` takes
-    them."""
+    them.
+
+    With `alike`, `UnsupportedError` unless every program places the file alike: without a sform and a qform, each goes
+    by a guess of its own, and not all of them heed units.
+    """
     held = path.stat().st_size
     with nifti_file(path) as (file, zipped):
         layout = nifti_layout(file.read(540), path)
+        if alike:
+            _check_placed(layout, path)
         if held * INFLATION < layout.size:
             raise cut_short(path, layout.size, held)
         file.seek(layout.offset, io.SEEK_SET)
@@ -191,19 +197,13 @@ def stored_nifti(path: Path) -> Stored:
     return np.frombuffer(data, layout.dtype).reshape(layout.shape), (layout.slope, layout.intercept), layout.axes
 
 
-def placed_nifti(path: Path) -> Stored:
-    """As `stored_nifti`, of a file that every program places alike; `UnsupportedError` for any other: without a sform
-    and a qform, each goes by a guess of its own, and not all of them heed units."""
-    with nifti_file(path) as (file, _):
-        head = file.read(540)
-    layout = nifti_layout(head, path)
+def _check_placed(layout: NiftiLayout, path: Path) -> None:
     if not layout.placed:
         raise UnsupportedError(f"{shown(path)} has neither a sform nor a qform, so that programs place it each in "
                                "their own way; write one of them.")
     if layout.units not in (0, _MM):
         raise UnsupportedError(f"{shown(path)} says its sizes in another unit than mm, which not all programs heed; "
                                "convert them.")
-    return stored_nifti(path)
 
 
 @contextmanager

@@ -158,15 +158,19 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
     check_rate(number_of(false_alarms, "false_alarms"))
     scores: dict[str, list[float]] = {}
     hashes: dict[str, str | None] = {}
-    judged, known = [], set()
+    judged: list[Verdict] = []
+    known: set[tuple[float, ...]] = set()
     if not isinstance(results, Iterable):
         raise refused("results", "what scanward.scan_many gives", results)
     for result in results:
         if not isinstance(result, Result):
             raise refused("results", "what scanward.scan_many gives", result)
-        if result.verdict is not None and _seen(result.verdict) not in known:
+        if result.verdict is None:
+            continue
+        seen = _seen(result.verdict)
+        if not seen or seen not in known:
+            known.add(seen)
             judged.append(result.verdict)
-            known |= {_seen(result.verdict)} - {()}
     for verdict in judged:
         for evidence in verdict.evidence:
             if evidence.method == SEAL:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from scanward.anatomy.breast import breast_small
+from scanward.anatomy.breast import Breast, breast_small
 from scanward.attacks.base import Attack, Lesion, Tamper, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.errors import ScanwardError
@@ -31,19 +31,22 @@ BREAST_MM = 120.0
 
 
 def forged_and_found(sources: Sequence[Source], site: Site, modality: Modality | None = None,
-              spacing: tuple[float, float] | None = None) -> Iterator[tuple[float, bool, bool]]:
+                     spacing: tuple[float, float] | None = None) -> Iterator[tuple[float, bool, bool]]:
     """One forgery after the other: its diameter in mm, whether it was found before, and whether it is now.
 
     Nothing is written. Images that cannot be read, or have no room, are passed over.
     """
     some = [sources[i] for i in np.unique(np.linspace(0, len(sources) - 1, IMAGES).astype(int))] if sources else []
     for source in some:
-        for number, mm in enumerate(SIZES_MM):
-            name = ATTACKS[(number + zlib.crc32(source.path.name.encode())) % len(ATTACKS)]
-            with suppress(ScanwardError):
-                forged = _forged(read(source, modality=modality, spacing=spacing), build(name, "attack"), mm)
-                if forged is not None:
-                    yield mm, *_found(forged, site)
+        with suppress(ScanwardError):
+            host = read(source, modality=modality, spacing=spacing)
+            breast = breast_small(host.plane)
+            for number, mm in enumerate(SIZES_MM):
+                name = ATTACKS[(number + zlib.crc32(source.path.name.encode())) % len(ATTACKS)]
+                with suppress(ScanwardError):
+                    forged = _forged(host, breast, build(name, "attack"), mm)
+                    if forged is not None:
+                        yield mm, *_found(forged, site)
 
 
 def summed(found: Sequence[tuple[float, bool, bool]]) -> tuple[Sight, ...]:
@@ -52,8 +55,7 @@ def summed(found: Sequence[tuple[float, bool, bool]]) -> tuple[Sight, ...]:
                  for mm in sorted({row[0] for row in found}) for rows in [[row for row in found if row[0] == mm]])
 
 
-def _forged(host: Image, attack: Attack, mm: float) -> Tamper | None:
-    breast = breast_small(host.plane)
+def _forged(host: Image, breast: Breast, attack: Attack, mm: float) -> Tamper | None:
     tissue = breast.at_full_size(host.plane.shape)
     pixel = host.spacing[1] if host.spacing else BREAST_MM / max(1.0, float(np.sqrt(tissue.sum())))
     rng = np.random.default_rng(zlib.crc32(f"{host.name} {mm}".encode()))
