@@ -314,6 +314,21 @@ def test_tiff_of_several_pages_is_refused(tmp_path):
         read(tmp_path / "film.tif")
 
 
+@pytest.mark.parametrize("further", ["a second picture", "a smaller one", "layers"])
+def test_a_tiff_with_pictures_beside_its_page_is_refused(tmp_path, further):
+    """Some programs open SubIFDs or layers in place of the page."""
+    path, page = tmp_path / "x.tiff", np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    with tifffile.TiffWriter(path) as file:
+        if further == "layers":
+            file.write(page, extratags=[(37724, 7, 40, b"Adobe Photoshop Document Data Block\0MIB8", True)])
+        else:
+            file.write(page, subifds=1)
+            file.write(page[::-1] if further == "a second picture" else page[::2, ::2], subfiletype=1)
+    with pytest.raises(InputError, match="further pictures or layers"):
+        read(path)
+
+
+
 @pytest.mark.parametrize("mode", ["L", "I;16", "LA", "RGB", "RGBA", "P"])
 def test_png(tmp_path, mode):
     grey = Pillow.fromarray(stored("uint16" if mode == "I;16" else "uint8")[0])

@@ -154,6 +154,16 @@ def test_an_older_version_in_the_place_of_a_newer_is_found(film, site, tmp_path)
         verify_seal(source, read_seal(seal_file(source, site, tmp_path / "unknown")), [site.certificate], log=log)
 
 
+@pytest.mark.parametrize("index", ["1e999", "-1e999", "null", "[]", '"x"'])
+def test_an_entry_of_no_number_is_a_sentence(seals, tmp_path, index):
+    log = Log(tmp_path / "log")
+    log.add(seals(1)[0])
+    path = log.folder / "entries.jsonl"
+    path.write_text(path.read_text().replace('"index": 0', f'"index": {index}'))
+    with pytest.raises(UnreadableError, match="altered at entry 0"):
+        log.entries()
+
+
 def test_questions_out_of_range_are_one_sentence(seals, tmp_path):
     log = Log(tmp_path / "log")
     log.add(*seals(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -324,10 +325,23 @@ def test_the_same_name_in_other_letters_is_the_same(sealed, film):
     assert verify(film).label == "authentic"
 
 
-def test_what_is_not_signed_has_no_place_in_a_seal(site, film):
+UNSIGNED = {
+    "another value of the body": lambda text: text.replace('{"body": {', '{"body": {"more": 1, ', 1),
+    "another value beside it": lambda text: text.replace('{"body"', '{"more": 1, "body"', 1),
+    "a second name": lambda text: text.replace('"made"', '"made": "2001-01-01T00:00:00+00:00", "made"', 1),
+    "a second body": lambda text: text.replace('{"body"', '{"body": {}, "body"', 1),
+    "a space": lambda text: text.replace(", ", ",  ", 1),
+    "another order": lambda text: json.dumps(json.loads(text), sort_keys=True, indent=1),
+    "an escape": lambda text: text.replace('"name"', '"\\u006eame"', 1),
+    "bits behind the signature": lambda text: re.sub(r'.(=+)"', lambda end: chr(ord(end[0][0]) + 1) + end[1] + '"', text),
+}
+
+
+@pytest.mark.parametrize("change", list(UNSIGNED))
+def test_what_is_not_signed_has_no_place_in_a_seal(site, film, change):
     path = seal_file(source_of(film), site)
-    whole = json.loads(path.read_text())
-    whole["body"]["more"] = 1
-    path.write_text(json.dumps(whole))
+    whole = path.read_text()
+    assert (changed := UNSIGNED[change](whole)) != whole
+    path.write_text(changed)
     with pytest.raises(UnreadableError, match="is damaged"):
         read_seal(path)

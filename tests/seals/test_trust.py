@@ -267,8 +267,14 @@ def test_commands_take_old_and_new_keys_and_a_trust_file(run, bright, film, file
     assert run("log", "check", log, "--trust", files / "trust.toml")[0] == 0
     for options, heard in ((both, True), (("--key", files / "b.key"), False), (ask[:2], True)):
         assert ("'Scanward site'" in run("scan", film, "--json", *options)[1]) == heard
-    code, _, err = run("verify", film, *ask, "--head", log / "heads.jsonl")
-    assert (code, "lies in the log" in err) == (2, True)
+    (files / "linked.jsonl").hardlink_to(log / "heads.jsonl")
+    for own in (log / "heads.jsonl", files / "linked.jsonl"):
+        inner = files / "inner.toml"
+        inner.write_text((files / "trust.toml").read_text().replace("kept.json", str(own)))
+        for command in (("verify", film, *ask, "--head", own), ("verify", film, "--trust", inner, "--log", log),
+                        ("log", "check", log, *ask[:2], "--head", own), ("log", "check", log, "--trust", inner)):
+            code, _, err = run(*command)
+            assert (code, "lies in the log" in err) == (2, True), command
     code, _, err = run("verify", film, *both, "--head", files / "kept.json")
     assert (code, "--head says what a log was" in err) == (2, True)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pydicom
 import pytest
 from sealable import FILM, MG, made
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source, find
 from scanward.seals.files import hold, read_seal, seal_file, verify_seal
+from scanward.seals.finding import lost_seals
 from scanward.seals.log import Log
 
 FIRST = Path(__file__).with_name("first")
@@ -138,3 +141,55 @@ def test_commands_seal_again_and_say_which_version(run, film, tmp_path):
     assert run("verify", tmp_path, "--key", key)[1].count("It is sealed, and is not there") == 0
     lines = run("log", "list", log)[1].splitlines()
     assert [json.loads(line)["version"] for line in lines] == [1, 2]
+
+
+def test_an_older_version_is_found_by_a_seal_of_another_name(site, film, tmp_path):
+    before = film.read_bytes()
+    old = read_seal(seal_file(source_of(film), site))
+    film.unlink()
+    renamed = tmp_path / "renamed.dcm"
+    data = pydicom.dcmread(io.BytesIO(before))
+    data.PixelData = bytes([data.PixelData[0] ^ 1]) + data.PixelData[1:]
+    data.save_as(renamed)
+    new = read_seal(seal_file(source_of(renamed), site, again=True))
+    assert hold(source_of(renamed), [site.certificate]).answer.label == "authentic"
+    renamed.unlink()
+    film.write_bytes(before)
+    for where in (None, tmp_path):
+        answer = hold(source_of(film), [site.certificate], where).answer
+        assert (answer.label, answer.voxels.label) == ("inconclusive", "authentic")
+        assert answer.reason == f"It was sealed on {old.made}, and a newer version on {new.made}."
+
+
+def test_versions_go_on_in_another_folder(site, film, tmp_path):
+    one = read_seal(seal_file(source_of(film), site))
+    two = read_seal(seal_file(source_of(film), site, tmp_path / "new", again=True))
+    assert (two.version.number, two.version.follows) == (2, one.root.hex())
+
+
+def test_versions_of_a_series_are_found_beside_its_folder_and_in_it(site, series):
+    slices = {path: path.read_bytes() for path in series.iterdir()}
+    seal_file(source_of(series), site)
+    first = sorted(slices)[0]
+    data = pydicom.dcmread(first)
+    data.PixelData = bytes([data.PixelData[0] ^ 1]) + data.PixelData[1:]
+    data.save_as(first)
+    new = read_seal(seal_file(source_of(series), site, series, again=True))
+    held = hold(source_of(series), [site.certificate])
+    assert (held.answer.label, held.seal.root) == ("authentic", new.root)
+    assert lost_seals(series.parent, [source_of(series)]) == []
+    first.write_bytes(slices[first])
+    assert hold(source_of(series), [site.certificate]).answer.label == "inconclusive"
+
+
+def test_an_older_picture_is_found_though_the_seal_between_is_gone(site, tmp_path):
+    import cv2
+
+    path, seals = tmp_path / "IM1.png", []
+    for by in (0, 1, 2):
+        cv2.imwrite(str(path), FILM ^ by)
+        seals.append(seal_file(Source((path,), "file"), site, again=by > 0))
+    seals[1].unlink()
+    assert hold(Source((path,), "file"), [site.certificate]).answer.label == "authentic"
+    cv2.imwrite(str(path), FILM)
+    assert hold(Source((path,), "file"), [site.certificate]).answer.label == "inconclusive"

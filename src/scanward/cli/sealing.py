@@ -140,10 +140,6 @@ def checking(known: Trust, where: Path | None, identity: str, log: Path | None, 
         raise ArgumentError("--head says what a log was; give --log, too.")
     if log is not None and not os.path.isdir(log):
         raise ArgumentError(f"--log {shown(str(log))} is no folder; name the one of `scanward seal --log`.")
-    for path in heads:
-        if log is not None and log.resolve() in path.resolve().parents:
-            raise ArgumentError(f"--head {shown(str(path))} lies in the log and is altered with it; name "
-                                "one that was kept elsewhere.")
     known = _with(known, heads)
     return Checking(known, where, cast(Identity, identity), None if log is None else Log(log).history(known),
                     masters=() if key is None else (read_key(key),))

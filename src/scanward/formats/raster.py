@@ -25,6 +25,8 @@ _STRIPS, _TILES = 273, 324
 """Tags that say where the pixels are, one way or the other."""
 _LZW_INFLATION = 3000
 _LZW = 5
+_FURTHER = (330, 37724)
+"""Tags of TIFF with other pictures than a page's own, which some programs show in its place: SubIFDs, and layers."""
 _MOVING = (b"acTL", b"fcTL", b"fdAT")
 """Chunks of an animated PNG, which a browser shows in place of the image that is in it."""
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
@@ -140,6 +142,9 @@ def _check_page(path: Path, page: Any, held: int) -> None:
     if len(set(codes)) < len(codes) or {_STRIPS, _TILES} <= set(codes):
         raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do "
                               "not agree on which counts; save it again.")
+    if set(_FURTHER) & set(codes):
+        raise UnsupportedError(f"{shown(path)} holds further pictures or layers beside its page; save one image a "
+                               "file.")
     sides = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     if min(map(int, sides)) < 1:
         raise UnreadableError(f"{shown(path)} says that its strips or tiles have no rows or columns; save it again.")

@@ -94,11 +94,10 @@ def _single(content: Content, source: Source, said: list[str]) -> Content:
 
 def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
     """The seals of an image that are there already. Of one that cannot be read nobody knows what it seals."""
-    if folder is not None and not os.path.isdir(folder):
-        return []
+    there = folder is None or os.path.isdir(folder)
     uid, study = uid_of(source), study_of(source)
     found: list[Seal] = []
-    for path in named_seals(source, folder):
+    for path in named_seals(source, folder) if there else []:
         try:
             seal = read_seal(path)
         except InputError as error:
@@ -111,7 +110,9 @@ def _of(source: Source, folder: Path | None, again: bool) -> list[Seal]:
         raise ArgumentError(f"{shown(seal_path(source, folder))} exists already and is not overwritten; verify with it,"
                             " or seal with --again what was changed on purpose.")
     if again:
-        others = [*other_seals(source, folder), *objects_of(source, folder)]
+        others = [*other_seals(source, folder), *objects_of(source, folder)] if there else []
+        if folder is not None:  # versions go on wherever they are written to
+            others += [*named_seals(source), *other_seals(source), *objects_of(source)]
         found += [seal for seal in _read(others, []) if uids_of(seal.study) == uids_of(study)]
     return found
 
@@ -136,8 +137,8 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     """
     trust, uid, damaged = trust_in(trusted), uid_of(source), list[InputError]()
     seals = _read(named_seals(source, where), damaged)
-    if not any(is_of(seal, uid) and standing_of(seal, trust, history).counts for seal in seals):
-        seals += _read(other_seals(source, where), damaged)
+    # Also where one of that name counts: an image that was renamed since may have been sealed again.
+    seals += _read(other_seals(source, where), damaged)
     known, series = {seal.root for seal in seals}, study_of(source).get("SeriesInstanceUID", "")
     # Anybody can write into an object that it refers to this image; what the seal in it says is signed.
     seals += [seal for seal in _read(objects_of(source, where) if also is None else also, damaged)
@@ -157,7 +158,7 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
         if not held:
             return None
     best = max(fitting, key=lambda one: one.seal.number) if fitting else max(held, key=lambda one: (
-        is_of(one.seal, uid), SEVERITY.index(one.answer.label), one.seal.number))
+        is_of(one.seal, uid), one.seal.number, SEVERITY.index(one.answer.label)))
     return Held(best.seal, _dated(best, counting, history))
 
 
@@ -203,7 +204,9 @@ def _dated(held: Held, others: Sequence[Seal], history: History | None) -> Check
     line, newer, uids = {seal.root.hex()}, None, uids_of(seal.study)
     for other in sorted(others, key=lambda one: one.number):
         follows = other.version is not None and other.version.follows in line
-        if other.number > seal.number and (follows or (uids is not None and uids_of(other.study) == uids)):
+        # pictures have no UIDs, and their name instead
+        same = uids_of(other.study) == uids and (uids is not None or other.name == seal.name)
+        if other.number > seal.number and (follows or same):
             line.add(other.root.hex())
             newer = other.made
     if history is not None:

@@ -135,9 +135,8 @@ def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
 
 
 def _seals_of(source: Source) -> list[Path]:
-    """Those of its name or, where none of them says its UID, of others."""
-    named, (keyword, uid) = named_seals(source), uid_of(source)
-    return named if any(study_in(path).get(keyword, "") == uid for path in named) else named + other_seals(source)
+    """Those of its name, and of others that say its UID."""
+    return named_seals(source) + other_seals(source)
 
 
 def seals_in(folder: Path) -> list[Path]:

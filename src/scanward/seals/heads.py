@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class Head:
     signature: bytes = b""
     certificate: x509.Certificate | None = None
     """Of the key that signed; heads had none at first."""
+    file: Path | None = None
+    """Where it was read from, by `read_heads`."""
 
     @property
     def data(self) -> bytes:
@@ -64,7 +67,7 @@ def read_heads(path: Path) -> list[Head]:
                               "printed.") from error
     if not heads:
         raise UnreadableError(f"{shown(path)} holds no heads of a log; keep what `scanward log head` printed.")
-    return heads
+    return [dataclasses.replace(head, file=path) for head in heads]
 
 
 def _text(data: bytes) -> str:

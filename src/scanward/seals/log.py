@@ -13,7 +13,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Log:
             try:
                 entry = Entry(int(line["index"]), str(line["seal"]), str(line["name"]), str(line["made"]),
                               {str(k): str(v) for k, v in line["study"].items()}, version_in(line))
-            except (KeyError, TypeError, ValueError, AttributeError):
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
                 raise self._broken(len(found)) from None
             if entry.index != len(found) or entry.leaf.hex() != line["leaf"]:
                 raise self._broken(len(found))
@@ -141,8 +141,13 @@ class Log:
                        known[-1].seal) if known else None
 
     def history(self, trusted: Trust | Sequence[x509.Certificate]) -> History:
-        """What the log says now, read once, for any number of questions."""
+        """What the log says now, read once, for any number of questions. Raises `ArgumentError` where heads that should
+        have been kept elsewhere lie in the log itself."""
         trust = trust_in(trusted)
+        for head in trust.heads:
+            if head.file is not None and self._holds(head.file):
+                raise ArgumentError(f"{shown(head.file)} lies in the log, and its heads are altered with it; name heads "
+                                    "that were kept elsewhere.")
         try:
             entries, heads = self.entries(), (*self.heads(), *trust.heads)
         except UnreadableError as error:
@@ -157,6 +162,13 @@ class Log:
         sentence each, none where all is well."""
         trust = trust_in(trusted)
         return list(self.history(dataclasses.replace(trust, heads=(*trust.heads, *heads))).wrong)
+
+    def _holds(self, file: Path) -> bool:
+        if self.folder.resolve() in file.resolve().parents:
+            return True
+        with suppress(OSError):
+            return os.path.samefile(file, self._heads.path)
+        return False
 
     def _leaves(self, size: int | None) -> list[Hash]:
         leaves = [entry.leaf for entry in self.entries()]

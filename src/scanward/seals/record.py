@@ -85,7 +85,7 @@ class Seal:
 
     def to_json(self, signer: Signer) -> str:
         """The seal's file, signed."""
-        return json.dumps({"body": self._body(), "signature": _text(signer.sign(self._signed()))}) + "\n"
+        return self._file(signer.sign(self._signed())) + "\n"
 
     def commitment(self, keyword: str, value: str) -> str:
         """What `identity` holds of a value."""
@@ -98,6 +98,9 @@ class Seal:
 
     def _signed(self) -> bytes:
         return DOMAIN + json.dumps(self._body(), sort_keys=True, separators=(",", ":")).encode()
+
+    def _file(self, signature: bytes) -> str:
+        return json.dumps({"body": self._body(), "signature": _text(signature)})
 
     def _body(self) -> dict[str, Any]:
         return {"scanward_seal": FORMATS[1] if self.version else FORMATS[0], "name": self.name, "made": self.made,
@@ -150,9 +153,8 @@ def from_json(text: str, where: str) -> Seal:
         raise UnreadableError(f"{where} was written by another version of scanward; verify it with that one.")
     try:
         seal = _parsed(body, where)
-        if json.dumps(body, sort_keys=True) != json.dumps(seal._body(), sort_keys=True):
-            raise ValueError  # what is not signed has no place in a seal
-        # Canonical JSON of what was parsed: a second value under one name, or another spelling, signs nothing.
+        if text.rstrip("\n") != seal._file(signature):
+            raise ValueError  # a second value under one name, another spelling, or what is not signed
         intact = genuine(seal.certificate, signature, seal._signed())
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UnreadableError(f"{where} is damaged; name the seal as `scanward seal` wrote it.") from None
