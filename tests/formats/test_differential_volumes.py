@@ -310,7 +310,7 @@ def test_tiff_of_lzw(tmp_path, dtype, predictor, photometric):
 
 def test_tiff_of_several_pages_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "film.tif", np.stack([stored("uint16")[0]] * 2), photometric="minisblack")
-    with pytest.raises(InputError, match="holds 2 pages"):
+    with pytest.raises(InputError, match="holds further pages"):
         read(tmp_path / "film.tif")
 
 

@@ -113,7 +113,7 @@ def test_white_is_zero_tiff_is_flipped(phantom, tmp_path, bits, compression):
 
 def test_tiff_of_several_pages_and_of_floating_point(tmp_path):
     tifffile.imwrite(tmp_path / "two.tif", np.zeros((2, 40, 40), np.uint8))
-    with pytest.raises(UnsupportedError, match="2 pages"):
+    with pytest.raises(UnsupportedError, match="further pages"):
         read(tmp_path / "two.tif")
     values = np.linspace(0, 1, 1600, dtype=np.float32).reshape(40, 40)
     tifffile.imwrite(tmp_path / "float.tif", values)

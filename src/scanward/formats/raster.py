@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,12 @@ from PIL import ImageOps, PngImagePlugin, TiffImagePlugin
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grey, image_of, read_npy, read_pgm
 from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
+from scanward.formats.tiff import ORIENTATION, OURS, check_tiff
 from scanward.image import Image, Modality
 
-ORIENTATION = 274
-"""The tag of TIFF and Exif that says how a picture is turned to be viewed. Pixels are read as they are stored."""
-_STRIPS, _TILES = 273, 324
-"""Tags that say where the pixels are, one way or the other."""
-_LZW_INFLATION = 3000
-_LZW = 5
-_FURTHER = (330, 37724)
-"""Tags of TIFF with other pictures than a page's own, which some programs show in its place: SubIFDs, and layers."""
 _MOVING = (b"acTL", b"fcTL", b"fdAT")
 """Chunks of an animated PNG, which a browser shows in place of the image that is in it."""
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_OURS = (1, 8, 32773, 32946)
-"""TIFF compressions that tifffile undoes without further libraries: none, deflate, PackBits."""
 
 
 def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
@@ -116,16 +106,16 @@ def tiff_values(path: Path) -> tuple[npt.NDArray[Any], bool]:
 
     # Without a handler of its own the library's complaints about odd files reach the user by logging's last resort.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
-    with open_file(path) as file, tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
-        pages = max(len(tiff.pages), int((tiff.imagej_metadata or {}).get("images", 1)))
-        if pages > 1:
-            raise UnsupportedError(f"{shown(path)} holds {pages} pages; save one image a file.")
-        check_size(path, page.imagelength, page.imagewidth, page.imagedepth)
-        _check_page(path, page, left_in(file) + file.tell())
-        inverted = int(page.photometric) == 0
-        if int(page.compression) in _OURS:
-            return grey(path, page.asarray(maxworkers=1)), inverted
+    with open_file(path) as file:
+        check_tiff(path, file)
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            if [series.size for series in tiff.series] != [page.size]:
+                raise UnsupportedError(f"{shown(path)} describes itself as several images; save one image a file.")
+            inverted = int(page.photometric) == 0
+            if int(page.compression) in OURS:
+                return grey(path, page.asarray(maxworkers=1)), inverted
     with open_file(path) as file, TiffImagePlugin.TiffImageFile(file) as picture, quiet_stderr():
         turn = picture.getexif().get(ORIENTATION, 1)
         picture.load()
@@ -134,43 +124,6 @@ def tiff_values(path: Path) -> tuple[npt.NDArray[Any], bool]:
         values = grey(path, np.asarray(ImageOps.exif_transpose(picture)))
         # Pillow flips 8-bit MINISWHITE itself.
         return (255 - values if inverted and picture.mode == "L" else values), inverted
-
-
-def _check_page(path: Path, page: Any, held: int) -> None:
-    """Refuses colour, odd depths, and pages that claim more than the file can hold."""
-    codes = [tag.code for tag in page.tags]
-    if len(set(codes)) < len(codes) or {_STRIPS, _TILES} <= set(codes):
-        raise UnreadableError(f"{shown(path)} says twice where its pixels or what else it holds is, and programs do "
-                              "not agree on which counts; save it again.")
-    if set(_FURTHER) & set(codes):
-        raise UnsupportedError(f"{shown(path)} holds further pictures or layers beside its page; save one image a "
-                               "file.")
-    sides = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-    if min(map(int, sides)) < 1:
-        raise UnreadableError(f"{shown(path)} says that its strips or tiles have no rows or columns; save it again.")
-    parts = math.prod(-(-whole // int(side))
-                      for whole, side in zip((page.imagelength, page.imagewidth), sides, strict=True))
-    said = page.tags[_TILES if page.is_tiled else _STRIPS].count
-    if said not in (parts, parts * int(page.samplesperpixel)):
-        raise UnreadableError(f"{shown(path)} says where {said} parts of its pixels are, and has {parts}; save it "
-                              "again.")
-    bits, samples = int(page.bitspersample), int(page.samplesperpixel)
-    if int(page.photometric) not in (0, 1, 2) or (samples > 2 and int(page.photometric) != 2):
-        raise UnsupportedError(f"{shown(path)} is a colour picture; Scanward scans grey images.")
-    if samples > 4 or page.dtype is None or page.dtype.kind not in "uif" or bits not in (8, 16, 32, 64):
-        raise UnsupportedError(f"{shown(path)} stores {samples} x {bits} bits a pixel; Scanward reads grey TIFF of 8 "
-                               "or 16 bits and floating point.")
-    compression = int(page.compression)
-    if compression not in (*_OURS, _LZW):
-        raise UnsupportedError(f"{shown(path)} is compressed by TIFF method {compression}; save it uncompressed, or "
-                               "with deflate or LZW.")
-    if compression not in _OURS and samples > 1 and bits > 8:
-        raise UnsupportedError(f"{shown(path)} is a colour picture of 16 bits, compressed; save it as grey.")
-    needed = int(page.imagelength) * int(page.imagewidth) * samples * bits // 8
-    stored = sum(int(n) for n in page.databytecounts)
-    least = needed if compression == 1 else needed // (INFLATION if compression in _OURS else _LZW_INFLATION)
-    if min(stored, held) < least:
-        raise cut_short(path, least, min(stored, held))
 
 
 READERS: dict[str, Callable[[Path, Modality | None, tuple[float, float] | None], Image]] = {

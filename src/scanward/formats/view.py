@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from PIL import PngImagePlugin
 
 from scanward.formats.guard import open_file
-from scanward.formats.raster import ORIENTATION
+from scanward.formats.tiff import ORIENTATION
 
 PNG_HEAD = 33
 """Bytes of a PNG before the chunk that follows IHDR."""
