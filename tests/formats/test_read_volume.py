@@ -71,7 +71,7 @@ def test_four_axes_are_refused(tmp_path):
         read(tmp_path / "ct.mha")
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.raw", "LIST", "slice%03d.raw", ""])
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.raw", "LIST", "slice%03d.raw"])
 def test_a_header_may_not_point_elsewhere(tmp_path, volume, name):
     sitk.WriteImage(sitk.GetImageFromArray(volume), str(tmp_path / "ct.mhd"))
     header = (tmp_path / "ct.mhd").read_text().replace("ct.raw", name)

@@ -75,7 +75,7 @@ def test_graymap_whose_comments_end_elsewhere_for_others(tmp_path, data):
     ("ElementDataFile", "LoCaL", "missing|keeps its voxels"), ("ElementDataFile", "LIST.raw", "keeps its voxels"),
     ("ElementSpacing", "1 1 2.7_5", "write numbers"), ("DimSize", "32 32 1_0", "write numbers"),
     ("HeaderSize\u00a0", "7", "no plain text"), ("HeaderSize\x1c", "7", "no plain text"),
-    ("HeaderSize", "1_0", "whole number")])
+    ("HeaderSize", "1_0", "write numbers")])
 def test_metaimage_that_others_read_otherwise(tmp_path, key, value, words):
     fields = {"ObjectType": "Image", "NDims": "3", "DimSize": "32 32 10", "ElementType": "MET_SHORT",
               "ElementSpacing": "1 1 2.75", "Comment": "of M\u00fcller", "ElementDataFile": "LOCAL"}

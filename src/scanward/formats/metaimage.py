@@ -25,6 +25,21 @@ _TYPES = {
     "MET_DOUBLE": "f8",
 }  # fmt: skip
 """MET_LONG has 32 bits on every machine (MetaIO's metaTypes.h)."""
+_COUNTS = {
+    **dict.fromkeys(("NDims", "ID", "ParentID", "CompressedDataSize", "HeaderSize", "ElementNumberOfChannels",
+                     "ElementMin", "ElementMax", "ElementNBits", "ElementToIntensityFunctionSlope",
+                     "ElementToIntensityFunctionOffset"), 1),
+    **dict.fromkeys(("Offset", "Position", "Origin", "CenterOfRotation", "DimSize", "ElementSpacing", "ElementSize",
+                     "ImagePosition", "SequenceID"), 3),
+    **dict.fromkeys(("TransformMatrix", "Rotation", "Orientation"), 9), "Color": 4,
+}  # fmt: skip
+"""Numbers that MetaIO reads for each key, past the end of its line where there are fewer."""
+_OTHERS = ("ObjectType", "ObjectSubType", "Comment", "Name", "AcquisitionDate", "CompressedData", "BinaryData",
+           "ElementByteOrderMSB", "BinaryDataByteOrderMSB", "DistanceUnits", "AnatomicalOrientation", "Modality",
+           "ElementType", "ElementDataFile")
+_SPELLED = {key.lower(): key for key in (*_COUNTS, *_OTHERS)}
+"""Every key that MetaIO knows. What else stands in a header, as SimpleITK writes there what it read elsewhere, are
+texts to it, of a line each."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,11 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
             raise UnreadableError(f"{shown(path)} has {clean(parts[0], 40)!r} in its header, which gives nothing a "
                                   "value; write Key = Value.")
         name, value = parts
+        if not value or value[0] in "=:":  # MetaIO looks for it behind these, on the next line, too
+            raise UnreadableError(f"{shown(path)} gives its {clean(name, 40)} no value; write one, or delete the line.")
+        if _SPELLED.get(name.lower(), name) != name:
+            raise UnreadableError(f"{shown(path)} has a key {clean(name, 40)}, which not all programs know; write "
+                                  f"{_SPELLED[name.lower()]}.")
         if fields.setdefault(name, value) != value and name != "Comment":
             raise UnreadableError(f"{shown(path)} has two values for its {clean(name, 40)}; delete the wrong one.")
     if fields["ElementDataFile"] in ("Local", "local"):  # as MetaIO spells it, which takes LoCaL for a file
@@ -96,11 +116,16 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
 
 def _check_meta(fields: dict[str, str], path: Path) -> None:
     """Refuses what would give the voxels another meaning."""
+    if fields.get("NDims") != "3":
+        raise UnsupportedError(f"{shown(path)} has {clean(fields.get('NDims', 'no'), 20)} axes; Scanward reads volumes "
+                               "of 3.")
+    for key in _COUNTS.keys() & fields.keys():
+        _numbers(fields, key, _COUNTS[key], path)
     if fields.get("ObjectType", "Image").lower() != "image":
         raise UnsupportedError(f"{shown(path)} holds a {clean(fields['ObjectType'], 40)} and no image; name an image.")
     if not _flag(fields, path, True, "BinaryData"):
         raise UnsupportedError(f"{shown(path)} stores its voxels as text (BinaryData = False); save it as binary.")
-    if fields.get("DistanceUnits", "mm") not in ("mm", "?", ""):
+    if fields.get("DistanceUnits", "mm") not in ("mm", "?"):
         raise UnsupportedError(f"{shown(path)} gives its lengths in {clean(fields['DistanceUnits'], 40)}; give them in "
                                "mm, and DistanceUnits = mm.")
     for key, nothing in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
@@ -146,9 +171,6 @@ def _whole(fields: dict[str, str], key: str, unsaid: int, path: Path) -> int:
 
 
 def _meta_shape(fields: dict[str, str], path: Path) -> tuple[int, int, int]:
-    if fields.get("NDims") != "3":
-        raise UnsupportedError(f"{shown(path)} has {clean(fields.get('NDims', 'no'), 20)} axes; Scanward reads volumes "
-                               "of 3.")
     sides = _numbers(fields, "DimSize", 3, path)
     x, y, z = (int(n) for n in sides)
     if [x, y, z] != sides:
@@ -168,7 +190,7 @@ def _meta_axes(fields: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
     if np.abs(lengths - 1).max() > 1e-2:
         raise UnreadableError(f"{shown(path)} has a {key} whose directions are not of length 1; correct it, and keep "
                               "sizes in ElementSpacing.")
-    place = _said(fields, path, "Offset", "Position", "Origin")
+    place = _said(fields, path, "Offset", "Position", "Origin", "ImagePosition")
     origin = _numbers(fields, place, 3, path) if place else [0.0, 0.0, 0.0]
     return np.column_stack([directions / lengths * np.array(steps), origin])
 
@@ -179,19 +201,21 @@ def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) 
     if name == "LOCAL":
         return _meta_bytes(file, fields, path, needed)
     # A header may name any path, a list of files or a pattern: only a plain neighbour is opened.
-    if not name or Path(name).name != name or "LIST" in name or "%" in name or "\\" in name:
+    if Path(name).name != name or "LIST" in name or "%" in name or "\\" in name:
         raise UnsupportedError(f"{shown(path)} keeps its voxels in {clean(name, 60)!r}; Scanward reads them from the "
                                "header's own file or from one file beside it.")
     neighbour = path.parent / name
     if not neighbour.exists():
         raise UnreadableError(f"{shown(path)} keeps its voxels in {clean(name, 60)}, which is missing; copy it too.")
+    if file.read(_LONGEST_HEADER).strip():
+        raise UnreadableError(f"{shown(path)} goes on behind ElementDataFile, its last line; delete what follows.")
     with open_file(neighbour) as data:
         return _meta_bytes(data, fields, neighbour, needed)
 
 
 def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
     compressed, skip = _flag(fields, path, False, "CompressedData"), _whole(fields, "HeaderSize", 0, path)
-    if skip < -1 or (skip == -1 and compressed) or (skip > 0 and fields["ElementDataFile"] == "LOCAL"):
+    if skip < -1 or (skip and compressed) or (skip > 0 and fields["ElementDataFile"] == "LOCAL"):
         raise UnsupportedError(f"{shown(path)} does not begin its voxels at a HeaderSize of {skip}; save it again.")
     file.seek(max(0, left_in(file) - needed) if skip == -1 else skip, io.SEEK_CUR)
     held = left_in(file)
@@ -200,9 +224,20 @@ def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int)
     if not compressed and held >= 2 * needed:
         raise UnreadableError(f"{shown(path)} holds {held:,} bytes of voxels where its header asks for {needed:,}; "
                               "correct DimSize and ElementType.")
-    # One byte more than needed, because only at the end of the stream does zlib compare its checksum; MetaIO inflates
-    # what gzip wrote, too.
-    data = zlib.decompressobj(wbits=47).decompress(file.read(), needed + 1) if compressed else file.read(needed)
+    data = _inflated(file.read(), fields, path, needed) if compressed else file.read(needed)
     if len(data) < needed:
         raise cut_short(path, needed, len(data))
-    return data[:needed]
+    return data
+
+
+def _inflated(packed: bytes, fields: dict[str, str], path: Path, needed: int) -> bytes:
+    """What is packed, which is one stream of the length that the header says: MetaIO takes neither from the file."""
+    said = _whole(fields, "CompressedDataSize", -1, path)
+    # One byte more than needed, because only at the end of the stream does zlib compare its checksum; MetaIO inflates
+    # what gzip wrote, too.
+    engine = zlib.decompressobj(wbits=47)
+    data = engine.decompress(packed, needed + 1)
+    if said != len(packed) or len(data) > needed or (len(data) == needed and (not engine.eof or engine.unused_data)):
+        raise UnreadableError(f"{shown(path)} holds {len(packed):,} compressed bytes that are not one volume, or not as "
+                              "many as CompressedDataSize says; save it again.")
+    return data
