@@ -147,6 +147,13 @@ NIFTI = {
     "qform turned by 0.3 rad": ({"quatern": (0, 0, TURNED), "codes": (1, 1)}, ()),
     "qform turned by 0.3 rad, which ITK prefers": ({"quatern": (0, 0, TURNED), "codes": (1, 2)}, ()),
     "sform wider than pixdim by 1 in 300": ({"pixdim": (0.7, 0.602, 2.5)}, ()),
+    "sform wider than pixdim by 1 in 2000": ({"pixdim": (0.70035, 0.6003, 2.5)}, ()),  # ITK takes pixdim
+    "sform wider than pixdim by 1 in 200,000": ({"pixdim": (0.7000035, 0.6, 2.5)}, BOTH),
+    "codes 5": ({"codes": (5, 5)}, BOTH),
+    "a sform code that is none": ({"codes": (0, 6)}, ()),  # nibabel takes it for 0
+    "a sform code that is none beside a qform": ({"codes": (1, 1007)}, ()),
+    "two codes that are none": ({"codes": (16, 16)}, ()),
+    "a qform code below 0": ({"codes": (-1, 1)}, ()),
     "a qform that is none": ({"codes": (1, 0), "quatern": (2, 0, 0)}, ()),
     "a qform that is none beside a sform": ({"codes": (1, 1), "quatern": (2, 0, 0)}, ()),
     "a sform of nothing": ({"sform": UPRIGHT * 0}, ()),
@@ -275,6 +282,21 @@ def test_what_a_file_is_says_its_content(tmp_path):
     (tmp_path / "meta.mha.gz").write_bytes(gzip.compress(meta))
     with pytest.raises(InputError, match="gzip file without a NIfTI volume, which has to be unpacked"):
         read(tmp_path / "meta.mha.gz")
+
+
+@pytest.mark.parametrize("end", [".nii.gz", ".NII.GZ"])
+def test_a_volume_beside_one_that_itk_shows_in_its_place_is_refused(tmp_path, end):
+    """Asked for `ct.nii.gz`, it takes the voxels of `ct.nii`."""
+    values, other = stored(), tmp_path / f"ct{end[:-3]}"
+    path, alone = nifti(tmp_path / f"ct{end}", values, zipped=True), nifti(tmp_path / "other.nii", values)
+    same(path, of_itk(path))
+    nifti(other, values[:, ::-1])
+    assert np.array_equal(of_itk(path)[0], of_itk(other)[0])
+    with pytest.raises(InputError, match=rf"ct{end} lies beside ct{end[:-3]}, .*; keep one of the two"):
+        read(path)
+    same(other, of_itk(other))
+    nifti(tmp_path / "other.nii.gz", values[:, ::-1], zipped=True)
+    same(alone, of_itk(alone))
 
 
 RASTERS = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")

@@ -238,6 +238,6 @@ def _inflated(packed: bytes, fields: dict[str, str], path: Path, needed: int) ->
     engine = zlib.decompressobj(wbits=47)
     data = engine.decompress(packed, needed + 1)
     if said != len(packed) or len(data) > needed or (len(data) == needed and (not engine.eof or engine.unused_data)):
-        raise UnreadableError(f"{shown(path)} holds {len(packed):,} compressed bytes that are not one volume, or not as "
-                              "many as CompressedDataSize says; save it again.")
+        raise UnreadableError(f"{shown(path)} holds {len(packed):,} compressed bytes that are not one volume, or not "
+                              "as many as CompressedDataSize says; save it again.")
     return data

@@ -42,6 +42,10 @@ _TURNED = 2e-3
 """Most by which directions of sform and qform differ: near a half turn a quaternion is that coarse in float32."""
 _MOVED = 0.01
 """Most by which their origins differ, in voxels."""
+_SIZED = 1e-4
+"""Most by which sizes of the sform and pixdim differ, as a part of them: a hundred times what float32 rounds off."""
+_FORMS = 5
+"""The largest code of a sform and a qform that NIfTI knows."""
 _LONGEST_HEADER = 2**20
 _META_MODALITIES = ("", "MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN")
 """What a MetaImage that is read may say of its modality."""
@@ -180,6 +184,9 @@ def stored_nifti(path: Path, alike: bool = False) -> Stored:
     With `alike`, `UnsupportedError` unless every program places the file alike: without a sform and a qform, each goes
     by a guess of its own, and not all of them heed units.
     """
+    if path.name.lower().endswith(".nii.gz") and path.with_name(path.name[:-3]).exists():
+        raise UnsupportedError(f"{shown(path)} lies beside {shown(path.name[:-3])}, whose voxels some programs show "
+                               "in its place; keep one of the two.")
     held = path.stat().st_size
     with nifti_file(path) as (file, zipped):
         layout = nifti_layout(file.read(540), path)
@@ -260,6 +267,10 @@ def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
     sizes[0] = -1 if sizes[0] == -1 else 1  # 0 counts as 1 (NIfTI-1 standard)
     sizes[1:4] = np.where(sizes[1:4] == 0, 1, sizes[1:4])
     units = _RAS_TO_LPS * _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    for form in ("sform_code", "qform_code"):
+        if not 0 <= header[form] <= _FORMS:
+            raise UnreadableError(f"{shown(path)} has a {form} of {int(header[form])}, which the standard does not "
+                                  "know and some programs take for none; correct it.")
     sform, qform = header["sform_code"] > 0, header["qform_code"] > 0
     try:
         said = units @ np.asarray(header.get_qform() if qform else header.get_base_affine(), np.float64)[:3]
@@ -272,7 +283,7 @@ def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
     if not all(plausible(float(s)) for s in steps) or sheared(axes):
         return axes  # which `upright` refuses
     apart = np.abs(axes[:, :3] / steps - said[:, :3] / others).max(), np.abs(axes[:, 3] - said[:, 3]).max()
-    if not np.allclose(steps, others, rtol=1e-3, atol=0) or (
+    if not np.allclose(steps, others, rtol=_SIZED, atol=0) or (
             qform and not (apart[0] <= _TURNED and apart[1] <= _MOVED * steps.min())):
         raise UnsupportedError(f"{shown(path)} says in its sform that its voxels are of another size, or lie elsewhere "
                                "or in another order, than its pixdim and qform say; correct the wrong one.")
