@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
+import tifffile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from volume_files import CODES, metaimage, nifti
@@ -17,6 +18,7 @@ from scanward.formats import find, read
 from scanward.formats.write_volume import write_altered_volume
 
 KEY = bytes(range(32))
+FILM = np.random.default_rng(5).integers(40, 2000, (48, 64), np.uint16)
 BOX = (slice(1, 3), slice(10, 14), slice(20, 27))
 SCALES = [(1.0, 0.0), (1.0, -1024.0), (0.1, -1024.0), (7.109804153442383, -1024.0), (-2.0, 40.0), (0.5, 100_000.0)]
 
@@ -185,3 +187,47 @@ def test_what_float32_does_not_tell_apart_the_seal_does(tmp_path, dtype, slope, 
     nifti(path, stored, slope, inter)
     assert np.array_equal(read(path).pixels, before) or dtype == "int16"
     assert scanward.verify(path, KEY).label == "tampered"
+
+
+def saved(path, array):
+    np.save(path, array) if path.suffix == ".npy" else tifffile.imwrite(path, array, photometric="minisblack")
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "sound", "other"), [
+    (".npy", FILM, FILM + 1e-9), (".tif", FILM, FILM + 1e-9), (".npy", FILM + 1e-9, FILM + 0.0),
+    (".npy", FILM * 1e-60, FILM[::-1] * 1e-60), (".tif", FILM * 1e-60, FILM[::-1] * 1e-60),
+    (".npy", FILM + 0.1, FILM + 0.1 + 1e-12), (".tif", FILM / 3, FILM / 3 + 1e-12),
+    (".npy", values("int32"), values("int32") + (values("int32") == 2**31 - 2)),
+    (".npy", values("uint64"), values("uint64") - (values("uint64") == 2**64 - 1).astype(np.uint64)),
+    (".npy", values("int64") + 2**40, values("int64") + 2**40 + (values("int64") == 7)),
+], ids=["fraction", "fraction TIFF", "whole", "tiny", "tiny TIFF", "float64", "float64 TIFF", "int32", "uint64",
+        "int64"])
+def test_pictures_and_arrays_that_float32_does_not_tell_apart(tmp_path, suffix, sound, other):
+    path = saved(tmp_path / f"a{suffix}", sound)
+    scanward.seal(path, KEY, exact=True)
+    assert scanward.verify(path, KEY).label == "authentic"
+    before = read(path).pixels
+    assert np.array_equal(read(saved(path, other)).pixels, before)
+    assert scanward.verify(path, KEY).label in ("tampered", "inconclusive")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32", "float64", ">f8"])
+def test_the_same_numbers_of_another_type_are_the_same(tmp_path, suffix, dtype):
+    path = saved(tmp_path / f"a{suffix}", FILM)
+    scanward.seal(path, KEY, exact=True)
+    assert scanward.verify(saved(path, FILM.astype(dtype)), KEY).label == "authentic"
+    halves, path = FILM.astype("float32") / 2, tmp_path / f"b{suffix}"
+    scanward.seal(saved(path, halves), KEY, exact=True)
+    assert (scanward.verify(saved(path, halves.astype(dtype)), KEY).label == "authentic") == ("f" in dtype)
+
+
+def test_half_and_long_numbers_are_sealed_where_usual_ones_hold_them(tmp_path):
+    for name, array in (("half", FILM.astype("float16") / 2), ("long", FILM.astype(np.longdouble) / 2)):
+        path = saved(tmp_path / f"{name}.npy", array)
+        scanward.seal(path, KEY, exact=True)
+        assert scanward.verify(path, KEY).label == "authentic"
+    saved(path, FILM.astype(np.longdouble) / 3)
+    with pytest.raises(scanward.UnsupportedError, match=r"long\.npy holds numbers of more than 64 bits"):
+        scanward.verify(path, KEY)

@@ -90,6 +90,11 @@ def grey(path: Path | str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """A NumPy array: (y, x) is a mammogram and (z, y, x) a CT volume in HU unless `modality` says otherwise."""
+    return image_of_array(path, npy_values(path), modality, spacing)
+
+
+def npy_values(path: Path) -> npt.NDArray[Any]:
+    """The array as it is stored. Raises as `read`."""
     with open_file(path) as file:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -110,8 +115,7 @@ def read_npy(path: Path, modality: Modality | None, spacing: tuple[float, float]
         if held > needed:
             raise UnreadableError(f"{shown(path)} holds {held:,} bytes of values where its header asks for {needed:,}; "
                                   "save it again.")
-        values = np.frombuffer(file.read(needed), dtype).reshape(shape, order="F" if fortran else "C")
-    return image_of_array(path, values, modality, spacing)
+        return np.frombuffer(file.read(needed), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def image_of_array(path: Path | None, values: npt.NDArray[Any], modality: Modality | None,

@@ -393,8 +393,5 @@ def _volume(path: Path, kind: str) -> Content:
 def _raster(path: Path, kind: str) -> Content:
     from scanward.formats import raster
 
-    image = raster.READERS[kind](path, None, None)
-    if image.inverted:
-        raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black as 0.")
-    values, scale = folded(image.pixels.astype(np.int64) if image.integer else image.pixels, 1.0, 0.0)
+    values, scale = folded(raster.stored_raster(path, kind), 1.0, 0.0)
     return Content(values, (scale,), None, None, (), names=(path.name,))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import ImageOps, PngImagePlugin, TiffImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.arrays import grey, image_of, read_npy, read_pgm
+from scanward.formats.arrays import grey, image_of, npy_values, read_npy, read_pgm
 from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
 from scanward.formats.tiff import ORIENTATION, OURS, check_tiff
 from scanward.image import Image, Modality
@@ -132,3 +132,23 @@ READERS: dict[str, Callable[[Path, Modality | None, tuple[float, float] | None],
     "pgm": read_pgm,
     "npy": read_npy,
 }
+
+
+def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
+    """(z, y, x) values as the file stores them, which float32 may not tell apart: whole ones as integers, whatever
+    their type. Raises as `read`; `UnsupportedError` for white as 0, and for numbers that 64 bits do not hold."""
+    image = READERS[kind](path, None, None)
+    if image.inverted:
+        raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black as 0.")
+    if kind in ("png", "pgm"):
+        return image.pixels.astype(np.int64)
+    values = (npy_values(path) if kind == "npy" else tiff_values(path)[0]).reshape(image.shape)
+    if values.dtype.kind != "f":
+        return values
+    if (np.rint(values) == values).all() and np.abs(values).max() < 2**63:
+        return values.astype(np.int64)
+    made = values.astype(np.float32 if values.dtype.itemsize < 4 else values.dtype if values.dtype.itemsize <= 8
+                         else np.float64)
+    if (made != values).any():
+        raise UnsupportedError(f"{shown(path)} holds numbers of more than 64 bits; save them as 64-bit floating point.")
+    return made
