@@ -212,15 +212,19 @@ MOVE = chunk(b"acTL", struct.pack(">II", 1, 0))
     ({"before": chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 50, 8, 0, 0, 0, 0))}, "says its IHDR twice"),
     ({"between": chunk(b"tEXt", b"a\0b")}, "says its IDAT twice"),
     ({"before": 2 * chunk(b"tRNS", b"\0\7")}, "says its tRNS twice"),
-    ({"before": chunk(b"ABCD", b"x")}, "that the standard does not know")],
-    ids=["one frame", "announced twice", "not announced", "two heads", "two runs", "two clear values", "unknown"])
+    ({"before": chunk(b"ABCD", b"x")}, "that the standard does not know"),
+    ({"before": chunk(b"sBIT", b"\4")}, "fewer bits count"), ({"after": chunk(b"sBIT", b"\0")}, "fewer bits count"),
+    ({"before": chunk(b"sBIT", b"\x08\7")}, "fewer bits count"), ({"before": chunk(b"sBIT")}, "fewer bits count")],
+    ids=["one frame", "announced twice", "not announced", "two heads", "two runs", "two clear values", "unknown",
+         "four bits", "no bits behind", "seven bits of alpha", "no bits"])
 def test_a_png_in_which_a_browser_may_show_another_image_is_refused(tmp_path, parts, words):
-    """Browsers show the frames of an animation, which other programs pass over."""
+    """Browsers show the frames of an animation, which other programs pass over; ITK shifts values by sBIT."""
     values = np.random.default_rng(0).integers(10, 250, (50, 40), np.uint8)
     path = tmp_path / "film.png"
     path.write_bytes(png_with(values))
     assert np.array_equal(read(path).plane, values)
-    path.write_bytes(png_with(values, before=chunk(b"tEXt", b"Comment\0x"), after=chunk(b"tIME", bytes(7))))
+    path.write_bytes(png_with(values, before=chunk(b"sBIT", b"\x08") + chunk(b"tEXt", b"Comment\0x"),
+                              after=chunk(b"tIME", bytes(7))))
     assert np.array_equal(read(path).plane, values)
     path.write_bytes(png_with(values, **parts))
     with pytest.raises((UnreadableError, UnsupportedError), match=words):

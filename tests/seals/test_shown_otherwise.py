@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 from sealable import CT, FILM, MG, VOLUME, ct_slice, made
 
 import scanward
@@ -358,3 +358,19 @@ def test_a_compressed_frame_that_says_other_colours_or_another_side_is_refused(t
                                    {"jfif": False, "photometric": "YBR_FULL"}])
 def test_a_compressed_frame_that_agrees_or_says_nothing_is_sealed(tmp_path, given):
     sealed(tmp_path, jpeg(**given))
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGBaseline8Bit, RLELossless, JPEGLSLossless])
+def test_colours_by_planes_in_a_codestream_with_an_order_of_its_own_are_refused(tmp_path, syntax):
+    """pydicom turns the samples about, and DCMTK, GDCM and ITK do not."""
+    data = jpeg()
+    if syntax != JPEGBaseline8Bit:
+        data = coloured("RGB")
+        data.compress(syntax)
+    path = sealed(tmp_path, data)
+    data.PlanarConfiguration = 1 - data.PlanarConfiguration
+    if syntax in (RLELossless, JPEGLSLossless):
+        assert verified(path, data) == "authentic"
+    else:
+        with pytest.raises(scanward.UnreadableError, match="has a PlanarConfiguration other than 0"):
+            verified(path, data)

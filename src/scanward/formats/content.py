@@ -25,6 +25,7 @@ from scanward.formats.dicom import (
     check_charset,
     check_image,
     check_measures,
+    check_planes,
     check_words,
     extended_of,
     layout_of,
@@ -258,6 +259,7 @@ def _others(header: Header, stream: BinaryIO) -> list[Values]:
 
     rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
     check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
+    check_planes(header)
     subsampled = header.syntax in PLAIN and header.text("PhotometricInterpretation") == "YBR_FULL_422"
     # Of a path, pydicom does not inflate, nor look how many colours there are; `stream` shows that it is no bomb.
     source = dcmread(header.path, force=True) if subsampled or header.syntax == DEFLATED else header.path

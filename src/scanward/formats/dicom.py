@@ -43,6 +43,7 @@ HEADER = (
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
     "RescaleSlope", "RescaleType", "ModalityLUTSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
+_JPEG, _JPEG_LS = "1.2.840.10008.1.2.4.", ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 MAGNIFICATION = (0.1, 20.0)
 """Factors that are believed."""
 _ANY = (-math.inf, math.inf)
@@ -233,6 +234,15 @@ def check_words(header: Header, frames: Iterable[Any]) -> None:
                         header.whole("PixelRepresentation", 0) == 1, exact=True)
         for words in frames:
             check_unused(np.asarray(words), layout, allocated)
+
+
+def check_planes(header: Header) -> None:
+    """Refuses samples by planes in codestreams of JPEG and JPEG 2000, which have an order of their own (PS3.5, 8.2.1,
+    8.2.4): some decoders turn it about, others do not."""
+    if (header.syntax.startswith(_JPEG) and header.syntax not in _JPEG_LS and header.whole("SamplesPerPixel", 1) > 1
+            and header.whole("PlanarConfiguration", 0) != 0):
+        raise UnreadableError(f"{shown(header.path)} has a PlanarConfiguration other than 0 of JPEG or JPEG 2000, "
+                              "which some programs heed and others pass over; export it again.")
 
 
 def extended_of(header: Header) -> Extended:

@@ -57,7 +57,11 @@ def _check_chunks(path: Path, data: bytes) -> None:
             raise UnsupportedError(f"{shown(path)} holds a part that the standard does not know; save it again as PNG.")
         if name != b"IDAT" or names[-1:] != [b"IDAT"]:
             names.append(name)
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        length = int.from_bytes(data[at : at + 4], "big")
+        if name == b"sBIT" and {*data[at + 8 : at + 8 + length]} != {data[24]}:
+            raise UnsupportedError(f"{shown(path)} says by sBIT that fewer bits count than it stores, by which some "
+                                   "programs shift its values; save it without.")
+        at += 12 + length
     twice = next((name for name in (*_CRITICAL, b"tRNS") if names.count(name) > 1), None)
     if twice is not None:
         raise UnreadableError(f"{shown(path)} says its {twice.decode()} twice, and programs do not agree on which "
