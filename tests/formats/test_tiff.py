@@ -176,6 +176,21 @@ def test_parts_and_values_outside_of_the_file(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("notes", "plain"), [
+    ({"Info": "a film"}, True), ({"Info": "a film", "Labels": ["a"], "Ranges": (0.0, 9.0)}, True),
+    ({"Overlays": [bytes(90)]}, False), ({"Info": "a film", "ROI": b"Iout" + bytes(60)}, False),
+    ({"LUTs": [np.arange(768, dtype=np.uint8)[::-1].reshape(3, 256)]}, False)],
+    ids=["info", "all", "overlay", "selection", "colours"])
+def test_what_imagej_notes_is_read_and_what_it_draws_is_not(tmp_path, notes, plain, order):
+    tifffile.imwrite(tmp_path / "film.tif", FILM, imagej=True, metadata=notes, byteorder=order)
+    if plain:
+        assert np.array_equal(read(tmp_path / "film.tif").plane, FILM)
+    else:
+        with pytest.raises(InputError, match="holds an overlay or colours of ImageJ"):
+            read(tmp_path / "film.tif")
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("writer", ["tifffile", "described", "imagej", "ome", "big", "Pillow", "LZW", "deflate",
                                     "PackBits", "OpenCV", "OpenCV LZW", "alpha", "RGB"])

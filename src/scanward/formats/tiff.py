@@ -20,7 +20,7 @@ ORIENTATION = 274
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL = 256, 257, 258, 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
-_DESCRIPTION = 270
+_DESCRIPTION, _NOTE_SIZES, _NOTES = 270, 50838, 50839
 _FURTHER = (330, 37724)
 """Tags with other pictures than a page's own, which some programs show in its place: SubIFDs, and layers."""
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -41,10 +41,10 @@ _KNOWN: dict[int, tuple[tuple[int, ...], int]] = {
     _EXTRA: (_SHORT, _ANY), _FORMAT: (_SHORT, _EACH),
     **dict.fromkeys((269, _DESCRIPTION, 271, 272, 285, 305, 306, 315, 316, 33432), (_TEXT, _ANY)),
     **dict.fromkeys((700, 34377, 34675), (_BYTES, _ANY)), 33723: ((1, 4, 7), _ANY), 34665: ((4, 13), 1),
-    50838: ((4,), _ANY), 50839: ((1,), _ANY),
+    _NOTE_SIZES: ((4,), _ANY), _NOTES: ((1,), _ANY),
 }  # fmt: skip
 """Types and count of every tag that is read: of TIFF 6.0 what grey needs, resolution, text and dates, XMP, IPTC, ICC
-and Exif, and what ImageJ notes about its own drawings."""
+and Exif, and ImageJ's notes."""
 _STORED, _LZW, _PACKBITS = 1, 5, 32773
 _DEFLATED = (8, 32946)
 OURS = (_STORED, *_DEFLATED, _PACKBITS)
@@ -52,6 +52,8 @@ OURS = (_STORED, *_DEFLATED, _PACKBITS)
 _LZW_INFLATION = 3000
 _MANY = re.compile(rb"(?:images|slices|frames|channels)\s*=(?!\s*1\s)", re.IGNORECASE)
 """What ImageJ and SCIFIO write of several pictures, in however odd a spelling; in a text that ends with a blank."""
+_PLAIN_NOTES = {word[::step] for word in (b"info", b"labl", b"rang", b"prop") for step in (1, -1)}
+"""Kinds of ImageJ's notes, in both byte orders, but for overlays, in which pictures may be, and colours."""
 _OME_MANY = re.compile(rb"Size[ZCT]\s*=\s*(?![\"']1[\"'])|FileName")
 
 Tags = dict[int, tuple[int, ...]]
@@ -64,7 +66,7 @@ def check_tiff(path: Path, file: BinaryIO) -> Tags:
     tags, texts = _directory(path, file, held)
     check_size(path, *(tags.get(code, (0,))[0] for code in (_LENGTH, _WIDTH)))
     _check_kind(path, tags)
-    _check_text(path, texts)
+    _check_text(path, tags, texts)
     _check_parts(path, file, tags, held)
     return tags
 
@@ -73,8 +75,8 @@ def _odd(path: Path, what: str) -> UnreadableError:
     return UnreadableError(f"{shown(path)} {what}, and programs do not agree on what then counts; save it again.")
 
 
-def _directory(path: Path, file: BinaryIO, held: int) -> tuple[Tags, list[bytes]]:
-    """Whole numbers by tag, and descriptions."""
+def _directory(path: Path, file: BinaryIO, held: int) -> tuple[Tags, list[tuple[int, bytes]]]:
+    """Whole numbers by tag, and what describes the image."""
     head = file.read(16)
     order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
     at, width = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)[0], 8 if big else 4
@@ -89,7 +91,7 @@ def _directory(path: Path, file: BinaryIO, held: int) -> tuple[Tags, list[bytes]
     if file.read(width).strip(b"\0"):
         raise UnsupportedError(f"{shown(path)} holds further pages; save one image a file.")
     tags: Tags = {}
-    texts: list[bytes] = []
+    texts = []
     before = -1
     for start in range(0, len(entries), size):
         code, kind, many = struct.unpack_from(order + form, entries, start)
@@ -105,7 +107,7 @@ def _directory(path: Path, file: BinaryIO, held: int) -> tuple[Tags, list[bytes]
                 raise cut_short(path, place + length, held)
             file.seek(place)
             value = file.read(length)
-        texts += [value[:length]] if code == _DESCRIPTION else []
+        texts += [(code, value[:length])] if code in (_DESCRIPTION, _NOTES) else []
         tags[code] = struct.unpack(f"{order}{many}{_WHOLE[kind]}", value[:length]) if kind in _WHOLE else ()
         before = code
     return tags, texts
@@ -157,9 +159,15 @@ def _check_kind(path: Path, tags: Tags) -> None:
                                    "programs heed; save it as plain grey TIFF.")
 
 
-def _check_text(path: Path, texts: list[bytes]) -> None:
-    """Refuses descriptions for which some programs look for further images, in this file or in others."""
-    for text in texts:
+def _check_text(path: Path, tags: Tags, texts: list[tuple[int, bytes]]) -> None:
+    """Refuses drawings, and descriptions for which some programs look for further images, here or in other files."""
+    for code, text in texts:
+        if code == _NOTES:
+            head = text[4 : tags.get(_NOTE_SIZES, (0,))[0]]
+            if not {head[at : at + 4] for at in range(0, len(head), 8)} <= _PLAIN_NOTES:
+                raise UnsupportedError(f"{shown(path)} holds an overlay or colours of ImageJ, which other programs pass "
+                                       "over; save it without.")
+            continue
         said = text.rstrip(b"\0") + b"\n"
         if (b"\0" in said or (re.search(rb"ImageJ|SCIFIO", said, re.IGNORECASE) and _MANY.search(said))
                 or (re.search(rb"[<:]OME\b", said) and _OME_MANY.search(said))):
