@@ -165,8 +165,8 @@ def _check_text(path: Path, tags: Tags, texts: list[tuple[int, bytes]]) -> None:
         if code == _NOTES:
             head = text[4 : tags.get(_NOTE_SIZES, (0,))[0]]
             if not {head[at : at + 4] for at in range(0, len(head), 8)} <= _PLAIN_NOTES:
-                raise UnsupportedError(f"{shown(path)} holds an overlay or colours of ImageJ, which other programs pass "
-                                       "over; save it without.")
+                raise UnsupportedError(f"{shown(path)} holds an overlay or colours of ImageJ, which other programs "
+                                       "pass over; save it without.")
             continue
         said = text.rstrip(b"\0") + b"\n"
         if (b"\0" in said or (re.search(rb"ImageJ|SCIFIO", said, re.IGNORECASE) and _MANY.search(said))
