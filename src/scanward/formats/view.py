@@ -56,7 +56,7 @@ def tiff_view(path: Path) -> dict[str, Any]:
     if tags.get(ORIENTATION) in TURNS:
         view["extratags"] = [(ORIENTATION, "H", 1, int(tags[ORIENTATION]), True)]
     sizes, unit = (tags.get(_X), tags.get(_Y)), tags.get(_UNIT, 2)
-    if unit in (1, 2, 3) and all(isinstance(size, tuple) and len(size) == 2 and size[1] for size in sizes):
+    if unit in (1, 2, 3) and all(size and size[1] for size in sizes):
         view["resolution"], view["resolutionunit"] = sizes, unit
     if isinstance(tags.get(_ICC), bytes) and grey:
         view["iccprofile"] = tags[_ICC]
