@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -101,6 +102,42 @@ def test_lines_that_were_cut_short_are_none(seals, site, tmp_path):
         assert len(log.entries()) == 1
         assert log.add(two).index == 1
         assert [entry.name for entry in log.entries()] == ["0.dcm", "1.dcm"]
+
+
+def test_an_entry_that_lost_its_end_alone_spoils_no_later_one(seals, site, tmp_path):
+    """As a disk leaves it that is full one byte too early: it was not acknowledged."""
+    log = Log(tmp_path / "log")
+    first, cut, later = seals(3)
+    log.add(first)
+    log.add(cut)
+    path = log.folder / "entries.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [log.add(seal).index for seal in (later, cut)] == [1, 2]
+    assert [entry.name for entry in log.entries()] == ["0.dcm", "2.dcm", "1.dcm"]
+    assert log.check([log.head(site, "Monday")], [site.certificate]) == []
+
+
+@pytest.mark.parametrize("name", ["entries.jsonl", "heads.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+def test_a_log_that_never_ends_is_one_sentence(run, seals, site, tmp_path, name, kind):
+    log, key = Log(tmp_path / "log"), tmp_path / "site.key"
+    assert run("key", key)[0] == 0
+    log.add(*seals(1))
+    log.head(site, "Monday")
+    path = log.folder / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 1 << 41)
+    code, out, err = run("log", "check", log.folder, "--key", key)
+    assert (code, out, f"{path} cannot be read" in err) == (1, "", True)
+    assert "not a regular file" in err or "too large" in err.lower()
+    if name == "entries.jsonl":
+        assert run("log", "list", log.folder)[0] == run("log", "head", log.folder, "--key", key)[0] == 2
 
 
 ADDING = """

@@ -1,8 +1,7 @@
 """A log of seals to which entries are only ever added: who replaces a study together with its seal, or takes both away,
 cannot take the entry out without breaking the heads that others keep.
 
-A folder with `entries.jsonl`, one line a seal, and `heads.jsonl`, signed heads. Line and head say what they hash, so
-that a line cut short by a kill or a full disk is none.
+A folder with `entries.jsonl`, one line a seal, and `heads.jsonl`, signed heads. Line and head say what they hash.
 """
 
 from __future__ import annotations
@@ -146,8 +145,8 @@ class Log:
         trust = trust_in(trusted)
         for head in trust.heads:
             if head.file is not None and self._holds(head.file):
-                raise ArgumentError(f"{shown(head.file)} lies in the log, and its heads are altered with it; name heads "
-                                    "that were kept elsewhere.")
+                raise ArgumentError(f"{shown(head.file)} lies in the log, and its heads are altered with it; name "
+                                    "heads that were kept elsewhere.")
         try:
             entries, heads = self.entries(), (*self.heads(), *trust.heads)
         except UnreadableError as error:
@@ -180,7 +179,8 @@ class Log:
         try:
             return journal.values()
         except OSError as error:
-            raise UnreadableError(f"{shown(journal.path)} cannot be read ({error.strerror}).") from error
+            raise UnreadableError(f"{shown(journal.path)} cannot be read ({error.strerror}); name the folder of "
+                                  "`scanward seal --log`, or a copy of it.") from error
 
     def _append(self, journal: Journal, value: dict[str, Any]) -> None:
         try:
