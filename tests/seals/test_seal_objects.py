@@ -139,7 +139,7 @@ def test_it_is_found_from_python(run, key, other, film):
     own, source = alone(run, film, key), Source((film,), "file")
     assert (named_seals(source), objects_of(source, None)) == ([], [own])
     assert run("seal", film, "--key", other)[0] == 0
-    assert named_seals(source) == [film.with_name("film.dcm.seal")]
+    assert named_seals(source) == [film.with_name("film.dcm.2.seal")]
     assert hold(source, [signer_of(read_key(key)).certificate]).seal.root == read_seal(own).root
     assert scanward.verify(film, key).label == "authentic"
 
@@ -274,6 +274,32 @@ def test_several_frames_and_colour(run, key, tmp_path):
     for path in (frames, colour):
         alone(run, path, key)
         assert label(run, path, "--key", key)[:2] == (0, "authentic")
+
+
+def test_an_object_that_an_interruption_kept_out_is_made_by_the_next_run(run, key, film, tmp_path):
+    assert run("seal", film, "--key", key)[0] == 0
+    for folder in ((), ("-o", tmp_path / "seals")):
+        run("seal", film, "--key", key, *folder)
+        code, out, _ = run("seal", film, "--key", key, "--dicom", *folder)
+        place = tmp_path / "seals" if folder else tmp_path
+        assert (code, out) == (0, f"{place / 'film.dcm.seal.dcm'}\n")
+        assert run("seal", film, "--key", key, "--dicom", "-q", *folder) == (0, "", "")
+    (tmp_path / "film.dcm.seal").unlink()
+    assert run("verify", film, "--key", key)[0] == 0
+    assert run("seal", film, "--key", key, "--dicom", "-q") == (0, "", "")  # by the object alone, as a PACS gives it
+
+
+def test_a_version_that_follows_an_object_has_a_name_of_its_own(run, key, film):
+    assert run("seal", film, "--key", key, "--dicom")[0] == 0
+    film.with_name("film.dcm.seal").unlink()
+    first = film.with_name("film.dcm.seal.dcm").read_bytes()
+    altered(film)
+    code, out, _ = run("seal", film, "--key", key, "--dicom", "--again")
+    assert (code, [Path(line).name for line in out.splitlines()]) == (
+        0, ["film.dcm.2.seal", "film.dcm.2.seal.copy", "film.dcm.2.seal.dcm"])
+    assert film.with_name("film.dcm.seal.dcm").read_bytes() == first
+    code, out, _ = run("verify", film, "--key", key)
+    assert (code, ", version 2, " in out) == (0, True)
 
 
 def test_what_no_object_can_refer_to(run, key, tmp_path, series):

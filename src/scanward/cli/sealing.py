@@ -28,11 +28,11 @@ from scanward.seals.answers import write_answer
 from scanward.seals.check import Checked, Identity
 from scanward.seals.copies import copy_path
 from scanward.seals.dicom_keys import DicomSigner, read_dicom_signer
-from scanward.seals.files import Held, hold, read_seal, seal_file
-from scanward.seals.finding import uid_of
+from scanward.seals.files import Held, hold, read_seal, resume, seal_file
+from scanward.seals.finding import object_path, uid_of
 from scanward.seals.heads import read_heads
 from scanward.seals.log import History, Log
-from scanward.seals.objects import Objects, objects_of, write_object
+from scanward.seals.objects import Objects, holds, objects_of, write_object
 from scanward.seals.record import Seal
 from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
 from scanward.seals.trust import Anchor, Trust, read_trust
@@ -56,25 +56,29 @@ def signer(key: Path | None, site: str, private: Path | None, certificate: Path 
 def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, again: bool,
              quiet: bool, dicom: bool = False, object_signer: DicomSigner | None = None,
              master: bytes | None = None) -> int:
-    """Seal every image that the paths name; one that cannot be sealed never stops the others. With `dicom` each DICOM
-    image's seal is written as a DICOM object, too, which `object_signer` signs; with `master`, the site's secret, a
-    reduced copy beside it."""
+    """Seal every image that the paths name; one that cannot be sealed never stops the others, and what is sealed and
+    unchanged is passed over. With `dicom` each DICOM image's seal is written as a DICOM object, too, which
+    `object_signer` signs; with `master`, the site's secret, a reduced copy beside it."""
     sources, errors = find(list(paths))
     for error in errors:
         complain(str(error))
     codes = {ERROR} if errors else set()
-    kept = None if log is None else Log(log)
+    kept, objects = None if log is None else Log(log), Objects(map(Path, paths))
     for source in sources:
         said: list[str] = []
         try:
             with busy("sealing", quiet):
-                written = seal_file(source, sealing, output, kept, again=again, said=said, master=master)
+                also = objects.of(source) if output is None and not again else []
+                there = None if again else resume(source, sealing, output, kept, also)
+                written = there or seal_file(source, sealing, output, kept, again=again, said=said, master=master)
+            if there is not None and not quiet:
+                said.append(f"{shown(str(source.path))} is sealed already, and is as it was sealed.")
             for sentence in said:
                 complain(sentence)
-            for path in (written, copy_path(written)):
+            for path in () if there else (written, copy_path(written)):
                 if not quiet and path.exists():
                     print(shown(str(path)), flush=True)
-            if dicom and is_dicom(source.paths[0]):
+            if dicom and is_dicom(source.paths[0]) and not holds((*also, object_path(written)), written):
                 made = write_object(source, written, object_signer)
                 if not quiet:
                     print(shown(str(made)), flush=True)

@@ -47,10 +47,15 @@ def seal_path(source: Source, folder: Path | None = None, number: int = 1) -> Pa
     return (folder or real.parent) / (_stem(real) + (f".{number}" if number > 1 else "") + SUFFIX)
 
 
+def object_path(seal: Path) -> Path:
+    """Where the DICOM object that holds a seal is written."""
+    return seal.with_name(seal.name + ".dcm")
+
+
 def free_path(source: Source, folder: Path | None = None) -> Path:
-    """The first of these names that is not taken."""
+    """The first of these names that is taken neither by a seal nor by a DICOM object that holds one."""
     number = 1
-    while os.path.lexists(path := seal_path(source, folder, number)):
+    while any(map(os.path.lexists, (path := seal_path(source, folder, number), object_path(path)))):
         number += 1
     return path
 

@@ -14,11 +14,10 @@ from scanward.formats import Source
 from scanward.formats.key_object import KeyObject, read_key_object, uids_of, write_key_object
 from scanward.seals.dicom_keys import DicomSigner
 from scanward.seals.dicom_signature import signed_bytes
-from scanward.seals.finding import read_seal
+from scanward.seals.finding import object_path, read_seal
 from scanward.seals.record import Seal
 from scanward.seals.trust import Trust
 
-SUFFIX = ".dcm"
 PURPOSE = "14 Source Signature"
 """Of an object's own signature (CID 7007), which its profile asks for."""
 
@@ -29,11 +28,21 @@ def write_object(source: Source, seal: Path, signer: DicomSigner | None = None) 
 
     Raises `ArgumentError` where it is there already, other `InputError` for images that no object can refer to.
     """
-    path = seal.with_name(seal.name + SUFFIX)
+    path = object_path(seal)
     made = write_key_object(source.paths, seal.read_text("utf-8"), datetime.datetime.now(), signed=signer is not None)
     with whole_file(path, replace=False) as file:
         file.write(made if signer is None else signed_bytes(made, path, signer, PURPOSE))
     return path
+
+
+def holds(objects: Iterable[Path], seal: Path) -> bool:
+    """Whether one of some objects, which may not be there, is that seal or holds it."""
+    root = read_seal(seal).root
+    for path in objects:
+        with suppress(InputError):
+            if read_seal(path).root == root:
+                return True
+    return False
 
 
 class Objects:
