@@ -37,8 +37,8 @@ def seal(source: Source | PathLike, key: Key, folder: PathLike | None = None, *,
 
     `source` is a path (of a CT in DICOM: the folder of its series) or what `find` found. `key` is 32 secret bytes or
     the file that `make_key` made; `site` is the name in its certificate. With `log`, a folder, the seal is added there.
-    An image that is sealed already and unchanged keeps its seal, whose path is returned. Raises `ArgumentError` where it
-    is sealed and was changed since, other `InputError` for what cannot be read or sealed.
+    An image that is sealed already and unchanged keeps its seal, whose path is returned. Raises `ArgumentError` where
+    it was changed since it was sealed, other `InputError` for what cannot be read or sealed.
     """
     if not isinstance(site, str):
         raise refused("site", "a name", site)

@@ -86,22 +86,21 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
     return path
 
 
-def resume(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None,
-           also: Sequence[Path] | None = None) -> Path | None:
-    """The seal that an image has by this signer where the image is what was sealed; an entry that an interruption kept
-    out of the `log` is added. None where it has none, was changed since, or there is a newer version. `also` is as for
-    `hold`."""
+def resume(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None) -> Path | None:
+    """The seal of an image's name that this signer made, where the image is as it was sealed; an entry that an
+    interruption kept out of the `log` is added. None where there is no such seal, or a newer one."""
     if folder is not None and not os.path.isdir(folder):
         return None
     try:
-        held = hold(source, [signer.certificate], folder, also=also)
+        held = hold(source, [signer.certificate], folder, also=())
     except InputError:
         return None  # `seal_file` says it
-    if held is None or held.answer.label != "authentic" or (log is not None and not log.complete(held.seal)):
+    if held is None or held.answer.label != "authentic":
         return None
-    paths = [*named_seals(source, folder), *other_seals(source, folder),
-             *(objects_of(source, folder) if also is None else also)]
-    return next(path for path in paths if any(seal.root == held.seal.root for seal in _read([path], [])))
+    for path in named_seals(source, folder):
+        if any(seal.root == held.seal.root for seal in _read([path], [])):
+            return path if log is None or log.complete(held.seal) else None
+    return None
 
 
 def _single(content: Content, source: Source, said: list[str]) -> Content:
@@ -163,9 +162,9 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     an image that cannot be read, and for a seal where no other says anything.
     """
     trust, uid, damaged = trust_in(trusted), uid_of(source), list[InputError]()
-    seals = _read(named_seals(source, where), damaged)
+    seals = named = _read(named_seals(source, where), damaged)
     # Also where one of that name counts: an image that was renamed since may have been sealed again.
-    seals += _read(other_seals(source, where), damaged)
+    seals = [*seals, *_read(other_seals(source, where), damaged)]
     known, series = {seal.root for seal in seals}, study_of(source).get("SeriesInstanceUID", "")
     # Anybody can write into an object that it refers to this image; what the seal in it says is signed.
     seals += [seal for seal in _read(objects_of(source, where) if also is None else also, damaged)
@@ -177,6 +176,7 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     copies = partial(copy_of, folders=_folders(source, where, also or ()), masters=masters)
     held = [Held(seal, check(content, seal, trust, identity, history, partial(copies, seal))) for seal in counting]
     fitting = [one for one in held if one.answer.label == "authentic"]
+    fit = {one.seal.root for one in fitting}
     if not fitting and not any(is_of(seal, uid) for seal in counting):
         if damaged:
             raise damaged[0]
@@ -186,7 +186,21 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
             return None
     best = max(fitting, key=lambda one: (history is None or history.knows(one.seal), one.seal.number)) if fitting \
         else max(held, key=lambda one: (is_of(one.seal, uid), one.seal.number, SEVERITY.index(one.answer.label)))
-    return Held(best.seal, _dated(best, counting, history, {one.seal.root for one in fitting}))
+    answer = _dated(best, counting, history, fit)
+    others = [seal for seal in named if seal in counting and seal.root not in fit]
+    if where is None and is_of(best.seal, uid) and (lost := _replaced(source, others)) and answer.label == "authentic":
+        said = f"Another image was sealed in its place on {lost.made}, and is not there any more."
+        answer = dataclasses.replace(answer, history=Part("inconclusive", said))
+    return Held(best.seal, answer)
+
+
+def _replaced(source: Source, seals: Sequence[Seal]) -> Seal | None:
+    """Of seals that lie where an image's own would and that it does not fit, one that was made there for another image,
+    by the name and the UID that are signed, which lies nowhere beside."""
+    uid, name = uid_of(source), seal_path(source).name.removesuffix(SUFFIX)
+    others = [seal for seal in seals if seal.name == name and seal.study.get(uid[0]) and not is_of(seal, uid)]
+    beside = images_beside(source) if others else []
+    return next((seal for seal in others if not any(is_of(seal, one) for one in beside)), None)
 
 
 def _folders(source: Source, where: Path | None, also: Sequence[Path]) -> list[Path]:

@@ -133,15 +133,20 @@ def _shows(path: Path) -> bool:
 
 
 def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
-    """The seals below a folder that are of none of the images that were found there."""
+    """The seals below a folder that are of none of the images that were found there, by the UIDs that they say; an
+    image that has others since may still be what one of them seals."""
     found = {os.path.realpath(path) for source in sources for path in _seals_of(source)}
     return [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if path.is_file() and
             os.path.realpath(path) not in found]
 
 
 def _seals_of(source: Source) -> list[Path]:
-    """Those of its name, and of others that say its UID."""
-    return named_seals(source) + other_seals(source)
+    """Those that say its UID; where one of its name does, of other names only other versions: another of the same
+    version is a copy's."""
+    keyword, uid = uid_of(source)
+    named = [path for path in named_seals(source) if study_in(path).get(keyword, "") == uid]
+    own = {_version(path) for path in named}
+    return named + [path for path in other_seals(source) if not own or _version(path) not in own]
 
 
 def seals_in(folder: Path) -> list[Path]:
@@ -155,21 +160,30 @@ def seals_in(folder: Path) -> list[Path]:
 
 def study_in(path: Path) -> dict[str, str]:
     """What a seal says of UIDs; nothing where it is none."""
+    return dict(_said(path)[0])
+
+
+def _version(path: Path) -> int:
+    return _said(path)[1]
+
+
+def _said(path: Path) -> tuple[tuple[tuple[str, str], ...], int]:
     try:
         status = path.stat()
-        return dict(_study(path, status.st_mtime_ns, status.st_size, status.st_ino))
+        return _read(path, status.st_mtime_ns, status.st_size, status.st_ino)
     except OSError:
-        return {}
+        return (), 1
 
 
 @lru_cache(1 << 14)
-def _study(path: Path, *_: int) -> tuple[tuple[str, str], ...]:
+def _read(path: Path, *_: int) -> tuple[tuple[tuple[str, str], ...], int]:
     try:
         with decoding(path):
-            study = json.loads(seal_in(path) or _text(path))["body"]["study"]
-            return tuple((str(key), str(value)) for key, value in study.items())
+            body = json.loads(seal_in(path) or _text(path))["body"]
+            study = tuple((str(key), str(value)) for key, value in body["study"].items())
+            return study, int(body.get("version", 1))
     except ScanwardError:
-        return ()
+        return (), 1
 
 
 def _text(path: Path) -> str:

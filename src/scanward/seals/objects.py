@@ -35,13 +35,10 @@ def write_object(source: Source, seal: Path, signer: DicomSigner | None = None) 
     return path
 
 
-def holds(objects: Iterable[Path], seal: Path) -> bool:
-    """Whether one of some objects, which may not be there, is that seal or holds it."""
-    root = read_seal(seal).root
-    for path in objects:
-        with suppress(InputError):
-            if read_seal(path).root == root:
-                return True
+def is_written(seal: Path) -> bool:
+    """Whether the object of a seal's file lies beside it."""
+    with suppress(InputError):
+        return read_seal(object_path(seal)).root == read_seal(seal).root
     return False
 
 
@@ -53,8 +50,8 @@ class Objects:
         self._named = [Path(os.path.realpath(path)) for path in named]
         self._searched: list[KeyObject] | None = None
         self._places: set[Path] = set()
-        self.used: set[Path] = set()
-        """Objects that referred to an image that was asked for."""
+        self._asked: set[tuple[str, str]] = set()
+        """What `of` was asked for: keywords and UIDs."""
 
     @property
     def named(self) -> list[KeyObject]:
@@ -74,20 +71,21 @@ class Objects:
         if not found:
             return []
         instances, series = (set(uids) - {""} for uids in zip(*map(uids_of, source.paths), strict=True))
-        fit = [one.path for one in found
-               if one.instances & instances or (source.kind == "series" and one.series & series)]
-        self.used |= set(fit)
-        return fit
+        if source.kind != "series":
+            series = set()
+        self._asked |= {("SOPInstanceUID", uid) for uid in instances} | {("SeriesInstanceUID", uid) for uid in series}
+        return [one.path for one in found if one.instances & instances or one.series & series]
 
     def lost(self, trusted: Trust) -> dict[Path, Seal]:
-        """The site's own seals below the folders that were named, of images that nobody asked for."""
-        left = [one.path for one in self.named if one.path not in self.used
-                and any(one.path.is_relative_to(path) for path in self._named)]
+        """The site's own seals below the folders that were named, of images that nobody asked for, by the UIDs that are
+        signed: what an object refers to anybody can write."""
         found = {}
-        for path in left:
-            with suppress(InputError):  # a damaged one vouches for nothing that could be missed
-                found[path] = read_seal(path)
-        return {path: seal for path, seal in found.items() if trusted.knows(seal.certificate)}
+        for one in self.named:
+            if any(one.path.is_relative_to(path) for path in self._named):
+                with suppress(InputError):  # a damaged one vouches for nothing that could be missed
+                    found[one.path] = read_seal(one.path)
+        return {path: seal for path, seal in found.items()
+                if trusted.knows(seal.certificate) and not self._asked & set(seal.study.items())}
 
 
 def _in_folder(folder: Path) -> list[KeyObject]:
