@@ -218,6 +218,16 @@ def test_a_damaged_object_is_an_error_and_hides_no_other(run, key, film):
     assert label(run, film, "--key", key)[0] == 2
 
 
+def test_an_object_unpacks_to_no_more_than_a_seals_file_may_hold(run, key, film):
+    """A few kB of gzip would otherwise take the parser of JSON gigabytes."""
+    own = alone(run, film, key)
+    data = pydicom.dcmread(own)
+    data[GROUP, 0x1000 | SEAL].value = gzip.compress(b"[" + b"[]," * 3_000_000 + b"0]")
+    data.save_as(own)
+    code, _, said = label(run, film, "--key", key)
+    assert (code, "holds a damaged seal" in said) == (2, True)
+
+
 def test_of_two_versions_the_newer_counts(run, key, film):
     first = alone(run, film, key).rename(film.with_name("first.dcm"))
     altered(film)

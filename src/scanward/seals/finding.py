@@ -19,14 +19,12 @@ from scanward.formats import Source, find
 from scanward.formats.content import study_of
 from scanward.formats.dicom import is_image, is_own, opened
 from scanward.formats.guard import decoding, open_file, shown
-from scanward.formats.key_object import seal_in
+from scanward.formats.key_object import LARGEST_SEAL, seal_in
 from scanward.formats.packed import names_any
 from scanward.formats.sources import Passed
 from scanward.seals.record import Seal, from_json
 
 SUFFIX = ".seal"
-LARGEST = 1 << 23
-"""Bytes of a seal."""
 STEM = 240
 """Bytes of an image's name that its seal's keeps; of a longer name the last 17 tell it from others."""
 
@@ -188,8 +186,8 @@ def _read(path: Path, *_: int) -> tuple[tuple[tuple[str, str], ...], int]:
 
 def _text(path: Path) -> str:
     with open_file(path) as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
+        data = file.read(LARGEST_SEAL + 1)
+    if len(data) > LARGEST_SEAL:
         raise UnreadableError(f"{shown(path)} is too large for a seal; name the one that `scanward seal` wrote.")
     return data.decode("utf-8", "replace")
 
