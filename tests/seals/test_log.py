@@ -300,7 +300,8 @@ def test_what_was_killed_between_entry_and_seal_is_sealed_again(film, site, tmp_
     assert (len(log.entries()), film.with_name("film.dcm.seal").exists()) == (0, True)
     seal = read_seal(resume(source, site, log=log))
     assert verify_seal(source, seal, [site.certificate], log=log).label == "authentic"
-    assert [path.name for path in film.parent.glob("*.seal")] == ["film.dcm.seal"]
+    assert [path.name for path in film.parent.glob("*.seal*")] == ["film.dcm.seal"]
+    assert not list(film.parent.glob(".*.lock"))
 
 
 @pytest.mark.parametrize("before", ["name", "entry"])

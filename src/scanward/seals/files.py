@@ -60,7 +60,7 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
                             "valid one.")
     content = _single(read_content(source), source, [] if said is None else said)
     first = seal_path(source, folder)
-    with alone(first.with_name(f".{first.name}.lock")):  # of several who seal it at once, one writes seal, copy and log
+    with alone(_lock(source, folder)):  # of several who seal it at once, one writes seal, copy and log
         there = sorted(_of(source, folder, again), key=lambda one: one.number)
         before = [Version(seal.number, seal.root.hex()) for seal in there]
         if log is not None:
@@ -91,6 +91,9 @@ def resume(source: Source, signer: Signer, folder: Path | None = None, log: Log 
     interruption kept out of the `log` is added. None where there is no such seal, or a newer one."""
     if folder is not None and not os.path.isdir(folder):
         return None
+    if _lock(source, folder).exists():  # somebody seals it now, or was killed
+        with alone(_lock(source, folder)):
+            pass
     try:
         held = hold(source, [signer.certificate], folder, also=())
     except InputError:
@@ -101,6 +104,11 @@ def resume(source: Source, signer: Signer, folder: Path | None = None, log: Log 
         if any(seal.root == held.seal.root for seal in _read([path], [])):
             return path if log is None or log.complete(held.seal) else None
     return None
+
+
+def _lock(source: Source, folder: Path | None) -> Path:
+    path = seal_path(source, folder)
+    return path.with_name(f".{path.name}.lock")
 
 
 def _single(content: Content, source: Source, said: list[str]) -> Content:
