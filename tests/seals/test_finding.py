@@ -233,6 +233,20 @@ def test_a_sealed_film_that_another_took_the_place_of_is_said(run, key, tmp_path
     assert (code, words in out) == (3, True)
 
 
+def test_a_film_that_says_it_is_another_is_held_to_that_ones_seal(run, key, tmp_path):
+    folder = tmp_path / "films"
+    one, two = film_of(folder / "a.dcm", 1), film_of(folder / "b.dcm", 2)
+    assert run("seal", folder, "--key", key)[0] == 0
+    shutil.copy(one, two)
+    shutil.copy(folder / "a.dcm.seal", folder / "b.dcm.2.seal")
+    data = pydicom.dcmread(two)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.2"
+    data.save_as(two)
+    for path in (folder, two):
+        code, out, _ = run("verify", path, "--key", key)
+        assert (code, f"inconclusive: {two}" in out, f"authentic: {two}" in out) == (3, True, False)
+
+
 def test_a_sealed_series_that_another_took_the_place_of_is_said(run, key, tmp_path):
     for number, name in enumerate(("one", "two")):
         (tmp_path / "all" / name).mkdir(parents=True)

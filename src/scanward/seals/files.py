@@ -183,7 +183,9 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     content = read_content(source)
     copies = partial(copy_of, folders=_folders(source, where, also or ()), masters=masters)
     held = [Held(seal, check(content, seal, trust, identity, history, partial(copies, seal))) for seal in counting]
-    fitting = [one for one in held if one.answer.label == "authentic"]
+    # What says that it is another image than it is takes its UID, and is held to that image's own seal.
+    own = [one for one in held if uid[1] and is_of(one.seal, uid)]
+    fitting = [one for one in own or held if one.answer.label == "authentic"]
     fit = {one.seal.root for one in fitting}
     if not fitting and not any(is_of(seal, uid) for seal in counting):
         if damaged:
