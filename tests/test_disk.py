@@ -31,11 +31,9 @@ def test_a_journal_cut_at_any_byte_loses_the_cut_line_alone(tmp_path):
         journal, before = Journal(path), whole[:cut].count(b"\n")
         assert journal.lines() == LINES[:before]
         journal.append(b'{"after": 1}')
-        rest = whole[:cut].split(b"\n")[-1]
-        assert journal.lines() == [*LINES[:before], *([rest] if rest else []), b'{"after": 1}']
-        # A line that lacks only its end was written; any other part of one is no JSON.
-        done = LINES[:before + (rest in LINES)]
-        assert journal.values() == [*map(json.loads, done), {"after": 1}]
+        # What no reader saw before does not appear now, not even a line that lacked its end alone.
+        assert journal.lines() == [*LINES[:before], b'{"after": 1}']
+        assert journal.values() == [*map(json.loads, LINES[:before]), {"after": 1}]
 
 
 def test_no_journal_is_an_empty_one_and_its_folder_is_made(tmp_path):
@@ -59,7 +57,32 @@ def test_a_full_disk_is_said_and_costs_no_other_line(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert journal.lines() == [b"one"]
     journal.append(b"three")
-    assert journal.lines() == [b"one", b"tw", b"three"]
+    assert journal.path.read_bytes() == b"one\nthree\n"
+
+
+def test_a_long_line_cut_short_is_cut_off_whole(tmp_path):
+    journal, long = Journal(tmp_path / "journal"), b"x" * 200_000
+    for before in (b"", b"one\n"):
+        journal.path.write_bytes(before + long)
+        journal.append(long)
+        assert journal.path.read_bytes() == before + long + b"\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+def test_what_is_no_file_or_endless_is_refused_at_once(tmp_path, kind):
+    journal = Journal(tmp_path / "journal")
+    if kind == "pipe":
+        os.mkfifo(journal.path)
+    elif kind == "device":
+        journal.path.symlink_to("/dev/zero")
+    else:
+        journal.path.touch()
+        os.truncate(journal.path, 1 << 41)
+    with pytest.raises(OSError, match="too large" if kind == "sparse" else "not a regular file"):
+        journal.values()
+    if kind != "sparse":
+        with pytest.raises(OSError, match="not a regular file"):
+            journal.append(b"one")
 
 
 @pytest.mark.parametrize("largest", [0, 1 << 20])

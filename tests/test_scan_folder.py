@@ -187,11 +187,12 @@ def test_two_scans_at_once_do_not_mix(films, tmp_path, run, seen):
     assert run("scan", films, "-o", out)[0] == 1
 
 
+@pytest.mark.parametrize("lost", [1, 30])
 @pytest.mark.parametrize("cut", ["resume.jsonl", "verdicts.jsonl"])
-def test_a_line_that_a_kill_cut_short_is_made_again(cut, films, tmp_path, run, seen):
+def test_a_line_that_a_kill_cut_short_is_made_again(cut, lost, films, tmp_path, run, seen):
     out = tmp_path / "out"
     run("scan", films, "-o", out)
-    (out / cut).write_bytes((out / cut).read_bytes()[:-30])
+    (out / cut).write_bytes((out / cut).read_bytes()[:-lost])
     seen.clear()
     assert run("scan", films, "-o", out)[0] == 1
     assert seen == (["c.png"] if cut == "resume.jsonl" else [])

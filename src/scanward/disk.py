@@ -16,6 +16,11 @@ from typing import Any, BinaryIO
 
 from scanward.errors import ArgumentError, InputError
 
+MOST = 1 << 30
+"""Bytes of a journal that are read."""
+BLOCK = 1 << 16
+"""Of a journal's end, that are read at a time."""
+
 
 @contextmanager
 def whole_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
@@ -207,8 +212,7 @@ def sync_folder(folder: Path) -> None:
 class Journal:
     """A file of lines that are only ever added, by any number of processes.
 
-    What a kill or a full disk cut short stays a line of its own: it swallows no later one, and until a later one ends
-    it, no reader sees it. So what a line says must show whether it is whole, as JSON objects and checksums do.
+    What a kill or a full disk cut short was never acknowledged: no reader sees it, and the next line takes its place.
     """
 
     def __init__(self, path: Path, *, mode: int = 0o666, synced: bool = True, largest: int | None = None) -> None:
@@ -224,7 +228,7 @@ class Journal:
             self.path.parent.mkdir()
         written = False
         while not written:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, self._mode)
+            handle = self._opened(os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)  # or a line that is just being written looks like one cut short
                 written = self._largest is None or self._has_room(handle, self._largest)
@@ -245,9 +249,8 @@ class Journal:
         return False
 
     def _write(self, handle: int, data: bytes) -> None:
-        size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":
-            data = b"\n" + data
+        size = _ended(handle)
+        os.ftruncate(handle, size)
         if os.write(handle, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self._synced:
@@ -257,11 +260,22 @@ class Journal:
 
     def lines(self) -> list[bytes]:
         """All lines of the file that ended, without their ends; none where there is no file. `OSError` where it
-        cannot be read."""
+        cannot be read, or is larger than `MOST`."""
         try:
-            return self.path.read_bytes().split(b"\n")[:-1]
+            handle = self._opened(os.O_RDONLY)
         except FileNotFoundError:
             return []
+        with open(handle, "rb") as file:
+            if os.fstat(handle).st_size > MOST:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return file.read(MOST).split(b"\n")[:-1]
+
+    def _opened(self, flags: int) -> int:
+        handle = os.open(self.path, flags | os.O_NONBLOCK, self._mode)  # or a pipe would wait for its other end
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return handle
 
     def values(self) -> list[Any]:
         """The JSON values of the lines; what is none is left out."""
@@ -270,3 +284,14 @@ class Journal:
             with suppress(ValueError, RecursionError):
                 found.append(json.loads(line))
         return found
+
+
+def _ended(handle: int) -> int:
+    """Bytes of an open file up to the end of the last line that ended."""
+    end = os.fstat(handle).st_size
+    while end:
+        start = max(0, end - BLOCK)
+        if found := os.pread(handle, end - start, start).rfind(b"\n") + 1:
+            return start + found
+        end = start
+    return 0

@@ -56,7 +56,9 @@ def test_without_a_method_it_is_another_name_of_seal(run, films, key, tmp_path, 
     if len(made[0]) == 3:
         code, out, err = run("verify", films, "--key", key, "--seal", "protect")
         assert (code, err, out.count("authentic: ")) == (0, "", 3)
-    assert run("protect", given, "--key", key, "-o", "protect")[0] == 2  # nothing is overwritten
+    kept = {path.name: path.read_bytes() for path in Path("protect").glob("*")}
+    assert run("protect", given, "--key", key, "-o", "protect")[0] == answers[0][0]
+    assert {path.name: path.read_bytes() for path in Path("protect").glob("*")} == kept  # nothing is overwritten
 
 
 def test_a_changed_film_is_found_by_its_seal_and_one_without_stops_no_other(run, films, key):

@@ -175,10 +175,10 @@ def test_a_study_is_not_closed_where_nobody_can_be_asked(study, run, monkeypatch
     assert not study.closed
 
 
-def test_a_torn_line_is_passed_over_and_said(study, run):
+def test_a_damaged_line_is_passed_over_and_said(study, run):
     answer(study, 0, "blind", lambda one: "healthy")
     with study.answers(0).open("ab") as file:
-        file.write(b'{"kind":"reading","at":"2026')
+        file.write(b'{"kind":"reading","at":"2026\n')
     text = run("study", "report", study.folder)[1]
     assert "10 of 26 readings" in text and "1 damaged lines of Ada's log" in text
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from sealable import VOLUME, ct_slice
+from sealable import FILM, MG, VOLUME, ct_slice, made
 from small import altered
 
 from scanward.errors import UnreadableError
@@ -44,7 +44,8 @@ def test_two_series_of_one_folder_have_a_seal_each(run, two, tmp_path):
     run("key", key)
     code, out, err = run("seal", two, "--key", key)
     assert (code, err, len(set(out.split()))) == (0, "", 4), "two seals, and a reduced copy of each"
-    assert run("seal", two, "--key", key)[0] == 2
+    assert run("seal", two, "--key", key, "-q") == (0, "", "")
+    assert len(list(tmp_path.glob("*.seal"))) == 2
     code, out, err = run("verify", two, "--key", key)
     assert (code, err, out.count("authentic: ")) == (0, "", 2)
     assert "series 1.2.4\n" in out and "series 1.2.9\n" in out
@@ -190,6 +191,93 @@ def test_what_is_taken_away_is_said_and_what_was_renamed_is_not(run, film, tmp_p
     (folder / "c.dcm").unlink()
     code, out, _ = run("verify", folder, "--key", key)
     assert (code, "a.dcm\n  It is sealed, and is not there any more" in out) == (3, True)
+
+
+def film_of(path: Path, number: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    made(FILM ^ number, f"1.2.{number}", SeriesInstanceUID=f"1.3.{number}", SOPClassUID=MG, Modality="MG").save_as(
+        path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize("how", ["file", "seal with it", "seal alone", "object alone"])
+def test_a_sealed_film_that_another_took_the_place_of_is_said(run, key, tmp_path, how):
+    folder = tmp_path / "films"
+    one, two = film_of(folder / "a.dcm", 1), film_of(folder / "b.dcm", 2)
+    assert run("seal", folder, "--key", key, "--dicom")[0] == 0
+    assert run("verify", folder, "--key", key)[0] == 0
+    gone = folder / "b.dcm.seal.dcm"
+    if how in ("file", "seal with it"):
+        gone.unlink()
+        shutil.copy(one, two)
+        if how == "seal with it":
+            shutil.copy(folder / "a.dcm.seal", folder / "b.dcm.2.seal")
+        for path in (folder, two):
+            code, out, _ = run("verify", path, "--key", key)
+            assert (code, "Another image was sealed in its place" in out) == (3, True)
+        assert run("verify", one, "--key", key)[0] == 0
+        return
+    two.unlink()
+    if how == "seal alone":
+        gone.unlink()
+        (folder / "b.dcm.seal").rename(folder / "a.dcm.2.seal")
+        words = "a.dcm.2\n  It is sealed, and is not there any more"
+    else:  # what an object refers to is not signed
+        (folder / "b.dcm.seal").unlink()
+        data = pydicom.dcmread(gone)
+        (part,) = data.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        part.SeriesInstanceUID, part.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.3.1", "1.2.1"
+        data.save_as(gone)
+        words = "b.dcm\n  It is sealed, and is not there any more"
+    code, out, _ = run("verify", folder, "--key", key)
+    assert (code, words in out) == (3, True)
+
+
+def test_a_film_that_says_it_is_another_is_held_to_that_ones_seal(run, key, tmp_path):
+    folder = tmp_path / "films"
+    one, two = film_of(folder / "a.dcm", 1), film_of(folder / "b.dcm", 2)
+    assert run("seal", folder, "--key", key)[0] == 0
+    shutil.copy(one, two)
+    shutil.copy(folder / "a.dcm.seal", folder / "b.dcm.2.seal")
+    data = pydicom.dcmread(two)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.2"
+    data.save_as(two)
+    for path in (folder, two):
+        code, out, _ = run("verify", path, "--key", key)
+        assert (code, f"inconclusive: {two}" in out, f"authentic: {two}" in out) == (3, True, False)
+
+
+def test_a_sealed_series_that_another_took_the_place_of_is_said(run, key, tmp_path):
+    for number, name in enumerate(("one", "two")):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for z in range(4):
+            uid = f"1.3.{number}"
+            data = ct_slice(z, VOLUME[z + number], SeriesInstanceUID=uid, SOPInstanceUID=f"{uid}.{z}")
+            data.save_as(tmp_path / "all" / name / f"{z}.dcm", enforce_file_format=True)
+    assert run("seal", tmp_path / "all", "--key", key)[0] == 0
+    shutil.copytree(tmp_path / "all" / "one", tmp_path / "all" / "two", dirs_exist_ok=True)
+    for path in (tmp_path / "all", tmp_path / "all" / "two"):
+        code, out, _ = run("verify", path, "--key", key)
+        assert (code, "Another image was sealed in its place" in out) == (3, True)
+
+
+def test_honest_moves_and_other_uids_are_no_replacement(run, key, tmp_path):
+    folder = tmp_path / "films"
+    one, two = film_of(folder / "a.dcm", 1), film_of(folder / "b.dcm", 2)
+    assert run("seal", folder, "--key", key)[0] == 0
+    one.rename(folder / "c.dcm")
+    two.rename(one)
+    (folder / "c.dcm").rename(two)
+    for path in (folder, one, two):
+        assert run("verify", path, "--key", key)[0] == 0, "two whose names were changed with one another"
+    two.rename(folder / "c.dcm")
+    one.rename(two)
+    (folder / "c.dcm").rename(one)
+    data = pydicom.dcmread(one)
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.99"
+    data.save_as(one)
+    for path in (folder, one, two):
+        assert run("verify", path, "--key", key)[0] == 0, "one has another UID, and every voxel that was sealed"
 
 
 def test_what_is_no_seal_of_the_sites_is_no_lost_image(run, film, tmp_path):

@@ -124,7 +124,7 @@ def test_other_colours_of_the_same_samples_are_another_image(tmp_path):
     answer = scanward.verify(path, KEY)
     assert (answer.label, "Its PhotometricInterpretation is RGB, and was YBR_FULL" in answer.reason) == (
         "tampered", True)
-    path = path.rename(tmp_path / "b.dcm")
+    (tmp_path / "a.dcm.seal").unlink()
     scanward.seal(path, KEY)
     for word in ("YBR_FULL", "YBR_FULL_422"):  # the second of as many samples as have none that is shared
         rewritten(path, lambda data, word=word: setattr(data, "PhotometricInterpretation", word))

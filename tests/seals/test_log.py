@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,14 +13,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import pytest
-from sealable import made
+from sealable import FILM, made, rewritten
 
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.content import read_content
 from scanward.seals.copies import copy_path, read_copy
-from scanward.seals.files import read_seal, seal_file, verify_seal
+from scanward.seals.files import hold, read_seal, resume, seal_file, verify_seal
 from scanward.seals.log import Head, Log
 from scanward.seals.merkle import consistent, included, root_of
 from scanward.seals.record import seal_of
@@ -101,6 +103,42 @@ def test_lines_that_were_cut_short_are_none(seals, site, tmp_path):
         assert len(log.entries()) == 1
         assert log.add(two).index == 1
         assert [entry.name for entry in log.entries()] == ["0.dcm", "1.dcm"]
+
+
+def test_an_entry_that_lost_its_end_alone_spoils_no_later_one(seals, site, tmp_path):
+    """As a disk leaves it that is full one byte too early: it was not acknowledged."""
+    log = Log(tmp_path / "log")
+    first, cut, later = seals(3)
+    log.add(first)
+    log.add(cut)
+    path = log.folder / "entries.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [log.add(seal).index for seal in (later, cut)] == [1, 2]
+    assert [entry.name for entry in log.entries()] == ["0.dcm", "2.dcm", "1.dcm"]
+    assert log.check([log.head(site, "Monday")], [site.certificate]) == []
+
+
+@pytest.mark.parametrize("name", ["entries.jsonl", "heads.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+def test_a_log_that_never_ends_is_one_sentence(run, seals, site, tmp_path, name, kind):
+    log, key = Log(tmp_path / "log"), tmp_path / "site.key"
+    assert run("key", key)[0] == 0
+    log.add(*seals(1))
+    log.head(site, "Monday")
+    path = log.folder / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 1 << 41)
+    code, out, err = run("log", "check", log.folder, "--key", key)
+    assert (code, out, f"{path} cannot be read" in err) == (1, "", True)
+    assert "not a regular file" in err or "too large" in err.lower()
+    if name == "entries.jsonl":
+        assert run("log", "list", log.folder)[0] == run("log", "head", log.folder, "--key", key)[0] == 2
 
 
 ADDING = """
@@ -237,17 +275,80 @@ import os, sys
 from pathlib import Path
 from scanward import disk
 from scanward.formats import Source
+from scanward.seals import log
 from scanward.seals.files import seal_file
-from scanward.seals.log import Log
 from scanward.seals.signing import signer_of
-disk._place = lambda *_: os._exit(9)
-seal_file(Source((Path(sys.argv[1]),), "file"), signer_of(bytes(range(32))), log=Log(Path(sys.argv[2])))
+if sys.argv[3] == "name":
+    disk._place = lambda *_: os._exit(9)
+else:
+    log.Log.add = lambda *_: os._exit(9)
+seal_file(Source((Path(sys.argv[1]),), "file"), signer_of(bytes(range(32))), log=log.Log(Path(sys.argv[2])),
+          again=len(sys.argv) > 4)
 """
+
+
+def killed(film, log, before, *again):
+    command = [sys.executable, "-c", KILLED, str(film), str(log.folder), before, *again]
+    assert subprocess.run(command, check=False).returncode == 9
 
 
 def test_what_was_killed_between_entry_and_seal_is_sealed_again(film, site, tmp_path):
     log, source = Log(tmp_path / "log"), Source((film,), "file")
-    assert subprocess.run([sys.executable, "-c", KILLED, str(film), str(log.folder)], check=False).returncode == 9
-    assert (len(log.entries()), film.with_name("film.dcm.seal").exists()) == (1, False)
-    seal = read_seal(seal_file(source, site, log=log))
+    killed(film, log, "name")
+    assert (len(log.entries()), film.with_name("film.dcm.seal").exists()) == (0, False)
+    killed(film, log, "entry")
+    assert (len(log.entries()), film.with_name("film.dcm.seal").exists()) == (0, True)
+    seal = read_seal(resume(source, site, log=log))
     assert verify_seal(source, seal, [site.certificate], log=log).label == "authentic"
+    assert [path.name for path in film.parent.glob("*.seal*")] == ["film.dcm.seal"]
+    assert not list(film.parent.glob(".*.lock"))
+
+
+@pytest.mark.parametrize("before", ["name", "entry"])
+@pytest.mark.parametrize("kind", ["film", "picture"])
+def test_a_killed_version_makes_no_acknowledged_one_old(film, site, tmp_path, before, kind):
+    path = film if kind == "film" else tmp_path / "a.png"
+    if kind == "picture":
+        assert cv2.imwrite(str(path), FILM)
+    log, source = Log(tmp_path / "log"), Source((path,), "file")
+    seal_file(source, site, log=log)
+    killed(path, log, before, "again")
+    assert len(list(tmp_path.glob("*.seal"))) == (1 if before == "name" else 2)
+    held = hold(source, [site.certificate], history=log.history([site.certificate]))
+    assert (held.answer.label, held.seal.number) == ("authentic", 1)
+    sealed = read_seal(seal_file(source, site, log=log, again=True))
+    held = hold(source, [site.certificate], history=log.history([site.certificate]))
+    assert (held.answer.label, held.seal.root) == ("authentic", sealed.root)
+    numbers = [entry.version.number for entry in log.entries()]
+    assert numbers == list(range(1, len(list(tmp_path.glob("*.seal"))) + 1)), "one entry of every seal that lies there"
+
+
+def test_an_old_picture_is_old_though_the_version_that_followed_was_killed(site, tmp_path):
+    path = tmp_path / "a.png"
+    log, source = Log(tmp_path / "log"), Source((path,), "file")
+    assert cv2.imwrite(str(path), FILM)
+    seal_file(source, site, log=log)
+    assert cv2.imwrite(str(path), FILM ^ 1)
+    killed(path, log, "entry", "again")
+    seal_file(source, site, log=log, again=True)
+    assert cv2.imwrite(str(path), FILM)
+    for number in (2, 3):
+        (tmp_path / f"a.png.{number}.seal").unlink()
+    answer = hold(source, [site.certificate], history=log.history([site.certificate])).answer
+    assert (answer.label, "a newer version on" in answer.reason) == ("inconclusive", True)
+
+
+def test_what_is_sealed_late_in_a_log_makes_no_newer_seal_old(film, site, tmp_path):
+    """An earlier version that was sealed without the log, put back with its seal, and sealed by a second run."""
+    log, source, before = Log(tmp_path / "log"), Source((film,), "file"), film.read_bytes()
+    seal_file(source, site)
+    rewritten(film, lambda data: setattr(data, "PixelData", bytes([data.PixelData[0] ^ 1]) + data.PixelData[1:]))
+    new = seal_file(source, site, again=True)
+    log.add(read_seal(new))
+    away, now = new.read_bytes(), film.read_bytes()
+    new.unlink()
+    film.write_bytes(before)
+    assert resume(source, site, log=log) is None
+    film.write_bytes(now)
+    new.write_bytes(away)
+    assert hold(source, [site.certificate], history=log.history([site.certificate])).answer.label == "authentic"

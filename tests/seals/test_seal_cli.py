@@ -132,10 +132,24 @@ def test_what_cannot_be_is_one_sentence(run, key, film, given, words):
     assert not any(places["EMPTY"].iterdir()) and not Path("nowhere").exists()
 
 
-def test_nothing_is_sealed_twice_in_one_place(run, key, film):
+def test_a_second_run_goes_on_and_overwrites_nothing(run, key, series, film, tmp_path):
+    log, seal = tmp_path / "log", film.with_name("film.dcm.seal")
     assert run("seal", film, "--key", key)[0] == 0
+    before = seal.read_bytes()
+    code, out, err = run("seal", film, series, "--key", key, "--log", log)
+    assert (code, out.split()) == (0, [f"{series}.seal", f"{series}.seal.copy"])
+    assert err == f"scanward: {film} is sealed already, and is as it was sealed.\n"
+    assert run("seal", film, series, "--key", key, "--log", log, "-q") == (0, "", "")
+    assert run("verify", film, series, "--key", key, "--log", log)[0] == 0
+    assert len(run("log", "list", log)[1].splitlines()) == 2
+    assert run("key", tmp_path / "other.key")[0] == 0
+    code, _, err = run("seal", film, "--key", tmp_path / "other.key")
+    assert (code, "exists already and is not overwritten" in err) == (2, True)
+    altered(film)
     code, _, err = run("seal", film, "--key", key)
-    assert (code, "exists already" in err) == (2, True)
+    assert (code, "exists already and is not overwritten" in err, seal.read_bytes()) == (2, True, before)
+    assert run("seal", film, "--key", key, "-o", tmp_path / "new")[0] == 0, "where no seal lies"
+    assert run("seal", film, "--key", key, "-o", seal)[0] == 2
 
 
 def test_what_lies_in_the_folder_of_a_sealed_series_is_not_passed_over(run, key, series, film):

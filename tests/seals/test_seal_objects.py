@@ -139,7 +139,7 @@ def test_it_is_found_from_python(run, key, other, film):
     own, source = alone(run, film, key), Source((film,), "file")
     assert (named_seals(source), objects_of(source, None)) == ([], [own])
     assert run("seal", film, "--key", other)[0] == 0
-    assert named_seals(source) == [film.with_name("film.dcm.seal")]
+    assert named_seals(source) == [film.with_name("film.dcm.2.seal")]
     assert hold(source, [signer_of(read_key(key)).certificate]).seal.root == read_seal(own).root
     assert scanward.verify(film, key).label == "authentic"
 
@@ -218,6 +218,16 @@ def test_a_damaged_object_is_an_error_and_hides_no_other(run, key, film):
     assert label(run, film, "--key", key)[0] == 2
 
 
+def test_an_object_unpacks_to_no_more_than_a_seals_file_may_hold(run, key, film):
+    """A few kB of gzip would otherwise take the parser of JSON gigabytes."""
+    own = alone(run, film, key)
+    data = pydicom.dcmread(own)
+    data[GROUP, 0x1000 | SEAL].value = gzip.compress(b"[" + b"[]," * 3_000_000 + b"0]")
+    data.save_as(own)
+    code, _, said = label(run, film, "--key", key)
+    assert (code, "holds a damaged seal" in said) == (2, True)
+
+
 def test_of_two_versions_the_newer_counts(run, key, film):
     first = alone(run, film, key).rename(film.with_name("first.dcm"))
     altered(film)
@@ -274,6 +284,29 @@ def test_several_frames_and_colour(run, key, tmp_path):
     for path in (frames, colour):
         alone(run, path, key)
         assert label(run, path, "--key", key)[:2] == (0, "authentic")
+
+
+def test_an_object_that_an_interruption_kept_out_is_made_by_the_next_run(run, key, film, tmp_path):
+    assert run("seal", film, "--key", key)[0] == 0
+    for folder in ((), ("-o", tmp_path / "seals")):
+        run("seal", film, "--key", key, *folder)
+        code, out, _ = run("seal", film, "--key", key, "--dicom", *folder)
+        place = tmp_path / "seals" if folder else tmp_path
+        assert (code, out) == (0, f"{place / 'film.dcm.seal.dcm'}\n")
+        assert run("seal", film, "--key", key, "--dicom", "-q", *folder) == (0, "", "")
+
+
+def test_a_version_that_follows_an_object_has_a_name_of_its_own(run, key, film):
+    assert run("seal", film, "--key", key, "--dicom")[0] == 0
+    film.with_name("film.dcm.seal").unlink()
+    first = film.with_name("film.dcm.seal.dcm").read_bytes()
+    altered(film)
+    code, out, _ = run("seal", film, "--key", key, "--dicom", "--again")
+    assert (code, [Path(line).name for line in out.splitlines()]) == (
+        0, ["film.dcm.2.seal", "film.dcm.2.seal.copy", "film.dcm.2.seal.dcm"])
+    assert film.with_name("film.dcm.seal.dcm").read_bytes() == first
+    code, out, _ = run("verify", film, "--key", key)
+    assert (code, ", version 2, " in out) == (0, True)
 
 
 def test_what_no_object_can_refer_to(run, key, tmp_path, series):

@@ -333,7 +333,8 @@ UNSIGNED = {
     "a space": lambda text: text.replace(", ", ",  ", 1),
     "another order": lambda text: json.dumps(json.loads(text), sort_keys=True, indent=1),
     "an escape": lambda text: text.replace('"name"', '"\\u006eame"', 1),
-    "bits behind the signature": lambda text: re.sub(r'.(=+)"', lambda end: chr(ord(end[0][0]) + 1) + end[1] + '"', text),
+    "bits behind the signature": lambda text: re.sub(r'.(=+)"', lambda end: chr(ord(end[0][0]) + 1) + end[1] + '"',
+                                                     text),
 }
 
 
@@ -341,7 +342,8 @@ UNSIGNED = {
 def test_what_is_not_signed_has_no_place_in_a_seal(site, film, change):
     path = seal_file(source_of(film), site)
     whole = path.read_text()
-    assert (changed := UNSIGNED[change](whole)) != whole
+    changed = UNSIGNED[change](whole)
+    assert changed != whole
     path.write_text(changed)
     with pytest.raises(UnreadableError, match="is damaged"):
         read_seal(path)

@@ -123,6 +123,7 @@ STRANGE = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"\5\0")
     ({"extensions": [(STRANGE, False)]}, "authentic"),
     ({"extensions": [(STRANGE, True)]}, "inconclusive"),
     ({"extensions": [(usage(key_encipherment=True), True)]}, "inconclusive"),
+    ({"extensions": [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), False)]}, "authentic"),
     ({"extensions": [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)]}, "inconclusive"),
     ({"ca": True}, "inconclusive"),
     ({"end": "2026-02-01"}, "inconclusive"),

@@ -26,6 +26,14 @@ class InOrder(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Says an interruption, which typer turns into an exit code without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            complain("Interrupted.")
+            return INTERRUPTED
+
 
 app = typer.Typer(name="scanward", cls=InOrder, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})

@@ -128,10 +128,16 @@ def with_signatures(given: Path | Source, trusted: Trust, identity: Identity,
     return Signed(str(source.path), answer, found[0] if found is not None and counts else None)
 
 
+def checkup_of(said: Said) -> Checkup | None:
+    """What was said by a seal, where there is one."""
+    found = said.seal if isinstance(said, Signed) else said
+    return found if isinstance(found, Checkup) else None
+
+
 def write_said(said: Said, folder: Path) -> None:
     """What is said of an image, and where it was held to its seal a picture and a map."""
-    checkup = said.seal if isinstance(said, Signed) else said
-    if isinstance(checkup, Checkup):
+    checkup = checkup_of(said)
+    if checkup is not None:
         checkup.write(folder, said.facts())
         return
     with whole_folder(folder, last=VERIFIED, taken=BESIDE) as draft:

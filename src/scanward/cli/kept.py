@@ -111,7 +111,8 @@ class Kept:
     def _first(self) -> dict[str, Any]:
         try:
             with self.path.open("rb") as file:
-                found = json.loads(file.readline())["asked"]
+                line = file.readline()
+            found, self.begun = json.loads(line)["asked"], line.endswith(b"\n")
         except OSError as error:
             raise UnreadableError(f"{self.path} cannot be read ({error.strerror}); choose another folder.") from None
         except (ValueError, RecursionError, TypeError, KeyError):
@@ -138,6 +139,8 @@ class Kept:
             return
         with self.path.open("rb") as file:
             for line in file:
+                if not line.endswith(b"\n"):
+                    return  # cut short, and the next entry takes its place
                 try:
                     found = json.loads(line)
                     if not cards and found["card"] is not None:
@@ -145,7 +148,7 @@ class Kept:
                     row = found["row"]
                     yield Entry(**{**found, "row": None if row is None else Row(**row)})
                 except (ValueError, RecursionError, TypeError, KeyError):
-                    continue  # the first line, or one that was cut short
+                    continue  # the first line
 
     def latest(self) -> dict[str, Entry]:
         """The entry of each key that counts, without its card."""

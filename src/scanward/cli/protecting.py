@@ -15,7 +15,7 @@ from typing import Any
 from scanward import protection
 from scanward.cli import seal_commands
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE, worst
-from scanward.cli.dicom_signing import Said, with_signatures, write_said
+from scanward.cli.dicom_signing import Said, checkup_of, with_signatures, write_said
 from scanward.cli.output import Names
 from scanward.cli.sealing import Checking, lost_image, say_places, sealed
 from scanward.cli.table import passed_over
@@ -173,12 +173,9 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
             protection.check_answer(folder)
     for sentence in found.said:
         complain(sentence)
-    lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals))}
-    codes = {_say_unheld(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
-             for seal, reason in lost.items()}
-    there = "It is of an image's series or study there, and was not looked at."
-    codes |= {_say_unheld(str(one.path), f"{there} {one.reason}", as_json, quiet)
-              for real, one in found.beside.items() if real not in found.paths}
+    there, held = "It is of an image's series or study there, and was not looked at.", set[bytes]()
+    codes = {_say_unheld(str(one.path), f"{there} {one.reason}", as_json, quiet)
+             for real, one in found.beside.items() if real not in found.paths}
     for path, folder in zip(paths, folders, strict=True):
         try:
             with busy("verifying", quiet):
@@ -195,14 +192,18 @@ def run_verify(images: Sequence[str], key: Path | None, seals: Checking, record:
                                  "error": str(error)}), end="", flush=True)
             continue
         codes.add(CODES[said.label])
+        held |= {checkup.seal.root} if (checkup := checkup_of(said)) else set()
         if as_json:
             print(json_line(said.facts()), end="", flush=True)
         elif not quiet:
             said.say()
+    lost = {seal: reason for seal in found.lost if (reason := lost_image(seal, seals, held))}
     told, gone = {os.path.realpath(seal) for seal in found.lost}, "It is sealed, and is not there any more."
+    codes |= {_say_unheld(str(seal.with_name(seal.name.removesuffix(SUFFIX))), reason, as_json, quiet)
+              for seal, reason in lost.items()}
     return worst(codes | {_say_unheld(seal.name, gone, as_json, quiet)
                           for path, seal in objects.lost(seals.trusted).items()
-                          if str(path).removesuffix(".dcm") not in told})
+                          if seal.root not in held and str(path).removesuffix(".dcm") not in told})
 
 
 def _say_unheld(name: str, reason: str, as_json: bool, quiet: bool) -> int:

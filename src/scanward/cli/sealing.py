@@ -7,7 +7,7 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,11 +28,11 @@ from scanward.seals.answers import write_answer
 from scanward.seals.check import Checked, Identity
 from scanward.seals.copies import copy_path
 from scanward.seals.dicom_keys import DicomSigner, read_dicom_signer
-from scanward.seals.files import Held, hold, read_seal, seal_file
+from scanward.seals.files import Held, hold, read_seal, resume, seal_file
 from scanward.seals.finding import uid_of
 from scanward.seals.heads import read_heads
 from scanward.seals.log import History, Log
-from scanward.seals.objects import Objects, objects_of, write_object
+from scanward.seals.objects import Objects, is_written, objects_of, write_object
 from scanward.seals.record import Seal
 from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
 from scanward.seals.trust import Anchor, Trust, read_trust
@@ -56,9 +56,9 @@ def signer(key: Path | None, site: str, private: Path | None, certificate: Path 
 def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Path | None, again: bool,
              quiet: bool, dicom: bool = False, object_signer: DicomSigner | None = None,
              master: bytes | None = None) -> int:
-    """Seal every image that the paths name; one that cannot be sealed never stops the others. With `dicom` each DICOM
-    image's seal is written as a DICOM object, too, which `object_signer` signs; with `master`, the site's secret, a
-    reduced copy beside it."""
+    """Seal every image that the paths name; one that cannot be sealed never stops the others, and what is sealed and
+    unchanged is passed over. With `dicom` each DICOM image's seal is written as a DICOM object, too, which
+    `object_signer` signs; with `master`, the site's secret, a reduced copy beside it."""
     sources, errors = find(list(paths))
     for error in errors:
         complain(str(error))
@@ -68,13 +68,16 @@ def run_seal(paths: Sequence[str], output: Path | None, sealing: Signer, log: Pa
         said: list[str] = []
         try:
             with busy("sealing", quiet):
-                written = seal_file(source, sealing, output, kept, again=again, said=said, master=master)
+                there = None if again else resume(source, sealing, output, kept)
+                written = there or seal_file(source, sealing, output, kept, again=again, said=said, master=master)
+            if there is not None and not quiet:
+                said.append(f"{shown(str(source.path))} is sealed already, and is as it was sealed.")
             for sentence in said:
                 complain(sentence)
-            for path in (written, copy_path(written)):
+            for path in () if there else (written, copy_path(written)):
                 if not quiet and path.exists():
                     print(shown(str(path)), flush=True)
-            if dicom and is_dicom(source.paths[0]):
+            if dicom and is_dicom(source.paths[0]) and not is_written(written):
                 made = write_object(source, written, object_signer)
                 if not quiet:
                     print(shown(str(made)), flush=True)
@@ -158,13 +161,14 @@ def sealed(path: Path | Source, asked: Checking) -> Checkup | None:
     return None if found is None else Checkup(source, found, uid_of(source)[1] if path is source else "")
 
 
-def lost_image(path: Path, asked: Checking) -> str | None:
-    """What is to be said of a seal whose image was not found; nothing of a stranger's, which anybody can lay there."""
+def lost_image(path: Path, asked: Checking, held: Collection[bytes]) -> str | None:
+    """What is to be said of a seal whose image was not found; nothing of one that an image was `held` to after all, or
+    of a stranger's, which anybody can lay there."""
     try:
         seal = read_seal(path)
     except InputError as error:
         return str(error)
-    known = asked.trusted.knows(seal.certificate)
+    known = seal.root not in held and asked.trusted.knows(seal.certificate)
     return "It is sealed, and is not there any more, or is passed over." if known else None
 
 

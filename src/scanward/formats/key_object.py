@@ -37,7 +37,9 @@ DESCRIPTION = Code("113012", "DCM", "Key Object Description")
 GROUP, CREATOR, SEAL = 0x0099, "SCANWARD", 0x01
 SERIES_NUMBER, SERIES_NAME = 9104, "Scanward: seals"
 LARGEST = 1 << 26
-"""Bytes of an object, and of the seal in it once it is unpacked."""
+"""Bytes of an object."""
+LARGEST_SEAL = 1 << 23
+"""Bytes of a seal, in a file of its own, or unpacked from an object."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def seal_in(path: Path) -> str | None:
             return None
         engine = zlib.decompressobj(wbits=31)
         with suppress(zlib.error):
-            found = engine.decompress(packed, LARGEST)
+            found = engine.decompress(packed, LARGEST_SEAL)
             if engine.eof:
                 return found.decode("utf-8", "replace")
     raise UnreadableError(f"{shown(path)} holds a damaged seal; fetch it again from where it was kept.")

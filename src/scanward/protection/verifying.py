@@ -21,7 +21,7 @@ from scanward.protection.make import Key, key_in
 from scanward.protection.records import RECORD, seal_for
 from scanward.protectors.seal import Record
 from scanward.seals.check import Identity
-from scanward.seals.files import hold, seal_file
+from scanward.seals.files import hold, resume, seal_file
 from scanward.seals.finding import passed_images
 from scanward.seals.log import Log
 from scanward.seals.signing import read_certificate, signer_of
@@ -36,16 +36,18 @@ def seal(source: Source | PathLike, key: Key, folder: PathLike | None = None, *,
     whole; not of colours, of what is under 48 pixels, and with `exact`.
 
     `source` is a path (of a CT in DICOM: the folder of its series) or what `find` found. `key` is 32 secret bytes or
-    the file that `make_key` made; `site` is the name in its certificate. With `log`, a folder, the seal is added there
-    first. Raises `ArgumentError` where there is a seal already, other `InputError` for what cannot be read or sealed.
+    the file that `make_key` made; `site` is the name in its certificate. With `log`, a folder, the seal is added there.
+    An image that is sealed already and unchanged keeps its seal, whose path is returned. Raises `ArgumentError` where
+    it was changed since it was sealed, other `InputError` for what cannot be read or sealed.
     """
     if not isinstance(site, str):
         raise refused("site", "a name", site)
     master = key_in(key)
     if not isinstance(source, Source):
         source = series_or_file(path_of(source, "source", "a path or a Source"))
-    return seal_file(source, signer_of(master, site), None if folder is None else path_of(folder, "folder"),
-                     None if log is None else Log(path_of(log, "log")), master=None if exact else master)
+    asked = (source, signer_of(master, site), None if folder is None else path_of(folder, "folder"),
+             None if log is None else Log(path_of(log, "log")))
+    return resume(*asked) or seal_file(*asked, master=None if exact else master)
 
 
 def verify(source: Given, key: Key | None = None, record: Record | PathLike | None = None, *,

@@ -60,7 +60,7 @@ class State:
     """When the reader closed a part."""
     saves: set[str] = field(default_factory=set)
     ignored: int = 0
-    """Lines of the log that are none: torn by a crash, say."""
+    """Lines of the log that are none."""
 
     @property
     def part(self) -> Part | None:
@@ -121,7 +121,7 @@ def replay(lines: Iterable[bytes], parts: Mapping[str, Part]) -> State:
 
 def read_log(path: Path, parts: Mapping[str, Part]) -> State:
     """The state of a reader; a reader without a log has not begun."""
-    return replay(path.read_bytes().split(b"\n") if path.exists() else [], parts)
+    return replay(Journal(path).lines(), parts)
 
 
 class Log:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 
-from scanward.disk import alone, whole_file
+from scanward.disk import alone, sync_folder, whole_file
 from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
 from scanward.formats.content import Content, read_content, study_of
@@ -33,16 +34,16 @@ from scanward.seals.finding import (
 from scanward.seals.log import History, Log, uids_of
 from scanward.seals.objects import objects_of
 from scanward.seals.record import Seal, Version, seal_of
-from scanward.seals.signing import Signer, name_of
+from scanward.seals.signing import Signer, name_of, same_key
 from scanward.seals.trust import Trust, trust_in
 from scanward.verdict import SEVERITY
 
-__all__ = ["SUFFIX", "Held", "hold", "read_seal", "seal_file", "seal_path", "verify_seal"]
+__all__ = ["SUFFIX", "Held", "hold", "read_seal", "resume", "seal_file", "seal_path", "verify_seal"]
 
 
 def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None, *,
               again: bool = False, said: list[str] | None = None, master: bytes | None = None) -> Path:
-    """Seal a file or series and write the seal, which is returned; with `log`, it is added there first. With the site's
+    """Seal a file or series and write the seal, which is returned; with `log`, it is added there then. With the site's
     secret, `master`, a reduced copy is written beside it (`copy_path`) of what can be reduced.
 
     What whoever seals should know of the image, such as that several slices lie at one place, is added to `said`. With
@@ -59,10 +60,14 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
                             "valid one.")
     content = _single(read_content(source), source, [] if said is None else said)
     first = seal_path(source, folder)
-    with alone(first.with_name(f".{first.name}.lock")):  # of several who seal it at once, one writes seal, copy and log
-        before = [Version(seal.number, seal.root.hex()) for seal in _of(source, folder, again)]
-        if log is not None and (latest := log.latest(study_of(source))):
-            before.append(latest)
+    with alone(_lock(source, folder)):  # of several who seal it at once, one writes seal, copy and log
+        there = sorted(_of(source, folder, again), key=lambda one: one.number)
+        before = [Version(seal.number, seal.root.hex()) for seal in there]
+        if log is not None:
+            if there and same_key(there[-1].certificate, signer.certificate):
+                log.complete(there[-1])  # or those before it would not be known as its earlier versions
+            if latest := log.latest(study_of(source)):
+                before.append(latest)
         last = max(before, key=lambda one: one.number, default=None)
         path = free_path(source, folder)
         seal = seal_of(content, first.name.removesuffix(SUFFIX), now.isoformat(), signer,
@@ -72,9 +77,38 @@ def seal_file(source: Source, signer: Signer, folder: Path | None = None, log: L
         with whole_file(path, replace=False) as file:
             file.write(seal.to_json(signer).encode())
             file.flush()
-            if log is not None:
-                log.add(seal)  # what cannot be written is in no log, and what is in a log lies here but for its name
+            os.fsync(file.fileno())
+        if log is not None:
+            # In this order: an entry whose seal lies nowhere would make an earlier one old.
+            with suppress(OSError):
+                sync_folder(path.parent)
+            log.add(seal)
     return path
+
+
+def resume(source: Source, signer: Signer, folder: Path | None = None, log: Log | None = None) -> Path | None:
+    """The seal of an image's name that this signer made, where the image is as it was sealed; an entry that an
+    interruption kept out of the `log` is added. None where there is no such seal, or a newer one."""
+    if folder is not None and not os.path.isdir(folder):
+        return None
+    if _lock(source, folder).exists():  # somebody seals it now, or was killed
+        with alone(_lock(source, folder)):
+            pass
+    try:
+        held = hold(source, [signer.certificate], folder, also=())
+    except InputError:
+        return None  # `seal_file` says it
+    if held is None or held.answer.label != "authentic":
+        return None
+    for path in named_seals(source, folder):
+        if any(seal.root == held.seal.root for seal in _read([path], [])):
+            return path if log is None or log.complete(held.seal) else None
+    return None
+
+
+def _lock(source: Source, folder: Path | None) -> Path:
+    path = seal_path(source, folder)
+    return path.with_name(f".{path.name}.lock")
 
 
 def _single(content: Content, source: Source, said: list[str]) -> Content:
@@ -136,9 +170,9 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     an image that cannot be read, and for a seal where no other says anything.
     """
     trust, uid, damaged = trust_in(trusted), uid_of(source), list[InputError]()
-    seals = _read(named_seals(source, where), damaged)
+    seals = named = _read(named_seals(source, where), damaged)
     # Also where one of that name counts: an image that was renamed since may have been sealed again.
-    seals += _read(other_seals(source, where), damaged)
+    seals = [*seals, *_read(other_seals(source, where), damaged)]
     known, series = {seal.root for seal in seals}, study_of(source).get("SeriesInstanceUID", "")
     # Anybody can write into an object that it refers to this image; what the seal in it says is signed.
     seals += [seal for seal in _read(objects_of(source, where) if also is None else also, damaged)
@@ -149,7 +183,10 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
     content = read_content(source)
     copies = partial(copy_of, folders=_folders(source, where, also or ()), masters=masters)
     held = [Held(seal, check(content, seal, trust, identity, history, partial(copies, seal))) for seal in counting]
-    fitting = [one for one in held if one.answer.label == "authentic"]
+    # What says that it is another image than it is takes its UID, and is held to that image's own seal.
+    own = [one for one in held if uid[1] and is_of(one.seal, uid)]
+    fitting = [one for one in own or held if one.answer.label == "authentic"]
+    fit = {one.seal.root for one in fitting}
     if not fitting and not any(is_of(seal, uid) for seal in counting):
         if damaged:
             raise damaged[0]
@@ -157,9 +194,23 @@ def hold(source: Source, trusted: Trust | Sequence[x509.Certificate], where: Pat
         held = [one for one in held if not any(is_of(one.seal, other) for other in beside)]
         if not held:
             return None
-    best = max(fitting, key=lambda one: one.seal.number) if fitting else max(held, key=lambda one: (
-        is_of(one.seal, uid), one.seal.number, SEVERITY.index(one.answer.label)))
-    return Held(best.seal, _dated(best, counting, history))
+    best = max(fitting, key=lambda one: (history is None or history.knows(one.seal), one.seal.number)) if fitting \
+        else max(held, key=lambda one: (is_of(one.seal, uid), one.seal.number, SEVERITY.index(one.answer.label)))
+    answer = _dated(best, counting, history, fit)
+    others = [seal for seal in named if seal in counting and seal.root not in fit]
+    if where is None and is_of(best.seal, uid) and (lost := _replaced(source, others)) and answer.label == "authentic":
+        said = f"Another image was sealed in its place on {lost.made}, and is not there any more."
+        answer = dataclasses.replace(answer, history=Part("inconclusive", said))
+    return Held(best.seal, answer)
+
+
+def _replaced(source: Source, seals: Sequence[Seal]) -> Seal | None:
+    """Of seals that lie where an image's own would and that it does not fit, one that was made there for another image,
+    by the name and the UID that are signed, which lies nowhere beside."""
+    uid, name = uid_of(source), seal_path(source).name.removesuffix(SUFFIX)
+    others = [seal for seal in seals if seal.name == name and seal.study.get(uid[0]) and not is_of(seal, uid)]
+    beside = images_beside(source) if others else []
+    return next((seal for seal in others if not any(is_of(seal, one) for one in beside)), None)
 
 
 def _folders(source: Source, where: Path | None, also: Sequence[Path]) -> list[Path]:
@@ -198,8 +249,8 @@ def verify_seal(source: Source, seal: Seal, trusted: Trust | Sequence[x509.Certi
     return _dated(Held(seal, check(read_content(source), seal, trust, identity, history)), (), history)
 
 
-def _dated(held: Held, others: Sequence[Seal], history: History | None) -> Checked:
-    """With what other seals, and the log, know of newer versions."""
+def _dated(held: Held, others: Sequence[Seal], history: History | None, fitting: Collection[bytes] = ()) -> Checked:
+    """With what other seals, and the log, know of newer versions; one that the image fits, too, makes none old."""
     seal, answer = held.seal, held.answer
     line, newer, uids = {seal.root.hex()}, None, uids_of(seal.study)
     for other in sorted(others, key=lambda one: one.number):
@@ -208,7 +259,7 @@ def _dated(held: Held, others: Sequence[Seal], history: History | None) -> Check
         same = uids_of(other.study) == uids and (uids is not None or other.name == seal.name)
         if other.number > seal.number and (follows or same):
             line.add(other.root.hex())
-            newer = other.made
+            newer = newer if other.root in fitting else other.made
     if history is not None:
         if history.wrong:
             return dataclasses.replace(answer, history=Part("inconclusive", history.wrong[0]))

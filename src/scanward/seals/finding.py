@@ -19,14 +19,12 @@ from scanward.formats import Source, find
 from scanward.formats.content import study_of
 from scanward.formats.dicom import is_image, is_own, opened
 from scanward.formats.guard import decoding, open_file, shown
-from scanward.formats.key_object import seal_in
+from scanward.formats.key_object import LARGEST_SEAL, seal_in
 from scanward.formats.packed import names_any
 from scanward.formats.sources import Passed
 from scanward.seals.record import Seal, from_json
 
 SUFFIX = ".seal"
-LARGEST = 1 << 23
-"""Bytes of a seal."""
 STEM = 240
 """Bytes of an image's name that its seal's keeps; of a longer name the last 17 tell it from others."""
 
@@ -47,10 +45,15 @@ def seal_path(source: Source, folder: Path | None = None, number: int = 1) -> Pa
     return (folder or real.parent) / (_stem(real) + (f".{number}" if number > 1 else "") + SUFFIX)
 
 
+def object_path(seal: Path) -> Path:
+    """Where the DICOM object that holds a seal is written."""
+    return seal.with_name(seal.name + ".dcm")
+
+
 def free_path(source: Source, folder: Path | None = None) -> Path:
-    """The first of these names that is not taken."""
+    """The first of these names that is taken neither by a seal nor by a DICOM object that holds one."""
     number = 1
-    while os.path.lexists(path := seal_path(source, folder, number)):
+    while any(map(os.path.lexists, (path := seal_path(source, folder, number), object_path(path)))):
         number += 1
     return path
 
@@ -128,15 +131,20 @@ def _shows(path: Path) -> bool:
 
 
 def lost_seals(folder: Path, sources: Iterable[Source]) -> list[Path]:
-    """The seals below a folder that are of none of the images that were found there."""
+    """The seals below a folder that are of none of the images that were found there, by the UIDs that they say; an
+    image that has others since may still be what one of them seals."""
     found = {os.path.realpath(path) for source in sources for path in _seals_of(source)}
     return [path for path in sorted(folder.rglob(f"*{SUFFIX}")) if path.is_file() and
             os.path.realpath(path) not in found]
 
 
 def _seals_of(source: Source) -> list[Path]:
-    """Those of its name, and of others that say its UID."""
-    return named_seals(source) + other_seals(source)
+    """Those that say its UID; where one of its name does, of other names only other versions: another of the same
+    version is a copy's."""
+    keyword, uid = uid_of(source)
+    named = [path for path in named_seals(source) if study_in(path).get(keyword, "") == uid]
+    own = {_version(path) for path in named}
+    return named + [path for path in other_seals(source) if not own or _version(path) not in own]
 
 
 def seals_in(folder: Path) -> list[Path]:
@@ -150,27 +158,36 @@ def seals_in(folder: Path) -> list[Path]:
 
 def study_in(path: Path) -> dict[str, str]:
     """What a seal says of UIDs; nothing where it is none."""
+    return dict(_said(path)[0])
+
+
+def _version(path: Path) -> int:
+    return _said(path)[1]
+
+
+def _said(path: Path) -> tuple[tuple[tuple[str, str], ...], int]:
     try:
         status = path.stat()
-        return dict(_study(path, status.st_mtime_ns, status.st_size, status.st_ino))
+        return _read(path, status.st_mtime_ns, status.st_size, status.st_ino)
     except OSError:
-        return {}
+        return (), 1
 
 
 @lru_cache(1 << 14)
-def _study(path: Path, *_: int) -> tuple[tuple[str, str], ...]:
+def _read(path: Path, *_: int) -> tuple[tuple[tuple[str, str], ...], int]:
     try:
         with decoding(path):
-            study = json.loads(seal_in(path) or _text(path))["body"]["study"]
-            return tuple((str(key), str(value)) for key, value in study.items())
+            body = json.loads(seal_in(path) or _text(path))["body"]
+            study = tuple((str(key), str(value)) for key, value in body["study"].items())
+            return study, int(body.get("version", 1))
     except ScanwardError:
-        return ()
+        return (), 1
 
 
 def _text(path: Path) -> str:
     with open_file(path) as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
+        data = file.read(LARGEST_SEAL + 1)
+    if len(data) > LARGEST_SEAL:
         raise UnreadableError(f"{shown(path)} is too large for a seal; name the one that `scanward seal` wrote.")
     return data.decode("utf-8", "replace")
 

@@ -1,8 +1,7 @@
 """A log of seals to which entries are only ever added: who replaces a study together with its seal, or takes both away,
 cannot take the entry out without breaking the heads that others keep.
 
-A folder with `entries.jsonl`, one line a seal, and `heads.jsonl`, signed heads. Line and head say what they hash, so
-that a line cut short by a kill or a full disk is none.
+A folder with `entries.jsonl`, one line a seal, and `heads.jsonl`, signed heads. Line and head say what they hash.
 """
 
 from __future__ import annotations
@@ -106,6 +105,21 @@ class Log:
             self._append(self._entries, {"index": entry.index, "leaf": entry.leaf.hex()} | entry.said)
             return entry
 
+    def complete(self, seal: Seal) -> bool:
+        """Adds a seal that lies beside its image and whose entry an interruption kept out; False where the log has one
+        of the image that is as new or newer, which it would make old. Raises as `add`."""
+        root, uids = seal.root.hex(), uids_of(seal.study)
+        entries = self.entries()
+        own = next((entry.index for entry in entries if entry.seal == root), None)
+        for entry in entries if own is None else entries[own + 1:]:
+            number, follows = (entry.version.number, entry.version.follows) if entry.version else (1, "")
+            if follows == root or (uids is not None and uids_of(entry.study) == uids
+                                   and (own is not None or number >= seal.number)):
+                return False
+        if own is None:
+            self.add(seal)
+        return True
+
     def head(self, signer: Signer, made: str) -> Head:
         """The state now, signed and kept."""
         with self._alone():
@@ -146,8 +160,8 @@ class Log:
         trust = trust_in(trusted)
         for head in trust.heads:
             if head.file is not None and self._holds(head.file):
-                raise ArgumentError(f"{shown(head.file)} lies in the log, and its heads are altered with it; name heads "
-                                    "that were kept elsewhere.")
+                raise ArgumentError(f"{shown(head.file)} lies in the log, and its heads are altered with it; name "
+                                    "heads that were kept elsewhere.")
         try:
             entries, heads = self.entries(), (*self.heads(), *trust.heads)
         except UnreadableError as error:
@@ -180,7 +194,8 @@ class Log:
         try:
             return journal.values()
         except OSError as error:
-            raise UnreadableError(f"{shown(journal.path)} cannot be read ({error.strerror}).") from error
+            raise UnreadableError(f"{shown(journal.path)} cannot be read ({error.strerror}); name the folder of "
+                                  "`scanward seal --log`, or a copy of it.") from error
 
     def _append(self, journal: Journal, value: dict[str, Any]) -> None:
         try:
@@ -218,6 +233,10 @@ class History:
     """That were kept elsewhere."""
     wrong: tuple[str, ...]
     """What is wrong with entries and heads, a sentence each."""
+
+    def knows(self, seal: Seal) -> bool:
+        """Whether the seal is in the log."""
+        return seal.root.hex() in self._roots
 
     def newer(self, seal: Seal) -> Entry | None:
         """The latest seal of the same image after this one, where there is one; `UnreadableError` where the log does

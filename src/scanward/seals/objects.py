@@ -14,11 +14,10 @@ from scanward.formats import Source
 from scanward.formats.key_object import KeyObject, read_key_object, uids_of, write_key_object
 from scanward.seals.dicom_keys import DicomSigner
 from scanward.seals.dicom_signature import signed_bytes
-from scanward.seals.finding import read_seal
+from scanward.seals.finding import object_path, read_seal
 from scanward.seals.record import Seal
 from scanward.seals.trust import Trust
 
-SUFFIX = ".dcm"
 PURPOSE = "14 Source Signature"
 """Of an object's own signature (CID 7007), which its profile asks for."""
 
@@ -29,11 +28,18 @@ def write_object(source: Source, seal: Path, signer: DicomSigner | None = None) 
 
     Raises `ArgumentError` where it is there already, other `InputError` for images that no object can refer to.
     """
-    path = seal.with_name(seal.name + SUFFIX)
+    path = object_path(seal)
     made = write_key_object(source.paths, seal.read_text("utf-8"), datetime.datetime.now(), signed=signer is not None)
     with whole_file(path, replace=False) as file:
         file.write(made if signer is None else signed_bytes(made, path, signer, PURPOSE))
     return path
+
+
+def is_written(seal: Path) -> bool:
+    """Whether the object of a seal's file lies beside it."""
+    with suppress(InputError):
+        return read_seal(object_path(seal)).root == read_seal(seal).root
+    return False
 
 
 class Objects:
@@ -44,8 +50,8 @@ class Objects:
         self._named = [Path(os.path.realpath(path)) for path in named]
         self._searched: list[KeyObject] | None = None
         self._places: set[Path] = set()
-        self.used: set[Path] = set()
-        """Objects that referred to an image that was asked for."""
+        self._asked: set[tuple[str, str]] = set()
+        """What `of` was asked for: keywords and UIDs."""
 
     @property
     def named(self) -> list[KeyObject]:
@@ -65,20 +71,21 @@ class Objects:
         if not found:
             return []
         instances, series = (set(uids) - {""} for uids in zip(*map(uids_of, source.paths), strict=True))
-        fit = [one.path for one in found
-               if one.instances & instances or (source.kind == "series" and one.series & series)]
-        self.used |= set(fit)
-        return fit
+        if source.kind != "series":
+            series = set()
+        self._asked |= {("SOPInstanceUID", uid) for uid in instances} | {("SeriesInstanceUID", uid) for uid in series}
+        return [one.path for one in found if one.instances & instances or one.series & series]
 
     def lost(self, trusted: Trust) -> dict[Path, Seal]:
-        """The site's own seals below the folders that were named, of images that nobody asked for."""
-        left = [one.path for one in self.named if one.path not in self.used
-                and any(one.path.is_relative_to(path) for path in self._named)]
+        """The site's own seals below the folders that were named, of images that nobody asked for, by the UIDs that are
+        signed: what an object refers to anybody can write."""
         found = {}
-        for path in left:
-            with suppress(InputError):  # a damaged one vouches for nothing that could be missed
-                found[path] = read_seal(path)
-        return {path: seal for path, seal in found.items() if trusted.knows(seal.certificate)}
+        for one in self.named:
+            if any(one.path.is_relative_to(path) for path in self._named):
+                with suppress(InputError):  # a damaged one vouches for nothing that could be missed
+                    found[one.path] = read_seal(one.path)
+        return {path: seal for path, seal in found.items()
+                if trusted.knows(seal.certificate) and not self._asked & set(seal.study.items())}
 
 
 def _in_folder(folder: Path) -> list[KeyObject]:

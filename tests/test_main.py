@@ -1,0 +1,32 @@
+"""The program as it is started, and stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_sentence():
+    script = ("import builtins, runpy, signal\n"
+              "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+              "real = builtins.__import__\n"
+              "def slow(name, *more, **options):\n"
+              "    if name == 'typer':\n"
+              "        signal.raise_signal(signal.SIGINT)\n"
+              "    return real(name, *more, **options)\n"
+              "builtins.__import__ = slow\n"
+              "runpy.run_module('scanward', run_name='__main__')\n")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "scanward: Interrupted.\n")
+
+
+@pytest.mark.parametrize("command", [("key", "site.key"), ("log", "list", "log")])
+def test_ctrl_c_in_any_command_is_one_sentence(command, run, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scanward.cli.protecting.make_key", interrupted)
+    monkeypatch.setattr("scanward.cli.sealing.Log", interrupted)
+    assert run(*command) == (130, "", "scanward: Interrupted.\n")
