@@ -93,7 +93,7 @@ def test_a_line_cut_short_by_a_full_disk_costs_no_other(tmp_path):
     audit = Audit(Settings(), tmp_path)
     (tmp_path / "audit.jsonl").write_text('{"event": "sta')
     audit.record("stop")
-    assert json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[1])["event"] == "stop"
+    assert json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[0])["event"] == "stop"
 
 
 def test_a_log_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path, capfd):

@@ -42,9 +42,10 @@ def forged_and_found(sources: Sequence[Source], site: Site, modality: Modality |
             host = read(source, modality=modality, spacing=spacing)
             breast = breast_small(host.plane)
             for number, mm in enumerate(SIZES_MM):
+                seed = zlib.crc32(f"{source.path.name} {mm}".encode())  # the same wherever the folder lies
                 name = ATTACKS[(number + zlib.crc32(source.path.name.encode())) % len(ATTACKS)]
                 with suppress(ScanwardError):
-                    forged = _forged(host, breast, build(name, "attack"), mm)
+                    forged = _forged(host, breast, build(name, "attack"), mm, seed)
                     if forged is not None:
                         yield mm, *_found(forged, site)
 
@@ -55,10 +56,10 @@ def summed(found: Sequence[tuple[float, bool, bool]]) -> tuple[Sight, ...]:
                  for mm in sorted({row[0] for row in found}) for rows in [[row for row in found if row[0] == mm]])
 
 
-def _forged(host: Image, breast: Breast, attack: Attack, mm: float) -> Tamper | None:
+def _forged(host: Image, breast: Breast, attack: Attack, mm: float, seed: int) -> Tamper | None:
     tissue = breast.at_full_size(host.plane.shape)
     pixel = host.spacing[1] if host.spacing else BREAST_MM / max(1.0, float(np.sqrt(tissue.sum())))
-    rng = np.random.default_rng(zlib.crc32(f"{host.name} {mm}".encode()))
+    rng = np.random.default_rng(seed)
     if not 3 <= mm / pixel <= min(tissue.shape) / 2:
         return None
     places: list[Lesion] = draw_places(host.plane, rng, 16, mm / pixel, breast)
