@@ -17,10 +17,11 @@ bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by pro
 @bench_app.command("mammography", epilog=PLAIN)
 def bench_mammography(
     protocols: Annotated[list[str] | None, typer.Argument(metavar="[PROTOCOL...]", help="source, target, hard, sizes, "
-                         "compression, families: all of these where none is named; or leave-one-out, "
-                         "which trains networks first.")] = None,
+                         "compression, families, source-digital, target-digital, compression-digital, makers: all of "
+                         "these where none is named; or leave-one-out, which trains networks first.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="A detector; may be given several times.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with mias/.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with mias/ and, for the digital ones, "
+                                              "ffdm/.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown, JSON), curves "
                                          "(PNG) and the answers go; an interrupted bench goes on.")] = Path("bench"),
     workers: Annotated[int, typer.Option(help="Processes that scan side by side.")] = 2,
