@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import ImageOps, PngImagePlugin, TiffImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.arrays import grey, image_of, npy_values, read_npy, read_pgm
+from scanward.formats.arrays import grey, image_of, image_of_array, npy_values, read_npy, read_pgm
 from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
 from scanward.formats.tiff import ORIENTATION, OURS, check_tiff
 from scanward.image import Image, Modality
@@ -94,7 +94,11 @@ def _opaque(path: Path, values: npt.NDArray[Any], clear: Any) -> npt.NDArray[Any
 
 def read_tiff(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     """One page of grey: 8 or 16 bits, or 32- or 64-bit floating point. MINISWHITE is flipped as MONOCHROME1 is."""
-    values, inverted = tiff_values(path)
+    return _tiff_image(path, *tiff_values(path), modality, spacing)
+
+
+def _tiff_image(path: Path, values: npt.NDArray[Any], inverted: bool, modality: Modality | None,
+                spacing: tuple[float, float] | None) -> Image:
     if inverted:
         if values.dtype.kind != "u":
             raise UnsupportedError(f"{shown(path)} stores white as its smallest signed or floating-point number; save "
@@ -141,12 +145,18 @@ READERS: dict[str, Callable[[Path, Modality | None, tuple[float, float] | None],
 def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
     """(z, y, x) values as the file stores them, which float32 may not tell apart: whole ones as integers, whatever
     their type. Raises as `read`; `UnsupportedError` for white as 0, and for numbers that 64 bits do not hold."""
-    image = READERS[kind](path, None, None)
-    if image.inverted:
-        raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black as 0.")
     if kind in ("png", "pgm"):
-        return image.pixels.astype(np.int64)
-    values = (npy_values(path) if kind == "npy" else tiff_values(path)[0]).reshape(image.shape)
+        return READERS[kind](path, None, None).pixels.astype(np.int64)
+    if kind == "npy":
+        values = npy_values(path)
+        image = image_of_array(path, values, None, None)
+    else:
+        values, inverted = tiff_values(path)
+        image = _tiff_image(path, values, inverted, None, None)
+        if inverted:
+            raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black "
+                                   "as 0.")
+    values = values.reshape(image.shape)
     if values.dtype.kind != "f":
         return values
     if (np.rint(values) == values).all() and np.abs(values).max() < 2**63:
