@@ -44,17 +44,27 @@ def test_pairs_hold_a_forged_crop_and_one_from_off_it(forged, tmp_path):
 
 def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SCHEDULE", dataclasses.replace(module.SCHEDULE, steps=2, warmup=1))
-    monkeypatch.setattr(module, "calibrated", lambda *_: {"threshold": 0.5})
+    monkeypatch.setattr(module, "calibrated", lambda *_, **__: {"threshold": 0.5})
+    monkeypatch.setattr(module, "digital", lambda *_: [])
     assert cli.run(["train", "self-reference", "--adapt", str(forged), "--output", str(tmp_path)]) == 0
     entry = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
     assert "--adapt" in entry["command"] and "adapted to 6 forgeries: composed-mass" in entry["trained_on"]
     assert entry["sha256"] != weights.entry("self-reference").sha256
+    assert entry["licence"] == weights.entry("self-reference").licence
     # Other forgeries are another training, in the same folder too.
     one = next(forged.glob("*/record.json")).parent
     monkeypatch.setattr(module, "LEAST", 1)
     assert cli.run(["train", "self-reference", "--adapt", str(one), "--output", str(tmp_path)]) == 0
     other = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
     assert other["sha256"] != entry["sha256"] and "adapted to 1 forgeries" in other["trained_on"]
+
+
+def test_digital_films_are_asked_for_before_anything_is_trained(forged, tmp_path, capsys):
+    (tmp_path / "mias").mkdir()
+    (tmp_path / "mias" / "annotations.csv").write_text("film\n")
+    assert cli.run(["train", "self-reference", "--adapt", str(forged), "--data", str(tmp_path), "--output",
+                    str(tmp_path / "out")]) == 2
+    assert "digital mammograms" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_adapted_to(forged, tmp_path, capsys):

@@ -17,7 +17,6 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
@@ -30,10 +29,10 @@ from scanward.formats.sniff import HEAD, kind_of
 from scanward.version import __version__
 
 CLASS = str(KeyObjectSelectionDocumentStorage)
-COMPLETE = Code("113034", "DCM", "Complete Acquisition Content")
-SIGNED = Code("113035", "DCM", "Signed Complete Acquisition Content")
+COMPLETE = "113034", "Complete Acquisition Content"
+SIGNED = "113035", "Signed Complete Acquisition Content"
 """What its title says where it carries a DICOM signature."""
-DESCRIPTION = Code("113012", "DCM", "Key Object Description")
+DESCRIPTION = "113012", "Key Object Description"
 GROUP, CREATOR, SEAL = 0x0099, "SCANWARD", 0x01
 SERIES_NUMBER, SERIES_NAME = 9104, "Scanward: seals"
 LARGEST = 1 << 26
@@ -149,9 +148,9 @@ def _pointer(one: Dataset) -> Dataset:
     return item
 
 
-def _code(code: Code) -> Dataset:
+def _code(code: tuple[str, str]) -> Dataset:
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    item.CodingSchemeDesignator, (item.CodeValue, item.CodeMeaning) = "DCM", code
     return item
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from scanward.arguments import PathLike, path_of
 from scanward.brief import brief
@@ -110,7 +110,7 @@ def threshold_of(scores: Sequence[float], false_alarms: float) -> float:
         return float(np.nextafter(np.sort(scores)[-allowed], 2))
     logits = np.array([math.log(p / (1 - p)) for p in np.clip(scores, _EDGE, 1 - _EDGE)])
     spread = float(logits.std(ddof=1)) * math.sqrt(1 + 1 / count)
-    bound = float(logits.mean() + stats.t.ppf(1 - false_alarms, count - 1) * spread)
+    bound = float(logits.mean() + stdtrit(count - 1, 1 - false_alarms) * spread)
     return max(float(1 / (1 + math.exp(-bound))), float(np.nextafter(max(scores), 2)))
 
 

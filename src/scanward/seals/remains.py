@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from scanward.seals.lattice import Cells, Lattice
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from scanward import formats, weights
 from scanward.anatomy.breast import breast_mask
+from scanward.datasets.films import digital
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.local import measure
 from scanward.detectors.self_reference.network import SelfReferenceNet
@@ -26,7 +27,7 @@ from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
 from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
-from scanward.training.finish import calibrated, ship
+from scanward.training.finish import SHOWN, calibrated, ship
 from scanward.training.loop import Schedule, fit
 from scanward.training.self_reference import PRESETS, arrays_of, batch, loss_of
 
@@ -46,7 +47,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
     Each forgery lies in a folder of its own with its record.json and mask.png, as `scanward inject` and `remove` write
     them. Raises `ArgumentError` for fewer than five.
     """
-    records = _records(folder)
+    records, more = _records(folder), digital("val", data)
     arrays, entry = weights.load(name)
     # Another kind, or other weights to begin with, is another training: nothing of an earlier one may be gone on with.
     made_of = "".join([entry.sha256, *(str(read_record(record)["image_sha256"]) for record in records)])
@@ -65,12 +66,12 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
 
     fit(net, draw, SCHEDULE, work / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
     made = arrays_of(net)
-    settings = calibrated(SelfReference, made, work, name, data)
+    settings = calibrated(SelfReference, made, work, name, data, steps=SHOWN, more=more)
     about = [bank.about[i] for bank, i in new]
     kinds, images = sorted({row["attack"] for row in about}), len({row["film"] for row in about})
     command = f"{entry.command}; scanward train {name} --adapt DIR"
     return ship(name, made, settings, command, weights.FOLDER if install else out / "adapt",
-                f"{entry.trained_on}; adapted to {images} forgeries: {', '.join(kinds)}")
+                f"{entry.trained_on}; adapted to {images} forgeries: {', '.join(kinds)}", entry.licence)
 
 
 def _old(out: Path) -> Pool:
