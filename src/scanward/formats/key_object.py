@@ -125,7 +125,7 @@ def _evidence(known: Sequence[Dataset], macs: Sequence[Dataset | None]) -> Datas
     return evidence
 
 
-def _content(data: Dataset, known: Sequence[Dataset], title: Code) -> None:
+def _content(data: Dataset, known: Sequence[Dataset], title: tuple[str, str]) -> None:
     """The document: its title, a sentence, and the images (TID 2010)."""
     data.ValueType, data.ContinuityOfContent = "CONTAINER", "SEPARATE"
     data.ConceptNameCodeSequence = [_code(title)]

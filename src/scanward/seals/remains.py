@@ -29,6 +29,8 @@ def fitted(difference: Cells, terms: Sequence[Cells], keep: Mask, bounds: Sequen
         tuple[Cells, npt.NDArray[np.float64]]:
     """What is left of a difference once an offset and each term have taken their share, by one number each for the
     whole image, within its bounds; and these numbers. Cells far off do not count."""
+    from scipy import optimize  # takes half a second, and few images are held to their reduced copy
+
     # Black borders, where no term says anything, would make any fit look well.
     telling = keep & np.logical_or.reduce([term != 0 for term in terms[1:]]) if len(terms) > 1 else keep
     chosen = np.flatnonzero(telling if telling.sum() >= FEWEST else keep)
