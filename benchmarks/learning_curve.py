@@ -1,6 +1,7 @@
-"""How many digital films it takes: one network per number of them, trained alike and judged on films of validation.
+"""How many digital films it takes: one network per number of them, trained alike and judged on digital films of
+validation.
 
-    python benchmarks/learning_curve.py runs/bank-1700 --begin WEIGHTS.safetensors [--steps 400] [-o runs/curve]
+    python benchmarks/learning_curve.py runs/bank-1700 --begin WEIGHTS.safetensors [--steps 250] [-o runs/curve]
 
 The bank is the first of `scanward train self-reference --preset digital`; each network goes on from WEIGHTS on it, but
 for the digital films beyond its number. Needs the data (--data or SCANWARD_DATA). Goes on where it was interrupted.
@@ -57,13 +58,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bank", type=Path)
     parser.add_argument("--begin", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/curve"))
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
-    films = {"GE": digital("val", asked.data), "film": mias("val", asked.data)}
+    films, masses = digital("val", asked.data), mias("val", asked.data)
     pool, ours = pool_of(Bank(asked.bank)), {film.name for film in digital("train", asked.data)}
     names = {bank.about[i]["film"] for bank, i in pool} & ours
     lines = []
@@ -71,13 +72,10 @@ def main() -> None:
         some = without_most(pool, names, count)
         label = f"digital-{count}"
         arrays = trained(some, asked.begin, asked.steps, asked.output / label)
-        line = [str(count), str(len(some))]
-        for kind, some_films in films.items():
-            line += judged(arrays, some_films, films["film"], asked.output / f"{label}-{kind}.jsonl")
+        line = [str(count), str(len(some)), *judged(arrays, films, masses, asked.output / f"{label}.jsonl")]
         lines.append(line)
         print(" | ".join(line), flush=True)
-    heads = [f"{kind}: {what}" for kind in films for what in ("AUC", "above the loudest authentic film", "pointing")]
-    print(table(["digital films", "pairs", *heads], lines))
+    print(table(["digital films", "pairs", "AUC", "above the loudest authentic film", "pointing"], lines))
 
 
 if __name__ == "__main__":
