@@ -106,9 +106,9 @@ class Header:
     def says(self, keyword: str) -> bool:
         """The element is there, and not empty or blank."""
         element = self.data.get_item(keyword) if keyword in self.data else None
-        value = None if element is None else element.value
-        if isinstance(value, bytes):
-            return bool(value.strip(b" \0\\"))
+        value = self.value(keyword)  # zeros are a number, and blanks where they are text
+        if value is None and element is not None and isinstance(element.value, bytes):
+            return bool(element.value.strip(b" \0\\"))
         return any(map(str, value)) if isinstance(value, MultiValue) else value is not None and bool(str(value).strip())
 
     def value(self, keyword: str) -> Any:

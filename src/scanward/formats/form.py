@@ -1,0 +1,61 @@
+"""How a DICOM image says what a seal holds: in which elements, macros and order, and how its pixels are stored.
+
+Programs agree on what an image shows where it says it in the usual way, and not on what else means the same: a rescale
+in the header of an enhanced image, frames out of order, more bits in use, another SOP class. A seal knows which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydicom.dataelem import DataElement
+from pydicom.multival import MultiValue
+
+from scanward.formats.dicom import Header
+from scanward.formats.frames import GROUPS
+from scanward.formats.held import HELD, IDENTITY
+
+STORED = ("SOPClassUID", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
+          "RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+FORM = frozenset((*STORED, *GROUPS))
+_MEANT = {"NumberOfFrames": "1.0", "RescaleSlope": "1.0", "RescaleIntercept": "0.0"}
+"""Where nothing is said."""
+_ALWAYS = "BitsAllocated"
+"""Every image says it, so that a seal without it knows of no form."""
+_SAID = HELD - {*IDENTITY, "SpecificCharacterSet", "StudyInstanceUID", "InstanceNumber"}
+
+
+def form_of(header: Header) -> dict[str, str]:
+    """By keyword; numbers are numbers, however they are written. Of functional groups what a seal holds, in its
+    macros."""
+    found = {keyword: repr(_plain(value)) for keyword in STORED if (value := header.value(keyword)) not in (None, "")}
+    groups = {keyword: [_said(item) for item in header.value(keyword) or ()] for keyword in GROUPS}
+    return {keyword: said for keyword, said in found.items() if said != _MEANT.get(keyword)} | {
+        keyword: repr(items) for keyword, items in groups.items() if any(items)}
+
+
+def has_form(header: dict[str, str]) -> bool:
+    """Whether a seal's header says the form at all."""
+    return _ALWAYS in header
+
+
+def _said(item: Iterable[DataElement], within: bool = False) -> list[tuple[int, Any]]:
+    """Of a group, or of an item of one of its macros; what these nest is not of the image itself."""
+    found: list[tuple[int, Any]] = []
+    for element in item:
+        if element.VR == "SQ" and not within:
+            inner = [_said(each, within=True) for each in element.value]
+            found += [(int(element.tag), inner)] if any(inner) else []
+        elif element.keyword in _SAID and element.VR != "SQ" and not element.is_empty:
+            found.append((int(element.tag), _plain(element.value)))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, MultiValue | list | tuple):
+        return [_plain(part) for part in value]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value).strip()
