@@ -18,23 +18,18 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
-from scanward.formats.dataset import DEFLATED
 from scanward.formats.dicom import (
     Header,
     alignment_of,
     check_charset,
     check_image,
     check_measures,
-    check_planes,
-    check_words,
-    extended_of,
     layout_of,
     opened,
     spacing_of,
 )
-from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, grouped
-from scanward.formats.guard import check_size, decoding, open_file, shown
+from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.held import (
     ALSO,
     DESCRIPTORS,
@@ -47,6 +42,7 @@ from scanward.formats.held import (
     SEQUENCES,
     STUDY,
 )
+from scanward.formats.others import stored_frames
 from scanward.formats.pixels import JPEG_2000, PLAIN, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
@@ -233,7 +229,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     if grey and header.whole("BitsAllocated", 0) in (8, 16):
         frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header, exact=True)))
     else:
-        frames = _others(header, stream)
+        frames = stored_frames(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
     owners = grouped(header, (*PLACE, *SEQUENCES, *IDENTITY))
     fixed, place = _palette(header) | _sides(header) | alignment_of(header), _said(header)
@@ -250,27 +246,6 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         yield _Plane(kept, scale, spacing, own.numbers("ImageOrientationPatient", 6),
                      None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name,
                      fixed | (_said(own) if owners else place), _whose(own, header) if owners else whose)
-
-
-def _others(header: Header, stream: BinaryIO) -> list[Values]:
-    """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
-    from pydicom import dcmread
-    from pydicom.pixels.utils import iter_pixels, pixel_array
-
-    rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
-    check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
-    check_planes(header)
-    subsampled = header.syntax in PLAIN and header.text("PhotometricInterpretation") == "YBR_FULL_422"
-    # Of a path, pydicom does not inflate, nor look how many colours there are; `stream` shows that it is no bomb.
-    source = dcmread(header.path, force=True) if subsampled or header.syntax == DEFLATED else header.path
-    # Of subsampled frames, `iter_pixels` takes all but the first for full ones.
-    found = (pixel_array(source, index=frame, raw=True) for frame in range(frames)) if subsampled else \
-        iter_pixels(source, raw=True)
-    values = [np.asarray(values) for values in found]
-    check_words(header, iter_pixels(source, raw=True, correct_unused_bits=False))
-    check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little,
-                 header.text("PhotometricInterpretation"))
-    return values
 
 
 def folded(values: Values, slope: float, intercept: float) -> tuple[Values, tuple[float, float]]:

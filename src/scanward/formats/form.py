@@ -6,9 +6,11 @@ in the header of an enhanced image, frames out of order, more bits in use, anoth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 
@@ -19,8 +21,13 @@ from scanward.formats.held import HELD, IDENTITY
 STORED = ("SOPClassUID", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
           "RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 FORM = frozenset((*STORED, *GROUPS))
-_MEANT = {"NumberOfFrames": "1.0", "RescaleSlope": "1.0", "RescaleIntercept": "0.0"}
-"""Where nothing is said."""
+_IMAGE_PIXEL = 0x0028
+_LOOKS = re.compile("Window|VOI|Lossy|Smallest|Largest|Annotation|RecognizableVisualFeatures|QualityControlImage|"
+                    "CorrectedImage|LongitudinalTemporal|FrameOfInterest|PlanarConfiguration|Explanation|Description|"
+                    "PixelIntensityRelationship$|PixelIntensityRelationshipSign")
+"""Elements of that group that say nothing of how pixels are stored."""
+_RESCALE = {"RescaleSlope": "1.0", "RescaleIntercept": "0.0"}
+"""What changes nothing; one of the two alone, programs do not take alike."""
 _ALWAYS = "BitsAllocated"
 """Every image says it, so that a seal without it knows of no form."""
 _SAID = HELD - {*IDENTITY, "SpecificCharacterSet", "StudyInstanceUID", "InstanceNumber"}
@@ -31,8 +38,18 @@ def form_of(header: Header) -> dict[str, str]:
     macros."""
     found = {keyword: repr(_plain(value)) for keyword in STORED if (value := header.value(keyword)) not in (None, "")}
     groups = {keyword: [_said(item) for item in header.value(keyword) or ()] for keyword in GROUPS}
-    return {keyword: said for keyword, said in found.items() if said != _MEANT.get(keyword)} | {
-        keyword: repr(items) for keyword, items in groups.items() if any(items)}
+    if found.get("NumberOfFrames") == "1.0":
+        del found["NumberOfFrames"]
+    if [found.get(keyword, meant) for keyword, meant in _RESCALE.items()] == [*_RESCALE.values()]:
+        found = {keyword: said for keyword, said in found.items() if keyword not in _RESCALE}
+    return found | {keyword: repr(items) for keyword, items in groups.items() if any(items)}
+
+
+def of_form(keyword: str) -> bool:
+    """Whether an element says how an image is stored: those of the form, and what else stands in their group, known to
+    us or not."""
+    tag = tag_for_keyword(keyword)
+    return keyword in FORM or (tag is not None and tag >> 16 == _IMAGE_PIXEL and not _LOOKS.search(keyword))
 
 
 def has_form(header: dict[str, str]) -> bool:
@@ -58,4 +75,4 @@ def _plain(value: Any) -> Any:
     try:
         return float(value)
     except (TypeError, ValueError):
-        return str(value).strip()
+        return str(value).rstrip(" \0")
