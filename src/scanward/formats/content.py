@@ -7,6 +7,7 @@ DICOM images of any kind that can be decoded, whatever their modality; NIfTI, Me
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,8 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 
 Values = npt.NDArray[Any]
 _MOMENT = "AcquisitionDateTime"
+_OLD_DATE = re.compile(r"\d{4}\.\d{2}\.\d{2} ?")
+"""As dates were written before 1993."""
 _USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT", "StartTrim": "1",
           "DimensionOrganizationType": "3D"}
 """What is meant where nothing is said."""
@@ -306,8 +309,8 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     if "PatientName" in texts:
         texts["PatientName"] = texts["PatientName"].rstrip("^ \0")
     for keyword, text in texts.items():
-        if keyword.endswith("Date"):
-            texts[keyword] = text.replace(".", "")  # as dates were written before 1993
+        if keyword.endswith("Date") and _OLD_DATE.fullmatch(text):
+            texts[keyword] = text.replace(".", "")
     if "PhotometricInterpretation" in texts:
         named = texts["PhotometricInterpretation"].strip(" \0")
         texts["PhotometricInterpretation"] = _SAME_COLOURS.get((header.syntax, named), named)

@@ -25,6 +25,7 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
 from scanward.formats.fragments import JPEG, Extended
 from scanward.formats.guard import NUMBER, PLAUSIBLE, check_size, clean, open_file, plausible, shown
+from scanward.formats.held import IDENTITY
 from scanward.formats.pixels import Layout, check_unused
 from scanward.image import AIR, Modality, Provenance
 
@@ -222,9 +223,17 @@ def alignment_of(header: Header) -> dict[str, str]:
 
 
 def check_charset(header: Header) -> None:
-    """`UnreadableError` for a character set that is none of DICOM's (PS3.3 C.12.1.1.2): pydicom knows more."""
+    """`UnreadableError` for a character set that is none of DICOM's (PS3.3 C.12.1.1.2), as pydicom knows more; and for
+    escapes in what says whose an image is where none is switched to another."""
+    raw = [element.value for keyword in IDENTITY if (element := header.data.get_item(keyword)) is not None]
     said = header.said("SpecificCharacterSet") or ""
-    for term in [said] if isinstance(said, str) else said:
+    terms = [said] if isinstance(said, str) else said
+    if not any("2022" in str(term) for term in terms) and any(isinstance(text, bytes) and b"\x1b" in text
+                                                              for text in raw):
+        raise UnreadableError(f"{shown(header.path)} switches its character set within whose it is, and its "
+                              "SpecificCharacterSet knows of none to switch to, so that programs read other names; "
+                              "export it again.")
+    for term in terms:
         if str(term).strip() not in python_encoding:
             raise UnreadableError(f"{shown(header.path)} has texts in {clean(term, 40)!r}, which is no character set "
                                   "of DICOM's; export it again.")

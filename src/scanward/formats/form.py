@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 
 from scanward.formats.dicom import Header
@@ -19,7 +19,8 @@ from scanward.formats.frames import GROUPS
 from scanward.formats.held import HELD, IDENTITY
 
 STORED = ("SOPClassUID", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
-          "RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+          "RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+          "FrameTime", "FrameTimeVector")
 FORM = frozenset((*STORED, *GROUPS))
 _IMAGE_PIXEL = 0x0028
 _LOOKS = re.compile("Window|VOI|Lossy|Smallest|Largest|Annotation|RecognizableVisualFeatures|QualityControlImage|"
@@ -30,13 +31,15 @@ _RESCALE = {"RescaleSlope": "1.0", "RescaleIntercept": "0.0"}
 """What changes nothing; one of the two alone, programs do not take alike."""
 _ALWAYS = "BitsAllocated"
 """Every image says it, so that a seal without it knows of no form."""
-_SAID = HELD - {*IDENTITY, "SpecificCharacterSet", "StudyInstanceUID", "InstanceNumber"}
+_SAID = HELD - {"SpecificCharacterSet", "StudyInstanceUID", "InstanceNumber"}
 
 
 def form_of(header: Header) -> dict[str, str]:
     """By keyword; numbers are numbers, however they are written. Of functional groups what a seal holds, in its
     macros."""
-    found = {keyword: repr(_plain(value)) for keyword in STORED if (value := header.value(keyword)) not in (None, "")}
+    found = {keyword: repr(_plain(header.value(keyword))) for keyword in STORED if header.says(keyword)}
+    if isinstance(raw := header.data.get_item("SOPClassUID"), RawDataElement) and raw.value:
+        found["SOPClassUID"] = repr(raw.value.rstrip(b"\0 "))  # decoded, it would have lost a blank before it
     groups = {keyword: [_said(item) for item in header.value(keyword) or ()] for keyword in GROUPS}
     if found.get("NumberOfFrames") == "1.0":
         del found["NumberOfFrames"]
@@ -64,8 +67,9 @@ def _said(item: Iterable[DataElement], within: bool = False) -> list[tuple[int, 
         if element.VR == "SQ" and not within:
             inner = [_said(each, within=True) for each in element.value]
             found += [(int(element.tag), inner)] if any(inner) else []
-        elif element.keyword in _SAID and element.VR != "SQ" and not element.is_empty:
-            found.append((int(element.tag), _plain(element.value)))
+        elif element.keyword in _SAID and element.VR != "SQ" and str(element.value).strip("[]', \0"):
+            # Whose it is, `--identity any` does not look at; but a group is no place to say it.
+            found.append((int(element.tag), element.keyword in IDENTITY or _plain(element.value)))
     return found
 
 

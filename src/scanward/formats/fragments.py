@@ -75,8 +75,8 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
             parts.append(stream.read(length))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         if syntax == RLE and any(idles(segment) for segment in rle_segments(data)):
-            raise UnreadableError(f"{shown(path)} holds runs of nothing in an RLE frame, which not every program passes "
-                                  "over; export it again.")
+            raise UnreadableError(f"{shown(path)} holds runs of nothing in an RLE frame, which not every program "
+                                  "passes over; export it again.")
         if syntax in _PROCESSES and jpeg_frame(data).process not in _PROCESSES[syntax]:
             raise UnreadableError(f"{shown(path)} holds a JPEG frame of another process than its transfer syntax says; "
                                   "export it again.")

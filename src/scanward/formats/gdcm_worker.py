@@ -1,9 +1,9 @@
 """Decodes JPEG frames with GDCM; run as a program by `gdcm_process`, and imports nothing of Scanward.
 
-Reads, again and again until its input ends, one line of JSON: either `syntax`, `rows`, `columns`, `precision`, `bytes`,
-and that many bytes of JPEG follow; or the `path` of a DICOM file. Answers with the number of bytes that follow (eight,
-little-endian; 0 where GDCM or pydicom refuses) and these: of a frame, rows x columns samples of one byte up to a precision
-of 8, else of two, little-endian; of a file, the stored values of all its frames as one NPY file.
+Reads, again and again until its input ends, one line of JSON: either `syntax`, `rows`, `columns`, `precision`,
+`bytes`, and that many bytes of JPEG follow; or the `path` of a DICOM file. Answers with the number of bytes that
+follow (eight, little-endian; 0 where GDCM or pydicom refuses) and these: of a frame, rows x columns samples of one byte
+up to a precision of 8, else of two, little-endian; of a file, the stored values of all its frames as one NPY file.
 """
 
 import io
@@ -56,7 +56,8 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while line := sys.stdin.buffer.readline():
         frame = json.loads(line)
-        samples = decode_file(**frame) if "path" in frame else decode(sys.stdin.buffer.read(frame.pop("bytes")), **frame)
+        data = sys.stdin.buffer.read(frame.pop("bytes", 0))
+        samples = decode_file(**frame) if "path" in frame else decode(data, **frame)
         answers.write(len(samples).to_bytes(8, "little"))
         answers.write(samples)
         answers.flush()

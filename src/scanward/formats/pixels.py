@@ -195,6 +195,8 @@ def _meant(values: Stored, frame: Frame, layout: Layout) -> tuple[Stored, Layout
     DCMTK have in common: the samples right-aligned, unless the codestream holds the whole word of a left-aligned one.
     """
     low, high = layout.ends
+    if layout.exact and frame.precision > layout.allocated:
+        raise _disagree(frame, layout)
     if layout.high_bit >= layout.stored < frame.precision:
         if frame.precision <= layout.high_bit:
             raise _disagree(frame, layout)

@@ -285,7 +285,8 @@ def _words(content: Content, seal: Seal, anew: bool, gone: list[str], new: list[
     for keyword, text in seal.place.items():
         if keyword not in place:
             # Formats without the word mean it so, hide nothing, or say it by the position of each voxel.
-            unsaid = text in ("MONOCHROME2", "IDENTITY") or (
+            plainly = seal.place.get("PhotometricInterpretation") != "MONOCHROME1"  # which not all invert alike
+            unsaid = text == "MONOCHROME2" or (text == "IDENTITY" and plainly) or (
                 content.header is None and keyword not in (OLDER if content.axes is None else _ALONE))
             gone += [] if unsaid else [keyword]
         elif place[keyword] != text and (text, place[keyword]) != _FULL and not (
