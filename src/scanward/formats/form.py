@@ -37,9 +37,10 @@ _SAID = HELD - {"SpecificCharacterSet", "StudyInstanceUID", "InstanceNumber"}
 def form_of(header: Header) -> dict[str, str]:
     """By keyword; numbers are numbers, however they are written. Of functional groups what a seal holds, in its
     macros."""
+    raw = header.data.get_item("SOPClassUID")
     found = {keyword: repr(_plain(header.value(keyword))) for keyword in STORED if header.says(keyword)}
-    if isinstance(raw := header.data.get_item("SOPClassUID"), RawDataElement) and raw.value:
-        found["SOPClassUID"] = repr(raw.value.rstrip(b"\0 "))  # decoded, it would have lost a blank before it
+    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):  # decoded, it has lost a blank before it
+        found["SOPClassUID"] = repr(raw.value.rstrip(b"\0 ").decode("latin-1"))
     groups = {keyword: [_said(item) for item in header.value(keyword) or ()] for keyword in GROUPS}
     if found.get("NumberOfFrames") == "1.0":
         del found["NumberOfFrames"]
