@@ -164,3 +164,14 @@ def rle_segments(data: bytes) -> list[bytes]:
     if not 1 <= count <= 15 or any(not 64 <= a <= b <= len(data) for a, b in zip(offsets, ends, strict=True)):
         raise ValueError("the RLE frame's segment offsets are damaged")
     return [data[a:b] for a, b in zip(offsets, ends, strict=True)]
+
+
+def idles(segment: bytes) -> bool:
+    """Whether an RLE segment holds a control byte that stands for nothing (annex G.3.2): not all decoders skip it."""
+    at = 0 if b"\x80" in segment else len(segment)
+    while at < len(segment):
+        control = segment[at]
+        if control == 128:
+            return at + 1 < len(segment)  # one at the end is the padding to an even length
+        at += control + 2 if control < 128 else 2
+    return False

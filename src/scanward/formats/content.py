@@ -7,6 +7,7 @@ DICOM images of any kind that can be decoded, whatever their modality; NIfTI, Me
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,23 +19,18 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
-from scanward.formats.dataset import DEFLATED
 from scanward.formats.dicom import (
     Header,
     alignment_of,
     check_charset,
     check_image,
     check_measures,
-    check_planes,
-    check_words,
-    extended_of,
     layout_of,
     opened,
     spacing_of,
 )
-from scanward.formats.fragments import check_frames
 from scanward.formats.frames import GROUPS, grouped
-from scanward.formats.guard import check_size, decoding, open_file, shown
+from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.held import (
     ALSO,
     DESCRIPTORS,
@@ -47,6 +43,7 @@ from scanward.formats.held import (
     SEQUENCES,
     STUDY,
 )
+from scanward.formats.others import stored_frames
 from scanward.formats.pixels import JPEG_2000, PLAIN, read_frames
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
@@ -55,6 +52,8 @@ from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upri
 
 Values = npt.NDArray[Any]
 _MOMENT = "AcquisitionDateTime"
+_OLD_DATE = re.compile(r"\d{4}\.\d{2}\.\d{2} ?")
+"""As dates were written before 1993."""
 _USUAL = {"PixelPresentation": "MONOCHROME", "RecommendedViewingMode": "NAT", "StartTrim": "1",
           "DimensionOrganizationType": "3D"}
 """What is meant where nothing is said."""
@@ -233,7 +232,7 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
     if grey and header.whole("BitsAllocated", 0) in (8, 16):
         frames: Iterable[Values] = (values for values, _ in read_frames(stream, layout_of(header, exact=True)))
     else:
-        frames = _others(header, stream)
+        frames = stored_frames(header, stream)
     numbered = header.numbers("InstanceNumber", 1) or (0.0,)
     owners = grouped(header, (*PLACE, *SEQUENCES, *IDENTITY))
     fixed, place = _palette(header) | _sides(header) | alignment_of(header), _said(header)
@@ -250,27 +249,6 @@ def _planes(header: Header, stream: BinaryIO) -> Iterator[_Plane]:
         yield _Plane(kept, scale, spacing, own.numbers("ImageOrientationPatient", 6),
                      None if corner is None else (corner[0], corner[1], corner[2]), (numbered[0], frame), name,
                      fixed | (_said(own) if owners else place), _whose(own, header) if owners else whose)
-
-
-def _others(header: Header, stream: BinaryIO) -> list[Values]:
-    """Frames that networks never see: colour, palettes, 32 bits, floating point. Colours stay as they are stored."""
-    from pydicom import dcmread
-    from pydicom.pixels.utils import iter_pixels, pixel_array
-
-    rows, columns, frames = header.whole("Rows"), header.whole("Columns"), header.whole("NumberOfFrames", 1)
-    check_size(header.path, rows, columns, frames * header.whole("SamplesPerPixel", 1))
-    check_planes(header)
-    subsampled = header.syntax in PLAIN and header.text("PhotometricInterpretation") == "YBR_FULL_422"
-    # Of a path, pydicom does not inflate, nor look how many colours there are; `stream` shows that it is no bomb.
-    source = dcmread(header.path, force=True) if subsampled or header.syntax == DEFLATED else header.path
-    # Of subsampled frames, `iter_pixels` takes all but the first for full ones.
-    found = (pixel_array(source, index=frame, raw=True) for frame in range(frames)) if subsampled else \
-        iter_pixels(source, raw=True)
-    values = [np.asarray(values) for values in found]
-    check_words(header, iter_pixels(source, raw=True, correct_unused_bits=False))
-    check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little,
-                 header.text("PhotometricInterpretation"))
-    return values
 
 
 def folded(values: Values, slope: float, intercept: float) -> tuple[Values, tuple[float, float]]:
@@ -331,8 +309,8 @@ def _texts(header: Header, keywords: Sequence[str]) -> dict[str, str]:
     if "PatientName" in texts:
         texts["PatientName"] = texts["PatientName"].rstrip("^ \0")
     for keyword, text in texts.items():
-        if keyword.endswith("Date"):
-            texts[keyword] = text.replace(".", "")  # as dates were written before 1993
+        if keyword.endswith("Date") and _OLD_DATE.fullmatch(text):
+            texts[keyword] = text.replace(".", "")
     if "PhotometricInterpretation" in texts:
         named = texts["PhotometricInterpretation"].strip(" \0")
         texts["PhotometricInterpretation"] = _SAME_COLOURS.get((header.syntax, named), named)

@@ -140,8 +140,16 @@ def _disorder(path: Path) -> UnreadableError:
                            "agree on which count; export it again.")
 
 
-def pixel_length(stream: BinaryIO, head: bytes, little: bool, implicit: bool = False) -> int:
-    """The length of a pixel data element of which `head`, its first eight bytes, was read; its value follows."""
+def pixel_length(stream: BinaryIO, head: bytes, path: Path, little: bool, implicit: bool = False,
+                 allocated: int = 0) -> int:
+    """The length of a pixel data element of which `head`, its first eight bytes, was read; its value follows.
+
+    `UnreadableError` for words of `allocated` bits in big endian that do not call themselves words: not every program
+    turns them about.
+    """
+    if not little and allocated > 8 and head[4:6] in (b"OB", b"UN"):
+        raise UnreadableError(f"{shown(path)} holds words of {allocated} bits in big endian as bytes "
+                              f"({head[4:6].decode()}), which some programs do not turn about; export it again.")
     order: Literal["little", "big"] = "little" if little else "big"
     return int.from_bytes(stream.read(4) if head[4:6] in LONG and not implicit else head[4:8], order)
 
@@ -161,4 +169,6 @@ def inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
     if not engine.eof and engine.unconsumed_tail:
         raise UnsupportedError(f"{shown(path)} inflates to more than {_MOST_INFLATED // 2**20} megabytes, more than "
                                "any image that Scanward reads.")
+    if not engine.eof:
+        raise UnreadableError(f"{shown(path)} ends before its deflated data set does; copy it again from its source.")
     return io.BytesIO(data)

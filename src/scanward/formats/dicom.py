@@ -8,7 +8,7 @@ for eyes. CT comes in HU by Rescale Slope and Intercept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from pydicom.uid import UID
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.dataset import read_header
-from scanward.formats.fragments import Extended
+from scanward.formats.fragments import JPEG, Extended
 from scanward.formats.guard import NUMBER, PLAUSIBLE, check_size, clean, open_file, plausible, shown
+from scanward.formats.held import IDENTITY
 from scanward.formats.pixels import Layout, check_unused
 from scanward.image import AIR, Modality, Provenance
 
@@ -43,7 +44,7 @@ HEADER = (
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept",
     "RescaleSlope", "RescaleType", "ModalityLUTSequence", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
-_JPEG, _JPEG_LS = "1.2.840.10008.1.2.4.", ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 MAGNIFICATION = (0.1, 20.0)
 """Factors that are believed."""
 _ANY = (-math.inf, math.inf)
@@ -106,9 +107,9 @@ class Header:
     def says(self, keyword: str) -> bool:
         """The element is there, and not empty or blank."""
         element = self.data.get_item(keyword) if keyword in self.data else None
-        value = None if element is None else element.value
-        if isinstance(value, bytes):
-            return bool(value.strip(b" \0\\"))
+        value = self.value(keyword)  # zeros are a number, and blanks where they are text
+        if value is None and element is not None and isinstance(element.value, bytes):
+            return bool(element.value.strip(b" \0\\"))
         return any(map(str, value)) if isinstance(value, MultiValue) else value is not None and bool(str(value).strip())
 
     def value(self, keyword: str) -> Any:
@@ -170,6 +171,10 @@ def check_image(header: Header) -> None:
         name = UID(header.text("SOPClassUID") or header.media_class).name
         where = "; name the folder that it lies in" if "Directory" in name else ""
         raise UnsupportedError(f"{shown(header.path)} is no image, but of SOP class {name}{where}.")
+    if header.whole("PixelRepresentation", 0) not in (0, 1):
+        raise UnreadableError(f"{shown(header.path)} has a PixelRepresentation of "
+                              f"{header.whole('PixelRepresentation')}, which is neither unsigned (0) nor signed (1); "
+                              "export it again.")
 
 
 def modality_of(header: Header) -> Modality:
@@ -218,28 +223,36 @@ def alignment_of(header: Header) -> dict[str, str]:
 
 
 def check_charset(header: Header) -> None:
-    """`UnreadableError` for a character set that is none of DICOM's (PS3.3 C.12.1.1.2): pydicom knows more."""
+    """`UnreadableError` for a character set that is none of DICOM's (PS3.3 C.12.1.1.2), as pydicom knows more; and for
+    escapes in what says whose an image is where none is switched to another."""
+    raw = [element.value for keyword in IDENTITY if (element := header.data.get_item(keyword)) is not None]
     said = header.said("SpecificCharacterSet") or ""
-    for term in [said] if isinstance(said, str) else said:
+    terms = [said] if isinstance(said, str) else said
+    if not any("2022" in str(term) for term in terms) and any(isinstance(text, bytes) and b"\x1b" in text
+                                                              for text in raw):
+        raise UnreadableError(f"{shown(header.path)} switches its character set within whose it is, and its "
+                              "SpecificCharacterSet knows of none to switch to, so that programs read other names; "
+                              "export it again.")
+    for term in terms:
         if str(term).strip() not in python_encoding:
             raise UnreadableError(f"{shown(header.path)} has texts in {clean(term, 40)!r}, which is no character set "
                                   "of DICOM's; export it again.")
 
 
-def check_words(header: Header, frames: Iterable[Any]) -> None:
+def check_words(header: Header, frames: Callable[[], Iterable[Any]]) -> None:
     """As `check_unused`, of frames of any kind whose unused bits are there still, the lower ones being stored."""
     stored, allocated = header.whole("BitsStored", 0), header.whole("BitsAllocated", 0)
     if 0 < stored < allocated:
         layout = Layout(header.path, header.syntax, 0, 0, allocated, stored, stored - 1,
                         header.whole("PixelRepresentation", 0) == 1, exact=True)
-        for words in frames:
+        for words in frames():
             check_unused(np.asarray(words), layout, allocated)
 
 
 def check_planes(header: Header) -> None:
     """Refuses samples by planes in codestreams of JPEG and JPEG 2000, which have an order of their own (PS3.5, 8.2.1,
     8.2.4): some decoders turn it about, others do not."""
-    if (header.syntax.startswith(_JPEG) and header.syntax not in _JPEG_LS and header.whole("SamplesPerPixel", 1) > 1
+    if (header.syntax.startswith(JPEG) and header.syntax not in _JPEG_LS and header.whole("SamplesPerPixel", 1) > 1
             and header.whole("PlanarConfiguration", 0) != 0):
         raise UnreadableError(f"{shown(header.path)} has a PlanarConfiguration other than 0 of JPEG or JPEG 2000, "
                               "which some programs heed and others pass over; export it again.")

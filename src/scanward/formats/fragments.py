@@ -12,12 +12,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scanward.errors import UnreadableError
-from scanward.formats.codestreams import changes_colours, holds_another, said_colours, turns
+from scanward.formats.codestreams import (
+    changes_colours,
+    holds_another,
+    idles,
+    jpeg_frame,
+    rle_segments,
+    said_colours,
+    turns,
+)
 from scanward.formats.dataset import DELIMITER, ITEM, pixel_length
 from scanward.formats.guard import cut_short, left_in, shown
 from scanward.formats.walk import UNDEFINED
 
 RLE = "1.2.840.10008.1.2.5"
+JPEG = "1.2.840.10008.1.2.4."
+_PROCESSES = {f"{JPEG}{end}": kinds for end, kinds in
+              (("50", {0xC0}), ("51", {0xC0, 0xC1}), ("57", {0xC3}), ("70", {0xC3}), ("80", {0xF7}), ("81", {0xF7}))}
+"""The frame markers that each transfer syntax knows (PS3.5, 8.2.1, 8.2.3)."""
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 """The beginnings of JPEG (and JPEG-LS) and of JPEG 2000: a frame has one, in its first fragment."""
 
@@ -62,6 +74,12 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
             stream.seek(at)
             parts.append(stream.read(length))
         data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if syntax == RLE and any(idles(segment) for segment in rle_segments(data)):
+            raise UnreadableError(f"{shown(path)} holds runs of nothing in an RLE frame, which not every program "
+                                  "passes over; export it again.")
+        if syntax in _PROCESSES and jpeg_frame(data).process not in _PROCESSES[syntax]:
+            raise UnreadableError(f"{shown(path)} holds a JPEG frame of another process than its transfer syntax says; "
+                                  "export it again.")
         if syntax != RLE and changes_colours(data):
             raise UnreadableError(f"{shown(path)} wraps a compressed frame in boxes by which some programs show it "
                                   "otherwise, and DICOM knows none of them; export it again.")
@@ -75,10 +93,10 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
 
 
 def check_frames(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended, little: bool,
-                 photometric: str) -> None:
+                 photometric: str, allocated: int) -> None:
     """Raises as `frames_in`, from a stream that stands at the pixel data element, where that is compressed; and where a
     JPEG frame says other colours than the header's `photometric`."""
-    if pixel_length(stream, stream.read(8), little) == UNDEFINED:
+    if pixel_length(stream, stream.read(8), path, little, allocated=allocated) == UNDEFINED:
         for data in frames_in(stream, path, syntax, count, extended):
             said = said_colours(data)
             if said and said != {photometric[:3]}:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 SECONDS = 60.0
 """A frame that takes longer is given up: the largest mammogram takes two seconds."""
+_NPY_HEAD = 128
+"""Bytes before the values."""
 
 
 class GdcmProcess:
@@ -28,24 +34,40 @@ class GdcmProcess:
         header = {"syntax": syntax, "rows": rows, "columns": columns, "precision": precision,
                   "bytes": len(data)}  # fmt: skip
         needed = rows * columns * (1 if precision <= 8 else 2)
+        samples = self._answer(header, data, needed, SECONDS)
+        if len(samples) != needed:
+            raise ValueError("the JPEG stream could not be decoded")
+        return samples
+
+    def decode_file(self, path: Path, frames: int, largest: int, *, whole_words: bool = False) -> npt.NDArray[Any]:
+        """The stored values of all `frames` of a DICOM file, in whatever colours, of `largest` bytes at most, frames
+        first; `ValueError` where they cannot be decoded. With `whole_words`, bits that are not stored stay."""
+        asked = {"path": os.path.abspath(path), "whole_words": whole_words}
+        answer = self._answer(asked, b"", largest + _NPY_HEAD, SECONDS + frames)
+        if not answer:
+            raise ValueError("the compressed frames could not be decoded")
+        return np.asarray(np.load(io.BytesIO(answer), allow_pickle=False))
+
+    def _answer(self, header: dict[str, Any], data: bytes, most: int, seconds: float) -> bytes:
         with self._lock:
             process = self._started()
-            timer = threading.Timer(SECONDS, process.kill)
+            timer = threading.Timer(seconds, process.kill)
             timer.start()
+            length, samples, needed = b"", b"", -1
             try:
                 asked, answer = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
                 asked.write(json.dumps(header).encode() + b"\n" + data)
                 asked.flush()
                 length = answer.read(8)
-                samples = answer.read(needed) if length == needed.to_bytes(8, "little") else b""
+                needed = int.from_bytes(length, "little")
+                samples = answer.read(needed) if needed <= most else b""
             except BrokenPipeError:
-                length = samples = b""
+                pass  # the process died
             finally:
                 timer.cancel()
             if len(samples) != needed:
-                if length != bytes(8):
-                    self._stop()
-                raise ValueError("the JPEG stream could not be decoded")
+                self._stop()
+                return b""
         return samples
 
     def _started(self) -> subprocess.Popen[bytes]:

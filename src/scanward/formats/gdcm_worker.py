@@ -1,15 +1,18 @@
 """Decodes JPEG frames with GDCM; run as a program by `gdcm_process`, and imports nothing of Scanward.
 
-Reads, again and again until its input ends, one line of JSON (`syntax`, `rows`, `columns`, `precision`, `bytes`)
-and that many bytes of JPEG. Answers with the number of decoded bytes (eight, little-endian; 0 where GDCM
-refuses the frame) and the bytes: rows x columns samples of one byte up to a precision of 8, else of two, little-endian.
+Reads, again and again until its input ends, one line of JSON: either `syntax`, `rows`, `columns`, `precision`,
+`bytes`, and that many bytes of JPEG follow; or the `path` of a DICOM file. Answers with the number of bytes that
+follow (eight, little-endian; 0 where GDCM or pydicom refuses) and these: of a frame, rows x columns samples of one byte
+up to a precision of 8, else of two, little-endian; of a file, the stored values of all its frames as one NPY file.
 """
 
+import io
 import json
 import os
 import sys
 
 import gdcm
+import numpy as np
 
 
 def decode(data: bytes, syntax: str, rows: int, columns: int, precision: int) -> bytes:
@@ -34,6 +37,18 @@ def decode(data: bytes, syntax: str, rows: int, columns: int, precision: int) ->
     return b"" if buffer is None else buffer.encode("utf-8", "surrogateescape")
 
 
+def decode_file(path: str, whole_words: bool) -> bytes:
+    """All frames of a file, raw; with `whole_words`, bits that are not stored are left as they are."""
+    from pydicom.pixels.utils import iter_pixels
+
+    made = io.BytesIO()
+    try:
+        np.save(made, np.stack(list(iter_pixels(path, raw=True, correct_unused_bits=not whole_words))))
+    except Exception:  # pydicom raises what its parts raise
+        return b""
+    return made.getvalue()
+
+
 def main() -> None:
     """Answers frames until the input ends."""
     # GDCM's JPEG prints from C: the answers get a descriptor of their own, and descriptor 1 leads nowhere.
@@ -41,7 +56,8 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     while line := sys.stdin.buffer.readline():
         frame = json.loads(line)
-        samples = decode(sys.stdin.buffer.read(frame.pop("bytes")), **frame)
+        data = sys.stdin.buffer.read(frame.pop("bytes", 0))
+        samples = decode_file(**frame) if "path" in frame else decode(data, **frame)
         answers.write(len(samples).to_bytes(8, "little"))
         answers.write(samples)
         answers.flush()

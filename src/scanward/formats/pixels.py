@@ -107,7 +107,8 @@ def _element(stream: BinaryIO, layout: Layout) -> tuple[int, bool]:
     if len(head) < 8 or tag != [0x7FE0, 0x10]:
         raise UnreadableError(f"{shown(layout.path)} holds no pixel data; export the image itself, not its header.")
     big_words = head[4:6] == b"OW" and not layout.little and layout.allocated == 8
-    return pixel_length(stream, head, layout.little, layout.syntax == IMPLICIT_LITTLE), big_words
+    implicit = layout.syntax == IMPLICIT_LITTLE
+    return pixel_length(stream, head, layout.path, layout.little, implicit, layout.allocated), big_words
 
 
 def _plain(stream: BinaryIO, length: int, layout: Layout, big_words: bool) -> Iterator[Stored]:
@@ -194,6 +195,8 @@ def _meant(values: Stored, frame: Frame, layout: Layout) -> tuple[Stored, Layout
     DCMTK have in common: the samples right-aligned, unless the codestream holds the whole word of a left-aligned one.
     """
     low, high = layout.ends
+    if layout.exact and frame.precision > layout.allocated:
+        raise _disagree(frame, layout)
     if layout.high_bit >= layout.stored < frame.precision:
         if frame.precision <= layout.high_bit:
             raise _disagree(frame, layout)

@@ -17,13 +17,14 @@ from pydicom.sequence import Sequence
 
 from scanward.formats.dicom import Header
 from scanward.formats.elements import in_little
+from scanward.formats.form import form_of
 from scanward.formats.frames import GROUPS
 from scanward.formats.walk import counts
 
 
 def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
     """A hash of every standard element at the top of a header and of every macro of its functional groups, by its
-    keyword, but of UIDs and of what `held` names, of which these speak themselves."""
+    keyword, but of UIDs and of what `held` names, of which these speak themselves; and of the form that these have."""
     found: dict[str, list[Any]] = defaultdict(list)
     for tag in sorted(header.data.keys()):
         with suppress(Exception):  # a header may hold any bytes in any form, and what nobody can decode shows nothing
@@ -42,7 +43,7 @@ def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
             else:
                 found[keyword] += _of_item([header.data[tag]], header.little)
     return {keyword: hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
-            for keyword, said in found.items() if any(said)}
+            for keyword, said in found.items() if any(said)} | form_of(header)
 
 
 def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str] = ()) -> list[tuple[int, Any]]:

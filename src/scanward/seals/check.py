@@ -15,6 +15,7 @@ from scipy import ndimage
 from scanward.box import Box
 from scanward.errors import InputError
 from scanward.formats.content import Content
+from scanward.formats.form import FORM, has_form, of_form
 from scanward.formats.held import FIRST_IDENTITY, FIRST_PLACE, HIDING, OLDER, SEQUENCES
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
@@ -119,7 +120,9 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
     if anew and copy is not None:
         voxels, boxes = _consistent(content, seal, copy)
     if copies:
-        voxels = Part(voxels.label, f"{voxels.reason} Left out, as copies of others at their place: {said}.")
+        voxels = Part("inconclusive" if voxels.label == "authentic" else voxels.label,
+                      f"{voxels.reason} Copies of others at their place, by which programs may show it otherwise: "
+                      f"{said}; take them away.")
     geometry = _geometry(content, seal, anew)
     if geometry.label == "tampered" and content.values.shape != seal.shape and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut or resampled lies elsewhere, too
@@ -255,6 +258,9 @@ def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
         gone.append(f"{listed(new)}, of which it said nothing when it was sealed")
     if gone:
         return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
+    if form := [keyword for keyword in _other_header(content, seal) if of_form(keyword)]:
+        return Part("inconclusive", f"It is written in another form than was sealed, which programs may read "
+                                    f"otherwise: see its {listed(form)}. Find the file that was sealed.")
     return Part("authentic", "It lies where it lay.")
 
 
@@ -279,7 +285,8 @@ def _words(content: Content, seal: Seal, anew: bool, gone: list[str], new: list[
     for keyword, text in seal.place.items():
         if keyword not in place:
             # Formats without the word mean it so, hide nothing, or say it by the position of each voxel.
-            unsaid = text in ("MONOCHROME2", "IDENTITY") or (
+            plainly = seal.place.get("PhotometricInterpretation") != "MONOCHROME1"  # which not all invert alike
+            unsaid = text == "MONOCHROME2" or (text == "IDENTITY" and plainly) or (
                 content.header is None and keyword not in (OLDER if content.axes is None else _ALONE))
             gone += [] if unsaid else [keyword]
         elif place[keyword] != text and (text, place[keyword]) != _FULL and not (
@@ -315,13 +322,19 @@ def _numbers(was: Any, now: Any, name: str) -> str:
 
 def _besides(content: Content, seal: Seal) -> str:
     """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
-    # Of what was sealed as no DICOM `place` is empty, and there was no header.
-    if seal.header is None or content.header is None or content.values.shape != seal.shape or not seal.place:
-        return ""
-    now = seal.briefly(content.header)
-    other = [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
+    other = [keyword for keyword in _other_header(content, seal) if not of_form(keyword)]
     return f" Its header says another {listed(other, FEW)} than when it was sealed; the seal does not hold " \
            f"{'it' if len(other) == 1 else 'them'}." if other else ""
+
+
+def _other_header(content: Content, seal: Seal) -> list[str]:
+    """The keywords of what its header says in other words, or in another form, than the one that was sealed."""
+    # Of what was sealed as no DICOM `place` is empty, and there was no header.
+    if seal.header is None or content.header is None or content.values.shape != seal.shape or not seal.place:
+        return []
+    now = seal.briefly({keyword: said for keyword, said in content.header.items()
+                        if keyword not in FORM or has_form(seal.header)})
+    return [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
 
 
 def _identity(content: Content, seal: Seal, asked: Identity) -> Part:

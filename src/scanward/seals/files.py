@@ -117,7 +117,8 @@ def _single(content: Content, source: Source, said: list[str]) -> Content:
     copies = content.copies
     if copies:
         names = listed([content.names[z] for z in copies])
-        said.append(f"{shown(source.path)} holds copies of slices ({names}), which its seal leaves out.")
+        said.append(f"{shown(source.path)} holds copies of slices ({names}), which its seal leaves out; "
+                    "take them away, as with them it is inconclusive.")
         content = content.without(copies)
     if places := content.places:
         names = listed([name for place in places for name in sorted(content.names[z] for z in place)])
