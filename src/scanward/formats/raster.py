@@ -24,8 +24,10 @@ _MOVING = (b"acTL", b"fcTL", b"fdAT")
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
-def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
-    """Grey of 8 or 16 bits; opaque alpha and colour whose channels are equal are dropped."""
+def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float] | None,
+             alike: bool = False) -> Image:
+    """Grey of 8 or 16 bits; opaque alpha and colour whose channels are equal are dropped. With `alike`,
+    `UnsupportedError` for an sBIT below the depth, as writers of 12 bits in 16 say it: ITK shifts their values."""
     with open_file(path) as file:
         head = file.read(33)
         if len(head) < 33 or head[12:16] != b"IHDR":
@@ -40,12 +42,12 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
             raise cut_short(path, rows * columns * depth // 8 // INFLATION, held)
         file.seek(0)
         data = file.read()
-        _check_chunks(path, data)
+        _check_chunks(path, data, alike)
         values = _png_values(path, data, deep_colour=depth == 16 and colour != 0)
     return image_of(path, grey(path, values)[None], "png", modality or "MG", three(spacing), depth)
 
 
-def _check_chunks(path: Path, data: bytes) -> None:
+def _check_chunks(path: Path, data: bytes, alike: bool) -> None:
     """Refuses what another program could show in place of the one image: animations, images said twice, and chunks
     that only some programs know though none may pass over them (ISO/IEC 15948, 5.4)."""
     at, names = 8, list[bytes]()
@@ -58,7 +60,7 @@ def _check_chunks(path: Path, data: bytes) -> None:
         if name != b"IDAT" or names[-1:] != [b"IDAT"]:
             names.append(name)
         length = int.from_bytes(data[at : at + 4], "big")
-        if name == b"sBIT" and {*data[at + 8 : at + 8 + length]} != {data[24]}:
+        if alike and name == b"sBIT" and {*data[at + 8 : at + 8 + length]} != {data[24]}:
             raise UnsupportedError(f"{shown(path)} says by sBIT that fewer bits count than it stores, by which some "
                                    "programs shift its values; save it without.")
         at += 12 + length
@@ -146,7 +148,8 @@ def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
     """(z, y, x) values as the file stores them, which float32 may not tell apart: whole ones as integers, whatever
     their type. Raises as `read`; `UnsupportedError` for white as 0, and for numbers that 64 bits do not hold."""
     if kind in ("png", "pgm"):
-        return READERS[kind](path, None, None).pixels.astype(np.int64)
+        image = read_png(path, None, None, alike=True) if kind == "png" else read_pgm(path, None, None)
+        return image.pixels.astype(np.int64)
     if kind == "npy":
         values = npy_values(path)
         image = image_of_array(path, values, None, None)
