@@ -239,3 +239,13 @@ def test_significant_bits_are_read_and_not_sealed(tmp_path, parts):
     assert np.array_equal(read(path).plane, values)
     with pytest.raises(UnsupportedError, match="fewer bits count"):
         stored_raster(path, "png")
+
+
+def test_colours_of_16_bits_are_read_and_not_sealed(tmp_path):
+    """Pillow shows 8 of them."""
+    grey = np.random.default_rng(0).integers(0, 1 << 16, (50, 40), np.uint16)
+    path = tmp_path / "film.png"
+    cv2.imwrite(str(path), np.stack([grey] * 3, -1))
+    assert np.array_equal(read(path).plane, grey)
+    with pytest.raises(UnsupportedError, match="colours of 16 bits"):
+        stored_raster(path, "png")

@@ -16,7 +16,7 @@ from PIL import ImageOps, PngImagePlugin, TiffImagePlugin
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grey, image_of, image_of_array, npy_values, read_npy, read_pgm
 from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
-from scanward.formats.tiff import ORIENTATION, OURS, check_tiff
+from scanward.formats.tiff import ORIENTATION, OURS, check_alike, check_tiff
 from scanward.image import Image, Modality
 
 _MOVING = (b"acTL", b"fcTL", b"fdAT")
@@ -27,7 +27,8 @@ _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float] | None,
              alike: bool = False) -> Image:
     """Grey of 8 or 16 bits; opaque alpha and colour whose channels are equal are dropped. With `alike`,
-    `UnsupportedError` for an sBIT below the depth, as writers of 12 bits in 16 say it: ITK shifts their values."""
+    `UnsupportedError` for colours of 16 bits, and for an sBIT below the depth, as writers of 12 bits in 16 say it: ITK
+    shifts their values."""
     with open_file(path) as file:
         head = file.read(33)
         if len(head) < 33 or head[12:16] != b"IHDR":
@@ -37,6 +38,9 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
         check_size(path, rows, columns)
         if depth not in (8, 16):
             raise UnsupportedError(f"{shown(path)} stores {depth} bits a pixel; Scanward reads PNG of 8 and 16 bits.")
+        if alike and depth == 16 and colour != 0:
+            raise UnsupportedError(f"{shown(path)} has colours of 16 bits, of which some programs show 8; save it as "
+                                   "16-bit grey.")
         held = left_in(file)
         if held * INFLATION < rows * columns * depth // 8:
             raise cut_short(path, rows * columns * depth // 8 // INFLATION, held)
@@ -146,7 +150,8 @@ READERS: dict[str, Callable[[Path, Modality | None, tuple[float, float] | None],
 
 def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
     """(z, y, x) values as the file stores them, which float32 may not tell apart: whole ones as integers, whatever
-    their type. Raises as `read`; `UnsupportedError` for white as 0, and for numbers that 64 bits do not hold."""
+    their type. Raises as `read`; `UnsupportedError` for what programs show each in its own way, for white as 0, and for
+    numbers that 64 bits do not hold."""
     if kind in ("png", "pgm"):
         image = read_png(path, None, None, alike=True) if kind == "png" else read_pgm(path, None, None)
         return image.pixels.astype(np.int64)
@@ -154,6 +159,8 @@ def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
         values = npy_values(path)
         image = image_of_array(path, values, None, None)
     else:
+        with open_file(path) as file:
+            check_alike(path, file)
         values, inverted = tiff_values(path)
         image = _tiff_image(path, values, inverted, None, None)
         if inverted:

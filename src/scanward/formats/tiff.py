@@ -220,3 +220,20 @@ def _inflated(data: bytes, compression: int, full: int) -> int:
         made += min(run + 1, left) if run < 128 else (257 - run) * (run > 128 and left > 0)
         at += run + 2 if run < 128 else 1 + (run > 128)
     return made
+
+
+def check_alike(path: Path, file: BinaryIO) -> None:
+    """`UnsupportedError` for what only scans read, as programs show it each in its own way: a second sample, floating
+    point of 16 bits, tiles of 16 bits, and, compressed in big endian, numbers that Pillow turns about by halves."""
+    big = file.read(2) == b"MM"
+    file.seek(0)
+    tags = check_tiff(path, file)
+    bits, form = tags[_BITS][0], tags.get(_FORMAT, (1,))[0]
+    packed = tags.get(_COMPRESSION, (1,))[0] != _STORED
+    for odd, what in ((len(tags[_BITS]) > 1, "more than one number a pixel"),
+                      (form == 3 and bits == 16, "floating point of 16 bits"),
+                      (_TILES in tags and bits == 16, "16 bits in tiles"),
+                      (big and packed and (form != 1 or bits > 16), "compressed big-endian numbers of this kind")):
+        if odd:
+            raise UnsupportedError(f"{shown(path)} holds {what}, which programs show each in its own way; save it as "
+                                   "plain grey TIFF, uncompressed and in strips.")

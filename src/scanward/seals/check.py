@@ -35,6 +35,8 @@ FEW = 8
 """Tiles of an image so small that nothing is told by how many have changed."""
 SAME_MM, SAME_SHARE = 0.01, 1e-4
 """Millimetres, and parts, by which numbers of geometry may differ: formats round them each in its own way."""
+FLOAT32 = 1e-6
+"""The same of slopes, which hold for values of four digits and more."""
 _SIDES = ("Its ImageLaterality", "Its Laterality", "Its ViewPosition", "Its PatientOrientation", "Its PatientPosition")
 _COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420"}
 """What lossy encodings turn into one another."""
@@ -308,9 +310,8 @@ def _alike(was: Any, now: Any, name: str) -> bool:
         return all(np.abs(one - corner).max(axis=1).min() <= SAME_MM for corner in other)
     if one.shape != other.shape:
         # A scale of one pair holds for all.
-        return name == "scale" and 1 in (len(one), len(other)) and bool(
-            np.allclose(one, other, rtol=SAME_SHARE, atol=0))
-    return bool(np.allclose(one, other, rtol=0 if name == "corners" else SAME_SHARE,
+        return name == "scale" and 1 in (len(one), len(other)) and bool(np.allclose(one, other, rtol=FLOAT32, atol=0))
+    return bool(np.allclose(one, other, rtol={"corners": 0, "scale": FLOAT32}.get(name, SAME_SHARE),
                             atol={"corners": SAME_MM, "axes": SAME_SHARE}.get(name, 0)))
 
 
