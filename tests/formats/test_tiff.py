@@ -224,13 +224,15 @@ def test_what_usual_programs_write_is_read(tmp_path, writer, dtype):
 @pytest.mark.parametrize(("dtype", "how", "words"), [
     (np.float16, {}, "floating point of 16 bits"), (np.uint16, {"tile": (32, 32)}, "16 bits in tiles"),
     (">i2", {"compression": "deflate"}, "compressed big-endian"), (">f4", {"compression": "deflate"}, "big-endian"),
-    (np.uint8, {"planarconfig": "contig", "extrasamples": ["unassalpha"], "shape": (64, 64, 2)}, "more than one number")])
+    (np.uint8, {"planarconfig": "contig", "extrasamples": ["unassalpha"], "shape": (64, 64, 2)},
+     "more than one number")])
 def test_what_programs_show_otherwise_is_read_and_not_sealed(tmp_path, dtype, how, words):
     """ITK takes halves for whole numbers and alpha for pixels; Pillow turns what is packed in big endian about."""
     shape = how.pop("shape", (64, 64))
     values = np.full(shape, 255, dtype) if len(shape) > 2 else np.arange(4096).reshape(shape).astype(dtype)
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, values, photometric="minisblack", byteorder=">" if str(dtype).startswith(">") else "<", **how)
+    order = ">" if str(dtype).startswith(">") else "<"
+    tifffile.imwrite(path, values, photometric="minisblack", byteorder=order, **how)
     assert read(path).plane.shape == (64, 64)
     with pytest.raises(UnsupportedError, match=words):
         stored_raster(path, "tiff")
