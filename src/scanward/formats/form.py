@@ -50,8 +50,7 @@ def form_of(header: Header) -> dict[str, str]:
 
 
 def of_form(keyword: str) -> bool:
-    """Whether an element says how an image is stored: those of the form, and what else stands in their group, known to
-    us or not."""
+    """Whether an element says how an image is stored: those of the form, and whatever else stands in their group."""
     tag = tag_for_keyword(keyword)
     return keyword in FORM or (tag is not None and tag >> 16 == _IMAGE_PIXEL and not _LOOKS.search(keyword))
 

@@ -1,4 +1,5 @@
-"""GDCM in a process of its own: a damaged JPEG frame can make it abort, and it would take Scanward along."""
+"""GDCM in a process of its own: a damaged JPEG frame, or an odd header, can make it abort, and it would take Scanward
+along."""
 
 from __future__ import annotations
 

@@ -24,10 +24,8 @@ def stored_frames(header: Header, stream: BinaryIO) -> Iterable[Values]:
     samples = header.whole("SamplesPerPixel", 1)
     check_size(header.path, rows, columns, frames * samples)
     check_planes(header)
-    at = stream.tell()
     check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little,
                  header.text("PhotometricInterpretation"), header.whole("BitsAllocated", 0))
-    stream.seek(at)
     if header.syntax.startswith(JPEG):
         largest = rows * columns * frames * samples * 8
         check_words(header, lambda: GDCM.decode_file(header.path, frames, largest, whole_words=True))
