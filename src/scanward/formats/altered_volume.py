@@ -92,5 +92,5 @@ def _meta(host: Path, before: Volume, after: Volume, target: Path, mark: str) ->
     name = "LOCAL" if layout.local else voxels.name
     header = re.sub(r"(?m)^[ \t]*ElementDataFile[ \t]*[=:].*$",
                     lambda _: f"Comment = {mark}\n{size}ElementDataFile = {name}", header)
-    head = header.encode("utf-8", "surrogateescape")
+    head = header.encode("ascii")
     return {target: head + body} if layout.local else {voxels: body, target: head}
