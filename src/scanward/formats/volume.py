@@ -47,7 +47,7 @@ _SIZED = 1e-4
 _FORMS = 5
 """The largest code of a sform and a qform that NIfTI knows."""
 _INTENTS = (0, 1001, 1002)
-"""Of a sealed image: none, an estimate, labels. Of vectors ITK turns the signs."""
+"""Of a sealed image: none, an estimate, labels. Of displacements ITK turns signs."""
 _LONGEST_HEADER = 2**20
 _META_MODALITIES = ("", "MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN")
 """What a MetaImage that is read may say of its modality."""
