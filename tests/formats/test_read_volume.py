@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
@@ -148,4 +150,23 @@ def test_nifti_that_is_sealed_is_a_picture_by_its_intent(tmp_path, code):
     if code == 1006:  # displacements, of which ITK turns signs
         assert not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
     with pytest.raises(UnsupportedError, match=rf"ct\.nii has an intent_code of {code}, .*; write 0\.$"):
+        read_content(Source((path,), "file"))
+
+
+@pytest.mark.parametrize("zeros", [1, 4, 2000])
+@pytest.mark.parametrize("cut", [100, 352, 9000])
+def test_nifti_that_is_sealed_has_nothing_between_its_gzip_members(tmp_path, cut, zeros):
+    """zlib ends there, and Python passes over zeros."""
+    values, path = np.random.default_rng(0).integers(-1024, 2000, (4, 40, 50)).astype(np.int16), tmp_path / "ct.nii.gz"
+    whole = gzip.decompress(nifti(path, values, zipped=True).read_bytes())
+    parts = gzip.compress(whole[:cut]), gzip.compress(whole[cut:])
+    for between, behind in ((b"", b""), (b"", bytes(zeros)), (gzip.compress(b""), gzip.compress(bytes(zeros)))):
+        path.write_bytes(between.join(parts) + behind)
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
+        assert np.array_equal(read_content(Source((path,), "file")).values, values)
+    path.write_bytes(bytes(zeros).join(parts))
+    assert np.array_equal(read(path).pixels, values)
+    if cut == 9000:
+        assert not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
+    with pytest.raises(UnreadableError, match=r"ct\.nii\.gz holds bytes between its gzip members, .* again\.$"):
         read_content(Source((path,), "file"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ _SIZED = 1e-4
 """Most by which sizes of the sform and pixdim differ, as a part of them: a hundred times what float32 rounds off."""
 _FORMS = 5
 """The largest code of a sform and a qform that NIfTI knows."""
+_PIECE = 2**20
 _INTENTS = (0, 1001, 1002)
 """Of a sealed image: none, an estimate, labels. Of displacements ITK turns signs."""
 _LONGEST_HEADER = 2**20
@@ -203,6 +205,8 @@ def stored_nifti(path: Path, alike: bool = False) -> Stored:
             raise cut_short(path, layout.size, left_in(file))
         data = file.read(layout.size)
         file.read(1)  # at the end of the stream gzip compares its checksum
+    if alike and zipped:
+        _check_members(path, layout.offset + layout.size)
     if len(data) < layout.size:
         raise cut_short(path, layout.size, len(data))
     return np.frombuffer(data, layout.dtype).reshape(layout.shape), (layout.slope, layout.intercept), layout.axes
@@ -218,6 +222,22 @@ def _check_placed(layout: NiftiLayout, path: Path) -> None:
     if layout.intent not in _INTENTS:
         raise UnsupportedError(f"{shown(path)} has an intent_code of {layout.intent}, by which some programs take its "
                                "voxels for something else than a picture; write 0.")
+
+
+def _check_members(path: Path, needed: int) -> None:
+    """Raises where anything stands between the gzip members of the first `needed` bytes: zlib ends there, and Python
+    passes over zeros."""
+    with open_file(path) as file:
+        engine, rest = zlib.decompressobj(wbits=31), file.read(_PIECE)
+        while rest and needed > 0:
+            needed -= len(engine.decompress(rest, _PIECE))
+            rest = engine.unconsumed_tail or (b"" if engine.eof else file.read(_PIECE))
+            if engine.eof:
+                rest = engine.unused_data + file.read(2)
+                engine = zlib.decompressobj(wbits=31)
+                if needed > 0 and not rest.startswith(GZIP):
+                    raise UnreadableError(f"{shown(path)} holds bytes between its gzip members, behind which some "
+                                          "programs read no more; compress it again.")
 
 
 @contextmanager
