@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 
 import numpy as np
@@ -75,6 +76,30 @@ def test_a_stream_that_is_not_all_of_the_volume_is_refused(tmp_path, suffix, cas
     metaimage(path, VALUES, data, CompressedData=True, CompressedDataSize=size,
               HeaderSize=len(forged) if case == "forged first" else None)
     with pytest.raises(InputError, match=r"/ct\.(mha|raw) .*\.$"):
+        read(path)
+
+
+@pytest.mark.parametrize("blank", ["\x0b", "\x0c", "\x1c", "\x1f", "\x85", "\xa0", "\u2003", "\0", "\x7f", "\r"])
+@pytest.mark.parametrize("place", ["5{} 6 7", "{}5 6 7", "5 6 7{}", "5{}6{}7"])
+def test_numbers_between_what_python_alone_takes_for_blanks(tmp_path, blank, place):
+    path = metaimage(tmp_path / "ct.mha", VALUES, Offset="5 6 7\r", Comment="a\tb ~")
+    assert sitk.ReadImage(str(path)).GetOrigin() == (5, 6, 7)
+    assert np.array(read(path).provenance.to_world)[:, 3].tolist() == [5, 6, 7]
+    metaimage(path, VALUES, Offset=place.format(*[blank] * 2) + " ")
+    with pytest.raises(InputError, match=r"ct\.mha has a line in its header that is no plain text; write it .*\.$"):
+        read(path)
+
+
+@pytest.mark.parametrize(("said", "python"), [
+    (b"\xe2\x80\x83ct.raw", b"ct.raw"), (b"ct\xff.raw", b"ct\xef\xbf\xbd.raw"), (b"\xc2\xa0ct.raw", b"ct.raw")])
+def test_a_file_of_voxels_whose_name_python_reads_otherwise(tmp_path, said, python):
+    """It decodes the name, or strips it, and MetaIO takes its bytes."""
+    path = metaimage(tmp_path / "ct.mhd", VALUES)
+    (tmp_path / os.fsdecode(python)).write_bytes(VALUES.tobytes())
+    (tmp_path / os.fsdecode(said)).write_bytes(FORGED.tobytes())
+    path.write_bytes(path.read_bytes().replace(b"= ct.raw", b"= " + said))
+    assert np.array_equal(of_itk(path), FORGED)
+    with pytest.raises(InputError, match="no plain text"):
         read(path)
 
 

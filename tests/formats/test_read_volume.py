@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
+from volume_files import nifti
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats import find, read
+from scanward.formats import Source, find, read
+from scanward.formats.content import read_content
 
 # Directions of the axes x, y, z, each a column of the matrix: as stored, mirrored, sagittal, and turned by ten degrees.
 TURNS = {
@@ -113,3 +117,56 @@ def test_a_gzipped_bomb_is_refused_by_its_header(tmp_path):
     (tmp_path / "ct.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(1000)))
     with pytest.raises(UnreadableError, match="cut short"):
         read(tmp_path / "ct.nii.gz")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("qfac", [-2, -0.5, 2, 0.5, -np.inf, np.inf, np.nan, -1e-30])
+def test_nifti_whose_qform_has_another_sign_than_1(tmp_path, qfac, zipped):
+    """ITK goes by the sign, and nibabel by whether it is -1."""
+    values, path = np.random.default_rng(0).integers(-1024, 2000, (4, 40, 50)).astype(np.int16), tmp_path / "ct.nii.gz"
+    for known in (-1, 0, 1):
+        nifti(path, values, codes=(1, 0), qfac=known, zipped=zipped)
+        upright = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
+        assert np.array_equal(read(path).pixels, sitk.GetArrayFromImage(upright))
+        assert np.array_equal(read(path).pixels, values[::-1] if known == -1 else values)
+    nifti(path, values, codes=(1, 0), qfac=qfac, zipped=zipped)
+    with pytest.raises(UnreadableError, match=r"ct\.nii\.gz has a pixdim\[0\] of .*; write 1 or -1\.$"):
+        read(path)
+    nifti(path, values, codes=(0, 1), qfac=qfac, zipped=zipped)
+    assert np.array_equal(read(path).pixels, values), "the sform knows no such sign"
+
+
+@pytest.mark.parametrize("code", [1003, 1005, 1006, 1007, 2003, 3, -1])
+def test_nifti_that_is_sealed_is_a_picture_by_its_intent(tmp_path, code):
+    values, path = np.random.default_rng(0).normal(0, 9, (4, 40, 50)).astype(np.float32), tmp_path / "ct.nii"
+    data = bytearray(nifti(path, values).read_bytes())
+    for known in (0, 1001, 1002, code):
+        data[68:70] = np.int16(known).tobytes()
+        path.write_bytes(data)
+        assert np.array_equal(read(path).pixels, values)
+        if known != code:
+            assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
+            assert np.array_equal(read_content(Source((path,), "file")).values, values)
+    if code == 1006:  # displacements, of which ITK turns signs
+        assert not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
+    with pytest.raises(UnsupportedError, match=rf"ct\.nii has an intent_code of {code}, .*; write 0\.$"):
+        read_content(Source((path,), "file"))
+
+
+@pytest.mark.parametrize("zeros", [1, 4, 2000])
+@pytest.mark.parametrize("cut", [100, 352, 9000])
+def test_nifti_that_is_sealed_has_nothing_between_its_gzip_members(tmp_path, cut, zeros):
+    """zlib ends there, and Python passes over zeros."""
+    values, path = np.random.default_rng(0).integers(-1024, 2000, (4, 40, 50)).astype(np.int16), tmp_path / "ct.nii.gz"
+    whole = gzip.decompress(nifti(path, values, zipped=True).read_bytes())
+    parts = gzip.compress(whole[:cut]), gzip.compress(whole[cut:])
+    for between, behind in ((b"", b""), (b"", bytes(zeros)), (gzip.compress(b""), gzip.compress(bytes(zeros)))):
+        path.write_bytes(between.join(parts) + behind)
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
+        assert np.array_equal(read_content(Source((path,), "file")).values, values)
+    path.write_bytes(bytes(zeros).join(parts))
+    assert np.array_equal(read(path).pixels, values)
+    if cut == 9000:
+        assert not np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
+    with pytest.raises(UnreadableError, match=r"ct\.nii\.gz holds bytes between its gzip members, .* again\.$"):
+        read_content(Source((path,), "file"))

@@ -2,33 +2,90 @@
 
 from __future__ import annotations
 
+import struct
+
+import cv2
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
 import tifffile
+from PIL import Image as Pillow
 
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats import read
 
-HEADS = {"png": b"\x89PNG\r\n\x1a\n", "tiff": b"II*\0\x10\0\0\0", "big tiff": b"MM\0+\0\x08\0\0",
-         "npy": b"\x93NUMPY\1\0", "pgm": b"P5 30 40 255\n", "metaimage": b"ObjectType = Image\nNDims = 3\n",
-         "jpeg": b"\xff\xd8\xff\xe0",
-         "gif": b"GIF89a"}
+HEADS = {"png": b"\x89PNG\r\n\x1a\n", "npy": b"\x93NUMPY\1\0", "pgm": b"P5 30 40 255\n",
+         "metaimage": b"ObjectType = Image\nNDims = 3\n", "jpeg": b"\xff\xd8\xff\xe0", "gif": b"GIF89a",
+         "tiff": b"II*\0\x10\0\0\0", "big tiff": b"MM\0+\0\x08\0\0" + (132).to_bytes(8, "big"),
+         "swapped": b"MM*\0\0\0\0\x84", "document": b"EP*\0\x84\0\0\0"}
+"""The last two are no TIFF for Scanward; Pillow opens the one, and libtiff and tifffile the other."""
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_dicom_whose_preamble_begins_another_picture(phantom, write, name):
     path = write(phantom.dataset(phantom.breast()))
     before = read(path)
-    path = path.rename(path.with_suffix(".TIF" if "tiff" in name else ".dcm"))
     data = path.read_bytes()
     path.write_bytes(HEADS[name].ljust(128, b"\0") + data[128:])
     with pytest.raises(UnreadableError, match=r"is DICOM and .* at once"):
         read(path)
-    scanner = path.with_name("scanner.dcm")
-    scanner.write_bytes(HEADS["tiff"].ljust(128, b"\0") + data[128:])
-    assert np.array_equal(read(scanner).plane, before.plane), "as scanners write it"
     path.write_bytes(b"made by a modality".ljust(128, b"\0") + data[128:])
     assert np.array_equal(read(path).plane, before.plane)
+
+
+@pytest.mark.parametrize(("head", "width"), [(b"II*\0", 4), (b"MM\0*", 4), (b"MM\0+\0\x08\0\0", 8), (b"EP*\0", 4)])
+def test_dicom_whose_preamble_names_a_directory_that_is_nowhere(phantom, write, head, width):
+    """As scanners write it. Where the name says TIFF, some program may look for one all the same."""
+    path = write(phantom.dataset(phantom.breast()))
+    before, data = read(path), path.read_bytes()
+    order = "big" if head[:1] == b"M" else "little"
+    for at in (0, 7, len(data), 2**31):
+        path.write_bytes((head + at.to_bytes(width, order)).ljust(128, b"\0") + data[128:])
+        assert np.array_equal(read(path).plane, before.plane)
+    for at in (8, len(data) - 1):
+        path.write_bytes((head + at.to_bytes(width, order)).ljust(128, b"\0") + data[128:])
+        with pytest.raises(UnreadableError, match=r"is DICOM and a file of another format \(tiff\) at once"):
+            read(path)
+    if head != b"EP*\0":
+        path = path.rename(path.with_suffix(".TIF"))
+        path.write_bytes(head.ljust(128, b"\0") + data[128:])
+        with pytest.raises(UnreadableError, match="at once"):
+            read(path)
+
+
+@pytest.mark.parametrize("where", ["private", "behind"])
+@pytest.mark.parametrize("name", ["film.dcm", "film", "film.tif"])
+def test_dicom_that_holds_a_whole_tiff(phantom, write, where, name):
+    """Which Pillow, OpenCV, tifffile and, where it lies behind, ITK show in its place."""
+    data, hidden = phantom.dataset(phantom.breast()), np.full((48, 40), 7, np.uint8)
+    data.add_new(0x00091001, "OB", b"\1" * 4096)
+    path = write(data)
+    before, data = read(path), path.read_bytes()
+    begin = data.index(b"\1" * 4096) if where == "private" else len(data)
+    tags = [(256, 40), (257, 48), (258, 8), (259, 1), (262, 1), (273, begin + 114), (277, 1), (278, 48), (279, 1920)]
+    tiff = struct.pack("<H", 9) + b"".join(struct.pack("<HHII", code, 4 if code == 273 else 3, 1, value)
+                                           for code, value in tags) + bytes(4) + hidden.tobytes()
+    path = path.rename(path.with_name(name))
+    for preamble in (bytes(8), b"II*\0" + begin.to_bytes(4, "little")):
+        path.write_bytes(preamble + data[8:begin] + tiff + data[begin + len(tiff):])
+        if not any(preamble):
+            assert np.array_equal(read(path).plane, before.plane)
+    assert np.array_equal(np.asarray(Pillow.open(path)), hidden)
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), hidden)
+    with pytest.raises(UnreadableError, match=r"is DICOM and a file of another format \(tiff\) at once"):
+        read(path)
+
+
+def test_dicom_that_is_a_biorad_image_by_its_name_and_preamble(phantom, write):
+    path = write(phantom.dataset(phantom.breast()))
+    data = bytearray(path.read_bytes())
+    data[54:56] = (12345).to_bytes(2, "little")
+    path.write_bytes(data)
+    read(path)
+    path = path.rename(path.with_suffix(".pic"))
+    assert sitk.ImageFileReader.GetImageIOFromFileName(str(path)) == "BioRadImageIO"
+    with pytest.raises(UnreadableError, match=r"is DICOM and a file of another format \(BioRad\) at once"):
+        read(path)
 
 
 def test_nifti_within_which_a_dicom_file_begins(phantom, write, tmp_path):
@@ -78,7 +135,7 @@ def test_graymap_whose_comments_end_elsewhere_for_others(tmp_path, data):
     ("HeaderSize", "1_0", "write numbers")])
 def test_metaimage_that_others_read_otherwise(tmp_path, key, value, words):
     fields = {"ObjectType": "Image", "NDims": "3", "DimSize": "32 32 10", "ElementType": "MET_SHORT",
-              "ElementSpacing": "1 1 2.75", "Comment": "of M\u00fcller", "ElementDataFile": "LOCAL"}
+              "ElementSpacing": "1 1 2.75", "Comment": "of Mueller", "ElementDataFile": "LOCAL"}
 
     def write(given):
         head = "".join(f"{name} = {text}\n" for name, text in given.items()).encode()

@@ -67,10 +67,10 @@ def test_a_volume_comes_back_with_only_its_change(tmp_path, stored, name):
 def test_an_odd_metaimage_header_stays_as_it_is(tmp_path, stored, sign, ends):
     values = sitk.GetArrayFromImage(stored)
     packed = zlib.compress(values.tobytes())
-    lines = ["ObjectType = Image", "NDims = 3", "PatientName = M\xfcller", " Comment = x", "DimSize = 50 40 34",
+    lines = ["ObjectType = Image", "NDims = 3", "PatientName = Mueller", " Comment = x", "DimSize = 50 40 34",
              "ElementSpacing = 0.5 0.75 2.0", "CompressedData = True", f" CompressedDataSize = {len(packed)}",
              "ElementType = MET_SHORT", "ElementDataFile = LOCAL"]
-    head = "".join(line.replace(" = ", sign) + ends for line in lines).encode("latin-1")
+    head = "".join(line.replace(" = ", sign) + ends for line in lines).encode()
     path = tmp_path / "ct.mha"
     path.write_bytes(head + packed)
     host = read(path)
@@ -78,7 +78,20 @@ def test_an_odd_metaimage_header_stays_as_it_is(tmp_path, stored, sign, ends):
     theirs = sitk.ReadImage(str(written))
     assert np.array_equal(sitk.GetArrayFromImage(theirs), altered(host).pixels)
     assert theirs.GetSpacing() == (0.5, 0.75, 2.0)
-    assert b"PatientName" in written.read_bytes() and b"M\xfcller" in written.read_bytes()
+    assert b"PatientName" in written.read_bytes() and b"Mueller" in written.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["Gr\xf6\xdfe 5%", "\u2003ct", "ct\udcff"])
+def test_voxels_beside_a_header_have_a_name_that_every_program_reads_alike(tmp_path, stored, name):
+    sitk.WriteImage(stored, str(tmp_path / "ct.mhd"))
+    path = (tmp_path / "ct.mhd").rename(tmp_path / f"{name}.mhd")
+    host = read(path)
+    written = write_altered_volume(host, altered(host), path, tmp_path, description="x", synthetic=True)
+    assert written.name == f"{name}-forged.mhd" and written.read_bytes().isascii()
+    assert np.array_equal(read(written).pixels, altered(host).pixels)
+    shown = written.rename(tmp_path / "shown.mhd")
+    theirs = sitk.DICOMOrient(sitk.ReadImage(str(shown)), "LPS")
+    assert np.array_equal(sitk.GetArrayFromImage(theirs), altered(host).pixels)
 
 
 @pytest.mark.parametrize("suffix", [".mhd", ".mha"])

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 
 from scanward.errors import ScanwardError, UnsupportedError
+from scanward.formats.alone import kind_alone
 from scanward.formats.dicom import (
     Header,
     alignment_of,
@@ -161,8 +162,7 @@ def read_content(source: Source) -> Content:
     Raises `UnreadableError` and `UnsupportedError` as `read`.
     """
     with decoding(source.path):
-        with open_file(source.paths[0]) as file:
-            kind = kind_of(source.paths[0], file.read(HEAD))
+        kind = kind_alone(source.paths)
         if kind == "dicom":
             return _dicom(source.paths)
         if kind in ("nifti", "metaimage"):

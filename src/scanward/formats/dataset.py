@@ -14,6 +14,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
+from scanward.formats.alone import holds_hdf5
 from scanward.formats.guard import MAX_FRAME, clean, shown
 from scanward.formats.sniff import HEAD, also_of
 from scanward.formats.walk import LONG, PIXELS, Walk, counts, hides, twice
@@ -111,7 +112,7 @@ def read_meta(stream: BinaryIO, path: Path | None = None) -> tuple[str, str]:
 def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
     """As `read_meta`, the whole group; empty without one."""
     head = stream.read(HEAD)
-    if path is not None and head[128:132] == b"DICM" and (other := also_of(path, head)):
+    if path is not None and (other := _also(path, head, stream)):
         raise UnreadableError(f"{shown(path)} is DICOM and {other} at once, and may show each program another image; "
                               "export it again.")
     start = _behind_preamble(head)
@@ -128,6 +129,12 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
         return int(tag) >> 16 != 2
 
     return read_dataset(stream, False, True, stop_when=stop)
+
+
+def _also(path: Path, head: bytes, stream: BinaryIO) -> str:
+    """What else than DICOM the file is for other programs; empty where it is nothing else."""
+    found = also_of(path, head, stream.seek(0, io.SEEK_END)) if head[128:132] == b"DICM" else ""
+    return found or ("an HDF5 file" if holds_hdf5(stream) else "")
 
 
 def _behind_preamble(head: bytes) -> int:

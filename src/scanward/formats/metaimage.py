@@ -19,6 +19,7 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import INFLATION, NUMBER, check_size, clean, cut_short, left_in, open_file, shown
 
 _LONGEST_HEADER = 2**20
+_PLAIN = re.compile(rb"[\t -~]*(\r?\n)?")
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
@@ -78,7 +79,7 @@ def meta_layout(path: Path) -> MetaLayout:
         local = file.tell()
         data = _meta_data(file, fields, path, needed)
         file.seek(0)
-        header = file.read(local).decode("utf-8", "surrogateescape")
+        header = file.read(local).decode("ascii")
     return MetaLayout(header, data, dtype, shape, _meta_axes(fields, path), fields["ElementDataFile"] == "LOCAL",
                       _flag(fields, path, False, "CompressedData"), fields.get("Modality", ""))
 
@@ -90,12 +91,10 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
-        # Python takes more for blanks than other programs do; a value that is no number may say anything.
-        key = re.split(b"[=:]", line, maxsplit=1)[0].strip(b" \t\r\n")
-        if not (key.isascii() and key.decode().isprintable()):
-            raise UnreadableError(f"{shown(path)} has a key in its header that is no plain text; write it in ASCII.")
+        if not _PLAIN.fullmatch(line):  # of all else Python and MetaIO each take other bytes for blanks
+            raise UnreadableError(f"{shown(path)} has a line in its header that is no plain text; write it in ASCII.")
         # MetaIO takes a colon for the equals sign, too.
-        parts = [part.strip() for part in re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1)]
+        parts = [part.strip() for part in re.split("[=:]", line.decode("ascii"), maxsplit=1)]
         if parts == [""]:
             continue
         if len(parts) == 1:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from scanward.arguments import PathLike, path_of
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
+from scanward.formats.alone import check_alone, check_folders
 from scanward.formats.arrays import image_of_array
 from scanward.formats.guard import check_arguments, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, foreign, kind_of
@@ -59,6 +60,7 @@ def read(
     if not isinstance(source, Source):
         source = one_source(path_of(source, "source", TAKES))
     with decoding(source.path):
+        check_folders(source.paths)
         if source.kind == "series":
             from scanward.formats.series import read_series  # pydicom stays out of `find` by name
 
@@ -87,12 +89,14 @@ def check_kind(path: Path) -> None:
 def _kind(path: Path) -> str:
     with open_file(path) as file:
         head = file.read(HEAD)
-    if not head:
-        raise UnreadableError(f"{shown(path)} is empty; copy it again from its source.")
-    kind = kind_of(path, head)
-    if kind is None:
-        raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, "
-                               "MetaImage and NIfTI.")
+        if not head:
+            raise UnreadableError(f"{shown(path)} is empty; copy it again from its source.")
+        kind = kind_of(path, head)
+        if kind is None:
+            raise UnsupportedError(f"{shown(path)} is {foreign(head)}; Scanward reads DICOM, PNG, TIFF, PGM, NPY, "
+                                   "MetaImage and NIfTI.")
+        if kind != "dicom":
+            check_alone(path, file)
     return kind
 
 

@@ -61,14 +61,27 @@ def kind_of(path: Path, head: bytes) -> str | None:
     return _other_kind(path, head) or ("dicom" if _is_bare_dicom(head) else None)
 
 
-def also_of(path: Path, head: bytes) -> str:
-    """What picture or volume a DICOM file is for other programs, by its preamble, where everything may stand; empty
-    where it is none. Scanners write TIFF's first bytes there (PS3.10, 7.1), which count where the name says TIFF."""
+def also_of(path: Path, head: bytes, size: int) -> str:
+    """What picture or volume a DICOM file of `size` bytes is for other programs, by its preamble, where everything may
+    stand; empty where it is none. Scanners write TIFF's first bytes there (PS3.10, 7.1), which count where they name a
+    directory within the file, or the name says TIFF."""
     kind = _other_kind(path, head)
+    if _is_tiff(head, size):
+        return "a file of another format (tiff)"
+    if path.suffix.lower() == ".pic" and head[54:56] == b"90":
+        return "a file of another format (BioRad)"
     if kind == "tiff" and path.suffix.lower() not in (".tif", ".tiff"):
         return ""
     words = (words for magic, words in _PICTURES if re.match(magic, head, re.DOTALL))
     return f"a file of another format ({kind})" if kind else next(words, "")
+
+
+def _is_tiff(head: bytes, size: int) -> bool:
+    """Whether any program could find a first directory: of TIFF and what was made of it, in both byte orders."""
+    if head[:2] not in (b"II", b"MM", b"EP"):
+        return False
+    place = head[8:16] if 43 in head[2:4] else head[4:8]
+    return 8 <= int.from_bytes(place, "big" if head[:2] == b"MM" else "little") < size
 
 
 def _other_kind(path: Path, head: bytes) -> str | None:

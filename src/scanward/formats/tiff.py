@@ -45,11 +45,13 @@ _KNOWN: dict[int, tuple[tuple[int, ...], int]] = {
 }  # fmt: skip
 """Types and count of every tag that is read: of TIFF 6.0 what grey needs, resolution, text and dates, XMP, IPTC, ICC
 and Exif, and ImageJ's notes."""
-_STORED, _LZW, _PACKBITS = 1, 5, 32773
+_STORED, _LZW = 1, 5
 _DEFLATED = (8, 32946)
-OURS = (_STORED, *_DEFLATED, _PACKBITS)
+OURS = (_STORED, *_DEFLATED)
 """Compressions that tifffile undoes without further libraries."""
 _LZW_INFLATION = 3000
+_HEAD = 8
+"""Bytes in front of everything. For tifffile a place in them is none, and libtiff reads there."""
 _MANY = re.compile(rb"(?:images|slices|frames|channels)\s*=(?!\s*1\s)", re.IGNORECASE)
 """What ImageJ and SCIFIO write of several pictures, in however odd a spelling; in a text that ends with a blank."""
 _PLAIN_NOTES = {word[::step] for word in (b"info", b"labl", b"rang", b"prop") for step in (1, -1)}
@@ -83,6 +85,8 @@ def _directory(path: Path, file: BinaryIO, held: int) -> tuple[Tags, list[tuple[
     if big and struct.unpack_from(order + "HH", head, 4) != (8, 0):
         raise _odd(path, "has an odd BigTIFF head")
     counted, form, size = ("Q", "HHQ", 20) if big else ("H", "HHI", 12)
+    if at < _HEAD:
+        raise _odd(path, f"has its directory at byte {at}")
     file.seek(at)
     count = struct.unpack(order + counted, file.read(struct.calcsize(counted)))[0]
     if (end := file.tell() + count * size + width) > held:
@@ -103,6 +107,8 @@ def _directory(path: Path, file: BinaryIO, held: int) -> tuple[Tags, list[tuple[
         length, value = many * _SIZES[kind], entries[start + size - width : start + size]
         if length > width:
             place = struct.unpack(order + ("Q" if big else "I"), value)[0]
+            if place < _HEAD:
+                raise _odd(path, f"has the numbers of its tag {code} at byte {place}")
             if place + length > held:
                 raise cut_short(path, place + length, held)
             file.seek(place)
@@ -200,26 +206,16 @@ def _check_parts(path: Path, file: BinaryIO, tags: Tags, held: int) -> None:
     full = high * wide * pixel
     short = full if tiled else (rows - (parts - 1) * high) * wide * pixel
     for number, (place, size) in enumerate(zip(places, sizes, strict=True)):
+        if place < _HEAD or not size:
+            raise _odd(path, f"has a strip or tile of {size:,} bytes at byte {place}")
         if place + size > held:
             raise cut_short(path, place + size, held)
         if compression == _LZW:
             continue  # which Pillow undoes by libtiff, as nearly all others do
         file.seek(place)
-        made = size if compression == _STORED else _inflated(file.read(size), compression, full)
+        made = size if compression == _STORED else len(zlib.decompressobj().decompress(file.read(size), full + 1))
         if made not in ((full, short) if number == parts - 1 else (full,)):
             raise _odd(path, f"holds {made:,} bytes in a strip or tile of {full:,}")
-
-
-def _inflated(data: bytes, compression: int, full: int) -> int:
-    """Bytes that a strip or tile stands for, counted up to one more than it has room for."""
-    if compression in _DEFLATED:
-        return len(zlib.decompressobj().decompress(data, full + 1))
-    at = made = 0
-    while at < len(data) and made <= full:
-        run, left = data[at], len(data) - at - 1
-        made += min(run + 1, left) if run < 128 else (257 - run) * (run > 128 and left > 0)
-        at += run + 2 if run < 128 else 1 + (run > 128)
-    return made
 
 
 def check_alike(path: Path, file: BinaryIO) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ _SIZED = 1e-4
 """Most by which sizes of the sform and pixdim differ, as a part of them: a hundred times what float32 rounds off."""
 _FORMS = 5
 """The largest code of a sform and a qform that NIfTI knows."""
+_PIECE = 2**20
+_INTENTS = (0, 1001, 1002)
+"""Of a sealed image: none, an estimate, labels. Of displacements ITK turns signs."""
 _LONGEST_HEADER = 2**20
 _META_MODALITIES = ("", "MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN")
 """What a MetaImage that is read may say of its modality."""
@@ -162,6 +166,8 @@ class NiftiLayout:
     """NIfTI-2."""
     placed: bool
     """By a sform or a qform."""
+    intent: int
+    """The standard's code of what the voxels mean."""
     units: int
     """The standard's code: 0 unknown, 1 m, 2 mm, 3 µm."""
 
@@ -182,7 +188,7 @@ def stored_nifti(path: Path, alike: bool = False) -> Stored:
     them.
 
     With `alike`, `UnsupportedError` unless every program places the file alike: without a sform and a qform, each goes
-    by a guess of its own, and not all of them heed units.
+    by a guess of its own, and not all of them heed units; and unless it is a picture by its intent.
     """
     if path.name.lower().endswith(".nii.gz") and path.with_name(path.name[:-3]).exists():
         raise UnsupportedError(f"{shown(path)} lies beside {shown(path.name[:-3])}, whose voxels some programs show "
@@ -199,6 +205,8 @@ def stored_nifti(path: Path, alike: bool = False) -> Stored:
             raise cut_short(path, layout.size, left_in(file))
         data = file.read(layout.size)
         file.read(1)  # at the end of the stream gzip compares its checksum
+    if alike and zipped:
+        _check_members(path, layout.offset + layout.size)
     if len(data) < layout.size:
         raise cut_short(path, layout.size, len(data))
     return np.frombuffer(data, layout.dtype).reshape(layout.shape), (layout.slope, layout.intercept), layout.axes
@@ -211,6 +219,25 @@ def _check_placed(layout: NiftiLayout, path: Path) -> None:
     if layout.units not in (0, _MM):
         raise UnsupportedError(f"{shown(path)} says its sizes in another unit than mm, which not all programs heed; "
                                "convert them.")
+    if layout.intent not in _INTENTS:
+        raise UnsupportedError(f"{shown(path)} has an intent_code of {layout.intent}, by which some programs take its "
+                               "voxels for something else than a picture; write 0.")
+
+
+def _check_members(path: Path, needed: int) -> None:
+    """Raises where anything stands between the gzip members of the first `needed` bytes: zlib ends there, and Python
+    passes over zeros."""
+    with open_file(path) as file:
+        engine, rest = zlib.decompressobj(wbits=31), file.read(_PIECE)
+        while rest and needed > 0:
+            needed -= len(engine.decompress(rest, _PIECE))
+            rest = engine.unconsumed_tail or (b"" if engine.eof else file.read(_PIECE))
+            if engine.eof:
+                rest = engine.unused_data + file.read(2)
+                engine = zlib.decompressobj(wbits=31)
+                if needed > 0 and not rest.startswith(GZIP):
+                    raise UnreadableError(f"{shown(path)} holds bytes between its gzip members, behind which some "
+                                          "programs read no more; compress it again.")
 
 
 @contextmanager
@@ -237,7 +264,8 @@ def nifti_layout(head: bytes, path: Path) -> NiftiLayout:
     if not length <= offset <= _LONGEST_HEADER + length:
         raise UnreadableError(f"{shown(path)} places its voxels at byte {offset}; save it again.")
     return NiftiLayout(shape, dtype, offset, *_nifti_scale(header, path), _nifti_axes(header, path), second,
-                       bool(header["sform_code"] > 0 or header["qform_code"] > 0), int(header["xyzt_units"]) & 7)
+                       bool(header["sform_code"] > 0 or header["qform_code"] > 0), int(header["intent_code"]),
+                       int(header["xyzt_units"]) & 7)
 
 
 def _nifti_scale(header: Any, path: Path) -> tuple[float, float]:
@@ -264,6 +292,9 @@ def _nifti_axes(header: Any, path: Path) -> npt.NDArray[np.float64]:
     if not (np.isfinite(sizes[1:4]) & (sizes[1:4] >= 0)).all():
         raise UnreadableError(f"{shown(path)} has a pixdim of {' x '.join(f'{s:g}' for s in sizes[1:4])}, which are no "
                               "sizes of voxels; correct it.")
+    if header["qform_code"] > 0 and sizes[0] not in (-1, 0, 1):
+        raise UnreadableError(f"{shown(path)} has a pixdim[0] of {float(sizes[0]):g}, by which some programs turn "
+                              "its third axis and others do not; write 1 or -1.")
     sizes[0] = -1 if sizes[0] == -1 else 1  # 0 counts as 1 (NIfTI-1 standard)
     sizes[1:4] = np.where(sizes[1:4] == 0, 1, sizes[1:4])
     units = _RAS_TO_LPS * _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
