@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
+from pydicom.data import get_testdata_file
 from test_tiff import listed, tiff, usual
 from volume_files import metaimage, nifti
 
@@ -175,3 +177,20 @@ def test_a_volume_that_lies_beside_another_of_an_odd_name_is_shown_as_that(tmp_p
     nifti(tmp_path / "a.nii", VALUES[:, ::-1])
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), VALUES[:, ::-1])
     both_refuse(path, r"a lies beside a\.nii")
+
+
+def test_a_name_that_is_all_ending_is_one(tmp_path):
+    """ITK asks BioRad's reader for `.pic`."""
+    path = written(tmp_path / "film.tif")
+    with pytest.raises(UnsupportedError, match="has not the name of its format"):
+        contents(path.rename(tmp_path / ".pic"))
+
+
+def test_dicom_beside_a_volume_of_its_name(tmp_path):
+    """Where GDCM does not take it, as without a preamble, ITK opens the volume."""
+    path = tmp_path / "film"
+    path.write_bytes(Path(get_testdata_file("MR_small.dcm")).read_bytes()[128:])
+    contents(path)
+    nifti(tmp_path / "film.nii", VALUES)
+    with pytest.raises(UnsupportedError, match=r"film lies beside film\.nii"):
+        contents(path)

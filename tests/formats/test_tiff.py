@@ -102,6 +102,8 @@ OME = (b'<OME xmlns="x"><Image><Pixels SizeX="64" SizeY="48" SizeZ="1" SizeC="%d
     {270: (2, b"ImageJ\nnimages=3\n\0")}, {270: (2, b"ImageJ=1.53\nimages=1\nSlices=2\n\0")},
     {270: (2, b'{"shape": [2, 48, 64]}\0')}, {270: (2, OME % (2, b"") + b"\0")},
     {270: (2, OME % (1, b'<UUID FileName="other.ome.tif">urn</UUID>') + b"\0")},
+    {270: (2, OME % (1, b'<UUID &#70;ileName="other.ome.tif">urn</UUID>') + b"\0")},
+    {270: (2, b'<!DOCTYPE x [<!ENTITY u "a">]>' + OME % (1, b"&u;") + b"\0")},
     {270: (2, b"a\0ImageJ=1.53\nimages=2\n\0")},
 ], ids=lambda change: "-".join(map(str, change)))
 def test_what_programs_take_each_in_their_own_way_is_refused(tmp_path, change):

@@ -30,20 +30,19 @@ _NAMES = {"nifti": (".nii", ".nii.gz", ".NII"), "metaimage": (".mha", ".mhd"), "
 
 def check_folders(paths: Iterable[Path]) -> None:
     """`UnsupportedError` where a file lies beside a `visu_pars`: ITK then takes it for the voxels of a Bruker image, of
-    whatever format it is."""
+    whatever format it is; and where it lies beside a NIfTI volume that is shown in its place."""
     for path in paths:
         if os.path.exists(os.path.join(os.path.dirname(os.path.abspath(path)), "visu_pars")):
             raise UnsupportedError(f"{shown(path)} lies beside a file visu_pars, by which some programs take it for a "
                                    "Bruker image; move one of the two into another folder.")
+        for ending in _VOLUMES:
+            if os.path.exists(f"{path}{ending}"):
+                raise UnsupportedError(f"{shown(path)} lies beside {shown(path.name + ending)}, whose voxels some "
+                                       "programs show in its place; move one of the two into another folder.")
 
 
 def check_alone(path: Path, file: BinaryIO) -> None:
-    """`UnsupportedError` where the `file`, which is no DICOM, is of another format, too, or lies beside a NIfTI volume
-    that is shown in its place."""
-    for ending in _VOLUMES:
-        if os.path.exists(f"{path}{ending}"):
-            raise UnsupportedError(f"{shown(path)} lies beside {shown(path.name + ending)}, whose voxels some "
-                                   "programs show in its place; move one of the two into another folder.")
+    """`UnsupportedError` where the `file`, which is no DICOM, is of another format, too."""
     found = "an HDF5 file" if holds_hdf5(file) else ""
     for at, length, words, kind in _WORDS:
         file.seek(at)
@@ -67,7 +66,7 @@ def holds_hdf5(file: BinaryIO) -> bool:
 
 def kind_alone(paths: Sequence[Path]) -> str | None:
     """The `kind_of` what is sealed, a file or a series; raises as the other checks, and `UnsupportedError` for a file
-    with another format's name: some programs go by that, and look for its voxels beside it. A name without an ending is
+    with another format's name: some programs go by that, and look for its voxels beside it. A name without a dot is
     any format's but NIfTI's."""
     check_folders(paths)
     path = paths[0]
@@ -77,7 +76,7 @@ def kind_alone(paths: Sequence[Path]) -> str | None:
             return kind
         check_alone(path, file)
     name = path.name if kind == "nifti" else path.name.lower()
-    if not name.endswith(_NAMES[kind]) and (path.suffix or kind == "nifti"):
+    if not name.endswith(_NAMES[kind]) and ("." in name or kind == "nifti"):
         raise UnsupportedError(f"{shown(path)} has not the name of its format, by which some programs look for its "
                                f"voxels elsewhere; let it end in {' or '.join(_NAMES[kind])}.")
     return kind

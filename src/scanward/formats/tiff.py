@@ -56,7 +56,8 @@ _MANY = re.compile(rb"(?:images|slices|frames|channels)\s*=(?!\s*1\s)", re.IGNOR
 """What ImageJ and SCIFIO write of several pictures, in however odd a spelling; in a text that ends with a blank."""
 _PLAIN_NOTES = {word[::step] for word in (b"info", b"labl", b"rang", b"prop") for step in (1, -1)}
 """Kinds of ImageJ's notes, in both byte orders, but for overlays, in which pictures may be, and colours."""
-_OME_MANY = re.compile(rb"Size[ZCT]\s*=\s*(?![\"']1[\"'])|FileName")
+_OME_MANY = re.compile(rb"Size[ZCT]\s*=\s*(?![\"']1[\"'])|FileName|<![^-]|&#")
+"""Several pictures, files beside it, and entities that could say so."""
 
 Tags = dict[int, tuple[int, ...]]
 
