@@ -104,8 +104,15 @@ def volume_of_old(data):
     data.add_new(0x00280012, "US", 2)
 
 
-@pytest.mark.parametrize("change", [spacing_in_groups, patient_in_groups, one_slope_less, stored_higher, reclassed,
-                                    volume_of_old])
+def odd_number(keyword, text):
+    return lambda data: data.__setitem__(keyword, pydicom.dataelem.RawDataElement(
+        pydicom.tag.Tag(keyword), pydicom.datadict.dictionary_VR(keyword), len(text), text, 0, False, True))
+
+
+@pytest.mark.parametrize("change", [odd_number("NumberOfFrames", b"10e-1 "),
+                                    odd_number("PixelSpacing", b"0.7\0\0\0\\0.6"),
+                                    odd_number("ImagePositionPatient", b"-20\0\0\\-30\\0"), spacing_in_groups,
+                                    patient_in_groups, one_slope_less, stored_higher, reclassed, volume_of_old])
 def test_a_slice_said_in_another_form_is_not_authentic(tmp_path, change):
     path = tmp_path / "a.dcm"
     ct_slice(0).save_as(path, enforce_file_format=True)

@@ -7,12 +7,13 @@ in the header of an enhanced image, frames out of order, more bits in use, anoth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 from scanward.formats.dicom import Header
 from scanward.formats.frames import GROUPS
@@ -27,24 +28,23 @@ _LOOKS = re.compile("Window|VOI|Lossy|Smallest|Largest|Annotation|RecognizableVi
                     "CorrectedImage|LongitudinalTemporal|FrameOfInterest|PlanarConfiguration|Explanation|Description|"
                     "PixelIntensityRelationship$|PixelIntensityRelationshipSign")
 """Elements of that group that say nothing of how pixels are stored."""
-_RESCALE = {"RescaleSlope": "1.0", "RescaleIntercept": "0.0"}
+_RESCALE = {"RescaleSlope": re.compile(r"\['1(\.0*)?'\]"), "RescaleIntercept": re.compile(r"\['-?0(\.0*)?'\]")}
 """What changes nothing; one of the two alone, programs do not take alike."""
+_TEXTS = ("DS", "IS", "UI")
 _ALWAYS = "BitsAllocated"
 """Every image says it, so that a seal without it knows of no form."""
 _SAID = HELD - {"SpecificCharacterSet", "StudyInstanceUID", "InstanceNumber"}
 
 
 def form_of(header: Header) -> dict[str, str]:
-    """By keyword; numbers are numbers, however they are written. Of functional groups what a seal holds, in its
-    macros."""
-    raw = header.data.get_item("SOPClassUID")
-    found = {keyword: repr(_plain(header.value(keyword))) for keyword in STORED if header.says(keyword)}
-    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):  # decoded, it has lost a blank before it
-        found["SOPClassUID"] = repr(raw.value.rstrip(b"\0 ").decode("latin-1"))
+    """By keyword; of functional groups what a seal holds, in its macros. Numbers are as they are written, but for
+    blanks about them: not every program reads `0.3e1` as 3. To be asked before anything of the header is decoded."""
+    found = {keyword: repr(said) for keyword in STORED if keyword in header.data
+             if (said := _literal(header.data, BaseTag(cast(int, tag_for_keyword(keyword)))))}
     groups = {keyword: [_said(item) for item in header.value(keyword) or ()] for keyword in GROUPS}
-    if found.get("NumberOfFrames") == "1.0":
+    if found.get("NumberOfFrames") == "['1']":
         del found["NumberOfFrames"]
-    if [found.get(keyword, meant) for keyword, meant in _RESCALE.items()] == [*_RESCALE.values()]:
+    if all(keyword not in found or idle.fullmatch(found[keyword]) for keyword, idle in _RESCALE.items()):
         found = {keyword: said for keyword, said in found.items() if keyword not in _RESCALE}
     return found | {keyword: repr(items) for keyword, items in groups.items() if any(items)}
 
@@ -60,23 +60,28 @@ def has_form(header: dict[str, str]) -> bool:
     return _ALWAYS in header
 
 
-def _said(item: Iterable[DataElement], within: bool = False) -> list[tuple[int, Any]]:
+def _said(item: Dataset, within: bool = False) -> list[tuple[int, Any]]:
     """Of a group, or of an item of one of its macros; what these nest is not of the image itself."""
     found: list[tuple[int, Any]] = []
-    for element in item:
-        if element.VR == "SQ" and not within:
-            inner = [_said(each, within=True) for each in element.value]
-            found += [(int(element.tag), inner)] if any(inner) else []
-        elif element.keyword in _SAID and element.VR != "SQ" and str(element.value).strip("[]', \0"):
+    for tag in sorted(item.keys()):
+        keyword = keyword_for_tag(tag)
+        if keyword in _SAID and dictionary_VR(tag) != "SQ" and (said := _literal(item, tag)):
             # Whose it is, `--identity any` does not look at; but a group is no place to say it.
-            found.append((int(element.tag), element.keyword in IDENTITY or _plain(element.value)))
+            found.append((int(tag), keyword in IDENTITY or said))
+        elif not within and item[tag].VR == "SQ":
+            inner = [_said(each, within=True) for each in item[tag].value]
+            found += [(int(tag), inner)] if any(inner) else []
     return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, MultiValue | list | tuple):
-        return [_plain(part) for part in value]
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return str(value).rstrip(" \0")
+def _literal(data: Dataset, tag: BaseTag) -> list[str]:
+    """The values of an element, numbers as they are written, where they are texts; none where it is empty."""
+    raw = data.get_item(tag)
+    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and dictionary_VR(tag) in _TEXTS:
+        said = raw.value.rstrip(b" \0").decode("latin-1").split("\\")
+        parts = [part if dictionary_VR(tag) == "UI" else part.strip(" ") for part in said]
+    else:
+        value = data[tag].value
+        parts = [str(part) for part in (value if isinstance(value, MultiValue | list | tuple) else [value])
+                 if part is not None]
+    return parts if any(part.strip(" \0") for part in parts) else []

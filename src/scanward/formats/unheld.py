@@ -25,6 +25,7 @@ from scanward.formats.walk import counts
 def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
     """A hash of every standard element at the top of a header and of every macro of its functional groups, by its
     keyword, but of UIDs and of what `held` names, of which these speak themselves; and of the form that these have."""
+    form = form_of(header)
     found: dict[str, list[Any]] = defaultdict(list)
     for tag in sorted(header.data.keys()):
         with suppress(Exception):  # a header may hold any bytes in any form, and what nobody can decode shows nothing
@@ -43,7 +44,7 @@ def unheld(header: Header, held: Collection[str]) -> dict[str, str]:
             else:
                 found[keyword] += _of_item([header.data[tag]], header.little)
     return {keyword: hashlib.sha256(repr(said).encode("utf-8", "surrogateescape")).hexdigest()
-            for keyword, said in found.items() if any(said)} | form_of(header)
+            for keyword, said in found.items() if any(said)} | form
 
 
 def _of_item(item: Iterable[DataElement], little: bool, held: Collection[str] = ()) -> list[tuple[int, Any]]:
