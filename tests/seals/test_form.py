@@ -121,14 +121,48 @@ def test_a_slice_said_in_another_form_is_not_authentic(tmp_path, change):
     assert refused_or_unsure(path, seal)
 
 
-def test_a_class_with_a_blank_before_it_is_another(tmp_path):
-    """As ITK has it."""
+@pytest.mark.parametrize("text", [f" {CT}", f"{CT} ", f"{CT}\0"])
+def test_a_class_with_blanks_is_another(tmp_path, text):
+    """As ITK has it; one zero makes the length even."""
     path = tmp_path / "a.dcm"
     ct_slice(0).save_as(path, enforce_file_format=True)
     seal = scanward.seal(path, KEY)
     head, rest = path.read_bytes().rsplit(f"{CT}\0".encode(), 1)
-    path.write_bytes(head + f" {CT}".encode() + rest)
+    path.write_bytes(head + text.encode() + rest)
+    assert scanward.verify(path, KEY, seal=seal).label == ("authentic" if text.endswith("\0") else "inconclusive")
+
+
+def test_the_class_of_the_file_meta_group_counts_where_there_is_no_other(tmp_path):
+    path = tmp_path / "a.dcm"
+    data = ct_slice(0)
+    del data.SOPClassUID
+    data.save_as(path)
+    seal = scanward.seal(path, KEY)
+    assert scanward.verify(path, KEY).label == "authentic"
+    rewritten(path, lambda data: setattr(data.file_meta, "MediaStorageSOPClassUID", ENHANCED["CT"]))
     assert refused_or_unsure(path, seal)
+
+
+def test_a_preamble_may_go_and_not_come(tmp_path):
+    """Pillow shows the picture whose head it is, under any name."""
+    path = tmp_path / "a.dcm"
+    ct_slice(0).save_as(path, enforce_file_format=True)
+    plain, odd = path.read_bytes(), b"\x01\xda\x01\x01\0\2\0\x40\0\x40\0\1".ljust(128, b"\0")
+    seal = scanward.seal(path, KEY)
+    path.write_bytes(odd + plain[128:])
+    assert "see its preamble" in refused_or_unsure(path, seal)
+    seal = scanward.seal(path, KEY, tmp_path / "other")
+    assert scanward.verify(path, KEY, seal=seal).label == "authentic"
+    path.write_bytes(plain)
+    assert scanward.verify(path, KEY, seal=seal).label == "authentic"
+
+
+def test_a_series_of_two_classes_is_refused(tmp_path):
+    for z in range(3):
+        kind = ENHANCED["CT"] if z == 1 else CT
+        ct_slice(z, SOPClassUID=kind).save_as(tmp_path / f"{z}.dcm", enforce_file_format=True)
+    with pytest.raises(scanward.InputError, match="mixes SOP classes"):
+        scanward.seal(tmp_path, KEY)
 
 
 def test_the_class_alone_takes_itk_the_spacing(tmp_path):

@@ -207,6 +207,8 @@ def _dicom(paths: Sequence[Path]) -> Content:
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
         raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of different sizes; seal them one by one.")
+    if len({said["SOPClassUID"] for said in others}) > 1:
+        raise UnsupportedError(f"{shown(paths[0].parent)} mixes SOP classes; seal and verify its images one by one.")
     for what, kinds in (("pixel spacings", [plane.spacing for plane in planes]),
                         ("orientations", [plane.axes for plane in planes])):
         first = kinds[0]

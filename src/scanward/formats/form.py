@@ -17,12 +17,15 @@ from pydicom.tag import BaseTag
 
 from scanward.formats.dicom import Header
 from scanward.formats.frames import GROUPS
+from scanward.formats.guard import open_file
 from scanward.formats.held import HELD, IDENTITY
 
 STORED = ("SOPClassUID", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
           "RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
           "FrameTime", "FrameTimeVector")
-FORM = frozenset((*STORED, *GROUPS))
+PREAMBLE = "preamble"
+"""It may be taken away, as converters do."""
+FORM = frozenset((*STORED, *GROUPS, PREAMBLE))
 _IMAGE_PIXEL = 0x0028
 _LOOKS = re.compile("Window|VOI|Lossy|Smallest|Largest|Annotation|RecognizableVisualFeatures|QualityControlImage|"
                     "CorrectedImage|LongitudinalTemporal|FrameOfInterest|PlanarConfiguration|Explanation|Description|"
@@ -41,12 +44,20 @@ def form_of(header: Header) -> dict[str, str]:
     blanks about them: not every program reads `0.3e1` as 3. To be asked before anything of the header is decoded."""
     found = {keyword: repr(said) for keyword in STORED if keyword in header.data
              if (said := _literal(header.data, BaseTag(cast(int, tag_for_keyword(keyword)))))}
+    found.setdefault("SOPClassUID", repr([header.media_class]))
     groups = {keyword: [_said(item) for item in header.value(keyword) or ()] for keyword in GROUPS}
     if found.get("NumberOfFrames") == "['1']":
         del found["NumberOfFrames"]
     if all(keyword not in found or idle.fullmatch(found[keyword]) for keyword, idle in _RESCALE.items()):
         found = {keyword: said for keyword, said in found.items() if keyword not in _RESCALE}
-    return found | {keyword: repr(items) for keyword, items in groups.items() if any(items)}
+    return found | _preamble(header) | {keyword: repr(items) for keyword, items in groups.items() if any(items)}
+
+
+def _preamble(header: Header) -> dict[str, str]:
+    """What stands before a DICOM file, unless it is zeros: the head of a picture, for one, which some programs show."""
+    with open_file(header.path) as file:
+        head = file.read(132)
+    return {PREAMBLE: repr(head[:128])} if head[128:] == b"DICM" and any(head[:128]) else {}
 
 
 def of_form(keyword: str) -> bool:
@@ -78,8 +89,9 @@ def _literal(data: Dataset, tag: BaseTag) -> list[str]:
     """The values of an element, numbers as they are written, where they are texts; none where it is empty."""
     raw = data.get_item(tag)
     if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and dictionary_VR(tag) in _TEXTS:
-        said = raw.value.rstrip(b" \0").decode("latin-1").split("\\")
-        parts = [part if dictionary_VR(tag) == "UI" else part.strip(" ") for part in said]
+        if dictionary_VR(tag) == "UI":
+            return [raw.value.removesuffix(b"\0").decode("latin-1")]
+        parts = [part.strip(" ") for part in raw.value.rstrip(b" \0").decode("latin-1").split("\\")]
     else:
         value = data[tag].value
         parts = [str(part) for part in (value if isinstance(value, MultiValue | list | tuple) else [value])

@@ -15,7 +15,7 @@ from scipy import ndimage
 from scanward.box import Box
 from scanward.errors import InputError
 from scanward.formats.content import Content
-from scanward.formats.form import FORM, has_form, of_form
+from scanward.formats.form import FORM, PREAMBLE, has_form, of_form
 from scanward.formats.held import FIRST_IDENTITY, FIRST_PLACE, HIDING, OLDER, SEQUENCES
 from scanward.seals.consistent import held
 from scanward.seals.copies import stored_of
@@ -335,7 +335,8 @@ def _other_header(content: Content, seal: Seal) -> list[str]:
         return []
     now = seal.briefly({keyword: said for keyword, said in content.header.items()
                         if keyword not in FORM or has_form(seal.header)})
-    return [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)]
+    return [keyword for keyword in sorted(seal.header | now) if seal.header.get(keyword) != now.get(keyword)
+            and not (keyword == PREAMBLE and PREAMBLE not in now)]
 
 
 def _identity(content: Content, seal: Seal, asked: Identity) -> Part:
