@@ -249,3 +249,11 @@ def test_colours_of_16_bits_are_read_and_not_sealed(tmp_path):
     assert np.array_equal(read(path).plane, grey)
     with pytest.raises(UnsupportedError, match="colours of 16 bits"):
         stored_raster(path, "png")
+
+
+@pytest.mark.parametrize("name", ["slice.npy", "slice.tif"])
+def test_one_slice_of_hounsfield_units_is_sealed_as_it_is(tmp_path, name):
+    values = np.random.default_rng(0).integers(-1000, 3000, (50, 40), np.int16)
+    path = tmp_path / name
+    np.save(path, values) if name.endswith("npy") else tifffile.imwrite(path, values, photometric="minisblack")
+    assert np.array_equal(stored_raster(path, "npy" if name.endswith("npy") else "tiff")[0], values)

@@ -186,7 +186,7 @@ def _meta_axes(fields: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
     # The file lists one direction after the other: its rows are our columns.
     directions = np.array(_numbers(fields, key, 9, path)).reshape(3, 3).T if key else np.eye(3)
     lengths = np.linalg.norm(directions, axis=0)
-    if np.abs(lengths - 1).max() > 1e-2:
+    if np.abs(lengths - 1).max() > 1e-3:
         raise UnreadableError(f"{shown(path)} has a {key} whose directions are not of length 1; correct it, and keep "
                               "sizes in ElementSpacing.")
     place = _said(fields, path, "Offset", "Position", "Origin", "ImagePosition")

@@ -157,12 +157,12 @@ def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
         return image.pixels.astype(np.int64)
     if kind == "npy":
         values = npy_values(path)
-        image = image_of_array(path, values, None, None)
+        image = image_of_array(path, values, "CT", None)  # of any sign and size
     else:
         with open_file(path) as file:
             check_alike(path, file)
         values, inverted = tiff_values(path)
-        image = _tiff_image(path, values, inverted, None, None)
+        image = _tiff_image(path, values, inverted, "CT", None)
         if inverted:
             raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black "
                                    "as 0.")

@@ -190,7 +190,7 @@ def stored_nifti(path: Path, alike: bool = False) -> Stored:
     With `alike`, `UnsupportedError` unless every program places the file alike: without a sform and a qform, each goes
     by a guess of its own, and not all of them heed units; and unless it is a picture by its intent.
     """
-    if path.name.lower().endswith(".nii.gz") and path.with_name(path.name[:-3]).exists():
+    if alike and path.name.lower().endswith(".nii.gz") and path.with_name(path.name[:-3]).exists():
         raise UnsupportedError(f"{shown(path)} lies beside {shown(path.name[:-3])}, whose voxels some programs show "
                                "in its place; keep one of the two.")
     held = path.stat().st_size
