@@ -187,10 +187,29 @@ def test_a_name_that_is_all_ending_is_one(tmp_path):
 
 
 def test_dicom_beside_a_volume_of_its_name(tmp_path):
-    """Where GDCM does not take it, as without a preamble, ITK opens the volume."""
+    """Where GDCM does not take it, ITK opens the volume."""
     path = tmp_path / "film"
-    path.write_bytes(Path(get_testdata_file("MR_small.dcm")).read_bytes()[128:])
+    path.write_bytes(Path(get_testdata_file("MR_small.dcm")).read_bytes())
     contents(path)
     nifti(tmp_path / "film.nii", VALUES)
     with pytest.raises(UnsupportedError, match=r"film lies beside film\.nii"):
+        contents(path)
+
+
+def test_dicom_that_gdcm_does_not_take_is_not_sealed(tmp_path):
+    whole, path = Path(get_testdata_file("MR_small.dcm")).read_bytes(), tmp_path / "film.dcm"
+    path.write_bytes(whole)
+    contents(path)
+    path.write_bytes(whole[128:])
+    with pytest.raises(UnsupportedError, match="begins with DICM"):
+        contents(path)
+
+
+def test_dicom_under_the_name_of_voxels_beside_a_header(tmp_path):
+    """nibabel takes the two for a NIfTI pair."""
+    path = tmp_path / "film.img"
+    path.write_bytes(Path(get_testdata_file("MR_small.dcm")).read_bytes())
+    contents(path)
+    path.with_suffix(".hdr").write_bytes(nifti(tmp_path / "ct.nii", VALUES).read_bytes()[:348])
+    with pytest.raises(UnsupportedError, match="lies beside a header of its name"):
         contents(path)

@@ -73,6 +73,8 @@ def kind_alone(paths: Sequence[Path]) -> str | None:
     with open_file(path) as file:
         kind = kind_of(path, file.read(HEAD))
         if kind not in _NAMES:
+            for one in paths if kind == "dicom" else ():
+                _check_dicom(one)
             return kind
         check_alone(path, file)
     name = path.name if kind == "nifti" else path.name.lower()
@@ -80,3 +82,18 @@ def kind_alone(paths: Sequence[Path]) -> str | None:
         raise UnsupportedError(f"{shown(path)} has not the name of its format, by which some programs look for its "
                                f"voxels elsewhere; let it end in {' or '.join(_NAMES[kind])}.")
     return kind
+
+
+def _check_dicom(path: Path) -> None:
+    """`UnsupportedError` for a form of DICOM that GDCM does not take, so that ITK asks other formats; and for the name
+    of a volume's voxels beside its header."""
+    with open_file(path) as file:
+        head = file.read(132)
+    if head[128:] != b"DICM" and (head[:4] == b"DICM" or head[:1] == b"\0"):
+        raise UnsupportedError(f"{shown(path)} has no preamble, and is in big endian or begins with DICM, which "
+                               "not all programs take for DICOM; export it again.")
+    stem = path.name.lower().removesuffix(".gz")
+    if stem.endswith(".img") and any(path.with_name(path.name[:len(stem) - 4] + ending).exists()
+                                     for ending in (".hdr", ".hdr.gz", ".HDR")):
+        raise UnsupportedError(f"{shown(path)} lies beside a header of its name, with which some programs take it for "
+                               "the voxels of a volume; move one of the two into another folder.")

@@ -87,10 +87,10 @@ def _meta(host: Path, before: Volume, after: Volume, target: Path, mark: str) ->
         body = zlib.compress(body, 6)
     header = re.sub(r"(?m)^[ \t]*(Comment|CompressedDataSize|HeaderSize)[ \t]*[=:].*\n", "", layout.header)
     size = f"CompressedDataSize = {len(body)}\n" if layout.compressed else ""
-    # A list of files or a pattern in the name would be read as such, and a header is plain ASCII.
+    # A list of files or a pattern in the name would be read as such, and names are plain ASCII.
     voxels = target.with_name(re.sub(r"[^ -~]|[%\\]", "_", target.stem) + (".zraw" if layout.compressed else ".raw"))
     name = "LOCAL" if layout.local else voxels.name
     header = re.sub(r"(?m)^[ \t]*ElementDataFile[ \t]*[=:].*$",
                     lambda _: f"Comment = {mark}\n{size}ElementDataFile = {name}", header)
-    head = header.encode("ascii")
+    head = header.encode("latin-1")
     return {target: head + body} if layout.local else {voxels: body, target: head}

@@ -19,7 +19,9 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.guard import INFLATION, NUMBER, check_size, clean, cut_short, left_in, open_file, shown
 
 _LONGEST_HEADER = 2**20
-_PLAIN = re.compile(rb"[\t -~]*(\r?\n)?")
+_PLAIN, _TEXT = re.compile(rb"[\t -~]*(\r?\n)?"), re.compile(rb"[\t -~]*([=:][\t -~\x80-\xff]*)?(\r?\n)?")
+_FREE = ("Comment", "Name")
+"""Keys whose values are texts."""
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
@@ -79,7 +81,7 @@ def meta_layout(path: Path) -> MetaLayout:
         local = file.tell()
         data = _meta_data(file, fields, path, needed)
         file.seek(0)
-        header = file.read(local).decode("ascii")
+        header = file.read(local).decode("latin-1")
     return MetaLayout(header, data, dtype, shape, _meta_axes(fields, path), fields["ElementDataFile"] == "LOCAL",
                       _flag(fields, path, False, "CompressedData"), fields.get("Modality", ""))
 
@@ -91,10 +93,12 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
-        if not _PLAIN.fullmatch(line):  # of all else Python and MetaIO each take other bytes for blanks
+        key = re.split(b"[=:]", line, maxsplit=1)[0].strip(b" \t\r\n").decode("ascii", "replace")
+        # Python and MetaIO each take other bytes for blanks, which counts where they look for numbers and names.
+        if not (_PLAIN if key in _SPELLED.values() and key not in _FREE else _TEXT).fullmatch(line):
             raise UnreadableError(f"{shown(path)} has a line in its header that is no plain text; write it in ASCII.")
         # MetaIO takes a colon for the equals sign, too.
-        parts = [part.strip() for part in re.split("[=:]", line.decode("ascii"), maxsplit=1)]
+        parts = [part.strip(" \t\r\n") for part in re.split("[=:]", line.decode("latin-1"), maxsplit=1)]
         if parts == [""]:
             continue
         if len(parts) == 1:
