@@ -157,12 +157,18 @@ def test_a_preamble_may_go_and_not_come(tmp_path):
     assert scanward.verify(path, KEY, seal=seal).label == "authentic"
 
 
-def test_a_series_of_two_classes_is_refused(tmp_path):
-    for z in range(3):
-        kind = ENHANCED["CT"] if z == 1 else CT
-        ct_slice(z, SOPClassUID=kind).save_as(tmp_path / f"{z}.dcm", enforce_file_format=True)
-    with pytest.raises(scanward.InputError, match="mixes SOP classes"):
-        scanward.seal(tmp_path, KEY)
+def test_a_class_that_moves_to_another_slice_is_another(tmp_path):
+    """ITK goes by the first slice's."""
+    def written(odd):
+        for z in range(3):
+            kind = ENHANCED["CT"] if z == odd else CT
+            ct_slice(z, SOPClassUID=kind).save_as(tmp_path / f"{z}.dcm", enforce_file_format=True)
+
+    written(2)
+    seal = scanward.seal(tmp_path, KEY)
+    assert scanward.verify(tmp_path, KEY, seal=seal).label == "authentic"
+    written(0)
+    assert "SOPClassUID" in refused_or_unsure(tmp_path, seal)
 
 
 def test_the_class_alone_takes_itk_the_spacing(tmp_path):

@@ -197,6 +197,7 @@ class _Plane:
 def _dicom(paths: Sequence[Path]) -> Content:
     planes: list[_Plane] = []
     others: list[dict[str, str]] = []
+    firsts: list[int] = []
     study: dict[str, str] = {}
     for path in paths:
         with decoding(path), opened(path, (*GROUPS, *ALSO, _MOMENT), whole=True) as (header, stream):
@@ -204,11 +205,13 @@ def _dicom(paths: Sequence[Path]) -> Content:
             check_image(header)
             check_charset(header)
             study = study or _texts(header, STUDY)
+            firsts.append(len(planes))
             planes += _planes(header, stream)
     if len({plane.values.shape for plane in planes}) > 1:
         raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of different sizes; seal them one by one.")
-    if len({said["SOPClassUID"] for said in others}) > 1:
-        raise UnsupportedError(f"{shown(paths[0].parent)} mixes SOP classes; seal and verify its images one by one.")
+    if len({said["SOPClassUID"] for said in others}) > 1:  # ITK goes by the first
+        for said, start in zip(others, firsts, strict=True):
+            said["SOPClassUID"] += f" at {planes[start].key[0]}"
     for what, kinds in (("pixel spacings", [plane.spacing for plane in planes]),
                         ("orientations", [plane.axes for plane in planes])):
         first = kinds[0]
