@@ -30,3 +30,12 @@ def test_ctrl_c_in_any_command_is_one_sentence(command, run, monkeypatch):
     monkeypatch.setattr("scanward.cli.protecting.make_key", interrupted)
     monkeypatch.setattr("scanward.cli.sealing.Log", interrupted)
     assert run(*command) == (130, "", "scanward: Interrupted.\n")
+
+
+@pytest.mark.parametrize("command", [["methods"], ["methods", "--json"], ["verify", "--help"]])
+def test_output_that_nobody_reads_is_no_alarm(command):
+    """Rich would end with exit code 1, which says that something was found."""
+    with subprocess.Popen([sys.executable, "-m", "scanward", *command], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as done:
+        done.stdout.close()
+        assert (done.wait(), done.stderr.read()) == (2, b"")

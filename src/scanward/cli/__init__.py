@@ -236,6 +236,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has enough; what is still buffered must not raise at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as stop:
+        if stop.code != 1:  # as rich ends where it meets a broken pipe, and as an alarm does
+            raise
     except Exception as error:
         return _last_resort(error, given)
     return ERROR
