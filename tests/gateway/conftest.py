@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import socket
 import ssl
@@ -36,10 +37,13 @@ START_SECONDS = 60
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A TCP port of the loopback address that nobody listens on, of those that systems give to no outgoing connection,
+    so that nobody takes it before it is listened on."""
+    while True:
+        number = secrets.choice(range(20000, 32000))
+        with suppress(OSError), socket.socket() as found:
+            found.bind(("127.0.0.1", number))
+            return number
 
 
 class Orthanc:
