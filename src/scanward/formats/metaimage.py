@@ -93,12 +93,11 @@ def _meta_fields(file: BinaryIO, path: Path) -> dict[str, str]:
         line = file.readline(_LONGEST_HEADER + 1)
         if not line or file.tell() > _LONGEST_HEADER:
             raise UnreadableError(f"{shown(path)} has a MetaImage header without ElementDataFile; save it again.")
-        key = re.split(b"[=:]", line, maxsplit=1)[0].strip(b" \t\r\n").decode("ascii", "replace")
-        # Python and MetaIO each take other bytes for blanks, which counts where they look for numbers and names.
-        if not (_PLAIN if key in _SPELLED.values() and key not in _FREE else _TEXT).fullmatch(line):
-            raise UnreadableError(f"{shown(path)} has a line in its header that is no plain text; write it in ASCII.")
         # MetaIO takes a colon for the equals sign, too.
         parts = [part.strip(" \t\r\n") for part in re.split("[=:]", line.decode("latin-1"), maxsplit=1)]
+        # Python and MetaIO each take other bytes for blanks, which counts where they look for numbers and names.
+        if not (_PLAIN if parts[0] in _SPELLED.values() and parts[0] not in _FREE else _TEXT).fullmatch(line):
+            raise UnreadableError(f"{shown(path)} has a line in its header that is no plain text; write it in ASCII.")
         if parts == [""]:
             continue
         if len(parts) == 1:

@@ -114,14 +114,15 @@ def _tiff_image(path: Path, values: npt.NDArray[Any], inverted: bool, modality: 
     return image_of(path, values[None], "tiff", modality or "MG", three(spacing), bits, inverted)
 
 
-def tiff_values(path: Path) -> tuple[npt.NDArray[Any], bool]:
-    """(y, x) values as the page stores them, and whether small ones are white. Raises as `read`."""
+def tiff_values(path: Path, alike: bool = False) -> tuple[npt.NDArray[Any], bool]:
+    """(y, x) values as the page stores them, and whether small ones are white. Raises as `read`; with `alike`, as
+    `check_alike`, too."""
     import tifffile  # a quarter of a second
 
     # Without a handler of its own the library's complaints about odd files reach the user by logging's last resort.
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     with open_file(path) as file:
-        check_tiff(path, file)
+        (check_alike if alike else check_tiff)(path, file)
         file.seek(0)
         with tifffile.TiffFile(file) as tiff:
             page = tiff.pages.first
@@ -159,9 +160,7 @@ def stored_raster(path: Path, kind: str) -> npt.NDArray[Any]:
         values = npy_values(path)
         image = image_of_array(path, values, "CT", None)  # of any sign and size
     else:
-        with open_file(path) as file:
-            check_alike(path, file)
-        values, inverted = tiff_values(path)
+        values, inverted = tiff_values(path, alike=True)
         image = _tiff_image(path, values, inverted, "CT", None)
         if inverted:
             raise UnsupportedError(f"{shown(path)} stores white as 0, which programs heed or not; save it with black "

@@ -125,10 +125,11 @@ def check(content: Content, seal: Seal, trusted: Trust | Sequence[x509.Certifica
         voxels = Part("inconclusive" if voxels.label == "authentic" else voxels.label,
                       f"{voxels.reason} Copies of others at their place, by which programs may show it otherwise: "
                       f"{said}; take them away.")
-    geometry = _geometry(content, seal, anew)
+    other = _other_header(content, seal)
+    geometry = _geometry(content, seal, anew, [keyword for keyword in other if of_form(keyword)])
     if geometry.label == "tampered" and content.values.shape != seal.shape and not geometry.reason.startswith(_SIDES):
         geometry = Part("inconclusive", geometry.reason)  # what was cut or resampled lies elsewhere, too
-    geometry = Part(geometry.label, geometry.reason + _besides(content, seal))
+    geometry = Part(geometry.label, geometry.reason + _besides([keyword for keyword in other if not of_form(keyword)]))
     return Checked(voxels, geometry, _identity(content, seal, identity), name_of(seal.certificate), tiles, boxes,
                    trust=Part("authentic", standing.reason))
 
@@ -248,9 +249,10 @@ def listed(names: Sequence[str], most: int = MOST) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
+def _geometry(content: Content, seal: Seal, anew: bool, form: Sequence[str]) -> Part:
     """A number or word that is not there any more is another thing than one that is another; and what was encoded anew
-    has the scale and the colours that its encoding needs: its values are held to the copy with them."""
+    has the scale and the colours that its encoding needs: its values are held to the copy with them. `form` names what
+    is said in another form."""
     gone: list[str] = []
     new: list[str] = []
     other = _measures(content, seal, anew, gone, new) or _words(content, seal, anew, gone, new)
@@ -260,7 +262,7 @@ def _geometry(content: Content, seal: Seal, anew: bool) -> Part:
         gone.append(f"{listed(new)}, of which it said nothing when it was sealed")
     if gone:
         return Part("inconclusive", f"It does not say the same of its {listed(gone)}.")
-    if form := [keyword for keyword in _other_header(content, seal) if of_form(keyword)]:
+    if form:
         return Part("inconclusive", f"It is written in another form than was sealed, which programs may read "
                                     f"otherwise: see its {listed(form)}. Find the file that was sealed.")
     return Part("authentic", "It lies where it lay.")
@@ -321,9 +323,8 @@ def _numbers(was: Any, now: Any, name: str) -> str:
     return f": {' x '.join(f'{mm:g}' for mm in now)} mm, and was {' x '.join(f'{mm:g}' for mm in was)} mm"
 
 
-def _besides(content: Content, seal: Seal) -> str:
+def _besides(other: Sequence[str]) -> str:
     """A sentence on what differs in the header that the seal does not hold; empty where nothing does."""
-    other = [keyword for keyword in _other_header(content, seal) if not of_form(keyword)]
     return f" Its header says another {listed(other, FEW)} than when it was sealed; the seal does not hold " \
            f"{'it' if len(other) == 1 else 'them'}." if other else ""
 
