@@ -51,6 +51,28 @@ def test_a_solid_lesion_of_any_size_lies_in_the_lungs(diameter, spacing):
     assert found.mask[found.at((15, 75, 75))]
 
 
+def test_the_couch_and_the_air_around_the_patient_are_no_lungs():
+    image, truth = chest()
+    pixels = image.pixels.copy()
+    y, x = np.mgrid[:160, :180]
+    pixels[:, (y > 152) & (y < 158) & (x > 20) & (x < 160)] = -1000
+    foam = (y > 153) & (y < 157) & (x > 25) & (x < 155)
+    pixels[:, foam] = -930
+    found = lungs_of(Image(pixels, "CT", image.spacing))
+    assert found.mask.sum() == lungs_of(image).mask.sum()
+    assert not found.mask[found.at((12, 155, 90))]
+
+
+def test_a_lung_that_the_field_of_view_cuts_off_is_one():
+    image, truth = chest()
+    y, x = np.mgrid[:160, :180]
+    pixels = np.where(np.hypot(y - 80, x - 90) > 58, -1024, image.pixels).astype(np.float32)
+    found = lungs_of(Image(pixels, "CT", image.spacing))
+    assert found.mask[found.at((12, 80, 45))]
+    assert found.mask[found.at((12, 80, 135))]
+    assert not found.mask[found.at((12, 80, 28))]
+
+
 @pytest.mark.parametrize("value", [-1000.0, 40.0])
 def test_nothing_but_air_or_tissue_has_no_lungs(value):
     image = Image(np.full((20, 64, 64), value, np.float32), "CT", (2.5, 2.0, 2.0))

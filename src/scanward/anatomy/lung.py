@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanward.image import Image
+from scanward.image import AIR, Image
 
 COARSE_MM = 3.0
 """About the spacing within a slice that the segmentation works at."""
@@ -18,6 +18,12 @@ AIRY = -500.0
 """HU below which a voxel is air or lung."""
 LARGEST_HOLE = 1000.0
 """Square millimetres of a hole in a slice of lung that is still a lesion: a disc of 36 mm."""
+AIR_ALONE = -965.0
+"""Median HU below which an airy region is air, as in the bowel."""
+BODY = -300.0
+"""HU above which a voxel is the patient's or the couch's."""
+WITHIN = 0.7
+"""Share of a lung that lies within the convex outline of its body, slice by slice; what lies in the couch does not."""
 LEAST_ML = 30.0
 """Smaller airy regions are bowel, throat or a gap in the clothes."""
 
@@ -53,8 +59,8 @@ class Lungs:
 def lungs_of(image: Image) -> Lungs:
     """The lungs of a chest CT; empty where there are none.
 
-    Air that touches a slice's border is outside the patient; of the rest, regions of more than 30 ml are lung, closed
-    over vessels and nodules and filled where lesions lie in it.
+    Of what is airy and no padding, regions within the body of more than 30 ml that hold more than air are lung, be they
+    cut off by the field of view or not; closed over vessels and nodules and filled where lesions lie in them.
     """
     height, width = image.shape[1:]
     z, y, x = image.spacing or (1.0, 1.0, 1.0)
@@ -63,14 +69,13 @@ def lungs_of(image: Image) -> Lungs:
     small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image.pixels])
     step = (1.0, height / size[1], width / size[0])
     spacing = (z, y * step[1], x * step[2])
-    airy = small < AIRY
-    labels, count = ndimage.label(airy)
-    outside = np.unique(np.concatenate([labels[:, 0].ravel(), labels[:, -1].ravel(), labels[:, :, 0].ravel(),
-                                        labels[:, :, -1].ravel()]))
+    labels, count = ndimage.label((small < AIRY) & (small > AIR + 1))
     volume = np.bincount(labels.ravel(), minlength=count + 1) * np.prod(spacing) / 1000
-    keep = volume >= LEAST_ML
-    keep[outside] = False
-    keep[0] = False
+    large = np.flatnonzero(volume[1:] >= LEAST_ML) + 1
+    keep = np.zeros(count + 1, np.bool_)
+    if large.size:
+        full = ndimage.median(small, labels, large) > AIR_ALONE
+        keep[large] = full & (ndimage.mean(_body(small), labels, large) > WITHIN)
     mask = keep[labels]
     ball = np.linalg.norm(np.mgrid[-1:2, -3:4, -3:4] * np.reshape(spacing, (3, 1, 1, 1)), axis=0) <= 9.5
     closed = ndimage.binary_closing(np.pad(mask, ((1, 1), (3, 3), (3, 3)), mode="edge"), ball)[1:-1, 3:-3, 3:-3]
@@ -85,4 +90,20 @@ def _filled(mask: npt.NDArray[np.bool_], pixel: float) -> npt.NDArray[np.bool_]:
         small = np.bincount(labels.ravel(), minlength=count + 1) * pixel <= LARGEST_HOLE
         small[0] = False
         made[number] |= small[labels]
+    return made
+
+
+def _body(small: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """The convex outline of the largest dense thing, slice by slice, after what is thin is gone: clothes, the couch."""
+    dense = np.stack([cv2.morphologyEx((plane > BODY).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+                      for plane in small])
+    labels, count = ndimage.label(dense)
+    if count == 0:
+        return dense
+    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
+    made = np.zeros_like(dense)
+    for number, plane in enumerate(labels):
+        points = np.argwhere(plane == largest)[:, ::-1].astype(np.int32)
+        if len(points) > 2:
+            cv2.fillConvexPoly(made[number], cv2.convexHull(points), 1)
     return made

@@ -126,12 +126,12 @@ def _columns(level: Plane, inside: Plane) -> tuple[Columns, int]:
     restless = np.sqrt(np.maximum(square - np.square(mean), 0))
     depth = cv2.distanceTransform(np.pad(breast.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
     covariates = [level, np.log1p(depth), np.log(steep + 0.3), np.log(restless + 0.3)]
-    parts = [_hats(one, one[breast]) for one in covariates]
+    parts = [hats(one, one[breast]) for one in covariates]
     places = _places(breast)
     return np.concatenate([np.ones((*level.shape, 1), np.float32), *parts, places], -1), places.shape[-1]
 
 
-def _hats(values: Plane, known: npt.NDArray[np.floating]) -> Columns:
+def hats(values: Plane, known: npt.NDArray[np.floating]) -> Columns:
     knots = np.unique(np.quantile(known, np.linspace(0.01, 0.99, KNOTS)))
     if len(knots) < 2:
         return np.zeros((*values.shape, 0), np.float32)

@@ -108,7 +108,7 @@ def measure(plane: Plane, tissue: Mask) -> Reference | None:
     if rows is None:
         return None
     strips = [(plane[a:b], tissue[a:b]) for a, b in rows]
-    curve = _noise_curve(strips)
+    curve = noise_curve(strips)
     if curve is None:
         return None
     levels, sigma = curve
@@ -133,7 +133,7 @@ def strips_of(tissue: Mask) -> list[tuple[int, int]] | None:
     return [(int(a), int(a) + 32) for a in starts]
 
 
-def _noise_curve(strips: list[tuple[Plane, Mask]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+def noise_curve(strips: list[tuple[Plane, Mask]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
     """Intensity levels and the grain's standard deviation at each.
 
     A running median over the levels comes first: a flat forgery may hold most of the pixels of one level, and must not
@@ -149,7 +149,7 @@ def _noise_curve(strips: list[tuple[Plane, Mask]]) -> tuple[npt.NDArray[np.float
         return None
     edges = np.unique(np.quantile(level, np.linspace(0, 1, min(_BINS, magnitude.size // 128) + 1)))
     which = np.clip(np.searchsorted(edges, level, "right") - 1, 0, len(edges) - 2)
-    sigma = _trimmed_sigma(magnitude, which, len(edges) - 1)
+    sigma = trimmed_sigma(magnitude, which, len(edges) - 1)
     floor = 0.1 * float(np.median(sigma))
     if floor == 0:
         return None
@@ -162,7 +162,7 @@ def _noise_curve(strips: list[tuple[Plane, Mask]]) -> tuple[npt.NDArray[np.float
     return levels, np.concatenate([smooth[:1], smooth, smooth[-1:]])
 
 
-def _trimmed_sigma(magnitude: npt.NDArray[np.floating], group: npt.NDArray[np.intp], groups: int,
+def trimmed_sigma(magnitude: npt.NDArray[np.floating], group: npt.NDArray[np.intp], groups: int,
                    rounds: int = 3) -> npt.NDArray[np.float64]:
     """σ of zero-mean Gaussian samples a group, from mean magnitudes with everything beyond 3 σ left out.
 
@@ -193,7 +193,7 @@ def _gains(strips: list[tuple[Plane, Mask]]) -> Plane | None:
             magnitude = np.concatenate(found)
             if magnitude.size < 16:
                 return None
-            gains.append(_trimmed_sigma(magnitude, np.zeros(magnitude.size, np.intp), 1)[0])
+            gains.append(trimmed_sigma(magnitude, np.zeros(magnitude.size, np.intp), 1)[0])
     spread = np.array(gains)
     if (spread < 1e-3).any():
         return None

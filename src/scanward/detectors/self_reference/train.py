@@ -25,7 +25,7 @@ def sample(plane: npt.NDArray[np.uint16], mask: npt.NDArray[np.bool_], reference
     """
     window = slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size)
     stabilised = reference.stabilise(plane[window].astype(np.float32))
-    target = _target(mask[window])
+    target = target_of(mask[window])
     gains = reference.gains_at(*(slice(part.start // BLOCK, part.stop // BLOCK) for part in window))
     if turn & 4:
         stabilised, target, gains = stabilised.T, target.T, gains[_SWAPPED].transpose(0, 2, 1)
@@ -36,7 +36,8 @@ def sample(plane: npt.NDArray[np.uint16], mask: npt.NDArray[np.bool_], reference
     return np.ascontiguousarray(stabilised), np.ascontiguousarray(gains), np.ascontiguousarray(target)
 
 
-def _target(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def target_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """(y / 2, x / 2) of a truth (y, x), as `sample` gives it."""
     share = cv2.resize(mask.astype(np.float32), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     target = (share >= 0.5).astype(np.float32)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))

@@ -1,0 +1,69 @@
+"""Where the trachea and the large bronchi are in a chest CT, coarsely: the air in them is no lung."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanward.anatomy.lung import Lungs
+from scanward.image import Image
+
+Mask = npt.NDArray[np.bool_]
+
+AREA_MM2 = (60.0, 700.0)
+"""Of the trachea across."""
+ROUND = 0.6
+"""Share of the box about it that the trachea fills, at least; a disc fills .79."""
+LEAST_MM = 15.0
+"""That it goes on for."""
+MOST_ML = 110.0
+"""Of the trachea and bronchi; more has run into the lungs."""
+TOWARDS_AIR = 0.45
+"""How far from air to lung airways reach."""
+
+
+def airways_of(image: Image, lungs: Lungs) -> Mask:
+    """The trachea and the bronchi that hang on it, walls included, (z, y, x) of the mask of `lungs`; empty where no
+    trachea is found."""
+    found = np.zeros_like(lungs.mask)
+    if not lungs.mask.any():
+        return found
+    size = lungs.mask.shape[:0:-1]
+    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image.pixels])
+    level = float(np.median(small[lungs.mask]))
+    for share in (TOWARDS_AIR, TOWARDS_AIR / 2):
+        air = small < -1000 + share * (level + 1000)
+        tube = _trachea(air, lungs)
+        grown = ndimage.binary_propagation(tube, mask=air)
+        if grown.sum() * np.prod(lungs.spacing) / 1000 <= MOST_ML:
+            return _with_walls(grown)
+        found = tube
+    return _with_walls(found)
+
+
+def _with_walls(mask: Mask) -> Mask:
+    return np.stack([cv2.dilate(plane.view(np.uint8), np.ones((3, 3), np.uint8)) > 0 for plane in mask])
+
+
+def _trachea(air: Mask, lungs: Lungs) -> Mask:
+    """Round patches of air in the middle that go on from slice to slice, the longest of them."""
+    columns = np.flatnonzero(lungs.mask.any((0, 1)))
+    middle, reach = (columns[0] + columns[-1]) / 2, 0.2 * (columns[-1] - columns[0] + 1)
+    pixel = lungs.spacing[1] * lungs.spacing[2]
+    patches = np.zeros_like(air)
+    for number, plane in enumerate(air):
+        _, labels, stats, centres = cv2.connectedComponentsWithStats(plane.view(np.uint8), connectivity=4)
+        area = stats[:, cv2.CC_STAT_AREA]
+        whole = area >= ROUND * stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
+        fits = whole & (area * pixel >= AREA_MM2[0]) & (area * pixel <= AREA_MM2[1])
+        fits &= np.abs(centres[:, 0] - middle) <= reach
+        fits[0] = False
+        patches[number] = fits[labels]
+    labels, count = ndimage.label(patches)
+    if count == 0:
+        return patches
+    heights = np.array([part[0].stop - part[0].start for part in ndimage.find_objects(labels)]) * lungs.spacing[0]
+    best = int(heights.argmax())
+    return np.asarray(labels == best + 1) if heights[best] >= LEAST_MM else np.zeros_like(air)

@@ -1,0 +1,1 @@
+"""Noise of each region of a CT against the noise of the whole scan."""

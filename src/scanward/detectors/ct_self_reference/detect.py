@@ -1,0 +1,174 @@
+"""The CT detector: the scan's own noise as reference, a dense network as judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanward.anatomy.airways import airways_of
+from scanward.anatomy.lung import Lungs, lungs_of
+from scanward.detectors.base import Arrays, regions
+from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, inside, measure, stack
+from scanward.image import Image
+from scanward.nets.engine import engine, named, precision
+from scanward.verdict import Evidence
+from scanward.weights import Trained
+
+Volume = npt.NDArray[np.float32]
+Infer = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""Stabilised (3, y, x), sides multiples of 16, and gains (16, y / 8, x / 8) to logits (y / 2, x / 2)."""
+
+ALIGN = 16
+HALO = 32
+"""Pixels read around the lungs of a slice."""
+WINDOWS_MM = (4.0, 7.0, 11.0, 17.0)
+"""Sides of the cubes over which logits are averaged for the score."""
+APART_MM = 12.0
+"""Peaks of the pooled logits that are nearer than this are one."""
+PEAKS = 12
+"""So many of a scan's loudest places its score is made from."""
+LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 5.0
+OUTSIDE = -6.0
+"""The logit that counts outside the lungs, and the least inside."""
+
+
+class CtSelfReference(Trained):
+    """Noise of each region of a chest CT against the noise of the whole scan; see `reference.py` for the idea."""
+
+    name = weights_name = "ct-self-reference"
+
+    def detect(self, image: Image) -> Evidence:
+        """Judge one chest CT."""
+        start = time.perf_counter()
+        _, settings = self._weights
+        threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
+        logits, reason = self.logits(image)
+        if logits is None:
+            return Evidence(self.name, 0.0, threshold, np.zeros(image.shape, np.float32), level, conclusive=False,
+                            reason=reason, weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+        features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
+        score = image_score(features, settings)
+        heat = heat_of(logits, image, settings)
+        found = regions(heat, level, image, self.name) if score >= threshold else ()
+        return Evidence(self.name, score, threshold, heat, level, found, features=features, engine=named(),
+                        weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+
+    def load(self) -> None:
+        """The weights and the engine, in the caller's thread."""
+        self.infer  # noqa: B018
+
+    def logits(self, image: Image) -> tuple[Volume | None, str]:
+        """Forgery logits (z, y / 2, x / 2, rounded up; -inf outside the lungs), or None and why not."""
+        reason = unfit(image)
+        if reason:
+            return None, reason
+        lungs = without_airways(image, lungs_of(image))
+        if not lungs.mask.any():
+            return None, "No lungs were found in this CT."
+        reference = measure(image.pixels, lungs, image.spacing or (1.0, 1.0, 1.0))
+        if reference is None:
+            return None, "The lungs hold too little noise to serve as their own reference."
+        return dense_logits(image, lungs, reference, self.infer), ""
+
+    @cached_property
+    def infer(self) -> Infer:
+        """The network in the engine of choice."""
+        arrays, _ = self._weights
+        return _openvino(arrays) if engine() == "openvino" else _torch(arrays)
+
+
+def unfit(image: Image) -> str:
+    """Why nothing can be told of this CT, in a sentence; empty where something can."""
+    if image.spacing is None:
+        return "The file does not say how large a voxel is, which the detector goes by."
+    if image.shape[0] < LEAST_SLICES or image.shape[0] * image.spacing[0] < LEAST_MM:
+        return f"Fewer than {LEAST_SLICES} slices, or less than {LEAST_MM:g} mm of the chest, are too little to judge by."
+    if image.spacing[0] > THICKEST_MM + 0.01:
+        return f"Slices {image.spacing[0]:g} mm apart are too far for the detector, which was tested up to {THICKEST_MM:g} mm."
+    if min(image.shape[1:]) < 2 * HALO:
+        return f"Slices of less than {2 * HALO} pixels a side are too small to judge."
+    return ""
+
+
+def without_airways(image: Image, lungs: Lungs) -> Lungs:
+    """The lungs without the trachea and the large bronchi."""
+    return replace(lungs, mask=lungs.mask & ~airways_of(image, lungs))
+
+
+def dense_logits(image: Image, lungs: Lungs, reference: Reference, infer: Infer) -> Volume:
+    """Forgery logits (z, y / 2, x / 2, rounded up) of every slice; -inf outside the lungs."""
+    depth, height, width = image.shape
+    full = np.full((depth, -(-height // 2), -(-width // 2)), -np.inf, np.float32)
+    for z in range(depth):
+        lung = inside(lungs, z, (height, width))
+        rows, columns = np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))
+        if rows.size == 0:
+            continue
+        top, left = (max(0, int(first[0]) - HALO) // ALIGN * ALIGN for first in (rows, columns))
+        bottom, right = (min(n, int(last[-1]) + 1 + HALO) for n, last in ((height, rows), (width, columns)))
+        planes = reference.stabilise(stack(image.pixels[:, top:bottom, left:right], z))
+        planes = np.pad(planes, [(0, 0), *((0, -n % ALIGN) for n in planes.shape[1:])], mode="edge")
+        gains = _part(reference.gains_at(image.pixels[z], z), top, left, planes.shape[1:])
+        found = infer(planes, gains)
+        kept = found[:-(-(bottom - top) // 2), :-(-(right - left) // 2)]
+        half = cv2.resize(lung.view(np.uint8), full.shape[:0:-1], interpolation=cv2.INTER_NEAREST) > 0
+        window = slice(top // 2, top // 2 + kept.shape[0]), slice(left // 2, left // 2 + kept.shape[1])
+        full[z][window] = np.where(half[window], kept, -np.inf)
+    return full
+
+
+def _part(gains: Volume, top: int, left: int, shape: tuple[int, ...]) -> Volume:
+    y, x, rows, columns = top // BLOCK, left // BLOCK, shape[0] // BLOCK, shape[1] // BLOCK
+    part = gains[:, y:y + rows, x:x + columns]
+    lacks = [(0, 0), (0, rows - part.shape[1]), (0, columns - part.shape[2])]
+    return np.ascontiguousarray(np.pad(part, lacks, mode="edge"))
+
+
+def pooled(logits: Volume, spacing: tuple[float, float, float], side: float) -> Volume:
+    """Mean logit of the cube of `side` mm about each place, (z, y / 2, x / 2); outside the lungs counts -6."""
+    clipped = np.clip(logits, OUTSIDE, -OUTSIDE)
+    return np.asarray(ndimage.uniform_filter(clipped, _sides(spacing, side), mode="nearest"), np.float32)
+
+
+def _torch(arrays: Arrays) -> Infer:
+    import torch
+
+    from scanward.detectors.ct_self_reference.network import CtSelfReferenceNet
+    from scanward.nets.blocks import filled
+
+    net = filled(CtSelfReferenceNet(), arrays)
+
+    def run(planes: Volume, gains: Volume) -> Volume:
+        with torch.inference_mode():
+            found = net(torch.from_numpy(planes)[None], torch.from_numpy(gains)[None])
+        return np.asarray(found[0, 0].numpy())
+
+    return run
+
+
+def peaks(volume: Volume, spacing: tuple[float, float, float]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Values (n,) and places (n, 3) of a pooled volume's local maxima, loudest first; none nearer than `APART_MM`."""
+    highest = ndimage.maximum_filter(volume, _sides(spacing, APART_MM))
+    places = np.argwhere((volume == highest) & (volume > OUTSIDE + 0.01))
+    values = volume[tuple(places.T)]
+    order = np.argsort(-values)
+    return values[order], places[order]
+
+
+def _sides(spacing: tuple[float, float, float], mm: float) -> list[int]:
+    """Odd numbers of logits, (z, y, x), that are about `mm` long."""
+    return [max(1, 2 * round((mm / step - 1) / 2) + 1) for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
+
+
+def _openvino(arrays: Arrays) -> Infer:
+    from scanward.detectors.ct_self_reference.graph import build
+
+    run = build(arrays, precision())
+    return lambda planes, gains: run(planes[None], gains[None])[0][0, 0]

@@ -1,0 +1,245 @@
+"""A CT's own noise as the reference that each of its regions is held against.
+
+Reconstruction kernel, dose, slice thickness and place decide how a scan's noise looks, so all of them are measured on
+the scan itself: the noise level σ(HU) gives a variance-stabilising map, as of films (`self_reference/reference.py`),
+and what each residual's magnitude should be is fitted, over blocks of lung, on how dense and how restless a block is,
+how far from the pleura and from the middle of the field of view, and how high in the chest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.anatomy.lung import Lungs
+from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted
+from scanward.detectors.self_reference.reference import CLIP, KERNELS, noise_curve, pool, trimmed_sigma
+
+Plane = npt.NDArray[np.float32]
+Volume = npt.NDArray[np.float32]
+
+SCALES = (1, 2)
+"""Residuals are taken on the slice and on its means over 2×2 pixels."""
+PER_SCALE = len(KERNELS) + 3
+"""Five residuals of the slice, and three of it against the slices above and below."""
+CHANNELS = PER_SCALE * len(SCALES)
+ACROSS = tuple(scale * PER_SCALE + n for scale in range(len(SCALES)) for n in range(len(KERNELS), PER_SCALE))
+"""The channels that compare slices."""
+BLOCK = 8
+"""Pixels a side of the blocks that gains differ between."""
+NEAR_MM = 8.0
+"""How far beyond the lungs noise is measured, so that soft tissue has its share."""
+_KNOTS = 7
+_SLICES = 48
+"""Of a scan, spread evenly, that the reference is measured on."""
+_LEAST = 128
+"""Blocks that a fit is made of, at least."""
+_DENSE = -500.0
+"""HU above which a pixel is no lung."""
+
+
+def _mixture() -> npt.NDArray[np.float32]:
+    found = np.zeros((PER_SCALE, 3, 5, 5), np.float32)
+    found[:len(KERNELS), 1] = KERNELS
+    first, second = len(KERNELS), len(KERNELS) + 1
+    found[first, 0], found[first, 1] = -KERNELS[0], KERNELS[0]
+    found[second, 1], found[second, 2] = -KERNELS[0], KERNELS[0]
+    found[first:second + 1] /= np.sqrt(2)
+    found[second + 1, :, 2, 2] = np.array([1, -2, 1]) / np.sqrt(6)
+    return found
+
+
+MIXTURE = _mixture()
+"""(8, 3, 5, 5): the residuals of a slice between its neighbours, (3, y, x), as one convolution."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one scan's own noise is like."""
+
+    levels: npt.NDArray[np.float64]
+    """HU at which the stabilising map is known, increasing."""
+    stabilised: npt.NDArray[np.float64]
+    """The map at `levels`, in units of the noise's own standard deviation; 0 at the median HU."""
+    gains: npt.NDArray[np.float32]
+    """(16,): 1 / spread of each residual."""
+    lungs: Lungs
+    spacing: tuple[float, float, float]
+    """Millimetres a voxel, (z, y, x)."""
+    knots: tuple[npt.NDArray[np.float64], ...] = ()
+    """Of each covariate's hat functions."""
+    coefficients: npt.NDArray[np.float32] | None = None
+    """(columns, 16) of the fit of the log magnitudes; None where there are too few blocks."""
+
+    def stabilise(self, hu: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """The map of HU of any shape."""
+        return np.interp(hu, self.levels, self.stabilised).astype(np.float32)
+
+    def gains_at(self, plane: Plane, z: int) -> Plane:
+        """(16, y / 8, x / 8 rounded up): the gains in slice `z`, whose HU are `plane` (y, x)."""
+        shape = _blocks(plane.shape)
+        even = np.broadcast_to(self.gains[:, None, None], (CHANNELS, *shape))
+        if self.coefficients is None:
+            return np.ascontiguousarray(even)
+        columns = _columns(_covariates(self, plane, z), self.knots)
+        explained = np.clip(columns @ self.coefficients, -FURTHEST, FURTHEST)
+        return np.ascontiguousarray(even * np.exp(-explained).transpose(2, 0, 1), np.float32)
+
+
+def measure(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float]) -> Reference | None:
+    """The reference of a scan (z, y, x) in HU; None where there is too little noise, or lung, to measure.
+
+    Robust to forgeries that take up a minority of the lungs.
+    """
+    used = np.flatnonzero(lungs.mask.any((1, 2)))
+    if used.size == 0:
+        return None
+    chosen = used[np.unique(np.linspace(0, len(used) - 1, min(len(used), _SLICES)).round().astype(int))]
+    masks = [_near(lungs, z, pixels.shape[1:]) for z in chosen]
+    parts = [_cropped(pixels[z], mask) for z, mask in zip(chosen, masks, strict=True)]
+    curve = noise_curve([part for part in parts if min(part[0].shape) >= 16])
+    if curve is None:
+        return None
+    levels, sigma = curve
+    stabilised = np.concatenate([[0.0], np.cumsum(np.diff(levels) * 0.5 * (1 / sigma[1:] + 1 / sigma[:-1]))])
+    stabilised -= np.interp(np.median(levels), levels, stabilised)
+    plain = Reference(levels, stabilised, np.ones(CHANNELS, np.float32), lungs, spacing)
+    return _with_gains(plain, pixels, [int(z) for z in chosen], masks)
+
+
+def stack(pixels: Volume, z: int) -> Volume:
+    """(3, y, x): a slice with the ones before and behind it; at the scan's ends it is its own neighbour."""
+    return pixels[[max(z - 1, 0), z, min(z + 1, len(pixels) - 1)]]
+
+
+def residuals(planes: Volume) -> list[Volume]:
+    """Of three stabilised slices (3, y, x), sides even, the raw residuals (8, y / s, x / s) at each scale s."""
+    found = []
+    for scale in SCALES:
+        before, here, behind = (pool(np.ascontiguousarray(plane), scale) for plane in planes)
+        first = [cv2.filter2D(one, -1, KERNELS[0], borderType=cv2.BORDER_REPLICATE) for one in (before, here, behind)]
+        found.append(np.stack([
+            first[1], *(cv2.filter2D(here, -1, kernel, borderType=cv2.BORDER_REPLICATE) for kernel in KERNELS[1:]),
+            (first[1] - first[0]) / np.sqrt(2), (first[2] - first[1]) / np.sqrt(2),
+            (before - 2 * here + behind) / np.sqrt(6)]).astype(np.float32))
+    return found
+
+
+def _with_gains(plain: Reference, pixels: Volume, chosen: list[int],
+                masks: list[npt.NDArray[np.bool_]]) -> Reference | None:
+    seen, within = [], []
+    for z, near in zip(chosen, masks, strict=True):
+        planes = plain.stabilise(_even(stack(pixels, z)))
+        seen.append(residuals(planes))
+        within.append(_even(near[None])[0] & _even(inside(plain.lungs, z, pixels.shape[1:])[None])[0])
+    gains = np.ones(CHANNELS, np.float32)
+    for number in range(CHANNELS):
+        scale, channel = divmod(number, PER_SCALE)
+        step = SCALES[scale]
+        values = np.concatenate([np.abs(one[scale][channel][mask[::step, ::step]])
+                                 for one, mask in zip(seen, within, strict=True)])
+        if values.size < 256:
+            return None
+        spread = float(trimmed_sigma(values, np.zeros(values.size, np.intp), 1)[0])
+        if spread < 1e-3 and number not in ACROSS:
+            return None
+        gains[number] = 1 / spread if spread >= 1e-3 else 0.0
+    return _with_fit(replace(plain, gains=gains), pixels, chosen, seen)
+
+
+def _with_fit(found: Reference, pixels: Volume, chosen: list[int], seen: list[list[Volume]]) -> Reference:
+    covariates, values = [], []
+    shape = _blocks(pixels.shape[1:])
+    for z, both in zip(chosen, seen, strict=True):
+        lung = cv2.resize(inside(found.lungs, z, pixels.shape[1:]).astype(np.float32), shape[::-1],
+                          interpolation=cv2.INTER_AREA) > 0.5
+        if not lung.any():
+            continue
+        covariates.append(_covariates(found, pixels[z], z)[:, lung])
+        sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
+                 for n, raw in enumerate(both)]
+        values.append(np.concatenate([_means(one, BLOCK // scale, shape)[:, lung]
+                                      for one, scale in zip(sizes, SCALES, strict=True)]))
+    if sum(one.shape[1] for one in values) < _LEAST:
+        return found
+    known, magnitude = np.concatenate(covariates, 1), np.concatenate(values, 1)
+    knots = tuple(np.unique(np.quantile(one, np.linspace(0.01, 0.99, _KNOTS))) for one in known)
+    columns = _columns(known, knots)
+    coefficients = fitted(columns, np.log(np.maximum(magnitude, 0.02) / EXPECTED).T.astype(np.float32))
+    return replace(found, knots=knots, coefficients=coefficients.astype(np.float32))
+
+
+def _covariates(found: Reference, plane: Plane, z: int) -> Volume:
+    """(7, y / 8, x / 8) of each block of a slice: density, steepness, restlessness, share that is no lung, distance to
+    the pleura and to the middle of the field of view, height."""
+    shape = _blocks(plane.shape)
+    fine = found.stabilise(cv2.resize(_padded(plane), (2 * shape[1], 2 * shape[0]), interpolation=cv2.INTER_AREA))
+    level = pool(fine, 2)
+    calm = cv2.GaussianBlur(level, (0, 0), 1)
+    steep = np.hypot(cv2.Sobel(calm, -1, 1, 0), cv2.Sobel(calm, -1, 0, 1))
+    mean, square = cv2.blur(fine, (7, 7)), cv2.blur(np.square(fine), (7, 7))
+    restless = pool(np.sqrt(np.maximum(square - np.square(mean), 0)), 2)
+    dense = cv2.blur(cv2.resize(_padded((plane > _DENSE).astype(np.float32)), shape[::-1],
+                                interpolation=cv2.INTER_AREA), (3, 3))
+    depth = cv2.resize(found.lungs.depth[z], shape[::-1], interpolation=cv2.INTER_LINEAR)
+    y, x = (np.abs(np.arange(n)[:, None] - (n - 1) / 2) * BLOCK * step
+            for n, step in zip(shape, found.spacing[1:], strict=True))
+    radius = np.hypot(y, x.T)
+    high = np.full(shape, z * found.spacing[0])
+    return np.stack([level, np.log(steep + 0.3), np.log(restless + 0.3), dense, np.log1p(depth), radius,
+                     high]).astype(np.float32)
+
+
+def _columns(covariates: Volume, knots: tuple[npt.NDArray[np.float64], ...]) -> npt.NDArray[np.float32]:
+    """(..., columns) of covariates (7, ...): a constant and each one's hat functions."""
+    parts = [np.ones((*covariates.shape[1:], 1), np.float32)]
+    for one, at in zip(covariates, knots, strict=True):
+        if len(at) > 1:
+            place = np.interp(one, at, np.arange(len(at)))
+            parts.append(np.maximum(0, 1 - np.abs(place[..., None] - np.arange(len(at)))).astype(np.float32))
+    return np.concatenate(parts, -1)
+
+
+def _blocks(shape: tuple[int, ...]) -> tuple[int, int]:
+    return -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
+
+
+def _padded(plane: Plane) -> Plane:
+    """To whole blocks; what is missing are the border's pixels."""
+    lacks = [(0, -n % BLOCK) for n in plane.shape]
+    return np.pad(plane, lacks, mode="edge") if any(b for _, b in lacks) else plane
+
+
+def _even(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    lacks = [(0, 0), *((0, -n % 2) for n in planes.shape[1:])]
+    return np.pad(planes, lacks, mode="edge") if any(b for _, b in lacks) else planes
+
+
+def _means(values: Volume, side: int, shape: tuple[int, int]) -> Volume:
+    """(n, *shape) means over blocks of `side`."""
+    lacks = [(0, 0), *((0, blocks * side - n) for blocks, n in zip(shape, values.shape[1:], strict=True))]
+    whole = np.pad(values, lacks, mode="edge")
+    return whole.reshape(len(values), shape[0], side, shape[1], side).mean((2, 4))
+
+
+def inside(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The lungs in one slice, (y, x)."""
+    small = lungs.mask[z].view(np.uint8)
+    return cv2.resize(small, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+
+
+def _near(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The lungs and `NEAR_MM` around them."""
+    reach = [max(1, round(NEAR_MM / step)) for step in lungs.spacing[1:]]
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach[1] + 1, 2 * reach[0] + 1))
+    wide = cv2.dilate(lungs.mask[z].view(np.uint8), disc)
+    return cv2.resize(wide, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _cropped(plane: Plane, mask: npt.NDArray[np.bool_]) -> tuple[Plane, npt.NDArray[np.bool_]]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return np.ascontiguousarray(plane[window]), mask[window]

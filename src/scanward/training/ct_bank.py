@@ -1,0 +1,248 @@
+"""A bank of paired windows of chest CT: the same slices of a scan, authentic and forged, with what the scan's own noise
+should be like there.
+
+Every scan is also taken as other scanners might have made it (softer, sharper, noisier, thicker slices), since more
+scanners teach more than more forgeries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from scanward import methods
+from scanward.anatomy.lung import Lungs, lungs_of
+from scanward.attacks.base import Lesion
+from scanward.detectors.ct_self_reference.reference import ACROSS, BLOCK, Reference, measure, stack
+from scanward.image import Image
+from scanward.training.ct_pairs import Scene, forged, pick, region
+
+SIDE = 144
+"""Pixels a side of a window; multiples of `BLOCK`."""
+LOWEST, HIGHEST = -1100, 3100
+"""HU between which stabilised values are tabulated."""
+ATTACKERS = {"ct-gan": 2, "ct-gan-plain": 2, "ct-gan-remove": 2}
+"""What is painted by a network for training, and how often each. Others are only ever tested on."""
+KNOWN_TO_ATTACKERS = ("lidc-idri-0001", "lidc-idri-0003", "lung-fused-ct-pathology-1")
+"""Scans that these were trained on, which they forge too well."""
+SLICES = 2
+"""Of each forgery that a bank holds, at most."""
+SIZES = (4.5, 32.0)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One chest CT of a training."""
+
+    name: str
+    image: Image
+    lungs: Lungs
+
+
+@dataclass
+class Bank:
+    """Windows on disk, and what they were cut from."""
+
+    planes: npt.NDArray[np.int16]
+    """(n, 2, 3, 144, 144) HU: authentic and forged, each a slice between its neighbours; of mined places twice the
+    same."""
+    gains: npt.NDArray[np.float16]
+    """(n, 2, 16, 18, 18)."""
+    masks: npt.NDArray[np.uint8]
+    """(n, 144, 144), 255 where forged."""
+    about: list[dict[str, Any]]
+    tables: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, HIGHEST - LOWEST), np.float32))
+    """(scans, 4200) the stabilising map of every variant at each HU."""
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+    def save(self, folder: Path) -> None:
+        """All of it, the list last: a bank without one is not finished."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("planes", "gains", "masks", "tables"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        (folder / "about.json").write_text(json.dumps(self.about))
+
+    @classmethod
+    def load(cls, folder: Path) -> Bank:
+        """Windows stay on disk until they are drawn."""
+        parts = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("planes", "gains", "masks", "tables")}
+        return cls(**parts, about=json.loads((folder / "about.json").read_text()))
+
+
+def table_of(reference: Reference) -> npt.NDArray[np.float32]:
+    """(4200,) the stabilising map at each HU from `LOWEST` on."""
+    return reference.stabilise(np.arange(LOWEST, HIGHEST, dtype=np.float64))
+
+
+def variant(image: Image, rng: np.random.Generator) -> Image:
+    """The scan as another scanner might have made it."""
+    pixels = image.pixels
+    spacing = image.spacing or (1.0, 1.0, 1.0)
+    if len(pixels) > 12 and rng.random() < 0.3:
+        count = int(rng.integers(2, 4))
+        thick = ndimage.uniform_filter1d(pixels, count, axis=0)
+        if rng.random() < 0.6 and spacing[0] * count <= 5:
+            thick, spacing = thick[::count], (spacing[0] * count, *spacing[1:])
+        pixels = thick
+    kind = rng.random()
+    if kind < 0.3:
+        width = float(rng.uniform(0.4, 0.9))
+        pixels = ndimage.gaussian_filter(pixels, (0, width, width))
+    elif kind < 0.6:
+        width, more = float(rng.uniform(0.6, 1.2)), float(rng.uniform(0.3, 1.2))
+        pixels = pixels + more * (pixels - ndimage.gaussian_filter(pixels, (0, width, width)))
+    if rng.random() < 0.35:
+        width = float(rng.uniform(0.3, 0.9))
+        drawn = ndimage.gaussian_filter(rng.standard_normal(pixels.shape, np.float32), (0, width, width))
+        pixels = pixels + drawn / drawn.std() * float(rng.uniform(5, 40))
+    lowest = float(image.pixels.min())
+    whole = np.where(image.pixels[:len(pixels)] <= -1024, lowest, np.rint(pixels)) if len(pixels) == len(
+        image.pixels) else np.rint(pixels)
+    return replace(image, pixels=np.clip(whole, lowest, 3071).astype(np.float32), spacing=spacing)
+
+
+def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.random.Generator, number: int,
+          painted: float) -> tuple[Bank, npt.NDArray[np.float32]] | None:
+    """So many forgeries in a scan, or a variant of it, one by one; None where it cannot be its own reference."""
+    lungs = scan.lungs if image.shape == scan.image.shape else lungs_of(image)
+    spacing = image.spacing or (1.0, 1.0, 1.0)
+    reference = measure(image.pixels, lungs, spacing)
+    places = np.argwhere(lungs.depth > 1.5) if lungs.mask.any() else np.zeros((0, 3), int)
+    if reference is None or len(places) < 50:
+        return None
+    rows: list[tuple[Any, ...]] = []
+    for _ in range(count):
+        drawn = lungs.voxel(tuple(places[int(rng.integers(len(places)))] + rng.uniform(-0.5, 0.5, 3)))
+        z, y, x = (float(np.clip(at, 0, side - 1)) for at, side in zip(drawn, image.shape, strict=True))
+        diameter = float(np.exp(rng.uniform(*np.log(SIZES))))
+        made = _forge(scan, image, (z, y, x), diameter, donors, places, lungs, rng, painted)
+        if made is not None:
+            rows += _windows(image, reference, *made, diameter, number, scan.name, rng)
+    if not rows:
+        return None
+    planes, gains, masks, about = zip(*rows, strict=True)
+    return Bank(np.stack(planes), np.stack(gains), np.stack(masks), list(about)), table_of(reference)
+
+
+def _forge(scan: Scan, image: Image, centre: tuple[float, float, float], diameter: float, donors: Sequence[Scan],
+           places: npt.NDArray[np.intp], lungs: Lungs, rng: np.random.Generator,
+           painted: float) -> tuple[str, tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
+    """What an attack or a recipe changed: its name, the box, the HU in it, the truth."""
+    high = image.shape[0] * (image.spacing or (1.0,))[0]
+    if rng.random() < painted and scan.name not in KNOWN_TO_ATTACKERS and image.shape[0] > 8 and high > 40:
+        name = pick(rng, ATTACKERS)
+        noise = str(rng.choice(["copied", "gaussian", "none"], p=[0.45, 0.35, 0.2]))
+        attack = _attack(name, noise)
+        lesion = Lesion(centre, float(np.clip(diameter, 5, 30)))
+        patch = attack.apply(image, attack.draw(image, lesion, rng, anatomy=lungs))
+        if patch.mask.sum() < 8:
+            return None
+        return name, patch.box.slices, patch.values, ndimage.binary_closing(patch.mask, iterations=1) | patch.mask
+    name = pick(rng)
+    where = region(image, centre, diameter, rng)
+    cube = image.pixels[where.box]
+    scene = Scene(cube, image.spacing or (1.0, 1.0, 1.0), where.weight, _elsewhere(image, places, lungs, cube.shape, rng),
+                  _donor(donors, scan.name, cube.shape, image.spacing or (1.0, 1.0, 1.0), rng), rng)
+    made = np.clip(np.rint(forged(name, scene)), min(-1024.0, float(cube.min())), 3071)
+    changed = (where.weight >= 0.5) & (np.abs(made - cube) >= 1)
+    return (name, where.box, made, where.weight >= 0.5) if changed.sum() >= 12 else None
+
+
+_BUILT: dict[tuple[str, str], Any] = {}
+
+
+def _attack(name: str, noise: str) -> Any:
+    if (name, noise) not in _BUILT:
+        _BUILT[name, noise] = methods.build(name, "attack", noise=noise)
+    return _BUILT[name, noise]
+
+
+def _elsewhere(image: Image, places: npt.NDArray[np.intp], lungs: Lungs, shape: tuple[int, ...],
+               rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A box of this shape about another place in the lungs."""
+    centre = lungs.voxel(tuple(places[int(rng.integers(len(places)))]))
+    starts = [int(np.clip(c - n / 2, 0, m - n)) for c, n, m in zip(centre, shape, image.shape, strict=True)]
+    return image.pixels[tuple(slice(s, s + n) for s, n in zip(starts, shape, strict=True))]
+
+
+def _donor(donors: Sequence[Scan], name: str, shape: tuple[int, ...], spacing: tuple[float, float, float],
+           rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """A box of another scan's lungs, at this spacing."""
+    others = [one for one in donors if one.name != name and (one.image.shape[0] > 8 or shape[0] == 1)]
+    donor = others[int(rng.integers(len(others)))]
+    places = np.argwhere(donor.lungs.depth > 4)
+    if not len(places):
+        places = np.argwhere(donor.lungs.mask)
+    centre = donor.lungs.voxel(tuple(places[int(rng.integers(len(places)))]))
+    steps = [a / b for a, b in zip(spacing, donor.image.spacing or (1.0, 1.0, 1.0), strict=True)]
+    size = [int(np.ceil(n * s)) + 3 for n, s in zip(shape, steps, strict=True)]
+    starts = [int(np.clip(c - n / 2, 0, max(0, m - n))) for c, n, m in zip(centre, size, donor.image.shape, strict=True)]
+    part = donor.image.pixels[tuple(slice(s, s + n) for s, n in zip(starts, size, strict=True))]
+    return np.asarray(ndimage.affine_transform(part, steps, np.minimum(1, rng.uniform(0, 1, 3)), shape,
+                                               order=int(rng.choice([1, 3])), mode="nearest"), np.float32)
+
+
+def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ...], made: npt.NDArray[np.float32],
+             truth: npt.NDArray[np.bool_], diameter: float, number: int, scan: str,
+             rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """Windows of slices through a forgery, (planes, gains, mask, about)."""
+    areas = truth.sum((1, 2))
+    usable = np.flatnonzero(areas >= max(6, 0.25 * areas.max()))
+    for k in rng.choice(usable, min(SLICES, len(usable)), replace=False):
+        z = box[0].start + int(k)
+        before = stack(image.pixels, z)
+        after = before.copy()
+        for layer, there in enumerate((max(z - 1, 0), z, min(z + 1, len(image.pixels) - 1))):
+            if box[0].start <= there < box[0].stop:
+                after[layer][box[1:]] = made[there - box[0].start]
+        mask = np.zeros(image.shape[1:], np.bool_)
+        mask[box[1:]] = truth[k]
+        middle = np.argwhere(mask).mean(0)
+        corner = _corner(middle, image.shape[1:], rng)
+        if corner is None:
+            continue
+        planes, gains = cut(np.stack([before, after]), [reference.gains_at(one[1], z) for one in (before, after)], corner)
+        if image.shape[0] == 1:
+            gains[:, list(ACROSS)] = 0
+        window = slice(corner[0], corner[0] + SIDE), slice(corner[1], corner[1] + SIDE)
+        yield planes, gains, mask[window].astype(np.uint8) * 255, {"scan": scan, "table": number, "recipe": name,
+                                                                   "diameter": round(diameter, 2), "z": z}
+
+
+def _corner(middle: npt.NDArray[np.floating], shape: tuple[int, ...],
+            rng: np.random.Generator) -> tuple[int, int] | None:
+    """The upper left of a window about a place, on the blocks' grid."""
+    if min(shape) < SIDE:
+        return None
+    found = []
+    for at, side in zip(middle + rng.uniform(-24, 24, 2), shape, strict=True):
+        found.append(int(np.clip(at - SIDE / 2, 0, side // BLOCK * BLOCK - SIDE)) // BLOCK * BLOCK)
+    return found[0], found[1]
+
+
+def cut(planes: npt.NDArray[np.float32], gains: Sequence[npt.NDArray[np.float32]],
+        corner: tuple[int, int]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float16]]:
+    """Windows (n, 3, 144, 144) and (n, 16, 18, 18) of stacks (n, 3, y, x) and their gains."""
+    y, x = corner
+    by, bx, side = y // BLOCK, x // BLOCK, SIDE // BLOCK
+    window = planes[..., y:y + SIDE, x:x + SIDE]
+    return (np.clip(np.rint(window), LOWEST, HIGHEST - 1).astype(np.int16),
+            np.stack([one[:, by:by + side, bx:bx + side] for one in gains]).astype(np.float16))
+
+
+def joined(parts: Sequence[tuple[Bank, npt.NDArray[np.float32]]]) -> Bank:
+    """One bank of visits' rows, each row's table its visit's."""
+    about = [{**row, "table": n} for n, (bank, _) in enumerate(parts) for row in bank.about]
+    return Bank(*(np.concatenate([getattr(bank, name) for bank, _ in parts]) for name in ("planes", "gains", "masks")),
+                about, np.stack([table for _, table in parts]))
+
+
