@@ -29,7 +29,7 @@ class Traits:
 
 MODALITIES: dict[Modality, Traits] = {
     "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", False, ("self-reference", "copy-move")),
-    "CT": Traits("CT volume", "CT", "HU", True, (), (-1350.0, 150.0)),
+    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference",), (-1350.0, 150.0)),
 }
 
 

@@ -52,7 +52,7 @@ def test_a_solid_lesion_of_any_size_lies_in_the_lungs(diameter, spacing):
 
 
 def test_the_couch_and_the_air_around_the_patient_are_no_lungs():
-    image, truth = chest()
+    image, _ = chest()
     pixels = image.pixels.copy()
     y, x = np.mgrid[:160, :180]
     pixels[:, (y > 152) & (y < 158) & (x > 20) & (x < 160)] = -1000
@@ -64,7 +64,7 @@ def test_the_couch_and_the_air_around_the_patient_are_no_lungs():
 
 
 def test_a_lung_that_the_field_of_view_cuts_off_is_one():
-    image, truth = chest()
+    image, _ = chest()
     y, x = np.mgrid[:160, :180]
     pixels = np.where(np.hypot(y - 80, x - 90) > 58, -1024, image.pixels).astype(np.float32)
     found = lungs_of(Image(pixels, "CT", image.spacing))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanward.anatomy.lung import Lungs
+from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.image import Image
 
 Mask = npt.NDArray[np.bool_]
@@ -22,6 +24,12 @@ MOST_ML = 110.0
 """Of the trachea and bronchi; more has run into the lungs."""
 TOWARDS_AIR = 0.45
 """How far from air to lung airways reach."""
+
+
+def lungs_alone(image: Image) -> Lungs:
+    """The lungs of a chest CT without the trachea and the large bronchi."""
+    lungs = lungs_of(image)
+    return replace(lungs, mask=lungs.mask & ~airways_of(image, lungs))
 
 
 def airways_of(image: Image, lungs: Lungs) -> Mask:

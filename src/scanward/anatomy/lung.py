@@ -95,7 +95,8 @@ def _filled(mask: npt.NDArray[np.bool_], pixel: float) -> npt.NDArray[np.bool_]:
 
 def _body(small: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """The convex outline of the largest dense thing, slice by slice, after what is thin is gone: clothes, the couch."""
-    dense = np.stack([cv2.morphologyEx((plane > BODY).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    square = np.ones((3, 3), np.uint8)
+    dense = np.stack([np.asarray(cv2.morphologyEx((plane > BODY).astype(np.uint8), cv2.MORPH_OPEN, square), np.uint8)
                       for plane in small])
     labels, count = ndimage.label(dense)
     if count == 0:

@@ -18,11 +18,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward import methods
-from scanward.anatomy.lung import Lungs, lungs_of
+from scanward.anatomy.airways import lungs_alone
+from scanward.anatomy.lung import Lungs
 from scanward.attacks.base import Lesion
+from scanward.datasets.thorax import SCANS, Scan
 from scanward.detectors.ct_self_reference.reference import ACROSS, BLOCK, Reference, measure, stack
 from scanward.image import Image
-from scanward.training.ct_pairs import Scene, forged, pick, region
+from scanward.training.ct_pairs import SHARES, Scene, forged, pick, region
 
 SIDE = 144
 """Pixels a side of a window; multiples of `BLOCK`."""
@@ -30,20 +32,19 @@ LOWEST, HIGHEST = -1100, 3100
 """HU between which stabilised values are tabulated."""
 ATTACKERS = {"ct-gan": 2, "ct-gan-plain": 2, "ct-gan-remove": 2}
 """What is painted by a network for training, and how often each. Others are only ever tested on."""
-KNOWN_TO_ATTACKERS = ("lidc-idri-0001", "lidc-idri-0003", "lung-fused-ct-pathology-1")
+KNOWN = {row.name for row in SCANS if set(row.known_to) & set(ATTACKERS)}
 """Scans that these were trained on, which they forge too well."""
+VISIT, SINGLE = 40, 8
+"""Forgeries for which a scan's reference is measured once, and those of a single slice."""
+HIGH_MM = 250.0
+AS_IT_IS, PAINTED = 0.4, 0.25
+"""Share of the visits that take a scan as it is, and of the forgeries that a network paints."""
 SLICES = 2
 """Of each forgery that a bank holds, at most."""
 SIZES = (4.5, 32.0)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One chest CT of a training."""
-
-    name: str
-    image: Image
-    lungs: Lungs
+"""Diameters in mm, drawn log-uniformly."""
+EDGE_MM = 1.5
+"""How far inside the lungs a forgery's middle lies, at least."""
 
 
 @dataclass
@@ -74,7 +75,8 @@ class Bank:
     @classmethod
     def load(cls, folder: Path) -> Bank:
         """Windows stay on disk until they are drawn."""
-        parts = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("planes", "gains", "masks", "tables")}
+        names = ("planes", "gains", "masks", "tables")
+        parts = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         return cls(**parts, about=json.loads((folder / "about.json").read_text()))
 
 
@@ -113,18 +115,16 @@ def variant(image: Image, rng: np.random.Generator) -> Image:
 def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.random.Generator, number: int,
           painted: float) -> tuple[Bank, npt.NDArray[np.float32]] | None:
     """So many forgeries in a scan, or a variant of it, one by one; None where it cannot be its own reference."""
-    lungs = scan.lungs if image.shape == scan.image.shape else lungs_of(image)
+    lungs = scan.lungs if image.shape == scan.image.shape else lungs_alone(image)
     spacing = image.spacing or (1.0, 1.0, 1.0)
     reference = measure(image.pixels, lungs, spacing)
-    places = np.argwhere(lungs.depth > 1.5) if lungs.mask.any() else np.zeros((0, 3), int)
+    places = np.argwhere(lungs.depth > EDGE_MM) if lungs.mask.any() else np.zeros((0, 3), int)
     if reference is None or len(places) < 50:
         return None
     rows: list[tuple[Any, ...]] = []
     for _ in range(count):
-        drawn = lungs.voxel(tuple(places[int(rng.integers(len(places)))] + rng.uniform(-0.5, 0.5, 3)))
-        z, y, x = (float(np.clip(at, 0, side - 1)) for at, side in zip(drawn, image.shape, strict=True))
         diameter = float(np.exp(rng.uniform(*np.log(SIZES))))
-        made = _forge(scan, image, (z, y, x), diameter, donors, places, lungs, rng, painted)
+        made = _forge(scan, image, _place(image, lungs, places, rng), diameter, donors, places, lungs, rng, painted)
         if made is not None:
             rows += _windows(image, reference, *made, diameter, number, scan.name, rng)
     if not rows:
@@ -133,12 +133,31 @@ def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.
     return Bank(np.stack(planes), np.stack(gains), np.stack(masks), list(about)), table_of(reference)
 
 
+Forged = tuple[str, tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+"""What an attack or a recipe changed: its name, the box, the HU in it, the truth."""
+
+
+def forge_once(scan: Scan, image: Image, donors: Sequence[Scan], rng: np.random.Generator) -> Forged | None:
+    """One forgery at a random place of a scan, or of a variant on the same grid; None where it changed too little."""
+    places = np.argwhere(scan.lungs.depth > EDGE_MM)
+    centre, diameter = _place(image, scan.lungs, places, rng), float(np.exp(rng.uniform(*np.log(SIZES))))
+    return _forge(scan, image, centre, diameter, donors, places, scan.lungs, rng, PAINTED)
+
+
+def _place(image: Image, lungs: Lungs, places: npt.NDArray[np.intp],
+           rng: np.random.Generator) -> tuple[float, float, float]:
+    """A voxel (z, y, x) near one of the places of the lungs' mask."""
+    drawn = lungs.voxel(tuple(places[int(rng.integers(len(places)))] + rng.uniform(-0.5, 0.5, 3)))
+    z, y, x = (float(np.clip(at, 0, side - 1)) for at, side in zip(drawn, image.shape, strict=True))
+    return z, y, x
+
+
 def _forge(scan: Scan, image: Image, centre: tuple[float, float, float], diameter: float, donors: Sequence[Scan],
            places: npt.NDArray[np.intp], lungs: Lungs, rng: np.random.Generator,
            painted: float) -> tuple[str, tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
     """What an attack or a recipe changed: its name, the box, the HU in it, the truth."""
     high = image.shape[0] * (image.spacing or (1.0,))[0]
-    if rng.random() < painted and scan.name not in KNOWN_TO_ATTACKERS and image.shape[0] > 8 and high > 40:
+    if rng.random() < painted and scan.name not in KNOWN and image.shape[0] > 8 and high > 40:
         name = pick(rng, ATTACKERS)
         noise = str(rng.choice(["copied", "gaussian", "none"], p=[0.45, 0.35, 0.2]))
         attack = _attack(name, noise)
@@ -147,11 +166,12 @@ def _forge(scan: Scan, image: Image, centre: tuple[float, float, float], diamete
         if patch.mask.sum() < 8:
             return None
         return name, patch.box.slices, patch.values, ndimage.binary_closing(patch.mask, iterations=1) | patch.mask
-    name = pick(rng)
+    name = pick(rng, SHARES)
     where = region(image, centre, diameter, rng)
     cube = image.pixels[where.box]
-    scene = Scene(cube, image.spacing or (1.0, 1.0, 1.0), where.weight, _elsewhere(image, places, lungs, cube.shape, rng),
-                  _donor(donors, scan.name, cube.shape, image.spacing or (1.0, 1.0, 1.0), rng), rng)
+    spacing = image.spacing or (1.0, 1.0, 1.0)
+    scene = Scene(cube, spacing, where.weight, _elsewhere(image, places, lungs, cube.shape, rng),
+                  _donor(donors, scan.name, cube.shape, spacing, rng), rng)
     made = np.clip(np.rint(forged(name, scene)), min(-1024.0, float(cube.min())), 3071)
     changed = (where.weight >= 0.5) & (np.abs(made - cube) >= 1)
     return (name, where.box, made, where.weight >= 0.5) if changed.sum() >= 12 else None
@@ -185,7 +205,8 @@ def _donor(donors: Sequence[Scan], name: str, shape: tuple[int, ...], spacing: t
     centre = donor.lungs.voxel(tuple(places[int(rng.integers(len(places)))]))
     steps = [a / b for a, b in zip(spacing, donor.image.spacing or (1.0, 1.0, 1.0), strict=True)]
     size = [int(np.ceil(n * s)) + 3 for n, s in zip(shape, steps, strict=True)]
-    starts = [int(np.clip(c - n / 2, 0, max(0, m - n))) for c, n, m in zip(centre, size, donor.image.shape, strict=True)]
+    starts = [int(np.clip(c - n / 2, 0, max(0, m - n)))
+              for c, n, m in zip(centre, size, donor.image.shape, strict=True)]
     part = donor.image.pixels[tuple(slice(s, s + n) for s, n in zip(starts, size, strict=True))]
     return np.asarray(ndimage.affine_transform(part, steps, np.minimum(1, rng.uniform(0, 1, 3)), shape,
                                                order=int(rng.choice([1, 3])), mode="nearest"), np.float32)
@@ -207,10 +228,11 @@ def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ..
         mask = np.zeros(image.shape[1:], np.bool_)
         mask[box[1:]] = truth[k]
         middle = np.argwhere(mask).mean(0)
-        corner = _corner(middle, image.shape[1:], rng)
+        corner = corner_of(middle, image.shape[1:], rng)
         if corner is None:
             continue
-        planes, gains = cut(np.stack([before, after]), [reference.gains_at(one[1], z) for one in (before, after)], corner)
+        both = [reference.gains_at(one[1], z) for one in (before, after)]
+        planes, gains = cut(np.stack([before, after]), both, corner)
         if image.shape[0] == 1:
             gains[:, list(ACROSS)] = 0
         window = slice(corner[0], corner[0] + SIDE), slice(corner[1], corner[1] + SIDE)
@@ -218,7 +240,7 @@ def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ..
                                                                    "diameter": round(diameter, 2), "z": z}
 
 
-def _corner(middle: npt.NDArray[np.floating], shape: tuple[int, ...],
+def corner_of(middle: npt.NDArray[np.floating], shape: tuple[int, ...],
             rng: np.random.Generator) -> tuple[int, int] | None:
     """The upper left of a window about a place, on the blocks' grid."""
     if min(shape) < SIDE:
@@ -242,7 +264,35 @@ def cut(planes: npt.NDArray[np.float32], gains: Sequence[npt.NDArray[np.float32]
 def joined(parts: Sequence[tuple[Bank, npt.NDArray[np.float32]]]) -> Bank:
     """One bank of visits' rows, each row's table its visit's."""
     about = [{**row, "table": n} for n, (bank, _) in enumerate(parts) for row in bank.about]
-    return Bank(*(np.concatenate([getattr(bank, name) for bank, _ in parts]) for name in ("planes", "gains", "masks")),
-                about, np.stack([table for _, table in parts]))
+    planes, gains, masks = (np.concatenate([getattr(bank, name) for bank, _ in parts])
+                            for name in ("planes", "gains", "masks"))
+    return Bank(planes, gains, masks, about, np.stack([table for _, table in parts]))
 
 
+def bank_of(folder: Path, scan: Scan, known: Sequence[Scan], forgeries: int, *, seed: int,
+            resume: bool = True) -> Bank | None:
+    """The bank of one scan, `forgeries` for every 250 mm of it; None where it cannot be its own reference.
+
+    With `resume` one that is already in `folder` is opened as it is.
+    """
+    place = folder / scan.name.replace("/", "-")
+    if not (resume and (place / "about.json").is_file()):
+        rng = np.random.default_rng((seed, 71))
+        single = len(scan.image.pixels) == 1
+        high = len(scan.image.pixels) * (scan.image.spacing or (1.0,))[0]
+        visits = 1 if single else max(2, round(forgeries * min(1.0, high / HIGH_MM) / VISIT))
+        parts = []
+        for _ in range(visits):
+            image = scan.image if rng.random() < AS_IT_IS else variant(scan.image, rng)
+            found = visit(scan, image, known, SINGLE if single else VISIT, rng, 0, PAINTED)
+            parts += [found] if found is not None else []
+        if not parts:
+            return None
+        joined(parts).save(place)
+    return Bank.load(place)
+
+
+def stabilised(bank: Bank, index: int, half: int) -> npt.NDArray[np.float32]:
+    """The planes (3, 144, 144) of a window, 0: authentic, 1: forged, as the network takes them."""
+    table = bank.tables[bank.about[index]["table"]]
+    return np.asarray(table[np.asarray(bank.planes[index, half], np.int32) - LOWEST])

@@ -6,7 +6,7 @@ would leave it. Where only the noise tells, a network that is trained on them do
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -88,8 +88,8 @@ def _there_and_back(cube: Cube, spacing: Spacing, steps: list[float], order: int
     shift = rng.uniform(0, 1, 3)
     ratio = [t / s for t, s in zip(steps, spacing, strict=True)]
     size = [int(np.ceil(n / r)) + 3 for n, r in zip(cube.shape, ratio, strict=True)]
-    there = ndimage.affine_transform(cube, ratio, [-(1 + a) * r for a, r in zip(shift, ratio, strict=True)], tuple(size),
-                                     order=order, mode="nearest")
+    starts = [-(1 + a) * r for a, r in zip(shift, ratio, strict=True)]
+    there = ndimage.affine_transform(cube, ratio, starts, tuple(size), order=order, mode="nearest")
     return np.asarray(ndimage.affine_transform(there, [1 / r for r in ratio], 1 + shift, cube.shape, order=order,
                                                mode="nearest"), np.float32)
 
@@ -123,7 +123,8 @@ def _calm(scene: Scene) -> Cube:
     kind = int(rng.integers(4))
     if kind == 0:
         width = float(rng.uniform(0.5, 1.6))
-        return np.asarray(ndimage.gaussian_filter(cube, (width * float(rng.choice([0, 0.5])), width, width)), np.float32)
+        widths = (width * float(rng.choice([0, 0.5])), width, width)
+        return np.asarray(ndimage.gaussian_filter(cube, widths), np.float32)
     if kind == 1:
         return np.asarray(ndimage.median_filter(cube, (int(rng.choice([1, 3])), 3, 3)), np.float32)
     if kind == 2:
@@ -219,7 +220,6 @@ def _drawn(scene: Scene, white: bool | None = None) -> Cube:
     return np.asarray(drawn / max(float(drawn.std()), 1e-6) * size * 1.1, np.float32)
 
 
-def pick(rng: np.random.Generator, shares: dict[str, float] | None = None) -> str:
-    """One recipe's name, as often as its share."""
-    known = shares or SHARES
-    return str(rng.choice(list(known), p=np.array(list(known.values())) / sum(known.values())))
+def pick(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
+    """One name, as often as its share."""
+    return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))

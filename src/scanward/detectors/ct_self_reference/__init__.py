@@ -1,1 +1,5 @@
-"""Noise of each region of a CT against the noise of the whole scan."""
+"""The CT detector."""
+
+from scanward.detectors.ct_self_reference.detect import CtSelfReference
+
+__all__ = ["CtSelfReference"]

@@ -9,6 +9,7 @@ how far from the pleura and from the middle of the field of view, and how high i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ BLOCK = 8
 NEAR_MM = 8.0
 """How far beyond the lungs noise is measured, so that soft tissue has its share."""
 _KNOTS = 7
-_SLICES = 48
+_SLICES = 40
 """Of a scan, spread evenly, that the reference is measured on."""
 _LEAST = 128
 """Blocks that a fit is made of, at least."""
@@ -74,7 +75,7 @@ class Reference:
     coefficients: npt.NDArray[np.float32] | None = None
     """(columns, 16) of the fit of the log magnitudes; None where there are too few blocks."""
 
-    def stabilise(self, hu: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    def stabilise(self, hu: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """The map of HU of any shape."""
         return np.interp(hu, self.levels, self.stabilised).astype(np.float32)
 
@@ -98,8 +99,7 @@ def measure(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float]) -
     if used.size == 0:
         return None
     chosen = used[np.unique(np.linspace(0, len(used) - 1, min(len(used), _SLICES)).round().astype(int))]
-    masks = [_near(lungs, z, pixels.shape[1:]) for z in chosen]
-    parts = [_cropped(pixels[z], mask) for z, mask in zip(chosen, masks, strict=True)]
+    parts = [_cropped(pixels[z], _near(lungs, z, pixels.shape[1:])) for z in chosen]
     curve = noise_curve([part for part in parts if min(part[0].shape) >= 16])
     if curve is None:
         return None
@@ -107,7 +107,7 @@ def measure(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float]) -
     stabilised = np.concatenate([[0.0], np.cumsum(np.diff(levels) * 0.5 * (1 / sigma[1:] + 1 / sigma[:-1]))])
     stabilised -= np.interp(np.median(levels), levels, stabilised)
     plain = Reference(levels, stabilised, np.ones(CHANNELS, np.float32), lungs, spacing)
-    return _with_gains(plain, pixels, [int(z) for z in chosen], masks)
+    return _with_gains(plain, pixels, [int(z) for z in chosen])
 
 
 def stack(pixels: Volume, z: int) -> Volume:
@@ -128,41 +128,55 @@ def residuals(planes: Volume) -> list[Volume]:
     return found
 
 
-def _with_gains(plain: Reference, pixels: Volume, chosen: list[int],
-                masks: list[npt.NDArray[np.bool_]]) -> Reference | None:
-    seen, within = [], []
-    for z, near in zip(chosen, masks, strict=True):
-        planes = plain.stabilise(_even(stack(pixels, z)))
-        seen.append(residuals(planes))
-        within.append(_even(near[None])[0] & _even(inside(plain.lungs, z, pixels.shape[1:])[None])[0])
+@dataclass(frozen=True)
+class _Seen:
+    """The residuals of one slice, of the blocks about its lungs."""
+
+    z: int
+    blocks: tuple[slice, slice]
+    raw: list[Volume]
+    """(8, y / s, x / s) at each scale s."""
+    near: npt.NDArray[np.bool_]
+    """(y, x), True in the lungs."""
+
+
+def _seen(plain: Reference, pixels: Volume, z: int) -> _Seen:
+    lung = inside(plain.lungs, z, pixels.shape[1:])
+    blocks = tuple(slice(int(at[0]) // BLOCK, int(at[-1]) // BLOCK + 1)
+                   for at in (np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))))
+    window = tuple(slice(part.start * BLOCK, part.stop * BLOCK) for part in blocks)
+    planes = np.stack([_padded(one) for one in stack(pixels[(slice(None), *window)], z)])
+    raw = residuals(plain.stabilise(planes.astype(np.float32)))
+    return _Seen(z, (blocks[0], blocks[1]), raw, _padded(lung[window]))
+
+
+def _with_gains(plain: Reference, pixels: Volume, chosen: list[int]) -> Reference | None:
+    seen = [_seen(plain, pixels, z) for z in chosen]
     gains = np.ones(CHANNELS, np.float32)
     for number in range(CHANNELS):
         scale, channel = divmod(number, PER_SCALE)
         step = SCALES[scale]
-        values = np.concatenate([np.abs(one[scale][channel][mask[::step, ::step]])
-                                 for one, mask in zip(seen, within, strict=True)])
+        values = np.concatenate([np.abs(one.raw[scale][channel][one.near[::step, ::step]]) for one in seen])
         if values.size < 256:
             return None
         spread = float(trimmed_sigma(values, np.zeros(values.size, np.intp), 1)[0])
         if spread < 1e-3 and number not in ACROSS:
             return None
         gains[number] = 1 / spread if spread >= 1e-3 else 0.0
-    return _with_fit(replace(plain, gains=gains), pixels, chosen, seen)
+    return _with_fit(replace(plain, gains=gains), pixels, seen)
 
 
-def _with_fit(found: Reference, pixels: Volume, chosen: list[int], seen: list[list[Volume]]) -> Reference:
+def _with_fit(found: Reference, pixels: Volume, seen: list[_Seen]) -> Reference:
     covariates, values = [], []
-    shape = _blocks(pixels.shape[1:])
-    for z, both in zip(chosen, seen, strict=True):
-        lung = cv2.resize(inside(found.lungs, z, pixels.shape[1:]).astype(np.float32), shape[::-1],
-                          interpolation=cv2.INTER_AREA) > 0.5
+    for one in seen:
+        lung = _means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
         if not lung.any():
             continue
-        covariates.append(_covariates(found, pixels[z], z)[:, lung])
+        covariates.append(_covariates(found, pixels[one.z], one.z)[(slice(None), *one.blocks)][:, lung])
         sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
-                 for n, raw in enumerate(both)]
-        values.append(np.concatenate([_means(one, BLOCK // scale, shape)[:, lung]
-                                      for one, scale in zip(sizes, SCALES, strict=True)]))
+                 for n, raw in enumerate(one.raw)]
+        values.append(np.concatenate([_means(size, BLOCK // scale)[:, lung]
+                                      for size, scale in zip(sizes, SCALES, strict=True)]))
     if sum(one.shape[1] for one in values) < _LEAST:
         return found
     known, magnitude = np.concatenate(covariates, 1), np.concatenate(values, 1)
@@ -207,22 +221,16 @@ def _blocks(shape: tuple[int, ...]) -> tuple[int, int]:
     return -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
 
 
-def _padded(plane: Plane) -> Plane:
+def _padded(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """To whole blocks; what is missing are the border's pixels."""
     lacks = [(0, -n % BLOCK) for n in plane.shape]
     return np.pad(plane, lacks, mode="edge") if any(b for _, b in lacks) else plane
 
 
-def _even(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    lacks = [(0, 0), *((0, -n % 2) for n in planes.shape[1:])]
-    return np.pad(planes, lacks, mode="edge") if any(b for _, b in lacks) else planes
-
-
-def _means(values: Volume, side: int, shape: tuple[int, int]) -> Volume:
-    """(n, *shape) means over blocks of `side`."""
-    lacks = [(0, 0), *((0, blocks * side - n) for blocks, n in zip(shape, values.shape[1:], strict=True))]
-    whole = np.pad(values, lacks, mode="edge")
-    return whole.reshape(len(values), shape[0], side, shape[1], side).mean((2, 4))
+def _means(values: Volume, side: int) -> Volume:
+    """(n, y / side, x / side) means over blocks."""
+    count, high, wide = values.shape
+    return values.reshape(count, high // side, side, wide // side, side).mean((2, 4))
 
 
 def inside(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

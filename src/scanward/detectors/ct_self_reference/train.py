@@ -20,8 +20,8 @@ def sample(planes: Planes, gains: Planes, mask: npt.NDArray[np.bool_], corner: t
            flat: bool) -> tuple[Planes, Planes, Planes]:
     """One crop of a window: planes (3, size, size), gains (16, size / 8, size / 8), target (size / 2, size / 2).
 
-    `planes` (3, y, x) are stabilised. `corner` and `size` are multiples of 8; `turn` in 0..15 picks one of the symmetries
-    of a stack of slices. `flat` leaves out what compares slices. Targets are as those of films.
+    `planes` (3, y, x) are stabilised. `corner` and `size` are multiples of 8; `turn` in 0..15 picks one of the
+    symmetries of a stack of slices. `flat` leaves out what compares slices. Targets are as those of films.
     """
     y, x = corner
     part = planes[:, y:y + size, x:x + size]

@@ -1,0 +1,87 @@
+"""From a trained CT network to its settings: scores and heat on the scans of the validation split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from scanward.datasets.thorax import Scan
+from scanward.detectors.ct_self_reference import CtSelfReference
+from scanward.detectors.ct_self_reference.detect import HEAT_MM, features_of, pooled
+from scanward.image import Image
+from scanward.training.calibrate import FALSE_ALARMS, regress
+from scanward.training.ct_bank import forge_once, variant
+
+FORGERIES = 8
+"""A scan."""
+CONTROLS = 5
+"""Of each authentic scan: as it is, and as other scanners might have made it."""
+LEVELS = np.linspace(-3, 5, 33)
+"""Logits among which the heat's threshold is chosen."""
+
+
+def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequence[Scan], keep: Path) -> dict[str, Any]:
+    """`slopes`, `offset` and `threshold` of the score, and the heat's; what they were fitted to stays in `keep`."""
+    detector = make({})
+    rows: list[dict[str, Any]] = []
+    for number, scan in enumerate(track(known, "calibrating", console=Console(stderr=True))):
+        rows += _rows(detector, scan, known, np.random.default_rng((number, 79)))
+    keep.write_text(json.dumps(rows))
+    x = np.array([row["features"] for row in rows])
+    forged, first = np.array([row["forged"] for row in rows]), np.array([row["first"] for row in rows])
+    slopes, offset = regress(x[first | forged], forged[first | forged])
+    score = x @ slopes + offset
+    calm = np.sort(score[~forged])[::-1]
+    loudest = calm[int(FALSE_ALARMS * len(calm))]
+    cut = (loudest + score[score > loudest].min(initial=loudest + 1)) / 2
+    overlap = np.array([row["ious"] for row in rows if row["forged"]]).mean(0)
+    return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut))), "heat_slope": 1.0,
+            "heat_offset": -float(LEVELS[overlap.argmax()]), "heat_threshold": 0.5}
+
+
+def _rows(detector: CtSelfReference, scan: Scan, known: Sequence[Scan],
+          rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    spacing = scan.image.spacing or (1.0, 1.0, 1.0)
+    for number in range(CONTROLS):
+        image = scan.image if number == 0 else variant(scan.image, rng)
+        logits, _ = detector.logits(image)
+        if logits is not None:
+            yield {"scan": scan.name, "forged": False, "first": number == 0, "ious": None,
+                   "features": features_of(logits, image.spacing or spacing)}
+    for _ in range(FORGERIES):
+        made = forge_once(scan, scan.image, known, rng)
+        if made is None:
+            continue
+        name, box, values, truth = made
+        logits, _ = detector.logits(_with(scan.image, box, values))
+        if logits is not None:
+            overlap = _ious(pooled(logits, spacing, HEAT_MM), box, truth)
+            yield {"scan": scan.name, "forged": True, "first": True, "recipe": name, "ious": overlap,
+                   "features": features_of(logits, spacing)}
+
+
+def _with(image: Image, box: tuple[slice, ...], values: npt.NDArray[np.float32]) -> Image:
+    pixels = image.pixels.copy()
+    pixels[box] = values
+    return replace(image, pixels=pixels)
+
+
+def _ious(logits: npt.NDArray[np.float32], box: tuple[slice, ...], truth: npt.NDArray[np.bool_]) -> list[float]:
+    """Overlap of the truth with what lies above each of `LEVELS`, on the logits' grid."""
+    half = np.zeros(logits.shape, np.bool_)
+    z, y, x = (np.arange(part.start, part.stop) for part in box)
+    where = np.argwhere(truth)
+    half[z[where[:, 0]], y[where[:, 1]] // 2, x[where[:, 2]] // 2] = True
+    found = []
+    for level in LEVELS:
+        above = logits >= level
+        found.append(float((above & half).sum() / max(1, (above | half).sum())))
+    return found
