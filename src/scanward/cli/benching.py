@@ -91,6 +91,24 @@ def run_protection_bench(tables: tuple[str, ...], places: int, slices: str | Non
     return CLEAN
 
 
+def run_ct_bench(data: Path | None, output: Path) -> int:
+    """Print the tables, and write them into the folder, beside the answers."""
+    from scanward.bench.ct import run as judged
+    from scanward.bench.ct_tables import report
+    from scanward.datasets.films import data_folder
+
+    folder = data_folder(data)
+    prepare(output)
+    rows = judged(folder, output / f"ct-{weights.entry('ct-self-reference').sha256[:8]}.jsonl")
+    if not rows:
+        raise ArgumentError(f"{folder} holds none of the chest CTs in ct or ct-more; docs/how-to/bench.md names "
+                            "them.")
+    text = report(rows)
+    _write(output / "ct.md", text)
+    print(text, flush=True)
+    return CLEAN
+
+
 def parse_slices(text: str | None) -> tuple[int, int] | None:
     """`FIRST-LAST`, both included; `ArgumentError` for anything else."""
     if text is None:

@@ -33,6 +33,20 @@ def bench_mammography(
     return run_bench(Request(tuple(protocols or ()), tuple(method or ("default",)), data, output, workers))
 
 
+@bench_app.command("ct", epilog=PLAIN)
+def bench_ct(
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/, ct-more/ and "
+                                              "lidc-nodules/.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
+                                         "answers go; an interrupted bench goes on.")] = Path("bench"),
+    debug: Debug = False,
+) -> int:
+    """Forge lesions in whole chest CTs of scanners that no detector was trained on, scan them, and print the tables."""
+    from scanward.cli.benching import run_ct_bench
+
+    return run_ct_bench(data, output)
+
+
 @bench_app.command("protection", epilog=PLAIN)
 def bench_protection(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "

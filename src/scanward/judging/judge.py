@@ -39,8 +39,8 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
     with ThreadPoolExecutor(len(called)) as pool:
         evidence = tuple(e for e in pool.map(lambda witness: witness.testify(case), called) if e is not None)
     if not evidence:
-        raise UnsupportedError(f"{image.name} is a {traits(image.modality).noun}; this version of scanward scans "
-                               "mammograms only.")
+        raise UnsupportedError(f"{image.name} is a {traits(image.modality).noun}, and {method} judges none; leave out "
+                               "--method.")
     seen = tuple(e for e in evidence if e.method != SEAL)
     verdict = combine(image, evidence) if method == methods.DEFAULT or seen != evidence else alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in seen if e.weights_sha256)

@@ -52,7 +52,7 @@ def _rows(detector: CtSelfReference, scan: Scan, known: Sequence[Scan],
     spacing = scan.image.spacing or (1.0, 1.0, 1.0)
     for number in range(CONTROLS):
         image = scan.image if number == 0 else variant(scan.image, rng)
-        logits, _ = detector.logits(image)
+        logits = detector.logits(image)
         if logits is not None:
             yield {"scan": scan.name, "forged": False, "first": number == 0, "ious": None,
                    "features": features_of(logits, image.spacing or spacing)}
@@ -61,7 +61,7 @@ def _rows(detector: CtSelfReference, scan: Scan, known: Sequence[Scan],
         if made is None:
             continue
         name, box, values, truth = made
-        logits, _ = detector.logits(_with(scan.image, box, values))
+        logits = detector.logits(_with(scan.image, box, values))
         if logits is not None:
             overlap = _ious(pooled(logits, spacing, HEAT_MM), box, truth)
             yield {"scan": scan.name, "forged": True, "first": True, "recipe": name, "ious": overlap,

@@ -54,8 +54,8 @@ def _loudest(scan: Scan, image: Image, detector: CtSelfReference, tables: list[n
         return
     tables.append(table_of(reference))
     logits = dense_logits(image, lungs, reference, detector.infer)
-    values, places = peaks(pooled(logits, spacing, WINDOW_MM), spacing)
-    for value, (z, y, x) in list(zip(values, places, strict=True))[:MOST]:
+    values, places = peaks(pooled(logits, spacing, WINDOW_MM), spacing, MOST)
+    for value, (z, y, x) in zip(values, places, strict=True):
         corner = corner_of(np.array([2.0 * y, 2.0 * x]), image.shape[1:], rng)
         if value < QUIET or corner is None:
             return

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs
 from scanward.detectors.base import Arrays, regions
+from scanward.detectors.ct_self_reference.describe import described
 from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, inside, measure, stack
 from scanward.image import Image
 from scanward.nets.engine import engine, named, precision
@@ -49,23 +50,30 @@ class CtSelfReference(Trained):
         start = time.perf_counter()
         _, settings = self._weights
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        logits, reason = self.logits(image)
-        if logits is None:
+        seen, reason = self.seen(image)
+        if seen is None:
             return Evidence(self.name, 0.0, threshold, np.zeros(image.shape, np.float32), level, conclusive=False,
                             reason=reason, weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+        logits, reference = seen
         features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
         score = image_score(features, settings)
         heat = heat_of(logits, image, settings)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
-        return Evidence(self.name, score, threshold, heat, level, found, features=features, engine=named(),
-                        weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+        return Evidence(self.name, score, threshold, heat, level, found, reason=described(image, reference, found[0]) if found else "",
+                        features=features, engine=named(), weights_sha256=self.weights_sha256,
+                        seconds=time.perf_counter() - start)
 
     def load(self) -> None:
         """The weights and the engine, in the caller's thread."""
         self.infer  # noqa: B018
 
-    def logits(self, image: Image) -> tuple[Volume | None, str]:
-        """Forgery logits (z, y / 2, x / 2, rounded up; -inf outside the lungs), or None and why not."""
+    def logits(self, image: Image) -> Volume | None:
+        """Forgery logits (z, y / 2, x / 2, rounded up; -inf outside the lungs), or None where nothing can be told."""
+        seen, _ = self.seen(image)
+        return seen and seen[0]
+
+    def seen(self, image: Image) -> tuple[tuple[Volume, Reference] | None, str]:
+        """`logits` and the scan's reference, or None and why nothing can be told."""
         reason = unfit(image)
         if reason:
             return None, reason
@@ -75,7 +83,7 @@ class CtSelfReference(Trained):
         reference = measure(image.pixels, lungs, image.spacing or (1.0, 1.0, 1.0))
         if reference is None:
             return None, "The lungs hold too little noise to serve as their own reference."
-        return dense_logits(image, lungs, reference, self.infer), ""
+        return (dense_logits(image, lungs, reference, self.infer), reference), ""
 
     @cached_property
     def infer(self) -> Infer:
@@ -184,13 +192,20 @@ def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def peaks(volume: Volume, spacing: tuple[float, float, float]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
-    """Values (n,) and places (n, 3) of a pooled volume's local maxima, loudest first; none nearer than `APART_MM`."""
+def peaks(volume: Volume, spacing: tuple[float, float, float],
+          most: int = 80) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Values (n,) and places (n, 3) of a pooled volume's loudest local maxima; none nearer than `APART_MM` to a louder
+    one."""
     highest = ndimage.maximum_filter(volume, _sides(spacing, APART_MM))
     places = np.argwhere((volume == highest) & (volume > OUTSIDE + 0.01))
-    values = volume[tuple(places.T)]
-    order = np.argsort(-values)
-    return values[order], places[order]
+    places = places[np.argsort(-volume[tuple(places.T)], kind="stable")]
+    where = places * (spacing[0], 2 * spacing[1], 2 * spacing[2])
+    found: list[int] = []
+    left = np.arange(len(places))
+    while left.size and len(found) < most:  # what is cut off at the same value is many maxima side by side
+        found.append(int(left[0]))
+        left = left[np.linalg.norm(where[left] - where[left[0]], axis=1) > APART_MM]
+    return volume[tuple(places[found].T)], places[found]
 
 
 def _sides(spacing: tuple[float, float, float], mm: float) -> list[int]:

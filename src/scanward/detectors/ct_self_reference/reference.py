@@ -38,6 +38,8 @@ _SLICES = 40
 """Of a scan, spread evenly, that the reference is measured on."""
 _LEAST = 128
 """Blocks that a fit is made of, at least."""
+_LEAST_HU = 0.25
+"""A residual below it is none, where HU are whole numbers."""
 _DENSE = -500.0
 """HU above which a pixel is no lung."""
 
@@ -100,7 +102,8 @@ def measure(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float]) -
         return None
     chosen = used[np.unique(np.linspace(0, len(used) - 1, min(len(used), _SLICES)).round().astype(int))]
     parts = [_cropped(pixels[z], _near(lungs, z, pixels.shape[1:])) for z in chosen]
-    curve = noise_curve([part for part in parts if min(part[0].shape) >= 16])
+    parts = [part for part in parts if min(part[0].shape) >= 16]
+    curve = noise_curve(parts) if parts and not _still(parts) else None
     if curve is None:
         return None
     levels, sigma = curve
@@ -108,6 +111,12 @@ def measure(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float]) -
     stabilised -= np.interp(np.median(levels), levels, stabilised)
     plain = Reference(levels, stabilised, np.ones(CHANNELS, np.float32), lungs, spacing)
     return _with_gains(plain, pixels, [int(z) for z in chosen])
+
+
+def _still(parts: list[tuple[Plane, npt.NDArray[np.bool_]]]) -> bool:
+    """Whether half of what is measured, or more, is without any noise: drawn, or smoothed away."""
+    flat = [np.abs(cv2.filter2D(plane, -1, KERNELS[0]))[mask] < _LEAST_HU for plane, mask in parts]
+    return float(np.mean(np.concatenate(flat))) >= 0.5
 
 
 def stack(pixels: Volume, z: int) -> Volume:

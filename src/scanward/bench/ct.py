@@ -1,0 +1,184 @@
+"""Forged nodules and removals in whole chest CTs: the protocol of `scanward bench ct`.
+
+One lesion a scan, in scans of patients and scanners that no detector was trained on, each judged whole and by pixels
+alone. Besides labels it measures free response: how many forgeries lie above what is allowed to alarm falsely.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+from scipy import ndimage
+
+from scanward import methods
+from scanward.attacks.base import Lesion
+from scanward.bench.purify import eight_bits, jpeg2000
+from scanward.datasets.chests import candidates, nodules, planted
+from scanward.datasets.thorax import SCANS, Scan, Thorax, read
+from scanward.image import Image
+from scanward.judging.case import Case
+from scanward.judging.judge import judge
+
+DIAMETERS = (5.0, 8.0, 12.0, 20.0)
+"""Millimetres, one forgery of each a scan and attack."""
+TRAINED = ("ct-gan", "ct-gan-plain", "ct-gan-remove")
+"""What detectors are trained on, beside recipes of real scans."""
+UNSEEN = ("ct-gan-b", "ct-gan-plain-b", "ct-diffusion", "projection", "planted", "ct-gan-b-remove",
+          "ct-diffusion-remove", "projection-remove")
+"""What none is. `planted`: a real nodule of another patient, composed into the lung."""
+STEPS = ("as it is", "jpeg2000 7:1", "resampled to 1 mm", "8 bits, lung window")
+APART_MM = 12.0
+"""Peaks of the heat that are nearer than this are one."""
+MOST = 60
+"""Peaks a scan that are kept."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of the bench."""
+
+    scan: str
+    attack: str = ""
+    """Empty: authentic."""
+    number: int = 0
+    step: str = STEPS[0]
+    """What the whole scan went through after it was forged, or not."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one."""
+
+    item: Item
+    label: str
+    score: float
+    reason: str
+    diameter: float
+    peaks: list[tuple[float, bool]]
+    """Heat of its local maxima, loudest first, and whether each lies in the truth."""
+    overlap: float
+    """Of the truth with the heat at its threshold."""
+    seconds: float
+    """Of judging."""
+
+
+def items_of(rows: Sequence[Thorax]) -> list[Item]:
+    """Authentic scans, through every step, and forgeries of them; attackers that learned a scan's lung leave it out."""
+    known = {method.name for method in methods.METHODS if method.kind == "attack"} | {"planted"}
+    found = [Item(row.name, step=step) for row in rows for step in STEPS]
+    return found + [Item(row.name, attack, number) for row in rows for attack in (*TRAINED, *UNSEEN)
+                    for number in range(len(DIAMETERS)) if attack in known and attack not in row.known_to]
+
+
+def run(data: Path | None, keep: Path) -> list[Row]:
+    """Every item's row; those in `keep` (JSON lines) are not done again."""
+    done = {row.item: row for row in _kept(keep)}
+    table = [row for row in SCANS if row.split == "test"]
+    rows: list[Row] = []
+    for row in table:
+        scans = list(read(row, data))
+        items = [item for item in items_of([row]) if scans]
+        for item in track(items, row.name, console=Console(stderr=True)):
+            if item not in done:
+                made = answer(item, scans[0], data)
+                with keep.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(made)) + "\n")
+                done[item] = made
+            rows.append(done[item])
+    return rows
+
+
+def _kept(keep: Path) -> Iterator[Row]:
+    for line in keep.read_text(encoding="utf-8").splitlines() if keep.is_file() else ():
+        said = json.loads(line)
+        yield Row(Item(**said.pop("item")), peaks=[(float(a), bool(b)) for a, b in said.pop("peaks")], **said)
+
+
+def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
+    """Forge, pass through the step, judge."""
+    image, truth, diameter = forged(item, scan, data)
+    image, truth = _stepped(item.step, image, truth)
+    start = time.perf_counter()
+    verdict = judge(Case(image))
+    seconds = time.perf_counter() - start
+    evidence = next(e for e in verdict.evidence if e.method != "seal")
+    level = np.float32(evidence.heat_threshold)
+    hot = evidence.heat >= level
+    overlap = float((hot & truth).sum() / max(1, (hot | truth).sum())) if truth.any() else 0.0
+    return Row(item, verdict.label, evidence.score, verdict.reason, diameter, peaks_of(evidence.heat, truth, image),
+               overlap, seconds)
+
+
+def forged(item: Item, scan: Scan, data: Path | None) -> tuple[Image, npt.NDArray[np.bool_], float]:
+    """The image of an item, its truth (z, y, x), and the diameter asked for; the same every time."""
+    truth = np.zeros(scan.image.shape, np.bool_)
+    if not item.attack:
+        return scan.image, truth, 0.0
+    seed = [*item.attack.encode(), item.number]
+    diameter = DIAMETERS[item.number]
+    centre = candidates(scan.image, scan.lungs, np.random.default_rng([*seed, 1]), 1)[0]
+    if item.attack == "planted":
+        known = _nodules(data)
+        nodule = min(known, key=lambda one: (abs(one.diameter * one.voxel - diameter), one.name))
+        box, values = planted(scan.image, centre, nodule, item.number)
+        values = np.rint(values)
+        truth[box] = np.abs(values - scan.image.pixels[box]) >= 40
+    else:
+        attack = methods.build(item.attack, "attack")
+        params = attack.draw(scan.image, Lesion(centre, diameter), np.random.default_rng([*seed, 2]),
+                             anatomy=scan.lungs)
+        patch = attack.apply(scan.image, params)
+        box, values = patch.box.slices, patch.values
+        truth[box] = patch.mask
+    pixels = scan.image.pixels.copy()
+    pixels[box] = values
+    return replace(scan.image, pixels=pixels), truth, diameter
+
+
+@cache
+def _nodules(data: Path | None) -> list[Any]:
+    return [one for one in nodules("test", data) if one.diameter * one.voxel >= 4]
+
+
+def _stepped(step: str, image: Image, truth: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.bool_]]:
+    """The whole scan through a step, and its truth on the new grid."""
+    pixels = image.pixels
+    if step == "jpeg2000 7:1":
+        return replace(image, pixels=np.rint(jpeg2000(pixels)).astype(np.float32)), truth
+    if step == "8 bits, lung window":
+        return replace(image, pixels=eight_bits(pixels)), truth
+    if step == "resampled to 1 mm":
+        factors = image.spacing or (1.0, 1.0, 1.0)
+        made = ndimage.zoom(pixels, factors, order=1)
+        return replace(image, pixels=np.rint(made).astype(np.float32), spacing=(1.0, 1.0, 1.0)), ndimage.zoom(
+            truth.astype(np.uint8), factors, order=0) > 0
+    return image, truth
+
+
+def peaks_of(heat: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_], image: Image) -> list[tuple[float, bool]]:
+    """Heat of its local maxima, on every second pixel, and whether each lies within a voxel or two of the truth."""
+    small = np.ascontiguousarray(heat[:, ::2, ::2])
+    steps = (image.spacing or (1.0, 1.0, 1.0))[0], *(2 * s for s in (image.spacing or (1.0, 1.0, 1.0))[1:])
+    sides = [max(1, 2 * round((APART_MM / step - 1) / 2) + 1) for step in steps]
+    places = np.argwhere((small == ndimage.maximum_filter(small, sides)) & (small > 0))
+    places = places[np.argsort(-small[tuple(places.T)], kind="stable")]
+    near = ndimage.binary_dilation(truth[:, ::2, ::2], iterations=2) if truth.any() else np.zeros(small.shape, np.bool_)
+    inside, where = near[tuple(places.T)], places * steps
+    found: list[tuple[float, bool]] = []
+    left = np.arange(len(places))
+    while left.size and len(found) < MOST:
+        here = left[0]
+        found.append((float(small[tuple(places[here])]), bool(inside[here])))
+        left = left[np.linalg.norm(where[left] - where[here], axis=1) > APART_MM]
+        left = left[~inside[left]] if inside[here] else left  # one forgery is found once
+    return found
