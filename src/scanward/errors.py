@@ -4,6 +4,7 @@ ScanwardError                 one sentence that names the file and the mend
 ├── InputError                the user's file or argument cannot be used
 │   ├── UnreadableError       not a file we can read: truncated, no permission, unknown format
 │   ├── UnsupportedError      readable, but not something Scanward works on (RGB photograph, CT today)
+│   │   └── UnjudgedError     no method that was asked looks at such an image (a CT without lungs)
 │   └── ArgumentError         an option's or argument's value is of another kind, out of its range or names nothing
 ├── WeightsError              weights missing, or their hash differs from the manifest's
 ├── MissingExtraError         an optional dependency is not installed
@@ -35,6 +36,10 @@ class UnreadableError(InputError):
 
 class UnsupportedError(InputError):
     """The file was read, but Scanward has no method for what it holds."""
+
+
+class UnjudgedError(UnsupportedError):
+    """Nobody who was asked looks at what the image shows."""
 
 
 class ArgumentError(InputError):

@@ -23,7 +23,9 @@ from scanward.detectors.ct_self_reference.reference import (
 )
 from scanward.detectors.ct_self_reference.train import sample
 from scanward.detectors.self_reference.reference import CLIP
+from scanward.errors import UnjudgedError
 from scanward.image import Image
+from scanward.judging.scan import scan
 
 
 def chest(seed=0, noise=25.0, spacing=(2.5, 0.8, 0.8), depth=20, side=256):
@@ -174,15 +176,21 @@ def test_heat_is_nothing_outside_the_lungs():
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    ({"spacing": None}, "how large a voxel is"), ({"depth": 6}, "too little"),
-    ({"spacing": (8.0, 0.8, 0.8)}, "8 mm apart"), ({"side": 48}, "too small"), ({"value": 40.0}, "No lungs"),
-    ({"value": -1000.0}, "No lungs")])
+    ({"spacing": None}, "how large a voxel is"), ({"depth": 7, "spacing": (5.0, 0.8, 0.8)}, "too little"),
+    ({"spacing": (8.0, 0.8, 0.8)}, "8 mm apart")])
 def test_what_cannot_be_judged_says_why(change, says):
-    spacing, depth = change.get("spacing", (2.5, 0.8, 0.8)), change.get("depth", 12)
-    pixels = np.full((depth, *(2 * [change.get("side", 96)])), change.get("value", 0.0), np.float32)
-    evidence = CtSelfReference().detect(Image(pixels, "CT", spacing))
-    assert evidence.label == "inconclusive" and says in evidence.reason
+    image = chest(**{name: value for name, value in change.items() if value is not None})
+    evidence = CtSelfReference().detect(dataclasses.replace(image, spacing=change["spacing"]))
+    assert evidence.label == "inconclusive" and says in evidence.reason and evidence.concerned
     assert not evidence.findings and not evidence.heat.any()
+
+
+@pytest.mark.parametrize("value", [40.0, -1000.0])
+def test_a_ct_without_lungs_does_not_concern_it_and_counts_as_unscanned(value, tmp_path):
+    image = Image(np.full((12, 96, 96), value, np.float32), "CT", (2.5, 0.8, 0.8))
+    assert not CtSelfReference().detect(image).concerned
+    with pytest.raises(UnjudgedError, match="shows no lungs"):
+        scan(image)
 
 
 def test_a_scan_without_noise_is_no_reference_for_itself():
@@ -210,5 +218,5 @@ def test_engines_agree(monkeypatch):
 
 
 def test_unfit_says_nothing_of_an_ordinary_scan():
-    assert unfit(chest()) == ""
+    assert unfit(chest(), lungs_alone(chest())) == ""
     assert SCALES == (1, 2) and isinstance(measure(chest().pixels, lungs_alone(chest()), (2.5, 0.8, 0.8)), Reference)

@@ -47,7 +47,7 @@ SEALED = {"CT as it was sealed": ("authentic", nothing, 8), "CT changed since": 
           "CT sealed, a slice missing": ("inconclusive", None, 1),
           "CT sealed, a slice broken": ("inconclusive", taller, 1)}
 LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": "inconclusive", "CT": "unscanned",
-          "broken CT": "unscanned", **{name: label for name, (label, *_) in SEALED.items()}}
+          "broken CT": "inconclusive", **{name: label for name, (label, *_) in SEALED.items()}}
 
 
 @pytest.fixture

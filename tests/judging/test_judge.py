@@ -132,9 +132,9 @@ def test_detectors_are_built_once(bright):
     assert bright.built == 1
 
 
-def test_a_ct_volume_is_declined_in_one_sentence(bright):
-    with pytest.raises(UnsupportedError, match=r"^image is a CT volume; .*mammograms only\.$"):
-        scan(Image(np.zeros((3, 4, 4), np.float32), "CT"))
+def test_an_image_that_the_method_does_not_judge_is_declined_in_one_sentence(bright):
+    with pytest.raises(UnsupportedError, match=r"^image is a CT volume, and copy-move judges none; leave out --method\.$"):
+        scan(Image(np.zeros((3, 4, 4), np.float32), "CT"), method="copy-move")
 
 
 def test_an_unknown_method_is_refused_before_anything_is_read():

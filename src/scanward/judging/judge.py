@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import methods
-from scanward.errors import UnsupportedError
+from scanward.errors import UnjudgedError, UnsupportedError
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.witnesses import names_of, witnesses
@@ -38,6 +38,9 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
     # Copy-move uses one core most of the time, and lets go of Python's lock in OpenCV and NumPy.
     with ThreadPoolExecutor(len(called)) as pool:
         evidence = tuple(e for e in pool.map(lambda witness: witness.testify(case), called) if e is not None)
+    if not evidence and names_of(method, image.modality):
+        raise UnjudgedError(f"{image.name} is a {traits(image.modality).noun} that shows no lungs, and detectors look "
+                            "at lungs only; seal what else is to be trusted.")
     if not evidence:
         raise UnsupportedError(f"{image.name} is a {traits(image.modality).noun}, and {method} judges none; leave out "
                                "--method.")

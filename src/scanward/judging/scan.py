@@ -13,7 +13,7 @@ import numpy as np
 from scanward import formats, methods
 from scanward.arguments import PathLike, number_of, path_of, refused
 from scanward.brief import brief
-from scanward.errors import ArgumentError, InputError
+from scanward.errors import ArgumentError, InputError, UnjudgedError
 from scanward.formats import Source
 from scanward.formats.guard import check_arguments
 from scanward.formats.identity import modality_in
@@ -117,11 +117,14 @@ def scan_source(source: Source, terms: Terms | None = None) -> Result:
         verdict = judge(case, terms.method)
         return Result(source.path, image, dataclasses.replace(verdict, seconds=time.perf_counter() - start))
     except InputError as error:
-        return Result(source.path, image, error=error, unjudged=_unjudged(source, terms, image))
+        return Result(source.path, image, error=error, unjudged=_unjudged(source, terms, image, error))
 
 
-def _unjudged(source: Source, terms: Terms, image: Image | None) -> StudyLabel:
-    """`unscanned` for what nobody would have looked at had it been sound, unless a seal says that it is one of ours."""
+def _unjudged(source: Source, terms: Terms, image: Image | None, error: InputError) -> StudyLabel:
+    """`unscanned` for what nobody looks at, or would have had it been sound, unless a seal says that it is one of
+    ours."""
+    if isinstance(error, UnjudgedError):
+        return "unscanned"
     modality = terms.modality or (image.modality if image else modality_in(source))
     seal = seal_of(source, terms)
     looked_at = modality is None or bool(traits(modality).detectors) or (seal is not None and seal.claimed)

@@ -47,7 +47,8 @@ class Pixels:
     def testify(self, case: Case) -> Evidence | None:
         if case.image.untested:
             return _unseen(self.detector, case)
-        return placed(self.detector.detect(case.image), case.site)
+        evidence = self.detector.detect(case.image)
+        return placed(evidence, case.site) if evidence.concerned else None
 
 
 class Beside:

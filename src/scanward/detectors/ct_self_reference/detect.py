@@ -46,22 +46,24 @@ class CtSelfReference(Trained):
     name = weights_name = "ct-self-reference"
 
     def detect(self, image: Image) -> Evidence:
-        """Judge one chest CT."""
+        """Judge one chest CT; a CT without lungs does not concern it."""
         start = time.perf_counter()
         _, settings = self._weights
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        seen, reason = self.seen(image)
+        lungs = lungs_alone(image)
+        seen, why = self._seen(image, lungs)
         if seen is None:
             return Evidence(self.name, 0.0, threshold, np.zeros(image.shape, np.float32), level, conclusive=False,
-                            reason=reason, weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+                            reason=why, concerned=bool(lungs.mask.any()), weights_sha256=self.weights_sha256,
+                            seconds=time.perf_counter() - start)
         logits, reference = seen
         features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
         score = image_score(features, settings)
         heat = heat_of(logits, image, settings)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
-        return Evidence(self.name, score, threshold, heat, level, found, reason=described(image, reference, found[0]) if found else "",
-                        features=features, engine=named(), weights_sha256=self.weights_sha256,
-                        seconds=time.perf_counter() - start)
+        reason = described(image, reference, found[0]) if found else ""
+        return Evidence(self.name, score, threshold, heat, level, found, reason=reason, features=features,
+                        engine=named(), weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
 
     def load(self) -> None:
         """The weights and the engine, in the caller's thread."""
@@ -69,20 +71,15 @@ class CtSelfReference(Trained):
 
     def logits(self, image: Image) -> Volume | None:
         """Forgery logits (z, y / 2, x / 2, rounded up; -inf outside the lungs), or None where nothing can be told."""
-        seen, _ = self.seen(image)
+        seen, _ = self._seen(image, lungs_alone(image))
         return seen and seen[0]
 
-    def seen(self, image: Image) -> tuple[tuple[Volume, Reference] | None, str]:
+    def _seen(self, image: Image, lungs: Lungs) -> tuple[tuple[Volume, Reference] | None, str]:
         """`logits` and the scan's reference, or None and why nothing can be told."""
-        reason = unfit(image)
-        if reason:
-            return None, reason
-        lungs = lungs_alone(image)
-        if not lungs.mask.any():
-            return None, "No lungs were found in this CT."
-        reference = measure(image.pixels, lungs, image.spacing or (1.0, 1.0, 1.0))
+        why = unfit(image, lungs)
+        reference = None if why else measure(image.pixels, lungs, image.spacing or (1.0, 1.0, 1.0))
         if reference is None:
-            return None, "The lungs hold too little noise to serve as their own reference."
+            return None, why or "The lungs hold too little noise to serve as their own reference."
         return (dense_logits(image, lungs, reference, self.infer), reference), ""
 
     @cached_property
@@ -92,8 +89,10 @@ class CtSelfReference(Trained):
         return _openvino(arrays) if engine() == "openvino" else _torch(arrays)
 
 
-def unfit(image: Image) -> str:
+def unfit(image: Image, lungs: Lungs) -> str:
     """Why nothing can be told of this CT, in a sentence; empty where something can."""
+    if not lungs.mask.any():
+        return "No lungs were found in this CT."
     if image.spacing is None:
         return "The file does not say how large a voxel is, which the detector goes by."
     if image.shape[0] < LEAST_SLICES or image.shape[0] * image.spacing[0] < LEAST_MM:
