@@ -133,7 +133,8 @@ def test_detectors_are_built_once(bright):
 
 
 def test_an_image_that_the_method_does_not_judge_is_declined_in_one_sentence(bright):
-    with pytest.raises(UnsupportedError, match=r"^image is a CT volume, and copy-move judges none; leave out --method\.$"):
+    said = r"^image is a CT volume, and copy-move judges none; leave out --method\.$"
+    with pytest.raises(UnsupportedError, match=said):
         scan(Image(np.zeros((3, 4, 4), np.float32), "CT"), method="copy-move")
 
 
