@@ -3,7 +3,7 @@
 import numpy as np
 
 from scanward.box import Box
-from scanward.regions import hottest, mask_of, outline_in, outline_of, region_of
+from scanward.regions import hottest, mask_of, outline_in, outline_of, outlines_of, region_of
 from scanward.verdict import Evidence, Finding, Verdict
 
 
@@ -61,6 +61,8 @@ def test_the_outline_in_a_slice_is_of_the_largest_part_there():
     assert corners(3) == [(6.5, 5.5), (6.5, 7.5), (10.5, 5.5), (10.5, 7.5)]
     assert corners(4) == [(8, 6), (8, 7), (9, 6), (9, 7)]
     assert hottest(verdict, finding) == (3, 6, 7)
+    assert [(z, sorted(map(tuple, line.tolist()))) for z, line in outlines_of(verdict, finding)] == [
+        (z, corners(z)) for z in (2, 3, 4)]
 
 
 def test_what_stays_below_the_threshold_keeps_its_own_outline():
@@ -68,3 +70,4 @@ def test_what_stays_below_the_threshold_keeps_its_own_outline():
     verdict = verdict_of({"a": (heat, 0.95)}, (finding,))
     assert np.array_equal(outline_in(verdict, finding, 4), outline_of(finding))
     assert outline_in(verdict, finding, 5) is None
+    assert [z for z, line in outlines_of(verdict, finding) if np.array_equal(line, outline_of(finding))] == [2, 3, 4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +34,8 @@ def region_of(verdict: Verdict, finding: Finding) -> npt.NDArray[np.bool_]:
 
 def hottest(verdict: Verdict, finding: Finding) -> tuple[int, int, int]:
     """(z, y, x) of the voxel with the largest heat of the finding's method inside its box."""
-    heats = np.stack([heat[finding.box.slices] for heat, _ in _heats(verdict, finding)]).max(0)
-    z, y, x = (int(i) for i in np.unravel_index(heats.argmax(), heats.shape))
+    heat = max((heat[finding.box.slices] for heat, _ in _heats(verdict, finding)), key=np.max)
+    z, y, x = (int(i) for i in np.unravel_index(heat.argmax(), heat.shape))
     return finding.box.z0 + z, finding.box.y0 + y, finding.box.x0 + x
 
 
@@ -45,25 +47,38 @@ def outline_of(finding: Finding) -> Line:
     return _rectangle(x0, y0, x1, y1)
 
 
+def outlines_of(verdict: Verdict, finding: Finding) -> list[tuple[int, Line]]:
+    """Every slice that a finding is in, with its outline there, as `outline_in` has it."""
+    region, (z0, y0, x0) = region_of(verdict, finding), finding.box[:3]
+    if verdict.heat.shape[0] == 1 or not region.any():
+        return [(z, outline_of(finding)) for z in range(z0, finding.box.z1)]
+    return [(z, line) for z, plane in enumerate(region, z0) if (line := _around(plane, x0, y0)) is not None]
+
+
 def outline_in(verdict: Verdict, finding: Finding, index: int) -> Line | None:
     """The outline of a finding in the slice `index`; None where nothing of it is there.
 
-    On a film, and where its heat stays below the threshold, that is `outline_of`; of a volume it runs around the
-    region's largest part in the slice.
+    Of a film, and where its heat stays below the threshold everywhere, that is `outline_of`; in a volume it runs around
+    the region's largest part in the slice.
     """
-    if not finding.box.z0 <= index < finding.box.z1:
+    z0, y0, x0, z1 = finding.box[:4]
+    if not z0 <= index < z1:
         return None
-    region = region_of(verdict, finding)
-    if verdict.heat.shape[0] == 1 or not region.any():
+    if verdict.heat.shape[0] == 1:
         return outline_of(finding)
-    z0, y0, x0 = finding.box[:3]
-    contours, _ = cv2.findContours(region[index - z0].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE,
-                                   offset=(x0, y0))
+    slab = dataclasses.replace(finding, box=finding.box._replace(z0=index, z1=index + 1))
+    line = _around(region_of(verdict, slab)[0], x0, y0)
+    return outline_of(finding) if line is None and not region_of(verdict, finding).any() else line
+
+
+def _around(plane: npt.NDArray[np.bool_], x0: int, y0: int) -> Line | None:
+    """The outline of the largest part of a plane that begins at (x0, y0)."""
+    contours, _ = cv2.findContours(plane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
     if not contours:
         return None
     contour = max(contours, key=lambda one: (cv2.contourArea(one), len(one))).reshape(-1, 2)
     if len(contour) >= 3:
-        return contour + 0.5
+        return contour.astype(np.float64) + 0.5
     (left, top), (right, bottom) = contour.min(0), contour.max(0) + 1
     return _rectangle(left, top, right, bottom)
 

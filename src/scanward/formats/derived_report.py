@@ -29,7 +29,7 @@ from scanward.formats.codes import (
 from scanward.formats.reference import anonymous, derived_uid
 from scanward.image import Image
 from scanward.modality import traits
-from scanward.regions import Line, hottest, outline_in, outline_of
+from scanward.regions import Line, outlines_of
 from scanward.verdict import Finding, Verdict
 
 
@@ -142,17 +142,10 @@ def _finding_group(job: Job, rank: int, finding: Finding) -> Any:
     regions = [sr.ImageRegion(
         sr.GraphicTypeValues.POLYLINE, closed(line),
         sr.SourceImageForRegion(job.references[z].SOPClassUID, job.references[z].SOPInstanceUID))
-        for z, line in _outlines(job.verdict, finding)]
+        for z, line in outlines_of(job.verdict, finding)]
     if job.volume:
         return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_regions=regions, **shared)
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=regions[0], **shared)
-
-
-def _outlines(verdict: Verdict, finding: Finding) -> list[tuple[int, Line]]:
-    """The slices that a finding is in, with its outline there."""
-    box = finding.box
-    found = [(z, line) for z in range(box.z0, box.z1) if (line := outline_in(verdict, finding, z)) is not None]
-    return found or [(hottest(verdict, finding)[0], outline_of(finding))]
 
 
 def closed(line: Line) -> npt.NDArray[np.float64]:
