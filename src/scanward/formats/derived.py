@@ -131,8 +131,7 @@ def _capture(job: Job, overlay: npt.NDArray[np.uint8]) -> Dataset:
         study_instance_uid=source.StudyInstanceUID, **_series(job, "sc"))
     # highdicom insists on an orientation; a film need not have one, and Type 2C allows saying so.
     capture.PatientOrientation = [] if job.volume else source.get("PatientOrientation", [])
-    if not job.volume:
-        capture.Laterality = source.get("Laterality", "")
+    capture.Laterality = source.get("Laterality", "")
     capture.DerivationDescription = "Suspected tampering shown as heat over the source image, for display only"
     capture.SourceImageSequence = [_pointer(one) for one in job.references]
     if job.image.provenance.synthetic:
