@@ -255,7 +255,7 @@ def test_a_single_slice_an_enhanced_ct_and_a_volume_of_no_study_are_refused(phan
     data.PixelData = data.PixelData * SLICES
     enhanced = read(write(data, "enhanced.dcm"))
     assert enhanced.shape[0] == SLICES
-    with pytest.raises(UnsupportedError, match="an enhanced CT holds many in one"):
+    with pytest.raises(UnsupportedError, match="holds several slices in one file, as enhanced CT does"):
         results(enhanced, tmp_path / "out")
     nifti = Image(enhanced.pixels, "CT", (1.0, 0.7, 0.6), provenance=Provenance(tmp_path / "ct.nii.gz", "nifti"))
     with pytest.raises(ArgumentError, match=r"ct\.nii\.gz is not a DICOM file"):

@@ -56,8 +56,8 @@ def _series(image: Image, path: Path) -> list[Dataset]:
         raise UnsupportedError(f"{shown(path)} is a single CT slice, and DICOM results are made for whole series; scan "
                                "the series.")
     if len(files) != image.shape[0]:
-        raise UnsupportedError(f"{shown(path)} is no series of a file a slice (an enhanced CT holds many in one), and "
-                               "DICOM results are made for such alone; use the HTML report instead.")
+        raise UnsupportedError(f"{shown(path)} holds several slices in one file, as enhanced CT does, and DICOM "
+                               "results are made for a file a slice; use the HTML report instead.")
     step = (image.spacing or (1.0,))[0]
     found = [_placed(one, step) for one in stack(files, image.modality)]
     for one in found:
