@@ -302,3 +302,24 @@ def test_real_series(tmp_path):
     assert np.array_equal(got, mask_of(verdict)) and got.sum() == 5 * 20 * int((heat[4, 300] >= 0.5).sum())
     assert all(map(valid, paths))
     assert pydicom.dcmread(paths[1]).PatientID == "LIDC-IDRI-0001"
+
+
+@pytest.mark.parametrize("geometry", ["rows and columns not quite square", "orientation rounded in each slice",
+                                      "uneven by a hundredth", "one step is long"])
+def test_what_the_reader_takes_has_results(series, tmp_path, geometry):
+    """Headers round, and the reader has tolerances: what it called a series is one here."""
+    numbers = np.random.default_rng(5)
+    elements = {}
+    if geometry == "rows and columns not quite square":
+        elements = {"ImageOrientationPatient": [1, 0.008, 0, 0, 1, 0]}
+    elif geometry == "orientation rounded in each slice":
+        elements = {"each": lambda z: {"ImageOrientationPatient": [1, 0, 0.001 * (z % 3), 0, 1, 0]}}
+    else:
+        shift = 0.01 * STEP if geometry == "uneven by a hundredth" else 0.0
+        places = 30 + STEP * np.arange(SLICES) + numbers.uniform(-0.5, 0.5, SLICES) * shift
+        places[-1] += 0 if shift else 0.018 * STEP
+        elements = {"each": lambda z: {"ImagePositionPatient": [-100, -120, round(float(places[z]), 5)]}}
+    image = read(series(**elements))
+    got = hd.seg.segread(results(image, tmp_path / "out")[0]).get_pixels_by_source_instance(
+        uids_of(image), combine_segments=True, assert_missing_frames_are_empty=True)
+    assert np.array_equal(got, expected_mask(image))

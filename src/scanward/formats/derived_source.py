@@ -40,14 +40,20 @@ def references_of(image: Image) -> tuple[Path, list[Dataset]]:
             uid not in (None, one.SOPInstanceUID) or (one.Rows, one.Columns) != image.shape[1:]
             for one, uid in zip(found, known, strict=True)):
         raise UnreadableError(f"{shown(path)} has changed since it was scanned; scan it again.")
-    for keyword, what in _ONE.items() if volume else ():
+    if volume:
+        _check_one_series(found, path)
+    return path, found
+
+
+def _check_one_series(found: list[Dataset], path: Path) -> None:
+    """`UnsupportedError` for slices that no library takes for one series, or cannot tell apart."""
+    for keyword, what in _ONE.items():
         if len({one[keyword].value for one in found}) > 1:
             raise UnsupportedError(f"{shown(path)} mixes slices of several {what}, and DICOM results are of one; keep "
                                    "one series.")
     if len({one.SOPInstanceUID for one in found}) < len(found):
         raise UnsupportedError(f"{shown(path)} has slices with one SOP Instance UID, so no DICOM object can refer to "
                                "each; export the series again.")
-    return path, found
 
 
 def _series(image: Image, path: Path) -> list[Dataset]:
@@ -58,20 +64,21 @@ def _series(image: Image, path: Path) -> list[Dataset]:
     if len(files) != image.shape[0]:
         raise UnsupportedError(f"{shown(path)} holds several slices in one file, as enhanced CT does, and DICOM "
                                "results are made for a file a slice; use the HTML report instead.")
+    found = stack(files, image.modality)
     step = (image.spacing or (1.0,))[0]
-    found = [_placed(one, step) for one in stack(files, image.modality)]
-    for one in found:
+    placed = [_placed(one, step, found[0]) for one in found]
+    for one in placed:
         # A series lies in one (PS3.3 C.7.4.1), though some de-identification gives each slice its own.
-        one.FrameOfReferenceUID = found[0].FrameOfReferenceUID
-    return found
+        one.FrameOfReferenceUID = placed[0].FrameOfReferenceUID
+    return placed
 
 
-def _placed(one: Slice, step: float) -> Dataset:
-    """A reference with its plane, as the reader of the series understood it."""
+def _placed(one: Slice, step: float, first: Slice) -> Dataset:
+    """A reference with its plane, as the reader of the series understood it: turned and spaced as the first slice."""
     reference = read_reference(one.path, placed=True)
-    reference.ImageOrientationPatient = [_decimal(v) for v in one.orientation.ravel()]
+    reference.ImageOrientationPatient = [_decimal(v) for v in first.orientation.ravel()]
     reference.ImagePositionPatient = [_decimal(v) for v in one.position]
-    reference.PixelSpacing = [_decimal(v) for v in one.spacing]
+    reference.PixelSpacing = [_decimal(v) for v in first.spacing]
     # A voxel of the series reaches halfway to its neighbours, however thick the slices were scanned.
     reference.SliceThickness = reference.SpacingBetweenSlices = _decimal(step)
     return reference
