@@ -58,12 +58,13 @@ def dataset(pixels: npt.NDArray[Any], bits: int = 12, **elements: Any) -> FileDa
 def ct_slice(z: float, value: int = 1000, **elements: Any) -> Dataset:
     """An axial CT slice at `z` mm whose stored values all are `value`, HU 24 less than 1,000 lower."""
     geometry: dict[str, Any] = {
-        "SOPClassUID": CT_CLASS, "Modality": "CT", "BodyPartExamined": "CHEST", "RescaleSlope": 1,
-        "RescaleIntercept": -1024, "PixelSpacing": [0.7, 0.6], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "SOPClassUID": CT_CLASS, "SOPInstanceUID": generate_uid(entropy_srcs=[str(z), str(value)]),
+        "Modality": "CT", "BodyPartExamined": "CHEST", "RescaleSlope": 1, "RescaleIntercept": -1024,
+        "PixelSpacing": [0.7, 0.6], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
         "ImagePositionPatient": [-100, -120, z],
     }  # fmt: skip
     pixels = np.full((ROWS, COLUMNS), value, np.uint16)
-    return dataset(pixels, SOPInstanceUID=generate_uid(entropy_srcs=[str(z), str(value)]), **(geometry | elements))
+    return dataset(pixels, **(geometry | elements))
 
 
 def group(**macros: dict[str, Any]) -> Dataset:

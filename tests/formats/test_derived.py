@@ -15,7 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from scanward.box import Box
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats import read
-from scanward.formats.derived import closed_outline, finding_mask, write_dicom
+from scanward.formats.derived import write_dicom
 from scanward.formats.reference import derived_uid
 from scanward.image import Image, Provenance
 from scanward.verdict import Evidence, Finding, Verdict
@@ -223,23 +223,6 @@ def test_nonsense_in_the_header_is_left_out_not_passed_on(tmp_path):
     for result in write_dicom(image, verdict_for(image), tmp_path / "out", overlay=picture(image)):
         data = pydicom.dcmread(result)
         assert not any(data.get(k) for k in ("PatientSex", "PatientBirthDate", "StudyDate", "StudyTime"))
-
-
-def test_outline_falls_back_to_the_box():
-    assert closed_outline(Finding(Box(0, 3, 2, 1, 9, 5), 0.7)).tolist() == [[2, 3], [5, 3], [5, 9], [2, 9], [2, 3]]
-
-
-def test_mask_is_each_methods_own_heat_inside_its_findings():
-    heat_a, heat_b = np.zeros((1, 4, 6), np.float32), np.zeros((1, 4, 6), np.float32)
-    heat_a[0, 1, :] = 0.4
-    heat_b[0, :, 4] = 0.7
-    a = Evidence("a", 0.4, 0.5, heat_a, 0.4, (Finding(Box(0, 0, 0, 1, 4, 2), 0.4, method="a"),))
-    b = Evidence("b", 0.7, 0.5, heat_b, 0.8, (Finding(Box(0, 0, 3, 1, 4, 6), 0.7, method="b"),))
-    heat = np.maximum(heat_a, heat_b)
-    verdict = Verdict(0.7, 0.5, "tampered", heat, a.findings + b.findings, (a, b), "default", "MG")
-    expected = np.zeros((4, 6), bool)
-    expected[1, :2] = True
-    assert np.array_equal(finding_mask(verdict), expected)
 
 
 def test_png_host_is_refused_in_one_sentence(tmp_path):

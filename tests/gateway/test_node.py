@@ -1,6 +1,7 @@
 """The gateway as its users run it: `scanward serve` in a process of its own, beside a real Orthanc."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -10,11 +11,15 @@ import sys
 import time
 import urllib.request
 
+import highdicom as hd
 import httpx
 import numpy as np
 import pydicom
 import pytest
+from chests import SLICES, chest, forged, series
 from outside import program
+
+from scanward.protectors.seal import make_key
 
 pytestmark = pytest.mark.needs("storescu")
 SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
@@ -120,6 +125,37 @@ def test_from_a_modality_through_a_routing_orthanc_and_back(start, start_orthanc
     assert len(study["images"]) == 2
     assert study["passed"] == []
     assert orthanc.raw(f"/instances/{orthanc.get('/instances')[-1]}/preview")[:4] == b"\x89PNG"
+
+
+def test_a_forged_series_is_flagged_and_the_pacs_shows_its_results(start, orthanc, dicom, tmp_path):
+    """Sealed as it came from the modality; its forged copy comes from elsewhere under UIDs of its own."""
+    make_key(tmp_path / "site.key")
+    gateway = start(destination(orthanc) + f'[seal]\nkey = "{tmp_path / "site.key"}"\nfrom = ["CT_1"]\n')
+    volume = chest(0)
+    storescu(gateway.port, *series(dicom, tmp_path / "ct", volume), calling="CT_1")
+    wait_for(lambda: gateway.studies() and gateway.idle())
+    copy = series(dicom, tmp_path / "copy", forged(volume))
+    orthanc.add(*copy)
+    storescu(gateway.port, *copy, calling="PACS")
+    wait_for(lambda: len(gateway.studies()) == 2 and gateway.idle())
+    study = next(one for one in gateway.studies() if one["label"] == "tampered")
+    (image,) = study["images"]
+    assert (image["shape"], image.get("note"), len(image["results"])) == ([SLICES, 256, 256], None, 3)
+    for result in image["results"]:
+        assert valid(gateway.inbox / "done" / study["key"] / result)
+    names = {sop_class: orthanc.post("/tools/find", {"Level": "Instance", "Query": {
+        "SOPClassUID": sop_class, "StudyInstanceUID": study["study_uid"]}}) for sop_class in (SEG, SR, SC)}
+    assert {sop_class: len(found) for sop_class, found in names.items()} == {SEG: 1, SR: 1, SC: 1}
+    for sop_class in (SEG, SC):
+        assert orthanc.raw(f"/instances/{names[sop_class][0]}/preview")[:4] == b"\x89PNG"
+    kept = [pydicom.dcmread(path).SOPInstanceUID for path in copy]
+    data = pydicom.dcmread(io.BytesIO(orthanc.raw(f"/instances/{names[SEG][0]}/file")))
+    mask = hd.seg.Segmentation.from_dataset(data).get_pixels_by_source_instance(
+        kept, combine_segments=True, assert_missing_frames_are_empty=True)
+    boxes = np.zeros_like(mask)
+    for x0, y0, z0, x1, y1, z1 in (finding["box"] for finding in image["findings"]):
+        boxes[z0:z1, y0:y1, x0:x1] = 1
+    assert np.array_equal(mask, mask & boxes) and mask[3:6, 140, 120].all() and mask.mean() < 0.2
 
 
 def test_a_forged_film_is_flagged_reviewed_and_told_to_the_pacs(start, orthanc, dicom, tmp_path):

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
+import chest_cases
 import cv2
 import numpy as np
 import pytest
@@ -233,7 +234,8 @@ def test_colours_meet_wcag_aa(scheme):
 def test_it_fits_a_browser_and_its_slider_fades_the_heat(tmp_path, width):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     long_name = "mammogram_" + "x" * 120 + ".dcm"
-    write_report([case(truth=True), case(long_name, "authentic"), case("c", "inconclusive")], tmp_path / "r.html", "T")
+    write_report([case(truth=True), case(long_name, "authentic"), case("c", "inconclusive"),
+                  chest_cases.case()], tmp_path / "r.html", "T")
     with playwright.sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         view = browser.new_page(viewport={"width": width, "height": 900})

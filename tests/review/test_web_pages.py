@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import web_studies
-from web_browser import CHROMIUM, CONTRAST, FLAGS, picture, serve, slide, until, warm
+from web_browser import CHROMIUM, CONTRAST, FLAGS, picture, serve, slide, until, warm, warm_spots
 
 from scanward.box import Box
 from scanward.inbox.folders import Inbox
@@ -248,6 +248,7 @@ def test_a_ct(tab, site):
     shown = picture(page)
     assert shown.std() > 30, "NiiVue drew nothing"
     assert warm(shown) > 50
+    assert warm_spots(shown) == 3, "the heat of the finding is in each of the three planes"
     grey = np.abs(shown.max(axis=2) - shown.min(axis=2)) < 12
     assert ((shown.mean(axis=2) > 150) & grey).sum() > 3000, "the body is bright"
     page.keyboard.press("h")

@@ -71,7 +71,17 @@ def picture(page, selector="#viewer") -> np.ndarray:
 
 def warm(shown: np.ndarray) -> int:
     """Pixels of the heat's colours: red far above blue, which grey tissue and the blue boxes are not."""
-    return int(((shown[..., 2] - shown[..., 0]) > 60).sum())
+    return int(_warm(shown).sum())
+
+
+def warm_spots(shown: np.ndarray) -> int:
+    """Places of such pixels; a crosshair parts none."""
+    joined = cv2.dilate(_warm(shown).astype(np.uint8), np.ones((7, 7), np.uint8))
+    return cv2.connectedComponents(joined)[0] - 1
+
+
+def _warm(shown: np.ndarray) -> np.ndarray:
+    return (shown[..., 2] - shown[..., 0]) > 60
 
 
 def slide(page, name, value):

@@ -130,10 +130,10 @@ class Outlet:
 
     def _write_dicom(self, image: Image, verdict: Verdict, folder: Path) -> bool:
         from scanward.formats import derived
-        from scanward.report.heat import overlay
+        from scanward.report.montage import summary
 
         try:
-            derived.write_dicom(image, verdict, folder, overlay=overlay(image, verdict))
+            derived.write_dicom(image, verdict, folder, overlay=summary(image, verdict))
         except InputError as error:
             self._fail(error)
             return False

@@ -33,6 +33,10 @@ IMAGE = ("Modality", "PatientOrientation", "Laterality", "LossyImageCompression"
 TYPE_2 = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
           "StudyTime", "ReferringPhysicianName")
 """Of patient and study; must be there, and may be empty."""
+FRAME = "FrameOfReferenceUID"
+PLANE = (FRAME, "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SliceThickness",
+         "SpacingBetweenSlices")
+"""Of a slice that has its place in the patient."""
 OPTIONAL = ("StudyDescription", "PatientAge", "IssuerOfPatientID")
 """Of patient and study, taken over where the source has them."""
 TERMS = {"PatientSex": ("M", "F", "O"), "Laterality": ("L", "R"), "LossyImageCompression": ("00", "01")}
@@ -43,13 +47,18 @@ ORIENTATION = frozenset("APRLHF")
 UNICODE = "ISO_IR 192"
 
 
-def read_reference(path: Path) -> Dataset:
-    """`reference_of` a DICOM file, read as the image's reader reads it. Raises what that raises (see `decoding`), and
-    `UnsupportedError` where the file lacks a UID that is needed to refer to it."""
-    with opened(path, (*UIDS, *IMAGE, *TYPE_2, *OPTIONAL, "SpecificCharacterSet")) as (header, _):
+def read_reference(path: Path, *, placed: bool = False) -> Dataset:
+    """`reference_of` a DICOM file, read as the image's reader reads it, and of one that is `placed` its frame of
+    reference. Raises what that raises (see `decoding`), and `UnsupportedError` where the file lacks a UID that is
+    needed to refer to it."""
+    needed = (*UIDS, FRAME) if placed else UIDS
+    with opened(path, (*needed, *IMAGE, *TYPE_2, *OPTIONAL, "SpecificCharacterSet")) as (header, _):
         reference = reference_of(header.data)
         reference.Rows, reference.Columns = header.whole("Rows", 0), header.whole("Columns", 0)
-    missing = [keyword for keyword in UIDS if keyword not in reference]
+        frame = _values(header.data, FRAME, True) if placed else []
+    if frame:
+        reference.FrameOfReferenceUID = frame[0]
+    missing = [keyword for keyword in needed if keyword not in reference]
     if missing:
         raise UnsupportedError(f"{shown(path)} has no usable {missing[0]}, so no DICOM object can refer to it; export "
                                "it again.")
@@ -61,7 +70,8 @@ def reference_of(source: Dataset) -> Dataset:
 
     It holds only values that are valid by themselves and that its own character set can write: a header may hold
     anything, and one value that no library takes must not cost the whole object. Of UIDs digits and dots are enough,
-    since a PACS matches on them. It has no frame of reference: a projection has no plane in the patient's coordinates.
+    since a PACS matches on them. It has no frame of reference: a projection has no plane in the patient's coordinates,
+    and for a slice `read_reference` adds it.
     """
     reference = Dataset()
     with warnings.catch_warnings():
@@ -72,7 +82,7 @@ def reference_of(source: Dataset) -> Dataset:
                                      convert_encodings(list(charset)))
         texts = {keyword: values for keyword in (*UIDS, *IMAGE, *TYPE_2, *OPTIONAL)
                  if (values := _values(source, keyword, known))}
-        if not all(_written(texts, charset).get(keyword) == values for keyword, values in texts.items()):
+        if _written(texts, charset) != texts:
             charset = [UNICODE]
             texts = {keyword: values for keyword, values in _written(texts, charset).items()
                      if texts[keyword] == values}
@@ -88,7 +98,7 @@ def reference_of(source: Dataset) -> Dataset:
 def anonymous(reference: Dataset) -> Dataset:
     """`reference` for a library that checks what it copies: the image with an empty patient and study."""
     bare = Dataset()
-    for keyword in (*UIDS, *IMAGE, "Rows", "Columns"):
+    for keyword in (*UIDS, *IMAGE, *PLANE, "Rows", "Columns"):
         if keyword in reference:
             bare[keyword] = reference[keyword]
     for keyword in TYPE_2:

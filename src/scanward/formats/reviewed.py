@@ -18,7 +18,7 @@ from pydicom.uid import UID
 
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnsupportedError
-from scanward.formats.derived import DECISION, DECISIONS, MANUFACTURER, SCHEME, SCORE
+from scanward.formats.codes import DECISION, DECISIONS, MANUFACTURER, NO_UNITS, SCHEME, SCORE, scheme
 from scanward.formats.guard import clean, decoding, shown
 from scanward.formats.reference import UNICODE, anonymous, derived_uid, identify, read_reference
 from scanward.version import __version__
@@ -33,7 +33,6 @@ OUTCOMES = {
 COMMENT = Code("121106", "DCM", "Comment")
 SOURCE = Code("121112", "DCM", "Source of Measurement")
 PERSON = Code("121006", "DCM", "Person")
-NO_UNITS = Code("1", "UCUM", "no units")
 NUMBER, DESCRIPTION = 9104, "Scanward: review"
 
 
@@ -120,10 +119,7 @@ def _report(references: list[Dataset], opinion: Opinion, when: datetime, stamp: 
     for equipment in report.get("ContributingEquipmentSequence", []):
         equipment.ContributionDateTime = f"{when:%Y%m%d%H%M%S}+0000"
     report.TimezoneOffsetFromUTC = "+0000"
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator, scheme.CodingSchemeName = SCHEME, "Scanward private codes"
-    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
-    report.CodingSchemeIdentificationSequence = [scheme]
+    report.CodingSchemeIdentificationSequence = [scheme()]
     return report
 
 

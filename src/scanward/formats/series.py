@@ -176,7 +176,8 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
     step = _step(slices, where)
     places = {(one.path, one.frame): z for z, one in enumerate(slices)}
     pixels = np.empty((len(slices), first.rows, first.columns), np.float32)
-    integer, bits, grids = True, 0, set()
+    integer, bits, grids, synthetic = True, 0, set(), False
+    instances: dict[Path, str] = {}
     for path in paths:
         with decoding(path), opened(path, GROUPS) as (header, stream):
             frames = zip(frames_of(header), read_frames(stream, layout_of(header)), strict=True)
@@ -184,13 +185,18 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
                 pixels[places[path, number]] = hounsfield(stored, own)
                 integer, bits = integer and whole(own), max(bits, layout.stored)
                 grids.add(grid_of(own, layout))
+            own_provenance = provenance_of(header, where)
+            synthetic |= own_provenance.synthetic
+            instances[path] = own_provenance.sop_instance_uid or ""
             if path == first.path:
-                provenance = provenance_of(header, where)
+                provenance = own_provenance
     y, x = spacing or first.spacing
     world = np.column_stack([first.orientation[0] * first.spacing[1], first.orientation[1] * first.spacing[0],
                              first.normal * step, first.position])
     return Image(pixels, "CT", (step, y, x), bits, integer, grid=grids.pop() if len(grids) == 1 else None,
-                 provenance=dataclasses.replace(provenance, to_world=rows_of(world)))
+                 provenance=dataclasses.replace(
+                     provenance, synthetic=synthetic, to_world=rows_of(world),
+                     slices=tuple((one.path, instances[one.path]) for one in slices)))
 
 
 def stack(paths: Sequence[Path], modality: Modality | None = None) -> list[Slice]:

@@ -167,10 +167,10 @@ def _image(result: Result, settings: Settings, draft: Path, folders: Mapping[Pat
 def _objects(image: Image, verdict: Verdict, settings: Settings, draft: Path) -> list[str]:
     """The names of those that the settings ask for, written into `draft`."""
     from scanward.formats.derived import write_dicom
-    from scanward.report.heat import overlay
+    from scanward.report.montage import summary
 
     kept = []
-    for path in write_dicom(image, verdict, draft, overlay=overlay(image, verdict)):
+    for path in write_dicom(image, verdict, draft, overlay=summary(image, verdict)):
         if path.stem.rsplit("-", 1)[-1] in settings.objects:
             kept.append(path.name)
         else:

@@ -163,11 +163,10 @@ class Scanner:
         else:
             entry = _said(entry, image, verdict)
             entry = replace(entry, reason=without_paths(entry.reason, self._folders(job, source)))
-            if image.shape[0] == 1:
-                try:
-                    entry = replace(entry, results=tuple(self._written(job, image, verdict)))
-                except Exception as error:
-                    entry = _noted(entry, f"It has no DICOM results: {self._why(error, job, source)}")
+            try:
+                entry = replace(entry, results=tuple(self._written(job, image, verdict)))
+            except Exception as error:
+                entry = _noted(entry, f"It has no DICOM results: {self._why(error, job, source)}")
         try:
             self._draw(job, image, np.zeros(image.shape, np.float32) if verdict is None else verdict.heat,
                        () if verdict is None else verdict.findings, entry)
@@ -185,13 +184,13 @@ class Scanner:
     def _written(self, job: Job, image: Image, verdict: Verdict) -> list[str]:
         """The result objects, known as ours before anybody is sent them."""
         from scanward.formats.derived import write_dicom
-        from scanward.report.heat import overlay
+        from scanward.report.montage import summary
 
         wanted = self._gateway.results.objects
         if not wanted:
             return []
         kept = []
-        for path in write_dicom(image, verdict, job.folder / "results", overlay=overlay(image, verdict)):
+        for path in write_dicom(image, verdict, job.folder / "results", overlay=summary(image, verdict)):
             if path.stem.rsplit("-", 1)[-1] in wanted:
                 self._inbox.mark_made(identity_of(path).sop_instance)
                 kept.append(f"results/{path.name}")

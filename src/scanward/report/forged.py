@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from scanward.report.heat import Rgb, to_grey, window
 from scanward.report.panels import row
+from scanward.report.planes import planes_through
 
 if TYPE_CHECKING:
     from scanward.attacks.base import Tamper
@@ -43,37 +44,20 @@ def before_after(host: Image, tamper: Tamper) -> Rgb:
 def planes_before_after(host: Image, tamper: Tamper) -> Rgb:
     """Each lesion of a volume in the axial, coronal and sagittal plane through it: before, after, and after with
     the truth outlined; at most four lesions."""
-    spacing = host.spacing or (1.0, 1.0, 1.0)
     rows, shades = [], window(host)
     for place in tamper.record.params["places"][:4]:
         centre = tuple(round(c) for c in place["centre"])
-        reach = max(20.0, 1.1 * place["diameter_mm"])
         panels = []
-        for title, axis in (("axial", 0), ("coronal", 1), ("sagittal", 2)):
-            before, after, truth = (_section(volume, centre, axis, spacing, reach)
-                                    for volume in (host.pixels, tamper.image.pixels, tamper.mask))
+        for plane in planes_through(host, centre, max(20.0, 1.1 * place["diameter_mm"]), SIDE):
+            before, after, truth = (plane.cut(volume) for volume in (host.pixels, tamper.image.pixels, tamper.mask))
             outlined = _grey(after, *shades)
             contours, _ = cv2.findContours((truth > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(outlined, contours, -1, TRUTH, 1)
-            panels.append(np.vstack([row([(f"{title}, {name}", picture)]) for name, picture in (
+            panels.append(np.vstack([row([(f"{plane.title}, {name}", picture)]) for name, picture in (
                 ("before", _grey(before, *shades)), ("after", _grey(after, *shades)),
                 ("truth", outlined))]))
         rows.append(np.hstack(panels))
     return np.vstack(rows)
-
-
-def _section(volume: npt.NDArray[Any], centre: tuple[int, ...], axis: int, spacing: tuple[float, ...],
-             reach: float) -> npt.NDArray[np.float32]:
-    """A square of 2 `reach` mm through a voxel, across one axis, at a panel's size; the head is up."""
-    plane = np.take(volume, min(max(centre[axis], 0), volume.shape[axis] - 1), axis).astype(np.float32)
-    steps = [s for other, s in enumerate(spacing) if other != axis]
-    at = [c for other, c in enumerate(centre) if other != axis]
-    zoom = [step * SIDE / (2 * reach) for step in steps]
-    flip = -1 if axis else 1
-    move = np.array([[zoom[1], 0, SIDE / 2 - zoom[1] * (at[1] + 0.5)],
-                     [0, flip * zoom[0], SIDE / 2 - flip * zoom[0] * (at[0] + 0.5)]])
-    return np.asarray(cv2.warpAffine(plane, move, (SIDE, SIDE), flags=cv2.INTER_LINEAR,
-                                     borderMode=cv2.BORDER_CONSTANT, borderValue=float(plane.min())), np.float32)
 
 
 def stages_picture(stages: Stages) -> Rgb:

@@ -18,6 +18,7 @@ from scanward.anatomy.breast import breast_mask
 from scanward.image import Image
 from scanward.mark import marked_png
 from scanward.modality import traits
+from scanward.regions import outline_in, outline_of
 from scanward.verdict import Finding, Verdict
 
 Rgb = npt.NDArray[np.uint8]
@@ -60,10 +61,11 @@ def overlay(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDAr
 
 
 def layers(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDArray[np.bool_] | None = None,
-           weight: int = 1) -> Layers:
-    """What `overlay` merges, apart. `weight` thickens lines and letters for pictures that are shown reduced."""
+           weight: int = 1, index: int | None = None) -> Layers:
+    """What `overlay` merges, apart. `weight` thickens lines and letters for pictures that are shown reduced; `index`
+    is the slice that is shown, the one with the strongest heat where it is None."""
     _check_shapes(image, verdict, truth)
-    index = strongest_slice(verdict)
+    index = strongest_slice(verdict) if index is None else index
     size, scale = _fit(image, width)
     grey = np.dstack([windowed(image, index, size)] * 3)
     small_heat = cv2.resize(verdict.heat[index], size, interpolation=_interpolation(scale))
@@ -73,7 +75,7 @@ def layers(image: Image, verdict: Verdict, *, width: int = 900, truth: npt.NDArr
         _draw_truth(marks, plane, scale, weight)
     bar = np.zeros_like(marks)
     taken = _draw_scale_bar(bar, image, scale, weight)
-    _draw_findings(marks, verdict.findings, index, scale, weight, taken)
+    _draw_findings(marks, verdict, index, scale, weight, taken)
     marks = np.where(bar[..., 3:] > 0, bar, marks)
     return Layers(grey, _colour(small_heat, _low_level(verdict)), marks, index)
 
@@ -120,8 +122,8 @@ def crop(image: Image, verdict: Verdict, finding: Finding, *, side: int = 240, m
     centred[:, 2] += zoom / 2 - 0.5
     view = cv2.warpAffine(plane, centred, (side, side), flags=cv2.INTER_LINEAR, borderValue=low)
     picture = np.dstack([to_grey(view, low, high)] * 3)
-    line = _outline(finding) @ move[:, :2].T + move[:, 2]
-    _stroke(picture, line, FOUND)
+    line = outline_of(finding) @ move[:, :2].T + move[:, 2]
+    stroke(picture, line, FOUND)
     return picture
 
 
@@ -213,16 +215,8 @@ def _over(below: Rgb, above: Rgba) -> Rgb:
     return np.rint(mixed).astype(np.uint8)
 
 
-def _outline(finding: Finding) -> npt.NDArray[np.float64]:
-    """(n, 2) vertices x, y of the outline in image pixels, where (0, 0) is the corner of the first pixel."""
-    if len(finding.outline) >= 3:
-        return np.array(finding.outline, np.float64) + 0.5
-    _, y0, x0, _, y1, x1 = finding.box
-    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64)
-
-
-def _stroke(canvas: npt.NDArray[np.uint8], line: npt.NDArray[np.floating], colour: tuple[int, int, int],
-            *, dash: int = 0, weight: int = 1) -> None:
+def stroke(canvas: npt.NDArray[np.uint8], line: npt.NDArray[np.floating], colour: tuple[int, int, int],
+           *, dash: int = 0, weight: int = 1) -> None:
     """Draw a closed line with a dark edge on an RGB or RGBA canvas; dashes are `dash` pixels long."""
     thick = weight * (2 if max(canvas.shape[:2]) >= 200 else 1)
     opaque = (255,) if canvas.shape[2] == 4 else ()
@@ -250,15 +244,15 @@ def _dashes(line: npt.NDArray[np.floating], dash: int) -> list[npt.NDArray[np.in
 def _draw_truth(marks: Rgba, plane: npt.NDArray[np.bool_], scale: float, weight: int) -> None:
     contours, _ = cv2.findContours(plane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     for contour in contours:
-        _stroke(marks, (contour.reshape(-1, 2) + 0.5) * scale, TRUTH, dash=7 + 3 * (weight - 1), weight=weight)
+        stroke(marks, (contour.reshape(-1, 2) + 0.5) * scale, TRUTH, dash=7 + 3 * (weight - 1), weight=weight)
 
 
-def _draw_findings(marks: Rgba, findings: tuple[Finding, ...], index: int, scale: float, weight: int,
+def _draw_findings(marks: Rgba, verdict: Verdict, index: int, scale: float, weight: int,
                    taken: npt.NDArray[np.bool_]) -> None:
-    lines = {rank: _outline(finding) * scale for rank, finding in enumerate(findings, 1)
-             if finding.box.z0 <= index < finding.box.z1}
+    lines = {rank: line * scale for rank, finding in enumerate(verdict.findings, 1)
+             if (line := outline_in(verdict, finding, index)) is not None}
     for line in reversed(lines.values()):
-        _stroke(marks, line, FOUND, weight=weight)
+        stroke(marks, line, FOUND, weight=weight)
     size = NUMBER * weight
     # Right of each outline's upper corner.
     wanted = {str(rank): (float(line[:, 0].max()) + 2 * weight, float(line[:, 1].min()))

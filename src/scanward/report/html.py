@@ -22,6 +22,8 @@ from scanward.image import Image
 from scanward.methods import METHODS
 from scanward.modality import traits
 from scanward.report import heat
+from scanward.report.montage import montage
+from scanward.report.planes import finding_planes
 from scanward.verdict import DOUBT, SEAL, SYMBOLS, Evidence, Finding, Label, Verdict
 
 WIDTH = 900
@@ -77,6 +79,8 @@ class Card:
     findings: tuple[dict[str, Any], ...]
     evidence: tuple[dict[str, Any], ...]
     facts: tuple[tuple[str, str], ...]
+    montage: str | None = None
+    """Of a volume: slices of it."""
 
     @property
     def symbol(self) -> str:
@@ -104,7 +108,8 @@ def render_card(case: Case) -> Card:
         base=_uri(heat.jpeg(layers.grey[..., 0])), heat=_uri(heat.png(layers.heat)),
         marks=_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
         findings=tuple(_finding(image, verdict, f, rank) for rank, f in enumerate(verdict.findings, 1)),
-        evidence=tuple(_evidence(e) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index))
+        evidence=tuple(_evidence(e) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index),
+        montage=_uri(heat.jpeg(montage(image, verdict))) if image.shape[0] > 1 else None)
 
 
 def write_report(cases: Sequence[Case | Card], path: Path, title: str, *, failed: Sequence[tuple[str, str]] = (),
@@ -145,18 +150,29 @@ def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dic
         "score": finding.score,
         "method": finding.method or verdict.method,
         "box": f"{', '.join(map(str, box[:half]))} to {', '.join(map(str, box[half:]))}",
-        "where": _where(box, None),
+        "slices": "" if planar else _slices(finding.box.z0 + 1, finding.box.z1, image.shape[0]),
+        "where": _where(box, "px" if planar else "voxels"),
         "where_mm": None if finding.box_mm is None else _where(flat(finding.box_mm, planar), "mm"),
-        "picture": _uri(heat.jpeg(heat.crop(image, verdict, finding))) if planar and rank <= CLOSE_UPS else None,
+        "picture": _picture(image, verdict, finding) if rank <= CLOSE_UPS else None,
     }
 
 
-def _where(box: Sequence[float], unit: str | None) -> str:
+def _picture(image: Image, verdict: Verdict, finding: Finding) -> str:
+    """A close-up of a film, three planes of a volume."""
+    of = heat.crop if image.shape[0] == 1 else finding_planes
+    return _uri(heat.jpeg(of(image, verdict, finding)))
+
+
+def _slices(first: int, last: int, count: int) -> str:
+    """Slices in words, counted from 1."""
+    return f"slice {first} of {count}" if first == last else f"slices {first} to {last} of {count}"
+
+
+def _where(box: Sequence[float], unit: str) -> str:
     """Size and centre of a box in words."""
     half = len(box) // 2
     pairs = list(zip(box[:half], box[half:], strict=True))
-    extent = " × ".join(f"{b - a:.1f}" if unit else f"{b - a:.0f}" for a, b in pairs)
-    unit = unit or "px"
+    extent = " × ".join(f"{b - a:.1f}" if unit == "mm" else f"{b - a:.0f}" for a, b in pairs)
     ways = ("right", "down", "deep")
     centre = [f"{(a + b) / 2:.0f} {unit} {way}" for (a, b), way in zip(pairs, ways, strict=False)]
     return f"{extent} {unit}, centre {', '.join(centre)}"
