@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from scanward.anatomy.lung import lungs_of
 from scanward.attacks.base import Lesion
 from scanward.datasets.chests import Nodule
 from scanward.datasets.films import Film
+from scanward.datasets.thorax import Scan
 from scanward.image import Image
 from scanward.methods import METHODS
 from scanward.training import adversarial, loop
@@ -22,7 +24,7 @@ from scanward.training.loop import Schedule
 TRAINED = {row.name: import_module(row.trainer.split(":")[0]) for row in METHODS if row.trainer}
 SHORT = Schedule(4, 1e-3, warmup=1, every=2)
 TINY = {"schedule": SHORT, "first": SHORT, "others": (SHORT,), "batch": 2, "lung": 4, "each": 2, "healthy": 3,
-        "pairs": 4, "bank": Recipe(4), "films": 2, "visits": 1}
+        "pairs": 4, "bank": Recipe(4), "films": 2, "visits": 1, "rounds": (SHORT, SHORT)}
 
 
 def plane(seed):
@@ -54,13 +56,17 @@ def nodules(*_):
     return found
 
 
+def scans(*_):
+    return [Scan(name, chest(), lungs_of(chest())) for name in ("a", "b")]
+
+
 def lung(*_):
     return torch.from_numpy(np.random.default_rng(0).normal(-850, 15, (3, 44, 44, 44)).astype(np.float32))
 
 
 DATA = {"mias": lambda *_: FILMS, "cbis": lambda *_: [], "scan_of": chest, "nodules": nodules, "nodules_of": nodules,
         "patches": lung, "VALIDATION": 8, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2,
-        "fit_classifier": lambda arrays, *_, **__: arrays}
+        "fit_classifier": lambda arrays, *_, **__: arrays, "scans": scans, "settings_of": lambda *_: {}, "VISIT": 5}
 """What stands in for the data, for what is fitted on hundreds of films and cubes, and for batches of four slices."""
 
 
@@ -98,7 +104,7 @@ def steps(monkeypatch):
 @pytest.mark.parametrize("name", TRAINED)
 def test_it_learns_is_stopped_and_goes_on(name, run, steps, tmp_path, monkeypatch):
     module = TRAINED[name]
-    for part in (module, sys.modules["scanward.training.ct_gan"]):
+    for part in (module, sys.modules["scanward.training.ct_gan"], sys.modules["scanward.training.ct_bank"]):
         for what, stand_in in DATA.items():
             if hasattr(part, what):
                 monkeypatch.setattr(part, what, stand_in)

@@ -22,8 +22,11 @@ AIR_ALONE = -965.0
 """Median HU below which an airy region is air, as in the bowel."""
 BODY = -300.0
 """HU above which a voxel is the patient's or the couch's."""
-WITHIN = 0.7
-"""Share of a lung that lies within the convex outline of its body, slice by slice; what lies in the couch does not."""
+PART = 0.1
+"""Of the largest dense thing: what is smaller is no part of the patient; a thin chest wall may break off it."""
+WITHIN = 0.3
+"""Share of a lung that lies within the convex outline of its body, slice by slice, however much of that the field of
+view cuts off; what lies in the couch does not."""
 LEAST_ML = 30.0
 """Smaller airy regions are bowel, throat or a gap in the clothes."""
 
@@ -94,17 +97,19 @@ def _filled(mask: npt.NDArray[np.bool_], pixel: float) -> npt.NDArray[np.bool_]:
 
 
 def _body(small: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """The convex outline of the largest dense thing, slice by slice, after what is thin is gone: clothes, the couch."""
+    """The convex outline of what is dense, slice by slice, after what is thin or small is gone: clothes, the couch."""
     square = np.ones((3, 3), np.uint8)
     dense = np.stack([np.asarray(cv2.morphologyEx((plane > BODY).astype(np.uint8), cv2.MORPH_OPEN, square), np.uint8)
                       for plane in small])
     labels, count = ndimage.label(dense)
     if count == 0:
         return dense
-    largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    body = (sizes >= PART * sizes.max())[labels]
     made = np.zeros_like(dense)
-    for number, plane in enumerate(labels):
-        points = np.argwhere(plane == largest)[:, ::-1].astype(np.int32)
+    for number, plane in enumerate(body):
+        points = np.argwhere(plane)[:, ::-1].astype(np.int32)
         if len(points) > 2:
             cv2.fillConvexPoly(made[number], cv2.convexHull(points), 1)
     return made

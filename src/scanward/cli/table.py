@@ -112,9 +112,10 @@ def described(verdict: Verdict) -> str:
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]
-    _, y, x = first.box.centre
-    return (f"{len(verdict.findings)}: {extent(first)}, centre x {x:.0f}, y {y:.0f}, "
-            f"corner x {first.box.x0}, y {first.box.y0}")
+    (z, y, x), (z0, y0, x0) = first.box.centre, first.box[:3]
+    deep = verdict.heat.shape[0] > 1
+    return (f"{len(verdict.findings)}: {extent(first)}, centre x {x:.0f}, y {y:.0f}{f', z {z:.0f}' * deep}, "
+            f"corner x {x0}, y {y0}{f', z {z0}' * deep}")
 
 
 def extent(finding: Finding) -> str:
