@@ -125,7 +125,7 @@ def named(tmp_path_factory):
     for number, plane in enumerate(chest()):
         dicom(folder / "SERIES" / f"{number:03}.dcm", plane, "CT", RescaleSlope=1, RescaleIntercept=-1024,
               ImagePositionPatient=[-130, -150, float(number)], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
-              PixelSpacing=[1, 1])
+              PixelSpacing=[1, 1], FrameOfReferenceUID="1.2.3.5")
     old = ROOT / "tests" / "protection" / "old"
     shutil.copy(old / "site.key", folder)
     shutil.copytree(old / "film", folder / "woven")

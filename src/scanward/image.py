@@ -34,10 +34,10 @@ class Provenance:
     body_part: str | None = None
     synthetic: bool = False
     """The file itself says that it holds synthetic data (0008,001C)."""
-    slices: tuple[tuple[Path, str], ...] = ()
-    """Of a CT series: the file and the SOP Instance UID of each slice, in their order."""
     to_world: tuple[tuple[float, float, float, float], ...] | None = None
     """Of a volume: three rows that take (x, y, z, 1) in voxels to the patient's coordinates in mm (LPS)."""
+    slices: tuple[tuple[Path, str], ...] = ()
+    """Of a CT series: the file and the SOP Instance UID of each slice, in their order."""
 
     __repr__ = brief
 
