@@ -103,6 +103,11 @@ METHODS: tuple[Method, ...] = (
            "scanward.training.ct_diffusion:train", "inject", _CT),
     Method("ct-diffusion-remove", "attack", "scanward.attacks.ct_diffusion:CtDiffusionRemove", "CT",
            "the same model painting a nodule over", ("ct-diffusion",), action="remove", options=("noise",)),
+    Method("projection", "attack", "scanward.attacks.projection:Projection", "CT",
+           "a nodule inserted in the projections, reconstructed as the scan was (Chen et al. 2016); no detector is "
+           "trained on it", action="inject", options=("density",)),
+    Method("projection-remove", "attack", "scanward.attacks.projection:ProjectionRemove", "CT",
+           "a nodule's excess over the lung taken off the projections; no detector is trained on it", action="remove"),
     Method("mits-gan", "protector", "scanward.protectors.mits_gan:MitsGan", "CT",
            "a bounded change around known places, trained through the attack", ("mits-gan",),
            "scanward.training.mits_gan:train"),

@@ -31,7 +31,7 @@ Threshold = Annotated[float | None, typer.Option(help="Th of equation 2.2, in st
 Alpha = Annotated[float | None, typer.Option(help="α of equation 2.2, in stored values.")]
 Power = Annotated[float | None, typer.Option(help="p of equation 2.2.")]
 Noise = Annotated[str | None, typer.Option(help="The touch-up: copied from elsewhere, gaussian or none (ct-gan).")]
-Density = Annotated[float | None, typer.Option(help="Mean HU of the nodule (ct-gan).")]
+Density = Annotated[float | None, typer.Option(help="HU of the nodule (ct-gan, ct-diffusion, projection).")]
 Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `scanward methods` lists them; mammo-cgan "
                                             "or ct-gan, and for removal their twins, where none is named.")]
 Through = Annotated[int | None, typer.Option(metavar="PIXELS", help="Resample the whole film to this shorter side and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_strength
-from scanward.attacks.ct_gan.density import density_of
+from scanward.attacks.ct_gan.density import HALF, MIDDLE, density_of
 from scanward.box import Box
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
@@ -27,6 +28,8 @@ BOUNDS_MM = (6.0, 10.0)
 """Between which diameters nodules are drawn of other densities."""
 FAINTEST = 0.2
 """Share of the real nodules, the faintest, whose densities are not drawn: nobody would see such a forgery."""
+CALCIFIED = 100.0
+"""Mean HU above which a real nodule holds calcium; such a one is made only where it is asked for."""
 DENSEST = (-800.0, 800.0)
 VISIBLE = 40.0
 """HU by which a voxel must have changed to count as truth: less is noise."""
@@ -47,9 +50,7 @@ class CtGan(Trained):
         super().__init__(arrays, settings)
         if noise not in NOISES:
             raise ArgumentError(f"--noise {noise!r} is not one of {', '.join(NOISES)}.")
-        if density is not None and not DENSEST[0] <= float(density) <= DENSEST[1]:
-            raise ArgumentError(f"--density {density:g} cannot be made; give {DENSEST[0]:g} to {DENSEST[1]:g} HU.")
-        self._noise, self._density = noise, density
+        self._noise, self._density = noise, check_density(density)
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
@@ -62,10 +63,9 @@ class CtGan(Trained):
         z, y, x = lesion.centre
         centre = (float(z), float(y), float(x))
         cuboid = cuboid_of(centre, spacing, lesion.diameter)
-        density = self._density
-        known = self._weights[1]["densities"][int(np.digitize(lesion.diameter, BOUNDS_MM))]
-        share = rng.uniform(FAINTEST * (len(known) - 1), len(known) - 1)
-        drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else density_of(density)
+        drawn = drawn_density(self._weights[1]["densities"], lesion.diameter, rng)
+        if self._density is not None:
+            drawn = density_of(self._density)
         params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(lesion.diameter),
                   "voxel": cuboid.voxel, "density": drawn, "noise": self._noise, "strength": float(strength),
                   "seed": int(rng.integers(2**31))}
@@ -133,6 +133,21 @@ class CtGanBRemove(CtGanRemove):
     """The other attacker's twin."""
 
     name = family = weights_name = "ct-gan-b-remove"
+
+
+def drawn_density(known: Sequence[Sequence[float]], diameter_mm: float, rng: np.random.Generator) -> float:
+    """A density from quantiles of real nodules', in their units, but for the faintest; a row of them for each of the
+    ranges that `BOUNDS_MM` part."""
+    row = known[int(np.digitize(diameter_mm, BOUNDS_MM))]
+    share = rng.uniform(FAINTEST * (len(row) - 1), len(row) - 1)
+    return float(np.interp(share, np.arange(len(row)), row))
+
+
+def check_density(hu: float | None) -> float | None:
+    """The density that was asked for, if any; `ArgumentError` where it cannot be made."""
+    if hu is not None and not DENSEST[0] <= float(hu) <= DENSEST[1]:
+        raise ArgumentError(f"--density {hu:g} cannot be made; give {DENSEST[0]:g} to {DENSEST[1]:g} HU.")
+    return None if hu is None else float(hu)
 
 
 def check_lesion(host: Image, lesion: Lesion) -> None:
