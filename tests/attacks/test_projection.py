@@ -1,4 +1,4 @@
-"""Insertion in the projections: the beam by hand, the scanner read back from noise of known make, the lesion as asked."""
+"""Insertion in the projections: the beam by hand, the scanner read out of its own noise, the lesion as asked for."""
 
 import json
 
@@ -91,7 +91,7 @@ def test_rays_along_a_body_are_noisier_than_rays_across_it():
     (6, 40, 1), (8, 300, 2), (12, -500, 3), (14, 20, 4), (17, 0, 337130), (20, 100, 5), (28, -200, 6), (16, 60, 7)])
 def test_diameter_and_density_are_those_asked_for_in_one_piece(size, density, seed):
     host = lung(noise=12, shape=(70, 120, 120))
-    values, change, mask, box = forged(host, Projection(density=density), Lesion((35.3, 60.2, 59.6), size), seed)
+    values, change, mask, _ = forged(host, Projection(density=density), Lesion((35.3, 60.2, 59.6), size), seed)
     assert ndimage.label(mask)[1] == 1
     assert diameter(mask, SPACING) == pytest.approx(size, rel=0.15)
     if size >= 12:
@@ -127,7 +127,7 @@ def test_what_was_put_in_is_taken_out_again_and_the_noise_stays():
     lesion = Lesion((20.4, 60, 61), 14.0)
     values, _, mask, box = forged(host, Projection(density=20), lesion)
     host.pixels[box] = values
-    again, change, gone, where = forged(host, ProjectionRemove(), lesion)
+    again, _, gone, where = forged(host, ProjectionRemove(), lesion)
     assert ndimage.label(gone)[1] == 1
     assert diameter(gone, SPACING) == pytest.approx(14, rel=0.2)
     host.pixels[where] = again

@@ -10,18 +10,11 @@ import numpy.typing as npt
 
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_strength
-from scanward.attacks.ct_gan.attack import CALCIFIED, check_density, check_lesion, drawn_density
-from scanward.attacks.ct_gan.density import HALF, MIDDLE
+from scanward.attacks.ct_gan.attack import check_density, check_lesion, drawn_density
+from scanward.attacks.ct_gan.density import CALCIFIED, HALF, MIDDLE, density_of
 from scanward.attacks.pieces import piece_at
 from scanward.attacks.projection.beam import PLAIN
-from scanward.attacks.projection.lesion import (
-    Grid,
-    Volume,
-    excess_put,
-    excess_taken,
-    radius_of,
-    reach_taken,
-)
+from scanward.attacks.projection.lesion import Grid, Volume, excess_put, excess_taken, radius_of, reach_taken
 from scanward.attacks.projection.scanner import FWHM, WATER, Scanner, paths, scanner_of
 from scanward.box import Box
 from scanward.image import Image
@@ -50,7 +43,7 @@ class Projection:
         `check_lesion`."""
         params = _drawn(host, lesion, strength)
         known = entry(DENSITIES).settings["densities"]
-        density = min(MIDDLE + HALF * drawn_density(known, lesion.diameter, rng), CALCIFIED)
+        density = MIDDLE + HALF * drawn_density(known, lesion.diameter, rng, density_of(CALCIFIED))
         return {**params, "density_hu": density if self._density is None else self._density,
                 "seed": int(rng.integers(2**31))}
 
@@ -61,7 +54,7 @@ class Projection:
         radius, high = radius_of(diameter, seed), spacing[0]
         finer = max(diameter / 40, min(high / PARTS, diameter / 12))
         count = math.ceil(radius / finer)
-        heights = np.arange(-count, count + 1) * finer
+        heights = np.asarray(np.arange(-count, count + 1) * finer, np.float64)
         grid = Grid.about(centre, spacing, radius, diameter / 8, heights)
         slices, profile = _profile(heights, finer, centre[0], high, scanner.thickness, host.shape[0])
         added = excess_put(grid, host, diameter, params["density_hu"], scanner.noise, seed)
@@ -92,7 +85,7 @@ class ProjectionRemove:
         half = math.ceil(reach / spacing[0])
         middle = round(centre[0])
         slices = range(max(0, middle - half), min(host.shape[0], middle + half + 1))
-        heights = (np.arange(slices.start, slices.stop) - centre[0]) * spacing[0]
+        heights = np.asarray((np.arange(slices.start, slices.stop) - centre[0]) * spacing[0], np.float64)
         grid = Grid.about(centre, spacing, reach, diameter / 8, heights)
         taken = excess_taken(grid, host, diameter, params["scanner"]["noise"])
         signal = grid.beam.reconstruct(grid.beam.project(taken), PLAIN)

@@ -62,7 +62,7 @@ class Beam:
     def angles(self) -> npt.NDArray[np.float64]:
         """Radians, over a half turn: as many as the square's corners need."""
         count = max(48, math.ceil(math.pi / 2 * math.sqrt(2) * self.side))
-        return np.arange(count) * (math.pi / count)
+        return np.asarray(np.arange(count) * (math.pi / count), np.float64)
 
     @cached_property
     def _spread(self) -> sparse.csr_matrix:

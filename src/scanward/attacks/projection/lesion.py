@@ -70,7 +70,7 @@ class Grid:
     @property
     def axis(self) -> npt.NDArray[np.float64]:
         """Millimetres of the square's points from its middle."""
-        return (np.arange(self.beam.side) - self.beam.side // 2) * self.beam.step
+        return np.asarray((np.arange(self.beam.side) - self.beam.side // 2) * self.beam.step, np.float64)
 
     @property
     def reach(self) -> float:
@@ -141,8 +141,8 @@ def excess_put(grid: Grid, host: Image, diameter: float, density: float, noise: 
     lumps -= np.average(lumps, weights=share**2)  # the nodule as a whole has the density asked for
     inside = density + UNEVEN * lumps / max(float(lumps.std()), 1e-9)
     added = share * np.maximum(inside - _quiet(grid.sampled(host.pixels), noise, grid.beam.step), 0)
-    near = [c - (len(offset.ravel()) - 1) / 2 for offset, c in zip(grid.offsets(), (0.0, 0.0, 0.0), strict=True)]
-    return np.where(piece_at(added > FAINT, [-n for n in near], steps), added, 0.0)
+    middle = [(length - 1) / 2 for length in added.shape]
+    return np.where(piece_at(added > FAINT, middle, steps), added, 0.0)
 
 
 def excess_taken(grid: Grid, host: Image, diameter: float, noise: float) -> Volume:

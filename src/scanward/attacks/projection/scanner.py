@@ -64,7 +64,7 @@ def scanner_of(host: Image, centre: tuple[float, float, float]) -> Scanner:
     """The scanner about a place (z, y, x) of a CT of known spacing. Where nothing is calm, a soft kernel without noise.
 
     Quantum noise is white in the projections, so its power after filtered back projection is f·A(f)² (Riederer et al.
-    1978): the kernel A is read out of the noise's spectrum. Neighbouring slices share the noise of what they overlap in.
+    1978): the kernel A is read out of the noise's spectrum. Neighbouring slices share the noise of what both see.
     """
     high, step = (host.spacing or (1.0,) * 3)[0], math.sqrt(math.prod((host.spacing or (1.0,) * 3)[1:]))
     depth, height, width = host.shape
