@@ -8,7 +8,8 @@
 
 Each attacker works on the scan that neither it nor its judge has seen; real nodules are those of LIDC-IDRI's test
 patients, planted at the same places. One scan is one patient, so intervals are over places and nodules.
-`--extent cuboid` is CT-GAN as it was published, and as it was here before there was a choice. Answers go to standard output as Markdown, pictures under --out.
+`--extent cuboid` is CT-GAN as published, and as it was here before there was a choice. Answers go to standard output as
+Markdown, pictures under --out.
 """
 
 from __future__ import annotations
@@ -45,12 +46,10 @@ from scanward.nets.cube import SIDE, Cuboid, cut
 from scanward.report.heat import to_grey
 
 Cubes = npt.NDArray[np.float32]
-ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
+ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion", "projection")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
 """Scans, each with a judge and attackers that have not seen it."""
-UNTOLD = {SHARP: ("ct-gan-plain",), THIN: ("ct-gan-plain-b",)}
-"""Attackers of the published kind that have not seen a scan."""
-FREE = "projection"
-"""An attacker that was trained on no scan."""
+UNTOLD = {SHARP: "ct-gan-plain", THIN: "ct-gan-plain-b"}
+"""For each the attacker of the published kind that has not seen it."""
 SEEN_NOWHERE = "lidc-idri-0314"
 """A scan that no attacker and no judge has seen."""
 
@@ -124,14 +123,13 @@ def success(args: argparse.Namespace) -> None:
         numbers = range(len(place.centres))
         cubes = {"healthy places": [place.cube(place.image, n) for n in numbers],
                  "real nodules planted there": [place.cube(place.genuine(n), n) for n in numbers]}
-        for name in (*names, FREE):
+        for name in names:
             inject, remove = attack_of(name, args), attack_of(f"{name}-remove", args)
             cubes[f"injected by {name}"] = [place.cube(place.forged(inject, n), n) for n in numbers]
             cubes[f"real nodules removed by {name}-remove"] = [
                 place.cube(place.forged(remove, n, place.genuine(n)), n) for n in numbers]
-        for name in UNTOLD[scan]:
-            inject = attack_of(name, args)
-            cubes[f"injected by {name}"] = [place.cube(place.forged(inject, n), n) for n in numbers]
+        untold = attack_of(UNTOLD[scan], args)
+        cubes[f"injected by {untold.name}"] = [place.cube(place.forged(untold, n), n) for n in numbers]
         owners = [nodule.patient for nodule in place.real]
         for label, some in cubes.items():
             called = judge.of_cubes(torch.cat(some)) >= judge.threshold
@@ -145,12 +143,12 @@ def tells(args: argparse.Namespace) -> None:
     for scan, _, names in ROUNDS:
         for where in (scan, SEEN_NOWHERE):
             place = stage(args, where)
-            for name in (*names, *UNTOLD[scan], *([FREE] if scan == SHARP and args.extent == "lesion" else [])):
+            for name in (*names, UNTOLD[scan]):
                 attack = attack_of(name, args)
                 made = [told_by(place, number, place.patch(attack, number)) for number in range(len(place.centres))]
                 dense, strewn, islands = (np.array(column) for column in zip(*made, strict=True))
-                body.append([where, name, len(made), f"{np.median(dense):.0f}, {dense.max():.0f}",
-                             int((dense > 200).sum()), f"{np.median(strewn):.0f}, {strewn.max():.0f}",
+                body.append([where, name, str(len(made)), f"{np.median(dense):.0f}, {dense.max():.0f}",
+                             str(int((dense > 200).sum())), f"{np.median(strewn):.0f}, {strewn.max():.0f}",
                              f"{np.median(islands):.0f}, {islands.max():.0f}"])
     print(tables.table(["scan", "attacker", "injections", "HU in the middle: median, most", "of these above 200",
                         "voxels changed by more than 100 HU beyond the rim: median, most",
@@ -179,7 +177,8 @@ def realism(args: argparse.Namespace) -> None:
         others, numbers = range(1, len(place.centres), 2), range(0, len(place.centres), 2)
         real = torch.cat([place.cube(place.genuine(n), n) for n in others])
         ways = {f"{name}, noise {noise}": attack_of(name, args, noise=noise)
-                for name in names for noise in ("copied", "gaussian", "none")} | {FREE: attack_of(FREE, args)}
+                for name in names if name != "projection" for noise in ("copied", "gaussian", "none")}
+        ways |= {name: attack_of(name, args) for name in names if name == "projection"}
         kinds = {label: torch.cat([place.cube(place.forged(attack, n), n) for n in numbers])
                  for label, attack in ways.items()}
         kinds |= {"real nodules": torch.cat([place.cube(place.genuine(n), n) for n in numbers]),
@@ -241,7 +240,7 @@ def told(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64],
 def pictures(args: argparse.Namespace) -> None:
     """Before and after, 40 mm wide: 24 injections and 12 removals of real nodules."""
     args.places = 24
-    for name, scan in [*((name, scan) for scan, _, names in ROUNDS for name in names), (FREE, SHARP)]:
+    for name, scan in [(name, scan) for scan, _, names in ROUNDS for name in names]:
         place = stage(args, scan)
         inject, remove = attack_of(name, args), attack_of(f"{name}-remove", args)
         cells = [_cell(place.image, place.forged(inject, n), place.centres[n]) for n in range(24)]

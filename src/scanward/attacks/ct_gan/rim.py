@@ -24,7 +24,8 @@ WIDER, MORE = 1.2, 1.0
 """A nodule that is there is seldom the ball that it is taken for: a removal takes so many times its radius, and so many
 voxels more."""
 EVEN, UNEVEN = 30.0, 50.0
-"""HU over the density asked for up to which what is painted stays as it is, and those that more of it adds at most."""
+"""HU over a nodule's density, or that of the densest without calcium, up to which what is painted stays as it is, and
+those that more of it adds at most."""
 
 
 def bounded(params: dict[str, Any]) -> bool:
@@ -50,15 +51,16 @@ def rim(params: dict[str, Any], cuboid: Cuboid, box: tuple[slice, slice, slice],
 
 
 def uncalcified(painted: Tensor, params: dict[str, Any], *, told: bool) -> Tensor:
-    """A cube of any shape in HU whose nodule is hardly denser anywhere than was asked for; kinds that are told no
-    density make none with calcium."""
-    level = (MIDDLE + HALF * params["density"] if told else CALCIFIED) + EVEN
+    """A cube of any shape in HU whose nodule shows no calcium, or hardly more than was asked for. The density asked for
+    is the mean over a nodule with its rim, so its middle may well be denser."""
+    level = max(CALCIFIED, MIDDLE + HALF * params["density"] if told else CALCIFIED) + EVEN
     return torch.where(painted > level, level + UNEVEN * torch.tanh((painted - level) / UNEVEN), painted)
 
 
 def whole(change: Tensor, params: dict[str, Any], box: tuple[slice, slice, slice]) -> Tensor:
-    """Of a change (z, y, x) in HU the largest piece that can be seen, with the voxels about it: specks are dropped."""
+    """Of a change (z, y, x) in HU the largest piece that can be seen, and what cannot about it: specks are dropped."""
     seen = (change.detach().abs() >= VISIBLE).cpu().numpy()
     centre = [c - part.start for c, part in zip(params["centre"], box, strict=True)]
-    piece = ndimage.binary_dilation(piece_at(seen, centre, params["spacing"]), ndimage.generate_binary_structure(3, 2))
-    return change * torch.from_numpy(piece).to(change)
+    piece = piece_at(seen, centre, params["spacing"])
+    about = ndimage.binary_dilation(piece, ndimage.generate_binary_structure(3, 2))
+    return change * torch.from_numpy(about & (piece | ~seen)).to(change)

@@ -28,11 +28,12 @@ BODY = (-980.0, 300.0)
 LUNG = -500.0
 COARSE = 0.25
 """Of the highest frequency: below it anatomy weighs more than noise."""
-CUTOFFS = np.geomspace(0.12, 2.0, 29)
+CUTOFFS = np.geomspace(0.2, 2.0, 24)
 """Cycles per mm."""
 BOOSTS = (0.0, 0.5, 1.0, 2.0, 4.0)
-ALIKE = (0.02, 0.95)
-"""Correlations of neighbouring slices that are believed."""
+ALIKE = (0.02, 0.86)
+"""Correlations of neighbouring slices that are believed: at most those of slices three times as thick as they are
+apart."""
 FWHM = 2 * math.sqrt(2 * math.log(2))
 """Of a Gaussian, in its deviations."""
 WATER = 0.02
@@ -71,12 +72,14 @@ def scanner_of(host: Image, centre: tuple[float, float, float]) -> Scanner:
     reach = max(1, math.ceil(ABOUT_MM / high))
     first, last = max(0, round(centre[0]) - reach), min(depth, round(centre[0]) + reach + 1)
     chosen = np.unique(np.linspace(first, max(first, last - 2), SLICES).astype(int))
-    side = min(SIDE, height, width)
+    side = min(SIDE, max(8, min(height, width) // 8))
+    if min(height, width) < side:
+        return Scanner(0.0, Kernel(0.5), high)
     here = _patches(host.pixels[chosen], side)
     above = _patches(host.pixels[np.minimum(chosen + 1, depth - 1)], side)
     inside = (here.mean((1, 2)) > BODY[0]) & (here.mean((1, 2)) < BODY[1]) & (here.min((1, 2)) > AIR)
     here, above = here[inside], above[inside]
-    if len(here) < FEWEST or side < 8:
+    if len(here) < FEWEST:
         return Scanner(0.0, Kernel(0.5), high)
     level, rest, next_rest = here.mean((1, 2)), _flattened(here), _flattened(above)
     spread = rest.std((1, 2))
@@ -137,7 +140,8 @@ def _thickness_of(patches: Patches, above: Patches, high: float) -> float:
     """Of slices `high` mm apart, by what the patches' fine noise has in common with that of the slice above: Gaussian
     profiles of deviation σ that lie s apart share exp(-s² / 4σ²) of it."""
     fine, other = (part - ndimage.uniform_filter(part, (0, 3, 3)) for part in (patches, above))
-    common = float((fine * other).sum() / max(math.sqrt(float((fine**2).sum() * (other**2).sum())), 1e-9))
+    both = np.sqrt((fine**2).sum((1, 2)) * (other**2).sum((1, 2)))
+    common = float(np.median((fine * other).sum((1, 2)) / np.maximum(both, 1e-9)))
     return FWHM * high / (2 * math.sqrt(-math.log(min(max(common, ALIKE[0]), ALIKE[1]))))
 
 
