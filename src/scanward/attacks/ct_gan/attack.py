@@ -144,8 +144,8 @@ class CtGanBRemove(CtGanRemove):
 
 def drawn_density(known: Sequence[Sequence[float]], diameter_mm: float, rng: np.random.Generator,
                   highest: float) -> float:
-    """A density from quantiles of real nodules', in their units, but for the faintest and those above `highest`; a row
-    of quantiles for each of the ranges that `BOUNDS_MM` part."""
+    """A density from every tenth percentile of real nodules', in their unit, but for the faintest and those above
+    `highest`; a row of percentiles for each of the ranges that `BOUNDS_MM` part."""
     row = known[int(np.digitize(diameter_mm, BOUNDS_MM))]
     numbers = np.arange(len(row))
     share = rng.uniform(FAINTEST * (len(row) - 1), float(np.interp(highest, row, numbers)))
