@@ -60,7 +60,8 @@ class Projection:
         grid = Grid.about(centre, spacing, radius, diameter / 8, heights)
         slices, profile = _profile(heights, finer, centre[0], high, scanner.thickness, host.shape[0])
         added = excess_put(grid, host, diameter, params["density_hu"], scanner.noise, seed)
-        integrals = grid.beam.project(np.tensordot(profile, added, 1))
+        # sums without threads, which a replay could have more or fewer of
+        integrals = grid.beam.project(np.einsum("ij,jyx->iyx", profile, added))
         signal = grid.beam.reconstruct(integrals, scanner.kernel)
         noise = grid.beam.reconstruct(_more_noise(host, grid, integrals, profile, scanner, seed), scanner.kernel)
         box = grid.box(host.shape, slices)
@@ -132,7 +133,7 @@ def _more_noise(host: Image, grid: Grid, integrals: Volume, profile: Volume, sca
     more = np.expm1(np.maximum(WATER / 1000 * integrals, 0)) * share[:, None, None] * (scanner.noise**2 / gain)
     white = np.random.default_rng((seed, 5)).standard_normal((*integrals.shape[:2], profile.shape[1]))
     norm = np.sqrt(np.square(profile).sum(1)).clip(1e-9)
-    return np.sqrt(more) * (white @ (profile / norm[:, None]).T)
+    return np.asarray(np.sqrt(more) * np.einsum("acj,ij->aci", white, profile / norm[:, None]), np.float64)
 
 
 def _patch(host: Image, box: Box, signal: Volume, noise: Volume, params: dict[str, Any]) -> Patch:

@@ -191,7 +191,8 @@ def _lung(there: Volume, away: Volume, radius: float, offsets: tuple[Volume, Vol
     parts = [np.broadcast_to(offset, there.shape) for offset in offsets]
     for _ in range(3):
         terms = np.stack([np.ones(int(shell.sum())), *(part[shell] for part in parts)], 1)
-        fit, *_ = np.linalg.lstsq(terms, there[shell], rcond=None)
+        normal = np.einsum("ij,ik->jk", terms, terms) + 1e-9 * np.eye(4)
+        fit = np.linalg.solve(normal, np.einsum("ij,i->j", terms, there[shell]))
         plane = fit[0] + sum(slope * part for slope, part in zip(fit[1:], parts, strict=True))
         left = there - plane
         spread = float(np.median(np.abs(left[shell]))) * 1.5 + 1e-6

@@ -51,9 +51,9 @@ class Scanner:
     """Width in mm of the slice sensitivity profile, at half its height."""
 
     def to_json(self) -> dict[str, float]:
-        """JSON values."""
-        return {"noise": self.noise, "cutoff": self.kernel.cutoff, "boost": self.kernel.boost,
-                "thickness": self.thickness}
+        """JSON values, rounded to what is known of them."""
+        return {"noise": round(self.noise, 1), "cutoff": self.kernel.cutoff, "boost": self.kernel.boost,
+                "thickness": round(self.thickness, 2)}
 
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Scanner:
@@ -108,7 +108,9 @@ def _flattened(patches: Patches) -> Patches:
     terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).reshape(6, -1)
     basis, _ = np.linalg.qr(terms.T)
     flat = patches.reshape(len(patches), -1)
-    return np.asarray(flat - flat @ basis @ basis.T).reshape(patches.shape)
+    # not by matrix products: sums of several threads differ in the last bit, and a forgery must replay
+    trend = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", flat, basis), basis)
+    return np.asarray(flat - trend).reshape(patches.shape)
 
 
 def _kernel_of(patches: Patches, step: float) -> Kernel:
