@@ -23,7 +23,7 @@ INSIDE = ((-728, -528, -371, -264, -192, -137, -89, -42, 6, 325, 1580),
           (-723, -44, 6, 23, 31, 41, 52, 57, 74, 95, 1727))
 """HU inside of real nodules: every tenth percentile of the medians over their inner two fifths, by `BOUNDS_MM`; 670
 nodules of LIDC-IDRI, split train (CC BY 3.0)."""
-SOLID = 100.0
+SOLID = 80.0
 """HU above which the inside of a real nodule holds calcium; such a one is made only where it is asked for."""
 PARTS = 4
 """Heights within a slice, at least, at which a nodule is projected."""

@@ -29,7 +29,7 @@ FADE = 3.0
 """Millimetres over which it ends."""
 FINEST = 96
 """Points a side of the square that is projected, at most."""
-UNEVEN = 20.0
+UNEVEN = 15.0
 """Deviation in HU of a nodule's density within itself."""
 FAINT = 0.02
 """Share of a nodule below which there is none."""
@@ -37,6 +37,10 @@ RIM_SOFT = 0.4
 """Millimetres over which the rim falls by a factor of e, at most."""
 QUIET_MM = 2.5
 """Deviation of the smoothing that tells noise from what is there."""
+MOST = 2.0
+"""Deviations of the noise that a pixel's noise has at most."""
+ALIKE = 2.0
+"""Deviations of the noise by which pixels that are smoothed together differ: small vessels must not pass for noise."""
 RIM_MM = 4.0
 """Thickness of the shell about a nodule that says what the lung is like there."""
 AIRY = -500.0
@@ -140,7 +144,10 @@ def excess_put(grid: Grid, host: Image, diameter: float, density: float, noise: 
     lumps = ndimage.gaussian_filter(lumps, [diameter / 6 / step for step in steps])
     lumps -= np.average(lumps, weights=share**2)  # the nodule as a whole has the density asked for
     inside = density + UNEVEN * lumps / max(float(lumps.std()), 1e-9)
-    added = share * np.maximum(inside - _quiet(grid.sampled(host.pixels), noise, grid.beam.step), 0)
+    there = grid.sampled(host.pixels)
+    # what stands out by more than noise does is a small vessel, which must not lie on top of the nodule
+    known = np.maximum(_quiet(there, noise, grid.beam.step), there - MOST * noise)
+    added = share * np.maximum(inside - known, 0)
     middle = [(length - 1) / 2 for length in added.shape]
     return np.where(piece_at(added > FAINT, middle, steps), added, 0.0)
 
@@ -173,10 +180,13 @@ def reach_taken(diameter: float) -> float:
 
 
 def _quiet(there: Volume, noise: float, step: float) -> Volume:
-    """Slices without their noise, by a bilateral filter: smooth where they are even, as they were where they fall."""
+    """Slices without their noise, by a bilateral filter, twice: smooth where they are even, as they were where not."""
     wide = max(1.0, QUIET_MM / step)
-    return np.stack([cv2.bilateralFilter(plane.astype(np.float32), 2 * math.ceil(1.5 * wide) + 1, 3 * max(noise, 1.0),
-                                         wide) for plane in there]).astype(np.float64)
+    width, alike = 2 * math.ceil(1.5 * wide) + 1, ALIKE * max(noise, 1.0)
+    quiet = [plane.astype(np.float32) for plane in there]
+    for _ in range(2):
+        quiet = [np.asarray(cv2.bilateralFilter(plane, width, alike, wide), np.float32) for plane in quiet]
+    return np.stack(quiet).astype(np.float64)
 
 
 def _radius_taken(diameter: float) -> float:
