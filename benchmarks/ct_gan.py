@@ -2,12 +2,14 @@
 
     python benchmarks/ct_gan.py success     a nodule judge's word on injections, removals and real nodules
     python benchmarks/ct_gan.py realism     telling injected nodules from real ones, by two-sample tests
+    python benchmarks/ct_gan.py tells       what would give an injection away: calcium, changes elsewhere, islands
     python benchmarks/ct_gan.py pictures    24 injections and 12 removals drawn at random, in three planes
     python benchmarks/ct_gan.py speed       seconds and memory of one injection in a series of 300 slices
 
 Each attacker works on the scan that neither it nor its judge has seen; real nodules are those of LIDC-IDRI's test
 patients, planted at the same places. One scan is one patient, so intervals are over places and nodules.
-Answers go to standard output as Markdown, pictures under --out.
+`--extent cuboid` is CT-GAN as published, and as it was here before there was a choice. Answers go to standard output as
+Markdown, pictures under --out.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import torch
+from scipy import ndimage
 from torch import nn
 
 from scanward import methods
 from scanward.anatomy.lung import Lungs, lungs_of
-from scanward.attacks.base import Attack, Lesion
+from scanward.attacks.base import Attack, Lesion, Patch
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
 from scanward.bench import tables
 from scanward.bench.judge import NoduleJudge, NoduleJudgeB
@@ -43,8 +46,12 @@ from scanward.nets.cube import SIDE, Cuboid, cut
 from scanward.report.heat import to_grey
 
 Cubes = npt.NDArray[np.float32]
-ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
+ROUNDS = ((SHARP, NoduleJudge, ("ct-gan", "ct-diffusion", "projection")), (THIN, NoduleJudgeB, ("ct-gan-b",)))
 """Scans, each with a judge and attackers that have not seen it."""
+UNTOLD = {SHARP: "ct-gan-plain", THIN: "ct-gan-plain-b"}
+"""For each the attacker of the published kind that has not seen it."""
+SEEN_NOWHERE = "lidc-idri-0314"
+"""A scan that no attacker and no judge has seen."""
 
 
 @dataclass
@@ -56,13 +63,19 @@ class Stage:
     centres: list[tuple[float, float, float]]
     real: list[Nodule]
 
+    def diameter(self, number: int) -> float:
+        """Of what is made at a place, in mm: that of the real nodule there."""
+        return max(4.0, self.real[number].diameter * self.real[number].voxel)
+
+    def patch(self, attack: Attack, number: int, host: Image | None = None) -> Patch:
+        """What the attack changes at a place."""
+        host, lesion = host or self.image, Lesion(self.centres[number], self.diameter(number))
+        return attack.apply(host, attack.draw(host, lesion, np.random.default_rng(number), anatomy=self.lungs))
+
     def forged(self, attack: Attack, number: int, host: Image | None = None) -> Image:
-        """The scan with the attack at a place, at the diameter of the real nodule there."""
-        host = host or self.image
-        lesion = Lesion(self.centres[number], max(4.0, self.real[number].diameter * self.real[number].voxel))
-        params = attack.draw(host, lesion, np.random.default_rng(number), anatomy=self.lungs)
-        patch = attack.apply(host, params)
-        return _with(host, patch.box.slices, patch.values)
+        """The scan with the attack at a place."""
+        patch = self.patch(attack, number, host)
+        return _with(host or self.image, patch.box.slices, patch.values)
 
     def genuine(self, number: int, host: Image | None = None) -> Image:
         """The scan with the real nodule at a place."""
@@ -94,6 +107,14 @@ def stage(args: argparse.Namespace, name: str) -> Stage:
     return Stage(image, lungs, found, [known[i] for i in rng.permutation(len(known))[:len(found)]])
 
 
+def attack_of(name: str, args: argparse.Namespace, **options: str) -> Attack:
+    """An attack with the extent asked for, where it has one."""
+    if "extent" in methods.find(name, "attack").options:
+        options["extent"] = args.extent
+    made: Attack = methods.build(name, "attack", **options)
+    return made
+
+
 def success(args: argparse.Namespace) -> None:
     """Called nodule: healthy places, real nodules planted there, injections there, and both after a removal."""
     body = []
@@ -103,15 +124,48 @@ def success(args: argparse.Namespace) -> None:
         cubes = {"healthy places": [place.cube(place.image, n) for n in numbers],
                  "real nodules planted there": [place.cube(place.genuine(n), n) for n in numbers]}
         for name in names:
-            inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
+            inject, remove = attack_of(name, args), attack_of(f"{name}-remove", args)
             cubes[f"injected by {name}"] = [place.cube(place.forged(inject, n), n) for n in numbers]
             cubes[f"real nodules removed by {name}-remove"] = [
                 place.cube(place.forged(remove, n, place.genuine(n)), n) for n in numbers]
+        untold = attack_of(UNTOLD[scan], args)
+        cubes[f"injected by {untold.name}"] = [place.cube(place.forged(untold, n), n) for n in numbers]
         owners = [nodule.patient for nodule in place.real]
         for label, some in cubes.items():
             called = judge.of_cubes(torch.cat(some)) >= judge.threshold
             body.append([scan, label, tables.rate([bool(c) for c in called], owners)])
     print(tables.table(["scan", "what", "called a nodule"], body))
+
+
+def tells(args: argparse.Namespace) -> None:
+    """Of injections: the middle's HU, what changed beyond the rim, and the pieces that the truth lies in."""
+    body = []
+    for scan, _, names in ROUNDS:
+        for where in (scan, SEEN_NOWHERE):
+            place = stage(args, where)
+            for name in (*names, UNTOLD[scan]):
+                attack = attack_of(name, args)
+                made = [told_by(place, number, place.patch(attack, number)) for number in range(len(place.centres))]
+                dense, strewn, islands = (np.array(column) for column in zip(*made, strict=True))
+                body.append([where, name, str(len(made)), f"{np.median(dense):.0f}, {dense.max():.0f}",
+                             str(int((dense > 200).sum())), f"{np.median(strewn):.0f}, {strewn.max():.0f}",
+                             f"{np.median(islands):.0f}, {islands.max():.0f}"])
+    print(tables.table(["scan", "attacker", "injections", "HU in the middle: median, most", "of these above 200",
+                        "voxels changed by more than 100 HU beyond the rim: median, most",
+                        "pieces of the truth: median, most"], body))
+
+
+def told_by(place: Stage, number: int, patch: Patch) -> tuple[float, int, int]:
+    """The largest HU in the inner half of a nodule, the mean over 3×3 pixels, since noise is no calcium; voxels changed
+    beyond one and a half times its radius and 2 mm; pieces of its mask."""
+    axes = [(np.arange(part.start, part.stop) - middle) * step for part, middle, step in zip(
+        patch.box.slices, place.centres[number], place.image.spacing or (1.0,) * 3, strict=True)]
+    away = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
+    diameter = place.diameter(number)
+    inner = away <= max(diameter / 4, float(away.min()))
+    changed = np.abs(patch.values - place.image.pixels[patch.box.slices]) > 100
+    return (float(ndimage.uniform_filter(patch.values, (0, 3, 3))[inner].max()),
+            int((changed & (away > 0.75 * diameter + 2)).sum()), int(ndimage.label(patch.mask)[1]))
 
 
 def realism(args: argparse.Namespace) -> None:
@@ -122,8 +176,9 @@ def realism(args: argparse.Namespace) -> None:
         # Forged and real at different places, or a classifier would know them by their surroundings.
         others, numbers = range(1, len(place.centres), 2), range(0, len(place.centres), 2)
         real = torch.cat([place.cube(place.genuine(n), n) for n in others])
-        ways = {f"{name}, noise {noise}": methods.build(name, "attack", noise=noise)
-                for name in names for noise in ("copied", "gaussian", "none")}
+        ways = {f"{name}, noise {noise}": attack_of(name, args, noise=noise)
+                for name in names if name != "projection" for noise in ("copied", "gaussian", "none")}
+        ways |= {name: attack_of(name, args) for name in names if name == "projection"}
         kinds = {label: torch.cat([place.cube(place.forged(attack, n), n) for n in numbers])
                  for label, attack in ways.items()}
         kinds |= {"real nodules": torch.cat([place.cube(place.genuine(n), n) for n in numbers]),
@@ -187,7 +242,7 @@ def pictures(args: argparse.Namespace) -> None:
     args.places = 24
     for name, scan in [(name, scan) for scan, _, names in ROUNDS for name in names]:
         place = stage(args, scan)
-        inject, remove = methods.build(name, "attack"), methods.build(f"{name}-remove", "attack")
+        inject, remove = attack_of(name, args), attack_of(f"{name}-remove", args)
         cells = [_cell(place.image, place.forged(inject, n), place.centres[n]) for n in range(24)]
         for number in range(12):
             genuine = place.genuine(number)
@@ -265,13 +320,14 @@ def _long_series(args: argparse.Namespace, folder: Path) -> Path:
 def main() -> None:
     """Parse the command line and run one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["success", "realism", "pictures", "speed"])
+    parser.add_argument("table", choices=["success", "tells", "realism", "pictures", "speed"])
     parser.add_argument("--places", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--extent", choices=["lesion", "cuboid"], default="lesion")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
-    {"success": success, "realism": realism, "pictures": pictures, "speed": speed}[args.table](args)
+    {"success": success, "tells": tells, "realism": realism, "pictures": pictures, "speed": speed}[args.table](args)
 
 
 if __name__ == "__main__":

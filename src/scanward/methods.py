@@ -32,7 +32,7 @@ class Method:
 
 
 _CGAN = ("sigma", "threshold", "alpha", "power", "grain")
-_CT = ("noise", "density")
+_CT = ("noise", "density", "extent")
 
 
 METHODS: tuple[Method, ...] = (
@@ -91,21 +91,26 @@ METHODS: tuple[Method, ...] = (
            "scanward.training.ct_gan:train", "inject", _CT),
     Method("ct-gan-remove", "attack", "scanward.attacks.ct_gan:CtGanRemove", "CT",
            "the twin trained on healthy lung: a nodule painted over", ("ct-gan-remove",),
-           "scanward.training.ct_gan:train", "remove", ("noise",)),
+           "scanward.training.ct_gan:train", "remove", ("noise", "extent")),
     Method("ct-gan-b-remove", "attack", "scanward.attacks.ct_gan:CtGanBRemove", "CT",
            "the unseen attacker's twin", ("ct-gan-b-remove",),
-           "scanward.training.ct_gan:train", "remove", ("noise",)),
+           "scanward.training.ct_gan:train", "remove", ("noise", "extent")),
     Method("ct-gan-plain", "attack", "scanward.attacks.ct_gan:CtGanPlain", "CT",
            "the published kind, told neither shape nor density", ("ct-gan-plain",),
-           "scanward.training.ct_gan:train", "inject", ("noise",)),
+           "scanward.training.ct_gan:train", "inject", ("noise", "extent")),
     Method("ct-gan-plain-b", "attack", "scanward.attacks.ct_gan:CtGanPlainB", "CT",
            "the published kind with other patients, widths and seed", ("ct-gan-plain-b",),
-           "scanward.training.ct_gan:train", "inject", ("noise",)),
+           "scanward.training.ct_gan:train", "inject", ("noise", "extent")),
     Method("ct-diffusion", "attack", "scanward.attacks.ct_diffusion:CtDiffusion", "CT",
            "a nodule drawn by a 3-D diffusion model: an unseen attacker of another kind", ("ct-diffusion",),
            "scanward.training.ct_diffusion:train", "inject", _CT),
     Method("ct-diffusion-remove", "attack", "scanward.attacks.ct_diffusion:CtDiffusionRemove", "CT",
-           "the same model painting a nodule over", ("ct-diffusion",), action="remove", options=("noise",)),
+           "the same model painting a nodule over", ("ct-diffusion",), action="remove", options=("noise", "extent")),
+    Method("projection", "attack", "scanward.attacks.projection:Projection", "CT",
+           "a nodule inserted in the projections, reconstructed as the scan was (Chen et al. 2016); no detector is "
+           "trained on it", action="inject", options=("density",)),
+    Method("projection-remove", "attack", "scanward.attacks.projection:ProjectionRemove", "CT",
+           "a nodule's excess over the lung taken off the projections; no detector is trained on it", action="remove"),
     Method("mits-gan", "protector", "scanward.protectors.mits_gan:MitsGan", "CT",
            "a bounded change around known places, trained through the attack", ("mits-gan",),
            "scanward.training.mits_gan:train"),

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from scanward.attacks.base import Lesion
-from scanward.attacks.ct_gan import CtGan, CtGanRemove
+from scanward.attacks.ct_diffusion import CtDiffusion, CtDiffusionRemove
+from scanward.attacks.ct_diffusion import network as denoiser
+from scanward.attacks.ct_gan import CtGan, CtGanB, CtGanBRemove, CtGanPlain, CtGanPlainB, CtGanRemove
 from scanward.attacks.ct_gan.attack import check_lesion
 from scanward.attacks.ct_gan.cube import REACH, Equaliser, repaired, window
 from scanward.attacks.ct_gan.network import PRESETS, Generator, Widths, hole, wanted
@@ -118,6 +120,12 @@ def other(scan, drawn, inject):
     if inject:
         dense = np.maximum(ball * (500 * drawn["density"] - 300) + (1 - ball) * cube, cube)
         painted += max(0.0, float(((dense - painted) * ball).sum() / (ball**3).sum())) * ball**2
+    beyond = np.linalg.norm(np.mgrid[:32, :32, :32] - 15.5, axis=0) - 0.6 * drawn["diameter_mm"] / voxel - 1
+    if inject and "extent" in drawn:
+        top = max(60, 500 * drawn["density"] - 300) + 30
+        painted = np.where(painted > top, top + 50 * np.tanh((painted - top) / 50), painted)
+        assert ndimage.label(ball >= 0.5)[1] == 1
+        beyond = ndimage.distance_transform_edt(ball < 0.5) - 0.5
     half = 12 * voxel / steps
     box = tuple(slice(max(0, int(np.ceil(c - h))), min(n, int(np.floor(c + h)) + 1))
                 for c, h, n in zip(centre, half, scan.shape, strict=True))
@@ -126,15 +134,25 @@ def other(scan, drawn, inject):
     away = [np.abs(np.arange(b.start, b.stop) - c) * s for b, c, s in zip(box, centre, steps, strict=True)]
     fall = [0.5 + 0.5 * np.cos(np.pi * np.clip((a - 9.5 * voxel) / (2.5 * voxel), 0, 1)) for a in away]
     weight = fall[0][:, None, None] * fall[1][:, None] * fall[2]
+    if "extent" in drawn:
+        rim = 0.5 + 0.5 * np.cos(np.pi * np.clip((beyond - 0.5) / 2, 0, 1))
+        weight *= ndimage.map_coordinates(rim, np.meshgrid(*back, indexing="ij"), order=1, mode="nearest")
     original = scan[box]
     if not inject:
         return box, weight * painted + (1 - weight) * original
     share = weight / (1 + np.exp(-(painted + 700) / 70))
-    return box, np.maximum(share * painted + (1 - share) * original, original)
+    made = np.maximum(share * painted + (1 - share) * original, original)
+    if "extent" in drawn:
+        labels, _ = ndimage.label(made - original >= 40)
+        largest = 1 + np.argmax(np.bincount(labels.ravel())[1:])
+        about = ndimage.binary_dilation(labels == largest, ndimage.generate_binary_structure(3, 2))
+        made = np.where(about & np.isin(labels, (0, largest)), made, original)
+    return box, made
 
 
 @pytest.mark.parametrize("inject", [True, False])
-@pytest.mark.parametrize("more", [{}, {"centre": [2.0, 5.5, 50.0]}, {"diameter_mm": 24.0, "voxel": 1.5}])
+@pytest.mark.parametrize("more", [{}, {"centre": [2.0, 5.5, 50.0]}, {"diameter_mm": 24.0, "voxel": 1.5},
+                                  {"extent": "lesion"}, {"extent": "lesion", "diameter_mm": 24.0, "voxel": 1.5}])
 def test_the_attack_equals_another_implementation_within_one_hu(inject, more):
     scan, drawn = lung(), params(**more)
     box, made = tampered(torch.from_numpy(scan), drawn, Forger(paint, CURVE, inject))
@@ -166,7 +184,8 @@ def test_a_nodule_is_as_dense_as_asked_though_the_generator_paints_it_too_faint(
 
 @pytest.mark.parametrize("inject", [True, False])
 @pytest.mark.parametrize("noise", ["none", "copied"])
-def test_gradients_are_those_of_finite_differences(inject, noise):
+@pytest.mark.parametrize("more", [{}, {"extent": "lesion"}])
+def test_gradients_are_those_of_finite_differences(inject, noise, more):
     torch.manual_seed(0)
     net = Generator(Widths((8, 8, 16, 16))).eval().requires_grad_(False).double()  # gradients know no width
 
@@ -174,7 +193,7 @@ def test_gradients_are_those_of_finite_differences(inject, noise):
         return net(level, asked.double(), chance.double())
 
     curve = Equaliser(CURVE.hu.double(), CURVE.level.double())
-    drawn = params(noise=noise, noise_from=[12.0, 30.0, 25.0])
+    drawn = params(noise=noise, noise_from=[12.0, 30.0, 25.0], **more)
     scan = torch.from_numpy(lung().astype(float) + 0.37).requires_grad_()
     forger = Forger(complete, curve, inject)
     weights = torch.from_numpy(np.random.default_rng(1).standard_normal(scan.shape))
@@ -225,6 +244,58 @@ def test_the_shipped_attacks_replay_and_touch_nothing_outside_their_cuboid(kind)
     if kind is CtGan:
         assert (values >= host.pixels[box]).all()
         assert values[mask].mean() > host.pixels[box][mask].mean() + 100
+
+
+def busy():
+    """The chest with vessels of 60 HU through the lung, none within 7.5 mm of the place (12, 60, 35)."""
+    host = chest()
+    for y, x in ((56, 35), (64, 35), (60, 31), (60, 39), (55, 30), (65, 40)):
+        host.pixels[:, y, x] = 60
+    return host
+
+
+@pytest.mark.parametrize("kind", [CtGan, CtGanB, CtGanPlain, CtGanPlainB, CtDiffusion])
+def test_a_nodule_is_one_piece_that_ends_at_its_rim(kind, monkeypatch):
+    monkeypatch.setattr(denoiser, "STEPS", 2)
+    host, lesion = busy(), Lesion((12, 60, 35), 6.0)
+    for seed in range(3):
+        patch = kind().apply(host, kind().draw(host, lesion, np.random.default_rng(seed)))
+        change = np.zeros(host.shape, np.float32)
+        change[patch.box.slices] = patch.values - host.pixels[patch.box.slices]
+        away = 2.5 * np.linalg.norm(np.mgrid[:24, :120, :120] - np.reshape(lesion.centre, (3, 1, 1, 1)), axis=0)
+        assert change.max() > 100 and not change[away > 2 * 3.0 + 3].any()
+        assert ndimage.label(patch.mask)[1] == 1
+        mask = np.zeros(host.shape, bool)
+        mask[patch.box.slices] = patch.mask
+        assert not (change[~mask] > 40).any()
+    cuboid = kind(extent="cuboid")
+    patch = cuboid.apply(host, cuboid.draw(host, lesion, np.random.default_rng(0)))
+    assert np.count_nonzero(patch.values - host.pixels[patch.box.slices]) > 2 * np.count_nonzero(change)
+
+
+@pytest.mark.parametrize("kind", [CtGanRemove, CtGanBRemove, CtDiffusionRemove])
+def test_a_removal_ends_beyond_the_nodule(kind, monkeypatch):
+    monkeypatch.setattr(denoiser, "STEPS", 2)
+    host, lesion = busy(), Lesion((12, 60, 35), 6.0)
+    patch = kind().apply(host, kind().draw(host, lesion, np.random.default_rng(0)))
+    away = np.linalg.norm(np.stack(np.meshgrid(*(
+        2.5 * (np.arange(s.start, s.stop) - c) for s, c in zip(patch.box.slices, lesion.centre, strict=True)),
+        indexing="ij")), axis=0)
+    change = np.abs(patch.values - host.pixels[patch.box.slices])
+    assert change[away < 3].max() > 5 and not change[away > 1.2 * 3 + 1 + 2.5 + 1].any()
+    assert ndimage.label(patch.mask)[1] == 1 and not patch.mask[away > 9].any()
+
+
+@pytest.mark.parametrize(("asked", "most"), [(None, 150), (40, 150), (400, 490)])
+def test_no_nodule_shows_calcium_that_was_not_asked_for(asked, most):
+    host, attack = chest(), CtGan(noise="none", density=asked)
+    for seed in range(8):
+        drawn = attack.draw(host, Lesion((12, 60, 35), 9.0), np.random.default_rng(seed))
+        patch = attack.apply(host, drawn)
+        inside = patch.values[patch.mask]
+        assert inside.max() <= most
+    if asked == 400:
+        assert inside.max() > 300
 
 
 def test_after_an_attack_gradients_still_go_through_it():
@@ -285,5 +356,7 @@ def test_what_is_no_volume():
         check_lesion(slab, Lesion((1, 50, 50), 20))
     with pytest.raises(ArgumentError, match="--noise"):
         CtGan(noise="pink")
+    with pytest.raises(ArgumentError, match="--extent"):
+        CtGan(extent="ball")
     with pytest.raises(ArgumentError, match="--density"):
         CtGan(density=5000)

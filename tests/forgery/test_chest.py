@@ -79,6 +79,48 @@ def test_the_same_place_in_millimetres_and_from_the_record(run, series, tmp_path
     assert code == 0 and "same bytes" in printed
 
 
+def test_a_record_that_names_no_extent_replays_as_it_was_made(run, series, tmp_path):
+    place = ("--at", PLACE, "--size", "12", "--seed", "2")
+    assert run("inject", series, *place, "-o", tmp_path / "now")[0] == 0
+    assert run("inject", series, *place, "--extent", "cuboid", "-o", tmp_path / "then")[0] == 0
+    now, then = (json.loads((tmp_path / part / "record.json").read_text()) for part in ("now", "then"))
+    assert now["pixels_sha256"] != then["pixels_sha256"]
+    assert now["params"]["places"][0]["extent"] == "lesion" and "extent" not in then["params"]["places"][0]
+    then["order"]["options"] = {}  # as records were when there was no choice
+    (tmp_path / "then" / "record.json").write_text(json.dumps(then))
+    for part in ("now", "then"):
+        code, printed, err = run("replay", tmp_path / part / "record.json")
+        assert (code, printed, err) == (0, "The same bytes as recorded.\n", "")
+
+
+@pytest.mark.parametrize("places", [5, [5], "extent", [None]])
+def test_a_record_whose_places_are_none_is_one_sentence(run, series, tmp_path, places):
+    assert run("inject", series, "--at", PLACE, "--size", "12", "-o", tmp_path / "out")[0] == 0
+    path = tmp_path / "out" / "record.json"
+    record = json.loads(path.read_text())
+    record["params"]["places"] = places
+    path.write_text(json.dumps(record))
+    code, _, err = run("replay", path)
+    assert code == 2 and err.count("\n") == 1 and "internal" not in err.lower()
+
+
+def test_a_nodule_through_the_projections_and_away_again(run, series, tmp_path):
+    at = ("--at", PLACE, "--size", "12")
+    code, printed, err = run("inject", series, *at, "--method", "projection", "--density", "40", "-o", tmp_path / "in")
+    assert (code, err) == (0, "") and "projection at x 35, y 60, z 12, 12 mm" in printed
+    assert run("replay", tmp_path / "in" / "record.json")[1] == "The same bytes as recorded.\n"
+    forged = tmp_path / "in" / "a chest-forged"
+    code, printed, err = run("remove", forged, *at, "--method", "projection-remove", "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    clean = tmp_path / "out" / "a chest-forged-forged"
+    before, during, after = (formats.read(path).pixels for path in (series, forged, clean))
+    assert during[12, 60, 35] > before[12, 60, 35] + 600
+    assert after[12, 60, 35] < -750
+    assert run("replay", tmp_path / "out" / "record.json")[1] == "The same bytes as recorded.\n"
+    code, _, err = run("remove", forged, *at, "--method", "projection-remove", "--noise", "none", "-o", tmp_path / "x")
+    assert code == 2 and "has no option --noise" in err
+
+
 def test_several_places_at_once_and_removal(run, series, tmp_path):
     places = ("--at", "35,50,12", "--at", "85,60,10")
     code, _, err = run("inject", series, *places, "--size", "8-14", "-o", tmp_path / "two")

@@ -31,7 +31,9 @@ Threshold = Annotated[float | None, typer.Option(help="Th of equation 2.2, in st
 Alpha = Annotated[float | None, typer.Option(help="α of equation 2.2, in stored values.")]
 Power = Annotated[float | None, typer.Option(help="p of equation 2.2.")]
 Noise = Annotated[str | None, typer.Option(help="The touch-up: copied from elsewhere, gaussian or none (ct-gan).")]
-Density = Annotated[float | None, typer.Option(help="Mean HU of the nodule (ct-gan).")]
+Density = Annotated[float | None, typer.Option(help="HU of the nodule (ct-gan, ct-diffusion, projection).")]
+Extent = Annotated[str | None, typer.Option(help="How far a change reaches: to the rim of the lesion, the default, or "
+                                            "over the cuboid, as published (ct-gan, ct-diffusion).")]
 Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `scanward methods` lists them; mammo-cgan "
                                             "or ct-gan, and for removal their twins, where none is named.")]
 Through = Annotated[int | None, typer.Option(metavar="PIXELS", help="Resample the whole film to this shorter side and "
@@ -43,15 +45,15 @@ def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, threshold: Threshold = None, alpha: Alpha = None,
            power: Power = None, grain: Grain = None, noise: Noise = None, density: Density = None,
-           modality: Kind = None, spacing: Spacing = None, device: Device = "cpu", quiet: Quiet = False,
-           debug: Debug = False) -> int:
+           extent: Extent = None, modality: Kind = None, spacing: Spacing = None, device: Device = "cpu",
+           quiet: Quiet = False, debug: Debug = False) -> int:
     """Inject a lesion into a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.device import choose_device
     from scanward.cli.forging import Request, run_forge
 
     choose_device(device)
     options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "noise": noise,
-               "density": density}
+               "density": density, "extent": extent}
     return run_forge(Request("inject", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
                              stages, modality, spacing, quiet, options, world, dry_run))
 
@@ -59,14 +61,15 @@ def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
 def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, power: Power = None, grain: Grain = None, noise: Noise = None,
-           through: Through = None, modality: Kind = None, spacing: Spacing = None, device: Device = "cpu",
-           quiet: Quiet = False, debug: Debug = False) -> int:
+           extent: Extent = None, through: Through = None, modality: Kind = None, spacing: Spacing = None,
+           device: Device = "cpu", quiet: Quiet = False, debug: Debug = False) -> int:
     """Remove a lesion from a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.device import choose_device
     from scanward.cli.forging import Request, run_forge
 
     choose_device(device)
-    options = {"sigma": sigma, "power": power, "grain": grain, "noise": noise, "through": through}
+    options = {"sigma": sigma, "power": power, "grain": grain, "noise": noise, "extent": extent,
+               "through": through}
     return run_forge(Request("remove", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
                              stages, modality, spacing, quiet, options, world, dry_run))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sources import series_or_file
 from scanward.formats.write_volume import target_of
 from scanward.image import Image, digest
+from scanward.methods import find
 
 LARGEST = 1 << 20
 """Bytes of a record: no forgery needs more, and what is larger is none."""
@@ -50,6 +52,15 @@ def _order_of(kept: dict[str, Any]) -> Order:
                  dict(kept["options"]), bool(kept.get("world", False)))
 
 
+def _as_then(order: Order, params: dict[str, Any]) -> Order:
+    """The order with what its attack did unasked when the record was made. Changes of records that name no extent, as
+    all did once, filled their cuboid."""
+    known = "extent" in find(order.method, "attack").options and "extent" not in order.options
+    if known and not any("extent" in place for place in params.get("places", [])):
+        return replace(order, options={**order.options, "extent": "cuboid"})
+    return order
+
+
 def replay(path: Path, *, host: Path | None = None,
            folder: Path | None = None) -> tuple[Literal["bytes", "pixels"], Path | None]:
     """Make a recorded forgery again: whether the file's bytes are the recorded ones or its pixels only, as of another
@@ -62,7 +73,7 @@ def replay(path: Path, *, host: Path | None = None,
     if folder is not None:
         check_output(folder)
     with decoding(path):
-        order = _order_of(record["order"])
+        order = _as_then(_order_of(record["order"]), record["params"])
         attack = check_order(order, record["action"])
         spacing = tuple(record["spacing"]) if record.get("spacing") else None
     source = host or Path(record["host"])

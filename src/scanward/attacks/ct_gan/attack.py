@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,8 @@ import numpy as np
 from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_strength
-from scanward.attacks.ct_gan.density import density_of
+from scanward.attacks.ct_gan.density import CALCIFIED, VISIBLE, density_of
+from scanward.attacks.pieces import piece_at
 from scanward.box import Box
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
@@ -27,14 +30,14 @@ BOUNDS_MM = (6.0, 10.0)
 """Between which diameters nodules are drawn of other densities."""
 FAINTEST = 0.2
 """Share of the real nodules, the faintest, whose densities are not drawn: nobody would see such a forgery."""
+EXTENTS = ("lesion", "cuboid")
+"""How far a forgery reaches: to the nodule's rim, or over the whole cuboid, as the published attack does."""
 DENSEST = (-800.0, 800.0)
-VISIBLE = 40.0
-"""HU by which a voxel must have changed to count as truth: less is noise."""
 
 
 class CtGan(Trained):
     """A nodule painted by the injector. `noise` is the touch-up; `density` the nodule's mean HU, drawn from those of
-    real nodules where it is None."""
+    real nodules where it is None; `extent` how far the forgery reaches."""
 
     name = "ct-gan"
     family = "ct-gan"
@@ -43,13 +46,13 @@ class CtGan(Trained):
     inject = True
 
     def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
-                 noise: str = "copied", density: float | None = None) -> None:
+                 noise: str = "copied", density: float | None = None, extent: str = "lesion") -> None:
         super().__init__(arrays, settings)
         if noise not in NOISES:
             raise ArgumentError(f"--noise {noise!r} is not one of {', '.join(NOISES)}.")
-        if density is not None and not DENSEST[0] <= float(density) <= DENSEST[1]:
-            raise ArgumentError(f"--density {density:g} cannot be made; give {DENSEST[0]:g} to {DENSEST[1]:g} HU.")
-        self._noise, self._density = noise, density
+        if extent not in EXTENTS:
+            raise ArgumentError(f"--extent {extent!r} is not one of {', '.join(EXTENTS)}.")
+        self._noise, self._density, self._extent = noise, check_density(density), extent
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
@@ -62,13 +65,15 @@ class CtGan(Trained):
         z, y, x = lesion.centre
         centre = (float(z), float(y), float(x))
         cuboid = cuboid_of(centre, spacing, lesion.diameter)
-        density = self._density
-        known = self._weights[1]["densities"][int(np.digitize(lesion.diameter, BOUNDS_MM))]
-        share = rng.uniform(FAINTEST * (len(known) - 1), len(known) - 1)
-        drawn = float(np.interp(share, np.arange(len(known)), known)) if density is None else density_of(density)
+        highest = math.inf if self._extent == "cuboid" else density_of(CALCIFIED)
+        drawn = drawn_density(self._weights[1]["densities"], lesion.diameter, rng, highest)
+        if self._density is not None:
+            drawn = density_of(self._density)
         params = {"centre": list(centre), "spacing": list(spacing), "diameter_mm": float(lesion.diameter),
                   "voxel": cuboid.voxel, "density": drawn, "noise": self._noise, "strength": float(strength),
                   "seed": int(rng.integers(2**31))}
+        if self._extent != "cuboid":
+            params["extent"] = self._extent
         if self._noise == "copied":
             lungs = anatomy if isinstance(anatomy, Lungs) else lungs_of(host)
             params["noise_from"] = list(_elsewhere(lungs, centre, spacing, rng))
@@ -78,8 +83,7 @@ class CtGan(Trained):
         """What changes, as the host's file stores it, and its truth."""
         import torch
 
-        from scanward.attacks.ct_gan.cube import window
-        from scanward.attacks.ct_gan.tamper import cuboid_from, tampered
+        from scanward.attacks.ct_gan.tamper import tampered, weight_of
 
         # built outside of inference mode, or nobody could send gradients through it afterwards
         forger, threads = self.forger, torch.get_num_threads()
@@ -87,12 +91,15 @@ class CtGan(Trained):
         try:
             with torch.inference_mode():
                 box, made = tampered(torch.from_numpy(host.pixels), params, forger)
-                weight = window(cuboid_from(params), box).numpy()
+                weight = weight_of(params, box, forger).numpy()
         finally:
             torch.set_num_threads(threads)
         values = host.storable(np.asarray(made.numpy(), np.float32), host.pixels[box])
         change = np.abs(values - host.pixels[box])
         visible = change >= VISIBLE * params["strength"] if self.inject else (weight >= 0.5) & (change > 0)
+        if "extent" in params:
+            centre = [c - part.start for c, part in zip(params["centre"], box, strict=True)]
+            visible = piece_at(visible, centre, params["spacing"])
         return Patch(Box.of(box), values, visible)
 
     @cached_property
@@ -133,6 +140,23 @@ class CtGanBRemove(CtGanRemove):
     """The other attacker's twin."""
 
     name = family = weights_name = "ct-gan-b-remove"
+
+
+def drawn_density(known: Sequence[Sequence[float]], diameter_mm: float, rng: np.random.Generator,
+                  highest: float) -> float:
+    """A density from every tenth percentile of real nodules', in their unit, but for the faintest and those above
+    `highest`; a row of percentiles for each of the ranges that `BOUNDS_MM` part."""
+    row = known[int(np.digitize(diameter_mm, BOUNDS_MM))]
+    numbers = np.arange(len(row))
+    share = rng.uniform(FAINTEST * (len(row) - 1), float(np.interp(highest, row, numbers)))
+    return float(np.interp(share, numbers, row))
+
+
+def check_density(hu: float | None) -> float | None:
+    """The density that was asked for, if any; `ArgumentError` where it cannot be made."""
+    if hu is not None and not DENSEST[0] <= float(hu) <= DENSEST[1]:
+        raise ArgumentError(f"--density {hu:g} cannot be made; give {DENSEST[0]:g} to {DENSEST[1]:g} HU.")
+    return None if hu is None else float(hu)
 
 
 def check_lesion(host: Image, lesion: Lesion) -> None:

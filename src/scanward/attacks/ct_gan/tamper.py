@@ -14,6 +14,7 @@ from torch.nn import functional
 from scanward.attacks.ct_gan.cube import AIR, METAL, REACH, Equaliser, injected, removed, repaired, window
 from scanward.attacks.ct_gan.density import HALF, MIDDLE
 from scanward.attacks.ct_gan.network import PRESETS, Generator, hole, wanted
+from scanward.attacks.ct_gan.rim import bounded, rim, uncalcified, whole
 from scanward.attacks.ct_gan.shape import shape_of
 from scanward.nets.blocks import filled
 from scanward.nets.cube import Cuboid, cut, spread
@@ -70,17 +71,27 @@ def tampered_together(scans: Sequence[Tensor], params: Sequence[dict[str, Any]],
     cuboids = [cuboid_from(one) for one in params]
     cubes = torch.cat([cut(scan, cuboid) for scan, cuboid in zip(scans, cuboids, strict=True)]).clamp(AIR, METAL)
     painted = _completed(cubes, params, forger)
-    return [_merged(scan, one, cuboid, cubes[n:n + 1], painted[n:n + 1], inject=forger.inject)
+    return [_merged(scan, one, cuboid, cubes[n:n + 1], painted[n:n + 1], forger)
             for n, (scan, one, cuboid) in enumerate(zip(scans, params, cuboids, strict=True))]
 
 
-def _merged(scan: Tensor, params: dict[str, Any], cuboid: Cuboid, cube: Tensor, painted: Tensor, *,
-            inject: bool) -> tuple[Box, Tensor]:
+def _merged(scan: Tensor, params: dict[str, Any], cuboid: Cuboid, cube: Tensor, painted: Tensor,
+            forger: Forger) -> tuple[Box, Tensor]:
     box = cuboid.box(tuple(scan.shape), REACH)
-    original, weight = scan[box], window(cuboid, box).to(scan.device)
+    original, weight = scan[box], weight_of(params, box, forger).to(scan.device)
     noise = _noise(scan, original, cube, cuboid, box, params)
-    made = (injected if inject else removed)(original, spread(painted, cuboid, box) + noise, weight)
-    return box, original + float(params["strength"]) * (made - original)
+    made = (injected if forger.inject else removed)(original, spread(painted, cuboid, box) + noise, weight)
+    change = made - original
+    if forger.inject and bounded(params):
+        change = whole(change, params, box)
+    return box, original + float(params["strength"]) * change
+
+
+def weight_of(params: dict[str, Any], box: Box, forger: Forger) -> Tensor:
+    """The weight of the forgery at the scan's voxels in `box`, (z, y, x)."""
+    cuboid = cuboid_from(params)
+    weight = window(cuboid, box)
+    return weight * rim(params, cuboid, box, inject=forger.inject, told=forger.told) if bounded(params) else weight
 
 
 def cuboid_from(params: dict[str, Any]) -> Cuboid:
@@ -102,7 +113,11 @@ def _completed(cubes: Tensor, params: Sequence[dict[str, Any]], forger: Forger) 
     made = forger.complete(level * (1 - hole(level)), wanted(shape, density),
                            forger.noise * torch.from_numpy(np.stack(drawn)).to(cubes.device))
     hu = repaired(forger.equaliser.inverse(made))
-    return _as_dense_as_asked(hu, cubes, shape, density) if forger.inject and forger.told else hu
+    if not forger.inject:
+        return hu
+    hu = _as_dense_as_asked(hu, cubes, shape, density) if forger.told else hu
+    return torch.cat([uncalcified(hu[n:n + 1], one, told=forger.told) if bounded(one) else hu[n:n + 1]
+                      for n, one in enumerate(params)])
 
 
 def _as_dense_as_asked(made: Tensor, cube: Tensor, shape: Tensor, density: Tensor) -> Tensor:
