@@ -49,7 +49,7 @@ class Bright:
         pass
 
     def detect(self, image):
-        heat = np.clip(image.pixels / 65535, 0, 1)
+        heat = np.clip((image.pixels + 1024 * (image.modality == "CT")) / 65535, 0, 1)
         score = float(heat.max())
         _, y, x = np.unravel_index(heat.argmax(), heat.shape)
         finding = Finding(Box(0, int(y), int(x), 1, int(y) + 8, int(x) + 8), score, method=self.name)

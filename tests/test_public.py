@@ -31,7 +31,8 @@ PROMISED = {
     "protect": protection, "seal": protection, "verify": protection, "unprotect": protection, "read_record": protection,
     "Protected": protectors, "Answer": protection, "make_key": keys,
     "Trust": trust, "read_trust": trust, "Verdict": verdict, "Finding": verdict, "Evidence": verdict,
-    "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnsupportedError": errors,
+    "ScanwardError": errors, "InputError": errors, "UnreadableError": errors, "UnjudgedError": errors,
+    "UnsupportedError": errors,
     "ArgumentError": errors, "WeightsError": errors, "MissingExtraError": errors,
 }
 MASS = {"size_mm": 10, "at": (100, 210), "method": "composed-mass", "spacing": (0.2, 0.2)}

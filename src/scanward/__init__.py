@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         InputError,
         MissingExtraError,
         ScanwardError,
+        UnjudgedError,
         UnreadableError,
         UnsupportedError,
         WeightsError,
@@ -69,8 +70,8 @@ _HOMES = {
     "Image": "scanward.image", "Provenance": "scanward.image",
     "Evidence": "scanward.verdict", "Finding": "scanward.verdict", "Verdict": "scanward.verdict",
     "ScanwardError": "scanward.errors", "InputError": "scanward.errors", "UnreadableError": "scanward.errors",
-    "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors", "WeightsError": "scanward.errors",
-    "MissingExtraError": "scanward.errors",
+    "UnjudgedError": "scanward.errors", "UnsupportedError": "scanward.errors", "ArgumentError": "scanward.errors",
+    "WeightsError": "scanward.errors", "MissingExtraError": "scanward.errors",
 }
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "Source",
     "Tamper",
     "Trust",
+    "UnjudgedError",
     "UnreadableError",
     "UnsupportedError",
     "Verdict",

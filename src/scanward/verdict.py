@@ -69,8 +69,6 @@ class Evidence:
     """False where the image gives the method nothing to judge (too small, no grain, no tissue)."""
     reason: str = ""
     """One sentence on why it is not conclusive, or on what the finding shows (`copied from (x, y)`)."""
-    concerned: bool = True
-    """False where the image shows nothing that the method looks at, such as a CT without lungs: it says nothing."""
     weights_sha256: str | None = None
     seconds: float = 0.0
     engine: str = ""
@@ -82,6 +80,8 @@ class Evidence:
     scanner is not on another."""
     facts: dict[str, Any] | None = None
     """What a witness has to say beside this, as JSON values."""
+    concerned: bool = True
+    """False where the image shows nothing that the method looks at, such as a CT without lungs: it says nothing."""
 
     __repr__ = brief
 

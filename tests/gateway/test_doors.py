@@ -46,7 +46,7 @@ OLD = Path(__file__).parents[1] / "protection" / "old"
 SEALED = {"CT as it was sealed": ("authentic", nothing, 8), "CT changed since": ("tampered", brighter, 8),
           "CT sealed, a slice missing": ("inconclusive", None, 1),
           "CT sealed, a slice broken": ("inconclusive", taller, 1)}
-LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": "inconclusive", "CT": "unscanned",
+LABELS = {**{name: label for name, (label, _) in FILMS.items()}, "broken film": "inconclusive", "CT": "authentic",
           "broken CT": "inconclusive", **{name: label for name, (label, *_) in SEALED.items()}}
 
 
@@ -131,7 +131,7 @@ def test_a_mark_taken_out_is_no_way_round_the_seal(given, capsys):
         mark.unlink()
     assert by_command(folder, key, capsys)[0][0] == "tampered"
     (folder / "evidence.json").unlink()
-    assert by_command(folder, key, capsys)[0][0] == "unscanned"
+    assert by_command(folder, key, capsys)[0][0] == "authentic"  # its pixels' word alone
     cli.run(["scan", "--json", "--key", str(key), "--record", str(records / "evidence.json"), str(folder)])
     assert json.loads(capsys.readouterr().out)["label"] == "tampered"
 
@@ -166,6 +166,7 @@ def test_an_image_in_memory_needs_its_record(given):
 
 def test_evidence_is_no_threshold_of_a_site(given):
     images, key, _ = given
-    found, _ = scanward.find([images["CT as it was sealed"]])
+    found, _ = scanward.find([images["CT as it was sealed"], images["clean film"]])
     results = [*scanward.scan_many(found, key=key)] * 12
+    assert {one.label for one in results} == {"authentic"}
     assert "seal" not in calibrate(results).thresholds
