@@ -42,27 +42,27 @@ _OURS = ("ct-gan", "ct-gan-plain", "ct-gan-remove", "ct-diffusion", "ct-diffusio
 _OTHERS = ("ct-gan-b", "ct-gan-plain-b", "ct-gan-b-remove")
 
 SCANS: tuple[Thorax, ...] = (
-    Thorax("cptac-lscc-C3N-00247", "train", f"CPTAC-LSCC, {BY4}", "Siemens, B70f, 3 mm", known_to=_OTHERS),
-    Thorax("lidc-idri-0001", "train", f"LIDC-IDRI, {BY3}", "GE LightSpeed Plus, STANDARD, 2.5 mm", known_to=_OURS),
-    Thorax("lidc-idri-0002", "train", f"LIDC-IDRI, {BY3}", "GE, 1.25 mm"),
-    Thorax("lidc-idri-0003", "train", f"LIDC-IDRI, {BY3}", "GE, 2.5 mm", known_to=_OURS),
-    Thorax("cmb-crc-msb-01068", "train", f"CMB-CRC, {BY4}", "GE LightSpeed VCT, LUNG, 2.5 mm"),
-    Thorax("rider-pilot-0117", "train", f"RIDER Pilot, {BY3}", "GE LightSpeed16, STANDARD, .8 mm"),
-    Thorax("r01-001", "train", f"NSCLC Radiogenomics, {BY3}", "B45f, 1 mm"),
-    Thorax("nlst-100252", "train", f"NLST, {BY4}", "GE HiSpeed QX/i, STANDARD, 2.5 mm"),
-    Thorax("4dlung-113", "train", f"4D-Lung, {BY3}", "4-D CT, 3 mm"),
-    Thorax("tcga-slices", "train", f"TCGA-LUAD and TCGA-LUSC, {BY3}", "19 models of Siemens and GE, single slices",
+    Thorax("cptac-lscc-C3N-00247", "train", f"CPTAC-LSCC: {BY4}", "Siemens, B70f, 3 mm", known_to=_OTHERS),
+    Thorax("lidc-idri-0001", "train", f"LIDC-IDRI: {BY3}", "GE LightSpeed Plus, STANDARD, 2.5 mm", known_to=_OURS),
+    Thorax("lidc-idri-0002", "train", f"LIDC-IDRI: {BY3}", "GE, 1.25 mm"),
+    Thorax("lidc-idri-0003", "train", f"LIDC-IDRI: {BY3}", "GE, 2.5 mm", known_to=_OURS),
+    Thorax("cmb-crc-msb-01068", "train", f"CMB-CRC: {BY4}", "GE LightSpeed VCT, LUNG, 2.5 mm"),
+    Thorax("rider-pilot-0117", "train", "RIDER Pilot: TCIA", "GE LightSpeed16, STANDARD, .8 mm"),
+    Thorax("r01-001", "train", f"NSCLC Radiogenomics: {BY3}", "B45f, 1 mm"),
+    Thorax("nlst-100252", "train", f"NLST: {BY4}", "GE HiSpeed QX/i, STANDARD, 2.5 mm"),
+    Thorax("4dlung-113", "train", f"4D-Lung: {BY3}", "4-D CT, 3 mm"),
+    Thorax("tcga-slices", "train", f"TCGA-LUAD and TCGA-LUSC: {BY3}", "19 models of Siemens and GE, single slices",
            True),
-    Thorax("covid-nysbu", "train", f"COVID-19-NY-SBU, {BY4}", "GE and Toshiba, single slices", True),
-    Thorax("nsclc-lung1-001", "val", "NSCLC-Radiomics, CC BY-NC 3.0", "Siemens Biograph 40, B19f, 3 mm"),
-    *(Thorax(f"ricord-{name}", "val", "MIDRC-RICORD-1A/1B, CC BY-NC 4.0", "STANDARD, 3 mm, ten slices")
+    Thorax("covid-nysbu", "train", f"COVID-19-NY-SBU: {BY4}", "GE and Toshiba, single slices", True),
+    Thorax("nsclc-lung1-001", "val", "NSCLC-Radiomics: CC BY-NC 3.0", "Siemens Biograph 40, B19f, 3 mm"),
+    *(Thorax(f"ricord-{name}", "val", "MIDRC-RICORD-1A/1B: CC BY-NC 4.0", "STANDARD, 3 mm, ten slices")
       for name in ("neg-1", "neg-2", "neg-3", "neg-4", "neg-5", "pos-1", "pos-2", "pos-3")),
-    Thorax("lidc-idri-0314", "test", f"LIDC-IDRI, {BY3}", "Philips Brilliance 16P, D, 1 mm"),
-    Thorax("lung-fused-ct-pathology-1", "test", f"Lung-Fused-CT-Pathology, {BY3}", "Siemens, B31f, 1 mm",
+    Thorax("lidc-idri-0314", "test", f"LIDC-IDRI: {BY3}", "Philips Brilliance 16P, D, 1 mm"),
+    Thorax("lung-fused-ct-pathology-1", "test", f"Lung-Fused-CT-Pathology: {BY3}", "Siemens, B31f, 1 mm",
            known_to=_OURS),
-    Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A, CC BY-NC 4.0", "STANDARD, 1.25 mm"),
-    Thorax("lungdx-a0001-b", "test", f"Lung-PET-CT-Dx, {BY4}", "Philips Brilliance16, B, 5 mm"),
-    Thorax("lungdx-a0001-l", "test", f"Lung-PET-CT-Dx, {BY4}", "Philips Brilliance16, L, 5 mm"),
+    Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A: CC BY-NC 4.0", "STANDARD, 1.25 mm"),
+    Thorax("lungdx-a0001-b", "test", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, B, 5 mm"),
+    Thorax("lungdx-a0001-l", "test", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, L, 5 mm"),
 )
 
 
