@@ -39,6 +39,8 @@ QUIET_MM = 2.5
 """Deviation of the smoothing that tells noise from what is there."""
 MOST = 2.0
 """Deviations of the noise that a pixel's noise has at most."""
+RING = 1.0
+"""The same of a removal, whose rim is steeper."""
 ALIKE = 2.0
 """Deviations of the noise by which pixels that are smoothed together differ: small vessels must not pass for noise."""
 RIM_MM = 4.0
@@ -164,7 +166,9 @@ def excess_taken(grid: Grid, host: Image, diameter: float, noise: float) -> Volu
     there = grid.sampled(host.pixels, order=3)
     lung = _lung(there, away, radius, (z, y, x))
     weight = 0.5 + 0.5 * np.cos(math.pi * ((away - radius) / FADE).clip(0, 1))
-    excess = np.maximum(_quiet(there, noise, grid.beam.step) - lung, 0) * (away < radius + FADE)
+    # more than this of the rim is no noise: it would be left as a ring
+    kept = (there - _quiet(there, noise, grid.beam.step)).clip(-RING * noise, RING * noise)
+    excess = np.maximum(there - kept - lung, 0) * (away < radius + FADE)
     inner = away < max(diameter / 2, float(away.min()) + 1e-6)
     level = min(max(3 * noise, 100.0), 0.5 * float(excess[inner].max()))
     centre = [float(np.argmin(np.abs(part.ravel()))) for part in (z, y, x)]
