@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import ndimage, stats
 
-from scanward import cli
+from scanward import cli, formats
 from scanward.cli import calibrating
 from scanward.errors import ArgumentError
 from scanward.image import Image, Provenance
@@ -212,3 +213,18 @@ def test_calibrate_says_what_it_still_finds(tmp_path, capsys, monkeypatch):
     assert run("calibrate", tmp_path / "ours", "-o", tmp_path / "site.json", "--modality", "MG") == 2
     assert "none of 12 forgeries" in capsys.readouterr().err
     assert not (tmp_path / "site.json").exists()
+
+
+def test_what_is_still_found_in_a_ct(tmp_path):
+    rng = np.random.default_rng(0)
+    _, y, x = np.mgrid[:40, -1:1:192j, -1:1:192j]
+    values = np.where(np.hypot(y / 0.85, x / 0.95) < 1, 40.0, -1000.0)
+    values = np.where(np.hypot(y / 0.6, (np.abs(x) - 0.45) / 0.32) < 1, -850.0, values)
+    values += ndimage.gaussian_filter(rng.standard_normal(values.shape), (0, 0.6, 0.6)) * 50
+    nibabel.Nifti1Image(np.rint(values).astype(np.int16).transpose(2, 1, 0), np.diag([1.5, 1.5, 2.5, 1])).to_filename(
+        tmp_path / "chest.nii.gz")
+    sources, _ = formats.find([tmp_path / "chest.nii.gz"])
+    blind = Site({"ct-self-reference": NEVER}, {"ct-self-reference": NEVER}, {"ct-self-reference": None}, 10, 0.02)
+    found = list(sight.forged_and_found(sources, blind))
+    assert [mm for mm, _, _ in found] == [6.0, 12.0, 25.0]
+    assert not any(now for _, _, now in found)

@@ -9,9 +9,11 @@ from contextlib import suppress
 import numpy as np
 
 from scanward.anatomy.breast import Breast, breast_small
+from scanward.anatomy.lung import Lungs, lungs_of
 from scanward.attacks.base import Attack, Lesion, Tamper, forge
 from scanward.attacks.places import draw_places, share_inside
 from scanward.errors import ScanwardError
+from scanward.forgery.chest import auto_place
 from scanward.formats import Source, read
 from scanward.image import Image, Modality
 from scanward.judging.case import Case
@@ -24,8 +26,9 @@ from scanward.verdict import SEAL
 IMAGES = 16
 """Of the site's, spread evenly, that are forged in."""
 SIZES_MM = (6.0, 12.0, 25.0)
-ATTACKS = ("composed-mass", "inpaint-telea", "resample")
-"""A mass where there was none, a removal, and tissue that was worked over; none of them needs weights."""
+ATTACKS: dict[Modality, tuple[str, ...]] = {"MG": ("composed-mass", "inpaint-telea", "resample"),
+                                            "CT": ("ct-gan-b", "projection", "ct-gan-b-remove")}
+"""A lesion where there was none, a removal, and tissue that was worked over; on CT none that detectors learn."""
 BREAST_MM = 120.0
 """The square root of a breast's area, where an image says no spacing."""
 
@@ -40,12 +43,13 @@ def forged_and_found(sources: Sequence[Source], site: Site, modality: Modality |
     for source in some:
         with suppress(ScanwardError):
             host = read(source, modality=modality, spacing=spacing)
-            breast = breast_small(host.plane)
+            anatomy = lungs_of(host) if host.modality == "CT" else breast_small(host.plane)
+            attacks = ATTACKS[host.modality]
             for number, mm in enumerate(SIZES_MM):
                 seed = zlib.crc32(f"{source.path.name} {mm}".encode())  # the same wherever the folder lies
-                name = ATTACKS[(number + zlib.crc32(source.path.name.encode())) % len(ATTACKS)]
+                name = attacks[(number + zlib.crc32(source.path.name.encode())) % len(attacks)]
                 with suppress(ScanwardError):
-                    forged = _forged(host, breast, build(name, "attack"), mm, seed)
+                    forged = _forged(host, anatomy, build(name, "attack"), mm, seed)
                     if forged is not None:
                         yield mm, *_found(forged, site)
 
@@ -56,7 +60,14 @@ def summed(found: Sequence[tuple[float, bool, bool]]) -> tuple[Sight, ...]:
                  for mm in sorted({row[0] for row in found}) for rows in [[row for row in found if row[0] == mm]])
 
 
-def _forged(host: Image, breast: Breast, attack: Attack, mm: float, seed: int) -> Tamper | None:
+def _forged(host: Image, anatomy: Breast | Lungs, attack: Attack, mm: float, seed: int) -> Tamper | None:
+    if isinstance(anatomy, Lungs):
+        rng = np.random.default_rng(seed)
+        return forge(attack, host, auto_place(host, anatomy, mm, rng), int(rng.integers(2**31)), anatomy=anatomy)
+    return _forged_in_film(host, anatomy, attack, mm, seed)
+
+
+def _forged_in_film(host: Image, breast: Breast, attack: Attack, mm: float, seed: int) -> Tamper | None:
     tissue = breast.at_full_size(host.plane.shape)
     pixel = host.spacing[1] if host.spacing else BREAST_MM / max(1.0, float(np.sqrt(tissue.sum())))
     rng = np.random.default_rng(seed)
