@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from scanward import cli, formats
+from scanward import cli, formats, weights
 from scanward.cli import calibrating
 from scanward.errors import ArgumentError
 from scanward.image import Image, Provenance
 from scanward.judging import sight
 from scanward.judging.scan import Result, calibrate, scan
 from scanward.judging.site import NEVER, Sight, Site, read_site, site_of, threshold_of
+from scanward.judging.witnesses import check_site, placed
 from scanward.verdict import Evidence, Verdict
 
 
@@ -228,3 +229,16 @@ def test_what_is_still_found_in_a_ct(tmp_path):
     found = list(sight.forged_and_found(sources, blind))
     assert [mm for mm, _, _ in found] == [6.0, 12.0, 25.0]
     assert not any(now for _, _, now in found)
+
+
+def test_a_site_that_knows_mammograms_only_leaves_ct_its_shipped_threshold():
+    own = {name: weights.entry(name).sha256 for name in ("self-reference", "ct-self-reference")}
+    films = {"self-reference": 0.99, "copy-move": 0.99}
+    site = Site(films, films, {"self-reference": own["self-reference"], "copy-move": None}, 20, 0.02)
+    check_site(site)
+    ct = Evidence("ct-self-reference", 0.8, 0.7, np.zeros((1, 2, 2), np.float32), 0.5)
+    assert placed(ct, site).label == "tampered" and placed(replace(ct, score=0.6), site).label == "authentic"
+    with pytest.raises(ArgumentError, match="other weights"):
+        check_site(replace(site, thresholds={**films, "ct-self-reference": 0.9}))
+    with pytest.raises(ArgumentError, match="holds no threshold of copy-move"):
+        check_site(replace(site, thresholds={"self-reference": 0.99}))

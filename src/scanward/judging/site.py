@@ -58,7 +58,10 @@ class Site:
     __repr__ = brief
 
     def thresholds_of(self, evidence: Evidence) -> tuple[float, float]:
-        """The threshold here, which is never under the shipped one, and where doubt begins."""
+        """The threshold here, which is never under the shipped one, and where doubt begins; of a detector of a modality
+        that the site was not calibrated for, the shipped one and nowhere."""
+        if evidence.method not in self.thresholds:
+            return evidence.threshold, evidence.threshold
         threshold = max(evidence.threshold, self.thresholds[evidence.method])
         return threshold, min(threshold, self.doubts[evidence.method])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from functools import cache
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -135,11 +136,15 @@ def weights_of(method: str = methods.DEFAULT) -> tuple[str, ...]:
 
 
 def check_site(site: Site | None, method: str = methods.DEFAULT) -> None:
-    """`ArgumentError` unless the method is known, and the site calibrated for its detectors with these weights."""
-    for name in names_of(method):
-        if site is not None:
-            one = detector(name)
-            site.check(one.name, getattr(one, "weights_sha256", None))
+    """`ArgumentError` unless the method is known, and the site calibrated for its detectors of a modality, with these
+    weights. A site may know one modality only."""
+    names_of(method)
+    if site is None:
+        return
+    called = [[detector(name) for name in names_of(method, modality)] for modality in MODALITIES]
+    known = [some for some in called if any(one.name in site.thresholds for one in some)]
+    for one in chain(*(known or called)):
+        site.check(one.name, getattr(one, "weights_sha256", None))
 
 
 def placed(evidence: Evidence, site: Site | None) -> Evidence:
