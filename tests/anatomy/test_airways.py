@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scanward.anatomy.airways import airways_of
+from scanward.anatomy.airways import airways_of, lungs_alone, pockets_of
 from scanward.anatomy.lung import lungs_of
 from scanward.datasets.chests import SHARP, scan_of
 from scanward.image import Image
@@ -33,6 +33,27 @@ def test_the_trachea_and_the_bronchi_that_hang_on_it():
 def test_no_trachea_no_airways():
     image = chest(trachea=False)
     assert not airways_of(image, lungs_of(image)).any()
+
+
+def test_the_gas_of_a_stomach_that_touches_the_lung_is_no_lung():
+    image = chest()
+    _, y, x = np.mgrid[:30, :160, :180]
+    gas = np.hypot(y - 95, x - 50) < 12
+    pixels = np.where(gas, -1000, image.pixels).astype(np.float32)
+    made = Image(pixels, "CT", image.spacing)
+    lungs = lungs_alone(made)
+    assert not lungs.mask[lungs.at((15, 95, 50))] and lungs.mask[lungs.at((15, 60, 50))]
+    assert lungs.mask[lungs.at((15, 95, 130))]
+    assert not pockets_of(image, lungs_of(image))[lungs.at((15, 95, 50))]
+
+
+def test_thin_or_scattered_air_in_a_lung_stays_lung():
+    image = chest()
+    pixels = image.pixels.copy()
+    _, y, x = np.mgrid[:30, :160, :180]
+    pixels[np.hypot(y - 95, x - 50) < 2.2] = -1000
+    lungs = lungs_alone(Image(pixels, "CT", image.spacing))
+    assert lungs.mask[lungs.at((15, 95, 50))]
 
 
 @pytest.mark.data("ct", "mias")

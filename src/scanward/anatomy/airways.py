@@ -1,4 +1,4 @@
-"""Where the trachea and the large bronchi are in a chest CT, coarsely: the air in them is no lung."""
+"""What air is no lung in a chest CT, coarsely: that of the trachea and the large bronchi, of throat and stomach."""
 
 from __future__ import annotations
 
@@ -26,10 +26,39 @@ TOWARDS_AIR = 0.45
 """How far from air to lung airways reach."""
 
 
+POCKET = 0.25
+"""How far from air to lung the air of a pocket reaches."""
+WIDE_MM, LEAST_ML = 10.0, 3.0
+"""Across a pocket, at least, and in it: of the throat, of the stomach under a thin diaphragm."""
+
+
 def lungs_alone(image: Image) -> Lungs:
-    """The lungs of a chest CT without the trachea and the large bronchi."""
+    """The lungs of a chest CT without the trachea, the large bronchi and other pockets of air."""
     lungs = lungs_of(image)
-    return replace(lungs, mask=lungs.mask & ~airways_of(image, lungs))
+    return replace(lungs, mask=lungs.mask & ~airways_of(image, lungs) & ~pockets_of(image, lungs))
+
+
+def pockets_of(image: Image, lungs: Lungs) -> Mask:
+    """Air within the mask of `lungs` that is no lung, for it is air alone, (z, y, x) of that mask, walls included."""
+    if not lungs.mask.any():
+        return np.zeros_like(lungs.mask)
+    small, level = _shrunk(image, lungs)
+    air = lungs.mask & (small < -1000 + POCKET * (level + 1000))
+    reach = [int(WIDE_MM / 2 / step) for step in lungs.spacing]
+    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
+    ball = np.linalg.norm(offsets * np.reshape(lungs.spacing, (3, 1, 1, 1)), axis=0) <= WIDE_MM / 2
+    wide = ndimage.binary_opening(np.pad(air, [(n, n) for n in reach], mode="edge"), ball)
+    labels, count = ndimage.label(wide[tuple(slice(n, n + side) for n, side in zip(reach, air.shape, strict=True))])
+    large = np.bincount(labels.ravel(), minlength=count + 1) * np.prod(lungs.spacing) / 1000 >= LEAST_ML
+    large[0] = False
+    return _with_walls(ndimage.binary_propagation(large[labels], mask=air))
+
+
+def _shrunk(image: Image, lungs: Lungs) -> tuple[npt.NDArray[np.float32], float]:
+    """The image on the grid of the mask of `lungs`, and the median HU in it."""
+    size = lungs.mask.shape[:0:-1]
+    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image.pixels])
+    return small, float(np.median(small[lungs.mask]))
 
 
 def airways_of(image: Image, lungs: Lungs) -> Mask:
@@ -38,9 +67,7 @@ def airways_of(image: Image, lungs: Lungs) -> Mask:
     found = np.zeros_like(lungs.mask)
     if not lungs.mask.any():
         return found
-    size = lungs.mask.shape[:0:-1]
-    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image.pixels])
-    level = float(np.median(small[lungs.mask]))
+    small, level = _shrunk(image, lungs)
     for share in (TOWARDS_AIR, TOWARDS_AIR / 2):
         air = small < -1000 + share * (level + 1000)
         tube = _trachea(air, lungs)
