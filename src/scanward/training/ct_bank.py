@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from scanward.anatomy.lung import Lungs
 from scanward.attacks.base import Lesion
 from scanward.datasets.thorax import SCANS, Scan
 from scanward.detectors.ct_self_reference.reference import ACROSS, BLOCK, Reference, measure, stack
-from scanward.image import Image
+from scanward.image import AIR, Image
 from scanward.training.ct_pairs import SHARES, Scene, forged, pick, region
 
 SIDE = 144
@@ -59,8 +59,8 @@ class Bank:
     masks: npt.NDArray[np.uint8]
     """(n, 144, 144), 255 where forged."""
     about: list[dict[str, Any]]
-    tables: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, HIGHEST - LOWEST), np.float32))
-    """(scans, 4200) the stabilising map of every variant at each HU."""
+    tables: npt.NDArray[np.float32]
+    """(variants, 4200) the stabilising map of each variant at each HU; a row's is the one that it names."""
 
     def __len__(self) -> int:
         return len(self.about)
@@ -107,13 +107,13 @@ def variant(image: Image, rng: np.random.Generator) -> Image:
         drawn = ndimage.gaussian_filter(rng.standard_normal(pixels.shape, np.float32), (0, width, width))
         pixels = pixels + drawn / drawn.std() * float(rng.uniform(5, 40))
     lowest = float(image.pixels.min())
-    whole = np.where(image.pixels[:len(pixels)] <= -1024, lowest, np.rint(pixels)) if len(pixels) == len(
-        image.pixels) else np.rint(pixels)
-    return replace(image, pixels=np.clip(whole, lowest, 3071).astype(np.float32), spacing=spacing)
+    whole = np.clip(np.rint(pixels), lowest, 3071)
+    if len(whole) == len(image.pixels):
+        whole[image.pixels <= AIR] = lowest  # padding has no noise
+    return replace(image, pixels=whole.astype(np.float32), spacing=spacing)
 
 
-def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.random.Generator, number: int,
-          painted: float) -> tuple[Bank, npt.NDArray[np.float32]] | None:
+def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.random.Generator) -> Bank | None:
     """So many forgeries in a scan, or a variant of it, one by one; None where it cannot be its own reference."""
     lungs = scan.lungs if image.shape == scan.image.shape else lungs_alone(image)
     spacing = image.spacing or (1.0, 1.0, 1.0)
@@ -124,13 +124,13 @@ def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.
     rows: list[tuple[Any, ...]] = []
     for _ in range(count):
         diameter = float(np.exp(rng.uniform(*np.log(SIZES))))
-        made = _forge(scan, image, _place(image, lungs, places, rng), diameter, donors, places, lungs, rng, painted)
+        made = _forge(scan, image, _place(image, lungs, places, rng), diameter, donors, places, lungs, rng)
         if made is not None:
-            rows += _windows(image, reference, *made, diameter, number, scan.name, rng)
+            rows += _windows(image, reference, *made, diameter, scan.name, rng)
     if not rows:
         return None
     planes, gains, masks, about = zip(*rows, strict=True)
-    return Bank(np.stack(planes), np.stack(gains), np.stack(masks), list(about)), table_of(reference)
+    return Bank(np.stack(planes), np.stack(gains), np.stack(masks), list(about), table_of(reference)[None])
 
 
 Forged = tuple[str, tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
@@ -141,7 +141,7 @@ def forge_once(scan: Scan, image: Image, donors: Sequence[Scan], rng: np.random.
     """One forgery at a random place of a scan, or of a variant on the same grid; None where it changed too little."""
     places = np.argwhere(scan.lungs.depth > EDGE_MM)
     centre, diameter = _place(image, scan.lungs, places, rng), float(np.exp(rng.uniform(*np.log(SIZES))))
-    return _forge(scan, image, centre, diameter, donors, places, scan.lungs, rng, PAINTED)
+    return _forge(scan, image, centre, diameter, donors, places, scan.lungs, rng)
 
 
 def _place(image: Image, lungs: Lungs, places: npt.NDArray[np.intp],
@@ -153,11 +153,9 @@ def _place(image: Image, lungs: Lungs, places: npt.NDArray[np.intp],
 
 
 def _forge(scan: Scan, image: Image, centre: tuple[float, float, float], diameter: float, donors: Sequence[Scan],
-           places: npt.NDArray[np.intp], lungs: Lungs, rng: np.random.Generator,
-           painted: float) -> tuple[str, tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
-    """What an attack or a recipe changed: its name, the box, the HU in it, the truth."""
+           places: npt.NDArray[np.intp], lungs: Lungs, rng: np.random.Generator) -> Forged | None:
     high = image.shape[0] * (image.spacing or (1.0,))[0]
-    if rng.random() < painted and scan.name not in KNOWN and image.shape[0] > 8 and high > 40:
+    if rng.random() < PAINTED and scan.name not in KNOWN and image.shape[0] > 8 and high > 40:
         name = pick(rng, ATTACKERS)
         noise = str(rng.choice(["copied", "gaussian", "none"], p=[0.45, 0.35, 0.2]))
         attack = _attack(name, noise)
@@ -213,7 +211,7 @@ def _donor(donors: Sequence[Scan], name: str, shape: tuple[int, ...], spacing: t
 
 
 def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ...], made: npt.NDArray[np.float32],
-             truth: npt.NDArray[np.bool_], diameter: float, number: int, scan: str,
+             truth: npt.NDArray[np.bool_], diameter: float, scan: str,
              rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """Windows of slices through a forgery, (planes, gains, mask, about)."""
     areas = truth.sum((1, 2))
@@ -236,7 +234,7 @@ def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ..
         if image.shape[0] == 1:
             gains[:, list(ACROSS)] = 0
         window = slice(corner[0], corner[0] + SIDE), slice(corner[1], corner[1] + SIDE)
-        yield planes, gains, mask[window].astype(np.uint8) * 255, {"scan": scan, "table": number, "recipe": name,
+        yield planes, gains, mask[window].astype(np.uint8) * 255, {"scan": scan, "table": 0, "recipe": name,
                                                                    "diameter": round(diameter, 2), "z": z}
 
 
@@ -261,12 +259,12 @@ def cut(planes: npt.NDArray[np.float32], gains: Sequence[npt.NDArray[np.float32]
             np.stack([one[:, by:by + side, bx:bx + side] for one in gains]).astype(np.float16))
 
 
-def joined(parts: Sequence[tuple[Bank, npt.NDArray[np.float32]]]) -> Bank:
+def joined(parts: Sequence[Bank]) -> Bank:
     """One bank of visits' rows, each row's table its visit's."""
-    about = [{**row, "table": n} for n, (bank, _) in enumerate(parts) for row in bank.about]
-    planes, gains, masks = (np.concatenate([getattr(bank, name) for bank, _ in parts])
-                            for name in ("planes", "gains", "masks"))
-    return Bank(planes, gains, masks, about, np.stack([table for _, table in parts]))
+    about = [{**row, "table": number} for number, bank in enumerate(parts) for row in bank.about]
+    planes, gains, masks, tables = (np.concatenate([getattr(bank, name) for bank in parts])
+                                    for name in ("planes", "gains", "masks", "tables"))
+    return Bank(planes, gains, masks, about, tables)
 
 
 def bank_of(folder: Path, scan: Scan, known: Sequence[Scan], forgeries: int, *, seed: int,
@@ -284,7 +282,7 @@ def bank_of(folder: Path, scan: Scan, known: Sequence[Scan], forgeries: int, *, 
         parts = []
         for _ in range(visits):
             image = scan.image if rng.random() < AS_IT_IS else variant(scan.image, rng)
-            found = visit(scan, image, known, SINGLE if single else VISIT, rng, 0, PAINTED)
+            found = visit(scan, image, known, SINGLE if single else VISIT, rng)
             parts += [found] if found is not None else []
         if not parts:
             return None

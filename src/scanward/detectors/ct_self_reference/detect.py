@@ -34,8 +34,11 @@ WINDOWS_MM = (4.0, 7.0, 11.0, 17.0)
 APART_MM = 12.0
 """Peaks of the pooled logits that are nearer than this are one."""
 RIVAL = 5
+"""Against which of a scan's loudest places the loudest is held."""
 HEAT_MM = 4.0
+"""Side of the cubes over which the heat is averaged."""
 LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 5.0
+"""What a scan must have, and how far apart its slices may be."""
 OUTSIDE = -6.0
 """The logit that counts outside the lungs, and the least inside."""
 
