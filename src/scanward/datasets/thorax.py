@@ -61,8 +61,6 @@ SCANS: tuple[Thorax, ...] = (
     Thorax("lung-fused-ct-pathology-1", "test", f"Lung-Fused-CT-Pathology: {BY3}", "Siemens, B31f, 1 mm",
            known_to=_OURS),
     Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A: CC BY-NC 4.0", "STANDARD, 1.25 mm"),
-    Thorax("lungdx-a0001-b", "test", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, B, 5 mm"),
-    Thorax("lungdx-a0001-l", "test", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, L, 5 mm"),
 )
 
 

@@ -37,8 +37,10 @@ RIVAL = 5
 """Against which of a scan's loudest places the loudest is held."""
 HEAT_MM = 4.0
 """Side of the cubes over which the heat is averaged."""
-LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 5.0
+LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 4.0
 """What a scan must have, and how far apart its slices may be."""
+CUBE = 1e-3
+"""Share by which the sides of a voxel differ that is no cube, at least: reconstructions are hardly ever of cubes."""
 OUTSIDE = -6.0
 """The logit that counts outside the lungs, and the least inside."""
 
@@ -101,8 +103,10 @@ def unfit(image: Image, lungs: Lungs) -> str:
     if image.shape[0] < LEAST_SLICES or image.shape[0] * image.spacing[0] < LEAST_MM:
         return f"Fewer than {LEAST_SLICES} slices, or less than {LEAST_MM:g} mm of a chest, are too little to judge by."
     if image.spacing[0] > THICKEST_MM + 0.01:
-        return (f"Its slices lie {image.spacing[0]:g} mm apart, and the detector was tested on none further apart than "
-                f"{THICKEST_MM:g} mm.")
+        return (f"Its slices lie {image.spacing[0]:g} mm apart, and of slices more than {THICKEST_MM:g} mm apart nothing "
+                "could be told in tests.")
+    if max(image.spacing) - min(image.spacing) < CUBE * max(image.spacing):
+        return "Its voxels are cubes, as resampling makes them, and in tests a resampled scan raised false alarms."
     if min(image.shape[1:]) < 2 * HALO:
         return f"Slices of less than {2 * HALO} pixels a side are too small to judge."
     return ""
