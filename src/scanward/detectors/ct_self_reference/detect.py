@@ -100,16 +100,17 @@ def unfit(image: Image, lungs: Lungs) -> str:
         return "No lungs were found in this CT."
     if image.spacing is None:
         return "The file does not say how large a voxel is, which the detector goes by."
-    if image.shape[0] < LEAST_SLICES or image.shape[0] * image.spacing[0] < LEAST_MM:
-        return f"Fewer than {LEAST_SLICES} slices, or less than {LEAST_MM:g} mm of a chest, are too little to judge by."
-    if image.spacing[0] > THICKEST_MM + 0.01:
-        return (f"Its slices lie {image.spacing[0]:g} mm apart, and of slices more than {THICKEST_MM:g} mm apart nothing "
-                "could be told in tests.")
-    if max(image.spacing) - min(image.spacing) < CUBE * max(image.spacing):
-        return "Its voxels are cubes, as resampling makes them, and in tests a resampled scan raised false alarms."
-    if min(image.shape[1:]) < 2 * HALO:
-        return f"Slices of less than {2 * HALO} pixels a side are too small to judge."
-    return ""
+    apart, high = image.spacing[0], image.shape[0] * image.spacing[0]
+    reasons = {
+        f"Fewer than {LEAST_SLICES} slices, or less than {LEAST_MM:g} mm of a chest, are too little to judge by.":
+            image.shape[0] < LEAST_SLICES or high < LEAST_MM,
+        f"Its slices lie {apart:g} mm apart; where they lay more than {THICKEST_MM:g} mm apart, tests could tell nothing.":
+            apart > THICKEST_MM + 0.01,
+        "Its voxels are cubes, as resampling makes them, and in tests resampled scans raised false alarms.":
+            max(image.spacing) - min(image.spacing) < CUBE * max(image.spacing),
+        f"Slices of less than {2 * HALO} pixels a side are too small to judge.": min(image.shape[1:]) < 2 * HALO,
+    }
+    return next((reason for reason, true in reasons.items() if true), "")
 
 
 def dense_logits(image: Image, lungs: Lungs, reference: Reference, infer: Infer) -> Volume:
