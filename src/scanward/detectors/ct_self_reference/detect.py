@@ -104,7 +104,7 @@ def unfit(image: Image, lungs: Lungs) -> str:
     reasons = {
         f"Fewer than {LEAST_SLICES} slices, or less than {LEAST_MM:g} mm of a chest, are too little to judge by.":
             image.shape[0] < LEAST_SLICES or high < LEAST_MM,
-        f"Its slices lie {apart:g} mm apart; where they lay more than {THICKEST_MM:g} mm apart, tests could tell nothing.":
+        f"Its slices lie {apart:g} mm apart; beyond {THICKEST_MM:g} mm tests could tell nothing.":
             apart > THICKEST_MM + 0.01,
         "Its voxels are cubes, as resampling makes them, and in tests resampled scans raised false alarms.":
             max(image.spacing) - min(image.spacing) < CUBE * max(image.spacing),
