@@ -16,7 +16,8 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize(("arguments", "word"), [(("nonsense",), "nonsense"), (("source", "--method", "none"), "none"),
-                                                 (("source", "--workers", "0"), "--workers")])
+                                                 (("source", "--workers", "0"), "--workers"),
+                                                 (("source", "--method", "ct-self-reference"), "no mammograms")])
 def test_what_it_refuses_in_one_sentence(arguments, word, tmp_path, capsys):
     assert run("bench", "mammography", *arguments, "-o", tmp_path / "out") == 2
     err = capsys.readouterr().err

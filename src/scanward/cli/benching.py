@@ -63,7 +63,7 @@ def run_bench(request: Request) -> int:
             if protocol != LEFT_OUT:
                 _draw_misses(request.output / f"{protocol}-{method}-misses.png", outcomes, sets, method,
                              request.data)
-            hashes = [] if protocol == LEFT_OUT else list(weights_of(method))
+            hashes = [] if protocol == LEFT_OUT else list(weights_of(method, "MG"))
             report["methods"][name] = {"weights_sha256": hashes, "groups": [one.to_json() for one in outcomes]}
             curves(outcomes, f"{protocol}, {name}", request.output / f"{protocol}-{method}.png")
         _write(request.output / f"{protocol}.md", "\n".join(parts))
@@ -127,7 +127,8 @@ def _check(request: Request, chosen: tuple[str, ...]) -> None:
                                 f"{', '.join((*PROTOCOLS, LEFT_OUT))}.")
         _attack_weights(name)
     for method in request.methods:
-        names_of(method)
+        if not names_of(method, "MG"):
+            raise ArgumentError(f"{method} judges no mammograms; leave it out.")
         weights_of(method)
     if LEFT_OUT in chosen and request.methods != (methods.DEFAULT,):
         raise ArgumentError(f"{LEFT_OUT} trains networks of its own; leave --method out.")
@@ -159,7 +160,8 @@ def _outcomes(protocol: str, method: str, sets: dict[str, list[Film]], request: 
 
 def _made_by(protocol: str, method: str, items: list[Item]) -> str:
     """What kept answers depend on, as a few letters: version, weights with their settings, attacks, items."""
-    used = [weights.entry(name) for detector in names_of(method) for name in methods.find(detector, "detector").weights]
+    used = [weights.entry(name) for detector in names_of(method, "MG")
+            for name in methods.find(detector, "detector").weights]
     everything = [__version__, [(entry.sha256, entry.settings) for entry in used], _attack_weights(protocol),
                   [astuple(item) for item in items]]
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()[:16]

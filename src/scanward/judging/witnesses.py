@@ -130,9 +130,10 @@ def detector(name: str) -> Detector:
     return built
 
 
-def weights_of(method: str = methods.DEFAULT) -> tuple[str, ...]:
-    """SHA-256 of every file of weights that a method runs with."""
-    return tuple(weights.entry(w).sha256 for name in names_of(method) for w in methods.find(name, "detector").weights)
+def weights_of(method: str = methods.DEFAULT, modality: Modality | None = None) -> tuple[str, ...]:
+    """SHA-256 of every file of weights that a method runs with, on images of a modality or of any."""
+    return tuple(weights.entry(w).sha256 for name in names_of(method, modality)
+                 for w in methods.find(name, "detector").weights)
 
 
 def check_site(site: Site | None, method: str = methods.DEFAULT) -> None:

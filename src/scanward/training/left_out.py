@@ -40,7 +40,7 @@ def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation
                  for item in items_of("families", group, films)}
         if len(bank.without(frozenset({family}))) == len(bank):
             make_detector: Callable[[], Detector] = partial(one_detector, methods.DEFAULT)
-            made, (image, heat) = weights_of(), thresholds()
+            made, (image, heat) = weights_of(modality="MG"), thresholds()
         else:
             arrays = fit_network(bank, known, chosen, out, leave_out=frozenset({family}))
             settings = calibrated(SelfReference, arrays, out, label, data, steps=STEPS[:1],

@@ -168,11 +168,23 @@ def features_of(logits: Volume, spacing: tuple[float, float, float]) -> tuple[fl
     """The loudest place at each of `WINDOWS_MM`, and by how much it is louder than the `RIVAL`-th of its size: forgers
     change one place, and what else alarms comes in numbers."""
     found: list[float] = []
+    near = _about_lungs(logits, spacing)
     for side in WINDOWS_MM:
-        values, _ = peaks(pooled(logits, spacing, side), spacing)
+        values, _ = peaks(pooled(near, spacing, side), spacing)
         ranked = np.concatenate([values[:RIVAL], np.full(RIVAL, OUTSIDE)])
         found += [float(ranked[0]), float(ranked[0] - ranked[RIVAL - 1])]
     return tuple(found)
+
+
+def _about_lungs(logits: Volume, spacing: tuple[float, float, float]) -> Volume:
+    """The part of the logits that the largest cube reaches from the lungs: beyond, nothing is loud."""
+    lungs = np.isfinite(logits)
+    window = []
+    for axis, (side, step) in enumerate(zip(logits.shape, (spacing[0], 2 * spacing[1], 2 * spacing[2]), strict=True)):
+        used = np.flatnonzero(lungs.any(tuple(other for other in range(3) if other != axis)))
+        reach = int(WINDOWS_MM[-1] / step) + 2
+        window.append(slice(max(0, used[0] - reach), min(side, used[-1] + 1 + reach)) if used.size else slice(0, side))
+    return logits[tuple(window)]
 
 
 def image_score(features: tuple[float, ...], settings: dict[str, Any]) -> float:
