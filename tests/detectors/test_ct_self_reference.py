@@ -177,7 +177,9 @@ def test_heat_is_nothing_outside_the_lungs():
 
 @pytest.mark.parametrize(("change", "says"), [
     ({"spacing": None}, "how large a voxel is"), ({"depth": 7, "spacing": (4.0, 0.8, 0.8)}, "too little"),
-    ({"spacing": (5.0, 0.8, 0.8)}, "5 mm apart"), ({"spacing": (0.8, 0.8, 0.8), "depth": 40}, "cubes")])
+    ({"spacing": (2.5, 5.0, 5.0)}, "correct the header"), ({"spacing": (2.5, 0.8, 1.2)}, "correct the header"),
+    ({"spacing": (4.0, 1.9, 1.9), "depth": 48}, "litres"), ({"spacing": (5.0, 0.8, 0.8)}, "5 mm apart"),
+    ({"spacing": (0.8, 0.8, 0.8), "depth": 40}, "cubes")])
 def test_what_cannot_be_judged_says_why(change, says):
     image = chest(**{name: value for name, value in change.items() if value is not None})
     evidence = CtSelfReference().detect(dataclasses.replace(image, spacing=change["spacing"]))

@@ -39,6 +39,9 @@ HEAT_MM = 4.0
 """Side of the cubes over which the heat is averaged."""
 LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 4.0
 """What a scan must have, and how far apart its slices may be."""
+PIXEL_MM, SQUARE, LITRES = (0.25, 2.0), 1.05, 10.0
+"""What pixels of a chest CT measure, how far they may be from squares, and what lungs may hold at most: how large a
+forgery looks hangs on what the header says, and the header is the forger's to choose."""
 CUBE = 1e-3
 """Share by which the sides of a voxel differ that is no cube, at least: reconstructions are hardly ever of cubes."""
 OUTSIDE = -6.0
@@ -101,7 +104,11 @@ def unfit(image: Image, lungs: Lungs) -> str:
     if image.spacing is None:
         return "The file does not say how large a voxel is, which the detector goes by."
     apart, high = image.spacing[0], image.shape[0] * image.spacing[0]
+    pixel, litres = image.spacing[1:], float(lungs.mask.sum() * np.prod(lungs.spacing)) / 1e6
     reasons = {
+        f"Its pixels are said to be {pixel[0]:g} × {pixel[1]:g} mm, and its lungs would hold {litres:.1f} litres, as "
+        "those of no chest CT; correct the header.":
+            min(pixel) < PIXEL_MM[0] or max(pixel) > PIXEL_MM[1] or max(pixel) > SQUARE * min(pixel) or litres > LITRES,
         f"Fewer than {LEAST_SLICES} slices, or less than {LEAST_MM:g} mm of a chest, are too little to judge by.":
             image.shape[0] < LEAST_SLICES or high < LEAST_MM,
         f"Its slices lie {apart:g} mm apart; beyond {THICKEST_MM:g} mm tests could tell nothing.":
