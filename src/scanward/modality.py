@@ -23,13 +23,15 @@ class Traits:
     """Its images have slices: they are written, and shown, in three dimensions."""
     detectors: tuple[str, ...]
     """What a plain scan runs; none: nobody looks at its pixels yet."""
+    shows: str
+    """What detectors look at in its images."""
     window: tuple[float, float] | None = None
     """The values shown black and white; None: percentiles of each image's own tissue."""
 
 
 MODALITIES: dict[Modality, Traits] = {
-    "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", False, ("self-reference", "copy-move")),
-    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference",), (-1350.0, 150.0)),
+    "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", False, ("self-reference", "copy-move"), "breast"),
+    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference",), "lungs", (-1350.0, 150.0)),
 }
 
 

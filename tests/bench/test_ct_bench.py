@@ -20,10 +20,10 @@ def row(scan="a", attack="", number=0, score=0.1, label="authentic", peaks=(), o
 
 def test_attackers_leave_out_scans_whose_lung_they_learned():
     learned = Thorax("a", "test", "", "", known_to=("ct-gan-b", "ct-diffusion"))
-    attacks = {item.attack for item in items_of([learned])}
+    attacks = {item.attack for item in items_of(learned)}
     assert attacks == {"", *TRAINED, *UNSEEN} - {"ct-gan-b", "ct-diffusion"}
-    assert sum(item.attack == "ct-gan" for item in items_of([learned])) == len(DIAMETERS)
-    assert [item.step for item in items_of([learned]) if not item.attack] == list(STEPS)
+    assert sum(item.attack == "ct-gan" for item in items_of(learned)) == len(DIAMETERS)
+    assert [item.step for item in items_of(learned) if not item.attack] == list(STEPS)
 
 
 def test_no_scan_is_in_two_splits_and_none_that_is_trained_on_may_not_be():

@@ -24,8 +24,6 @@ MOST_ML = 110.0
 """Of the trachea and bronchi; more has run into the lungs."""
 TOWARDS_AIR = 0.45
 """How far from air to lung airways reach."""
-
-
 POCKET = 0.25
 """How far from air to lung the air of a pocket reaches."""
 WIDE_MM, LEAST_ML = 10.0, 3.0
@@ -35,14 +33,18 @@ WIDE_MM, LEAST_ML = 10.0, 3.0
 def lungs_alone(image: Image) -> Lungs:
     """The lungs of a chest CT without the trachea, the large bronchi and other pockets of air."""
     lungs = lungs_of(image)
-    return replace(lungs, mask=lungs.mask & ~airways_of(image, lungs) & ~pockets_of(image, lungs))
+    if not lungs.mask.any():
+        return lungs
+    shrunk = _shrunk(image, lungs)
+    return replace(lungs, mask=lungs.mask & ~_airways(*shrunk, lungs) & ~_pockets(*shrunk, lungs))
 
 
 def pockets_of(image: Image, lungs: Lungs) -> Mask:
     """Air within the mask of `lungs` that is no lung, for it is air alone, (z, y, x) of that mask, walls included."""
-    if not lungs.mask.any():
-        return np.zeros_like(lungs.mask)
-    small, level = _shrunk(image, lungs)
+    return _pockets(*_shrunk(image, lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
+
+
+def _pockets(small: npt.NDArray[np.float32], level: float, lungs: Lungs) -> Mask:
     air = lungs.mask & (small < -1000 + POCKET * (level + 1000))
     reach = [int(WIDE_MM / 2 / step) for step in lungs.spacing]
     offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
@@ -64,18 +66,17 @@ def _shrunk(image: Image, lungs: Lungs) -> tuple[npt.NDArray[np.float32], float]
 def airways_of(image: Image, lungs: Lungs) -> Mask:
     """The trachea and the bronchi that hang on it, walls included, (z, y, x) of the mask of `lungs`; empty where no
     trachea is found."""
-    found = np.zeros_like(lungs.mask)
-    if not lungs.mask.any():
-        return found
-    small, level = _shrunk(image, lungs)
+    return _airways(*_shrunk(image, lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
+
+
+def _airways(small: npt.NDArray[np.float32], level: float, lungs: Lungs) -> Mask:
     for share in (TOWARDS_AIR, TOWARDS_AIR / 2):
         air = small < -1000 + share * (level + 1000)
         tube = _trachea(air, lungs)
         grown = ndimage.binary_propagation(tube, mask=air)
         if grown.sum() * np.prod(lungs.spacing) / 1000 <= MOST_ML:
             return _with_walls(grown)
-        found = tube
-    return _with_walls(found)
+    return _with_walls(tube)
 
 
 def _with_walls(mask: Mask) -> Mask:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -72,23 +72,20 @@ class Row:
     """Of judging."""
 
 
-def items_of(rows: Sequence[Thorax]) -> list[Item]:
-    """Authentic scans, through every step, and forgeries of them; attackers that learned a scan's lung leave it out."""
-    known = {method.name for method in methods.METHODS if method.kind == "attack"} | {"planted"}
-    found = [Item(row.name, step=step) for row in rows for step in STEPS]
-    return found + [Item(row.name, attack, number) for row in rows for attack in (*TRAINED, *UNSEEN)
-                    for number in range(len(DIAMETERS)) if attack in known and attack not in row.known_to]
+def items_of(row: Thorax) -> list[Item]:
+    """An authentic scan, through every step, and forgeries of it; attackers that learned its lung are left out."""
+    return [Item(row.name, step=step) for step in STEPS] + [
+        Item(row.name, attack, number) for attack in (*TRAINED, *UNSEEN) if attack not in row.known_to
+        for number in range(len(DIAMETERS))]
 
 
 def run(data: Path | None, keep: Path) -> list[Row]:
     """Every item's row; those in `keep` (JSON lines) are not done again."""
     done = {row.item: row for row in _kept(keep)}
-    table = [row for row in SCANS if row.split == "test"]
     rows: list[Row] = []
-    for row in table:
+    for row in (one for one in SCANS if one.split == "test"):
         scans = list(read(row, data))
-        items = [item for item in items_of([row]) if scans]
-        for item in track(items, row.name, console=Console(stderr=True)):
+        for item in track(items_of(row) if scans else [], row.name, console=Console(stderr=True)):
             if item not in done:
                 made = answer(item, scans[0], data)
                 with keep.open("a", encoding="utf-8") as file:

@@ -39,8 +39,9 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
     with ThreadPoolExecutor(len(called)) as pool:
         evidence = tuple(e for e in pool.map(lambda witness: witness.testify(case), called) if e is not None)
     if not evidence and names_of(method, image.modality):
-        raise UnjudgedError(f"{image.name} is a {traits(image.modality).noun} that shows no lungs, and detectors look "
-                            "at lungs only; seal what else is to be trusted.")
+        row = traits(image.modality)
+        raise UnjudgedError(f"{image.name} is a {row.noun} that shows no {row.shows}, and detectors look at "
+                            f"{row.shows} only; seal what else is to be trusted.")
     if not evidence:
         raise UnsupportedError(f"{image.name} is a {traits(image.modality).noun}, and {method} judges none; leave out "
                                "--method.")

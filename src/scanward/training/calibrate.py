@@ -28,11 +28,15 @@ def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
     y = np.array([bool(row.item.attack) for row in rows])
     untouched = np.array([row.item.step == "none" for row in rows])
     slopes, offset = regress(x[untouched], y[untouched])
-    z = x @ slopes + offset
-    calm = np.sort(z[~y])[::-1]
+    return {"slopes": slopes.tolist(), "offset": offset, "threshold": threshold_among(x @ slopes + offset, y)}
+
+
+def threshold_among(logits: npt.NDArray[np.float64], forged: npt.NDArray[np.bool_]) -> float:
+    """The score midway between the loudest authentic image that must stay silent and the next one above."""
+    calm = np.sort(logits[~forged])[::-1]
     loudest = calm[int(FALSE_ALARMS * len(calm))]
-    cut = (loudest + z[z > loudest].min(initial=loudest + 1)) / 2
-    return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut)))}
+    cut = (loudest + logits[logits > loudest].min(initial=loudest + 1)) / 2
+    return float(1 / (1 + np.exp(-cut)))
 
 
 def heat_settings(rows: Sequence[Row]) -> dict[str, float]:

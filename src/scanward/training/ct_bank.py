@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -175,13 +176,9 @@ def _forge(scan: Scan, image: Image, centre: tuple[float, float, float], diamete
     return (name, where.box, made, where.weight >= 0.5) if changed.sum() >= 12 else None
 
 
-_BUILT: dict[tuple[str, str], Any] = {}
-
-
+@cache
 def _attack(name: str, noise: str) -> Any:
-    if (name, noise) not in _BUILT:
-        _BUILT[name, noise] = methods.build(name, "attack", noise=noise)
-    return _BUILT[name, noise]
+    return methods.build(name, "attack", noise=noise)
 
 
 def _elsewhere(image: Image, places: npt.NDArray[np.intp], lungs: Lungs, shape: tuple[int, ...],

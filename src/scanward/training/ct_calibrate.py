@@ -17,7 +17,7 @@ from scanward.datasets.thorax import Scan
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.detectors.ct_self_reference.detect import HEAT_MM, features_of, pooled
 from scanward.image import Image
-from scanward.training.calibrate import FALSE_ALARMS, regress
+from scanward.training.calibrate import regress, threshold_among
 from scanward.training.ct_bank import forge_once, variant
 
 FORGERIES = 8
@@ -38,12 +38,9 @@ def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequen
     x = np.array([row["features"] for row in rows])
     forged, first = np.array([row["forged"] for row in rows]), np.array([row["first"] for row in rows])
     slopes, offset = regress(x[first | forged], forged[first | forged])
-    score = x @ slopes + offset
-    calm = np.sort(score[~forged])[::-1]
-    loudest = calm[int(FALSE_ALARMS * len(calm))]
-    cut = (loudest + score[score > loudest].min(initial=loudest + 1)) / 2
+    threshold = threshold_among(x @ slopes + offset, forged)
     overlap = np.array([row["ious"] for row in rows if row["forged"]]).mean(0)
-    return {"slopes": slopes.tolist(), "offset": offset, "threshold": float(1 / (1 + np.exp(-cut))), "heat_slope": 1.0,
+    return {"slopes": slopes.tolist(), "offset": offset, "threshold": threshold, "heat_slope": 1.0,
             "heat_offset": -float(LEVELS[overlap.argmax()]), "heat_threshold": 0.5}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.anatomy.lung import Lungs
-from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted
+from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted, hats, knots_of
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, noise_curve, pool, trimmed_sigma
 
 Plane = npt.NDArray[np.float32]
@@ -33,7 +33,6 @@ BLOCK = 8
 """Pixels a side of the blocks that gains differ between."""
 NEAR_MM = 8.0
 """How far beyond the lungs noise is measured, so that soft tissue has its share."""
-_KNOTS = 7
 _SLICES = 40
 """Of a scan, spread evenly, that the reference is measured on."""
 _LEAST = 128
@@ -189,7 +188,7 @@ def _with_fit(found: Reference, pixels: Volume, seen: list[_Seen]) -> Reference:
     if sum(one.shape[1] for one in values) < _LEAST:
         return found
     known, magnitude = np.concatenate(covariates, 1), np.concatenate(values, 1)
-    knots = tuple(np.unique(np.quantile(one, np.linspace(0.01, 0.99, _KNOTS))) for one in known)
+    knots = tuple(knots_of(one) for one in known)
     columns = _columns(known, knots)
     coefficients = fitted(columns, np.log(np.maximum(magnitude, 0.02) / EXPECTED).T.astype(np.float32))
     return replace(found, knots=knots, coefficients=coefficients.astype(np.float32))
@@ -219,10 +218,7 @@ def _covariates(found: Reference, plane: Plane, z: int) -> Volume:
 def _columns(covariates: Volume, knots: tuple[npt.NDArray[np.float64], ...]) -> npt.NDArray[np.float32]:
     """(..., columns) of covariates (7, ...): a constant and each one's hat functions."""
     parts = [np.ones((*covariates.shape[1:], 1), np.float32)]
-    for one, at in zip(covariates, knots, strict=True):
-        if len(at) > 1:
-            place = np.interp(one, at, np.arange(len(at)))
-            parts.append(np.maximum(0, 1 - np.abs(place[..., None] - np.arange(len(at)))).astype(np.float32))
+    parts += [hats(one, at) for one, at in zip(covariates, knots, strict=True)]
     return np.concatenate(parts, -1)
 
 

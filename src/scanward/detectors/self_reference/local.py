@@ -126,13 +126,18 @@ def _columns(level: Plane, inside: Plane) -> tuple[Columns, int]:
     restless = np.sqrt(np.maximum(square - np.square(mean), 0))
     depth = cv2.distanceTransform(np.pad(breast.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
     covariates = [level, np.log1p(depth), np.log(steep + 0.3), np.log(restless + 0.3)]
-    parts = [hats(one, one[breast]) for one in covariates]
+    parts = [hats(one, knots_of(one[breast])) for one in covariates]
     places = _places(breast)
     return np.concatenate([np.ones((*level.shape, 1), np.float32), *parts, places], -1), places.shape[-1]
 
 
-def hats(values: Plane, known: npt.NDArray[np.floating]) -> Columns:
-    knots = np.unique(np.quantile(known, np.linspace(0.01, 0.99, KNOTS)))
+def knots_of(known: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Where the hat functions of a covariate stand, at quantiles of what is known of it."""
+    return np.unique(np.quantile(known, np.linspace(0.01, 0.99, KNOTS)))
+
+
+def hats(values: npt.NDArray[np.floating], knots: npt.NDArray[np.float64]) -> Columns:
+    """(..., knots) hat functions of a covariate; none where it is everywhere the same."""
     if len(knots) < 2:
         return np.zeros((*values.shape, 0), np.float32)
     at = np.interp(values, knots, np.arange(len(knots)))
