@@ -34,16 +34,19 @@ CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 ORTHANC = program("Orthanc")
 PLUGINS = Path("/usr/share/orthanc/plugins")
 START_SECONDS = 60
+GIVEN: set[int] = set()
 
 
 def free_port() -> int:
     """A TCP port of the loopback address that nobody listens on, of those that systems give to no outgoing connection,
-    so that nobody takes it before it is listened on."""
+    so that nobody takes it before it is listened on; never one that it has given before."""
     while True:
         number = secrets.choice(range(20000, 32000))
         with suppress(OSError), socket.socket() as found:
             found.bind(("127.0.0.1", number))
-            return number
+            if number not in GIVEN:
+                GIVEN.add(number)
+                return number
 
 
 class Orthanc:
