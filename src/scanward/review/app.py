@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from scanward.errors import ScanwardError
 from scanward.review import api, study_page, worklist
-from scanward.review.door import add_door
+from scanward.review.door import COOKIE, add_door
 from scanward.review.pages import page
 from scanward.web.pages import add_static
 from scanward.web.security import secure
@@ -50,7 +50,7 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(ScanwardError, _broken)
     app.add_exception_handler(RequestValidationError, _misunderstood)
-    secure(app, secret=secret, https=https, hosts=hosts)
+    secure(app, cookie=COOKIE, secret=secret, https=https, hosts=hosts)
     return app
 
 

@@ -21,8 +21,9 @@ from scanward.errors import ScanwardError
 from scanward.review import accounts
 from scanward.review.pages import page
 from scanward.web.limits import Buckets
-from scanward.web.security import COOKIE, LIFETIME, client_of, new_session
+from scanward.web.security import LIFETIME, client_of, new_session
 
+COOKIE = "scanward"
 TRIES, REFILL = 10.0, 1 / 30
 """Wrong passwords at once, and a second, for an address and for a name."""
 OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
