@@ -37,13 +37,13 @@ def address(secret: str, name: str) -> str:
 
 def accepted(access: Access, name: str, secret: str, code: str) -> bool:
     """Whether `code` is the one of now, and is used for the first time."""
-    given, shown, now = "".join(code.split()), _pyotp().TOTP(secret, interval=STEP), time.time()
+    given, shown, now = "".join(code.split()), _pyotp().TOTP(secret, interval=STEP), int(time.time())
     if not DIGITS.fullmatch(given):
         return False
     which = hashlib.sha256(secret.encode()).hexdigest()
     for offset in AROUND:
-        if hmac.compare_digest(shown.at(now, offset).encode(), given.encode()):
-            return access.spend(KEPT, "code", name, which, str(int(now // STEP) + offset))
+        if hmac.compare_digest(shown.at(now + offset * STEP).encode(), given.encode()):
+            return access.spend(KEPT, "code", name, which, str(now // STEP + offset))
     return False
 
 
