@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, MissingExtraError
 from scanward.review import accounts, second_factor, tries
 from scanward.review.access import Session
 from scanward.review.door import Visitor, door_of, may, visitor_of
@@ -136,8 +137,9 @@ def _own(request: Request, visitor: Visitor, error: str = "", status: int = 200,
     if door_of(request).open:
         raise HTTPException(404)
     account = door_of(request).account(visitor.name) if visitor.local else None
-    if account is not None and not account.totp:
-        secret = secret or second_factor.new_secret()
+    if account is not None and not account.totp and not secret:
+        with suppress(MissingExtraError):
+            secret = second_factor.new_secret()
     return page(request, "account.html", status=status, user=visitor.name, can_leave=True, roles=visitor.roles,
                 account=account, secret=secret, error=error,
                 address=second_factor.address(secret, visitor.name) if secret else "")

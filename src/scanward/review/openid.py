@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -135,13 +136,14 @@ class Provider:
         description, ours = self._description(web), self._settings
         body = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.address,
                 "code_verifier": verifier, "client_id": ours.client_id}
-        options: dict[str, Any] = {}
+        headers: dict[str, str] = {}
         ways = description.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         if self._secret and "client_secret_basic" in ways:
-            options["auth"] = (quote(ours.client_id, safe=""), quote(self._secret, safe=""))
+            pair = f"{quote(ours.client_id, safe='')}:{quote(self._secret, safe='')}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         elif self._secret:
             body["client_secret"] = self._secret
-        return self._json(web, "POST", self._endpoint(description, "token_endpoint"), data=body, **options)
+        return self._json(web, "POST", self._endpoint(description, "token_endpoint"), data=body, headers=headers)
 
     def _claims(self, web: httpx.Client, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
         """The ID token's, when signature, issuer, audience, times and nonce are right."""
@@ -178,9 +180,10 @@ class Provider:
             raise ProviderError(f"{clean(name)} has no role here")
         return Person(name, f"{self._settings.issuer} {subject}", tuple(role for role in ROLES if role in given))
 
-    def _json(self, web: httpx.Client, method: str, url: str, **options: Any) -> dict[str, Any]:
-        found = request(web, method, url, "The OpenID provider", headers={"Accept": "application/json"},
-                        **options).json_or_none()
+    def _json(self, web: httpx.Client, method: str, url: str, *, headers: Mapping[str, str] | None = None,
+              **options: Any) -> dict[str, Any]:
+        found = request(web, method, url, "The OpenID provider",
+                        headers={"Accept": "application/json", **(headers or {})}, **options).json_or_none()
         if not isinstance(found, dict):
             raise ProviderError(f"{urlsplit(url).path} answers with no JSON object")
         return found
