@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 import web_studies
-from test_web_security import client, token
+from web_people import client, token
 
 from scanward.box import Box
 from scanward.errors import ArgumentError, ScanwardError

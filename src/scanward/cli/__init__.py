@@ -189,15 +189,21 @@ def serve(
 
 @app.command(epilog=PLAIN)
 def user(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who may log in to the review page.")],
     users: Annotated[Path, typer.Option("--users", metavar="FILE", help="The accounts, web.users in the gateway's "
                                         "settings; made where it is missing.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Whose; without, all are listed.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="reviewer, administrator or "
+                                                   "auditor; given again, another. They take the place of those "
+                                                   "before.")] = None,
+    second_factor: Annotated[bool | None, typer.Option("--second-factor/--no-second-factor", help="A fresh second "
+                                                       "factor, whose secret is printed; or none.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the account.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Make an account of the review page, or give it another password (asked for, or read from standard input)."""
-    from scanward.cli.serving import run_user
+    """Make an account of the review page (its password is asked for, or read from standard input), or change it."""
+    from scanward.cli.serving import Wanted, run_user
 
-    return run_user(name, users)
+    return run_user(name, users, Wanted(tuple(role or ()), second_factor, remove))
 
 
 @app.command(epilog=PLAIN)

@@ -129,7 +129,7 @@ def _pages(gateway: Gateway, inbox: Inbox, audit: Audit) -> Iterator[str]:
 
     https = web.tls.cert is not None
     app = make_app(inbox, users=web.users, secret=_secret(inbox.root), https=https,
-                   hosts=web.hosts, audit=audit.record,
+                   hosts=web.hosts, audit=audit.record, trail=audit.path, openid=web.openid,
                    send=lambda files: _send_review(files, gateway, inbox))
     listening = _listening(web.host, web.port)
     server_context(web.tls)  # which says in one sentence what is wrong with the files

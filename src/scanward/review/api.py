@@ -15,7 +15,7 @@ from starlette.responses import Response
 from scanward.errors import ScanwardError
 from scanward.inbox.record import ID
 from scanward.review import reviews, worklist
-from scanward.review.door import signed_in
+from scanward.review.door import may, signed_in
 from scanward.review.reviewing import save
 from scanward.review.worklist import Filter
 from scanward.web.security import client_of
@@ -60,7 +60,7 @@ def one_study(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/studies/{key}/reviews")
-def post_review(request: Request, key: str, body: Body, user: str = Depends(signed_in)) -> Response:
+def post_review(request: Request, key: str, body: Body, user: str = Depends(may("decide"))) -> Response:
     """Keep a review; 422 with a sentence where it cannot be."""
     study = _study(request, key)
     try:
@@ -79,7 +79,7 @@ def counts(request: Request) -> dict[str, int]:
 
 
 @router.get("/api/reviews.csv")
-def reviews_csv(request: Request, user: str = Depends(signed_in)) -> Response:
+def reviews_csv(request: Request, user: str = Depends(may("export"))) -> Response:
     """A line a review, of the studies that fit the filters, as the worklist takes them."""
     inbox = request.app.state.inbox
     text = reviews.csv_text(

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from scanward.errors import ScanwardError
 from scanward.review import worklist
-from scanward.review.door import door_of, signed_in
+from scanward.review.door import door_of, may, signed_in
 from scanward.review.pages import page
 from scanward.review.reviewing import save
 from scanward.review.worklist import LABELS, STATES, Filter
@@ -99,7 +99,7 @@ def study_page(request: Request, key: str, image: str = "", saved: str = "",
 
 
 @router.post("/studies/{key}/review")
-async def review_form(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+async def review_form(request: Request, key: str, user: str = Depends(may("decide"))) -> Response:
     """The review form of a browser without script."""
     from starlette.concurrency import run_in_threadpool
 
@@ -114,7 +114,7 @@ async def review_form(request: Request, key: str, user: str = Depends(signed_in)
 
 
 @router.post("/studies/{key}/retry")
-def retry(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+def retry(request: Request, key: str, user: str = Depends(may("retry"))) -> Response:
     """A study whose scan failed is tried anew; back to the worklist, where it is missing until it is done."""
     if not request.app.state.inbox.retry(key):
         raise HTTPException(404)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-COOKIE = "scanward"
 LIFETIME = 12 * 3600
 """Seconds until a session ends, whatever its user does."""
 MOST_BODY = 1_000_000
@@ -49,10 +48,11 @@ STATIC = "/static/"
 """Addresses below it hold no patient's data, and may be kept by a browser."""
 
 
-def secure(app: FastAPI, *, secret: bytes, https: bool, hosts: Sequence[str] = ()) -> None:
+def secure(app: FastAPI, *, cookie: str, secret: bytes, https: bool, hosts: Sequence[str] = ()) -> None:
     """Add every check to `app`; call it once, when the routes are in.
 
-    `secret` (at least 16 bytes) signs the session cookie. With `https` the cookie is sent over TLS only. `hosts` are
+    `secret` (at least 16 bytes) signs the session cookie. It is called `cookie`: browsers keep those of two servers on
+    one host together, and a name may tell what must not be known. With `https` it is sent over TLS only. `hosts` are
     names under which a proxy on this machine may ask; requests that reach a loopback address under any other name
     than `localhost` or a loopback address are refused, since DNS rebinding looks like that.
 
@@ -64,7 +64,7 @@ def secure(app: FastAPI, *, secret: bytes, https: bool, hosts: Sequence[str] = (
     key = hashlib.sha256(b"scanward session" + secret).hexdigest()
     # Starlette runs the last one added first.
     app.add_middleware(_Csrf)
-    app.add_middleware(SessionMiddleware, secret_key=key, session_cookie=COOKIE, max_age=LIFETIME,
+    app.add_middleware(SessionMiddleware, secret_key=key, session_cookie=cookie, max_age=LIFETIME,
                        same_site="strict", https_only=https)
     app.add_middleware(_Gate, https=https, hosts=tuple(hosts))
 
@@ -117,7 +117,7 @@ class _Gate:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if not self._known_host(scope, headers):
-            return PlainTextResponse("This address is not one that Scanward answers to.\n", 421)
+            return PlainTextResponse("This server does not answer to that name.\n", 421)
         wait = self.buckets.take(_client(scope))
         if wait:
             return PlainTextResponse("Too many requests; wait a moment.\n", 429, {"Retry-After": str(math.ceil(wait))})

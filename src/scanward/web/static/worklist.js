@@ -9,7 +9,7 @@
     links[next].focus();
     links[next].closest("tr").scrollIntoView({ block: "nearest" });
   };
-  Object.assign(scanward.keys, {
+  Object.assign(kit.keys, {
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
     Enter: () => (document.activeElement?.closest("tr")?.querySelector("a.open") ?? links[0])?.click(),
     "]": () => document.querySelector("a[rel=next]")?.click(),
