@@ -173,9 +173,10 @@ def check_parts(data: bytes) -> None:
     for style in _coding_styles(data, start + 2):
         levels = style[5]
         sizes = style[10:] if style[0] & 1 else b"\xff" * (levels + 1)
+        # At least so many: a low resolution of an image that begins anywhere may have none.
         precincts = sum((width >> levels - at + (size & 15)) * (height >> levels - at + (size >> 4))
                         for at, size in enumerate(sizes[: levels + 1]))
-        packets = max(packets, precincts * int.from_bytes(style[2:4], "big") * int.from_bytes(siz[32:34], "big"))
+        packets = max(packets, max(1, precincts) * int.from_bytes(style[2:4], "big") * int.from_bytes(siz[32:34], "big"))
     if packets > len(data):
         raise ValueError(f"the JPEG 2000 stream says that it has {packets:,} packets, and holds {len(data):,} bytes")
 

@@ -83,8 +83,7 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
         if syntax in _PROCESSES and jpeg_frame(data).process not in _PROCESSES[syntax]:
             raise UnreadableError(f"{shown(path)} holds a JPEG frame of another process than its transfer syntax says; "
                                   "export it again.")
-        if syntax != RLE:
-            check_parts(data)
+        check_parts(data)
         if syntax != RLE and changes_colours(data):
             raise UnreadableError(f"{shown(path)} wraps a compressed frame in boxes by which some programs show it "
                                   "otherwise, and DICOM knows none of them; export it again.")
