@@ -75,6 +75,12 @@ def rle(pixels, width):
 
 def compressed(phantom, folder, frame, syntax, side, bits=16, frames=1):
     data = phantom.dataset(np.zeros((40, 40), f"u{bits // 8}"), bits)
+    if frames > 1:
+        data = phantom.ct_slice(0, SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1", NumberOfFrames=frames)
+        del data.ImagePositionPatient
+        data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
+        data.PerFrameFunctionalGroupsSequence = [
+            phantom.group(PlanePosition={"ImagePositionPatient": [0, 0, z]}) for z in range(frames)]
     data.Rows = data.Columns = side
     data.file_meta.TransferSyntaxUID = UID(syntax)
     data.PixelData = encapsulate([frame] * frames)
@@ -84,7 +90,7 @@ def compressed(phantom, folder, frame, syntax, side, bits=16, frames=1):
 
 
 def plain(name):
-    """Blank images of two-dimensional and volume formats, written without their pixels ever being in memory."""
+    """Blank images of two-dimensional and volume formats."""
 
     def made(phantom, folder):
         path = folder / name
@@ -100,8 +106,8 @@ def plain(name):
             blank = np.zeros((40, 40), np.uint8)
             tifffile.imwrite(path, blank, metadata=None, compression="deflate", tile=(16 * 800, 16 * 500))
         elif name.endswith(".tif"):
-            tifffile.imwrite(path, (np.zeros((1000, WIDE), np.uint16) for _ in range(7)), metadata=None,
-                             shape=(WIDE, WIDE), dtype=np.uint16, rowsperstrip=1000, compression="deflate")
+            tifffile.imwrite(path, np.zeros((WIDE, WIDE), np.uint16), metadata=None, compression="deflate",
+                             rowsperstrip=1000)
         elif name.endswith(".nii.gz"):
             header = nibabel.Nifti1Header()
             header.set_data_shape((1000, 1000, 90))
@@ -150,7 +156,7 @@ BOMBS = {
     "jpeg 2000, tiles": lambda phantom, folder: compressed(phantom, folder, claims(jpeg2000(SMALL), 6000, 64),
                                                            JPEG2000Lossless, 6000),
     "jpeg 2000, frames": lambda phantom, folder: compressed(
-        phantom, folder, jpeg2000(np.zeros((512, 512), np.uint16)), JPEG2000Lossless, 512, frames=3000),
+        phantom, folder, jpeg2000(np.zeros((512, 512), np.uint16)), JPEG2000Lossless, 512, frames=400),
     "jpeg-ls": charls,
     "jpeg": baseline,
     "rle": lambda phantom, folder: compressed(phantom, folder, rle(SIDE**2, 2), RLELossless, SIDE),

@@ -176,7 +176,8 @@ def check_parts(data: bytes) -> None:
         # At least so many: a low resolution of an image that begins anywhere may have none.
         precincts = sum((width >> levels - at + (size & 15)) * (height >> levels - at + (size >> 4))
                         for at, size in enumerate(sizes[: levels + 1]))
-        packets = max(packets, max(1, precincts) * int.from_bytes(style[2:4], "big") * int.from_bytes(siz[32:34], "big"))
+        layers, components = (int.from_bytes(number, "big") for number in (style[2:4], siz[32:34]))
+        packets = max(packets, max(1, precincts) * layers * components)
     if packets > len(data):
         raise ValueError(f"the JPEG 2000 stream says that it has {packets:,} packets, and holds {len(data):,} bytes")
 
