@@ -71,6 +71,8 @@ class Work:
     """Thresholds of this site, from `scanward calibrate`."""
     attempts: Some = 3
     """How often a study is tried whose scan broke down."""
+    study_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """How long the scan of a study of 100 MB may take; of a larger one, longer in proportion. Then it is set aside."""
     verify_key: Near | None = None
     """Verifies images that an earlier version wove evidence into with this key."""
     records: Near | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from scanward.errors import ScanwardError
 from scanward.formats.identity import identity_of
+from scanward.gateway.deadline import seconds_for, within
 from scanward.gateway.trouble import without_paths
 from scanward.inbox.folders import WAITING, Inbox, Job
 from scanward.settings import Gateway
@@ -73,7 +74,8 @@ def work(job: Job, scanner: Scanner, inbox: Inbox, gateway: Gateway, audit: Audi
     if not job.objects:
         inbox.drop(job)
         return
-    scanned = scanner.scan(job)
+    with within(seconds_for(job.objects, gateway.work.study_seconds), lambda why: _set_aside(job, inbox, audit, why)):
+        scanned = scanner.scan(job)
     send(job.key, scanned, inbox, gateway)
     record = scanned.record
     inbox.finish(job, record)
@@ -99,12 +101,17 @@ def delivery(key: str, to: str, files: list[Path]) -> str:
     return f"{key}-{to}-{hashlib.sha256(json.dumps(uids).encode()).hexdigest()[:32]}"
 
 
+def _set_aside(job: Job, inbox: Inbox, audit: Audit, sentence: str) -> None:
+    """For good, unless somebody has it tried again."""
+    inbox.give_up(job, sentence)
+    audit.record("study.failed", "serious", key=job.key, reason=sentence)
+
+
 def _put_off(job: Job, inbox: Inbox, gateway: Gateway, audit: Audit, sentence: str) -> None:
     """To be tried again or, after so many times, put aside with the reason."""
     sentence = without_paths(sentence, {job.folder: "The study", inbox.root: "The inbox"})
     with suppress(OSError, ScanwardError):
         if job.attempts >= gateway.work.attempts:
-            inbox.give_up(job, sentence)
-            audit.record("study.failed", "serious", key=job.key, reason=sentence)
+            _set_aside(job, inbox, audit, sentence)
         else:
             inbox.again(job, sentence)
