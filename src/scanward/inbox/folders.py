@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.dataset import read_meta
 from scanward.formats.guard import shown
 from scanward.inbox.record import KEY, JobRecord, StudyRecord
+from scanward.inbox.waiting import Watch, oldest, size_of
 
 STATES = ("incoming", "working", "done", "failed")
 OBJECTS, FACTS, JOB = "objects", "study.json", "job.json"
@@ -34,6 +36,10 @@ DRAFT = "."
 """Names that begin so are being written, or taken away."""
 BACK_OFF, LONGEST = 5.0, 600.0
 """Seconds before a study is tried again: the first time, doubled each time, and at most."""
+ROOM = 60.0
+"""Seconds before one is tried again for which the disk was too full."""
+ANSWER = 16 << 20
+"""Bytes that the answer to a study may need beside as many as its objects have."""
 RUNS = 50
 
 
@@ -94,6 +100,7 @@ class Inbox:
         """Raises `ArgumentError` where the folders cannot be made."""
         self.root, self._free = root, free_mb << 20
         self._known: dict[tuple[str, str], tuple[int, Study]] = {}
+        self._watch = Watch()
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds patients' images
             for state in (*STATES, "reviews", "outgoing", "made", "records"):
@@ -122,6 +129,10 @@ class Inbox:
     def room(self) -> bool:
         """Whether there is room for more objects."""
         return shutil.disk_usage(self.root).free >= self._free
+
+    def room_to_answer(self, folder: Path) -> bool:
+        """Whether what a scan makes of the study in `folder` has room, though there may be none for more objects."""
+        return shutil.disk_usage(self.root).free >= ANSWER + size_of(folder / OBJECTS)
 
     def add(self, study_uid: str, sop_uid: str, head: bytes, data: Iterable[bytes | memoryview], *,
             instead: bool = False) -> Path:
@@ -171,30 +182,35 @@ class Inbox:
             sync_folder(self.root / "incoming")
             return path
 
-    def take(self, quiet_seconds: float, most: int, run: str = "") -> Job | None:
+    def look(self) -> None:
+        """See what came and what waits. Time passes for a study from when it was first seen: look every second."""
+        self._watch.look([folder / OBJECTS for folder in oldest(self.root / "incoming")],
+                         [folder / JOB for folder in oldest(self.root / "working")])
+
+    def take(self, quiet_seconds: float, most: int, run: str = "", *, longest: float = inf) -> Job | None:
         """The next study to work on, or None: first those that a dead worker left or whose time has come again, then
-        those to which nothing was added for so long.
+        those to which nothing was added for so long, or that began to come `longest` seconds ago.
 
         One whose workers died or gave up `most` times is moved to `failed`. `run` names this run of the gateway: a
-        study is not blamed for the end of a whole run, unless it outlived `RUNS` of them.
+        study is not blamed for the end of a whole run, unless it outlived `RUNS` of them. One whose answer has no room
+        waits.
         """
-        now = time.time()
-        for folder in _oldest(self.root / "working"):
-            job = self._lease(folder, folder, run)
+        self.look()
+        for folder in oldest(self.root / "working"):
+            job = self._lease(folder, folder, run) if self.room_to_answer(folder) else None
             if job is None:
                 continue
             state = JobRecord.from_json(read_json(folder / JOB))
-            if (state.not_before or 0) > now:
+            if self._watch.still(folder / JOB) < min(state.wait or 0, LONGEST):
                 job.let_go()
             elif job.attempts > most or job.runs > RUNS:
                 self.give_up(job, state.error or "Its scan broke down again and again without a word.")
             else:
                 return self._begun(job, run)
-        for folder in _oldest(self.root / "incoming"):
+        for objects in self._watch.complete(quiet_seconds, longest):
+            folder = objects.parent
             target = self.root / "working" / folder.name
-            with suppress(OSError):
-                if target.exists() or (folder / OBJECTS).stat().st_mtime + quiet_seconds > now:
-                    continue
+            if not target.exists() and self.room_to_answer(folder):
                 job = self._lease(folder, target, run)
                 if job is not None:
                     return self._begun(job, run)
@@ -214,7 +230,7 @@ class Inbox:
                     sync_folder(target.parent)
                     sync_folder(folder.parent)
                 state = JobRecord.from_json(read_json(target / JOB))
-                ended = state.run not in (None, run) and state.not_before is None
+                ended = state.run not in (None, run)
                 return Job(target.name, target, state.attempts + (not ended), state.runs + ended, handle)
         except OSError:
             pass
@@ -224,7 +240,11 @@ class Inbox:
     def _begun(self, job: Job, run: str) -> Job:
         """With what came of the same study before."""
         error = JobRecord.from_json(read_json(job.folder / JOB)).error
-        put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
+        try:
+            put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
+        except ScanwardError:
+            job.let_go()
+            raise
         for state in ("done", "failed"):
             with suppress(FileNotFoundError):
                 for path in (self.root / state / job.key / OBJECTS).iterdir():
@@ -258,11 +278,13 @@ class Inbox:
         _remove(job.folder)
         job.let_go()
 
-    def again(self, job: Job, sentence: str) -> None:
-        """To be tried again after a while."""
-        wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1))
-        put(job.folder / JOB, JobRecord(job.attempts, job.runs, None, sentence, time.time() + wait).to_json())
-        job.let_go()
+    def again(self, job: Job, sentence: str, *, blamed: bool = True) -> None:
+        """To be tried again after a while; where it is not `blamed`, this time does not count."""
+        wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1)) if blamed else ROOM
+        try:
+            put(job.folder / JOB, JobRecord(job.attempts - (not blamed), job.runs, None, sentence, wait).to_json())
+        finally:
+            job.let_go()
 
     def retry(self, key: str) -> bool:
         """A failed study is tried anew; False where there is none of that name."""
@@ -364,15 +386,6 @@ def linked(path: Path, target: Path) -> None:
 def _link(path: str | Path, target: str | Path) -> None:
     with suppress(FileExistsError):
         os.link(path, target)
-
-
-def _oldest(folder: Path) -> list[Path]:
-    found = []
-    for entry in os.scandir(folder):
-        if not entry.name.startswith(DRAFT):
-            with suppress(OSError):
-                found.append((entry.stat().st_mtime, Path(entry.path)))
-    return [path for _, path in sorted(found)]
 
 
 def _remove(path: Path) -> None:
