@@ -21,7 +21,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from scanward.disk import Journal, read_json, sync_folder, write_json
+from scanward.disk import Journal, linked, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.dataset import read_meta
 from scanward.formats.guard import shown
@@ -34,6 +34,7 @@ SEALS, WAITING = "seals", "copies"
 """Seals; and a folder for each that is without its reduced copy yet, with links to what was sealed."""
 DRAFT = "."
 """Names that begin so are being written, or taken away."""
+PART = ".image-"
 BACK_OFF, LONGEST = 5.0, 600.0
 """Seconds before a study is tried again: the first time, doubled each time, and at most."""
 ROOM = 60.0
@@ -75,8 +76,15 @@ class Job:
         """The study's files, by name."""
         return sorted(p for p in (self.folder / OBJECTS).iterdir() if not p.name.startswith(DRAFT))
 
+    def part(self, image: str) -> Path:
+        """Where one image's answer is kept until all are there."""
+        return self.folder / f"{PART}{image}.json"
+
     def let_go(self) -> None:
-        os.close(self._lease)
+        """Leave it to whoever takes it next."""
+        if self._lease >= 0:
+            os.close(self._lease)
+            self._lease = -1
 
 
 def key_of(study_uid: str) -> str:
@@ -198,23 +206,27 @@ class Inbox:
         self.look()
         for folder in oldest(self.root / "working"):
             job = self._lease(folder, folder, run) if self.room_to_answer(folder) else None
-            if job is None:
-                continue
-            state = JobRecord.from_json(read_json(folder / JOB))
-            if self._watch.still(folder / JOB) < min(state.wait or 0, LONGEST):
+            if job is not None and self._due(job, most):
+                return self._begun(job, run)
+        for objects in self._watch.complete(quiet_seconds, longest):
+            target = self.root / "working" / objects.parent.name
+            if not target.exists() and self.room_to_answer(objects.parent):
+                job = self._lease(objects.parent, target, run)
+                if job is not None:
+                    return self._begun(job, run)
+        return None
+
+    def _due(self, job: Job, most: int) -> bool:
+        """Whether it is to be tried now; it is let go otherwise, or put aside."""
+        with _left(job):
+            state = JobRecord.from_json(read_json(job.folder / JOB))
+            if self._watch.still(job.folder / JOB) < min(state.wait or 0, LONGEST):
                 job.let_go()
             elif job.attempts > most or job.runs > RUNS:
                 self.give_up(job, state.error or "Its scan broke down again and again without a word.")
             else:
-                return self._begun(job, run)
-        for objects in self._watch.complete(quiet_seconds, longest):
-            folder = objects.parent
-            target = self.root / "working" / folder.name
-            if not target.exists() and self.room_to_answer(folder):
-                job = self._lease(folder, target, run)
-                if job is not None:
-                    return self._begun(job, run)
-        return None
+                return True
+        return False
 
     def _lease(self, folder: Path, target: Path, run: str) -> Job | None:
         """The study in `folder`, moved to `target`; None where another worker has or had it."""
@@ -239,12 +251,9 @@ class Inbox:
 
     def _begun(self, job: Job, run: str) -> Job:
         """With what came of the same study before."""
-        error = JobRecord.from_json(read_json(job.folder / JOB)).error
-        try:
+        with _left(job):
+            error = JobRecord.from_json(read_json(job.folder / JOB)).error
             put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
-        except ScanwardError:
-            job.let_go()
-            raise
         for state in ("done", "failed"):
             with suppress(FileNotFoundError):
                 for path in (self.root / state / job.key / OBJECTS).iterdir():
@@ -281,10 +290,8 @@ class Inbox:
     def again(self, job: Job, sentence: str, *, blamed: bool = True) -> None:
         """To be tried again after a while; where it is not `blamed`, this time does not count."""
         wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1)) if blamed else ROOM
-        try:
-            put(job.folder / JOB, JobRecord(job.attempts - (not blamed), job.runs, None, sentence, wait).to_json())
-        finally:
-            job.let_go()
+        put(job.folder / JOB, JobRecord(job.attempts - (not blamed), job.runs, None, sentence, wait).to_json())
+        job.let_go()
 
     def retry(self, key: str) -> bool:
         """A failed study is tried anew; False where there is none of that name."""
@@ -296,6 +303,8 @@ class Inbox:
 
     def _move(self, job: Job, state: str) -> None:
         """What stood there before goes once the new stands."""
+        for part in job.folder.glob(f"{PART}*"):
+            part.unlink()
         for other in ("done", "failed"):
             with suppress(FileNotFoundError):
                 (self.root / other / job.key).rename(self.root / other / f"{DRAFT}{job.key}-{uuid.uuid4().hex}")
@@ -369,23 +378,19 @@ class Inbox:
         return self.root / "made" / name[:2], name.encode()
 
 
+@contextmanager
+def _left(job: Job) -> Iterator[None]:
+    """A job on which something breaks, as on a full disk, is not held for as long as this process lives."""
+    try:
+        yield
+    except BaseException:
+        job.let_go()
+        raise
+
+
 def stamp(seconds: float | None = None) -> str:
     """A time, now where none is given, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def linked(path: Path, target: Path) -> None:
-    """A file, or a folder of files, under a second name."""
-    if path.is_dir():
-        shutil.copytree(path, target, copy_function=_link, dirs_exist_ok=True)
-    else:
-        target.parent.mkdir(exist_ok=True)
-        _link(path, target)
-
-
-def _link(path: str | Path, target: str | Path) -> None:
-    with suppress(FileExistsError):
-        os.link(path, target)
 
 
 def _remove(path: Path) -> None:
