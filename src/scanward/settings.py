@@ -101,8 +101,8 @@ class Store:
 class Work:
     """Scanning."""
 
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Processes, each of which holds the networks; 0: one for every two cores, eight at most."""
+    workers: Some | None = None
+    """Processes, each of which holds the networks. None named: one for every two cores, eight at most."""
     method: str = "default"
     site: Near | None = None
     """Thresholds of this site, from `scanward calibrate`."""
