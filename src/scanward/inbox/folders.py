@@ -82,9 +82,9 @@ class Job:
 
     def let_go(self) -> None:
         """Leave it to whoever takes it next."""
-        if self._lease >= 0:
-            os.close(self._lease)
-            self._lease = -1
+        lease, self._lease = self._lease, -1
+        if lease >= 0:
+            os.close(lease)
 
 
 def key_of(study_uid: str) -> str:
@@ -199,9 +199,8 @@ class Inbox:
         """The next study to work on, or None: first those that a dead worker left or whose time has come again, then
         those to which nothing was added for so long, or that began to come `longest` seconds ago.
 
-        One whose workers died or gave up `most` times is moved to `failed`. `run` names this run of the gateway: a
-        study is not blamed for the end of a whole run, unless it outlived `RUNS` of them. One whose answer has no room
-        waits.
+        One whose workers died or gave up `most` times goes to `failed`, and one whose answer has no room waits. `run`
+        names this run of the gateway: a study is not blamed for the end of a whole run, unless it outlived `RUNS`.
         """
         self.look()
         for folder in oldest(self.root / "working"):
@@ -398,4 +397,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
