@@ -35,10 +35,8 @@ SEALS, WAITING = "seals", "copies"
 DRAFT = "."
 """Names that begin so are being written, or taken away."""
 PART = ".image-"
-BACK_OFF, LONGEST = 5.0, 600.0
-"""Seconds before a study is tried again: the first time, doubled each time, and at most."""
-ROOM = 60.0
-"""Seconds before one is tried again for which the disk was too full."""
+BACK_OFF, LONGEST, ROOM = 5.0, 600.0, 60.0
+"""Seconds before a study is tried again: the first time, doubled each time, at most, and where the disk was full."""
 ANSWER = 16 << 20
 """Bytes that the answer to a study may need beside as many as its objects have."""
 RUNS = 50
@@ -289,7 +287,8 @@ class Inbox:
     def again(self, job: Job, sentence: str, *, blamed: bool = True) -> None:
         """To be tried again after a while; where it is not `blamed`, this time does not count."""
         wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1)) if blamed else ROOM
-        put(job.folder / JOB, JobRecord(job.attempts - (not blamed), job.runs, None, sentence, wait).to_json())
+        with _left(job):
+            put(job.folder / JOB, JobRecord(job.attempts - (not blamed), job.runs, None, sentence, wait).to_json())
         job.let_go()
 
     def retry(self, key: str) -> bool:
