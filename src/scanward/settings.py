@@ -5,6 +5,7 @@ docs/gateway.md has the whole file with comments.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -40,6 +41,10 @@ class Node:
     """Refuse who calls another title than `aet`."""
     tls: Tls = Tls()
     associations: Some = 32
+    associations_per_address: Some = 16
+    """Whoever asks for more is refused for now, with "local limit exceeded"; so is who comes when all are taken."""
+    request_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """In which who calls must have asked for an association."""
     idle_seconds: Annotated[float, Field(gt=0)] = 60.0
     largest_mb: Some = 1024
     """Of one object; twice as much of all that are on their way."""
@@ -54,6 +59,8 @@ class Store:
     folder: Near = Path("scanward-inbox")
     quiet_seconds: Seconds = 10.0
     """A study is complete when nothing of it came for so long."""
+    longest_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """It is scanned so long after its first object though more come, and again with those that come later."""
     keep_days: Seconds = 30.0
     """How long finished studies stay; 0 keeps them for good."""
     free_mb: Annotated[int, Field(ge=0)] = 512
@@ -64,8 +71,8 @@ class Store:
 class Work:
     """Scanning."""
 
-    workers: Some = 1
-    """Processes. Each holds the networks once and uses the cores there are."""
+    workers: Some | None = None
+    """Processes, each of which holds the networks. None named: one for every two cores, eight at most."""
     method: str = "default"
     site: Near | None = None
     """Thresholds of this site, from `scanward calibrate`."""
@@ -73,10 +80,18 @@ class Work:
     """How often a study is tried whose scan broke down."""
     study_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """How long the scan of a study of 100 MB may take; of a larger one, longer in proportion. Then it is set aside."""
+    stop_seconds: Seconds = 5.0
+    """How long the gateway waits at its end for what is being scanned; what is not done by then is done after the
+    next start."""
     verify_key: Near | None = None
     """Verifies images that an earlier version wove evidence into with this key."""
     records: Near | None = None
     """Where their records lie; those that an earlier version kept in the inbox are found without."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes scan."""
+        return self.workers or max(1, min(8, len(os.sched_getaffinity(0)) // 2))
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -222,6 +237,12 @@ class Web:
     openid: OpenId | None = None
     hosts: tuple[str, ...] = ()
     """Other names of the pages, where a proxy on this machine passes requests on."""
+    connections: Annotated[int, Field(gt=0, le=512)] = 256
+    connections_per_address: Some = 64
+    """Does not count where `hosts` names a proxy, which has one address for all."""
+    header_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """In which a request's head must be there, TLS included."""
+    body_seconds: Annotated[float, Field(gt=0)] = 30.0
     tls: Tls = Tls()
 
 

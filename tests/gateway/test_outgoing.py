@@ -116,6 +116,19 @@ def test_a_clock_that_was_set_back_keeps_nothing_for_years(tmp_path):
     assert queue.deliver_due(lambda folder, parcel: None) is None
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_sending(tmp_path, monkeypatch):
+    def away(folder, parcel):
+        raise Unreachable("away")
+
+    queue, sent = Spool(tmp_path, "q"), []
+    queue.add("a", lambda folder: None, "x")
+    queue.deliver_due(away)
+    past = time.time() - 86400
+    monkeypatch.setattr(spool.time, "time", lambda: past)
+    queue.deliver_due(lambda folder, parcel: sent.append(parcel.to))
+    assert sent == ["x"]
+
+
 def test_two_processes_do_not_deliver_at_the_same_time(tmp_path):
     first, second = Spool(tmp_path, "q"), Spool(tmp_path, "q")
     first.add("a", lambda folder: None, "x")

@@ -30,6 +30,7 @@ TABLE = {
     ("GET", "/api/studies/{key}"): EVERYBODY,
     ("POST", "/api/studies/{key}/reviews"): {"reviewer"},
     ("GET", "/api/counts"): EVERYBODY,
+    ("GET", "/api/troubles"): EVERYBODY,
     ("GET", "/api/reviews.csv"): {"reviewer", "auditor"},
     ("GET", "/pictures/{key}/{image}/{name:path}"): EVERYBODY,
     ("GET", "/account"): EVERYBODY,

@@ -15,6 +15,7 @@ from web_studies import Client
 
 from scanward.box import Box
 from scanward.errors import ArgumentError, UnreadableError
+from scanward.inbox.troubles import Trouble, tell
 from scanward.review import accounts
 from scanward.review.app import make_app
 from scanward.web import security
@@ -281,3 +282,15 @@ def test_our_own_scripts_and_pages_name_no_other_site():
             text = path.read_text().replace("http://www.w3.org/2000/svg", "")
             assert "//" not in re.sub(r"(^|\s)//.*|\{#.*#\}", "", text), path.name
             assert not re.search(r"\sstyle=|\son[a-z]+=|innerHTML", text), path.name
+
+
+def test_what_is_wrong_with_the_gateway_is_said_to_who_is_signed_in_and_to_nobody_else(inbox, users):
+    tell(inbox, [Trouble("worker.dies", "A process that scans died <b>twice</b>.")])
+    http = client(inbox, users)
+    assert http.get("/api/troubles").status_code == 401
+    sign_in(http)
+    assert http.get("/api/troubles").json() == [{"name": "worker.dies",
+                                                 "sentence": "A process that scans died <b>twice</b>."}]
+    assert "died &lt;b&gt;twice" in http.get("/").text
+    tell(inbox, ())
+    assert http.get("/api/troubles").json() == [] and "data-trouble" not in http.get("/").text

@@ -33,6 +33,7 @@ EVENTS = frozenset({
     "start", "stop", "association.accepted", "association.rejected", "objects.stored", "study.scanned", "study.failed",
     "results.sent", "results.refused", "hook.sent", "hook.refused", "login", "logout", "review", "pull", "pull.refused",
     "query", "export", "retry", "worker.died", "study.removed", "protected.sent", "account",
+    "pages.died", "trouble.began", "trouble.ended",
 })  # fmt: skip
 FACTS = frozenset({
     "aet", "called", "peer", "port", "user", "key", "study_uid", "patient_id", "destination", "pull", "count", "stored",

@@ -149,7 +149,7 @@ class Spool:
             return None
         # Reading every to.json is much for somebody who asks several times a second.
         changed, until = self._idle
-        if self.folder.stat().st_mtime_ns == changed and time.time() < until:
+        if self.folder.stat().st_mtime_ns == changed and 0 < until - time.time() <= LOOK:  # a clock may be set back
             return max(0.0, self._next - time.time()) if self._next else None
         with self._alone() as alone:
             if not alone:
@@ -181,7 +181,8 @@ class Spool:
             now = time.time()
             # A clock that was set back must not make anything wait for years.
             due = not now < parcel.next < now + 2 * LONGEST
-            if (stop is not None and stop.is_set()) or now < self._rests.get(parcel.to, (0, 0.0))[1]:
+            rests = 0 < self._rests.get(parcel.to, (0, 0.0))[1] - now < 2 * LONGEST
+            if rests or (stop is not None and stop.is_set()):
                 return
             if due:
                 self._try(identifier, parcel, deliver)

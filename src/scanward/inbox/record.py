@@ -17,7 +17,7 @@ from scanward.verdict import STUDY_LABELS, StudyLabel
 KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"(?:[0-9a-f]{16}){1,2}", re.ASCII)
 """Of a study, and of one of its images: both name folders. Images of earlier versions have the shorter ones."""
 UNSAID = frozenset({"study_uid", "patient_id", "accession", "description", "study_date", "modality", "received",
-                    "finished", "settings", "evidence", "note", "run", "not_before"})
+                    "finished", "settings", "evidence", "note", "run", "wait"})
 """What a file leaves out where it is None."""
 
 
@@ -155,8 +155,8 @@ class JobRecord:
     """Of the gateway, that works on it; None of a study that waits."""
     error: str | None = None
     """Why it was tried again."""
-    not_before: float | None = None
-    """Seconds since the epoch, of a study that waits."""
+    wait: float | None = None
+    """Seconds that a study waits, from when somebody sees this."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self, dict_factory=_said)
@@ -164,7 +164,7 @@ class JobRecord:
     @staticmethod
     def from_json(found: Mapping[str, object]) -> JobRecord:
         return JobRecord(_count(found.get("attempts")), _count(found.get("runs")), _text_or_none(found.get("run")),
-                         _text_or_none(found.get("error")), _number(found.get("not_before")))
+                         _text_or_none(found.get("error")), _number(found.get("wait")))
 
 
 def _said(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from scanward.errors import ScanwardError
 from scanward.inbox.record import ID
+from scanward.inbox.troubles import troubles
 from scanward.review import reviews, worklist
 from scanward.review.door import may, signed_in
 from scanward.review.reviewing import save
@@ -76,6 +77,12 @@ def counts(request: Request) -> dict[str, int]:
     """How many studies are in which folder of the inbox."""
     found: dict[str, int] = request.app.state.inbox.counts()
     return found
+
+
+@router.get("/api/troubles")
+def list_troubles(request: Request, _: str = Depends(signed_in)) -> list[dict[str, str]]:
+    """What is wrong with the gateway: `name` for machines, `sentence` for people; empty where all is well."""
+    return [asdict(one) for one in troubles(request.app.state.inbox)]
 
 
 @router.get("/api/reviews.csv")

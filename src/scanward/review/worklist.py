@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scanward.errors import ScanwardError
+from scanward.inbox.troubles import troubles
 from scanward.review import reviews
 from scanward.review.door import door_of, signed_in
 from scanward.review.pages import page
@@ -208,4 +209,5 @@ def worklist(request: Request, user: str = Depends(signed_in)) -> Response:
     inbox, wanted = request.app.state.inbox, Filter.of(request)
     shown = listing(inbox, wanted)
     return page(request, "worklist.html", user=user, can_leave=not door_of(request).open, wanted=wanted, listing=shown,
-                counts=inbox.counts(), count_words=COUNTS, labels=LABELS, states=STATES, modalities=MODALITIES)
+                counts=inbox.counts(), count_words=COUNTS, troubles=troubles(inbox), labels=LABELS, states=STATES,
+                modalities=MODALITIES)

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scanward.web.limits import Buckets
+from scanward.web.limits import Buckets, network_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -84,7 +84,7 @@ def new_session(request: Request) -> None:
 
 
 def client_of(request: Request) -> str:
-    """The address that limits count by; of IPv6 the /64 network, which one client has to itself."""
+    """The address that limits count by."""
     return _client(request.scope)
 
 
@@ -195,14 +195,7 @@ def _token_matches(request: Request, body: bytes) -> bool:
 
 def _client(scope: Scope) -> str:
     client = scope.get("client")
-    host = str(client[0]) if client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
-    return host
+    return network_of(str(client[0]) if client else "")
 
 
 def _name_of(host: str) -> str:
