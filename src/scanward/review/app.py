@@ -43,6 +43,7 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     """
     app = FastAPI(title="Scanward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.inbox, app.state.send, app.state.audit = inbox, send, audit or _nothing
+    inbox.index.reconcile()
     add_door(app, users)
     for part in (worklist, study_page, api):
         app.include_router(part.router)
