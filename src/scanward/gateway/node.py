@@ -129,7 +129,7 @@ def _pages(gateway: Gateway, inbox: Inbox, audit: Audit) -> Iterator[str]:
 
     https = web.tls.cert is not None
     app = make_app(inbox, users=web.users, secret=_secret(inbox.root), https=https,
-                   hosts=web.hosts, audit=audit.record,
+                   hosts=web.hosts, audit=audit.record, trail=audit.path,
                    send=lambda files: _send_review(files, gateway, inbox))
     listening = _listening(web.host, web.port)
     server_context(web.tls)  # which says in one sentence what is wrong with the files
@@ -176,7 +176,7 @@ def _send_review(files: list[Path], gateway: Gateway, inbox: Inbox) -> None:
         inbox.mark_made(identity_of(path).sop_instance)
     for to in gateway.destination:
         if to.results:
-            Outgoing(inbox.root).add(work.delivery("review", to.name, files), files, to.name)
+            Outgoing(inbox.root).add(work.delivery(files[0].parent.name, to.name, files), files, to.name)
 
 
 def _pull(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event) -> None:

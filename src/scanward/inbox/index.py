@@ -55,7 +55,7 @@ TABLES = (
     "CREATE TABLE whole (since REAL)",
     "CREATE TABLE events (key TEXT, moment TEXT, line TEXT)",
     "CREATE INDEX of_study ON events (key, moment)",
-    "CREATE TABLE journals (name TEXT PRIMARY KEY, first BLOB, read INTEGER)",
+    "CREATE TABLE journals (first BLOB PRIMARY KEY, name TEXT, read INTEGER)",
     f"PRAGMA user_version = {SCHEMA}")
 """`facts` and `said` are when `study.json` and the reviews were last written, in nanoseconds; `whole` has a row once
 all folders were read; `events` and `journals` are the audit's."""

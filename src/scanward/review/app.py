@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from scanward.audit.events import read_on
 from scanward.errors import ScanwardError
-from scanward.review import api, study_page, worklist
+from scanward.review import api, queue_page, study_page, worklist
 from scanward.review.door import add_door
 from scanward.review.pages import page
 from scanward.web.pages import add_static
@@ -33,19 +34,24 @@ WORDS = {
 
 def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
              send: Callable[[list[Path]], None] | None = None, hosts: Sequence[str] = (),
-             audit: Callable[..., None] | None = None) -> FastAPI:
+             audit: Callable[..., None] | None = None, trail: Path | None = None) -> FastAPI:
     """The pages and the API over an inbox.
 
     `users` is the users file of `accounts`; None lets everybody in, which is for loopback addresses only, and the page
     then asks for the reviewer's name. `secret`, `https` and `hosts` are as `security.secure` takes them. `send` is
     given the DICOM report of each review, and may raise `ScanwardError` or `OSError`. `audit` is called as
-    `Audit.record` is, for `login`, `logout`, `review` and `export`.
+    `Audit.record` is, for `login`, `logout`, `review`, `retry` and `export`; `trail` is the file that it writes to, and
+    a study's page shows what it says of the study. The index of the studies is held against the folders first.
+
+    Raises `ScanwardError` where the index cannot be made.
     """
     app = FastAPI(title="Scanward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.inbox, app.state.send, app.state.audit = inbox, send, audit or _nothing
+    app.state.inbox, app.state.send, app.state.audit, app.state.trail = inbox, send, audit or _nothing, trail
     inbox.index.reconcile()
+    if trail is not None:
+        read_on(inbox.index, trail)
     add_door(app, users)
-    for part in (worklist, study_page, api):
+    for part in (worklist, study_page, queue_page, api):
         app.include_router(part.router)
     add_static(app)
     app.add_exception_handler(HTTPException, _refused)

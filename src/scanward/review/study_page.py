@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from scanward.delivery.state import of_study
 from scanward.errors import ScanwardError
 from scanward.inbox import search
 from scanward.inbox.record import seal_of
 from scanward.review import worklist
 from scanward.review.door import door_of, signed_in
 from scanward.review.pages import page
+from scanward.review.queue_page import events_of, lines, when_sent
 from scanward.review.reviewing import save
 from scanward.review.worklist import LABELS, SEALS, STATES, filter_of
 from scanward.web.security import client_of
@@ -30,6 +32,12 @@ MEANINGS = {
     "authentic": "No sign of tampering that the methods used here can see.",
     "unscanned": "No method was run on this image.",
 }
+EVENTS = {
+    "objects.stored": "Objects came", "pull": "Objects fetched", "study.scanned": "Scanned",
+    "study.failed": "Could not be scanned", "results.sent": "Results sent", "results.refused": "Results refused",
+    "hook.sent": "Webhook told", "hook.refused": "Webhook refused", "review": "Reviewed", "retry": "Tried again",
+    "study.removed": "Removed"}
+"""Words for what the audit log says of a study."""
 DECIDED = {"accept": ("●", "Accepted"), "reject": ("⊘", "Rejected"), "comment": ("✎", "Commented")}
 SAID = {"accept": "Saved: you accepted the result.", "reject": "Saved: you rejected the result.",
         "comment": "Saved: your comment."}
@@ -136,6 +144,8 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
     inbox, wanted, images = request.app.state.inbox, filter_of(request), study.record.images
     image = next((i for i in images if i.id == image_id), None) or worklist.worst_image(images)
     there = search.beside(inbox.index, wanted, study.key)
+    events = events_of(request, study.key)
+    sent = lines(of_study(inbox.root, study.key), when_sent(study.key, events))
     history = [(made, *DECIDED[made.decision], _number(images, made.image))
                for made in reversed(worklist.reviews_of(inbox, study.key))]
     return page(
@@ -143,7 +153,8 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
         ask_name=door_of(request).open, wanted=wanted, study=study,
         row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
         shown=_shown(study, image), history=history, states=STATES, notice=notice, error=error, comment=comment,
-        next=there.next, previous=there.previous, place=there.place)
+        events=events, event_words=EVENTS,
+        deliveries=sent, next=there.next, previous=there.previous, place=there.place)
 
 
 def _tab(study: Study, image: ImageRecord, number: int) -> Tab:
