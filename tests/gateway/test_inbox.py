@@ -49,7 +49,7 @@ def put(inbox, study="1.2.3", sop="1.2.3.4", data=b"pixels"):
 
 def studies(inbox):
     """Those done with and failed."""
-    return [inbox.study(key) for key, _ in inbox.written()]
+    return [inbox.study(key) for key, *_ in inbox.written()]
 
 
 def test_a_study_goes_from_incoming_through_working_to_done(inbox):

@@ -281,13 +281,13 @@ class Inbox:
             for draft in (self.root / other).glob(f"{DRAFT}{job.key}-*"):
                 _remove(draft)
 
-    def written(self) -> Iterator[tuple[str, int]]:
-        """Of those done with and failed the keys, and when `study.json` was last written, in nanoseconds."""
+    def written(self) -> Iterator[tuple[str, str, int]]:
+        """Of those done with and failed the key, the state, and when `study.json` was last written, in nanoseconds."""
         for state in ("failed", "done"):  # as `study` has it where a key is in both
             for entry in os.scandir(self.root / state):
                 if KEY.fullmatch(entry.name):
                     with suppress(OSError):
-                        yield entry.name, os.stat(f"{entry.path}/{FACTS}").st_mtime_ns
+                        yield entry.name, state, os.stat(f"{entry.path}/{FACTS}").st_mtime_ns
 
     def study(self, key: str) -> Study | None:
         """One of them."""
@@ -319,10 +319,10 @@ class Inbox:
     def forget(self, days: float, *, said: Callable[[str], None] = lambda key: None) -> None:
         """Takes away what is done with for longer; 0 keeps all, and failed studies stay."""
         if days:
-            for key, when in list(self.written()):
-                folder = self.root / "done" / key
+            for key, state, when in list(self.written()):
+                folder = self.root / state / key
                 with suppress(OSError):
-                    if when < 1e9 * (time.time() - 86400 * days) and folder.is_dir():
+                    if state == "done" and when < 1e9 * (time.time() - 86400 * days):
                         gone = folder.with_name(f"{DRAFT}{key}-{uuid.uuid4().hex}")
                         with self.index.changing(key):
                             folder.rename(gone)

@@ -71,8 +71,8 @@ class Folders(Protocol):
     def study(self, key: str) -> Study | None:
         """One that is done with or failed."""
 
-    def written(self) -> Iterator[tuple[str, int]]:
-        """Of each of them the key, and when `study.json` was last written, in nanoseconds."""
+    def written(self) -> Iterator[tuple[str, str, int]]:
+        """Of each of them the key, the state, and when `study.json` was last written, in nanoseconds."""
 
 
 class Index:
@@ -126,9 +126,9 @@ class Index:
         """Holds every row against the folders. Raises `ScanwardError` where the file cannot be written."""
         self._next = time.monotonic() + EVERY
         said = {path.stem: path.stat().st_mtime_ns for path in (self._folders.root / "reviews").glob("*.jsonl")}
-        there = {key: (when, said.get(key, 0)) for key, when in self._folders.written()}
-        rows = self._run(lambda one: one.execute("SELECT key, facts, said FROM studies").fetchall())
-        known = {key: (facts, when) for key, facts, when in rows}
+        there = {key: (state, when, said.get(key, 0)) for key, state, when in self._folders.written()}
+        rows = self._run(lambda one: one.execute("SELECT key, state, facts, said FROM studies").fetchall())
+        known = {key: tuple(row) for key, *row in rows}
         other = sorted(key for key in there.keys() | known.keys() if there.get(key) != known.get(key))
         for start in range(0, len(other), AT_ONCE):
             self._refresh(other[start:start + AT_ONCE])
@@ -195,6 +195,19 @@ class Index:
                 if _identity(self._path) == self._open[1]:
                     return self._open[0]
             self._close()
+        if not self._there():
+            with alone(self._path.with_suffix(".lock")):
+                if not self._there():  # one of no bytes is kept locked by those who had it open
+                    self._discard()
+                return self._opened()
+        return self._opened()
+
+    def _there(self) -> bool:
+        with suppress(FileNotFoundError):
+            return self._path.stat().st_size > 0
+        return False
+
+    def _opened(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, BUSY, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -214,9 +227,8 @@ class Index:
         self._close()
         with alone(self._path.with_suffix(".lock")):
             try:
-                found = self._connection().execute("PRAGMA quick_check(1)").fetchone()
-                if found == ("ok",):
-                    return
+                if _sound(self._opened()):
+                    return  # or it was the disk
             except sqlite3.Error as error:
                 if not _damaged(error):
                     raise
@@ -278,6 +290,12 @@ def _make(connection: sqlite3.Connection) -> None:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _sound(connection: sqlite3.Connection) -> bool:
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    wanted = {statement.split()[2] for statement in TABLES if statement.startswith("CREATE")}
+    return wanted <= there and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
 
 
 def _damaged(error: sqlite3.Error) -> bool:
