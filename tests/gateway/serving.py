@@ -31,9 +31,10 @@ class Gateway:
                        for table, values in self.settings.items())
         self._config.write_text(base + text)
 
-    def start(self):
+    def start(self, *options):
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "scanward", "serve", "--config", self._config],
+            self.process = subprocess.Popen([sys.executable, "-m", "scanward", "serve", "--config", self._config,
+                                             *options],
                                             stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         line = self.process.stdout.readline()
         assert "Listening" in line, self._log.read_text()

@@ -1,8 +1,11 @@
+
 """The gateway as its users run it: `scanward serve` in a process of its own, beside a real Orthanc."""
 
+import contextlib
 import io
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -55,6 +58,22 @@ def test_from_a_modality_through_a_routing_orthanc_and_back(start, start_orthanc
     assert len(study["images"]) == 2
     assert study["passed"] == []
     assert orthanc.raw(f"/instances/{orthanc.get('/instances')[-1]}/preview")[:4] == b"\x89PNG"
+
+
+def test_an_index_that_says_what_no_folder_does_is_made_anew_when_asked(start, dicom, tmp_path):
+    gateway = start()
+    storescu(gateway.port, dicom.file(tmp_path / "a.dcm", shape=(96, 80), PatientID="PAT-7"))
+
+    def found(words):
+        return httpx.get(f"{gateway.pages}api/studies?q={words}").json()["total"]
+
+    wait_for(lambda: found("pat-7") == 1)
+    assert gateway.stop() == 0
+    with contextlib.closing(sqlite3.connect(gateway.inbox / "index.sqlite3")) as index:
+        index.execute("UPDATE studies SET words = 'somebody else'")
+        index.commit()
+    gateway.start("--reindex")
+    assert (found("pat-7"), found("somebody")) == (1, 0)
 
 
 def test_a_forged_series_is_flagged_and_the_pacs_shows_its_results(start, orthanc, dicom, tmp_path):

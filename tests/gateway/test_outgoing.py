@@ -62,7 +62,7 @@ def test_what_is_refused_for_good_is_put_aside_with_the_reason_and_can_be_sent_a
     assert outgoing.run_once([to(strict)], "SCANWARD") is None
     assert "rejected the association" in json.loads((root / "outgoing-failed/k-1/to.json").read_text())["error"]
     assert not outgoing.add("k-1", [path], "pacs")
-    assert outgoing.again("k-1") and not outgoing.again("k-1")
+    assert outgoing.spool.again("k-1") and not outgoing.spool.again("k-1")
     assert outgoing.run_once([to(good)], "SCANWARD") is None and len(good.received()) == 1
 
 

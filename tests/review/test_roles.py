@@ -26,6 +26,9 @@ TABLE = {
     ("GET", "/studies/{key}"): EVERYBODY,
     ("POST", "/studies/{key}/review"): {"reviewer"},
     ("POST", "/studies/{key}/retry"): {"administrator"},
+    ("GET", "/queue"): EVERYBODY,
+    ("GET", "/api/deliveries"): EVERYBODY,
+    ("POST", "/deliveries/{queue}/{identifier}/retry"): {"administrator"},
     ("GET", "/api/studies"): EVERYBODY,
     ("GET", "/api/studies/{key}"): EVERYBODY,
     ("POST", "/api/studies/{key}/reviews"): {"reviewer"},
@@ -40,7 +43,8 @@ TABLE = {
     ("GET", "/audit"): {"auditor"},
     ("GET", "/api/audit"): {"auditor"},
 }
-FACTS = {"key": web_studies.key_of("film"), "image": f"{1:016x}", "name:path": "thumb.jpg"}
+FACTS = {"key": web_studies.key_of("film"), "image": f"{1:016x}", "name:path": "thumb.jpg",
+         "queue": "outgoing", "identifier": "nobody"}
 
 
 @pytest.fixture

@@ -179,12 +179,14 @@ app.add_typer(study_app)
 def serve(
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The gateway's settings, TOML; "
                                                 "docs/gateway.md has every one of them.")] = None,
+    reindex: Annotated[bool, typer.Option("--reindex", help="Make the index of the studies anew from the inbox's "
+                                          "folders first.")] = False,
     debug: Debug = False,
 ) -> int:
     """Stand beside a PACS: receive by C-STORE, scan, send the results back, show them on a page."""
     from scanward.cli.serving import run_serve
 
-    return run_serve(config)
+    return run_serve(config, reindex)
 
 
 @app.command(epilog=PLAIN)

@@ -12,8 +12,8 @@ from scanward.cli.words import shown
 from scanward.errors import ArgumentError, MissingExtraError
 
 
-def run_serve(path: Path | None) -> int:
-    """The gateway, until it is told to stop."""
+def run_serve(path: Path | None, reindex: bool = False) -> int:
+    """The gateway, until it is told to stop; with `reindex` the index of the studies is made anew first."""
     try:
         from scanward.gateway.node import serve
         from scanward.settings import read_config
@@ -25,7 +25,7 @@ def run_serve(path: Path | None) -> int:
         print(f"Listening: {node}. Inbox: {shown(str(gateway.store.folder))}."
               + (f" Pages: {pages}" if pages else ""), flush=True)
 
-    serve(gateway, ready)
+    serve(gateway, ready, reindex=reindex)
     return CLEAN
 
 

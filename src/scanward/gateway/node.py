@@ -31,8 +31,10 @@ GRACE = 3.0
 HOUR = 3600.0
 
 
-def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pages: None) -> None:
-    """Runs until it is told to stop by SIGTERM or SIGINT; `ready` hears where the node and the pages are.
+def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pages: None, *,
+          reindex: bool = False) -> None:
+    """Runs until it is told to stop by SIGTERM or SIGINT; `ready` hears where the node and the pages are. With
+    `reindex` the index of the studies is made anew from the folders.
 
     Raises `ArgumentError` where an address is taken, a file named in the settings cannot be used, or another gateway
     works on the same inbox.
@@ -43,6 +45,8 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
     inbox = Inbox(gateway.store.folder, free_mb=gateway.store.free_mb)
     with ExitStack() as stack:
         stack.enter_context(inbox.alone())
+        if reindex:
+            inbox.index.remove()
         tell(inbox, ())
         audit = Audit(gateway.audit, inbox.root)
         audit.start()

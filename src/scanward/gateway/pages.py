@@ -113,4 +113,4 @@ def _send_review(files: list[Path], gateway: Gateway, inbox: Inbox) -> None:
         inbox.mark_made(identity_of(path).sop_instance)
     for to in gateway.destination:
         if to.results:
-            Outgoing(inbox.root).add(work.delivery("review", to.name, files), files, to.name)
+            Outgoing(inbox.root).add(work.delivery(files[0].parent.name, to.name, files), files, to.name)

@@ -22,8 +22,8 @@ from scanward.formats.series import versions
 from scanward.gateway.sealing import Asked, Sealer
 from scanward.gateway.trouble import full, passing, sentence_of, without_paths
 from scanward.image import Image
-from scanward.inbox.folders import Inbox, Job, Study, put, stamp
-from scanward.inbox.record import ImageRecord, PassedRecord, StudyRecord
+from scanward.inbox.folders import Inbox, Job, put, stamp
+from scanward.inbox.record import ImageRecord, PassedRecord, Study, StudyRecord
 from scanward.judging.case import Terms
 from scanward.judging.scan import scan_source
 from scanward.judging.site import read_site

@@ -25,7 +25,8 @@ from scanward.disk import Journal, linked, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.dataset import read_meta
 from scanward.formats.guard import shown
-from scanward.inbox.record import KEY, JobRecord, StudyRecord
+from scanward.inbox.index import Index
+from scanward.inbox.record import KEY, JobRecord, Study, StudyRecord
 from scanward.inbox.waiting import Watch, oldest, size_of
 
 STATES = ("incoming", "working", "done", "failed")
@@ -40,21 +41,12 @@ BACK_OFF, LONGEST, ROOM = 5.0, 600.0, 60.0
 ANSWER = 16 << 20
 """Bytes that the answer to a study may need beside as many as its objects have."""
 RUNS = 50
+KEPT = 1000
+"""Studies whose `study.json` is kept in memory."""
 
 
 class FullError(ScanwardError):
     """There is no room for another object."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """One that is done with, or failed."""
-
-    key: str
-    state: Literal["done", "failed"]
-    folder: Path
-    record: StudyRecord
-    """What `study.json` says."""
 
 
 @dataclass
@@ -114,6 +106,7 @@ class Inbox:
         except OSError as error:
             raise ArgumentError(f"{shown(root)} cannot be the inbox ({error.strerror}); choose another folder in "
                                 "store.folder.") from None
+        self.index = Index(self)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -265,7 +258,8 @@ class Inbox:
     def finish(self, job: Job, record: StudyRecord) -> None:
         """To `done`."""
         put(job.folder / FACTS, record.to_json())
-        self._move(job, "done")
+        with self.index.changing(job.key):
+            self._move(job, "done")
 
     def give_up(self, job: Job, sentence: str) -> None:
         """To `failed`, with the reason."""
@@ -277,7 +271,8 @@ class Inbox:
         put(job.folder / FACTS, replace(old.record if old else StudyRecord(), key=job.key, finished=stamp(),
                                         attempts=job.attempts, error=sentence).to_json())
         (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
-        self._move(job, "failed")
+        with self.index.changing(job.key):
+            self._move(job, "failed")
 
     def drop(self, job: Job) -> None:
         """A folder without objects, whose first never arrived."""
@@ -296,7 +291,8 @@ class Inbox:
         study = self.study(key)
         if study is None or study.state != "failed" or (self.root / "working" / key).exists():
             return False
-        study.folder.rename(self.root / "working" / key)
+        with self.index.changing(key):
+            study.folder.rename(self.root / "working" / key)
         return True
 
     def _move(self, job: Job, state: str) -> None:
@@ -314,11 +310,13 @@ class Inbox:
             for draft in (self.root / other).glob(f"{DRAFT}{job.key}-*"):
                 _remove(draft)
 
-    def studies(self) -> list[Study]:
-        """Those done with and failed, newest first."""
-        found = [self._study(state, entry.name) for state in ("done", "failed")
-                 for entry in os.scandir(self.root / state) if not entry.name.startswith(DRAFT)]
-        return sorted((s for s in found if s is not None), key=lambda s: str(s.record.finished), reverse=True)
+    def written(self) -> Iterator[tuple[str, str, int]]:
+        """Of those done with and failed the key, the state, and when `study.json` was last written, in nanoseconds."""
+        for state in ("failed", "done"):  # as `study` has it where a key is in both
+            for entry in os.scandir(self.root / state):
+                if KEY.fullmatch(entry.name):
+                    with suppress(OSError):
+                        yield entry.name, state, os.stat(f"{entry.path}/{FACTS}").st_mtime_ns
 
     def study(self, key: str) -> Study | None:
         """One of them."""
@@ -336,6 +334,9 @@ class Inbox:
         if known is None or known[0] != when:
             record = replace(StudyRecord.from_json(read_json(folder / FACTS)), key=key)
             known = self._known[state, key] = when, Study(key, state, folder, record)
+            if len(self._known) > KEPT:
+                with suppress(KeyError, RuntimeError):  # another thread was faster
+                    del self._known[next(iter(self._known))]
         return known[1]
 
     def counts(self) -> dict[str, int]:
@@ -347,14 +348,15 @@ class Inbox:
     def forget(self, days: float, *, said: Callable[[str], None] = lambda key: None) -> None:
         """Takes away what is done with for longer; 0 keeps all, and failed studies stay."""
         if days:
-            for study in self.studies():
+            for key, state, when in list(self.written()):
+                folder = self.root / state / key
                 with suppress(OSError):
-                    if study.state == "done" and (study.folder / FACTS).stat().st_mtime < time.time() - 86400 * days:
-                        gone = study.folder.with_name(f"{DRAFT}{study.key}-{uuid.uuid4().hex}")
-                        study.folder.rename(gone)
+                    if state == "done" and when < 1e9 * (time.time() - 86400 * days):
+                        gone = folder.with_name(f"{DRAFT}{key}-{uuid.uuid4().hex}")
+                        with self.index.changing(key):
+                            folder.rename(gone)
                         _remove(gone)
-                        self._known.pop((study.state, study.key), None)
-                        said(study.key)
+                        said(key)
 
     def mark_made(self, sop_uid: str) -> None:
         """An object with this UID is ours."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from scanward.verdict import STUDY_LABELS, StudyLabel
 
@@ -19,6 +20,8 @@ KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"(?:[0-9a-f]{16}){1
 UNSAID = frozenset({"study_uid", "patient_id", "accession", "description", "study_date", "modality", "received",
                     "finished", "settings", "evidence", "note", "run", "wait"})
 """What a file leaves out where it is None."""
+SEALS = ("tampered", "inconclusive", "unsealed", "consistent", "authentic")
+"""What the gateway's seals say of an image, the worst first: `consistent` of one that was encoded anew."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,32 @@ class StudyRecord:
             images=tuple(one for one in map(ImageRecord.from_json, _objects(found.get("images"))) if one.id),
             passed=tuple(PassedRecord(_text(one.get("sop_class")), _count(one.get("count")))
                          for one in _objects(found.get("passed"))))
+
+
+@dataclass(frozen=True)
+class Study:
+    """One that is done with, or failed."""
+
+    key: str
+    state: Literal["done", "failed"]
+    folder: Path
+    record: StudyRecord
+    """What `study.json` says."""
+
+    @property
+    def label(self) -> StudyLabel | Literal["failed"]:
+        """A failed study has no label of its own."""
+        return "failed" if self.state == "failed" else self.record.label
+
+
+def seal_of(images: Sequence[ImageRecord]) -> str:
+    """One of `SEALS`, the worst; empty where none is known."""
+    said = [_seal(image.evidence or {}) for image in images]
+    return next((one for one in SEALS if one in said), "")
+
+
+def _seal(evidence: Mapping[str, object]) -> object:
+    return "consistent" if evidence.get("match") == "consistent" else evidence.get("label")
 
 
 @dataclass(frozen=True)

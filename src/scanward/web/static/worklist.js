@@ -14,7 +14,7 @@
     Enter: () => (document.activeElement?.closest("tr")?.querySelector("a.open") ?? links[0])?.click(),
     "]": () => document.querySelector("a[rel=next]")?.click(),
     "[": () => document.querySelector("a[rel=prev]")?.click(),
-    "/": () => document.querySelector(".filters select")?.focus(),
+    "/": () => document.querySelector(".filters [name=q]")?.focus(),
   });
   // The whole row is a target for the pointer; keys and screen readers have the link.
   for (const link of links) {
