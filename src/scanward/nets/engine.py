@@ -11,6 +11,9 @@ from typing import Literal
 Engine = Literal["openvino", "torch"]
 Precision = Literal["bf16", "f32"]
 
+MOST_AT_ONCE = 8
+"""Each keeps the activations of a whole input."""
+
 
 def device() -> str:
     """`SCANWARD_DEVICE`, which `--device` sets: `cuda`, or empty for the processor."""
@@ -39,6 +42,12 @@ def precision() -> Precision:
     if wanted in ("bf16", "f32"):
         return "bf16" if wanted == "bf16" else "f32"
     return "bf16" if native_bf16() else "f32"
+
+
+def at_once() -> int:
+    """How many inputs networks take side by side: in OpenVINO one a core, up to `MOST_AT_ONCE`; torch shares one among
+    all cores."""
+    return min(len(os.sched_getaffinity(0)), MOST_AT_ONCE) if engine() == "openvino" else 1
 
 
 @cache
