@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.image import AIR, Image
+from scanward.tiles import extent
 
 COARSE_MM = 3.0
 """About the spacing within a slice that the segmentation works at."""
@@ -126,15 +127,6 @@ def grown(mask: npt.NDArray[np.bool_], ball: npt.NDArray[np.bool_]) -> npt.NDArr
             for z in range(max(0, -offset), min(len(planes), len(planes) - offset)):
                 made[z + offset] |= cv2.dilate(planes[z], kernel)
     return made.view(np.bool_)
-
-
-def extent(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The box about what is True in a mask of any number of axes; something is."""
-    found = []
-    for axis in range(mask.ndim):
-        used = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
-        found.append(slice(int(used[0]), int(used[-1]) + 1))
-    return tuple(found)
 
 
 def _body(small: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -168,12 +168,15 @@ def trimmed_sigma(magnitude: npt.NDArray[np.floating], group: npt.NDArray[np.int
 
     Means, not medians: on 8-bit film the median of a residual takes only a handful of values.
     """
-    weight = np.ones(magnitude.shape, np.float64)
-    sigma = np.zeros(groups)
+    sigma = np.full(groups, np.inf)
     for _ in range(rounds):
-        count = np.bincount(group, weight, groups)
-        sigma = 1.2533 * np.bincount(group, weight * magnitude, groups) / np.maximum(count, 1)
-        weight = (magnitude <= 3 * sigma[group]).astype(np.float64)
+        if groups == 1:
+            kept = magnitude[magnitude <= 3 * sigma[0]]
+            sigma = np.array([1.2533 * kept.sum(dtype=np.float64) / max(kept.size, 1)])
+            continue
+        inside = magnitude <= (3 * sigma)[group]
+        count = np.bincount(group[inside], minlength=groups)
+        sigma = 1.2533 * np.bincount(group[inside], magnitude[inside], groups) / np.maximum(count, 1)
     return sigma
 
 
