@@ -44,10 +44,14 @@ def precision() -> Precision:
     return "bf16" if native_bf16() else "f32"
 
 
+def cores() -> int:
+    """How many threads are worth starting: one for each core that this process may use, up to `MOST_AT_ONCE`."""
+    return min(len(os.sched_getaffinity(0)), MOST_AT_ONCE)
+
+
 def at_once() -> int:
-    """How many inputs networks take side by side: in OpenVINO one a core, up to `MOST_AT_ONCE`; torch shares one among
-    all cores."""
-    return min(len(os.sched_getaffinity(0)), MOST_AT_ONCE) if engine() == "openvino" else 1
+    """How many inputs networks take side by side: in OpenVINO one a core; torch shares one among all cores."""
+    return cores() if engine() == "openvino" else 1
 
 
 @cache

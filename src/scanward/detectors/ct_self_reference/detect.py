@@ -66,9 +66,11 @@ class CtSelfReference(Trained):
                             reason=why, concerned=bool(lungs.mask.any()), weights_sha256=self.weights_sha256,
                             seconds=time.perf_counter() - start)
         logits, reference = seen
-        features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
+        with ThreadPoolExecutor(1) as pool:
+            painted = pool.submit(heat_of, logits, image, settings)
+            features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
+            heat = painted.result()
         score = image_score(features, settings)
-        heat = heat_of(logits, image, settings)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
         reason = described(image, reference, found[0]) if found else ""
         return Evidence(self.name, score, threshold, heat, level, found, reason=reason, features=features,

@@ -9,6 +9,7 @@ how far from the pleura and from the middle of the field of view, and how high i
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from scanward.anatomy.lung import Lungs
 from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted, hats, knots_of
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, noise_curve, pool, trimmed_sigma
 from scanward.image import as_int16
+from scanward.nets.engine import cores
 from scanward.tiles import extent
 
 Plane = npt.NDArray[np.float32]
@@ -176,39 +178,44 @@ def _seen(plain: Reference, pixels: Volume, z: int) -> _Seen:
 
 
 def _with_gains(plain: Reference, pixels: Volume, chosen: list[int]) -> Reference | None:
-    seen = [_seen(plain, pixels, z) for z in chosen]
+    with ThreadPoolExecutor(cores()) as pool:
+        seen = list(pool.map(lambda z: _seen(plain, pixels, z), chosen))
+        spreads = list(pool.map(lambda number: _spread(seen, *divmod(number, PER_SCALE)), range(CHANNELS)))
     gains = np.ones(CHANNELS, np.float32)
-    for number in range(CHANNELS):
-        scale, channel = divmod(number, PER_SCALE)
-        step = SCALES[scale]
-        values = np.abs(np.concatenate([one.raw[scale][channel][one.near[::step, ::step]] for one in seen]))
-        if values.size < 256:
-            return None
-        spread = float(trimmed_sigma(values, np.zeros(values.size, np.intp), 1)[0])
-        if spread < 1e-3 and number not in ACROSS:
+    for number, spread in enumerate(spreads):
+        if spread is None or (spread < 1e-3 and number not in ACROSS):
             return None
         gains[number] = 1 / spread if spread >= 1e-3 else 0.0
     return _with_fit(replace(plain, gains=gains), pixels, seen)
 
 
+def _spread(seen: list[_Seen], scale: int, channel: int) -> float | None:
+    """Of one residual in the lungs of all slices; None where there is too little of them."""
+    step = SCALES[scale]
+    values = np.abs(np.concatenate([one.raw[scale][channel][one.near[::step, ::step]] for one in seen]))
+    return float(trimmed_sigma(values, np.zeros(values.size, np.intp), 1)[0]) if values.size >= 256 else None
+
+
 def _with_fit(found: Reference, pixels: Volume, seen: list[_Seen]) -> Reference:
-    covariates, values = [], []
-    for one in seen:
-        lung = _means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
-        if not lung.any():
-            continue
-        covariates.append(_covariates(found, pixels[one.z], one.z, one.blocks)[:, lung])
-        sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
-                 for n, raw in enumerate(one.raw)]
-        values.append(np.concatenate([_means(size, BLOCK // scale)[:, lung]
-                                      for size, scale in zip(sizes, SCALES, strict=True)]))
-    if sum(one.shape[1] for one in values) < _LEAST:
+    found.lungs.depth  # noqa: B018 - once, before threads ask for it
+    with ThreadPoolExecutor(cores()) as pool:
+        parts = list(pool.map(lambda one: _explained(found, pixels[one.z], one), seen))
+    if sum(known.shape[1] for known, _ in parts) < _LEAST:
         return found
-    known, magnitude = np.concatenate(covariates, 1), np.concatenate(values, 1)
+    known, magnitude = (np.concatenate(values, 1) for values in zip(*parts, strict=True))
     knots = tuple(knots_of(one) for one in known)
     columns = _columns(known, knots)
     coefficients = fitted(columns, np.log(np.maximum(magnitude, 0.02) / EXPECTED).T.astype(np.float32))
     return replace(found, knots=knots, coefficients=coefficients.astype(np.float32))
+
+
+def _explained(found: Reference, plane: Plane, one: _Seen) -> tuple[Plane, Plane]:
+    """Of a slice's blocks of lung, the covariates (7, n) and the residuals' magnitudes (16, n)."""
+    lung = _means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
+    sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
+             for n, raw in enumerate(one.raw)]
+    magnitudes = [_means(size, BLOCK // scale)[:, lung] for size, scale in zip(sizes, SCALES, strict=True)]
+    return _covariates(found, plane, one.z, one.blocks)[:, lung], np.concatenate(magnitudes)
 
 
 def _covariates(found: Reference, plane: Plane, z: int, blocks: Blocks) -> Volume:
