@@ -111,9 +111,16 @@ def chest(path: Path, times: int) -> str:
     }
     seconds = {name: both(call, times) for name, call in parts.items()}
     wall, used = seconds["reading"]
-    return f"{path.name}, {' × '.join(map(str, image.shape))} voxels, {os.cpu_count()} cores\n\n" + table(
-        ["step", "s", "÷ reading", "s of processors", "÷ reading"],
-        [[name, f"{a:.2f}", f"{a / wall:.2f}×", f"{b:.2f}", f"{b / used:.2f}×"] for name, (a, b) in seconds.items()])
+    rows = [[name, f"{a:.2f}", f"{a / wall:.2f}×", f"{b:.2f}", f"{b / used:.2f}×"] for name, (a, b) in seconds.items()]
+    return (f"{path.name}, {' × '.join(map(str, image.shape))} voxels, {os.cpu_count()} cores\n\n"
+            + table(["step", "s", "÷ reading", "s of processors", "÷ reading"], rows)
+            + f"\n\npeak memory of a scan in its own process: {peak_memory(path):.0f} MiB")
+
+
+def peak_memory(path: Path) -> float:
+    """MiB that a process of its own takes to scan."""
+    found = subprocess.run([sys.executable, "-c", MEMORY, str(path)], check=True, capture_output=True, text=True)
+    return float(found.stdout)
 
 
 def gemm_rate() -> float:
@@ -201,8 +208,7 @@ def print_film(times: int) -> None:
             floor = flop * SIDE * SIDE * part / 1e9 / rate
             print(f"\nfloor of {name}: {flop * SIDE * SIDE * part / 1e9:.0f} GFLOP at {rate:.0f} GFLOP/s (float32 "
                   f"GEMM) = {floor:.2f} s")
-        memory = subprocess.run([sys.executable, "-c", MEMORY, str(path)], check=True, capture_output=True, text=True)
-        print(f"\npeak memory of a scan in its own process: {float(memory.stdout):.0f} MiB")
+        print(f"\npeak memory of a scan in its own process: {peak_memory(path):.0f} MiB")
 
 
 if __name__ == "__main__":

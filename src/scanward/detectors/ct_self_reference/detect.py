@@ -18,7 +18,7 @@ from scanward.detectors.base import Arrays, regions
 from scanward.detectors.ct_self_reference.describe import described
 from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, inside, measure, stack
 from scanward.image import Image
-from scanward.nets.engine import at_once, engine, named, precision
+from scanward.nets.engine import at_once, cores, engine, named, precision
 from scanward.tiles import extent
 from scanward.verdict import Evidence
 from scanward.weights import Trained
@@ -66,11 +66,9 @@ class CtSelfReference(Trained):
                             reason=why, concerned=bool(lungs.mask.any()), weights_sha256=self.weights_sha256,
                             seconds=time.perf_counter() - start)
         logits, reference = seen
-        with ThreadPoolExecutor(1) as pool:
-            painted = pool.submit(heat_of, logits, image, settings)
-            features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
-            heat = painted.result()
+        features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
         score = image_score(features, settings)
+        heat = heat_of(logits, image, settings)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
         reason = described(image, reference, found[0]) if found else ""
         return Evidence(self.name, score, threshold, heat, level, found, reason=reason, features=features,
@@ -188,13 +186,15 @@ def _torch(arrays: Arrays) -> Infer:
 def features_of(logits: Volume, spacing: tuple[float, float, float]) -> tuple[float, ...]:
     """The loudest place at each of `WINDOWS_MM`, and by how much it is louder than the `RIVAL`-th of its size: forgers
     change one place, and what else alarms comes in numbers."""
-    found: list[float] = []
     near = logits[_about_lungs(logits, spacing, WINDOWS_MM[-1])]
-    for side in WINDOWS_MM:
+
+    def loudest(side: float) -> tuple[float, float]:
         values, _ = peaks(pooled(near, spacing, side), spacing, RIVAL)
         ranked = np.concatenate([values, np.full(RIVAL, OUTSIDE)])
-        found += [float(ranked[0]), float(ranked[0] - ranked[RIVAL - 1])]
-    return tuple(found)
+        return float(ranked[0]), float(ranked[0] - ranked[RIVAL - 1])
+
+    with ThreadPoolExecutor(cores()) as pool:
+        return tuple(value for found in pool.map(loudest, WINDOWS_MM) for value in found)
 
 
 def _about_lungs(logits: Volume, spacing: tuple[float, float, float], side: float) -> tuple[slice, ...]:

@@ -179,7 +179,7 @@ def trimmed_sigma(magnitude: npt.NDArray[np.floating], group: npt.NDArray[np.int
 
 
 def _sums(values: npt.NDArray[np.floating], group: npt.NDArray[np.intp],
-          groups: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+          groups: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """How many values a group has, and their sum."""
     if groups == 1:  # many times faster than counting
         return np.array([values.size]), np.array([values.sum(dtype=np.float64)])
