@@ -108,11 +108,15 @@ def scans(split: Split, data: Path | None = None) -> Iterator[Scan]:
                               "--data or SCANWARD_DATA.")
 
 
+def place_of(name: str, data: Path | None = None) -> Path | None:
+    """The folder of a scan; None where it lies nowhere in the data folder."""
+    folder = data_folder(data)
+    return next((one for one in (folder / "ct-more" / name, folder / "ct" / name) if one.is_dir()), None)
+
+
 def read(row: Thorax, data: Path | None = None) -> Iterator[Scan]:
     """What lies in a row's folder; nothing where there is none, the whole scan where a part lies beside it."""
-    folder = data_folder(data)
-    places = folder / "ct-more" / row.name, folder / "ct" / row.name
-    place = next((one for one in places if one.is_dir()), None)
+    place = place_of(row.name, data)
     if place is None:
         return
     for path in sorted(place.iterdir()) if row.single else [place]:
