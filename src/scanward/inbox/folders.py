@@ -320,9 +320,7 @@ class Inbox:
 
     def study(self, key: str) -> Study | None:
         """One of them."""
-        if not KEY.fullmatch(key):
-            return None
-        return self._study("done", key) or self._study("failed", key)
+        return (self._study("done", key) or self._study("failed", key)) if KEY.fullmatch(key) else None
 
     def _study(self, state: Literal["done", "failed"], key: str) -> Study | None:
         folder = self.root / state / key
