@@ -45,8 +45,8 @@ def precision() -> Precision:
 
 
 def cores() -> int:
-    """How many threads are worth starting: one for each core that this process may use, up to `MOST_AT_ONCE`."""
-    return min(len(os.sched_getaffinity(0)), MOST_AT_ONCE)
+    """How many threads are worth starting: one a core, up to `MOST_AT_ONCE`."""
+    return min(os.cpu_count() or 1, MOST_AT_ONCE)
 
 
 def at_once() -> int:
