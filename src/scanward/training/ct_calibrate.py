@@ -24,6 +24,9 @@ FORGERIES = 8
 """A scan."""
 CONTROLS = 5
 """Of each authentic scan: as it is, and as other scanners might have made it."""
+VARIANTS = 0.1
+"""Share of the authentic scans and their variants that may alarm; of the scans as they are, none of a few dozen does.
+Variants are harsher than what scanners do."""
 LEVELS = np.linspace(-3, 5, 33)
 """Logits among which the heat's threshold is chosen."""
 
@@ -37,8 +40,9 @@ def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequen
     keep.write_text(json.dumps(rows))
     x = np.array([row["features"] for row in rows])
     forged, first = np.array([row["forged"] for row in rows]), np.array([row["first"] for row in rows])
-    slopes, offset = regress(x[first | forged], forged[first | forged])
-    threshold = threshold_among(x @ slopes + offset, forged)
+    slopes, offset = regress(x, forged)
+    logits, real = x @ slopes + offset, first | forged
+    threshold = max(threshold_among(logits[real], forged[real]), threshold_among(logits, forged, VARIANTS))
     overlap = np.array([row["ious"] for row in rows if row["forged"]]).mean(0)
     return {"slopes": slopes.tolist(), "offset": offset, "threshold": threshold, "heat_slope": 1.0,
             "heat_offset": -float(LEVELS[overlap.argmax()]), "heat_threshold": 0.5}

@@ -51,7 +51,8 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(160, (Schedule(1200, 2e-3), Schedule(800, 1e-3)), visits=1),
-    "full": Preset(560, (Schedule(2600, 2e-3), Schedule(3000, 1.5e-3), Schedule(3000, 1e-3))),
+    "full": Preset(560, (Schedule(2600, 2e-3), Schedule(3000, 1.5e-3), Schedule(2000, 1e-3), Schedule(3000, 1.5e-3),
+                         Schedule(3600, 1.3e-3), Schedule(1600, 7e-4))),
 }
 
 
