@@ -12,12 +12,11 @@ from scipy import ndimage
 
 from scanward.datasets.phantom import body
 from scanward.datasets.phantom.body import Place
-from scanward.datasets.phantom.scanner import Protocol, scanned
+from scanward.datasets.phantom.scanner import Axes, Protocol, scanned
 from scanward.datasets.phantom.tree import Points, Tree, drawn, grown
 from scanward.image import Image
 
 Field = npt.NDArray[np.float32]
-Axes = tuple[Points, Points, Points]
 
 AIR, FAT, MUSCLE, BLOOD, ORGAN, LUNG = -1000.0, -100.0, 52.0, 42.0, 58.0, -865.0
 """HU."""

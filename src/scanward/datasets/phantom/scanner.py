@@ -18,6 +18,7 @@ from scanward.attacks.projection.scanner import FWHM, WATER
 
 Plane = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
+Axes = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 STORED = (-1024, 3071)
 """HU that scanners store."""
@@ -43,11 +44,13 @@ class Protocol:
     """Heights a slice at which tissue is drawn."""
 
     @property
-    def axes(self) -> tuple[npt.NDArray[np.float64], ...]:
+    def axes(self) -> Axes:
         """Middles (z, y, x) of what is drawn, from the scan's middle."""
-        counts = (self.shape[0] * self.finer, *self.shape[1:])
-        steps = (self.spacing[0] / self.finer, *self.spacing[1:])
-        return tuple((np.arange(n) - (n - 1) / 2) * step for n, step in zip(counts, steps, strict=True))
+        counts = self.shape[0] * self.finer, *self.shape[1:]
+        steps = self.spacing[0] / self.finer, *self.spacing[1:]
+        z, y, x = (np.asarray((np.arange(n) - (n - 1) / 2) * step, np.float64)
+                   for n, step in zip(counts, steps, strict=True))
+        return z, y, x
 
 
 def scanned(tissue: Volume, protocol: Protocol, rng: np.random.Generator) -> Volume:
