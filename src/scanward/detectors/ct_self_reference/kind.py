@@ -7,7 +7,9 @@ something else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +77,7 @@ def facts_of(image: Image, reference: Reference, box: Box) -> Facts:
                  float((within > SOLID).mean()) if within.size else 0.0, float(within.std() / max(shell.std(), 1.0)))
 
 
-def _away(box: Box, grid: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.float64]:
+def _away(box: Box, grid: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
     """How far voxels lie from a box's middle, 1 on the ellipsoid in it."""
     parts = [(at - (part.start + part.stop - 1) / 2) / max((part.stop - part.start) / 2, 0.5)
              for at, part in zip(grid, box.slices, strict=True)]
@@ -95,7 +97,7 @@ def _noise(image: Image, reference: Reference, box: Box) -> tuple[float, float]:
         for number, (scale, raw) in enumerate(zip(SCALES, residuals(planes), strict=True)):
             y, x = (np.arange(n) * scale + first for n, first in zip(raw.shape[1:], (top, left), strict=True))
             gain = gains[number * PER_SCALE][np.ix_(y // BLOCK, x // BLOCK)]
-            inside = _away(box, np.ix_([z], y + (scale - 1) / 2, x + (scale - 1) / 2))[0] < 0.9
+            inside = _away(box, np.ix_(np.array([z]), y + (scale - 1) / 2, x + (scale - 1) / 2))[0] < 0.9
             sums[number] += np.minimum(np.abs(raw[0]) * gain, CLIP)[inside].sum()
             counts[number] += inside.sum()
     fine, coarse = sums / np.maximum(counts, 1) / EXPECTED
