@@ -1,8 +1,8 @@
 """What a forger seems to have done to a region of a CT, by its noise and density; no kind where these do not tell.
 
 The bounds were chosen on scans of the splits train and val; docs/results.md says how often a kind is right when it is
-said. Smoothing and resampling are not named: noise that is put back hides them, and half of what passed for them was
-something else.
+said. Smoothing and resampling are not named: noise that is put back hides them, and most of what passed for smoothed
+was something else.
 """
 
 from __future__ import annotations
