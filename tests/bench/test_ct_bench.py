@@ -1,13 +1,16 @@
 """The CT bench: what is forged where, what counts as found, and tables whose figures are worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from scanward.anatomy.lung import lungs_of
 from scanward.bench import ct
 from scanward.bench.ct import DIAMETERS, STEPS, TRAINED, UNSEEN, Item, Row, items_of, peaks_of
-from scanward.bench.ct_tables import level_at, report
+from scanward.bench.ct_tables import kinds, level_at, report
 from scanward.datasets.thorax import SCANS, Scan, Thorax, scans
+from scanward.detectors.ct_self_reference.kind import KINDS
 from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.verdict import Evidence, Verdict
@@ -53,6 +56,16 @@ def test_tables_say_what_was_counted():
     assert cells[6].startswith("50.0 % (1/2;")
     assert cells[7].startswith(".400")
     assert "| a | authentic (0.100) |" in text
+
+
+def test_kinds_are_counted_by_what_the_reason_says_of_those_that_were_called_tampered():
+    put, taken = (f"There is less noise; {words}." for words in KINDS.values())
+    rows = [replace(row(attack=attack, label=label), reason=reason) for attack, label, reason in (
+        ("projection", "tampered", put), ("projection", "tampered", "There is less noise."),
+        ("projection", "tampered", taken), ("projection", "authentic", put),
+        ("ct-gan-b-remove", "tampered", taken), ("", "tampered", put))]
+    assert [line.split(" | ")[1:] for line in kinds(rows).splitlines()[2:]] == [
+        ["3", "1", "1", "1 |"], ["1", "1", "0", "0 |"]]
 
 
 def test_a_forgery_is_found_once_and_other_peaks_are_false():

@@ -8,6 +8,7 @@ import numpy as np
 
 from scanward.bench.ct import DIAMETERS, STEPS, TRAINED, UNSEEN, Row
 from scanward.bench.tables import estimate, rate, table
+from scanward.detectors.ct_self_reference.kind import KINDS
 from scanward.metrics import auc_interval, mean_interval
 
 ALLOWED = (0.5, 1.0, 2.0)
@@ -28,7 +29,8 @@ def report(rows: Sequence[Row]) -> str:
     by_size = {f"{mm:g} mm": [row for row in unseen if row.diameter == mm] for mm in DIAMETERS}
     parts = [("attack", by_attack), ("scan, attackers never trained on", by_scan),
              ("diameter, attackers never trained on", by_size)]
-    return "\n\n".join([*(_figures(name, groups, calm) for name, groups in parts), authentic(rows), _cost(rows)])
+    figures = [_figures(name, groups, calm) for name, groups in parts]
+    return "\n\n".join([*figures, authentic(rows), kinds(rows), _cost(rows)])
 
 
 def _figures(name: str, groups: dict[str, list[Row]], calm: Sequence[Row]) -> str:
@@ -68,6 +70,18 @@ def authentic(rows: Sequence[Row]) -> str:
     said = {(row.item.scan, row.item.step): f"{row.label} ({row.score:.3f})" for row in calm}
     return table(("authentic scan", *STEPS),
                  [[scan, *(said.get((scan, step), "–") for step in STEPS)] for scan in scans])
+
+
+def kinds(rows: Sequence[Row]) -> str:
+    """Of forgeries that were called tampered, whether the reason names what was done."""
+    body = []
+    for true in KINDS:
+        ours = [row for row in rows if row.item.attack and row.label == "tampered"
+                and (row.item.attack.endswith("-remove")) == (true == "taken away")]
+        said = [next((kind for kind, words in KINDS.items() if words in row.reason), "") for row in ours]
+        body.append([true, str(len(ours)), str(said.count(true)), str(len(said) - said.count(true) - said.count("")),
+                     str(said.count(""))])
+    return table(("what was done", "called tampered", "said", "something else said", "not said"), body)
 
 
 def _cost(rows: Sequence[Row]) -> str:

@@ -219,10 +219,12 @@ def mercure(debug: Debug = False) -> int:
 @app.command(epilog=PLAIN)
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR",
-                                         help="Where the forged copies and the report go.")] = Path("scanward-demo"),
+                                         help="Where the chest, the forged copies and the report go.")
+                      ] = Path("scanward-demo"),
     debug: Debug = False,
 ) -> int:
-    """Forge copies of two real mammograms, scan all four, and write a report that shows the truth beside it."""
+    """Forge copies of two real mammograms and of a synthesised chest CT, scan all six, and write a report that shows
+    the truth beside it."""
     from scanward.cli.scanning import run_demo
 
     run_demo(output)

@@ -193,12 +193,12 @@ def progress_bar(total: int, quiet: bool) -> Iterator[Advance]:
 
 def run_demo(folder: Path) -> None:
     """Make the demo, print its table, and say where the report is."""
-    from scanward.demo import check_output, films_folder, run
+    from scanward.demo import IMAGES, check_output, films_folder, run
 
     films_folder()  # before anything is written: without the films there is no demo
     check_output(folder)
     lines = Lines()
-    with progress_bar(4, quiet=False) as advance:
+    with progress_bar(IMAGES, quiet=False) as advance:
         report = run(prepare(folder), lambda result: lines.add(row_of(result)), advance)
     lines.close()
     print(f"Report: {shown(str(report))}")
