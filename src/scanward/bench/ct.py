@@ -109,11 +109,14 @@ def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
     verdict = judge(Case(image))
     seconds = time.perf_counter() - start
     evidence = next(e for e in verdict.evidence if e.method != "seal")
-    level = np.float32(evidence.heat_threshold)
-    hot = evidence.heat >= level
-    overlap = float((hot & truth).sum() / max(1, (hot | truth).sum())) if truth.any() else 0.0
     return Row(item, verdict.label, evidence.score, verdict.reason, diameter, peaks_of(evidence.heat, truth, image),
-               overlap, seconds)
+               overlap(evidence.heat, evidence.heat_threshold, truth), seconds)
+
+
+def overlap(heat: npt.NDArray[np.float32], level: float, truth: npt.NDArray[np.bool_]) -> float:
+    """Intersection over union of the truth with the heat that is at least so high; 0 where nothing was forged."""
+    hot = heat >= np.float32(level)
+    return float((hot & truth).sum() / max(1, (hot | truth).sum())) if truth.any() else 0.0
 
 
 def forged(item: Item, scan: Scan, data: Path | None) -> tuple[Image, npt.NDArray[np.bool_], float]:

@@ -1,0 +1,255 @@
+"""Yardsticks for forged CT on the bench's own forgeries: heat over the lungs, and from it what `scanward bench ct` counts.
+
+They are for comparison and are no detectors that anyone runs. The lungs are those of the scan before it was forged, for
+all alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+from scipy import ndimage
+
+from scanward.anatomy.lung import Lungs
+from scanward.bench.ct import Item, Row, overlap, peaks_of
+from scanward.bench.ct_changes import CHOSEN_ON, Box, Change, authentic, changes, lung_window, wanted
+from scanward.bench.ct_statistics import Covariance, Moments, Npr, OneStep, Scale, grown
+from scanward.datasets.thorax import SCANS, Scan, read
+from scanward.detectors.ct_self_reference import CtSelfReference
+from scanward.detectors.ct_self_reference.detect import OUTSIDE, dense_logits, pooled
+from scanward.detectors.ct_self_reference.reference import inside, measure
+
+NEAR_MM = 7.0
+"""Side of the cubes over which networks' heat is averaged."""
+Volume = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a yardstick says of one scan."""
+
+    heat: Volume
+    """(z, y / 2, x / 2) of the lungs' window, above 0 in the lungs; the more, the more forged."""
+    slices: Volume
+    """(z,) a score for each slice."""
+    score: float
+    """Of the scan."""
+
+
+class Yardstick(Protocol):
+    """One method, which is shown a scan as it is and then its forgeries."""
+
+    levels: npt.NDArray[np.float64]
+    """Heat among which the threshold is chosen, increasing."""
+
+    def begin(self, scan: Scan, window: Box, lung: npt.NDArray[np.bool_]) -> Said:
+        """The authentic scan; `lung` is (z, y / 2, x / 2) of the window."""
+        ...
+
+    def again(self, change: Change) -> Said:
+        """A forgery of it."""
+        ...
+
+
+class Statistic:
+    """A statistic without training (`ct_statistics.py`)."""
+
+    levels = np.linspace(1, 12, 45)
+
+    def __init__(self, moments: Moments) -> None:
+        self.moments = moments
+
+    def begin(self, scan: Scan, window: Box, lung: npt.NDArray[np.bool_]) -> Said:
+        """As `Yardstick.begin`."""
+        self.pixels, self.window = scan.image.pixels[window], window
+        self.scale = Scale(self.moments, self.pixels, lung, scan.image.spacing or (1.0, 1.0, 1.0))
+        return _loudest(self.scale.heat())
+
+    def again(self, change: Change) -> Said:
+        """As `Yardstick.again`."""
+        pixels, box = within(change, self.pixels, self.window)
+        return _loudest(self.scale.heat_after(pixels, box))
+
+
+class Trained:
+    """The yardstick after HexMIL, from the folder of its training."""
+
+    levels = np.linspace(0.02, 0.98, 49)
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors.numpy import load_file
+
+        from scanward.bench.ct_hexmil import WIDTHS, Gated, SliceNet
+        from scanward.nets.blocks import filled
+
+        self.net = filled(SliceNet(), load_file(folder / "slices.safetensors"))
+        self.judge = filled(Gated(WIDTHS[-1]), load_file(folder / "scan.safetensors"))
+
+    def begin(self, scan: Scan, window: Box, lung: npt.NDArray[np.bool_]) -> Said:
+        """As `Yardstick.begin`."""
+        from scanward.bench.ct_hexmil import looked_at
+
+        self.pixels, self.window, self.lung = scan.image.pixels[window], window, lung
+        self.spacing = scan.image.spacing or (1.0, 1.0, 1.0)
+        self.plain = looked_at(self.net, self.pixels)
+        return self._said(*self.plain)
+
+    def again(self, change: Change) -> Said:
+        """As `Yardstick.again`: slices are judged one by one, so those that did not change are not looked at again."""
+        from scanward.bench.ct_hexmil import looked_at
+
+        pixels, box = within(change, self.pixels, self.window)
+        parts = [part.copy() for part in self.plain]
+        for whole, new in zip(parts, looked_at(self.net, pixels[box[0]]), strict=True):
+            whole[box[0]] = new
+        return self._said(parts[0], parts[1], parts[2])
+
+    def _said(self, logits: Volume, embeddings: Volume, heat: Volume) -> Said:
+        from scanward.bench.ct_hexmil import scan_logit
+
+        sides = [max(1, round(NEAR_MM / step)) for step in (self.spacing[0], 2 * self.spacing[1], 2 * self.spacing[2])]
+        calm = ndimage.uniform_filter(heat * self.lung, sides) * self.lung
+        return Said(calm, logits, scan_logit(self.judge, embeddings))
+
+
+class Ours:
+    """`ct-self-reference`: its logits, pooled over 7 mm. The reference is measured anew on the forged scan; logits are,
+    in the slices that the forgery can reach."""
+
+    levels = np.linspace(OUTSIDE, -OUTSIDE, 49) - OUTSIDE
+
+    def __init__(self) -> None:
+        self.detector = CtSelfReference()
+
+    def begin(self, scan: Scan, window: Box, lung: npt.NDArray[np.bool_]) -> Said:
+        """As `Yardstick.begin`."""
+        self.scan, self.window, self.lung = scan, window, lung
+        self.logits = self._logits(scan, scan.lungs)
+        return self._said(self.logits)
+
+    def again(self, change: Change) -> Said:
+        """As `Yardstick.again`."""
+        forged = replace(self.scan, image=change.applied(self.scan.image))
+        spacing = self.scan.image.spacing or (1.0, 1.0, 1.0)
+        near = grown(change.box[0], 1 + int(np.ceil(NEAR_MM / spacing[0])), forged.image.shape[0])
+        mask = np.zeros_like(self.scan.lungs.mask)
+        mask[near] = self.scan.lungs.mask[near]
+        logits = self.logits.copy()
+        logits[near] = self._logits(forged, replace(self.scan.lungs, mask=mask))[near]
+        return self._said(logits)
+
+    def _logits(self, scan: Scan, where: Lungs) -> Volume:
+        reference = measure(scan.image.pixels, scan.lungs, scan.image.spacing or (1.0, 1.0, 1.0))
+        assert reference is not None, f"{scan.name} was judged before"
+        return dense_logits(scan.image, where, reference, self.detector.infer)
+
+    def _said(self, logits: Volume) -> Said:
+        z, y, x = self.window
+        calm = pooled(logits, self.scan.image.spacing or (1.0, 1.0, 1.0), NEAR_MM)
+        part = calm[z, y.start // 2:y.stop // 2, x.start // 2:x.stop // 2]
+        return _loudest(np.where(self.lung, np.maximum(part - np.float32(OUTSIDE), 0), 0))
+
+
+def _loudest(heat: Volume) -> Said:
+    slices = heat.max((1, 2))
+    return Said(heat, slices, float(slices.max(initial=0)))
+
+
+YARDSTICKS: dict[str, Callable[[Path], Yardstick]] = {
+    "npr": lambda folder: Statistic(Npr()),
+    "covariance": lambda folder: Statistic(Covariance()),
+    "one-step": lambda folder: Statistic(OneStep()),
+    "hexmil": lambda folder: Trained(folder / "hexmil"),
+    "ct-self-reference": lambda folder: Ours(),
+}
+"""Each, made with the folder in which results lie."""
+
+
+def within(change: Change, pixels: Volume, window: Box) -> tuple[Volume, Box]:
+    """A window of a scan (z, y, x) with the forgery in it, and where it lies there."""
+    inner = [slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
+             for a, b in zip(change.box, window, strict=True)]
+    part = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, change.box, strict=True))
+    box = [slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, window, strict=True)]
+    made = pixels.copy()
+    made[tuple(box)] = change.values[part]
+    return made, (box[0], box[1], box[2])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one image."""
+
+    row: Row
+    """As the bench counts it; `overlap` is at the level that was chosen on the validation split."""
+    overlaps: list[float]
+    """Of the truth with the heat at each of the yardstick's levels; of forgeries that a level is chosen on."""
+    slices: list[float]
+    first: int
+    """The number of the slice that the first score is of."""
+    depths: list[int]
+    """Of the forged slices."""
+
+
+def run(name: str, data: Path | None, folder: Path) -> list[Answer]:
+    """A yardstick's answers to the authentic scans and forgeries of the validation and the test split. What `folder`
+    keeps of them is not done again, scan by scan."""
+    yardstick = YARDSTICKS[name](folder)
+    keep = folder / f"{name}.jsonl"
+    answers = list(kept(keep))
+    done, level = {one.row.item.scan for one in answers}, 0.0
+    for row in (*(one for one in SCANS if one.name in CHOSEN_ON), *(one for one in SCANS if one.split == "test")):
+        chosen = row.name in CHOSEN_ON
+        for scan in read(row, data) if row.name not in done else ():
+            made = list(_of_scan(yardstick, scan, track(
+                [authentic(scan), *changes(wanted(row), scan, folder / "changes", data)], f"{name}, {row.name}",
+                console=Console(stderr=True)), level, chosen))
+            with keep.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(asdict(one)) + "\n" for one in made)
+            answers += made
+        if chosen:
+            level = level_of(answers, yardstick.levels)
+    return answers
+
+
+def kept(path: Path) -> Iterator[Answer]:
+    """The answers in a file of JSON lines."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        said = json.loads(line)
+        row = said.pop("row")
+        yield Answer(Row(Item(**row.pop("item")), peaks=[(float(a), bool(b)) for a, b in row.pop("peaks")], **row),
+                     **said)
+
+
+def level_of(answers: Sequence[Answer], levels: npt.NDArray[np.float64]) -> float:
+    """The heat at which forgeries of the validation split overlap with their truths best, on average."""
+    known = [one.overlaps for one in answers if one.overlaps]
+    return float(levels[np.mean(known, 0).argmax()]) if known else float(levels[-1])
+
+
+def _of_scan(yardstick: Yardstick, scan: Scan, items: Sequence[Change] | Iterator[Change], level: float,
+             chosen: bool) -> Iterator[Answer]:
+    window = lung_window(scan)
+    lung = lung_of(scan, window)
+    for change in items:
+        said = yardstick.again(change) if change.item.attack else yardstick.begin(scan, window, lung)
+        heat, truth = said.heat.repeat(2, 1).repeat(2, 2), change.mask(scan.image.shape)[window]
+        tried = [overlap(heat, float(one), truth) for one in yardstick.levels] if chosen and truth.any() else []
+        row = Row(change.item, "", said.score, "", change.diameter, peaks_of(heat, truth, scan.image),
+                  overlap(heat, level, truth), 0.0)
+        yield Answer(row, tried, [round(float(one), 5) for one in said.slices], window[0].start,
+                     [int(z) for z in change.depths()])
+
+
+def lung_of(scan: Scan, window: Box) -> npt.NDArray[np.bool_]:
+    """The lungs at every second pixel of a window, (z, y / 2, x / 2)."""
+    z, y, x = window
+    return np.stack([inside(scan.lungs, n, scan.image.shape[1:])[y, x][::2, ::2] for n in range(z.start, z.stop)])

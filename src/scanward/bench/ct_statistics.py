@@ -1,0 +1,296 @@
+"""Yardsticks for forged CT that need no training: local second moments of a residual, against those of the scan's own
+lungs.
+
+Each takes a residual, its mean products over cubes of `SIDE_MM` of lung, and, as Splicebuster does (Cozzolino et al.
+2015, section III), the Mahalanobis distance of each place to the rest of the scan.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from scanward import methods
+from scanward.bench.ct_changes import Box
+from scanward.detectors.self_reference.reference import KERNELS
+from scanward.nets.cube import SIDE, Cuboid, cut
+
+SIDE_MM = 10.0
+"""Of the cubes over which products are averaged."""
+TRUNCATE = 2.0
+"""Residuals are cut at ± this many of their own robust deviations, as Splicebuster cuts them, so that vessels do not
+outshout noise."""
+OFTEN = 0.9
+"""Share of the lungs that their own statistics are fitted to; the rest may be forged."""
+REACH = 3
+"""Voxels that a residual, or a product of two, looks beyond its own."""
+Volume = npt.NDArray[np.float32]
+Spacing = tuple[float, float, float]
+
+
+class Moments(Protocol):
+    """A residual's products at every second pixel, and what is told by their means."""
+
+    def begin(self, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> Volume:
+        """Of a scan (z, y, x) in HU, sides even, and its lungs (z, y / 2, x / 2): the products (k, z, y / 2, x / 2)."""
+        ...
+
+    def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
+        """The same after the voxels in `box` changed, and the part of it (z, y / 2, x / 2) that differs."""
+        ...
+
+    def told(self, means: Volume) -> Volume:
+        """Features (f, ...) of mean products (k, ...)."""
+        ...
+
+
+class _Local:
+    """Products that depend on nothing but the voxels around."""
+
+    limit: float
+    products: Volume
+
+    def begin(self, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> Volume:
+        """As `Moments.begin`."""
+        del spacing
+        some = slice(None, None, max(1, len(pixels) // 40))
+        sizes = np.abs(self.residual(pixels[some]))
+        known = sizes[..., lung[some]] if sizes.shape[-2:] == lung.shape[1:] else sizes[
+            ..., lung[some].repeat(2, 1).repeat(2, 2)]
+        self.limit = TRUNCATE * float(np.median(known)) / 0.6745
+        self.products = self.moments(pixels)
+        return self.products
+
+    def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
+        """As `Moments.again`; where residuals are cut stays: a forgery moves a median of millions by next to nothing."""
+        z, y, x = (grown(part, REACH, side) for part, side in zip(box, pixels.shape, strict=True))
+        inner = z, _even(y, pixels.shape[1]), _even(x, pixels.shape[2])
+        outer = tuple(grown(part, 2 * REACH, side) for part, side in zip(inner, pixels.shape, strict=True))
+        found = self.moments(pixels[outer])
+        here = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+        half = inner[0], *(slice(part.start // 2, part.stop // 2) for part in inner[1:])
+        changed = self.products.copy()
+        changed[(slice(None), *half)] = found[
+            :, here[0], here[1].start // 2:here[1].stop // 2, here[2].start // 2:here[2].stop // 2]
+        return changed, (half[0], half[1], half[2])
+
+    def residual(self, pixels: Volume) -> Volume:
+        """(n, z, y, x) or (n, z, y / 2, x / 2) of a scan (z, y, x)."""
+        raise NotImplementedError
+
+    def moments(self, pixels: Volume) -> Volume:
+        """(k, z, y / 2, x / 2) of a scan (z, y, x)."""
+        raise NotImplementedError
+
+
+class Npr(_Local):
+    """Neighbouring-pixel relations (Tan et al. 2024, eq. 3): what a slice differs by from its every second pixel, brought
+    back to size by repeating; the second moments of the three differences in each 2×2. The published method trains a
+    network on them."""
+
+    PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+    def residual(self, pixels: Volume) -> Volume:
+        """(3, z, y / 2, x / 2)."""
+        first = pixels[:, ::2, ::2]
+        return np.stack([pixels[:, ::2, 1::2] - first, pixels[:, 1::2, ::2] - first, pixels[:, 1::2, 1::2] - first])
+
+    def moments(self, pixels: Volume) -> Volume:
+        """(6, z, y / 2, x / 2)."""
+        cut_off = np.clip(self.residual(pixels), -self.limit, self.limit)
+        return np.stack([cut_off[i] * cut_off[j] for i, j in self.PAIRS])
+
+    def told(self, means: Volume) -> Volume:
+        """Log energies and correlations, (6, ...)."""
+        energies = np.maximum(means[:3], 1e-3)
+        return np.concatenate([np.log(energies), np.stack([
+            means[n] / np.sqrt(energies[i] * energies[j]) for n, (i, j) in enumerate(self.PAIRS[3:], 3)])])
+
+
+class Covariance(_Local):
+    """The noise residual's local covariance, after Splicebuster and Noiseprint (Cozzolino & Verdoliva 2020, section V):
+    a high-pass of each slice, its products with itself at `LAGS`. Splicebuster counts co-occurrences of four pixels;
+    Noiseprint's residual is a network's, trained on photographs of 125 cameras."""
+
+    LAGS = ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, -1), (0, 0, 2), (0, 2, 0), (1, 0, 0))
+    """(z, y, x) voxels."""
+
+    def residual(self, pixels: Volume) -> Volume:
+        """(1, z, y, x)."""
+        return np.stack([cv2.filter2D(np.ascontiguousarray(plane), -1, KERNELS[0], borderType=cv2.BORDER_REPLICATE)
+                         for plane in pixels])[None]
+
+    def moments(self, pixels: Volume) -> Volume:
+        """(8, z, y / 2, x / 2)."""
+        own = np.clip(self.residual(pixels)[0], -self.limit, self.limit)
+        wide = np.pad(own, ((0, 1), (0, 2), (2, 2)))
+        depth, high, across = own.shape
+        found = []
+        for dz, dy, dx in self.LAGS:
+            both = own * wide[dz:dz + depth, dy:dy + high, 2 + dx:2 + dx + across]
+            found.append(both.reshape(depth, high // 2, 2, across // 2, 2).mean((2, 4)))
+        return np.stack(found)
+
+    def told(self, means: Volume) -> Volume:
+        """The log energy and the correlations at the lags, (8, ...)."""
+        energy = np.maximum(means[:1], 1e-3)
+        return np.concatenate([np.log(energy), means[1:] / energy])
+
+
+class OneStep:
+    """What one reverse step of diffusion, without noise added, takes off, after Back-in-Time Diffusion (Grabovski et al.
+    2024).
+
+    Theirs: a 2-D model trained for 700,000 steps on authentic crops, which is shown crops centred on the place that is
+    asked about. Here: the attacker `ct-diffusion`'s own model, which completes the middle 20³ of cubes of 1 mm voxels
+    and was trained on that alone, shown that middle as if it were its noisy state at `TIME`, cube beside cube over the
+    whole lungs.
+    """
+
+    TIME = 0.1
+    """Of [0, 1]; noise then has a sixth of the signal's amplitude."""
+    STEP = 20
+    """Millimetres between cubes, and voxels of their middles."""
+    BATCH = 16
+
+    def begin(self, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> Volume:
+        """As `Moments.begin`."""
+        self.spacing, shape = spacing, pixels.shape
+        counts = [int(np.ceil(n * step / self.STEP)) for n, step in zip(shape, spacing, strict=True)]
+        self.places = [np.clip(np.rint((np.arange(n) * pace + (pace - 1) / 2) * step).astype(int), 0,
+                               count * self.STEP - 1)
+                       for n, pace, step, count in zip(lung.shape, (1, 2, 2), spacing, counts, strict=True)]
+        where = np.argwhere(lung) if lung.any() else np.zeros((0, 3), int)
+        used = np.stack([self.places[axis][where[:, axis]] // self.STEP for axis in range(3)], 1)
+        self.cubes = np.unique(used, axis=0)
+        self.energy = np.zeros([count * self.STEP for count in counts], np.float32)
+        self._fill(self.energy, pixels, self.cubes)
+        return self.energy[np.ix_(*self.places)][None]
+
+    def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
+        """As `Moments.again`: cubes that hold a changed voxel are looked at anew."""
+        low = np.array([part.start * step for part, step in zip(box, self.spacing, strict=True)])
+        high = np.array([part.stop * step for part, step in zip(box, self.spacing, strict=True)])
+        middles, half = (self.cubes + 0.5) * self.STEP, SIDE / 2 + max(self.spacing)
+        near = self.cubes[((middles + half > low) & (middles - half < high)).all(1)]
+        energy = self.energy.copy()
+        self._fill(energy, pixels, near)
+        parts = []
+        for axis, places in enumerate(self.places):
+            first, last = ((near[:, axis].min(), near[:, axis].max() + 1) if len(near) else (0, 0))
+            inside = np.flatnonzero((places >= first * self.STEP) & (places < last * self.STEP))
+            parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(0, 0))
+        return energy[np.ix_(*self.places)][None], (parts[0], parts[1], parts[2])
+
+    def told(self, means: Volume) -> Volume:
+        """The log energy, (1, ...)."""
+        return np.log(np.maximum(means, 1e-6))
+
+    def _fill(self, energy: Volume, pixels: Volume, cubes: npt.NDArray[np.intp]) -> None:
+        scan, edge = torch.from_numpy(pixels), (SIDE - self.STEP) // 2
+        for start in range(0, len(cubes), self.BATCH):
+            batch = cubes[start:start + self.BATCH]
+            seen = torch.cat([cut(scan, self._cuboid(one)) for one in batch])
+            taken = self._taken(seen)[:, 0, edge:-edge, edge:-edge, edge:-edge] ** 2
+            for one, values in zip(batch * self.STEP, taken.numpy(), strict=True):
+                energy[tuple(slice(at, at + self.STEP) for at in one)] = values
+
+    def _cuboid(self, cube: npt.NDArray[np.intp]) -> Cuboid:
+        z, y, x = ((n + 0.5) * self.STEP - 0.5 for n in cube)
+        return Cuboid((z / self.spacing[0], y / self.spacing[1], x / self.spacing[2]), self.spacing)
+
+    def _taken(self, cubes: torch.Tensor) -> torch.Tensor:
+        """The noise that the model finds in cubes (n, 1, 32, 32, 32) of HU, in units of its own."""
+        from scanward.attacks.ct_diffusion.network import SCALE
+        from scanward.attacks.ct_gan.cube import AIR, METAL
+        from scanward.attacks.ct_gan.network import hole, wanted
+        from scanward.nets.diffusion import levels_at
+
+        x = SCALE * self._forger.equaliser.forward(cubes.clamp(AIR, METAL))
+        time = torch.full((len(x),), self.TIME)
+        net = self._forger.complete.__self__
+        with torch.inference_mode():
+            velocity = net(x, x, 1 - hole(x), time, wanted(torch.zeros_like(x), torch.zeros(len(x))))
+        signal, level = levels_at(time, x)
+        return level * x + signal * velocity
+
+    @cached_property
+    def _forger(self):  # type: ignore[no-untyped-def]
+        return methods.build("ct-diffusion", "attack").forger
+
+
+class Scale:
+    """A statistic of one scan: its moments, pooled, told and held against the scan's own lungs, as heat."""
+
+    def __init__(self, moments: Moments, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> None:
+        self.moments, self.lung = moments, lung
+        self.sides = [max(1, 2 * round((SIDE_MM / step - 1) / 2) + 1)
+                      for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
+        self.share = np.asarray(ndimage.uniform_filter(lung.astype(np.float32), self.sides, mode="constant"))
+        self.known = lung & (self.share >= 0.5)
+        self.features = self._features(moments.begin(pixels, lung, spacing), self.whole)
+
+    @property
+    def whole(self) -> Box:
+        """All of the scan, (z, y / 2, x / 2)."""
+        z, y, x = (slice(0, side) for side in self.lung.shape)
+        return z, y, x
+
+    def heat(self) -> Volume:
+        """Of the scan as it is, (z, y / 2, x / 2); 0 outside the lungs."""
+        return self._held(self.features)
+
+    def heat_after(self, pixels: Volume, box: Box) -> Volume:
+        """The same after the voxels in `box` changed; what lies too far to be touched is not worked out again."""
+        products, part = self.moments.again(pixels, box)
+        if any(one.stop <= one.start for one in part):
+            return self.heat()
+        near = tuple(grown(one, side // 2, length)
+                     for one, side, length in zip(part, self.sides, self.lung.shape, strict=True))
+        features = self.features.copy()
+        features[(slice(None), *near)] = self._features(products, (near[0], near[1], near[2]))
+        return self._held(features)
+
+    def _features(self, products: Volume, part: Box) -> Volume:
+        wide = tuple(grown(one, side // 2, length)
+                     for one, side, length in zip(part, self.sides, self.lung.shape, strict=True))
+        inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, wide, strict=True))
+        lung, share = self.lung[wide], np.maximum(self.share[part], 1e-6)
+        means = np.stack([ndimage.uniform_filter(one[wide] * lung, self.sides, mode="constant")[inner] / share
+                          for one in products])
+        return self.moments.told(means)
+
+    def _held(self, features: Volume) -> Volume:
+        heat = np.zeros(self.lung.shape, np.float32)
+        if self.known.any():
+            heat[self.known] = distances(features[:, self.known].T)
+        return heat
+
+
+def distances(samples: npt.NDArray[np.floating], rounds: int = 3) -> Volume:
+    """Mahalanobis distances (n,) of samples (n, k) to their own bulk, over the root of k; mean and covariance are those
+    of the `OFTEN` nearest, found in a few rounds."""
+    some = samples[::max(1, len(samples) // 100_000)].astype(np.float64)
+    kept, count = some, samples.shape[1]
+    for _ in range(rounds):
+        mean = kept.mean(0)
+        cov = np.cov(kept, rowvar=False).reshape(count, count) + 1e-9 * np.eye(count)
+        whiten = np.linalg.inv(np.linalg.cholesky(cov)).T
+        far = np.square((some - mean) @ whiten).sum(1)
+        kept = some[far <= np.quantile(far, OFTEN)]
+    return np.sqrt(np.square((samples - mean) @ whiten).sum(1) / count).astype(np.float32)
+
+
+def grown(part: slice, by: int, side: int) -> slice:
+    """A slice, so many places wider on both sides, within `side`."""
+    return slice(max(0, part.start - by), min(side, part.stop + by))
+
+
+def _even(part: slice, side: int) -> slice:
+    return slice(part.start // 2 * 2, min(side, -(-part.stop // 2) * 2))
