@@ -81,7 +81,7 @@ def items_of(row: Thorax) -> list[Item]:
 
 def run(data: Path | None, keep: Path) -> list[Row]:
     """Every item's row; those in `keep` (JSON lines) are not done again."""
-    done = {row.item: row for row in _kept(keep)}
+    done = {row.item: row for row in kept(keep)}
     rows: list[Row] = []
     for row in (one for one in SCANS if one.split == "test"):
         scans = list(read(row, data))
@@ -95,7 +95,8 @@ def run(data: Path | None, keep: Path) -> list[Row]:
     return rows
 
 
-def _kept(keep: Path) -> Iterator[Row]:
+def kept(keep: Path) -> Iterator[Row]:
+    """The rows in a file of JSON lines; none where there is none."""
     for line in keep.read_text(encoding="utf-8").splitlines() if keep.is_file() else ():
         said = json.loads(line)
         yield Row(Item(**said.pop("item")), peaks=[(float(a), bool(b)) for a, b in said.pop("peaks")], **said)

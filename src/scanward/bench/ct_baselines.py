@@ -153,9 +153,9 @@ class Ours:
 
     def _said(self, logits: Volume) -> Said:
         z, y, x = self.window
-        calm = pooled(logits, self.scan.image.spacing or (1.0, 1.0, 1.0), NEAR_MM)
-        part = calm[z, y.start // 2:y.stop // 2, x.start // 2:x.stop // 2]
-        return _loudest(np.where(self.lung, np.maximum(part - np.float32(OUTSIDE), 0), 0))
+        part = logits[z, y.start // 2:y.stop // 2, x.start // 2:x.stop // 2]
+        calm = pooled(part, self.scan.image.spacing or (1.0, 1.0, 1.0), NEAR_MM)
+        return _loudest(np.where(self.lung, np.maximum(calm - np.float32(OUTSIDE), 0), 0))
 
 
 def _loudest(heat: Volume) -> Said:
@@ -192,6 +192,8 @@ class Answer:
     """As the bench counts it; `overlap` is at the level that was chosen on the validation split."""
     overlaps: list[float]
     """Of the truth with the heat at each of the yardstick's levels; of forgeries that a level is chosen on."""
+    places: tuple[float, float] | None
+    """Mean heat in the truth, forged and in the authentic scan; None of what is authentic."""
     slices: list[float]
     first: int
     """The number of the slice that the first score is of."""
@@ -224,9 +226,9 @@ def kept(path: Path) -> Iterator[Answer]:
     """The answers in a file of JSON lines."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         said = json.loads(line)
-        row = said.pop("row")
+        row, places = said.pop("row"), said.pop("places")
         yield Answer(Row(Item(**row.pop("item")), peaks=[(float(a), bool(b)) for a, b in row.pop("peaks")], **row),
-                     **said)
+                     places=(float(places[0]), float(places[1])) if places else None, **said)
 
 
 def level_of(answers: Sequence[Answer], levels: npt.NDArray[np.float64]) -> float:
@@ -239,14 +241,33 @@ def _of_scan(yardstick: Yardstick, scan: Scan, items: Sequence[Change] | Iterato
              chosen: bool) -> Iterator[Answer]:
     window = lung_window(scan)
     lung = lung_of(scan, window)
+    plain = np.zeros(lung.shape, np.float32)
     for change in items:
         said = yardstick.again(change) if change.item.attack else yardstick.begin(scan, window, lung)
         heat, truth = said.heat.repeat(2, 1).repeat(2, 2), change.mask(scan.image.shape)[window]
-        tried = [overlap(heat, float(one), truth) for one in yardstick.levels] if chosen and truth.any() else []
+        tried = overlaps(said.heat, yardstick.levels, truth) if chosen and truth.any() else []
+        if not change.item.attack:
+            plain = said.heat
         row = Row(change.item, "", said.score, "", change.diameter, peaks_of(heat, truth, scan.image),
                   overlap(heat, level, truth), 0.0)
-        yield Answer(row, tried, [round(float(one), 5) for one in said.slices], window[0].start,
+        yield Answer(row, tried, places_of(said.heat, plain, truth), [round(float(one), 5) for one in said.slices], window[0].start,
                      [int(z) for z in change.depths()])
+
+
+def overlaps(heat: Volume, levels: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> list[float]:
+    """`bench.ct.overlap` at increasing levels of heat (z, y / 2, x / 2) with a truth (z, y, x), in one pass."""
+    depth, high, across = heat.shape
+    share = truth.reshape(depth, high, 2, across, 2).sum((2, 4))
+    below = np.searchsorted(levels.astype(np.float32), heat.ravel(), side="right")
+    hot = 4.0 * np.bincount(below, minlength=len(levels) + 1)[::-1].cumsum()[::-1][1:]
+    both = np.bincount(below, share.ravel(), len(levels) + 1)[::-1].cumsum()[::-1][1:]
+    return [float(one) for one in both / np.maximum(1, hot + truth.sum() - both)]
+
+
+def places_of(heat: Volume, plain: Volume, truth: npt.NDArray[np.bool_]) -> tuple[float, float] | None:
+    """Mean heat of two volumes (z, y / 2, x / 2) in a truth (z, y, x); None where it is empty."""
+    where = np.argwhere(truth) // (1, 2, 2)
+    return (float(heat[tuple(where.T)].mean()), float(plain[tuple(where.T)].mean())) if len(where) else None
 
 
 def lung_of(scan: Scan, window: Box) -> npt.NDArray[np.bool_]:

@@ -226,7 +226,11 @@ class OneStep:
 
 
 class Scale:
-    """A statistic of one scan: its moments, pooled, told and held against the scan's own lungs, as heat."""
+    """A statistic of one scan: its moments, pooled, told and held against those of like lung of the same scan, as heat.
+
+    What is expected of a place follows from its mean and spread of HU: without that, vessels and the pleura are all that
+    shows. The published methods do not do it; it favours them.
+    """
 
     def __init__(self, moments: Moments, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> None:
         self.moments, self.lung = moments, lung
@@ -234,13 +238,9 @@ class Scale:
                       for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
         self.share = np.asarray(ndimage.uniform_filter(lung.astype(np.float32), self.sides, mode="constant"))
         self.known = lung & (self.share >= 0.5)
-        self.features = self._features(moments.begin(pixels, lung, spacing), self.whole)
-
-    @property
-    def whole(self) -> Box:
-        """All of the scan, (z, y / 2, x / 2)."""
-        z, y, x = (slice(0, side) for side in self.lung.shape)
-        return z, y, x
+        self.density = _density(pixels)
+        whole = slice(0, lung.shape[0]), slice(0, lung.shape[1]), slice(0, lung.shape[2])
+        self.features = self._features(moments.begin(pixels, lung, spacing), self.density, whole)
 
     def heat(self) -> Volume:
         """Of the scan as it is, (z, y / 2, x / 2); 0 outside the lungs."""
@@ -248,43 +248,66 @@ class Scale:
 
     def heat_after(self, pixels: Volume, box: Box) -> Volume:
         """The same after the voxels in `box` changed; what lies too far to be touched is not worked out again."""
-        products, part = self.moments.again(pixels, box)
-        if any(one.stop <= one.start for one in part):
+        if any(part.stop <= part.start for part in box):
             return self.heat()
-        near = tuple(grown(one, side // 2, length)
-                     for one, side, length in zip(part, self.sides, self.lung.shape, strict=True))
+        products, part = self.moments.again(pixels, box)
+        z, y, x = box[0], _even(box[1], pixels.shape[1]), _even(box[2], pixels.shape[2])
+        half = z, slice(y.start // 2, y.stop // 2), slice(x.start // 2, x.stop // 2)
+        density = self.density.copy()
+        density[(slice(None), *half)] = _density(pixels[z, y, x])
+        touched = [one if two.stop <= two.start else slice(min(one.start, two.start), max(one.stop, two.stop))
+                   for one, two in zip(half, part, strict=True)]
+        near = [grown(one, side // 2, length)
+                for one, side, length in zip(touched, self.sides, self.lung.shape, strict=True)]
         features = self.features.copy()
-        features[(slice(None), *near)] = self._features(products, (near[0], near[1], near[2]))
+        features[(slice(None), *near)] = self._features(products, density, (near[0], near[1], near[2]))
         return self._held(features)
 
-    def _features(self, products: Volume, part: Box) -> Volume:
+    def _features(self, products: Volume, density: Volume, part: Box) -> Volume:
+        """What is told in a part of the scan, (f, ...), and under it mean and log deviation of HU there."""
         wide = tuple(grown(one, side // 2, length)
                      for one, side, length in zip(part, self.sides, self.lung.shape, strict=True))
         inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, wide, strict=True))
         lung, share = self.lung[wide], np.maximum(self.share[part], 1e-6)
-        means = np.stack([ndimage.uniform_filter(one[wide] * lung, self.sides, mode="constant")[inner] / share
-                          for one in products])
-        return self.moments.told(means)
+        means = [np.stack([ndimage.uniform_filter(one[wide] * lung, self.sides, mode="constant")[inner] / share
+                           for one in volumes]) for volumes in (products, density)]
+        mean, square = means[1]
+        spread = np.log(np.maximum(square - mean**2, 1e-6)) / 2
+        return np.concatenate([self.moments.told(means[0]), mean[None], spread[None]]).astype(np.float32)
 
     def _held(self, features: Volume) -> Volume:
         heat = np.zeros(self.lung.shape, np.float32)
         if self.known.any():
-            heat[self.known] = distances(features[:, self.known].T)
+            samples = features[:, self.known].T
+            heat[self.known] = distances(samples[:, :-2], samples[:, -2:])
         return heat
 
 
-def distances(samples: npt.NDArray[np.floating], rounds: int = 3) -> Volume:
-    """Mahalanobis distances (n,) of samples (n, k) to their own bulk, over the root of k; mean and covariance are those
-    of the `OFTEN` nearest, found in a few rounds."""
-    some = samples[::max(1, len(samples) // 100_000)].astype(np.float64)
-    kept, count = some, samples.shape[1]
+def _density(pixels: Volume) -> Volume:
+    """(2, z, y / 2, x / 2) of a scan (z, y, x) in HU: thousands of HU of every 2×2 pixels, and their squares."""
+    depth, high, across = pixels.shape
+    some = np.clip(pixels, -1000, 200).reshape(depth, high // 2, 2, across // 2, 2).mean((2, 4)) / 1000
+    return np.stack([some, some**2])
+
+
+def distances(samples: npt.NDArray[np.floating], beside: npt.NDArray[np.floating], rounds: int = 3) -> Volume:
+    """Mahalanobis distances (n,) of samples (n, k), over the root of k, to what their bulk has beside the same
+    covariates (n, c): cubics in each, and mean and covariance, of the `OFTEN` nearest, found in a few rounds."""
+    every = slice(None, None, max(1, len(samples) // 100_000))
+    middle, size = beside[every].mean(0), beside[every].std(0) + 1e-9
+    place = np.clip((beside - middle) / size, -3, 3)
+    columns = np.concatenate([np.ones((len(place), 1)), place, place**2, place**3], 1).astype(np.float32)
+    some, few, count = samples[every].astype(np.float64), columns[every].astype(np.float64), samples.shape[1]
+    kept = np.ones(len(some), np.bool_)
     for _ in range(rounds):
-        mean = kept.mean(0)
-        cov = np.cov(kept, rowvar=False).reshape(count, count) + 1e-9 * np.eye(count)
+        fit = np.linalg.lstsq(few[kept], some[kept], rcond=None)[0]
+        rest = some - few @ fit
+        cov = np.cov(rest[kept], rowvar=False).reshape(count, count) + 1e-9 * np.eye(count)
         whiten = np.linalg.inv(np.linalg.cholesky(cov)).T
-        far = np.square((some - mean) @ whiten).sum(1)
-        kept = some[far <= np.quantile(far, OFTEN)]
-    return np.sqrt(np.square((samples - mean) @ whiten).sum(1) / count).astype(np.float32)
+        far = np.square(rest @ whiten).sum(1)
+        kept = far <= np.quantile(far, OFTEN)
+    white = (samples - columns @ fit.astype(np.float32)) @ whiten.astype(np.float32)
+    return np.sqrt(np.square(white).sum(1) / count).astype(np.float32)
 
 
 def grown(part: slice, by: int, side: int) -> slice:

@@ -1,0 +1,52 @@
+"""Yardsticks for forged chest CT beside `ct-self-reference`, on the forgeries of `scanward bench ct`.
+
+    python benchmarks/ct_baselines.py train               # HexMIL, on CT-GAN's forgeries of the train scans
+    python benchmarks/ct_baselines.py measure             # all methods, or those that are named
+    python benchmarks/ct_baselines.py tables --judged bench-out/ct-XXXXXXXX.jsonl
+
+Needs the chest CTs (--data or SCANWARD_DATA); forgeries and answers are kept in --output, and what is there is not done
+again. `--judged` is what `scanward bench ct` keeps of its answers. `measure ct-self-reference --again` after its weights
+changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from scanward.bench.ct import kept as judged_rows
+from scanward.bench.ct_baseline_tables import report
+from scanward.bench.ct_baselines import YARDSTICKS, kept, run
+
+FORGERIES = 40
+"""A train scan, for HexMIL."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "measure", "tables"))
+    parser.add_argument("methods", nargs="*", choices=[[], *YARDSTICKS], help="none: all of them")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/ct-baselines"))
+    parser.add_argument("--judged", type=Path, help="the answers that `scanward bench ct` keeps")
+    parser.add_argument("--again", action="store_true", help="do again what is there")
+    asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    names = asked.methods or list(YARDSTICKS)
+    if asked.what == "train":
+        from scanward.training.ct_hexmil import trained
+
+        trained(asked.output / "hexmil", asked.data, FORGERIES, resume=not asked.again)
+    elif asked.what == "measure":
+        for name in names:
+            if asked.again:
+                (asked.output / f"{name}.jsonl").unlink(missing_ok=True)
+            run(name, asked.data, asked.output)
+    else:
+        answers = {name: list(kept(asked.output / f"{name}.jsonl")) for name in names}
+        rows = list(judged_rows(asked.judged)) if asked.judged else []
+        print(report({name: some for name, some in answers.items() if some}, rows))
+
+
+if __name__ == "__main__":
+    main()
