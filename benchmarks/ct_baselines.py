@@ -4,9 +4,9 @@
     python benchmarks/ct_baselines.py measure             # all methods, or those that are named
     python benchmarks/ct_baselines.py tables --judged bench-out/ct-XXXXXXXX.jsonl
 
-Needs the chest CTs (--data or SCANWARD_DATA); forgeries and answers are kept in --output, and what is there is not done
-again. `--judged` is what `scanward bench ct` keeps of its answers. `measure ct-self-reference --again` after its weights
-changed.
+Needs the chest CTs (--data or SCANWARD_DATA); forgeries and answers are kept in --output, and what is there is not
+done again. `--judged` is what `scanward bench ct` keeps of its answers. After the detector's
+weights changed: `measure ct-self-reference --again`.
 """
 
 from __future__ import annotations

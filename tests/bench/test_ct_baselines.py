@@ -193,8 +193,8 @@ def test_what_lies_beyond_the_lungs_window_is_left_out():
     one = scan()
     window = lung_window(one)
     assert window == (slice(1, 11), slice(12, 52), slice(8, 56))
-    change = Change(Item("a", "x"), 8.0, (slice(0, 3), slice(50, 60), slice(10, 14)), np.full((3, 10, 4), 7, np.float32),
-                    np.ones((3, 10, 4), bool))
+    box = slice(0, 3), slice(50, 60), slice(10, 14)
+    change = Change(Item("a", "x"), 8.0, box, np.full((3, 10, 4), 7, np.float32), np.ones((3, 10, 4), bool))
     made, box = within(change, one.image.pixels[window], window)
     assert box == (slice(0, 2), slice(38, 40), slice(2, 6))
     assert (made == 7).sum() == 2 * 2 * 4
@@ -272,8 +272,8 @@ def test_a_yardstick_is_chosen_on_one_split_held_to_the_other_and_goes_on(monkey
 
 def test_tables_count_slices_at_the_same_depth_and_at_any():
     calm = Answer(row("a", score=2, peaks=[(2.0, False), (1.0, False)]), [], None, [1.0, 3.0, 5.0], 10, [])
-    loud = Answer(row("a", "ct-gan-b", 3, [(4.0, True), (2.0, False)], 1, 8.0, 0.5), [], (3.0, 2.0), [1.0, 4.0, 5.0], 10,
-                  [11])
+    loud = Answer(row("a", "ct-gan-b", 3, [(4.0, True), (2.0, False)], 1, 8.0, 0.5), [], (3.0, 2.0), [1.0, 4.0, 5.0],
+                  10, [11])
     faint = Answer(row("a", "planted", 1, [(2.0, False)], 0, 5.0, 0.0), [], (1.0, 2.0), [2.0, 2.0, 2.0], 10, [11])
     chosen = Answer(row("nsclc-lung1-001", "ct-gan", 9, [(9.0, True)], 0, 5.0, 1.0), [1.0], (9.0, 0.0), [9.0], 0, [0])
     text = report({"npr": [chosen, calm, loud, faint]}, [calm.row, loud.row, row("a", "ct-gan", 9)])

@@ -15,7 +15,9 @@ from scanward.metrics import auc_interval, mean_interval
 RIVAL = 5
 """Against which of a scan's loudest places the loudest is held."""
 TITLES = {
-    "npr": "NPR, local statistic", "covariance": "residual covariance (Splicebuster)", "one-step": "one reverse step (BTD)",
+    "npr": "NPR, local statistic",
+    "covariance": "residual covariance (Splicebuster)",
+    "one-step": "one reverse step (BTD)",
     "hexmil": "HexMIL, trained here", "ct-self-reference": "ct-self-reference, loudest 7 mm",
 }
 JUDGED = "ct-self-reference, as it judges"

@@ -1,4 +1,5 @@
-"""Yardsticks for forged CT on the bench's own forgeries: heat over the lungs, and from it what `scanward bench ct` counts.
+"""Yardsticks for forged CT on the bench's own forgeries: heat over the lungs, and from it what `scanward bench ct`
+counts.
 
 They are for comparison and are no detectors that anyone runs. The lungs are those of the scan before it was forged, for
 all alike.
@@ -7,7 +8,7 @@ all alike.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.detectors.ct_self_reference.detect import OUTSIDE, dense_logits, pooled
 from scanward.detectors.ct_self_reference.reference import inside, measure
+from scanward.errors import UnsupportedError
 
 NEAR_MM = 7.0
 """Side of the cubes over which networks' heat is averaged."""
@@ -148,7 +150,8 @@ class Ours:
 
     def _logits(self, scan: Scan, where: Lungs) -> Volume:
         reference = measure(scan.image.pixels, scan.lungs, scan.image.spacing or (1.0, 1.0, 1.0))
-        assert reference is not None, f"{scan.name} was judged before"
+        if reference is None:
+            raise UnsupportedError(f"{scan.name} holds too little noise to be judged.")
         return dense_logits(scan.image, where, reference, self.detector.infer)
 
     def _said(self, logits: Volume) -> Said:
@@ -237,8 +240,7 @@ def level_of(answers: Sequence[Answer], levels: npt.NDArray[np.float64]) -> floa
     return float(levels[np.mean(known, 0).argmax()]) if known else float(levels[-1])
 
 
-def _of_scan(yardstick: Yardstick, scan: Scan, items: Sequence[Change] | Iterator[Change], level: float,
-             chosen: bool) -> Iterator[Answer]:
+def _of_scan(yardstick: Yardstick, scan: Scan, items: Iterable[Change], level: float, chosen: bool) -> Iterator[Answer]:
     window = lung_window(scan)
     lung = lung_of(scan, window)
     plain = np.zeros(lung.shape, np.float32)
@@ -250,8 +252,8 @@ def _of_scan(yardstick: Yardstick, scan: Scan, items: Sequence[Change] | Iterato
             plain = said.heat
         row = Row(change.item, "", said.score, "", change.diameter, peaks_of(heat, truth, scan.image),
                   overlap(heat, level, truth), 0.0)
-        yield Answer(row, tried, places_of(said.heat, plain, truth), [round(float(one), 5) for one in said.slices], window[0].start,
-                     [int(z) for z in change.depths()])
+        yield Answer(row, tried, places_of(said.heat, plain, truth), [round(float(one), 5) for one in said.slices],
+                     window[0].start, [int(z) for z in change.depths()])
 
 
 def overlaps(heat: Volume, levels: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> list[float]:

@@ -1,9 +1,9 @@
-"""A yardstick after HexMIL (ACM MM 2026): a residual network on overlapping patches of a slice, gated attention over the
-patches, and over the slices of a scan.
+"""A yardstick after HexMIL (ACM MM 2026): a residual network on overlapping patches of a slice, gated attention over
+the patches, and over the slices of a scan.
 
-Patches are of 64 pixels at stride 32. Of its published form it differs in this: a ResNet-18 of half width, from scratch,
-stands for an ImageNet ResNet-50, and it runs once over a slice, whose patches are windows of its last map, so a patch's
-rim sees what lies beside it. A slice is seen about the lungs only, where all forgeries are.
+Patches are of 64 pixels at stride 32. From its published form it differs in this: a ResNet-18 of half width, from
+scratch, stands for an ImageNet ResNet-50, and it runs once over a slice, whose patches are windows of its last map, so
+a patch's rim sees what lies beside it. A slice is seen about the lungs only, where all forgeries are.
 """
 
 from __future__ import annotations

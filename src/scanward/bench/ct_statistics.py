@@ -16,10 +16,16 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from scanward import methods
+from scanward import weights
+from scanward.attacks.ct_diffusion.network import SCALE, Denoiser
+from scanward.attacks.ct_gan.cube import AIR, METAL, Equaliser
+from scanward.attacks.ct_gan.network import hole, wanted
+from scanward.attacks.ct_gan.tamper import equaliser_of
 from scanward.bench.ct_changes import Box
 from scanward.detectors.self_reference.reference import KERNELS
+from scanward.nets.blocks import filled
 from scanward.nets.cube import SIDE, Cuboid, cut
+from scanward.nets.diffusion import levels_at
 
 SIDE_MM = 10.0
 """Of the cubes over which products are averaged."""
@@ -68,7 +74,7 @@ class _Local:
         return self.products
 
     def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
-        """As `Moments.again`; where residuals are cut stays: a forgery moves a median of millions by next to nothing."""
+        """As `Moments.again`; where residuals are cut stays: a forgery hardly moves a median of millions."""
         z, y, x = (grown(part, REACH, side) for part, side in zip(box, pixels.shape, strict=True))
         inner = z, _even(y, pixels.shape[1]), _even(x, pixels.shape[2])
         outer = tuple(grown(part, 2 * REACH, side) for part, side in zip(inner, pixels.shape, strict=True))
@@ -90,9 +96,9 @@ class _Local:
 
 
 class Npr(_Local):
-    """Neighbouring-pixel relations (Tan et al. 2024, eq. 3): what a slice differs by from its every second pixel, brought
-    back to size by repeating; the second moments of the three differences in each 2×2. The published method trains a
-    network on them."""
+    """Neighbouring-pixel relations (Tan et al. 2024, eq. 3): what a slice differs by from its every second pixel,
+    brought back to size by repeating; the second moments of the three differences in each 2×2. The published method
+    trains a network on them."""
 
     PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
@@ -114,17 +120,18 @@ class Npr(_Local):
 
 
 class Covariance(_Local):
-    """The noise residual's local covariance, after Splicebuster and Noiseprint (Cozzolino & Verdoliva 2020, section V):
-    a high-pass of each slice, its products with itself at `LAGS`. Splicebuster counts co-occurrences of four pixels;
-    Noiseprint's residual is a network's, trained on photographs of 125 cameras."""
+    """The noise residual's local covariance, after Splicebuster and Noiseprint (Cozzolino & Verdoliva 2020, section
+    V): a high-pass of each slice, its products with itself at `LAGS`. Splicebuster counts co-occurrences of four
+    pixels; Noiseprint's residual is a network's, trained on photographs of 125 cameras."""
 
     LAGS = ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, -1), (0, 0, 2), (0, 2, 0), (1, 0, 0))
     """(z, y, x) voxels."""
 
     def residual(self, pixels: Volume) -> Volume:
         """(1, z, y, x)."""
-        return np.stack([cv2.filter2D(np.ascontiguousarray(plane), -1, KERNELS[0], borderType=cv2.BORDER_REPLICATE)
-                         for plane in pixels])[None]
+        planes = [cv2.filter2D(np.ascontiguousarray(plane), -1, KERNELS[0], borderType=cv2.BORDER_REPLICATE)
+                  for plane in pixels]
+        return np.asarray(planes, np.float32)[None]
 
     def moments(self, pixels: Volume) -> Volume:
         """(8, z, y / 2, x / 2)."""
@@ -144,8 +151,8 @@ class Covariance(_Local):
 
 
 class OneStep:
-    """What one reverse step of diffusion, without noise added, takes off, after Back-in-Time Diffusion (Grabovski et al.
-    2024).
+    """What one reverse step of diffusion, without noise added, takes off, after Back-in-Time Diffusion (Grabovski et
+    al. 2024).
 
     Theirs: a 2-D model trained for 700,000 steps on authentic crops, which is shown crops centred on the place that is
     asked about. Here: the attacker `ct-diffusion`'s own model, which completes the middle 20³ of cubes of 1 mm voxels
@@ -190,7 +197,7 @@ class OneStep:
 
     def told(self, means: Volume) -> Volume:
         """The log energy, (1, ...)."""
-        return np.log(np.maximum(means, 1e-6))
+        return np.log(np.maximum(means, np.float32(1e-6)))
 
     def _fill(self, energy: Volume, pixels: Volume, cubes: npt.NDArray[np.intp]) -> None:
         scan, edge = torch.from_numpy(pixels), (SIDE - self.STEP) // 2
@@ -207,29 +214,25 @@ class OneStep:
 
     def _taken(self, cubes: torch.Tensor) -> torch.Tensor:
         """The noise that the model finds in cubes (n, 1, 32, 32, 32) of HU, in units of its own."""
-        from scanward.attacks.ct_diffusion.network import SCALE
-        from scanward.attacks.ct_gan.cube import AIR, METAL
-        from scanward.attacks.ct_gan.network import hole, wanted
-        from scanward.nets.diffusion import levels_at
-
-        x = SCALE * self._forger.equaliser.forward(cubes.clamp(AIR, METAL))
+        net, equaliser = self._model
+        x = SCALE * equaliser.forward(cubes.clamp(AIR, METAL))
         time = torch.full((len(x),), self.TIME)
-        net = self._forger.complete.__self__
         with torch.inference_mode():
             velocity = net(x, x, 1 - hole(x), time, wanted(torch.zeros_like(x), torch.zeros(len(x))))
         signal, level = levels_at(time, x)
         return level * x + signal * velocity
 
     @cached_property
-    def _forger(self):  # type: ignore[no-untyped-def]
-        return methods.build("ct-diffusion", "attack").forger
+    def _model(self) -> tuple[Denoiser, Equaliser]:
+        arrays, found = weights.load("ct-diffusion")
+        return filled(Denoiser(), arrays), equaliser_of(found.settings)
 
 
 class Scale:
     """A statistic of one scan: its moments, pooled, told and held against those of like lung of the same scan, as heat.
 
-    What is expected of a place follows from its mean and spread of HU: without that, vessels and the pleura are all that
-    shows. The published methods do not do it; it favours them.
+    What is expected of a place follows from its mean and spread of HU: without that, vessels and the pleura are all
+    that shows. The published methods do not do it; it favours them.
     """
 
     def __init__(self, moments: Moments, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> None:

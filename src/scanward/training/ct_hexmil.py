@@ -1,5 +1,5 @@
-"""Trains the yardstick after HexMIL on CT-GAN's forgeries of the train scans, in its own way: slices first, then runs of
-32 slices on the frozen slice network."""
+"""Trains the yardstick after HexMIL on CT-GAN's forgeries of the train scans, in its own way: slices first, then runs
+of 32 slices on the frozen slice network."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def chests_of(data: Path | None, forgeries: int) -> Iterator[Chest]:
 
 
 def slice_loss(net: nn.Module, one: Chest, rng: np.random.Generator) -> Tensor:
-    """Of forged slices, and of as many authentic ones at any depth, as published: how deep a slice lies tells then, too."""
+    """Of forged slices, and of as many authentic ones at any depth, as published: how deep a slice lies tells, too."""
     planes = []
     for number in rng.integers(len(one.forgeries), size=EACH):
         box, values, depths = one.forgeries[number]
