@@ -173,7 +173,10 @@ def peaks_of(heat: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_], image:
     sides = [max(1, 2 * round((APART_MM / step - 1) / 2) + 1) for step in steps]
     places = np.argwhere((small == ndimage.maximum_filter(small, sides)) & (small > 0))
     places = places[np.argsort(-small[tuple(places.T)], kind="stable")]
-    near = ndimage.binary_dilation(truth[:, ::2, ::2], iterations=2) if truth.any() else np.zeros(small.shape, np.bool_)
+    near = np.zeros(small.shape, np.bool_)
+    for part in ndimage.find_objects(truth[:, ::2, ::2].astype(np.uint8)):
+        wide = tuple(slice(max(0, one.start - 2), one.stop + 2) for one in part)
+        near[wide] = ndimage.binary_dilation(truth[:, ::2, ::2][wide], iterations=2)
     inside, where = near[tuple(places.T)], places * steps
     found: list[tuple[float, bool]] = []
     left = np.arange(len(places))

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from scanward.anatomy.lung import Lungs
 from scanward.bench.ct import Item, Row, overlap, peaks_of
-from scanward.bench.ct_changes import CHOSEN_ON, Box, Change, authentic, changes, lung_window, wanted
+from scanward.bench.ct_changes import CELL, CHOSEN_ON, Box, Change, authentic, changes, lung_window, wanted
 from scanward.bench.ct_statistics import Covariance, Moments, Npr, OneStep, Scale, grown
 from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference import CtSelfReference
@@ -72,13 +72,17 @@ class Statistic:
     def begin(self, scan: Scan, window: Box, lung: npt.NDArray[np.bool_]) -> Said:
         """As `Yardstick.begin`."""
         self.pixels, self.window = scan.image.pixels[window], window
-        self.scale = Scale(self.moments, self.pixels, lung, scan.image.spacing or (1.0, 1.0, 1.0))
-        return _loudest(self.scale.heat())
+        self.scale = Scale(self.moments, self.pixels, lung[:, ::CELL // 2, ::CELL // 2],
+                           scan.image.spacing or (1.0, 1.0, 1.0))
+        return self._said(self.scale.heat())
 
     def again(self, change: Change) -> Said:
         """As `Yardstick.again`."""
         pixels, box = within(change, self.pixels, self.window)
-        return _loudest(self.scale.heat_after(pixels, box))
+        return self._said(self.scale.heat_after(pixels, box))
+
+    def _said(self, heat: Volume) -> Said:
+        return _loudest(heat.repeat(CELL // 2, 1).repeat(CELL // 2, 2))
 
 
 class Trained:

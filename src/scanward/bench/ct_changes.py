@@ -21,6 +21,8 @@ CHOSEN_ON = ("nsclc-lung1-001",)
 """Whole chests of the validation split, on which thresholds of yardsticks are chosen."""
 LEAST_SHARE = 0.25
 """Of a forgery's largest outline: a slice that shows less of it does not count as forged."""
+CELL = 4
+"""Pixels a side of the cells in which statistics are gathered."""
 Box = tuple[slice, slice, slice]
 
 
@@ -103,8 +105,9 @@ def box_of(where: npt.NDArray[np.bool_]) -> Box:
 
 
 def lung_window(scan: Scan) -> Box:
-    """The smallest box (z, y, x) of a scan's voxels around its lungs whose rows and columns come in pairs."""
+    """The smallest box (z, y, x) of a scan's voxels around its lungs of whole cells of `CELL` pixels."""
     z, *coarse = box_of(scan.lungs.mask)
-    found = [slice(int(part.start * step) // 2 * 2, min(side, math.ceil(part.stop * step) + 1) // 2 * 2)
+    found = [slice(int(part.start * step) // CELL * CELL,
+                   min(side, math.ceil(part.stop * step) + CELL - 1) // CELL * CELL)
              for part, step, side in zip(coarse, scan.lungs.step[1:], scan.image.shape[1:], strict=True)]
     return z, found[0], found[1]

@@ -21,7 +21,7 @@ from scanward.attacks.ct_diffusion.network import SCALE, Denoiser
 from scanward.attacks.ct_gan.cube import AIR, METAL, Equaliser
 from scanward.attacks.ct_gan.network import hole, wanted
 from scanward.attacks.ct_gan.tamper import equaliser_of
-from scanward.bench.ct_changes import Box
+from scanward.bench.ct_changes import CELL, Box
 from scanward.detectors.self_reference.reference import KERNELS
 from scanward.nets.blocks import filled
 from scanward.nets.cube import SIDE, Cuboid, cut
@@ -41,14 +41,15 @@ Spacing = tuple[float, float, float]
 
 
 class Moments(Protocol):
-    """A residual's products at every second pixel, and what is told by their means."""
+    """A residual's products in cells of `CELL` pixels a side, and what is told by their means."""
 
     def begin(self, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> Volume:
-        """Of a scan (z, y, x) in HU, sides even, and its lungs (z, y / 2, x / 2): the products (k, z, y / 2, x / 2)."""
+        """Of a scan (z, y, x) in HU, of whole cells, and its lungs (z, y / 4, x / 4): the products (k, z, y / 4,
+        x / 4)."""
         ...
 
     def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
-        """The same after the voxels in `box` changed, and the part of it (z, y / 2, x / 2) that differs."""
+        """The same after the voxels in `box` changed, and the part of it (z, y / 4, x / 4) that differs."""
         ...
 
     def told(self, means: Volume) -> Volume:
@@ -67,8 +68,7 @@ class _Local:
         del spacing
         some = slice(None, None, max(1, len(pixels) // 40))
         sizes = np.abs(self.residual(pixels[some]))
-        known = sizes[..., lung[some]] if sizes.shape[-2:] == lung.shape[1:] else sizes[
-            ..., lung[some].repeat(2, 1).repeat(2, 2)]
+        known = sizes[..., lung[some].repeat(side := sizes.shape[-1] // lung.shape[-1], 1).repeat(side, 2)]
         self.limit = TRUNCATE * float(np.median(known)) / 0.6745
         self.products = self.moments(pixels)
         return self.products
@@ -76,22 +76,22 @@ class _Local:
     def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
         """As `Moments.again`; where residuals are cut stays: a forgery hardly moves a median of millions."""
         z, y, x = (grown(part, REACH, side) for part, side in zip(box, pixels.shape, strict=True))
-        inner = z, _even(y, pixels.shape[1]), _even(x, pixels.shape[2])
-        outer = tuple(grown(part, 2 * REACH, side) for part, side in zip(inner, pixels.shape, strict=True))
+        inner = z, _whole(y), _whole(x)
+        outer = grown(z, REACH, len(pixels)), *(
+            grown(part, CELL, side) for part, side in zip(inner[1:], pixels.shape[1:], strict=True))
         found = self.moments(pixels[outer])
-        here = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
-        half = inner[0], *(slice(part.start // 2, part.stop // 2) for part in inner[1:])
-        changed = self.products.copy()
-        changed[(slice(None), *half)] = found[
-            :, here[0], here[1].start // 2:here[1].stop // 2, here[2].start // 2:here[2].stop // 2]
-        return changed, (half[0], half[1], half[2])
+        here = [_cells(slice(a.start - b.start, a.stop - b.start)) for a, b in zip(inner[1:], outer[1:], strict=True)]
+        layers = slice(z.start - outer[0].start, z.stop - outer[0].start)
+        changed, part = self.products.copy(), (z, _cells(inner[1]), _cells(inner[2]))
+        changed[(slice(None), *part)] = found[(slice(None), layers, *here)]
+        return changed, part
 
     def residual(self, pixels: Volume) -> Volume:
         """(n, z, y, x) or (n, z, y / 2, x / 2) of a scan (z, y, x)."""
         raise NotImplementedError
 
     def moments(self, pixels: Volume) -> Volume:
-        """(k, z, y / 2, x / 2) of a scan (z, y, x)."""
+        """(k, z, y / 4, x / 4) of a scan (z, y, x)."""
         raise NotImplementedError
 
 
@@ -108,9 +108,9 @@ class Npr(_Local):
         return np.stack([pixels[:, ::2, 1::2] - first, pixels[:, 1::2, ::2] - first, pixels[:, 1::2, 1::2] - first])
 
     def moments(self, pixels: Volume) -> Volume:
-        """(6, z, y / 2, x / 2)."""
+        """(6, z, y / 4, x / 4)."""
         cut_off = np.clip(self.residual(pixels), -self.limit, self.limit)
-        return np.stack([cut_off[i] * cut_off[j] for i, j in self.PAIRS])
+        return np.stack([_means(cut_off[i] * cut_off[j], CELL // 2) for i, j in self.PAIRS])
 
     def told(self, means: Volume) -> Volume:
         """Log energies and correlations, (6, ...)."""
@@ -134,15 +134,12 @@ class Covariance(_Local):
         return np.asarray(planes, np.float32)[None]
 
     def moments(self, pixels: Volume) -> Volume:
-        """(8, z, y / 2, x / 2)."""
+        """(8, z, y / 4, x / 4)."""
         own = np.clip(self.residual(pixels)[0], -self.limit, self.limit)
         wide = np.pad(own, ((0, 1), (0, 2), (2, 2)))
         depth, high, across = own.shape
-        found = []
-        for dz, dy, dx in self.LAGS:
-            both = own * wide[dz:dz + depth, dy:dy + high, 2 + dx:2 + dx + across]
-            found.append(both.reshape(depth, high // 2, 2, across // 2, 2).mean((2, 4)))
-        return np.stack(found)
+        return np.stack([_means(own * wide[dz:dz + depth, dy:dy + high, 2 + dx:2 + dx + across], CELL)
+                         for dz, dy, dx in self.LAGS])
 
     def told(self, means: Volume) -> Volume:
         """The log energy and the correlations at the lags, (8, ...)."""
@@ -172,7 +169,7 @@ class OneStep:
         counts = [int(np.ceil(n * step / self.STEP)) for n, step in zip(shape, spacing, strict=True)]
         self.places = [np.clip(np.rint((np.arange(n) * pace + (pace - 1) / 2) * step).astype(int), 0,
                                count * self.STEP - 1)
-                       for n, pace, step, count in zip(lung.shape, (1, 2, 2), spacing, counts, strict=True)]
+                       for n, pace, step, count in zip(lung.shape, (1, CELL, CELL), spacing, counts, strict=True)]
         where = np.argwhere(lung) if lung.any() else np.zeros((0, 3), int)
         used = np.stack([self.places[axis][where[:, axis]] // self.STEP for axis in range(3)], 1)
         self.cubes = np.unique(used, axis=0)
@@ -238,7 +235,7 @@ class Scale:
     def __init__(self, moments: Moments, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> None:
         self.moments, self.lung = moments, lung
         self.sides = [max(1, 2 * round((SIDE_MM / step - 1) / 2) + 1)
-                      for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
+                      for step in (spacing[0], CELL * spacing[1], CELL * spacing[2])]
         self.share = np.asarray(ndimage.uniform_filter(lung.astype(np.float32), self.sides, mode="constant"))
         self.known = lung & (self.share >= 0.5)
         self.density = _density(pixels)
@@ -246,7 +243,7 @@ class Scale:
         self.features = self._features(moments.begin(pixels, lung, spacing), self.density, whole)
 
     def heat(self) -> Volume:
-        """Of the scan as it is, (z, y / 2, x / 2); 0 outside the lungs."""
+        """Of the scan as it is, (z, y / 4, x / 4); 0 outside the lungs."""
         return self._held(self.features)
 
     def heat_after(self, pixels: Volume, box: Box) -> Volume:
@@ -254,12 +251,12 @@ class Scale:
         if any(part.stop <= part.start for part in box):
             return self.heat()
         products, part = self.moments.again(pixels, box)
-        z, y, x = box[0], _even(box[1], pixels.shape[1]), _even(box[2], pixels.shape[2])
-        half = z, slice(y.start // 2, y.stop // 2), slice(x.start // 2, x.stop // 2)
+        z, y, x = box[0], _whole(box[1]), _whole(box[2])
+        own = z, _cells(y), _cells(x)
         density = self.density.copy()
-        density[(slice(None), *half)] = _density(pixels[z, y, x])
+        density[(slice(None), *own)] = _density(pixels[z, y, x])
         touched = [one if two.stop <= two.start else slice(min(one.start, two.start), max(one.stop, two.stop))
-                   for one, two in zip(half, part, strict=True)]
+                   for one, two in zip(own, part, strict=True)]
         near = [grown(one, side // 2, length)
                 for one, side, length in zip(touched, self.sides, self.lung.shape, strict=True)]
         features = self.features.copy()
@@ -287,10 +284,15 @@ class Scale:
 
 
 def _density(pixels: Volume) -> Volume:
-    """(2, z, y / 2, x / 2) of a scan (z, y, x) in HU: thousands of HU of every 2×2 pixels, and their squares."""
-    depth, high, across = pixels.shape
-    some = np.clip(pixels, -1000, 200).reshape(depth, high // 2, 2, across // 2, 2).mean((2, 4)) / 1000
-    return np.stack([some, some**2])
+    """(2, z, y / 4, x / 4) of a scan (z, y, x) in HU: means of thousands of HU, and of the squares of 2×2 pixels'."""
+    some = _means(np.clip(pixels, -1000, 200) / np.float32(1000), 2)
+    return np.stack([_means(some, CELL // 2), _means(some**2, CELL // 2)])
+
+
+def _means(volume: Volume, side: int) -> Volume:
+    """(z, y / side, x / side) means of a volume (z, y, x)."""
+    depth, high, across = volume.shape
+    return volume.reshape(depth, high // side, side, across // side, side).mean((2, 4))
 
 
 def distances(samples: npt.NDArray[np.floating], beside: npt.NDArray[np.floating], rounds: int = 3) -> Volume:
@@ -318,5 +320,9 @@ def grown(part: slice, by: int, side: int) -> slice:
     return slice(max(0, part.start - by), min(side, part.stop + by))
 
 
-def _even(part: slice, side: int) -> slice:
-    return slice(part.start // 2 * 2, min(side, -(-part.stop // 2) * 2))
+def _whole(part: slice) -> slice:
+    return slice(part.start // CELL * CELL, -(-part.stop // CELL) * CELL)
+
+
+def _cells(part: slice) -> slice:
+    return slice(part.start // CELL, part.stop // CELL)
