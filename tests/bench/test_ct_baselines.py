@@ -12,10 +12,11 @@ from scanward.anatomy.lung import Lungs
 from scanward.bench import ct_baselines, ct_changes
 from scanward.bench.ct import Item, Row, overlap
 from scanward.bench.ct_baseline_tables import report
-from scanward.bench.ct_baselines import Answer, Said, kept, level_of, overlaps, places_of, run, within
+from scanward.bench.ct_baselines import Answer, Said, answers_of, kept, level_of, overlaps, places_of, run, within
 from scanward.bench.ct_changes import Change, authentic, box_of, changes, lung_window
 from scanward.bench.ct_statistics import Covariance, Npr, OneStep, Scale, distances
 from scanward.datasets.thorax import Scan, Thorax
+from scanward.errors import UnreadableError
 from scanward.image import Image
 
 SPACING = (2.5, 1.0, 1.0)
@@ -226,6 +227,20 @@ def test_overlaps_at_many_levels_are_those_at_each(seed):
 
 def row(name, attack="", score=0.0, peaks=(), number=0, diameter=0.0, overlap=0.0):
     return Row(Item(name, attack, number), "", score, "", diameter, list(peaks), overlap, 0.0)
+
+
+def test_answers_are_kept_by_the_weights_that_gave_them(tmp_path):
+    assert answers_of("npr", tmp_path) == tmp_path / "npr.jsonl"
+    with pytest.raises(UnreadableError, match="train them first"):
+        answers_of("hexmil", tmp_path)
+    (tmp_path / "hexmil").mkdir()
+    found = set()
+    for content in (b"1", b"2"):
+        (tmp_path / "hexmil" / "slices.safetensors").write_bytes(content)
+        (tmp_path / "hexmil" / "scan.safetensors").write_bytes(b"")
+        found.add(answers_of("hexmil", tmp_path))
+    assert len(found) == 2
+    assert answers_of("ct-self-reference", tmp_path) != answers_of("one-step", tmp_path)
 
 
 class Middle:

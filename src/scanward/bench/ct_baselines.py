@@ -7,6 +7,7 @@ all alike.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy import ndimage
 
+from scanward import weights
 from scanward.anatomy.lung import Lungs
 from scanward.bench.ct import Item, Row, overlap, peaks_of
 from scanward.bench.ct_changes import CELL, CHOSEN_ON, Box, Change, authentic, changes, lung_window, wanted
@@ -27,8 +29,10 @@ from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.detectors.ct_self_reference.detect import OUTSIDE, dense_logits, pooled
 from scanward.detectors.ct_self_reference.reference import inside, measure
-from scanward.errors import UnsupportedError
+from scanward.errors import UnreadableError, UnsupportedError
 
+FILES = "slices.safetensors", "scan.safetensors"
+"""HexMIL's two networks, trained."""
 NEAR_MM = 7.0
 """Side of the cubes over which networks' heat is averaged."""
 Volume = npt.NDArray[np.float32]
@@ -96,8 +100,8 @@ class Trained:
         from scanward.bench.ct_hexmil import WIDTHS, Gated, SliceNet
         from scanward.nets.blocks import filled
 
-        self.net = filled(SliceNet(), load_file(folder / "slices.safetensors"))
-        self.judge = filled(Gated(WIDTHS[-1]), load_file(folder / "scan.safetensors"))
+        self.net = filled(SliceNet(), load_file(folder / FILES[0]))
+        self.judge = filled(Gated(WIDTHS[-1]), load_file(folder / FILES[1]))
 
     def begin(self, scan: Scan, window: Box, lung: npt.NDArray[np.bool_]) -> Said:
         """As `Yardstick.begin`."""
@@ -178,6 +182,8 @@ YARDSTICKS: dict[str, Callable[[Path], Yardstick]] = {
     "ct-self-reference": lambda folder: Ours(),
 }
 """Each, made with the folder in which results lie."""
+WEIGHTS = {"one-step": ("ct-diffusion",), "ct-self-reference": ("ct-self-reference",)}
+"""Shipped weights that answers hang on."""
 
 
 def within(change: Change, pixels: Volume, window: Box) -> tuple[Volume, Box]:
@@ -212,7 +218,7 @@ def run(name: str, data: Path | None, folder: Path) -> list[Answer]:
     """A yardstick's answers to the authentic scans and forgeries of the validation and the test split. What `folder`
     keeps of them is not done again, scan by scan."""
     yardstick = YARDSTICKS[name](folder)
-    keep = folder / f"{name}.jsonl"
+    keep = answers_of(name, folder)
     answers = list(kept(keep))
     done, level = {one.row.item.scan for one in answers}, 0.0
     for row in (*(one for one in SCANS if one.name in CHOSEN_ON), *(one for one in SCANS if one.split == "test")):
@@ -227,6 +233,17 @@ def run(name: str, data: Path | None, folder: Path) -> list[Answer]:
         if chosen:
             level = level_of(answers, yardstick.levels)
     return answers
+
+
+def answers_of(name: str, folder: Path) -> Path:
+    """The file of a yardstick's answers, which names the weights that gave them."""
+    places = [weights.FOLDER / weights.entry(one).file for one in WEIGHTS.get(name, ())]
+    if name == "hexmil":
+        places = [folder / "hexmil" / file for file in FILES]
+        if not all(place.is_file() for place in places):
+            raise UnreadableError(f"{folder / 'hexmil'} holds no trained networks; train them first.")
+    known = hashlib.sha256(b"".join(place.read_bytes() for place in places)).hexdigest()[:8]
+    return folder / (f"{name}-{known}.jsonl" if places else f"{name}.jsonl")
 
 
 def kept(path: Path) -> Iterator[Answer]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from scanward import methods
 from scanward.attacks.base import Lesion
+from scanward.bench.ct_baselines import FILES
 from scanward.bench.ct_changes import Box, lung_window
 from scanward.bench.ct_hexmil import SLICES, WIDTHS, Gated, SliceNet, looked_at, scaled
 from scanward.datasets.chests import candidates
@@ -68,7 +69,7 @@ def chest(scan: Scan, count: int, seed: int) -> Chest:
 def trained(folder: Path, data: Path | None, forgeries: int, resume: bool = True) -> tuple[SliceNet, Gated]:
     """Both networks; what `folder` holds of a finished training is taken as it is."""
     nets: tuple[SliceNet, Gated] = SliceNet(), Gated(WIDTHS[-1])
-    places = folder / "slices.safetensors", folder / "scan.safetensors"
+    places = [folder / name for name in FILES]
     if not (resume and all(place.is_file() for place in places)):
         chests = list(chests_of(data, forgeries))
         torch.manual_seed(0)
