@@ -26,7 +26,8 @@ FORGERIES = 40
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "measure", "tables"))
-    parser.add_argument("methods", nargs="*", choices=[[], *YARDSTICKS], help="none: all of them")
+    parser.add_argument("methods", nargs="*", choices=[[], *YARDSTICKS], metavar="METHOD",
+                        help=f"of {', '.join(YARDSTICKS)}; none: all of them")
     parser.add_argument("--data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/ct-baselines"))
     parser.add_argument("--judged", type=Path, help="the answers that `scanward bench ct` keeps")
