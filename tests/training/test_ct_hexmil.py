@@ -77,5 +77,5 @@ def test_a_training_ends_with_two_networks_and_is_not_done_twice(monkeypatch, on
     assert {path.name for path in tmp_path.iterdir()} >= {"slices.safetensors", "scan.safetensors"}
     monkeypatch.setattr(ct_hexmil, "fit", None)
     for net, again in zip(first, trained(tmp_path, None, 4), strict=True):
-        for ours, theirs in zip(net.state_dict().values(), again.state_dict().values(), strict=True):
+        for ours, theirs in zip(net.parameters(), again.parameters(), strict=True):
             assert bool((ours == theirs).all())
