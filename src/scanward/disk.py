@@ -209,6 +209,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def linked(path: Path, target: Path) -> None:
+    """A file, or a folder of files, under a second name."""
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=_link, dirs_exist_ok=True)
+    else:
+        target.parent.mkdir(exist_ok=True)
+        _link(path, target)
+
+
+def _link(path: str | Path, target: str | Path) -> None:
+    with suppress(FileExistsError):
+        os.link(path, target)
+
+
 class Journal:
     """A file of lines that are only ever added, by any number of processes.
 

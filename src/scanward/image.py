@@ -50,6 +50,14 @@ def as_uint16(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16] | None:
     return whole if np.array_equal(whole, plane) else None
 
 
+def as_int16(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.int16] | None:
+    """The same values as signed 16-bit integers; None if not all of them are whole numbers from -32768 to 32767."""
+    if pixels.min() < -32768 or pixels.max() > 32767:
+        return None
+    whole = pixels.astype(np.int16)
+    return whole if np.array_equal(whole, pixels) else None
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A 2-D or 3-D medical image in its modality's own unit.

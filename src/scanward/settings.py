@@ -5,56 +5,27 @@ docs/gateway.md has the whole file with comments.
 
 from __future__ import annotations
 
-import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
+from scanward.roles import Role
+from scanward.setting_types import SETTINGS, Near, Port, Seconds, Some, Tls, loopback
 from scanward.verdict import StudyLabel
 
 AET = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 """An AE title: up to 16 characters of ASCII without a backslash (PS3.5 6.2)."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
-
-
-def _beside(path: Path, info: ValidationInfo) -> Path:
-    try:
-        if "\0" in str(path):
-            raise ValueError("no file has a name with NUL in it")
-        return (info.context or {}).get("base", Path()) / path.expanduser()  # type: ignore[no-any-return]
-    except RuntimeError:
-        raise ValueError(f"there is no user {path.parts[0]}") from None
-
-
-Near = Annotated[Path, AfterValidator(_beside)]
-"""A path that starts at the folder of the file where it is relative."""
-Port = Annotated[int, Field(ge=0, le=65535)]
-Some = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(ge=0)]
-
-
-@dataclass(frozen=True, config=SETTINGS)
-class Tls:
-    """Certificates in PEM."""
-
-    cert: Near | None = None
-    """Ours; a node with one speaks TLS only."""
-    key: Near | None = None
-    ca: Near | None = None
-    """Whom we believe. For a node that listens: only peers with a certificate of this authority are heard."""
-
-    @property
-    def on(self) -> bool:
-        return self.cert is not None or self.ca is not None
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -70,6 +41,10 @@ class Node:
     """Refuse who calls another title than `aet`."""
     tls: Tls = Tls()
     associations: Some = 32
+    associations_per_address: Some = 16
+    """Whoever asks for more is refused for now, with "local limit exceeded"; so is who comes when all are taken."""
+    request_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """In which who calls must have asked for an association."""
     idle_seconds: Annotated[float, Field(gt=0)] = 60.0
     largest_mb: Some = 1024
     """Of one object; twice as much of all that are on their way."""
@@ -84,6 +59,8 @@ class Store:
     folder: Near = Path("scanward-inbox")
     quiet_seconds: Seconds = 10.0
     """A study is complete when nothing of it came for so long."""
+    longest_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """It is scanned so long after its first object though more come, and again with those that come later."""
     keep_days: Seconds = 30.0
     """How long finished studies stay; 0 keeps them for good."""
     free_mb: Annotated[int, Field(ge=0)] = 512
@@ -94,17 +71,27 @@ class Store:
 class Work:
     """Scanning."""
 
-    workers: Some = 1
-    """Processes. Each holds the networks once and uses the cores there are."""
+    workers: Some | None = None
+    """Processes, each of which holds the networks. None named: one for every two cores, eight at most."""
     method: str = "default"
     site: Near | None = None
     """Thresholds of this site, from `scanward calibrate`."""
     attempts: Some = 3
     """How often a study is tried whose scan broke down."""
+    study_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """How long the scan of a study of 100 MB may take; of a larger one, longer in proportion. Then it is set aside."""
+    stop_seconds: Seconds = 5.0
+    """How long the gateway waits at its end for what is being scanned; what is not done by then is done after the
+    next start."""
     verify_key: Near | None = None
     """Verifies images that an earlier version wove evidence into with this key."""
     records: Near | None = None
     """Where their records lie; those that an earlier version kept in the inbox are found without."""
+
+    @property
+    def processes(self) -> int:
+        """How many processes scan."""
+        return self.workers or max(1, min(8, len(os.sched_getaffinity(0)) // 2))
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -216,6 +203,28 @@ class Audit:
 
 
 @dataclass(frozen=True, config=SETTINGS)
+class OpenId:
+    """Sign-in by an OpenID Connect provider, beside local accounts."""
+
+    issuer: str
+    """Its address; `/.well-known/openid-configuration` below it says the rest."""
+    client_id: str
+    url: str
+    """Where browsers find our pages; the provider sends them back to `URL/openid`."""
+    roles: Annotated[dict[str, Role], Field(min_length=1)]
+    """A value of `roles_claim`, and the role that it gives. Who has none is not let in."""
+    client_secret_file: Near | None = None
+    name: str = "single sign-on"
+    """On the button."""
+    scope: str = "openid profile"
+    name_claim: str = "preferred_username"
+    """Under which a person signs in and reviews; one that its users cannot change themselves."""
+    roles_claim: str = "groups"
+    tls: Tls = Tls()
+    """`ca`: whom to believe that the provider is itself, where it is no public authority."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
 class Web:
     """The pages and the REST API."""
 
@@ -223,9 +232,17 @@ class Web:
     host: str = "127.0.0.1"
     port: Port = 8042
     users: Near | None = None
-    """Accounts, made with `scanward user`. None: no login, which is refused unless `host` is a loopback address."""
+    """Accounts, made with `scanward user`. Without them and `openid`: no login, which is refused unless `host` is a
+    loopback address."""
+    openid: OpenId | None = None
     hosts: tuple[str, ...] = ()
     """Other names of the pages, where a proxy on this machine passes requests on."""
+    connections: Annotated[int, Field(gt=0, le=512)] = 256
+    connections_per_address: Some = 64
+    """Does not count where `hosts` names a proxy, which has one address for all."""
+    header_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """In which a request's head must be there, TLS included."""
+    body_seconds: Annotated[float, Field(gt=0)] = 30.0
     tls: Tls = Tls()
 
 
@@ -268,16 +285,6 @@ def read_config(path: Path | None) -> Gateway:
     return _checked(gateway, shown(path))
 
 
-def loopback(host: str) -> bool:
-    """True for addresses that only this machine can reach."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _checked(gateway: Gateway, file: str) -> Gateway:
     for complaint in (*_node(gateway), *_web(gateway), *_names(gateway), *_seals(gateway), *_files(gateway)):
         raise ArgumentError(f"{file}: {complaint}")
@@ -300,13 +307,25 @@ def _node(gateway: Gateway) -> list[str]:
 
 
 def _web(gateway: Gateway) -> list[str]:
-    web, complaints = gateway.web, []
-    if web.on and web.users is None and (web.hosts or not loopback(web.host)):
+    web, complaints = gateway.web, _openid(gateway.web.openid)
+    if web.on and web.users is None and web.openid is None and (web.hosts or not loopback(web.host)):
         what = f"web.hosts names {web.hosts[0]}" if web.hosts else f"web.host {web.host} is open to the network"
-        complaints.append(f"{what}; name web.users, made with `scanward user`.")
+        complaints.append(f"{what}; name web.users, made with `scanward user`, or [web.openid].")
     if web.on and not loopback(web.host) and web.tls.cert is None:
         complaints.append(f"web.host {web.host} is open to the network, and passwords would go over it in the clear; "
                           "name web.tls.cert, or put a proxy with TLS before a loopback address.")
+    return complaints
+
+
+def _openid(openid: OpenId | None) -> list[str]:
+    if openid is None:
+        return []
+    complaints = []
+    for name, url in (("issuer", openid.issuer), ("url", openid.url)):
+        if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", url):
+            complaints.append(f"web.openid.{name} {url!r} is no web address; it begins with https://.")
+        elif url.startswith("http://") and not loopback(urlsplit(url).hostname or ""):
+            complaints.append(f"web.openid.{name} {url} goes over the network in the clear; use https://.")
     return complaints
 
 
@@ -351,6 +370,9 @@ def _files(gateway: Gateway) -> list[str]:
     named: dict[str, Path | None] = {
         "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "seal.key": gateway.seal.key,
         "seal.trust": gateway.seal.trust, "web.users": gateway.web.users}
+    if gateway.web.openid is not None:
+        named["web.openid.client_secret_file"] = gateway.web.openid.client_secret_file
+        named["web.openid.tls.ca"] = gateway.web.openid.tls.ca
     named |= {f"seal.also {shown(path)}": path for path in gateway.seal.also}
     named |= {f"seal.older {shown(path)}": path for path in gateway.seal.older}
     remote: dict[str, Destination | Pull] = {f"destination {d.name}": d for d in gateway.destination}

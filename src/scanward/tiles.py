@@ -72,3 +72,12 @@ def bands(height: int, rows: int, halo: int, align: int) -> list[tuple[int, int,
         end = min(height, keep + rows)
         found.append((max(0, keep - halo), min(height, end + halo), keep, end))
     return found
+
+
+def extent(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The box about what is True in a mask of any number of axes; something is."""
+    found = []
+    for axis in range(mask.ndim):
+        used = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        found.append(slice(int(used[0]), int(used[-1]) + 1))
+    return tuple(found)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from scanward.anatomy.lung import lungs_of
+from scanward.anatomy.lung import Lungs, grown, lungs_of
 from scanward.datasets.chests import SHARP, scan_of
 from scanward.image import Image
 
@@ -87,3 +90,33 @@ def test_a_real_chest_has_two_lungs_of_a_usual_size():
     middle = found.mask.shape[2] // 2
     halves = [found.mask[:, :, :middle].sum(), found.mask[:, :, middle:].sum()]
     assert min(halves) > 0.6 * max(halves)
+
+
+@given(seed=st.integers(0, 2**32 - 1), shape=st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(1, 20)),
+       reach=st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 3)), share=st.floats(0, 0.1))
+def test_growing_a_mask_is_scipys_dilation(seed, shape, reach, share):
+    mask = np.random.default_rng(seed).random(shape) < share
+    offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
+    ball = np.linalg.norm(offsets, axis=0) <= 2.3
+    assert (grown(mask, ball) == ndimage.binary_dilation(mask, ball)).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), shape=st.tuples(st.integers(1, 9), st.integers(4, 20), st.integers(4, 20)),
+       share=st.floats(0, 1))
+def test_depth_is_the_distance_within_the_whole_volume(seed, shape, share):
+    """Ends of the scan that the lungs reach, and borders of its slices, are none of theirs."""
+    mask = ndimage.uniform_filter(np.random.default_rng(seed).random(shape), 3) < share
+    mask[:, 0, 0] = False
+    whole = ndimage.distance_transform_edt(np.pad(mask, ((1, 1), (0, 0), (0, 0)), mode="edge"), (2.0, 1.5, 1.0))
+    assert np.allclose(Lungs(mask, (1.0, 1.0, 1.0), (2.0, 1.5, 1.0)).depth, whole[1:-1], atol=1e-5)
+
+
+def test_holes_are_filled_where_a_lesion_could_leave_them():
+    """A hole of 28 mm in one lung, of 44 mm in the other, and an inlet from the slice's border, which is no hole."""
+    image, _ = chest()
+    _, y, x = np.mgrid[:24, :160, :180]
+    holes = (np.hypot(y - 100, x - 50) < 7) | (np.hypot(y - 80, x - 130) < 11) | ((x < 44) & (abs(y - 80) < 8))
+    pixels = np.where(holes, 40, image.pixels).astype(np.float32)[:, :, 34:]
+    found = lungs_of(Image(np.ascontiguousarray(pixels), "CT", image.spacing))
+    assert found.mask[found.at((12, 100, 50 - 34))]
+    assert not found.mask[found.at((12, 80, 130 - 34))] and not found.mask[found.at((12, 80, 2))]

@@ -24,6 +24,7 @@ from chests import gate  # noqa: F401  (a fixture)
 from outside import need, program
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from serving import gateways  # noqa: F401  (a fixture)
 
 from scanward.formats.dataset import meta_of
 from scanward.formats.identity import SENDER, file_head, identity_of

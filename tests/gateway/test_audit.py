@@ -206,7 +206,8 @@ FACTS = {"aet": "CT1", "peer": "192.0.2.7", "study_uid": "1.2.3", "patient": "ab
     ("objects.stored", "110104", None, ["110180", "2"]), ("pull", "110104", None, ["110180", "2"]),
     ("results.sent", "110104", None, ["110180", "2"]), ("results.refused", "110102", None, ["110180", "2"]),
     ("login", "110114", "110122", []), ("logout", "110114", "110123", []), ("export", "110106", None, ["110180", "2"]),
-    ("study.scanned", "110113", "SW001", ["110180"]), ("association.rejected", "110113", "110126", ["110180"])])
+    ("study.scanned", "110113", "SW001", ["110180"]), ("association.rejected", "110113", "110126", ["110180"]),
+    ("account", "110113", "110137", ["110180"])])
 def test_each_event_is_the_message_that_the_standard_has_for_it(event, code, subtype, objects):
     (message,) = atna.messages(event, "success", FACTS, 1.5)
     root = check(ET.fromstring(message))

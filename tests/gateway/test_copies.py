@@ -10,6 +10,7 @@ from chests import CT, PACS, chest, forged, seals, series
 from scanward.gateway import work
 from scanward.gateway.copies import Copies
 from scanward.inbox.folders import WAITING
+from scanward.inbox.record import seal_of
 from scanward.protectors.seal import make_key
 from scanward.settings import Seal
 
@@ -41,8 +42,10 @@ def sealed(gate, dicom, tmp_path):
 def test_what_was_encoded_anew_is_known_and_a_forgery_in_it_found(sealed, dicom, tmp_path, sender):
     record = sealed(series(dicom, tmp_path / "anew", encoded_anew(chest(1))), sender)
     assert record.label == "inconclusive" and "consistent with its seal" in record.images[0].reason
+    assert record.images[0].evidence["match"] == seal_of(record.images) == "consistent"
     record = sealed(series(dicom, tmp_path / "forged", encoded_anew(forged(chest(1)))), sender)
     assert record.label == "tampered" and "altered in one place" in record.images[0].reason
+    assert seal_of(record.images) == "tampered"
     (box,) = [finding.box for finding in record.images[0].findings][:1]
     assert box[0] <= 120 < box[3] and box[1] <= 140 < box[4]
     assert len(seals(sealed)) == 1

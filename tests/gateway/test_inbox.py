@@ -12,6 +12,7 @@ import pytest
 from scanward.errors import ArgumentError
 from scanward.inbox.folders import FullError, Inbox, key_of
 from scanward.inbox.record import ImageRecord, StudyRecord
+from scanward.inbox.waiting import Watch
 
 ADDER = """
 import sys
@@ -47,6 +48,11 @@ def put(inbox, study="1.2.3", sop="1.2.3.4", data=b"pixels"):
     return inbox.add(study, sop, b"head", [data])
 
 
+def studies(inbox):
+    """Those done with and failed."""
+    return [inbox.study(key) for key, *_ in inbox.written()]
+
+
 def test_a_study_goes_from_incoming_through_working_to_done(inbox):
     path = put(inbox)
     assert path.read_bytes() == b"headpixels"
@@ -67,12 +73,124 @@ def test_the_same_object_twice_is_one_file_and_an_altered_one_another(inbox):
     assert len(inbox.take(0, 3).objects) == 2
 
 
+def ready(inbox, quiet=0.4, seconds=5, **more):
+    """The next job, waited for."""
+    end = time.monotonic() + seconds
+    while (job := inbox.take(quiet, 3, **more)) is None and time.monotonic() < end:
+        time.sleep(0.02)
+    return job
+
+
 def test_a_study_waits_until_nothing_more_comes(inbox):
+    for i in range(4):
+        put(inbox, sop=f"1.{i}")
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            assert inbox.take(0.4, 3) is None
+            time.sleep(0.02)
+    assert len(ready(inbox).objects) == 4
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_clock_set_back_or_forward_neither_stops_nor_hastens_a_scan(inbox, monkeypatch, hours):
+    """What was written before says then that it is of the future, or old."""
+    objects = put(inbox).parent
+    assert inbox.take(0.4, 3) is None
+    moved = time.time() + 3600 * hours
+    monkeypatch.setattr(time, "time", lambda: moved)
+    os.utime(objects, (objects.stat().st_mtime,) * 2)
+    start = time.monotonic()
+    assert inbox.take(0.4, 3) is None
+    job = ready(inbox)
+    assert job is not None and 0.3 < time.monotonic() - start < 2
+
+
+def test_a_study_put_off_has_its_turn_again_though_the_clock_was_set_back(inbox, monkeypatch):
+    monkeypatch.setattr("scanward.inbox.folders.BACK_OFF", 0.3)
     put(inbox)
-    assert inbox.take(30, 3) is None
-    folder = inbox.root / "incoming" / key_of("1.2.3") / "objects"
-    os.utime(folder, (time.time() - 31,) * 2)
-    assert inbox.take(30, 3) is not None
+    inbox.again(inbox.take(0, 3), "Once more.")
+    moved = time.time() - 86400
+    monkeypatch.setattr(time, "time", lambda: moved)
+    assert inbox.take(0, 3) is None
+    assert ready(inbox, 0).attempts == 2
+
+
+def test_a_study_that_is_fed_in_drips_is_scanned_all_the_same_and_its_late_objects_too(inbox):
+    jobs, end = [], time.monotonic() + 3
+    for i in range(1000):
+        put(inbox, sop=f"1.{i}")
+        job = inbox.take(0.4, 3, longest=1.0)
+        if job is not None:
+            jobs.append(len(job.objects))
+            inbox.finish(job, StudyRecord(finished="now"))
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    assert len(jobs) >= 2 and jobs == sorted(jobs)
+    last = ready(inbox, longest=1.0)
+    assert len(last.objects) == i + 1
+
+
+def test_small_studies_pass_a_large_one_which_has_its_turn_all_the_same(inbox, monkeypatch):
+    """By a clock of the test's own: it came first, one is scanned a minute, and two small ones come a minute."""
+    now = [0.0]
+    monkeypatch.setattr(inbox, "_watch", Watch(lambda: now[0]))
+    put(inbox, study="large", data=b"0" * (40 << 20))
+    put(inbox, study="small 0")
+    inbox.look()
+    taken = []
+    for minute in range(1, 100):
+        now[0] = 60.0 * minute
+        job = inbox.take(10, 3)
+        taken.append(sum(path.stat().st_size for path in job.objects))
+        inbox.finish(job, StudyRecord(finished="now"))
+        if taken[-1] > 1000:
+            break
+        for i in range(2):  # twice as many as can be scanned
+            put(inbox, study=f"small {minute} {i}")
+        inbox.look()
+    assert [size > 1000 for size in taken[-2:]] == [False, True]
+    assert len(taken) <= 2 + 2 * 3 * 40 / 60  # those that came in the time that three of its scans take
+
+
+def test_a_study_is_scanned_while_there_is_room_for_its_answer_though_there_is_none_for_more(tmp_path, monkeypatch):
+    inbox = Inbox(tmp_path, free_mb=512)
+    free = [1 << 40]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("U", (), {"free": free[0]}))
+    put(inbox)
+    free[0] = 100 << 20
+    with pytest.raises(FullError):
+        put(inbox, sop="1.5")
+    free[0] = 1 << 20
+    assert inbox.take(0, 3) is None
+    free[0] = 100 << 20
+    assert inbox.take(0, 3) is not None
+
+
+def test_a_try_for_which_there_was_no_room_is_not_counted(inbox, monkeypatch):
+    monkeypatch.setattr("scanward.inbox.folders.ROOM", 0)
+    put(inbox)
+    for _ in range(10):
+        job = inbox.take(0, 3, "run")
+        assert job.attempts == 1
+        inbox.again(job, "The disk is full.", blamed=False)
+
+
+def test_a_disk_too_full_for_a_note_leaves_the_study_to_the_next(inbox, monkeypatch):
+    def full(path, value):
+        raise ArgumentError("no room")
+
+    put(inbox)
+    with monkeypatch.context() as patch:
+        patch.setattr("scanward.inbox.folders.put", full)
+        with pytest.raises(ArgumentError):
+            inbox.take(0, 3, "run")
+    job = inbox.take(0, 3, "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("scanward.inbox.folders.put", full)
+        with pytest.raises(ArgumentError):
+            inbox.again(job, "Why.")
+    assert inbox.take(0, 3, "run") is not None
 
 
 def test_two_workers_never_have_one_study(inbox):
@@ -126,7 +244,7 @@ def test_an_object_that_breaks_the_scan_does_not_erase_what_was_found(inbox):
     for _ in range(3):
         inbox.take(0, 3, "run").let_go()
     inbox.take(0, 3, "run")
-    (study,) = inbox.studies()
+    (study,) = studies(inbox)
     assert (study.state, study.record.label, study.record.images) == ("failed", "tampered", (image,))
     assert (study.folder / "results" / "a-sr.dcm").read_bytes() == b"report"
     assert len(list((study.folder / "objects").iterdir())) == 2
@@ -194,7 +312,7 @@ def test_old_studies_are_forgotten_and_young_ones_kept(inbox):
     gone = []
     inbox.forget(1, said=gone.append)
     assert gone == [key_of("1")]
-    assert [s.key for s in inbox.studies()] == [key_of("2")]
+    assert [s.key for s in studies(inbox)] == [key_of("2")]
 
 
 def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path):
@@ -215,10 +333,10 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path):
         while (job := inbox.take(0, 1, "last")) is not None:
             inbox.finish(job, StudyRecord(finished="now"))
     assert inbox.counts() == {"incoming": 0, "working": 0, "done": 7, "failed": 0, "outgoing": 0}
-    names = [p.name for study in inbox.studies() for p in (study.folder / "objects").iterdir()]
+    names = [p.name for study in studies(inbox) for p in (study.folder / "objects").iterdir()]
     sent = {hashlib.sha256(f"1.2.3.{turn}.{i}".encode()).hexdigest()[:16] for turn, i in acknowledged}
     assert len(names) == len(set(names)) and len(sent) > 6
     assert sent <= {name[:16] for name in names}
-    for study in inbox.studies():
+    for study in studies(inbox):
         for path in (study.folder / "objects").iterdir():
             assert path.read_bytes().startswith(b"head" + b"data" * 500)

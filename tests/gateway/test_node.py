@@ -1,11 +1,11 @@
+
 """The gateway as its users run it: `scanward serve` in a process of its own, beside a real Orthanc."""
 
 import contextlib
 import io
 import json
-import os
 import re
-import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,79 +18,13 @@ import pydicom
 import pytest
 from chests import SLICES, chest, forged, series
 from outside import program
+from serving import storescu, wait_for
 
 from scanward.protectors.seal import make_key
 
 pytestmark = pytest.mark.needs("storescu")
 SR, SC = "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.7"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
-
-
-class Gateway:
-    def __init__(self, folder, text=""):
-        folder.mkdir()
-        self.inbox, self._config, self._log = folder / "in box", folder / "gateway.toml", folder / "log.txt"
-        base = ('[node]\nport = 0\n[web]\nport = 0\n[store]\nfolder = "in box"\nquiet_seconds = 0.5\nfree_mb = 1\n')
-        self._config.write_text(base + text)
-        self.start()
-
-    def start(self):
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "scanward", "serve", "--config", self._config],
-                                            stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
-        line = self.process.stdout.readline()
-        assert "Listening" in line, self._log.read_text()
-        self.port = int(re.search(r":(\d+)\. Inbox", line)[1])
-        self.pages = re.search(r"Pages: (\S+)", line)[1]
-
-    def kill(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
-
-    def stop(self):
-        self.process.terminate()
-        code = self.process.wait(60)
-        self.process.stdout.close()
-        return code
-
-    def studies(self, state="done"):
-        return [json.loads(p.read_bytes()) for p in (self.inbox / state).glob("[!.]*/study.json")]
-
-    def audit(self):
-        return [json.loads(line) for line in (self.inbox / "audit.jsonl").read_text().splitlines()]
-
-    def idle(self):
-        waiting = [p for state in ("incoming", "working", "outgoing") for p in (self.inbox / state).iterdir()
-                   if p.is_dir() and not p.name.startswith(".")]
-        return not waiting
-
-
-@pytest.fixture
-def start(tmp_path):
-    started = []
-
-    def _start(text=""):
-        started.append(Gateway(tmp_path / f"gateway {len(started)}", text))
-        return started[-1]
-
-    yield _start
-    for gateway in started:
-        gateway.kill()
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def storescu(port, *paths, called="SCANWARD", calling="STORESCU"):
-    done = subprocess.run(["storescu", "-xr", "-aet", calling, "-aec", called, "127.0.0.1", str(port),
-                           *map(str, paths)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def destination(orthanc):
@@ -110,8 +44,7 @@ def test_from_a_modality_through_a_routing_orthanc_and_back(start, start_orthanc
     orthanc = start_orthanc(LuaScripts=[str(route)], DicomModalities={"scanward": ["SCANWARD", "127.0.0.1", port]})
     gateway = start(destination(orthanc))
     gateway.stop()
-    text = gateway._config.read_text().replace("[node]\nport = 0", f"[node]\nport = {port}\nallow = ['ORTHANC']")
-    gateway._config.write_text(text)
+    gateway.change(destination(orthanc), node={"port": port, "allow": ["ORTHANC"]})
     gateway.start()
     films = [dicom.file(tmp_path / f"{i}.dcm", shape=(96, 80), seed=i, StudyInstanceUID="1.2.3") for i in range(2)]
     storescu(orthanc.dicom_port, *films, called="ORTHANC")
@@ -125,6 +58,22 @@ def test_from_a_modality_through_a_routing_orthanc_and_back(start, start_orthanc
     assert len(study["images"]) == 2
     assert study["passed"] == []
     assert orthanc.raw(f"/instances/{orthanc.get('/instances')[-1]}/preview")[:4] == b"\x89PNG"
+
+
+def test_an_index_that_says_what_no_folder_does_is_made_anew_when_asked(start, dicom, tmp_path):
+    gateway = start()
+    storescu(gateway.port, dicom.file(tmp_path / "a.dcm", shape=(96, 80), PatientID="PAT-7"))
+
+    def found(words):
+        return httpx.get(f"{gateway.pages}api/studies?q={words}").json()["total"]
+
+    wait_for(lambda: found("pat-7") == 1)
+    assert gateway.stop() == 0
+    with contextlib.closing(sqlite3.connect(gateway.inbox / "index.sqlite3")) as index:
+        index.execute("UPDATE studies SET words = 'somebody else'")
+        index.commit()
+    gateway.start("--reindex")
+    assert (found("pat-7"), found("somebody")) == (1, 0)
 
 
 def test_a_forged_series_is_flagged_and_the_pacs_shows_its_results(start, orthanc, dicom, tmp_path):

@@ -62,7 +62,7 @@ def test_what_is_refused_for_good_is_put_aside_with_the_reason_and_can_be_sent_a
     assert outgoing.run_once([to(strict)], "SCANWARD") is None
     assert "rejected the association" in json.loads((root / "outgoing-failed/k-1/to.json").read_text())["error"]
     assert not outgoing.add("k-1", [path], "pacs")
-    assert outgoing.again("k-1") and not outgoing.again("k-1")
+    assert outgoing.spool.again("k-1") and not outgoing.spool.again("k-1")
     assert outgoing.run_once([to(good)], "SCANWARD") is None and len(good.received()) == 1
 
 
@@ -114,6 +114,19 @@ def test_a_clock_that_was_set_back_keeps_nothing_for_years(tmp_path):
     queue.add("a", lambda folder: None, "x")
     (tmp_path / "q/a/to.json").write_text(json.dumps(vars(Parcel("x", 1, time.time() + 1e8, "", 0.0))))
     assert queue.deliver_due(lambda folder, parcel: None) is None
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_sending(tmp_path, monkeypatch):
+    def away(folder, parcel):
+        raise Unreachable("away")
+
+    queue, sent = Spool(tmp_path, "q"), []
+    queue.add("a", lambda folder: None, "x")
+    queue.deliver_due(away)
+    past = time.time() - 86400
+    monkeypatch.setattr(spool.time, "time", lambda: past)
+    queue.deliver_due(lambda folder, parcel: sent.append(parcel.to))
+    assert sent == ["x"]
 
 
 def test_two_processes_do_not_deliver_at_the_same_time(tmp_path):

@@ -79,7 +79,7 @@ def test_what_somebody_wrote_into_a_job_stops_no_worker(tmp_path, odd):
     inbox.add("1.2", "1.2.3", b"head", [b"data"])
     inbox.take(0, 3, "run").let_go()
     path = tmp_path / "working" / key_of("1.2") / "job.json"
-    for name in ("attempts", "runs", "run", "error", "not_before"):
+    for name in ("attempts", "runs", "run", "error", "wait"):
         path.write_text(json.dumps({"attempts": 1, "runs": 0, "run": "run", "error": None, name: odd}))
         job = inbox.take(0, 10**9, "run")
         if job is not None:
@@ -89,4 +89,4 @@ def test_what_somebody_wrote_into_a_job_stops_no_worker(tmp_path, odd):
 def test_a_job_that_waits_belongs_to_no_run():
     assert JobRecord(2, 1, "run").to_json() == {"attempts": 2, "runs": 1, "run": "run", "error": None}
     assert JobRecord(2, 1, None, "Why.", 5.5).to_json() == {"attempts": 2, "runs": 1, "error": "Why.",
-                                                            "not_before": 5.5}
+                                                            "wait": 5.5}

@@ -236,7 +236,7 @@ def test_such_a_study_ends_in_done(desk, dicom, tmp_path):
     for path in films(dicom, tmp_path, SpecificCharacterSet="ISO IR 100", SeriesInstanceUID="1.2\\1.3"):
         take_file(path, desk.inbox, Node())
     work(desk.inbox.take(0, 3), Scanner(desk.gateway, desk.inbox), desk.inbox, desk.gateway, Silent())
-    (study,) = desk.inbox.studies()
+    (study,) = [desk.inbox.study(key) for key, *_ in desk.inbox.written()]
     assert study.state == "done" and len(study.record.images) == 2
 
 

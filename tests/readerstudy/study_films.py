@@ -24,7 +24,7 @@ from scanward.readerstudy.protocol import read_protocol
 
 ATTACKS = {"inject": "composed-mass", "remove": "inpaint-telea"}
 """Attacks without weights."""
-TELLING = re.compile(rb"fake|forge|tamper|inject|removed|removal|inpaint|composed|scanward-|mass\b|real\b|truth|record",
+TELLING = re.compile(rb"fake|forge|tamper|inject|removed|removal|inpaint|composed|scanward|mass\b|real\b|truth|record",
                      re.I)
 """What no reader of the blind part may find anywhere."""
 

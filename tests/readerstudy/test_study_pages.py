@@ -1,5 +1,6 @@
 """A study's pages: what a reader gets, what is kept, and that nothing tells the truth."""
 
+import base64
 import os
 import re
 import shutil
@@ -62,6 +63,22 @@ def test_a_new_link_takes_the_place_of_the_old(study):
     assert stat.S_IMODE((study.folder / "readers.json").stat().st_mode) == 0o600
     assert Browser(app, study.links[0][1]).entered.status_code == 404
     assert "Ada" in Browser(app, "/r/another-token-of-some-length").page().text
+
+
+def test_what_an_old_link_opened_ends_with_it(study):
+    app = build(read_study(study.folder))
+    thief, other = (Browser(app, link) for _, link in study.links)
+    film = thief.part()["films"][0]["id"]
+    renew(study.folder, "Ada", "another-token-of-some-length")
+    assert thief.page().status_code == 401
+    assert thief.http.get("/api/part").status_code == 401
+    assert thief.http.get(f"/film/{film}.png").status_code == 404
+    assert thief.answer(film, "healthy").status_code == 401
+    assert not (study.folder / "answers" / "001.jsonl").exists()
+    assert other.page().status_code == 200
+    restarted = Browser(build(read_study(study.folder)), "/")
+    restarted.http.cookies.update(thief.http.cookies)
+    assert restarted.page().status_code == 401
 
 
 def test_answers_are_kept_changed_and_closed_for_good(reader, study):
@@ -138,6 +155,18 @@ def test_nothing_in_the_blind_part_tells_what_the_study_is_about(reader):
         text = answer.content + repr(sorted(answer.headers.items())).encode()
         assert not TELLING.search(text), (path, TELLING.search(text))
         assert "open" not in answer.text.lower() or path.startswith("/static/"), path
+
+
+def test_no_cookie_and_no_refusal_names_the_tool(reader, study):
+    http = reader.http
+    refused = [http.get("/", headers={"Host": "other.example"}), http.post("/close/1"), http.get("/nothing"),
+               http.put("/api/film/x", content=b"x" * 2_000_000), http.get("/film/x.png"), http.delete("/"),
+               Browser(build(read_study(study.folder)), "/r/no-link").entered]
+    assert [one.status_code for one in refused] == [421, 403, 404, 413, 404, 403, 404]
+    cookies = [answer.headers["set-cookie"] for answer in (reader.entered, refused[-1])]
+    shown = [one.content + repr(one.headers).encode() for one in (reader.entered, *refused)]
+    for text in (*shown, *(base64.b64decode(one.split("=")[1].split(".")[0] + "==") for one in cookies)):
+        assert not TELLING.search(text), text
 
 
 def test_the_style_is_whole_without_the_words_that_tell():

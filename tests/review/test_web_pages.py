@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -14,8 +15,11 @@ import web_studies
 from web_browser import CHROMIUM, CONTRAST, FLAGS, picture, serve, slide, until, warm, warm_spots
 
 from scanward.box import Box
+from scanward.delivery.outgoing import Outgoing
+from scanward.delivery.spool import Refused
+from scanward.inbox import reviews
 from scanward.inbox.folders import Inbox
-from scanward.review import accounts, reviews
+from scanward.review import accounts
 from scanward.review.app import make_app
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -24,6 +28,10 @@ NAME, PASSWORD = "dr.roe", "a long enough password"
 FILM, CHEST, CLEAN, BROKEN = "Screening <b>MLO</b>", "CT thorax", "Clean film", "Outside films"
 BOX = Box(0, 500, 150, 1, 580, 230)
 LONG = "W" * 90
+
+
+def refuse(*_):
+    raise Refused(f"{LONG} does not know {LONG}.")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,14 @@ def inbox(tmp_path_factory):
         (web_studies.chest(), "tampered", (Box(8, 26, 14, 16, 38, 26), Box(16, 30, 40, 20, 38, 48))),))
     put(inbox.root, CLEAN, label="inconclusive", minute=7, images=((film, "inconclusive", ()),),
         patient_id=LONG[:64], accession=LONG[:16])
+    for name, said in ((FILM, {"label": "authentic", "match": "exact"}), (CLEAN, {"label": "unsealed"}),
+                       (CHEST, {"label": "inconclusive", "match": "consistent"})):
+        path = inbox.root / "done" / web_studies.key_of(name) / "study.json"
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | {"images": [one | {"evidence": said} for one in facts["images"]]}))
+    spool = Outgoing(inbox.root)
+    spool.add(f"{web_studies.key_of(BROKEN)}-{LONG[:20]}-{'ab' * 16}", [], LONG[:20])
+    spool.spool.deliver_due(refuse)
     put(inbox.root, BROKEN, state="failed", label="unscanned", minute=6, error="objects/3.dcm is cut short.")
     put(inbox.root, LONG, label="authentic", minute=5)
     return inbox
@@ -161,11 +177,11 @@ def test_filtering(tab, site):
     assert page.locator(".studies tbody tr").count() == 5
     page.select_option("[name=label]", "tampered")
     page.select_option("[name=modality]", "CT")
-    page.click("text=Filter")
+    page.click("button:has-text('Search')")
     page.wait_for_url("**label=tampered**")
     assert page.locator("a.open").all_inner_texts() == [CHEST]
     page.goto(f"{site}/?since=2030-01-01")
-    assert "No study fits these filters." in page.inner_text("main")
+    assert "No study fits." in page.inner_text("main")
     page.click("text=Show all")
     assert page.locator("a.open").first.inner_text() == FILM, "the description's tags are words"
 
@@ -310,7 +326,8 @@ def test_without_script_all_is_there(tab, site):
 
 
 PLACES = ["/", "/login", f"/studies/{web_studies.key_of(FILM)}", f"/studies/{web_studies.key_of(CHEST)}",
-          f"/studies/{web_studies.key_of(BROKEN)}", f"/studies/{web_studies.key_of(LONG)}", "/nowhere"]
+          f"/studies/{web_studies.key_of(BROKEN)}", f"/studies/{web_studies.key_of(LONG)}", "/queue",
+          "/queue?show=refused", "/?q=nobody", "/nowhere"]
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
@@ -337,6 +354,24 @@ def test_labels_are_not_told_by_colour_alone(tab, site):
     chips = page.locator(".chip").all_inner_texts()
     assert [chip.split()[0] for chip in chips] == ["▲", "▲", "?", "✕", "✓"]
     assert all(len(chip.split()) > 1 for chip in chips)
+
+
+def test_buttons_hold_their_words(tab, site):
+    page = tab(1280, 900)
+    page.goto(at(site, FILM))
+    wide = "[...document.querySelectorAll('button, .button')].filter(b => b.scrollWidth > b.clientWidth + 1).length"
+    assert page.evaluate(wide) == 0
+
+
+def test_seals_are_told_apart_without_colour(tab, site):
+    page = tab()
+    page.goto(site)
+    seals = [" ".join(words.split()) for words in page.locator(".seal").all_inner_texts()]
+    assert seals == ["■ Seal: exact", "◧ Seal: consistent", "□ Not sealed"]
+    frames = "[...document.querySelectorAll('.seal')].map(s => getComputedStyle(s).borderTopStyle)"
+    assert page.evaluate(frames) == ["solid", "dashed", "dotted"]
+    page.goto(at(site, CHEST))
+    assert page.locator(".study-head .seal").inner_text().split() == ["◧", "Seal:", "consistent"]
 
 
 def test_motion_is_reduced_where_asked(tab, site):

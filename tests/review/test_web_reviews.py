@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 import pytest
 import web_studies
-from test_web_security import client, token
+from web_people import client, token
 
 from scanward.box import Box
 from scanward.errors import ArgumentError, ScanwardError
+from scanward.inbox import reviews
 from scanward.inbox.folders import Inbox
-from scanward.review import reviews
-from scanward.review.reviews import Review, append, latest, read, review, state
+from scanward.inbox.reviews import Review, append, latest, read, review, state
 
 
 @pytest.fixture
@@ -83,8 +83,9 @@ def test_counts_and_one_study(inbox):
 
 
 @pytest.mark.parametrize(("facts", "words"), [
-    ([{"label": "authentic", "seal": "CT-1", "sealed": "2026-11-28"}, None], "As sealed"),
+    ([{"label": "authentic", "seal": "CT-1", "sealed": "2026-11-28"}, None], "Seal: exact"),
     ([{"label": "authentic"}, {"label": "unsealed"}], "Not sealed"),
+    ([{"label": "inconclusive", "match": "consistent"}, {"label": "authentic"}], "Seal: consistent"),
     ([{"label": "tampered", "seal": "CT-1"}, {"label": "inconclusive"}], "Not as sealed"),
     ([{"label": ["odd"]}, {"parts": {}}], "")])
 def test_what_the_seals_say_is_told_apart(inbox, facts, words):
@@ -97,7 +98,8 @@ def test_what_the_seals_say_is_told_apart(inbox, facts, words):
     row = http.get("/api/studies?label=tampered").json()["rows"][0]
     page, one = http.get("/").text, http.get(f"/studies/{web_studies.key_of('forged film')}").text
     assert row["seal_words"] == words
-    said = {word for word in ("As sealed", "Not sealed", "Not as sealed") if f">{word}<" in page}
+    said = {word for word in ("Seal: exact", "Seal: consistent", "Not sealed", "Not as sealed")
+            if f"</span> {word}<" in page}
     assert said == ({words} if words else set())
     assert ("CT-1" in one) == (facts[0].get("seal") == "CT-1")
 

@@ -6,61 +6,24 @@ import hashlib
 import json
 import re
 import stat
+import time
 
-import httpx
 import pytest
 import web_studies
+from web_people import NAME, PASSWORD, client, sign_in, token
 from web_studies import Client
 
 from scanward.box import Box
 from scanward.errors import ArgumentError, UnreadableError
-from scanward.inbox.folders import Inbox
-from scanward.review import accounts, door
+from scanward.inbox.troubles import Trouble, tell
+from scanward.review import accounts
 from scanward.review.app import make_app
 from scanward.web import security
 from scanward.web.limits import Buckets
 from scanward.web.pages import HERE
+from scanward.web.security import LIFETIME
 
-NAME, PASSWORD = "dr.roe", "a long enough password"
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-
-
-@pytest.fixture(autouse=True)
-def cheap_hashes(monkeypatch):
-    """Argon2 as it is, but quick."""
-    from argon2 import PasswordHasher
-
-    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(accounts, "_hasher", lambda: hasher)
-    accounts._nobody.cache_clear()
-    yield
-    accounts._nobody.cache_clear()
-
-
-@pytest.fixture
-def inbox(tmp_path):
-    return Inbox(tmp_path / "inbox")
-
-
-@pytest.fixture
-def users(tmp_path):
-    path = tmp_path / "users.json"
-    accounts.add_user(path, NAME, PASSWORD)
-    return path
-
-
-def client(inbox, users=None, *, https=False, sent=None, **options) -> Client:
-    send = sent.extend if sent is not None else None
-    app = make_app(inbox, users=users, secret=web_studies.SECRET, https=https, send=send, **options)
-    return Client(app, "https://testserver" if https else "http://testserver")
-
-
-def token(http: Client, path: str = "/login") -> str:
-    return re.search(r'name="csrf" content="([^"]+)"', http.get(path).text)[1]
-
-
-def sign_in(http: Client, name=NAME, password=PASSWORD, **fields) -> httpx.Response:
-    return http.post("/login", data={"csrf": token(http), "name": name, "password": password, **fields})
 
 
 def test_nobody_sees_anything_without_signing_in(inbox, users):
@@ -112,8 +75,10 @@ def test_another_password_or_no_user_ends_sessions(inbox, users):
 def test_a_session_ends(inbox, users, monkeypatch):
     http = client(inbox, users)
     sign_in(http)
-    monkeypatch.setattr(door, "LIFETIME", -1)
-    assert http.get("/").status_code == 303
+    now = time.time()
+    for later, status in ((LIFETIME - 5, 200), (LIFETIME + 5, 303), (-3600, 303)):
+        monkeypatch.setattr(http.app.state.door.access, "_clock", lambda moment=now + later: moment)
+        assert http.get("/").status_code == status, later
 
 
 def test_guessing_is_slowed_down(inbox, users):
@@ -317,3 +282,15 @@ def test_our_own_scripts_and_pages_name_no_other_site():
             text = path.read_text().replace("http://www.w3.org/2000/svg", "")
             assert "//" not in re.sub(r"(^|\s)//.*|\{#.*#\}", "", text), path.name
             assert not re.search(r"\sstyle=|\son[a-z]+=|innerHTML", text), path.name
+
+
+def test_what_is_wrong_with_the_gateway_is_said_to_who_is_signed_in_and_to_nobody_else(inbox, users):
+    tell(inbox, [Trouble("worker.dies", "A process that scans died <b>twice</b>.")])
+    http = client(inbox, users)
+    assert http.get("/api/troubles").status_code == 401
+    sign_in(http)
+    assert http.get("/api/troubles").json() == [{"name": "worker.dies",
+                                                 "sentence": "A process that scans died <b>twice</b>."}]
+    assert "died &lt;b&gt;twice" in http.get("/").text
+    tell(inbox, ())
+    assert http.get("/api/troubles").json() == [] and "data-trouble" not in http.get("/").text

@@ -116,8 +116,8 @@ def put(root: Path, name: str, *, state: str = "done", label: str = "tampered", 
 class Client:
     """A browser without script that keeps cookies and follows nothing. The app runs in this very process."""
 
-    def __init__(self, app: Any, base: str = "http://testserver") -> None:
-        self._app, self._base = app, base
+    def __init__(self, app: Any, base: str = "http://testserver", address: str = "192.0.2.7") -> None:
+        self.app, self._base, self._address = app, base, address
         self.cookies = httpx.Cookies()
 
     def get(self, path: str, **options: Any) -> httpx.Response:
@@ -132,7 +132,7 @@ class Client:
             return pool.submit(lambda: asyncio.run(self._ask(method, path, options))).result()
 
     async def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
-        transport = httpx.ASGITransport(self._app, client=("192.0.2.7", 1234))
+        transport = httpx.ASGITransport(self.app, client=(self._address, 1234))
         async with httpx.AsyncClient(transport=transport, base_url=self._base, cookies=self.cookies) as http:
             answer = await http.request(method, path, **options)
             self.cookies = http.cookies

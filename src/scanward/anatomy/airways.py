@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanward.anatomy.lung import Lungs, lungs_of
+from scanward.anatomy.lung import Lungs, coarse, grown, lungs_in
 from scanward.image import Image
 
 Mask = npt.NDArray[np.bool_]
@@ -32,16 +32,17 @@ WIDE_MM, LEAST_ML = 10.0, 3.0
 
 def lungs_alone(image: Image) -> Lungs:
     """The lungs of a chest CT without the trachea, the large bronchi and other pockets of air."""
-    lungs = lungs_of(image)
+    small = coarse(image)
+    lungs = lungs_in(image, small)
     if not lungs.mask.any():
         return lungs
-    shrunk = _shrunk(image, lungs)
+    shrunk = _levelled(small, lungs)
     return replace(lungs, mask=lungs.mask & ~_airways(*shrunk, lungs) & ~_pockets(*shrunk, lungs))
 
 
 def pockets_of(image: Image, lungs: Lungs) -> Mask:
     """Air within the mask of `lungs` that is no lung, for it is air alone, (z, y, x) of that mask, walls included."""
-    return _pockets(*_shrunk(image, lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
+    return _pockets(*_levelled(coarse(image), lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
 
 
 def _pockets(small: npt.NDArray[np.float32], level: float, lungs: Lungs) -> Mask:
@@ -49,24 +50,23 @@ def _pockets(small: npt.NDArray[np.float32], level: float, lungs: Lungs) -> Mask
     reach = [int(WIDE_MM / 2 / step) for step in lungs.spacing]
     offsets = np.mgrid[tuple(slice(-n, n + 1) for n in reach)]
     ball = np.linalg.norm(offsets * np.reshape(lungs.spacing, (3, 1, 1, 1)), axis=0) <= WIDE_MM / 2
-    wide = ndimage.binary_opening(np.pad(air, [(n, n) for n in reach], mode="edge"), ball)
-    labels, count = ndimage.label(wide[tuple(slice(n, n + side) for n, side in zip(reach, air.shape, strict=True))])
+    tight = grown(~np.pad(air, [(n, n) for n in reach], mode="edge"), ball)
+    within = tuple(slice(n, n + side) for n, side in zip(reach, air.shape, strict=True))
+    labels, count = ndimage.label(grown(~tight[within], ball))
     large = np.bincount(labels.ravel(), minlength=count + 1) * np.prod(lungs.spacing) / 1000 >= LEAST_ML
     large[0] = False
     return _with_walls(ndimage.binary_propagation(large[labels], mask=air))
 
 
-def _shrunk(image: Image, lungs: Lungs) -> tuple[npt.NDArray[np.float32], float]:
+def _levelled(small: npt.NDArray[np.float32], lungs: Lungs) -> tuple[npt.NDArray[np.float32], float]:
     """The image on the grid of the mask of `lungs`, and the median HU in it."""
-    size = lungs.mask.shape[:0:-1]
-    small = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in image.pixels])
     return small, float(np.median(small[lungs.mask]))
 
 
 def airways_of(image: Image, lungs: Lungs) -> Mask:
     """The trachea and the bronchi that hang on it, walls included, (z, y, x) of the mask of `lungs`; empty where no
     trachea is found."""
-    return _airways(*_shrunk(image, lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
+    return _airways(*_levelled(coarse(image), lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
 
 
 def _airways(small: npt.NDArray[np.float32], level: float, lungs: Lungs) -> Mask:

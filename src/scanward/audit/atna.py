@@ -66,6 +66,9 @@ def messages(event: str, outcome: str, facts: Mapping[str, Any], moment: float) 
 def _alerts(made: _Message, event: str, facts: Mapping[str, Any]) -> Iterator[bytes]:
     if event == "study.scanned" and facts.get("label") == "tampered":
         kind, words = TAMPERING, "An image of the study is suspected of tampering."
+    elif event == "account":
+        kind = ("110137", DCM, "User Security Attributes Changed")
+        words = f"Account of {facts.get('account')}: {facts.get('decision')}, by {facts.get('user')}."
     elif event == "association.rejected":
         kind, words = ("110126", DCM, "Node Authentication"), str(facts.get("reason") or "Association rejected.")
     else:

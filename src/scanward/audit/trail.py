@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import hmac
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scanward.disk import Journal
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import clean, shown
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ Outcome = Literal["success", "minor", "serious", "major"]
 EVENTS = frozenset({
     "start", "stop", "association.accepted", "association.rejected", "objects.stored", "study.scanned", "study.failed",
     "results.sent", "results.refused", "hook.sent", "hook.refused", "login", "logout", "review", "pull", "pull.refused",
-    "query", "export", "retry", "worker.died", "study.removed", "protected.sent",
+    "query", "export", "retry", "worker.died", "study.removed", "protected.sent", "account",
+    "pages.died", "trouble.began", "trouble.ended",
 })  # fmt: skip
 FACTS = frozenset({
     "aet", "called", "peer", "port", "user", "key", "study_uid", "patient_id", "destination", "pull", "count", "stored",
     "refused", "bytes", "label", "score", "images", "modality", "method", "reason", "seconds", "version", "attempts",
-    "sop_classes", "decision", "address", "image",
+    "sop_classes", "decision", "address", "image", "account",
 })  # fmt: skip
 """What a line may say beside time, event and outcome; `patient_id` is written as the hash `patient`. `sop_classes` is a
 mapping of SOP class UIDs to counts."""
@@ -149,6 +151,28 @@ class Audit:
         except FileNotFoundError:
             return False
         return found.st_size >= LARGEST or time.gmtime(found.st_mtime)[:3] != time.gmtime()[:3]
+
+
+def newest(path: Path, most: int, *, skip: int = 0) -> list[dict[str, Any]]:
+    """Events of the log at `path`, the newest first, after `skip` newer ones; files of earlier days are read as far as
+    they are asked for. Raises `UnreadableError` where one cannot be read."""
+    found: list[dict[str, Any]] = []
+    for file in (path, *sorted(path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}"), key=_age, reverse=True)):
+        try:
+            lines = [value for value in Journal(file).values() if isinstance(value, dict)]
+        except OSError as error:
+            raise UnreadableError(f"{shown(file)} cannot be read ({error.strerror}); check its owner.") from error
+        wanted = lines[::-1][skip:skip + most - len(found)]
+        found += wanted
+        skip = max(0, skip - len(lines))
+        if len(found) == most:
+            break
+    return found
+
+
+def _age(path: Path) -> tuple[int, ...]:
+    """Day and number of a file that was put aside."""
+    return tuple(int(part) for part in path.stem.rsplit("-", 2)[1:] if part.isdecimal())
 
 
 def _new_salt(path: Path) -> bytes:

@@ -75,7 +75,7 @@ class Row:
 def items_of(row: Thorax) -> list[Item]:
     """An authentic scan, through every step, and forgeries of it; attackers that learned its lung are left out."""
     return [Item(row.name, step=step) for step in STEPS] + [
-        Item(row.name, attack, number) for attack in (*TRAINED, *UNSEEN) if attack not in row.known_to
+        Item(row.name, attack, number) for attack in (*TRAINED, *UNSEEN) if row.forged and attack not in row.known_to
         for number in range(len(DIAMETERS))]
 
 

@@ -179,25 +179,33 @@ app.add_typer(study_app)
 def serve(
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The gateway's settings, TOML; "
                                                 "docs/gateway.md has every one of them.")] = None,
+    reindex: Annotated[bool, typer.Option("--reindex", help="Make the index of the studies anew from the inbox's "
+                                          "folders first.")] = False,
     debug: Debug = False,
 ) -> int:
     """Stand beside a PACS: receive by C-STORE, scan, send the results back, show them on a page."""
     from scanward.cli.serving import run_serve
 
-    return run_serve(config)
+    return run_serve(config, reindex)
 
 
 @app.command(epilog=PLAIN)
 def user(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who may log in to the review page.")],
     users: Annotated[Path, typer.Option("--users", metavar="FILE", help="The accounts, web.users in the gateway's "
                                         "settings; made where it is missing.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Whose; without, all are listed.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="reviewer, administrator or "
+                                                   "auditor; given again, another. They take the place of those "
+                                                   "before.")] = None,
+    second_factor: Annotated[bool | None, typer.Option("--second-factor/--no-second-factor", help="A fresh second "
+                                                       "factor, whose secret is printed; or none.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the account.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Make an account of the review page, or give it another password (asked for, or read from standard input)."""
-    from scanward.cli.serving import run_user
+    """Make an account of the review page (its password is asked for, or read from standard input), or change it."""
+    from scanward.cli.serving import Wanted, run_user
 
-    return run_user(name, users)
+    return run_user(name, users, Wanted(tuple(role or ()), second_factor, remove))
 
 
 @app.command(epilog=PLAIN)

@@ -36,10 +36,14 @@ class Thorax:
     """A folder of single slices of many patients."""
     known_to: tuple[str, ...] = ()
     """Attackers that were trained on its lungs, which forge it too well to be tested there."""
+    forged: bool = True
+    """Whether a bench forges it, or only looks for false alarms: one scan of a scanner is enough to be forged."""
 
 
 _OURS = ("ct-gan", "ct-gan-plain", "ct-gan-remove", "ct-diffusion", "ct-diffusion-remove")
 _OTHERS = ("ct-gan-b", "ct-gan-plain-b", "ct-gan-b-remove")
+
+_CTMD = "COVID-CT-MD sample: no licence named"
 
 SCANS: tuple[Thorax, ...] = (
     Thorax("cptac-lscc-C3N-00247", "train", f"CPTAC-LSCC: {BY4}", "Siemens, B70f, 3 mm", known_to=_OTHERS),
@@ -54,13 +58,28 @@ SCANS: tuple[Thorax, ...] = (
     Thorax("tcga-slices", "train", f"TCGA-LUAD and TCGA-LUSC: {BY3}", "19 models of Siemens and GE, single slices",
            True),
     Thorax("covid-nysbu", "train", f"COVID-19-NY-SBU: {BY4}", "GE and Toshiba, single slices", True),
+    Thorax("lidc-idri-0006", "train", f"LIDC-IDRI: {BY3}", "GE LightSpeed16, STANDARD, 2.5 mm"),
+    Thorax("lidc-idri-0013", "train", f"LIDC-IDRI: {BY3}", "GE LightSpeed Plus, STANDARD, 2.5 mm"),
+    *(Thorax(f"qin-{name}", "train", f"QIN LUNG CT: {BY3}", f"Siemens Sensation {kind}, 3 mm") for name, kind in (
+        ("lsc-0003", "40, B41f"), ("lsc-0014", "40, B41f"), ("lsc-0028", "16, B41f"), ("lung-01-0013", "16, B41f"),
+        ("lsc-0088", "16, B40f"))),
     Thorax("nsclc-lung1-001", "val", "NSCLC-Radiomics: CC BY-NC 3.0", "Siemens Biograph 40, B19f, 3 mm"),
     *(Thorax(f"ricord-{name}", "val", "MIDRC-RICORD-1A/1B: CC BY-NC 4.0", "STANDARD, 3 mm, ten slices")
       for name in ("neg-1", "neg-2", "neg-3", "neg-4", "neg-5", "pos-1", "pos-2", "pos-3")),
+    Thorax("osic-00423", "val", "OSIC Pulmonary Fibrosis Progression: competition rules, research only",
+           "Philips Brilliance 64, D, 1 mm"),
+    Thorax("qin-lsc-0064", "val", f"QIN LUNG CT: {BY3}", "Siemens Sensation 64, B30f, 3 mm"),
     Thorax("lidc-idri-0314", "test", f"LIDC-IDRI: {BY3}", "Philips Brilliance 16P, D, 1 mm"),
     Thorax("lung-fused-ct-pathology-1", "test", f"Lung-Fused-CT-Pathology: {BY3}", "Siemens, B31f, 1 mm",
            known_to=_OURS),
     Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A: CC BY-NC 4.0", "STANDARD, 1.25 mm"),
+    Thorax("lidc-idri-1011", "test", f"LIDC-IDRI: {BY3}", "GE LightSpeed Plus, STANDARD, 2.5 mm"),
+    Thorax("qin-lung-01-0007", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 64, B30f, 3 mm"),
+    Thorax("qin-lsc-0049", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 40, B41f, 3 mm", forged=False),
+    Thorax("covidctmd-normal001", "test", _CTMD, "Siemens SOMATOM Scope, D40s, 2 mm"),
+    Thorax("covidctmd-normal002", "test", _CTMD, "Siemens SOMATOM Scope, B41s, 2 mm", forged=False),
+    *(Thorax(f"covidctmd-{name}", "test", _CTMD, "Siemens SOMATOM Scope, D40s, 2 mm", forged=False)
+      for name in ("cap001", "cap002", "p001", "p002")),
 )
 
 
@@ -89,11 +108,15 @@ def scans(split: Split, data: Path | None = None) -> Iterator[Scan]:
                               "--data or SCANWARD_DATA.")
 
 
+def place_of(name: str, data: Path | None = None) -> Path | None:
+    """The folder of a scan; None where it lies nowhere in the data folder."""
+    folder = data_folder(data)
+    return next((one for one in (folder / "ct-more" / name, folder / "ct" / name) if one.is_dir()), None)
+
+
 def read(row: Thorax, data: Path | None = None) -> Iterator[Scan]:
     """What lies in a row's folder; nothing where there is none, the whole scan where a part lies beside it."""
-    folder = data_folder(data)
-    places = folder / "ct-more" / row.name, folder / "ct" / row.name
-    place = next((one for one in places if one.is_dir()), None)
+    place = place_of(row.name, data)
     if place is None:
         return
     for path in sorted(place.iterdir()) if row.single else [place]:

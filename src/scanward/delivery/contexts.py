@@ -9,7 +9,7 @@ from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
 
 if TYPE_CHECKING:
-    from scanward.settings import Tls
+    from scanward.setting_types import Tls
 
 
 def client_context(tls: Tls) -> ssl.SSLContext | None:

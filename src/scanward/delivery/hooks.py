@@ -87,7 +87,7 @@ def signature(key: str, body: bytes, moment: int) -> str:
 
 
 def _post(hook: Webhook, path: Path, identifier: str) -> None:
-    from scanward.settings import Tls
+    from scanward.setting_types import Tls
 
     body = path.read_bytes()
     headers = {"Content-Type": "application/json", "X-Scanward-Delivery": identifier}

@@ -57,7 +57,3 @@ class Outgoing:
             deliver(sorted(folder.glob("*.dcm")), known[parcel.to], calling=calling)
 
         return self.spool.deliver_due(one, stop)
-
-    def again(self, id: str) -> bool:
-        """Takes what was refused back into the queue, once its cause is mended; False where there is none."""
-        return self.spool.again(id)

@@ -130,13 +130,37 @@ class Spool:
         """What was refused for good."""
         return _parcels(self.failed)
 
+    def names(self, *, refused: bool = False) -> list[str]:
+        """Identifiers of what waits, or of what was refused, the newest first; what is in them is not read."""
+        found = []
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(self.failed if refused else self.folder):
+                if NAME.fullmatch(entry.name) and entry.is_dir():
+                    with suppress(FileNotFoundError):
+                        found.append((entry.stat().st_mtime_ns, entry.name))
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def parcel(self, identifier: str, *, refused: bool = False) -> Parcel | None:
+        """One that waits, or was refused; None where there is none."""
+        folder = self.failed if refused else self.folder
+        return _read(folder / identifier) if NAME.fullmatch(identifier) else None
+
+    def sent(self) -> list[str]:
+        """Identifiers of what was delivered, the newest first, as far back as they are kept."""
+        return self._sent.names()
+
     def again(self, identifier: str) -> bool:
         """Takes what was refused back into the queue, once its cause is mended; False where there is none."""
-        parcel = _read(self.failed / identifier) if NAME.fullmatch(identifier) else None
+        parcel = self.parcel(identifier, refused=True)
         if parcel is None:
             return False
-        _write(self.failed / identifier, replace(parcel, tries=0, next=0.0))
-        (self.failed / identifier).rename(self.folder / identifier)
+        try:
+            _write(self.failed / identifier, replace(parcel, tries=0, next=0.0))
+            (self.failed / identifier).rename(self.folder / identifier)
+        except FileNotFoundError:  # somebody else was faster
+            return False
+        except OSError as error:
+            raise ArgumentError(f"{self.failed} cannot be written ({error.strerror}); free some space.") from error
         return True
 
     def deliver_due(self, deliver: Callable[[Path, Parcel], None], stop: threading.Event | None = None) -> float | None:
@@ -149,7 +173,7 @@ class Spool:
             return None
         # Reading every to.json is much for somebody who asks several times a second.
         changed, until = self._idle
-        if self.folder.stat().st_mtime_ns == changed and time.time() < until:
+        if self.folder.stat().st_mtime_ns == changed and 0 < until - time.time() <= LOOK:  # a clock may be set back
             return max(0.0, self._next - time.time()) if self._next else None
         with self._alone() as alone:
             if not alone:
@@ -181,7 +205,8 @@ class Spool:
             now = time.time()
             # A clock that was set back must not make anything wait for years.
             due = not now < parcel.next < now + 2 * LONGEST
-            if (stop is not None and stop.is_set()) or now < self._rests.get(parcel.to, (0, 0.0))[1]:
+            rests = 0 < self._rests.get(parcel.to, (0, 0.0))[1] - now < 2 * LONGEST
+            if rests or (stop is not None and stop.is_set()):
                 return
             if due:
                 self._try(identifier, parcel, deliver)

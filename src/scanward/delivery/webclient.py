@@ -22,7 +22,7 @@ from scanward.version import __version__
 if TYPE_CHECKING:
     import httpx
 
-    from scanward.settings import Tls
+    from scanward.setting_types import Tls
 
 LARGEST = 64 << 20
 """Bytes of an answer that is read into memory."""

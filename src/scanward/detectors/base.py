@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from scanward.box import Box
 from scanward.image import Image
+from scanward.tiles import extent
 from scanward.verdict import Evidence, Finding
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -73,9 +74,15 @@ def _planar(heat: npt.NDArray[np.float32], threshold: float) -> Iterator[Region]
 
 def _solid(heat: npt.NDArray[np.float32], threshold: float) -> Iterator[Region]:
     """The contour is that of the slice with the largest heat: it is the one that pictures show."""
-    labels, _ = ndimage.label(heat >= threshold, np.ones((3, 3, 3)))
-    for number, part in enumerate(ndimage.find_objects(labels), 1):
-        box, inside = Box.of(part), labels[part] == number
+    hot = heat >= threshold
+    if not hot.any():
+        return
+    about = extent(hot)
+    labels, _ = ndimage.label(hot[about], np.ones((3, 3, 3)))
+    for number, own in enumerate(ndimage.find_objects(labels), 1):
+        part = tuple(slice(one.start + all_of.start, one.stop + all_of.start)
+                     for one, all_of in zip(own, about, strict=True))
+        box, inside = Box.of(part), labels[own] == number
         hottest = np.where(inside, heat[part], -np.inf).max((1, 2)).argmax()
         yield box, inside, max(_contours(inside[hottest], (box.x0, box.y0)), key=cv2.contourArea)
 

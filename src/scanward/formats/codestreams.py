@@ -154,6 +154,43 @@ def jpeg2000_frame(data: bytes) -> Frame:
     return Frame(y1 - y0, x1 - x0, components, (precision & 0x7F) + 1, signed=bool(precision & 0x80))
 
 
+def check_parts(data: bytes) -> None:
+    """`ValueError` where a JPEG 2000 stream, if it is one, has more tiles or packets than bytes for them, a few of
+    which would make a decoder allocate gigabytes: a tile has a header of 14 bytes (ITU-T T.800 A.4.2, A.4.3), a packet
+    one of a byte at least (B.10.3), and no packet is left out, however empty."""
+    start = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    siz = data[start + 8 : start + 42]
+    if start < 0 or len(siz) < 34:
+        return
+    x1, y1, x0, y0, wide, high, left, top = (int.from_bytes(siz[i : i + 4], "big") for i in range(0, 32, 4))
+    width, height = x1 - x0, y1 - y0
+    if min(width, height, wide, high) < 1:
+        raise ValueError("the JPEG 2000 stream has no pixels, or tiles without any")
+    tiles = -(-(x1 - left) // wide) * -(-(y1 - top) // high)
+    if 14 * tiles > len(data):
+        raise ValueError(f"the JPEG 2000 stream says that it has {tiles:,} tiles, and holds {len(data):,} bytes")
+    packets = 0
+    for style in _coding_styles(data, start + 2):
+        levels = style[5]
+        sizes = style[10:] if style[0] & 1 else b"\xff" * (levels + 1)
+        # At least so many: a low resolution of an image that begins anywhere may have none.
+        precincts = sum((width >> levels - at + (size & 15)) * (height >> levels - at + (size >> 4))
+                        for at, size in enumerate(sizes[: levels + 1]))
+        layers, components = (int.from_bytes(number, "big") for number in (style[2:4], siz[32:34]))
+        packets = max(packets, max(1, precincts) * layers * components)
+    if packets > len(data):
+        raise ValueError(f"the JPEG 2000 stream says that it has {packets:,} packets, and holds {len(data):,} bytes")
+
+
+def _coding_styles(data: bytes, at: int) -> Iterator[bytes]:
+    """COD segments (ITU-T T.800 A.6.1) of the main header, from its first segment on, behind their lengths."""
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0x90:
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0x52 and length >= 12:
+            yield data[at + 4 : at + 2 + length]
+        at += 2 + max(2, length)
+
+
 def rle_segments(data: bytes) -> list[bytes]:
     """The segments of an RLE frame (DICOM PS3.5 annex G.5); `ValueError` where their offsets are impossible."""
     if len(data) < 64:

@@ -15,7 +15,7 @@ from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.alone import holds_hdf5
-from scanward.formats.guard import MAX_FRAME, clean, shown
+from scanward.formats.guard import FREELY, MAX_FRAME, PACKED, clean, shown
 from scanward.formats.sniff import HEAD, also_of
 from scanward.formats.walk import LONG, PIXELS, Walk, counts, hides, twice
 
@@ -170,12 +170,14 @@ def guess(stream: BinaryIO) -> tuple[str, bool]:
 
 
 def inflated(stream: BinaryIO, path: Path) -> io.BytesIO:
-    """The deflated data set, never more than the largest image: a megabyte of zeros deflates to a thousand bytes."""
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = engine.decompress(stream.read(), _MOST_INFLATED)
+    """The deflated data set, never more than the largest image, and, as `check_packed` has it, than an image of its
+    bytes: a megabyte of zeros deflates to a thousand bytes."""
+    engine, packed = zlib.decompressobj(-zlib.MAX_WBITS), stream.read()
+    most = min(_MOST_INFLATED, max(FREELY + 2**20, PACKED * len(packed)))
+    data = engine.decompress(packed, most)
     if not engine.eof and engine.unconsumed_tail:
-        raise UnsupportedError(f"{shown(path)} inflates to more than {_MOST_INFLATED // 2**20} megabytes, more than "
-                               "any image that Scanward reads.")
+        raise UnsupportedError(f"{shown(path)} inflates to more than {most // 2**20} megabytes, more than any image of "
+                               f"{len(packed):,} bytes that Scanward reads.")
     if not engine.eof:
         raise UnreadableError(f"{shown(path)} ends before its deflated data set does; copy it again from its source.")
     return io.BytesIO(data)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from scanward.errors import UnreadableError
 from scanward.formats.codestreams import (
     changes_colours,
+    check_parts,
     holds_another,
     idles,
     jpeg_frame,
@@ -22,7 +23,7 @@ from scanward.formats.codestreams import (
     turns,
 )
 from scanward.formats.dataset import DELIMITER, ITEM, pixel_length
-from scanward.formats.guard import cut_short, left_in, shown
+from scanward.formats.guard import check_packed, cut_short, left_in, shown
 from scanward.formats.walk import UNDEFINED
 
 RLE = "1.2.840.10008.1.2.5"
@@ -46,15 +47,17 @@ Fragment = tuple[int, int, bool]
 """Where an item's value begins, its length, and whether a codestream begins in it."""
 
 
-def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended) -> Iterator[bytes]:
-    """The bytes of each of `count` frames, from a stream that stands at the first item; none is read before all that
-    says where they lie was found to agree.
+def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended,
+              needed: int) -> Iterator[bytes]:
+    """The bytes of each of `count` frames, of `needed` bytes decoded, from a stream that stands at the first item; none
+    is read before all that says where they lie was found to agree.
 
-    Raises `UnreadableError` where it does not, where the items are of another number of frames, and where a frame holds
-    another behind its end, or a palette and the like about it.
+    Raises `UnreadableError` where it does not, where the items are of another number of frames, where a frame holds
+    another behind its end, or a palette and the like about it, and as `check_packed`; `ValueError` as `check_parts`.
     """
     first = stream.tell()
     table, fragments = _items(stream, path)
+    check_packed(path, needed, sum(length for _, length, _ in fragments))
     frames: list[list[Fragment]] = []
     for fragment in fragments:
         begun = bool(frames) and any(begins for _, _, begins in frames[-1])
@@ -80,6 +83,7 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
         if syntax in _PROCESSES and jpeg_frame(data).process not in _PROCESSES[syntax]:
             raise UnreadableError(f"{shown(path)} holds a JPEG frame of another process than its transfer syntax says; "
                                   "export it again.")
+        check_parts(data)
         if syntax != RLE and changes_colours(data):
             raise UnreadableError(f"{shown(path)} wraps a compressed frame in boxes by which some programs show it "
                                   "otherwise, and DICOM knows none of them; export it again.")
@@ -93,11 +97,11 @@ def frames_in(stream: BinaryIO, path: Path, syntax: str, count: int, extended: E
 
 
 def check_frames(stream: BinaryIO, path: Path, syntax: str, count: int, extended: Extended, little: bool,
-                 photometric: str, allocated: int) -> None:
+                 photometric: str, allocated: int, needed: int) -> None:
     """Raises as `frames_in`, from a stream that stands at the pixel data element, where that is compressed; and where a
     JPEG frame says other colours than the header's `photometric`."""
     if pixel_length(stream, stream.read(8), path, little, allocated=allocated) == UNDEFINED:
-        for data in frames_in(stream, path, syntax, count, extended):
+        for data in frames_in(stream, path, syntax, count, extended, needed):
             said = said_colours(data)
             if said and said != {photometric[:3]}:
                 raise UnreadableError(f"{shown(path)} says in a compressed frame that its colours are "

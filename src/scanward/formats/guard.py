@@ -29,6 +29,13 @@ MAX_VOXELS = 1_000_000_000
 """Voxels a volume: 512 x 512 x 3,800."""
 INFLATION = 1032
 """Most bytes that one deflated byte can stand for (zlib's own documentation)."""
+FREELY = 80_000_000
+"""Bytes of pixels that a file may hold in however few bytes: the largest films, 40 million pixels of 16 bits, blank."""
+LABELS = 2**28
+"""The same of volumes of labels, which compress as far as blank ones: 512 x 512 x 1,024 of 8 bits."""
+PACKED = 60
+"""Most bytes of pixels a compressed byte of what is larger. Lossless images have 2 to 4, lossy ones 10 to 20; blank
+ones of 4096 x 4096 have 64 in RLE, 85 in JPEG, 1,028 in deflate, 58,000 in JPEG-LS, 172,000 in JPEG 2000."""
 MIN_SIDE = 32
 """Rows and columns below which there is nothing to judge."""
 PLAUSIBLE = (1e-6, 1e3)
@@ -136,6 +143,14 @@ def cut_short(path: Path | str, needed: int, held: int) -> UnreadableError:
     """The error of a file whose header promises more bytes than follow."""
     return UnreadableError(f"{shown(path)} is cut short: its header asks for {needed:,} bytes of pixels "
                            f"and {held:,} are there; copy it again from its source.")
+
+
+def check_packed(path: Path | str, needed: int, held: int, freely: int = FREELY) -> None:
+    """Refuses more than `freely` bytes of pixels in fewer bytes than an image can be: whoever made them up pays with
+    a few, and each that reads them with gigabytes."""
+    if needed > freely and needed > PACKED * held:
+        raise UnreadableError(f"{shown(path)} asks for {needed:,} bytes of pixels and holds {held:,}, in which no "
+                              "image of that size fits however it is compressed; export it again.")
 
 
 def finite(path: Path | str, values: npt.NDArray[np.float32]) -> None:

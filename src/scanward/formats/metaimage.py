@@ -16,7 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.guard import INFLATION, NUMBER, check_size, clean, cut_short, left_in, open_file, shown
+from scanward.formats.guard import (
+    FREELY,
+    INFLATION,
+    NUMBER,
+    check_packed,
+    check_size,
+    clean,
+    cut_short,
+    left_in,
+    open_file,
+    shown,
+)
 
 _LONGEST_HEADER = 2**20
 _PLAIN, _TEXT = re.compile(rb"[\t -~]*(\r?\n)?"), re.compile(rb"[\t -~]*([=:][\t -~\x80-\xff]*)?(\r?\n)?")
@@ -65,8 +76,8 @@ class MetaLayout:
     """What it says of itself, `MET_MOD_CT` say; empty where it is silent."""
 
 
-def meta_layout(path: Path) -> MetaLayout:
-    """All of a MetaImage file. Raises as `read`."""
+def meta_layout(path: Path, freely: int = FREELY) -> MetaLayout:
+    """All of a MetaImage file. Raises as `read`, and as `check_packed` with `freely`."""
     with open_file(path) as file:
         fields = _meta_fields(file, path)
         _check_meta(fields, path)
@@ -79,7 +90,7 @@ def meta_layout(path: Path) -> MetaLayout:
         dtype = np.dtype(f"{order}{_TYPES[kind]}")
         needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
         local = file.tell()
-        data = _meta_data(file, fields, path, needed)
+        data = _meta_data(file, fields, path, needed, freely)
         file.seek(0)
         header = file.read(local).decode("latin-1")
     return MetaLayout(header, data, dtype, shape, _meta_axes(fields, path), fields["ElementDataFile"] == "LOCAL",
@@ -197,11 +208,11 @@ def _meta_axes(fields: dict[str, str], path: Path) -> npt.NDArray[np.float64]:
     return np.column_stack([directions / lengths * np.array(steps), origin])
 
 
-def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
+def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int, freely: int) -> bytes:
     """The voxels' bytes, from the file itself or from its neighbour."""
     name = fields["ElementDataFile"]
     if name == "LOCAL":
-        return _meta_bytes(file, fields, path, needed)
+        return _meta_bytes(file, fields, path, needed, freely)
     # A header may name any path, a list of files or a pattern: only a plain neighbour is opened.
     if Path(name).name != name or "LIST" in name or "%" in name or "\\" in name:
         raise UnsupportedError(f"{shown(path)} keeps its voxels in {clean(name, 60)!r}; Scanward reads them from the "
@@ -212,10 +223,10 @@ def _meta_data(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) 
     if file.read(_LONGEST_HEADER).strip():
         raise UnreadableError(f"{shown(path)} goes on behind ElementDataFile, its last line; delete what follows.")
     with open_file(neighbour) as data:
-        return _meta_bytes(data, fields, neighbour, needed)
+        return _meta_bytes(data, fields, neighbour, needed, freely)
 
 
-def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int) -> bytes:
+def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int, freely: int) -> bytes:
     compressed, skip = _flag(fields, path, False, "CompressedData"), _whole(fields, "HeaderSize", 0, path)
     if skip < -1 or (skip and compressed) or (skip > 0 and fields["ElementDataFile"] == "LOCAL"):
         raise UnsupportedError(f"{shown(path)} does not begin its voxels at a HeaderSize of {skip}; save it again.")
@@ -223,7 +234,9 @@ def _meta_bytes(file: BinaryIO, fields: dict[str, str], path: Path, needed: int)
     held = left_in(file)
     if held * (INFLATION if compressed else 1) < needed:
         raise cut_short(path, needed, held)
-    if not compressed and held >= 2 * needed:
+    if compressed:
+        check_packed(path, needed, held, freely)
+    elif held >= 2 * needed:
         raise UnreadableError(f"{shown(path)} holds {held:,} bytes of voxels where its header asks for {needed:,}; "
                               "correct DimSize and ElementType.")
     data = _inflated(file.read(), fields, path, needed) if compressed else file.read(needed)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.formats.dataset import DEFLATED
+from scanward.formats.decoder import DECODER
 from scanward.formats.dicom import Header, check_planes, check_words, extended_of
-from scanward.formats.fragments import JPEG, check_frames
-from scanward.formats.gdcm_process import GDCM
+from scanward.formats.fragments import JPEG, RLE, check_frames
 from scanward.formats.guard import check_size
 from scanward.formats.pixels import PLAIN
 
@@ -24,12 +24,13 @@ def stored_frames(header: Header, stream: BinaryIO) -> Iterable[Values]:
     samples = header.whole("SamplesPerPixel", 1)
     check_size(header.path, rows, columns, frames * samples)
     check_planes(header)
+    # of absurd depths, what decodes the frames tells
+    needed = rows * columns * frames * samples * min(8, max(1, header.whole("BitsAllocated", 0) // 8))
     check_frames(stream, header.path, header.syntax, frames, extended_of(header), header.little,
-                 header.text("PhotometricInterpretation"), header.whole("BitsAllocated", 0))
-    if header.syntax.startswith(JPEG):
-        largest = rows * columns * frames * samples * 8
-        check_words(header, lambda: GDCM.decode_file(header.path, frames, largest, whole_words=True))
-        return GDCM.decode_file(header.path, frames, largest)
+                 header.text("PhotometricInterpretation"), header.whole("BitsAllocated", 0), needed)
+    if header.syntax.startswith(JPEG) or header.syntax == RLE:
+        check_words(header, lambda: DECODER.decode_file(header.path, needed, whole_words=True))
+        return DECODER.decode_file(header.path, needed)
     return _decoded(header, frames)
 
 

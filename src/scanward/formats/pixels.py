@@ -2,14 +2,13 @@
 
 Decoders, chosen by measurement on one 4096 x 3328 16-bit frame, lossless JPEG 2000, two cores (seconds): Pillow with
 OpenJPEG's own threads 1.0, GDCM 1.4, pylibjpeg-openjpeg 2.2 (as OpenCV and Pillow without threads). RLE goes through
-Pillow's PackBits decoder, as pydicom's is Python. GDCM remains for lossless and 12-bit JPEG, in a process of its own,
-and CharLS for JPEG-LS. High-throughput JPEG 2000 goes to the same OpenJPEG; no encoder was at hand to test it with.
+Pillow's PackBits decoder, as pydicom's is Python. GDCM remains for lossless and 12-bit JPEG, and CharLS for JPEG-LS.
+High-throughput JPEG 2000 goes to the same OpenJPEG; no encoder was at hand to test it with. All of them run in the
+process of `decoder`.
 """
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +16,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as Pillow
-from PIL import Jpeg2KImagePlugin, JpegImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
 from scanward.formats.dataset import IMPLICIT_LITTLE, pixel_length
+from scanward.formats.decoder import DECODER
 from scanward.formats.fragments import RLE, Extended, frames_in
-from scanward.formats.gdcm_process import GDCM
 from scanward.formats.guard import cut_short, left_in, shown
 from scanward.formats.walk import UNDEFINED
 
@@ -80,7 +77,8 @@ def read_frames(stream: BinaryIO, layout: Layout) -> Iterator[tuple[Stored, Layo
         if layout.syntax in PLAIN:
             raise UnreadableError(f"{shown(layout.path)} says that it is not compressed, but its pixel data is; "
                                   "export it again.")
-        for frame in frames_in(stream, layout.path, layout.syntax, layout.frames, layout.extended):
+        needed = layout.count * layout.frames * layout.allocated // 8
+        for frame in frames_in(stream, layout.path, layout.syntax, layout.frames, layout.extended, needed):
             yield _compressed(frame, layout)
     else:
         if layout.syntax in _CODECS:
@@ -135,9 +133,6 @@ def _compressed(data: bytes, layout: Layout) -> tuple[Stored, Layout]:
     if len(data) * per_byte < layout.count:
         raise cut_short(layout.path, -(-layout.count // per_byte), len(data))
     values, frame = decode(data, layout)
-    if values.size != layout.count:
-        raise UnreadableError(f"{shown(layout.path)} decodes to {values.size:,} pixels where its header asks for "
-                              f"{layout.count:,}.")
     values = values.reshape(layout.rows, layout.columns)
     if frame is not None:
         return _meant(values, frame, layout)
@@ -256,13 +251,7 @@ def _agree(frame: Frame, layout: Layout) -> None:
 def _jpeg2000(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     frame = jpeg2000_frame(data)
     _agree(frame, layout)
-    # OpenJPEG asks the environment for its threads on each decoder it makes, and defaults to one.
-    os.environ.setdefault("OPJ_NUM_THREADS", str(os.cpu_count() or 1))
-    with Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(data)) as picture:
-        picture.load()
-        values = np.asarray(picture)
-    if values.dtype not in (np.uint8, np.uint16) or values.ndim != 2:
-        raise ValueError("the JPEG 2000 stream is not of one grey component")
+    values = _samples("jpeg2000", data, layout, frame)
     # Pillow widens samples to 8 or 16 bits by a left shift, and moves signed ones up by half their range.
     width = 8 * values.dtype.itemsize
     if frame.precision < width:
@@ -277,32 +266,29 @@ def _rle(data: bytes, layout: Layout) -> tuple[Stored, None]:
     segments = rle_segments(data)
     if len(segments) != width:
         raise ValueError(f"the RLE frame has {len(segments)} segments instead of {width}")
-    planes = np.empty((layout.count, width), np.uint8)
-    for i, segment in enumerate(segments):
-        # One long row, because Pillow cuts a run at the row's end where DICOM encoders do not always.
-        row = Pillow.frombytes("L", (layout.count, 1), segment, "packbits", "L")
-        planes[:, width - 1 - i] = np.asarray(row)[0]
-    return planes.reshape(-1).view(f"<u{width}"), None
+    words = DECODER.decode("rle", b"".join(segments), layout.count * width, lengths=list(map(len, segments)),
+                           pixels=layout.count)
+    return np.frombuffer(words, f"<u{width}"), None
 
 
 def _jpeg(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     frame = jpeg_frame(data)
     _agree(frame, layout)
     if frame.process in (0xC0, 0xC1) and frame.precision == 8:
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
-            picture.load()
-            return np.asarray(picture), frame
-    samples = GDCM.decode(data, layout.syntax, layout.rows, layout.columns, frame.precision)
-    return np.frombuffer(samples, "<u1" if frame.precision <= 8 else "<u2"), frame
+        return _samples("jpeg", data, layout, frame), frame
+    return _samples("gdcm", data, layout, frame, syntax=layout.syntax, rows=layout.rows, columns=layout.columns,
+                    precision=frame.precision), frame
 
 
 def _jpeg_ls(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
-    import jpeg_ls
-
     frame = jpeg_frame(data)
     _agree(frame, layout)
-    buffer, _ = jpeg_ls.decode_buffer(data)
-    return np.frombuffer(buffer, "<u1" if frame.precision <= 8 else "<u2"), frame
+    return _samples("jpeg_ls", data, layout, frame), frame
+
+
+def _samples(kind: str, data: bytes, layout: Layout, frame: Frame, **asked: Any) -> Stored:
+    width = 1 if frame.precision <= 8 else 2
+    return np.frombuffer(DECODER.decode(kind, data, layout.count * width, **asked), f"<u{width}")
 
 
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202",

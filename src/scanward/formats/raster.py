@@ -15,12 +15,24 @@ from PIL import ImageOps, PngImagePlugin, TiffImagePlugin
 
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grey, image_of, image_of_array, npy_values, read_npy, read_pgm
-from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, open_file, quiet_stderr, shown, three
+from scanward.formats.guard import (
+    INFLATION,
+    check_packed,
+    check_size,
+    cut_short,
+    left_in,
+    open_file,
+    quiet_stderr,
+    shown,
+    three,
+)
 from scanward.formats.tiff import ORIENTATION, OURS, check_alike, check_tiff
 from scanward.image import Image, Modality
 
 _MOVING = (b"acTL", b"fcTL", b"fdAT")
 """Chunks of an animated PNG, which a browser shows in place of the image that is in it."""
+_CHANNELS = {2: 3, 4: 2, 6: 4}
+"""Samples a pixel by the colour type (ISO/IEC 15948, 11.2.2); other types have one."""
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
@@ -44,6 +56,7 @@ def read_png(path: Path, modality: Modality | None, spacing: tuple[float, float]
         held = left_in(file)
         if held * INFLATION < rows * columns * depth // 8:
             raise cut_short(path, rows * columns * depth // 8 // INFLATION, held)
+        check_packed(path, rows * columns * depth // 8 * _CHANNELS.get(colour, 1), held)
         file.seek(0)
         data = file.read()
         _check_chunks(path, data, alike)

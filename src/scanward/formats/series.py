@@ -28,7 +28,7 @@ from scanward.formats.dicom import (
 )
 from scanward.formats.dicom import whole_hounsfield as whole
 from scanward.formats.frames import GROUPS, frames_of, single
-from scanward.formats.guard import check_size, decoding, rows_of, shown, three
+from scanward.formats.guard import check_packed, check_size, decoding, rows_of, shown, three
 from scanward.formats.pixels import read_frame, read_frames
 from scanward.image import Image, Modality
 
@@ -173,6 +173,7 @@ def read_series(paths: Sequence[Path], modality: Modality | None, spacing: tuple
     slices = stack(paths, modality)
     first = slices[0]
     check_size(where, first.rows, first.columns, len(slices))
+    check_packed(where, 2 * first.rows * first.columns * len(slices), sum(path.stat().st_size for path in paths))
     step = _step(slices, where)
     places = {(one.path, one.frame): z for z, one in enumerate(slices)}
     pixels = np.empty((len(slices), first.rows, first.columns), np.float32)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.guard import INFLATION, check_size, cut_short, left_in, shown
+from scanward.formats.guard import INFLATION, check_packed, check_size, cut_short, left_in, shown
 
 ORIENTATION = 274
 """The tag of TIFF and Exif that says how a picture is turned to be viewed. Pixels are read as they are stored."""
@@ -205,6 +205,8 @@ def _check_parts(path: Path, file: BinaryIO, tags: Tags, held: int) -> None:
         if min(sum(sizes), held) < least:
             raise cut_short(path, least, min(sum(sizes), held))
     full = high * wide * pixel
+    if compression != _STORED:
+        check_packed(path, parts * full if tiled else rows * columns * pixel, min(sum(sizes), held))
     short = full if tiled else (rows - (parts - 1) * high) * wide * pixel
     for number, (place, size) in enumerate(zip(places, sizes, strict=True)):
         if place < _HEAD or not size:

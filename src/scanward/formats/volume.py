@@ -23,7 +23,10 @@ import numpy.typing as npt
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.arrays import grid_of, image_of
 from scanward.formats.guard import (
+    FREELY,
     INFLATION,
+    LABELS,
+    check_packed,
     check_size,
     clean,
     cut_short,
@@ -145,7 +148,7 @@ def read_metaimage(path: Path, modality: Modality | None, spacing: Spacing) -> I
 
 def stored_metaimage(path: Path) -> Stored:
     """As `stored_nifti`."""
-    layout = meta_layout(path)
+    layout = meta_layout(path, LABELS)
     return np.frombuffer(layout.data, layout.dtype).reshape(layout.shape), (1.0, 0.0), layout.axes
 
 
@@ -200,6 +203,8 @@ def stored_nifti(path: Path, alike: bool = False) -> Stored:
             _check_placed(layout, path)
         if held * INFLATION < layout.size:
             raise cut_short(path, layout.size, held)
+        if zipped:
+            check_packed(path, layout.size, held, LABELS if alike else FREELY)
         file.seek(layout.offset, io.SEEK_SET)
         if not zipped and left_in(file) < layout.size:
             raise cut_short(path, layout.size, left_in(file))

@@ -26,7 +26,7 @@ class Orthanc:
         state = puller.load()
         try:
             self._since, self._mark = int(state["since"]), str(state["mark"])
-            self._pending = {str(study): float(when) for study, when in state["pending"].items()}
+            self._pending = dict.fromkeys(map(str, state["pending"]), time.monotonic())
             self._oldest = ""
         except (KeyError, TypeError, ValueError, AttributeError):
             self._since, self._mark, self._pending = 0, "", {}
@@ -77,14 +77,14 @@ class Orthanc:
         if str(change.get("Date", "")) < self._oldest:
             return
         if kind == "NewStudy" and len(self._pending) < MOST_PENDING:
-            self._pending[study] = time.time()
+            self._pending[study] = time.monotonic()
         elif kind == "StableStudy":
             self._take(study)
             self._pending.pop(study, None)
 
     def _overdue(self, stop: threading.Event) -> None:
         for study, since in list(self._pending.items()):
-            if stop.is_set() or time.time() - since < PATIENCE:
+            if stop.is_set() or time.monotonic() - since < PATIENCE:
                 continue
             try:
                 stable = self._puller.json(f"/studies/{study}").get("IsStable", True)

@@ -7,7 +7,6 @@ import logging
 import socket
 import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,16 +14,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
-from pynetdicom.association import Association
 from pynetdicom.dsutils import create_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.formats.dicom import CAPTURE
 from scanward.formats.guard import decoding
 from scanward.formats.identity import SCANNED, SENDER, file_head, head_in, identity_of, looked_at, sort_of
+from scanward.gateway.associations import ENDING, PDU, Handler, Said, Server
 from scanward.inbox.folders import FullError, Inbox
 from scanward.settings import Node
 
@@ -38,13 +36,6 @@ SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "
             "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91",
             "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 """All that the readers decode. Not the deflated one: what stays unknown is how large it will be."""
-PDU = 1 << 18
-"""Bytes that one message of the upper layer may have; peers that claim more are cut off before they are heard."""
-QUICK = getattr(socket, "TCP_QUICKACK", None)
-
-
-SPARE = 64
-"""Threads of the process that have nothing to do with associations."""
 
 
 @dataclass
@@ -59,10 +50,6 @@ class Tally:
     reason: str = ""
     studies: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Objects stored, by (key, Study Instance UID)."""
-
-
-Said = Callable[..., None]
-"""`said(event, outcome, **facts)`, for the audit."""
 
 
 def take_file(path: Path, inbox: Inbox, node: Node) -> str:
@@ -80,81 +67,6 @@ def take_file(path: Path, inbox: Inbox, node: Node) -> str:
     return kept.parent.parent.name
 
 
-class BoundedSocket(AssociationSocket):
-    """Reads no more than a PDU can have, at the network's speed rather than 4 KB at a time, and not for ever."""
-
-    cut = False
-    """Nothing more is read: the peer was told that it sends too much."""
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        if self.cut:
-            return bytearray()
-        if nr_bytes > PDU + 6 or self.socket is None:
-            raise OSError("the peer claims a longer message than was agreed on")
-        data, patience = bytearray(nr_bytes), self.assoc.network_timeout or 60.0
-        view, read, end = memoryview(data), 0, time.monotonic() + patience
-        if QUICK is not None:
-            # Senders that wait for an acknowledgement before they send a small rest would wait 40 ms for it.
-            self.socket.setsockopt(socket.IPPROTO_TCP, QUICK, 1)
-        while read < nr_bytes:
-            self.socket.settimeout(max(0.001, end - time.monotonic()))
-            got = self.socket.recv_into(view[read:])
-            if not got:
-                break
-            read += got
-        self.socket.settimeout(patience)
-        view.release()
-        del data[read:]
-        return data
-
-    def _shutdown_socket(self) -> None:
-        """pynetdicom's own leaves the socket open where the peer was gone before."""
-        if self.socket is not None:
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
-            self.socket.close()
-
-
-class Handler(RequestHandler):
-    """Gives every association a `BoundedSocket` that does not wait for ever."""
-
-    def _create_association(self) -> Association:
-        peer = cast(socket.socket, self.request)
-        peer.settimeout(self.ae.network_timeout)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if isinstance(peer, ssl.SSLSocket):
-            try:
-                peer.do_handshake()
-            except OSError:
-                peer.close()
-                raise
-        association = super()._create_association()
-        # A second socket object would say twice that somebody called.
-        association.dul.socket.__class__ = BoundedSocket  # type: ignore[union-attr]
-        return association
-
-
-class Server(ThreadedAssociationServer):
-    """One thread an association."""
-
-    request_queue_size = 128
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Hangs up at once where so many wait already that a rejection would be the smaller part of the work."""
-        return threading.active_count() < SPARE + 4 * self.ae.maximum_associations
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Leaves the handshake to the association's own thread: one silent peer must not keep the others waiting."""
-        client, address = self.socket.accept()  # type: ignore[union-attr]
-        if self.ssl_context is not None:
-            client = self.ssl_context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
-        return client, address
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A peer that speaks no TLS, or none that we believe, is a line in the log and no traceback."""
-        logging.getLogger(__name__).info("connection from %s broke off", client_address[0])
-
-
 class Receiver:
     """Takes objects into an inbox until `stop`. `port` is the one that it listens on."""
 
@@ -169,7 +81,7 @@ class Receiver:
         _config.UNRESTRICTED_STORAGE_SERVICE = False
         entity = AE(node.aet)
         entity.maximum_pdu_size = PDU
-        entity.maximum_associations = node.associations
+        entity.maximum_associations = node.associations + ENDING
         entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = node.idle_seconds
         entity.require_called_aet = node.check_called
         entity.require_calling_aet = list(node.allow)
@@ -186,6 +98,7 @@ class Receiver:
         except OSError as error:
             raise ArgumentError(f"{node.host}:{node.port} cannot be listened on ({error.strerror}); choose another "
                                 "node.host or node.port.") from None
+        cast(Server, self._server).limit(node, said)
         entity._servers.append(self._server)
         self.port = int(self._server.server_address[1])
         self._entity = entity
@@ -193,6 +106,7 @@ class Receiver:
 
     def stop(self) -> None:
         """Associations that are open are aborted: what was not acknowledged will be sent again."""
+        cast(Server, self._server).callers.end()
         for association in self._server.active_associations:
             # A peer that drips would keep the abort waiting.
             with contextlib.suppress(OSError, AttributeError):

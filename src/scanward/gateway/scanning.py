@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scanward.errors import InputError, UnsupportedError
+from scanward.disk import linked, read_json
+from scanward.errors import InputError, ScanwardError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.identity import Identity, identity_of
 from scanward.formats.series import versions
 from scanward.gateway.sealing import Asked, Sealer
-from scanward.gateway.trouble import passing, sentence_of, without_paths
+from scanward.gateway.trouble import full, passing, sentence_of, without_paths
 from scanward.image import Image
-from scanward.inbox.folders import Inbox, Job, Study, linked, stamp
-from scanward.inbox.record import ImageRecord, PassedRecord, StudyRecord
+from scanward.inbox.folders import Inbox, Job, put, stamp
+from scanward.inbox.record import ImageRecord, PassedRecord, Study, StudyRecord
 from scanward.judging.case import Terms
 from scanward.judging.scan import scan_source
 from scanward.judging.site import read_site
@@ -42,12 +44,17 @@ class Scanned:
     """SR, SEG and SC."""
 
 
+class StoppedError(ScanwardError):
+    """The gateway ends, and the study goes on after its next start."""
+
+
 class Scanner:
     """Scans studies as the settings say. Raises `ScanwardError` where every study would fail: weights missing, a site
     that was calibrated for others."""
 
-    def __init__(self, gateway: Gateway, inbox: Inbox) -> None:
-        self._gateway, self._inbox = gateway, inbox
+    def __init__(self, gateway: Gateway, inbox: Inbox, going: Callable[[], bool] = lambda: True) -> None:
+        """Between two images it stops once `going` is no more."""
+        self._gateway, self._inbox, self._going = gateway, inbox, going
         key, others = gateway.work.verify_key, gateway.work.records
         records = Records(inbox.root / "records", *([others] if others else []))
         self._terms = Terms(gateway.work.method, None if gateway.work.site is None else read_site(gateway.work.site),
@@ -65,13 +72,16 @@ class Scanner:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def scan(self, job: Job) -> Scanned:
-        """Every image of a study, each on its own; an unreadable object is an image with an error."""
+        """Every image of a study, each on its own; an unreadable object is an image with an error. Raises
+        `StoppedError`; what is done by then is kept."""
         images: list[ImageRecord] = []
         passed: Counter[str] = Counter()
         earlier = self._inbox.earlier(job)
         identities, broken = self._identities(job)
         images += [_unread(path, sentence) for path, sentence in broken.items()]
         for source, why in _sources(identities, passed):
+            if not self._going():
+                raise StoppedError("The gateway was stopped.")
             members = tuple(identities[path] for path in source.paths)
             images.append(self._entry(job, Asked(source, members, why), earlier))
         label, score = _worst(images)
@@ -85,7 +95,8 @@ class Scanner:
         """The answer of an earlier scan, or of this one."""
         source, name, sealer = asked.source, _name_of(asked.source.paths), self._sealer
         # What is known of seals and records grows, and with it what is to be said of the same image.
-        known = None if self._terms.key is not None or sealer is not None else self._known(earlier, job, name)
+        lasting = self._terms.key is None and sealer is None
+        known = self._begun(job, name) or self._known(earlier, job, name) if lasting else None
         if known is not None:
             return known
         terms = self._terms if sealer is None else replace(self._terms, known=lambda _: sealer.hold(asked))
@@ -93,6 +104,8 @@ class Scanner:
         try:
             with self._signed(job, name):
                 entry = self._judged(job, source, blank, terms)
+            if lasting and not entry.error and not entry.note:
+                self._keep(job, entry)
             return entry if sealer is None or entry.evidence else replace(entry, evidence={"label": "unsealed"})
         except Exception as error:  # whatever it is, it is this image's, and the study keeps its verdict
             return replace(blank, label="inconclusive", error=self._why(error, job, source))
@@ -114,7 +127,7 @@ class Scanner:
 
     def _why(self, error: Exception, job: Job, source: Source) -> str:
         """The sentence for an image's entry. Raises what every image would meet, and what another try may mend."""
-        if passing(error) and job.attempts < self._gateway.work.attempts:
+        if full(error) or (passing(error) and job.attempts < self._gateway.work.attempts):
             raise error
         return sentence_of(error, self._folders(job, source))
 
@@ -148,6 +161,19 @@ class Scanner:
         except OSError:
             return None
         return entry
+
+    def _keep(self, job: Job, entry: ImageRecord) -> None:
+        """For whoever goes on with the study, should this process end before it is done with all of it."""
+        for path in entry.results:
+            with (job.folder / path).open("rb") as file:
+                os.fsync(file.fileno())
+        put(job.part(entry.id), StudyRecord(settings=self._settings, images=(entry,)).to_json())
+
+    def _begun(self, job: Job, name: str) -> ImageRecord | None:
+        """What a process that ended before it was done with the study has said of this image."""
+        record = StudyRecord.from_json(read_json(job.part(name)))
+        whole = all((job.folder / path).exists() for one in record.images for path in one.results)
+        return record.images[0] if record.images and record.settings == self._settings and whole else None
 
     def _judged(self, job: Job, source: Source, entry: ImageRecord, terms: Terms) -> ImageRecord:
         """What the entry of an image says once it was looked at; its results and pictures are written on the way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,12 @@ def passing(error: Exception) -> bool:
     cause = error.__cause__
     return (isinstance(error, OSError | MemoryError) or isinstance(cause, MemoryError)
             or (isinstance(error, ArgumentError) and isinstance(cause, OSError)))
+
+
+def full(error: Exception) -> bool:
+    """Whether the disk was full, of which no image and no study is to be blamed."""
+    return any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT)
+               for one in (error, error.__cause__))
 
 
 def sentence_of(error: Exception, folders: Mapping[Path, str]) -> str:

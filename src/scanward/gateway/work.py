@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from scanward.errors import ScanwardError
 from scanward.formats.identity import identity_of
-from scanward.gateway.trouble import without_paths
+from scanward.gateway.deadline import seconds_for, within
+from scanward.gateway.processes import die_with, left_to_parent
+from scanward.gateway.trouble import full, without_paths
 from scanward.inbox.folders import WAITING, Inbox, Job
 from scanward.settings import Gateway
 
@@ -23,23 +25,31 @@ if TYPE_CHECKING:
 
 PAUSE = 0.25
 """Seconds between two looks into an empty inbox."""
+LOOK = 1.0
+"""Seconds between two looks at what comes meanwhile."""
 
 
 def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
     """Works until `stop_file` is gone or `parent`, the process that started it, is dead."""
     from scanward.audit.trail import Audit
 
-    # Whoever stops the gateway stops it once, through the parent, which lets the last study end.
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)
+    die_with(parent)
+    left_to_parent()
+    if gateway.work.processes > 1:  # before anything is loaded that starts its threads
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // gateway.work.processes)))
+
+    def going() -> bool:
+        return stop_file.exists() and os.getppid() == parent
+
     inbox = Inbox(gateway.store.folder, free_mb=gateway.store.free_mb)
     audit = Audit(gateway.audit, inbox.root)
+    threading.Thread(target=_watch, args=(inbox,), name="watch", daemon=True).start()
     scanner: Scanner | None = None
-    while stop_file.exists() and os.getppid() == parent:
+    while going():
         job = None
         with suppress(OSError, ScanwardError):  # a full disk: what waits, waits on, and no study is blamed
-            if inbox.room():
-                job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id)
+            job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id,
+                             longest=gateway.store.longest_seconds)
         if job is None:
             if not _spare(gateway, inbox):
                 time.sleep(PAUSE)
@@ -48,13 +58,19 @@ def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
             if scanner is None:
                 from scanward.gateway.scanning import Scanner
 
-                scanner = Scanner(gateway, inbox)
+                scanner = Scanner(gateway, inbox, going)
             work(job, scanner, inbox, gateway, audit)
-        except ScanwardError as error:
-            _put_off(job, inbox, gateway, audit, str(error))
         # A fault of ours with one study must not keep the others from their answers.
         except Exception as error:
-            _put_off(job, inbox, gateway, audit, f"Internal error ({type(error).__name__}: {error}); please report it.")
+            _put_off(job, inbox, gateway, audit, error)
+
+
+def _watch(inbox: Inbox) -> None:
+    """Sees what comes while a study is being scanned: what is whole by its end need not wait again."""
+    while True:
+        with suppress(OSError):
+            inbox.look()
+        time.sleep(LOOK)
 
 
 def _spare(gateway: Gateway, inbox: Inbox) -> bool:
@@ -73,7 +89,8 @@ def work(job: Job, scanner: Scanner, inbox: Inbox, gateway: Gateway, audit: Audi
     if not job.objects:
         inbox.drop(job)
         return
-    scanned = scanner.scan(job)
+    with within(seconds_for(job.objects, gateway.work.study_seconds), lambda why: _set_aside(job, inbox, audit, why)):
+        scanned = scanner.scan(job)
     send(job.key, scanned, inbox, gateway)
     record = scanned.record
     inbox.finish(job, record)
@@ -99,12 +116,25 @@ def delivery(key: str, to: str, files: list[Path]) -> str:
     return f"{key}-{to}-{hashlib.sha256(json.dumps(uids).encode()).hexdigest()[:32]}"
 
 
-def _put_off(job: Job, inbox: Inbox, gateway: Gateway, audit: Audit, sentence: str) -> None:
+def _set_aside(job: Job, inbox: Inbox, audit: Audit, sentence: str) -> None:
+    """For good, unless somebody has it tried again."""
+    inbox.give_up(job, sentence)
+    audit.record("study.failed", "serious", key=job.key, reason=sentence)
+
+
+def _put_off(job: Job, inbox: Inbox, gateway: Gateway, audit: Audit, error: Exception) -> None:
     """To be tried again or, after so many times, put aside with the reason."""
+    from scanward.gateway.scanning import StoppedError
+
+    if isinstance(error, StoppedError):
+        job.let_go()
+        return
+    sentence = str(error) if isinstance(error, ScanwardError) else \
+        f"Internal error ({type(error).__name__}: {error}); please report it."
     sentence = without_paths(sentence, {job.folder: "The study", inbox.root: "The inbox"})
     with suppress(OSError, ScanwardError):
-        if job.attempts >= gateway.work.attempts:
-            inbox.give_up(job, sentence)
-            audit.record("study.failed", "serious", key=job.key, reason=sentence)
+        if full(error) or job.attempts < gateway.work.attempts:
+            inbox.again(job, sentence, blamed=not full(error))
         else:
-            inbox.again(job, sentence)
+            _set_aside(job, inbox, audit, sentence)
+    job.let_go()  # also where the disk is too full for a note

@@ -17,14 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from scanward.disk import Journal, read_json, sync_folder, write_json
+from scanward.disk import Journal, linked, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.dataset import read_meta
 from scanward.formats.guard import shown
-from scanward.inbox.record import KEY, JobRecord, StudyRecord
+from scanward.inbox.index import Index
+from scanward.inbox.record import KEY, JobRecord, Study, StudyRecord
+from scanward.inbox.waiting import Watch, oldest, size_of
 
 STATES = ("incoming", "working", "done", "failed")
 OBJECTS, FACTS, JOB = "objects", "study.json", "job.json"
@@ -32,24 +35,18 @@ SEALS, WAITING = "seals", "copies"
 """Seals; and a folder for each that is without its reduced copy yet, with links to what was sealed."""
 DRAFT = "."
 """Names that begin so are being written, or taken away."""
-BACK_OFF, LONGEST = 5.0, 600.0
-"""Seconds before a study is tried again: the first time, doubled each time, and at most."""
+PART = ".image-"
+BACK_OFF, LONGEST, ROOM = 5.0, 600.0, 60.0
+"""Seconds before a study is tried again: the first time, doubled each time, at most, and where the disk was full."""
+ANSWER = 16 << 20
+"""Bytes that the answer to a study may need beside as many as its objects have."""
 RUNS = 50
+KEPT = 1000
+"""Studies whose `study.json` is kept in memory."""
 
 
 class FullError(ScanwardError):
     """There is no room for another object."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """One that is done with, or failed."""
-
-    key: str
-    state: Literal["done", "failed"]
-    folder: Path
-    record: StudyRecord
-    """What `study.json` says."""
 
 
 @dataclass
@@ -69,8 +66,15 @@ class Job:
         """The study's files, by name."""
         return sorted(p for p in (self.folder / OBJECTS).iterdir() if not p.name.startswith(DRAFT))
 
+    def part(self, image: str) -> Path:
+        """Where one image's answer is kept until all are there."""
+        return self.folder / f"{PART}{image}.json"
+
     def let_go(self) -> None:
-        os.close(self._lease)
+        """Leave it to whoever takes it next."""
+        lease, self._lease = self._lease, -1
+        if lease >= 0:
+            os.close(lease)
 
 
 def key_of(study_uid: str) -> str:
@@ -94,6 +98,7 @@ class Inbox:
         """Raises `ArgumentError` where the folders cannot be made."""
         self.root, self._free = root, free_mb << 20
         self._known: dict[tuple[str, str], tuple[int, Study]] = {}
+        self._watch = Watch()
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds patients' images
             for state in (*STATES, "reviews", "outgoing", "made", "records"):
@@ -101,6 +106,7 @@ class Inbox:
         except OSError as error:
             raise ArgumentError(f"{shown(root)} cannot be the inbox ({error.strerror}); choose another folder in "
                                 "store.folder.") from None
+        self.index = Index(self)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -122,6 +128,10 @@ class Inbox:
     def room(self) -> bool:
         """Whether there is room for more objects."""
         return shutil.disk_usage(self.root).free >= self._free
+
+    def room_to_answer(self, folder: Path) -> bool:
+        """Whether what a scan makes of the study in `folder` has room, though there may be none for more objects."""
+        return shutil.disk_usage(self.root).free >= ANSWER + size_of(folder / OBJECTS)
 
     def add(self, study_uid: str, sop_uid: str, head: bytes, data: Iterable[bytes | memoryview], *,
             instead: bool = False) -> Path:
@@ -171,34 +181,42 @@ class Inbox:
             sync_folder(self.root / "incoming")
             return path
 
-    def take(self, quiet_seconds: float, most: int, run: str = "") -> Job | None:
-        """The next study to work on, or None: first those that a dead worker left or whose time has come again, then
-        those to which nothing was added for so long.
+    def look(self) -> None:
+        """See what came and what waits. Time passes for a study from when it was first seen: look every second."""
+        self._watch.look([folder / OBJECTS for folder in oldest(self.root / "incoming")],
+                         [folder / JOB for folder in oldest(self.root / "working")])
 
-        One whose workers died or gave up `most` times is moved to `failed`. `run` names this run of the gateway: a
-        study is not blamed for the end of a whole run, unless it outlived `RUNS` of them.
+    def take(self, quiet_seconds: float, most: int, run: str = "", *, longest: float = inf) -> Job | None:
+        """The next study to work on, or None: first those that a dead worker left or whose time has come again, then
+        those to which nothing was added for so long, or that began to come `longest` seconds ago.
+
+        One whose workers died or gave up `most` times goes to `failed`, and one whose answer has no room waits. `run`
+        names this run of the gateway: a study is not blamed for the end of a whole run, unless it outlived `RUNS`.
         """
-        now = time.time()
-        for folder in _oldest(self.root / "working"):
-            job = self._lease(folder, folder, run)
-            if job is None:
-                continue
-            state = JobRecord.from_json(read_json(folder / JOB))
-            if (state.not_before or 0) > now:
+        self.look()
+        for folder in oldest(self.root / "working"):
+            job = self._lease(folder, folder, run) if self.room_to_answer(folder) else None
+            if job is not None and self._due(job, most):
+                return self._begun(job, run)
+        for objects in self._watch.complete(quiet_seconds, longest):
+            target = self.root / "working" / objects.parent.name
+            if not target.exists() and self.room_to_answer(objects.parent):
+                job = self._lease(objects.parent, target, run)
+                if job is not None:
+                    return self._begun(job, run)
+        return None
+
+    def _due(self, job: Job, most: int) -> bool:
+        """Whether it is to be tried now; it is let go otherwise, or put aside."""
+        with _left(job):
+            state = JobRecord.from_json(read_json(job.folder / JOB))
+            if self._watch.still(job.folder / JOB) < min(state.wait or 0, LONGEST):
                 job.let_go()
             elif job.attempts > most or job.runs > RUNS:
                 self.give_up(job, state.error or "Its scan broke down again and again without a word.")
             else:
-                return self._begun(job, run)
-        for folder in _oldest(self.root / "incoming"):
-            target = self.root / "working" / folder.name
-            with suppress(OSError):
-                if target.exists() or (folder / OBJECTS).stat().st_mtime + quiet_seconds > now:
-                    continue
-                job = self._lease(folder, target, run)
-                if job is not None:
-                    return self._begun(job, run)
-        return None
+                return True
+        return False
 
     def _lease(self, folder: Path, target: Path, run: str) -> Job | None:
         """The study in `folder`, moved to `target`; None where another worker has or had it."""
@@ -214,7 +232,7 @@ class Inbox:
                     sync_folder(target.parent)
                     sync_folder(folder.parent)
                 state = JobRecord.from_json(read_json(target / JOB))
-                ended = state.run not in (None, run) and state.not_before is None
+                ended = state.run not in (None, run)
                 return Job(target.name, target, state.attempts + (not ended), state.runs + ended, handle)
         except OSError:
             pass
@@ -223,8 +241,9 @@ class Inbox:
 
     def _begun(self, job: Job, run: str) -> Job:
         """With what came of the same study before."""
-        error = JobRecord.from_json(read_json(job.folder / JOB)).error
-        put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
+        with _left(job):
+            error = JobRecord.from_json(read_json(job.folder / JOB)).error
+            put(job.folder / JOB, JobRecord(job.attempts, job.runs, run, error).to_json())
         for state in ("done", "failed"):
             with suppress(FileNotFoundError):
                 for path in (self.root / state / job.key / OBJECTS).iterdir():
@@ -239,7 +258,8 @@ class Inbox:
     def finish(self, job: Job, record: StudyRecord) -> None:
         """To `done`."""
         put(job.folder / FACTS, record.to_json())
-        self._move(job, "done")
+        with self.index.changing(job.key):
+            self._move(job, "done")
 
     def give_up(self, job: Job, sentence: str) -> None:
         """To `failed`, with the reason."""
@@ -251,17 +271,19 @@ class Inbox:
         put(job.folder / FACTS, replace(old.record if old else StudyRecord(), key=job.key, finished=stamp(),
                                         attempts=job.attempts, error=sentence).to_json())
         (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
-        self._move(job, "failed")
+        with self.index.changing(job.key):
+            self._move(job, "failed")
 
     def drop(self, job: Job) -> None:
         """A folder without objects, whose first never arrived."""
         _remove(job.folder)
         job.let_go()
 
-    def again(self, job: Job, sentence: str) -> None:
-        """To be tried again after a while."""
-        wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1))
-        put(job.folder / JOB, JobRecord(job.attempts, job.runs, None, sentence, time.time() + wait).to_json())
+    def again(self, job: Job, sentence: str, *, blamed: bool = True) -> None:
+        """To be tried again after a while; where it is not `blamed`, this time does not count."""
+        wait = min(LONGEST, BACK_OFF * 2 ** (job.attempts - 1)) if blamed else ROOM
+        with _left(job):
+            put(job.folder / JOB, JobRecord(job.attempts - (not blamed), job.runs, None, sentence, wait).to_json())
         job.let_go()
 
     def retry(self, key: str) -> bool:
@@ -269,11 +291,14 @@ class Inbox:
         study = self.study(key)
         if study is None or study.state != "failed" or (self.root / "working" / key).exists():
             return False
-        study.folder.rename(self.root / "working" / key)
+        with self.index.changing(key):
+            study.folder.rename(self.root / "working" / key)
         return True
 
     def _move(self, job: Job, state: str) -> None:
         """What stood there before goes once the new stands."""
+        for part in job.folder.glob(f"{PART}*"):
+            part.unlink()
         for other in ("done", "failed"):
             with suppress(FileNotFoundError):
                 (self.root / other / job.key).rename(self.root / other / f"{DRAFT}{job.key}-{uuid.uuid4().hex}")
@@ -285,17 +310,17 @@ class Inbox:
             for draft in (self.root / other).glob(f"{DRAFT}{job.key}-*"):
                 _remove(draft)
 
-    def studies(self) -> list[Study]:
-        """Those done with and failed, newest first."""
-        found = [self._study(state, entry.name) for state in ("done", "failed")
-                 for entry in os.scandir(self.root / state) if not entry.name.startswith(DRAFT)]
-        return sorted((s for s in found if s is not None), key=lambda s: str(s.record.finished), reverse=True)
+    def written(self) -> Iterator[tuple[str, str, int]]:
+        """Of those done with and failed the key, the state, and when `study.json` was last written, in nanoseconds."""
+        for state in ("failed", "done"):  # as `study` has it where a key is in both
+            for entry in os.scandir(self.root / state):
+                if KEY.fullmatch(entry.name):
+                    with suppress(OSError):
+                        yield entry.name, state, os.stat(f"{entry.path}/{FACTS}").st_mtime_ns
 
     def study(self, key: str) -> Study | None:
         """One of them."""
-        if not KEY.fullmatch(key):
-            return None
-        return self._study("done", key) or self._study("failed", key)
+        return (self._study("done", key) or self._study("failed", key)) if KEY.fullmatch(key) else None
 
     def _study(self, state: Literal["done", "failed"], key: str) -> Study | None:
         folder = self.root / state / key
@@ -307,6 +332,9 @@ class Inbox:
         if known is None or known[0] != when:
             record = replace(StudyRecord.from_json(read_json(folder / FACTS)), key=key)
             known = self._known[state, key] = when, Study(key, state, folder, record)
+            if len(self._known) > KEPT:
+                with suppress(KeyError, RuntimeError):  # another thread was faster
+                    del self._known[next(iter(self._known))]
         return known[1]
 
     def counts(self) -> dict[str, int]:
@@ -318,14 +346,15 @@ class Inbox:
     def forget(self, days: float, *, said: Callable[[str], None] = lambda key: None) -> None:
         """Takes away what is done with for longer; 0 keeps all, and failed studies stay."""
         if days:
-            for study in self.studies():
+            for key, state, when in list(self.written()):
+                folder = self.root / state / key
                 with suppress(OSError):
-                    if study.state == "done" and (study.folder / FACTS).stat().st_mtime < time.time() - 86400 * days:
-                        gone = study.folder.with_name(f"{DRAFT}{study.key}-{uuid.uuid4().hex}")
-                        study.folder.rename(gone)
+                    if state == "done" and when < 1e9 * (time.time() - 86400 * days):
+                        gone = folder.with_name(f"{DRAFT}{key}-{uuid.uuid4().hex}")
+                        with self.index.changing(key):
+                            folder.rename(gone)
                         _remove(gone)
-                        self._known.pop((study.state, study.key), None)
-                        said(study.key)
+                        said(key)
 
     def mark_made(self, sop_uid: str) -> None:
         """An object with this UID is ours."""
@@ -347,32 +376,19 @@ class Inbox:
         return self.root / "made" / name[:2], name.encode()
 
 
+@contextmanager
+def _left(job: Job) -> Iterator[None]:
+    """A job on which something breaks, as on a full disk, is not held for as long as this process lives."""
+    try:
+        yield
+    except BaseException:
+        job.let_go()
+        raise
+
+
 def stamp(seconds: float | None = None) -> str:
     """A time, now where none is given, in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def linked(path: Path, target: Path) -> None:
-    """A file, or a folder of files, under a second name."""
-    if path.is_dir():
-        shutil.copytree(path, target, copy_function=_link, dirs_exist_ok=True)
-    else:
-        target.parent.mkdir(exist_ok=True)
-        _link(path, target)
-
-
-def _link(path: str | Path, target: str | Path) -> None:
-    with suppress(FileExistsError):
-        os.link(path, target)
-
-
-def _oldest(folder: Path) -> list[Path]:
-    found = []
-    for entry in os.scandir(folder):
-        if not entry.name.startswith(DRAFT):
-            with suppress(OSError):
-                found.append((entry.stat().st_mtime, Path(entry.path)))
-    return [path for _, path in sorted(found)]
 
 
 def _remove(path: Path) -> None:
@@ -380,4 +396,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-

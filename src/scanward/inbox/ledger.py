@@ -21,8 +21,8 @@ class Ledger:
         self._journal = Journal(path, mode=0o644, largest=largest)
         self._lock = threading.Lock()
         self._read: tuple[int, int] = (-1, 0)  # the file's inode and how much of it is known
-        self._names: set[str] = set()
-        self._old_names: set[str] = set()
+        self._names: dict[str, None] = {}  # in the order in which they were added
+        self._old_names: dict[str, None] = {}
 
     def has(self, name: str) -> bool:
         """Whether `name` is among the last ones added."""
@@ -34,14 +34,20 @@ class Ledger:
         """On disk when it returns; `OSError` where it cannot be."""
         self._journal.append(*map(_line, names))
 
+    def names(self) -> list[str]:
+        """All that are known, the last added first."""
+        with self._lock:
+            self._refresh()
+            return [*reversed(self._names), *reversed(self._old_names)]
+
     def _refresh(self) -> None:
         try:
             with self._journal.path.open("rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 if inode != self._read[0]:
-                    self._names, self._read = set(), (inode, 0)
+                    self._names, self._read = {}, (inode, 0)
                     older = self._journal.older
-                    self._old_names = _names(older.read_bytes()) if older.exists() else set()
+                    self._old_names = _names(older.read_bytes()) if older.exists() else {}
                 file.seek(self._read[1])
                 data = file.read()
         except (FileNotFoundError, NotADirectoryError):
@@ -56,10 +62,10 @@ def _line(name: str) -> bytes:
     return b"%08x %s" % (zlib.crc32(data), data)
 
 
-def _names(data: bytes) -> set[str]:
-    found = set()
+def _names(data: bytes) -> dict[str, None]:
+    found: dict[str, None] = {}
     for line in data.split(b"\n"):
         check, _, name = line.partition(b" ")
         if check == b"%08x" % zlib.crc32(name) and name:
-            found.add(name.decode("utf-8", "replace"))
+            found[name.decode("utf-8", "replace")] = None
     return found

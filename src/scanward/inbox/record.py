@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from scanward.verdict import STUDY_LABELS, StudyLabel
 
 KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"(?:[0-9a-f]{16}){1,2}", re.ASCII)
 """Of a study, and of one of its images: both name folders. Images of earlier versions have the shorter ones."""
 UNSAID = frozenset({"study_uid", "patient_id", "accession", "description", "study_date", "modality", "received",
-                    "finished", "settings", "evidence", "note", "run", "not_before"})
+                    "finished", "settings", "evidence", "note", "run", "wait"})
 """What a file leaves out where it is None."""
+SEALS = ("tampered", "inconclusive", "unsealed", "consistent", "authentic")
+"""What the gateway's seals say of an image, the worst first: `consistent` of one that was encoded anew."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,32 @@ class StudyRecord:
 
 
 @dataclass(frozen=True)
+class Study:
+    """One that is done with, or failed."""
+
+    key: str
+    state: Literal["done", "failed"]
+    folder: Path
+    record: StudyRecord
+    """What `study.json` says."""
+
+    @property
+    def label(self) -> StudyLabel | Literal["failed"]:
+        """A failed study has no label of its own."""
+        return "failed" if self.state == "failed" else self.record.label
+
+
+def seal_of(images: Sequence[ImageRecord]) -> str:
+    """One of `SEALS`, the worst; empty where none is known."""
+    said = [_seal(image.evidence or {}) for image in images]
+    return next((one for one in SEALS if one in said), "")
+
+
+def _seal(evidence: Mapping[str, object]) -> object:
+    return "consistent" if evidence.get("match") == "consistent" else evidence.get("label")
+
+
+@dataclass(frozen=True)
 class JobRecord:
     """How far the work on a study got, in its `job.json`."""
 
@@ -155,8 +184,8 @@ class JobRecord:
     """Of the gateway, that works on it; None of a study that waits."""
     error: str | None = None
     """Why it was tried again."""
-    not_before: float | None = None
-    """Seconds since the epoch, of a study that waits."""
+    wait: float | None = None
+    """Seconds that a study waits, from when somebody sees this."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self, dict_factory=_said)
@@ -164,7 +193,7 @@ class JobRecord:
     @staticmethod
     def from_json(found: Mapping[str, object]) -> JobRecord:
         return JobRecord(_count(found.get("attempts")), _count(found.get("runs")), _text_or_none(found.get("run")),
-                         _text_or_none(found.get("error")), _number(found.get("not_before")))
+                         _text_or_none(found.get("error")), _number(found.get("wait")))
 
 
 def _said(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

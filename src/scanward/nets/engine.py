@@ -11,6 +11,9 @@ from typing import Literal
 Engine = Literal["openvino", "torch"]
 Precision = Literal["bf16", "f32"]
 
+MOST_AT_ONCE = 8
+"""Each keeps the activations of a whole input."""
+
 
 def device() -> str:
     """`SCANWARD_DEVICE`, which `--device` sets: `cuda`, or empty for the processor."""
@@ -39,6 +42,16 @@ def precision() -> Precision:
     if wanted in ("bf16", "f32"):
         return "bf16" if wanted == "bf16" else "f32"
     return "bf16" if native_bf16() else "f32"
+
+
+def cores() -> int:
+    """How many threads are worth starting: one a core, up to `MOST_AT_ONCE`."""
+    return min(os.cpu_count() or 1, MOST_AT_ONCE)
+
+
+def at_once() -> int:
+    """How many inputs networks take side by side: in OpenVINO one a core; torch shares one among all cores."""
+    return cores() if engine() == "openvino" else 1
 
 
 @cache

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scanward.errors import ScanwardError
-from scanward.readerstudy.folder import Shown, Study, read_truth, reader_of, secret_of
+from scanward.readerstudy.folder import Shown, Study, read_truth, reader_of, secret_of, stamp_of
 from scanward.readerstudy.log import MOST_MARKS, MOST_REMARK, MOST_SECONDS, Log, State, parts_of
 from scanward.readerstudy.outcome import outlined, results_of
 from scanward.readerstudy.protocol import CHOICES, PARTS, TELLING, Part
@@ -26,6 +26,7 @@ from scanward.web.security import new_session, secure
 HERE = Path(__file__).parent
 SCRIPTS = {"keys.js": SHARED, "viewer.js": HERE, "reading.js": HERE, "icon.svg": SHARED}
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".css": "text/css"}
+COOKIE = "reading"
 GONE = "This study is closed; nothing is saved any more."
 FULL = "The server could not save this (its disk is full, perhaps). Keep this page open; it tries again."
 
@@ -98,7 +99,7 @@ def build(study: Study, *, https: bool = False) -> FastAPI:
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse({"error": "This is no answer; reload the page and try again."}, 422)
 
-    secure(app, secret=secret_of(study.folder), https=https)
+    secure(app, cookie=COOKIE, secret=secret_of(study.folder), https=https)
     return app
 
 
@@ -112,7 +113,7 @@ def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         if reader is None:
             return page(request, "lost.html", 404)
         new_session(request)
-        request.session["reader"] = reader
+        request.session.update(reader=reader, link=stamp_of(study.folder, reader))
         # No redirect: the cookie is SameSite=Strict, and after a link from a mail only a page of ours brings it back.
         return page(request, "enter.html")
 
@@ -203,7 +204,10 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
 
 def _desk(request: Request, desks: list[Desk]) -> Desk | None:
     reader = request.session.get("reader")
-    return desks[reader] if isinstance(reader, int) and 0 <= reader < len(desks) else None
+    if not isinstance(reader, int) or not 0 <= reader < len(desks):
+        return None
+    desk = desks[reader]
+    return desk if request.session.get("link") == stamp_of(desk.study.folder, reader) else None
 
 
 def _asked(request: Request, study: Study, desks: list[Desk]) -> Desk:

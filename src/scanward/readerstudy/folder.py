@@ -132,8 +132,16 @@ def reader_of(folder: Path, token: str) -> int | None:
     return reader
 
 
+def stamp_of(folder: Path, reader: int) -> str:
+    """What changes with a reader's link, for sessions to remember; empty where there is no such reader."""
+    found = _json(folder / READERS)
+    with decoding(folder / READERS):
+        rows = found["readers"]
+        return hashed(f"session {rows[reader]['token_sha256']}")[:16] if 0 <= reader < len(rows) else ""
+
+
 def renew(folder: Path, name: str, token: str) -> None:
-    """Give a reader another link; the one before opens nothing any more."""
+    """Give a reader another link; the one before, and what was opened with it, opens nothing any more."""
     found = _json(folder / READERS)
     rows = [row for row in found["readers"] if row["name"] == name]
     if not rows:

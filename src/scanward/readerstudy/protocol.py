@@ -19,7 +19,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 CHOICES: dict[Part, tuple[str, str]] = {"blind": ("healthy", "unhealthy"), "open": ("real", "fake")}
 """What a reader may answer."""
 LARGEST = 1 << 20
-TELLING = re.compile(r"fake|forge|tamper|manipulat|\bsynthetic|inject|inpaint|\bc?gan\b|genuine|authentic",
+TELLING = re.compile(r"fake|forge|tamper|manipulat|\bsynthetic|inject|inpaint|\bc?gan\b|genuine|authentic|scanward",
                      re.IGNORECASE)
 """Words that would tell a reader of the blind part what the study is about."""
 KNOWN = {"title": str, "readers": list, "seed": int, "share": str, "open_share": (int, float), "patients": str,

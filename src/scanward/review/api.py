@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,19 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scanward.errors import ScanwardError
+from scanward.errors import ArgumentError, ScanwardError
+from scanward.inbox import reviews, search
 from scanward.inbox.record import ID
-from scanward.review import reviews, worklist
-from scanward.review.door import signed_in
+from scanward.inbox.troubles import troubles
+from scanward.review import worklist
+from scanward.review.door import may, signed_in
 from scanward.review.reviewing import save
-from scanward.review.worklist import Filter
+from scanward.review.worklist import filter_of
 from scanward.web.security import client_of
 
 if TYPE_CHECKING:
-    from scanward.inbox.folders import Study
+    from scanward.inbox.folders import Inbox
+    from scanward.inbox.record import Study, StudyRecord
 
 PICTURE = re.compile(r"thumb\.jpg|(?:film|heat)\.dzi|film_files/\d{1,2}/\d{1,4}_\d{1,4}\.jpg|"
                      r"heat_files/\d{1,2}/\d{1,4}_\d{1,4}\.png|(?:volume|heat)\.nii\.gz", re.ASCII)
@@ -45,9 +49,13 @@ router = APIRouter(dependencies=[Depends(signed_in)])
 
 
 @router.get("/api/studies")
-def list_studies(request: Request) -> dict[str, Any]:
-    """A page of the worklist; takes `label`, `modality`, `review`, `since`, `until` and `page`."""
-    return asdict(worklist.listing(request.app.state.inbox, Filter.of(request)))
+def list_studies(request: Request, cursor: str = "") -> Response:
+    """A page of the worklist; takes what `Filter` has, and `cursor`, which is `next` of the page before."""
+    try:
+        found = worklist.listing(request.app.state.inbox, filter_of(request), cursor)
+    except ArgumentError as error:
+        return JSONResponse({"error": str(error)}, 422)
+    return JSONResponse(asdict(found))
 
 
 @router.get("/api/studies/{key}")
@@ -60,7 +68,7 @@ def one_study(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.post("/api/studies/{key}/reviews")
-def post_review(request: Request, key: str, body: Body, user: str = Depends(signed_in)) -> Response:
+def post_review(request: Request, key: str, body: Body, user: str = Depends(may("decide"))) -> Response:
     """Keep a review; 422 with a sentence where it cannot be."""
     study = _study(request, key)
     try:
@@ -78,13 +86,17 @@ def counts(request: Request) -> dict[str, int]:
     return found
 
 
+@router.get("/api/troubles")
+def list_troubles(request: Request) -> list[dict[str, str]]:
+    """What is wrong with the gateway: `name` for machines, `sentence` for people; empty where all is well."""
+    return [asdict(one) for one in troubles(request.app.state.inbox)]
+
+
 @router.get("/api/reviews.csv")
-def reviews_csv(request: Request, user: str = Depends(signed_in)) -> Response:
+def reviews_csv(request: Request, user: str = Depends(may("export"))) -> Response:
     """A line a review, of the studies that fit the filters, as the worklist takes them."""
-    inbox = request.app.state.inbox
-    text = reviews.csv_text(
-        (study.record, worklist.reviews_of(inbox, study.key))
-        for study in worklist.selected(inbox, Filter.of(request)))
+    text = reviews.csv_text(_reviewed(request.app.state.inbox, search.every(request.app.state.inbox.index,
+                                                                            filter_of(request))))
     request.app.state.audit("export", user=user, address=client_of(request))
     # With a byte order mark spreadsheets take it for what it is.
     return Response("\ufeff" + text, media_type="text/csv; charset=utf-8",
@@ -103,6 +115,15 @@ def picture(request: Request, key: str, image: str, name: str) -> Response:
     if not path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve()):
         raise HTTPException(404)
     return FileResponse(path, media_type=TYPES[path.suffix])
+
+
+def _reviewed(inbox: Inbox, keys: list[str]) -> Iterator[tuple[StudyRecord, tuple[reviews.Review, ...]]]:
+    """Of these studies those that anybody reviewed; no other's folder is read."""
+    for key in keys:
+        said = worklist.reviews_of(inbox, key)
+        study = inbox.study(key) if said else None
+        if study is not None:
+            yield study.record, said
 
 
 def _study(request: Request, key: str) -> Study:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from scanward.errors import ArgumentError, ScanwardError
-from scanward.review import reviews
+from scanward.inbox import reviews
+from scanward.inbox.reviews import Review
 from scanward.review.door import door_of
-from scanward.review.reviews import Review
 from scanward.web.security import client_of
 
 if TYPE_CHECKING:
-    from scanward.inbox.folders import Study
+    from scanward.inbox.record import Study
 
 log = logging.getLogger("scanward.pages")
 
@@ -47,7 +47,8 @@ def save(request: Request, study: Study, user: str, decision: str, comment: str,
             raise ArgumentError("Say who you are: enter your name above the buttons.")
     made = reviews.review(name, decision, comment, image or None)
     root = request.app.state.inbox.root
-    reviews.append(reviews.path_of(root, study.key), made)
+    with request.app.state.inbox.index.changing(study.key):
+        reviews.append(reviews.path_of(root, study.key), made)
     if door_of(request).open:
         request.session["user"] = made.who
     request.app.state.audit(

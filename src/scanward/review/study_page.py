@@ -11,17 +11,20 @@ from fastapi import APIRouter, Depends, HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from scanward.delivery.state import of_study
 from scanward.errors import ScanwardError
+from scanward.inbox import search
+from scanward.inbox.record import seal_of
 from scanward.review import worklist
-from scanward.review.door import door_of, signed_in
+from scanward.review.door import door_of, may, signed_in
 from scanward.review.pages import page
+from scanward.review.queue_page import events_of, lines, when_sent
 from scanward.review.reviewing import save
-from scanward.review.worklist import LABELS, STATES, Filter
+from scanward.review.worklist import LABELS, SEALS, STATES, filter_of
 from scanward.web.security import client_of
 
 if TYPE_CHECKING:
-    from scanward.inbox.folders import Study
-    from scanward.inbox.record import FindingRecord, ImageRecord
+    from scanward.inbox.record import FindingRecord, ImageRecord, Study
 
 MEANINGS = {
     "tampered": "Something in this image does not fit the rest of it.",
@@ -29,6 +32,12 @@ MEANINGS = {
     "authentic": "No sign of tampering that the methods used here can see.",
     "unscanned": "No method was run on this image.",
 }
+EVENTS = {
+    "objects.stored": "Objects came", "pull": "Objects fetched", "study.scanned": "Scanned",
+    "study.failed": "Could not be scanned", "results.sent": "Results sent", "results.refused": "Results refused",
+    "hook.sent": "Webhook told", "hook.refused": "Webhook refused", "review": "Reviewed", "retry": "Tried again",
+    "study.removed": "Removed"}
+"""Words for what the audit log says of a study."""
 DECIDED = {"accept": ("●", "Accepted"), "reject": ("⊘", "Rejected"), "comment": ("✎", "Commented")}
 SAID = {"accept": "Saved: you accepted the result.", "reject": "Saved: you rejected the result.",
         "comment": "Saved: your comment."}
@@ -82,6 +91,7 @@ class View:
     size: str
     seal: str
     """As `worklist.Row.seal`."""
+    seal_symbol: str
     seal_words: str
     sealed_as: str
     """Name and time of its seal."""
@@ -99,7 +109,7 @@ def study_page(request: Request, key: str, image: str = "", saved: str = "",
 
 
 @router.post("/studies/{key}/review")
-async def review_form(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+async def review_form(request: Request, key: str, user: str = Depends(may("decide"))) -> Response:
     """The review form of a browser without script."""
     from starlette.concurrency import run_in_threadpool
 
@@ -109,17 +119,17 @@ async def review_form(request: Request, key: str, user: str = Depends(signed_in)
         made = await run_in_threadpool(save, request, study, user, **given)
     except ScanwardError as error:
         return _page(request, study, user, given["image"], error=str(error), comment=given["comment"], status=422)
-    wanted = Filter.of(request).query()
+    wanted = filter_of(request).query()
     return RedirectResponse(f"/studies/{key}{wanted}{'&' if wanted else '?'}saved={made.review.decision}", 303)
 
 
 @router.post("/studies/{key}/retry")
-def retry(request: Request, key: str, user: str = Depends(signed_in)) -> Response:
+def retry(request: Request, key: str, user: str = Depends(may("retry"))) -> Response:
     """A study whose scan failed is tried anew; back to the worklist, where it is missing until it is done."""
     if not request.app.state.inbox.retry(key):
         raise HTTPException(404)
     request.app.state.audit("retry", user=user, address=client_of(request), key=key)
-    return RedirectResponse(f"/{Filter.of(request).query()}", 303)
+    return RedirectResponse(f"/{filter_of(request).query()}", 303)
 
 
 def _study(request: Request, key: str) -> Study:
@@ -131,10 +141,11 @@ def _study(request: Request, key: str) -> Study:
 
 def _page(request: Request, study: Study, user: str, image_id: str, *, notice: str = "", error: str = "",
           comment: str = "", status: int = 200) -> Response:
-    inbox, wanted, images = request.app.state.inbox, Filter.of(request), study.record.images
+    inbox, wanted, images = request.app.state.inbox, filter_of(request), study.record.images
     image = next((i for i in images if i.id == image_id), None) or worklist.worst_image(images)
-    keys = [other.key for other in worklist.selected(inbox, wanted)]
-    here = keys.index(study.key) if study.key in keys else -1
+    there = search.beside(inbox.index, wanted, study.key)
+    events = events_of(request, study.key)
+    sent = lines(of_study(inbox.root, study.key), when_sent(study.key, events))
     history = [(made, *DECIDED[made.decision], _number(images, made.image))
                for made in reversed(worklist.reviews_of(inbox, study.key))]
     return page(
@@ -142,8 +153,8 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
         ask_name=door_of(request).open, wanted=wanted, study=study,
         row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
         shown=_shown(study, image), history=history, states=STATES, notice=notice, error=error, comment=comment,
-        next=keys[here + 1] if 0 <= here < len(keys) - 1 else "", previous=keys[here - 1] if here > 0 else "",
-        place=(here + 1, len(keys)) if here >= 0 else None)
+        events=events, event_words=EVENTS,
+        deliveries=sent, next=there.next, previous=there.previous, place=there.place)
 
 
 def _tab(study: Study, image: ImageRecord, number: int) -> Tab:
@@ -172,11 +183,11 @@ def _shown(study: Study, image: ImageRecord | None) -> View | None:
             "shape": image.shape}
     # Several weights' hashes are parted by blanks.
     weights = tuple((image.weights_sha256 or "").split())
-    seal, facts = worklist.seal_of([image]), image.evidence or {}
+    seal, facts = seal_of([image]), image.evidence or {}
     return View(
         image.id, image, image.label, *LABELS[image.label], meaning=MEANINGS[image.label], score=_score(image),
         viewer=viewer, data=json.dumps(data), weights=weights, size=_size(image),
-        seal=seal, seal_words=worklist.SEALS.get(seal, ""),
+        seal=seal, seal_symbol=SEALS[seal][0] if seal else "", seal_words=SEALS[seal][1] if seal else "",
         sealed_as=", ".join(str(facts[name]) for name in ("seal", "sealed") if name in facts),
         thumb=f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None,
         findings=tuple(Place(n, f.score, f.method, *_where(f)) for n, f in enumerate(image.findings, 1)))

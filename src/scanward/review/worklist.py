@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from scanward.errors import ScanwardError
-from scanward.review import reviews
+from scanward.inbox import reviews, search
+from scanward.inbox.index import SORTS
+from scanward.inbox.record import seal_of
+from scanward.inbox.search import LONGEST, NEWEST, Filter
+from scanward.inbox.troubles import troubles
 from scanward.review.door import door_of, signed_in
 from scanward.review.pages import page
 from scanward.verdict import SYMBOLS
 
 if TYPE_CHECKING:
-    from scanward.inbox.folders import Inbox, Study
-    from scanward.inbox.record import ImageRecord
+    from scanward.inbox.folders import Inbox
+    from scanward.inbox.record import ImageRecord, Study
 
-PAGE = 25
-"""Studies a page."""
 LABELS = {
     "tampered": (SYMBOLS["tampered"], "Tampered"),
     "inconclusive": (SYMBOLS["inconclusive"], "Inconclusive"),
@@ -38,53 +39,23 @@ STATES = {
     "rejected": ("⊘", "Rejected"),
     "mixed": ("◐", "Mixed"),
 }
-SEALS = {"tampered": "Not as sealed", "inconclusive": "Seal in doubt", "unsealed": "Not sealed",
-         "authentic": "As sealed"}
-"""What the gateway's seals say of an image, the worst first."""
+SEALS = {
+    "tampered": ("▲", "Not as sealed"),
+    "inconclusive": ("?", "Seal in doubt"),
+    "unsealed": ("□", "Not sealed"),
+    "consistent": ("◧", "Seal: consistent"),
+    "authentic": ("■", "Seal: exact"),
+}
+"""Symbol and words of what the gateway's seals say: `record.SEALS`."""
+DONE = {"done": "Scanned", "failed": "Failed"}
 MODALITIES = {"MG": "Mammography", "CT": "CT"}
+COLUMNS = {"result": "Result", "score": "Score", "description": "Study", "patient": "Patient", "received": "Received"}
+"""Of the list, which it is sorted by."""
+ORDERS = {"finished": "Scanned", **COLUMNS, "accession": "Accession", "date": "Study date"}
+DOWN = ("score", "received")
+"""Columns of which the largest comes first when they are chosen."""
 COUNTS = {"incoming": "arriving", "working": "being scanned", "done": "done", "failed": "failed",
           "outgoing": "being sent"}
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which studies are wanted; an empty text wants all. What makes no sense is taken as empty."""
-
-    label: str = ""
-    modality: str = ""
-    review: str = ""
-    since: str = ""
-    """First day on which the study was received, `YYYY-MM-DD`, UTC."""
-    until: str = ""
-    """Last such day."""
-    page: int = 1
-
-    @staticmethod
-    def of(request: Request) -> Filter:
-        """From a request's query."""
-        query = request.query_params
-        number = query.get("page", "1")[:6]
-        return Filter(
-            _one_of(query.get("label"), LABELS), _one_of(query.get("modality"), MODALITIES),
-            _one_of(query.get("review"), STATES), _day(query.get("since")), _day(query.get("until")),
-            max(1, int(number)) if number.isdecimal() and number.isascii() else 1)
-
-    @property
-    def active(self) -> bool:
-        return bool(self.query(page=1))
-
-    def query(self, **changes: Any) -> str:
-        """As a query string, with a leading `?` where there is anything to say."""
-        pairs = {k: v for k, v in asdict(replace(self, **changes)).items() if v and (k, v) != ("page", 1)}
-        return f"?{urlencode(pairs)}" if pairs else ""
-
-    def takes(self, study: Study) -> bool:
-        """Whether the study is wanted, but for its reviews."""
-        received = (study.record.received or study.record.finished or "")[:10]
-        return ((not self.label or label_of(study) == self.label)
-                and (not self.modality or study.record.modality == self.modality)
-                and (not self.since or received >= self.since)
-                and (not self.until or "" < received <= self.until))
 
 
 @dataclass(frozen=True)
@@ -112,7 +83,11 @@ class Row:
     error: str
     seal: str
     """One of `SEALS`, the worst of its images'; empty where the gateway keeps none."""
+    seal_symbol: str
     seal_words: str
+    state: str
+    """One of `DONE`."""
+    study_uid: str
 
 
 @dataclass(frozen=True)
@@ -123,28 +98,32 @@ class Listing:
     total: int
     page: int
     pages: int
+    next: str
+    """`cursor` of the page after it; empty on the last."""
 
 
-def listing(inbox: Inbox, wanted: Filter) -> Listing:
-    """The page `wanted.page`, or the last where there are not so many."""
-    studies = selected(inbox, wanted)
-    pages = max(1, -(-len(studies) // PAGE))
-    number = min(wanted.page, pages)
-    shown = studies[(number - 1) * PAGE:number * PAGE]
-    return Listing(tuple(row(inbox, study) for study in shown), len(studies), number, pages)
+def filter_of(request: Request) -> Filter:
+    """From a request's query; what makes no sense is taken as empty."""
+    query = request.query_params
+    number, sort = query.get("page", "1")[:6], query.get("sort", "")
+    return Filter(
+        " ".join(query.get("q", "")[:LONGEST].split()), _one_of(query.get("label"), LABELS),
+        _one_of(query.get("modality"), MODALITIES), _one_of(query.get("review"), STATES),
+        _one_of(query.get("state"), DONE), _one_of(query.get("seal"), SEALS), _day(query.get("since")),
+        _day(query.get("until")), sort if sort.removeprefix("-") in SORTS else NEWEST,
+        max(1, int(number)) if number.isdecimal() and number.isascii() else 1)
 
 
-def selected(inbox: Inbox, wanted: Filter) -> list[Study]:
-    """All wanted studies, newest first."""
-    studies = [study for study in inbox.studies() if wanted.takes(study)]
-    if wanted.review:
-        studies = [s for s in studies if reviews.state(reviews_of(inbox, s.key)) == wanted.review]
-    return studies
+def listing(inbox: Inbox, wanted: Filter, cursor: str = "") -> Listing:
+    """The page that `search.found` finds. What it says of each study is read from the study's folder."""
+    found = search.found(inbox.index, wanted, cursor)
+    shown = [study for study in map(inbox.study, found.keys) if study is not None]
+    return Listing(tuple(row(inbox, study) for study in shown), found.total, found.page, found.pages, found.next)
 
 
 def row(inbox: Inbox, study: Study) -> Row:
     """What the worklist says of a study."""
-    record, label, said = study.record, label_of(study), reviews_of(inbox, study.key)
+    record, label, said = study.record, study.label, reviews_of(inbox, study.key)
     state, last = reviews.state(said), reviews.latest(said)
     worst, seal = worst_image(record.images), seal_of(record.images)
     return Row(
@@ -156,24 +135,14 @@ def row(inbox: Inbox, study: Study) -> Row:
         images=len(record.images), thumb=worst.id if worst and has_picture(study, worst) else None,
         review=state, review_symbol=STATES[state][0], review_words=STATES[state][1],
         reviewer=last.who if last else "", error=record.error or "",
-        seal=seal, seal_words=SEALS.get(seal, ""))
-
-
-def label_of(study: Study) -> str:
-    """One of `LABELS`."""
-    return "failed" if study.state == "failed" else study.record.label
+        seal=seal, seal_symbol=SEALS[seal][0] if seal else "", seal_words=SEALS[seal][1] if seal else "",
+        state=study.state, study_uid=record.study_uid or "")
 
 
 def worst_image(images: Sequence[ImageRecord]) -> ImageRecord | None:
     """The one to look at first: tampered before inconclusive before authentic, then by score."""
     order = list(LABELS)
     return min(images, default=None, key=lambda i: (order.index(i.label), -(i.score or 0.0)))
-
-
-def seal_of(images: Sequence[ImageRecord]) -> str:
-    """One of `SEALS`, the worst; empty where none is known."""
-    said = [(image.evidence or {}).get("label") for image in images]
-    return next((label for label in SEALS if label in said), "")
 
 
 def has_picture(study: Study, image: ImageRecord) -> bool:
@@ -205,7 +174,9 @@ router = APIRouter()
 @router.get("/")
 def worklist(request: Request, user: str = Depends(signed_in)) -> Response:
     """The page."""
-    inbox, wanted = request.app.state.inbox, Filter.of(request)
+    inbox, wanted = request.app.state.inbox, filter_of(request)
     shown = listing(inbox, wanted)
     return page(request, "worklist.html", user=user, can_leave=not door_of(request).open, wanted=wanted, listing=shown,
-                counts=inbox.counts(), count_words=COUNTS, labels=LABELS, states=STATES, modalities=MODALITIES)
+                counts=inbox.counts(), count_words=COUNTS, troubles=troubles(inbox), labels=LABELS, states=STATES,
+                modalities=MODALITIES, seals=SEALS, done=DONE, longest=LONGEST, columns=COLUMNS,
+                orders=ORDERS, falling=DOWN)

@@ -55,6 +55,8 @@ class Part:
 
     label: Label
     reason: str
+    consistent: bool = False
+    """Of voxels that were encoded anew: they are consistent with what was sealed."""
 
 
 ANEW = Part("inconclusive", "It was processed as a whole, by another encoding, say; the seal vouches for nothing in "
@@ -89,6 +91,13 @@ class Checked:
     def named(self) -> tuple[tuple[str, Part], ...]:
         """All five, with their names."""
         return tuple(zip(("voxels", "geometry", "identity", "history", "trust"), self.parts, strict=True))
+
+    @property
+    def match(self) -> Literal["exact", "consistent", ""]:
+        """How far it is what was sealed: `consistent` where it was encoded anew and nothing else is in doubt."""
+        if self.voxels.consistent and all(part.label == "authentic" for part in self.parts[1:]):
+            return "consistent"
+        return "exact" if self.label == "authentic" else ""
 
     @property
     def label(self) -> Label:
@@ -143,7 +152,7 @@ def _consistent(content: Content, seal: Seal, copy: Callable[[], Reduced | None]
     if reduced is None or stored is None:
         return ANEW, ()
     answer = held(stored, reduced)
-    return Part(answer.label, " ".join([answer.reason, *answer.notes])), answer.boxes
+    return Part(answer.label, " ".join([answer.reason, *answer.notes]), answer.consistent), answer.boxes
 
 
 def standing_of(seal: Seal, trust: Trust, history: History | None = None) -> Standing:

@@ -38,6 +38,8 @@ class Likeness:
     """A box in voxels about each place that differs, the largest first."""
     notes: tuple[str, ...] = ()
     """What is to be known besides: a range cut off, a gain."""
+    consistent: bool = False
+    """It is, but for the treatments, what was sealed."""
 
 
 def held(stored: Stored, known: Reduced) -> Likeness:
@@ -63,7 +65,7 @@ def held(stored: Stored, known: Reduced) -> Likeness:
     notes = _notes(known, share, low, high, numbers)
     if not beyond.any():
         return Likeness("inconclusive", f"It was encoded anew as a whole, and is consistent with its seal: "
-                                        f"{_promise(known, keep)}.", (), notes)
+                                        f"{_promise(known, keep)}.", (), notes, consistent=True)
     labels, count = ndimage.label(beyond, np.ones((3, 3, 3)))
     if count > MANY or further:
         return Likeness("inconclusive", "It was processed as a whole in a way that the seal does not allow for, and "

@@ -29,4 +29,4 @@ class Known(Checked):
     @property
     def facts(self) -> dict[str, str]:
         """For JSON."""
-        return {"label": self.label, "seal": self.seal, "sealed": self.made, "known_by": self.how}
+        return {"label": self.label, "match": self.match, "seal": self.seal, "sealed": self.made, "known_by": self.how}

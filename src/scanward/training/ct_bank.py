@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -38,6 +39,12 @@ KNOWN = {row.name for row in SCANS if set(row.known_to) & set(ATTACKERS)}
 VISIT, SINGLE = 40, 8
 """Forgeries for which a scan's reference is measured once, and those of a single slice."""
 HIGH_MM = 250.0
+THICKEST_MM = 6.0
+"""How far apart slices are at most that variants of a scan are made of."""
+RESAMPLED = 0.2
+"""Share of the variants that an archive resampled."""
+MOST_VOXELS = 120_000_000
+"""Of a scan on another grid."""
 AS_IT_IS, PAINTED = 0.4, 0.25
 """Share of the visits that take a scan as it is, and of the forgeries that a network paints."""
 SLICES = 2
@@ -87,15 +94,8 @@ def table_of(reference: Reference) -> npt.NDArray[np.float32]:
 
 
 def variant(image: Image, rng: np.random.Generator) -> Image:
-    """The scan as another scanner might have made it."""
-    pixels = image.pixels
-    spacing = image.spacing or (1.0, 1.0, 1.0)
-    if len(pixels) > 12 and rng.random() < 0.3:
-        count = int(rng.integers(2, 4))
-        thick = ndimage.uniform_filter1d(pixels, count, axis=0)
-        if rng.random() < 0.6 and spacing[0] * count <= 5:
-            thick, spacing = thick[::count], (spacing[0] * count, *spacing[1:])
-        pixels = thick
+    """The scan as another scanner might have made it, or an archive that resampled it."""
+    pixels, spacing = _thick(image, rng) if rng.random() < 0.3 else (image.pixels, image.spacing or (1.0, 1.0, 1.0))
     kind = rng.random()
     if kind < 0.3:
         width = float(rng.uniform(0.4, 0.9))
@@ -108,10 +108,51 @@ def variant(image: Image, rng: np.random.Generator) -> Image:
         drawn = ndimage.gaussian_filter(rng.standard_normal(pixels.shape, np.float32), (0, width, width))
         pixels = pixels + drawn / drawn.std() * float(rng.uniform(5, 40))
     lowest = float(image.pixels.min())
+    if pixels.shape == image.shape:
+        pixels = np.where(image.pixels <= AIR, lowest, pixels)  # padding has no noise
+    if rng.random() < RESAMPLED:
+        pixels, spacing = _resampled(pixels, spacing, rng)
     whole = np.clip(np.rint(pixels), lowest, 3071)
-    if len(whole) == len(image.pixels):
-        whole[image.pixels <= AIR] = lowest  # padding has no noise
     return replace(image, pixels=whole.astype(np.float32), spacing=spacing)
+
+
+Grid = tuple[npt.NDArray[np.float32], tuple[float, float, float]]
+"""HU (z, y, x) and the spacing in mm."""
+
+
+def _thick(image: Image, rng: np.random.Generator) -> Grid:
+    """Slices averaged, and as far apart as they are thick, or overlapping."""
+    pixels, spacing = image.pixels, image.spacing or (1.0, 1.0, 1.0)
+    most = min(6, len(pixels) // 6, int(THICKEST_MM / spacing[0]))
+    if most < 2:
+        return pixels, spacing
+    count = int(rng.integers(2, most + 1))
+    thick = ndimage.uniform_filter1d(pixels, count, axis=0)
+    if rng.random() < 0.4 and count < 4:
+        return thick, spacing
+    return thick[count // 2::count], (spacing[0] * count, *spacing[1:])
+
+
+def _resampled(pixels: npt.NDArray[np.float32], spacing: tuple[float, float, float], rng: np.random.Generator) -> Grid:
+    """On another grid: cubes of 1 mm, other pixels, other slices."""
+    kind = int(rng.integers(3)) if len(pixels) > 12 else 1
+    wanted = np.array(spacing)
+    if kind == 0:
+        wanted[:] = float(rng.choice([1.0, rng.uniform(0.8, 1.5)]))
+    else:
+        wanted[1:] *= float(rng.uniform(0.75, 1.35))
+        if kind == 2:
+            wanted[0] = min(max(1.0, wanted[0] * float(rng.uniform(0.6, 1.6))), THICKEST_MM)
+    shape = [max(1, round(n * a / b)) for n, a, b in zip(pixels.shape, spacing, wanted, strict=True)]
+    if min(shape[1:]) < SIDE or np.prod(shape) > MOST_VOXELS:
+        return pixels, spacing
+    how = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
+    made = pixels if shape[0] == len(pixels) else ndimage.zoom(pixels, (shape[0] / len(pixels), 1, 1), order=1,
+                                                               mode="nearest", grid_mode=True)
+    if shape[1:] != list(pixels.shape[1:]):
+        made = np.stack([cv2.resize(plane, shape[:0:-1], interpolation=how) for plane in made])
+    z, y, x = (a * n / m for a, n, m in zip(spacing, pixels.shape, shape, strict=True))
+    return np.asarray(made, np.float32), (z, y, x)
 
 
 def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.random.Generator) -> Bank | None:

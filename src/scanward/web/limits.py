@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
@@ -48,3 +49,14 @@ class Buckets:
         levels = {key: self._level(key, now) for key in self._levels}
         kept = sorted((key for key, level in levels.items() if level < self.burst), key=lambda key: levels[key])
         self._levels = {key: self._levels[key] for key in kept[:MOST_KEYS // 2]}
+
+
+def network_of(host: str) -> str:
+    """The address that limits count by; of IPv6 the /64 network, which one client has to itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return host

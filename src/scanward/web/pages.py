@@ -31,12 +31,14 @@ def page(request: Request, template: str, /, *, package: str = "scanward.web", s
          user: str | None = None, **values: Any) -> HTMLResponse:
     """A template of `package` (or of this one: `base.html`) as a page.
 
-    Every template knows `csrf`, `user` (who is signed in; its sign-out button shows where `can_leave` is given and
-    true), `version`, and the filters `day`, `moment` and `score`.
+    Every template knows `csrf`, `user` (who is signed in; links to the account and out show where `can_leave` is given
+    and true), `may` (the rights that `request.state.rights` names), `version`, and the filters `day`, `moment`
+    and `score`.
     """
     from fastapi.responses import HTMLResponse
 
-    known = {"csrf": csrf_token(request), "user": user, "version": __version__, "can_leave": False}
+    known: dict[str, Any] = {"csrf": csrf_token(request), "user": user, "version": __version__, "can_leave": False,
+                             "may": getattr(request.state, "rights", frozenset())}
     text = environment(package).get_template(template).render(**(known | values))
     return HTMLResponse(text.encode("utf-8", "replace"), status)
 

@@ -16,13 +16,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scanward.web.limits import Buckets
+from scanward.web.limits import Buckets, network_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-COOKIE = "scanward"
 LIFETIME = 12 * 3600
 """Seconds until a session ends, whatever its user does."""
 MOST_BODY = 1_000_000
@@ -49,10 +48,11 @@ STATIC = "/static/"
 """Addresses below it hold no patient's data, and may be kept by a browser."""
 
 
-def secure(app: FastAPI, *, secret: bytes, https: bool, hosts: Sequence[str] = ()) -> None:
+def secure(app: FastAPI, *, cookie: str, secret: bytes, https: bool, hosts: Sequence[str] = ()) -> None:
     """Add every check to `app`; call it once, when the routes are in.
 
-    `secret` (at least 16 bytes) signs the session cookie. With `https` the cookie is sent over TLS only. `hosts` are
+    `secret` (at least 16 bytes) signs the session cookie. It is called `cookie`: browsers keep those of two servers on
+    one host together, and a name may tell what must not be known. With `https` it is sent over TLS only. `hosts` are
     names under which a proxy on this machine may ask; requests that reach a loopback address under any other name
     than `localhost` or a loopback address are refused, since DNS rebinding looks like that.
 
@@ -64,7 +64,7 @@ def secure(app: FastAPI, *, secret: bytes, https: bool, hosts: Sequence[str] = (
     key = hashlib.sha256(b"scanward session" + secret).hexdigest()
     # Starlette runs the last one added first.
     app.add_middleware(_Csrf)
-    app.add_middleware(SessionMiddleware, secret_key=key, session_cookie=COOKIE, max_age=LIFETIME,
+    app.add_middleware(SessionMiddleware, secret_key=key, session_cookie=cookie, max_age=LIFETIME,
                        same_site="strict", https_only=https)
     app.add_middleware(_Gate, https=https, hosts=tuple(hosts))
 
@@ -84,7 +84,7 @@ def new_session(request: Request) -> None:
 
 
 def client_of(request: Request) -> str:
-    """The address that limits count by; of IPv6 the /64 network, which one client has to itself."""
+    """The address that limits count by."""
     return _client(request.scope)
 
 
@@ -117,7 +117,7 @@ class _Gate:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         if not self._known_host(scope, headers):
-            return PlainTextResponse("This address is not one that Scanward answers to.\n", 421)
+            return PlainTextResponse("This server does not answer to that name.\n", 421)
         wait = self.buckets.take(_client(scope))
         if wait:
             return PlainTextResponse("Too many requests; wait a moment.\n", 429, {"Retry-After": str(math.ceil(wait))})
@@ -195,14 +195,7 @@ def _token_matches(request: Request, body: bytes) -> bool:
 
 def _client(scope: Scope) -> str:
     client = scope.get("client")
-    host = str(client[0]) if client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
-    return host
+    return network_of(str(client[0]) if client else "")
 
 
 def _name_of(host: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs
@@ -18,7 +18,8 @@ from scanward.detectors.base import Arrays, regions
 from scanward.detectors.ct_self_reference.describe import described
 from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, inside, measure, stack
 from scanward.image import Image
-from scanward.nets.engine import engine, named, precision
+from scanward.nets.engine import at_once, cores, engine, named, precision
+from scanward.tiles import extent
 from scanward.verdict import Evidence
 from scanward.weights import Trained
 
@@ -121,38 +122,49 @@ def unfit(image: Image, lungs: Lungs) -> str:
 
 
 def dense_logits(image: Image, lungs: Lungs, reference: Reference, infer: Infer) -> Volume:
-    """Forgery logits (z, y / 2, x / 2, rounded up) of every slice; -inf outside the lungs."""
+    """Forgery logits (z, y / 2, x / 2, rounded up) of every slice; -inf outside the lungs.
+
+    Slices are judged side by side, as many as the engine takes.
+    """
     depth, height, width = image.shape
     full = np.full((depth, -(-height // 2), -(-width // 2)), -np.inf, np.float32)
-    for z in range(depth):
+
+    def fill(z: int) -> None:
         lung = inside(lungs, z, (height, width))
-        rows, columns = np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))
-        if rows.size == 0:
-            continue
-        top, left = (max(0, int(first[0]) - HALO) // ALIGN * ALIGN for first in (rows, columns))
-        bottom, right = (min(n, int(last[-1]) + 1 + HALO) for n, last in ((height, rows), (width, columns)))
+        rows, columns = extent(lung)
+        top, left = (max(0, first.start - HALO) // ALIGN * ALIGN for first in (rows, columns))
+        bottom, right = (min(n, last.stop + HALO) for n, last in ((height, rows), (width, columns)))
         planes = reference.stabilise(stack(image.pixels[:, top:bottom, left:right], z))
         planes = np.pad(planes, [(0, 0), *((0, -n % ALIGN) for n in planes.shape[1:])], mode="edge")
-        gains = _part(reference.gains_at(image.pixels[z], z), top, left, planes.shape[1:])
+        gains = _gains(reference, image.pixels[z], z, (top, left), planes.shape[1:])
         found = infer(planes, gains)
         kept = found[:-(-(bottom - top) // 2), :-(-(right - left) // 2)]
         half = cv2.resize(lung.view(np.uint8), full.shape[:0:-1], interpolation=cv2.INTER_NEAREST) > 0
         window = slice(top // 2, top // 2 + kept.shape[0]), slice(left // 2, left // 2 + kept.shape[1])
         full[z][window] = np.where(half[window], kept, -np.inf)
+
+    with ThreadPoolExecutor(at_once()) as pool:
+        list(pool.map(fill, np.flatnonzero(lungs.mask.any((1, 2))).tolist()))
     return full
 
 
-def _part(gains: Volume, top: int, left: int, shape: tuple[int, ...]) -> Volume:
-    y, x, rows, columns = top // BLOCK, left // BLOCK, shape[0] // BLOCK, shape[1] // BLOCK
-    part = gains[:, y:y + rows, x:x + columns]
-    lacks = [(0, 0), (0, rows - part.shape[1]), (0, columns - part.shape[2])]
-    return np.ascontiguousarray(np.pad(part, lacks, mode="edge"))
+def _gains(reference: Reference, plane: Volume, z: int, corner: tuple[int, int], shape: tuple[int, ...]) -> Volume:
+    """`Reference.gains_at` of a window; beyond the slice, its last blocks'."""
+    first, count = ([n // BLOCK for n in pixels] for pixels in (corner, shape))
+    rows, columns = (slice(one, min(one + n, -(-side // BLOCK)))
+                     for one, n, side in zip(first, count, plane.shape, strict=True))
+    part = reference.gains_at(plane, z, (rows, columns))
+    lacks = [(0, n - held) for n, held in zip(count, part.shape[1:], strict=True)]
+    return np.ascontiguousarray(np.pad(part, [(0, 0), *lacks], mode="edge"))
 
 
 def pooled(logits: Volume, spacing: tuple[float, float, float], side: float) -> Volume:
     """Mean logit of the cube of `side` mm about each place, (z, y / 2, x / 2); outside the lungs counts -6."""
-    clipped = np.clip(logits, OUTSIDE, -OUTSIDE)
-    return np.asarray(ndimage.uniform_filter(clipped, _sides(spacing, side), mode="nearest"), np.float32)
+    high, *sides = _sides(spacing, side)
+    planes = np.stack([cv2.blur(plane, sides[::-1], borderType=cv2.BORDER_REPLICATE)
+                       for plane in np.clip(logits, OUTSIDE, -OUTSIDE)])
+    means = cv2.blur(planes.reshape(len(planes), -1), (1, high), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(means.reshape(planes.shape), np.float32)
 
 
 def _torch(arrays: Arrays) -> Infer:
@@ -174,24 +186,24 @@ def _torch(arrays: Arrays) -> Infer:
 def features_of(logits: Volume, spacing: tuple[float, float, float]) -> tuple[float, ...]:
     """The loudest place at each of `WINDOWS_MM`, and by how much it is louder than the `RIVAL`-th of its size: forgers
     change one place, and what else alarms comes in numbers."""
-    found: list[float] = []
-    near = _about_lungs(logits, spacing)
-    for side in WINDOWS_MM:
-        values, _ = peaks(pooled(near, spacing, side), spacing)
-        ranked = np.concatenate([values[:RIVAL], np.full(RIVAL, OUTSIDE)])
-        found += [float(ranked[0]), float(ranked[0] - ranked[RIVAL - 1])]
-    return tuple(found)
+    near = logits[_about_lungs(logits, spacing, WINDOWS_MM[-1])]
+
+    def loudest(side: float) -> tuple[float, float]:
+        values, _ = peaks(pooled(near, spacing, side), spacing, RIVAL)
+        ranked = np.concatenate([values, np.full(RIVAL, OUTSIDE)])
+        return float(ranked[0]), float(ranked[0] - ranked[RIVAL - 1])
+
+    with ThreadPoolExecutor(cores()) as pool:
+        return tuple(value for found in pool.map(loudest, WINDOWS_MM) for value in found)
 
 
-def _about_lungs(logits: Volume, spacing: tuple[float, float, float]) -> Volume:
-    """The part of the logits that the largest cube reaches from the lungs: beyond, nothing is loud."""
+def _about_lungs(logits: Volume, spacing: tuple[float, float, float], side: float) -> tuple[slice, ...]:
+    """The part of the logits that cubes of `side` mm reach from the lungs: beyond, nothing is loud."""
     lungs = np.isfinite(logits)
-    window = []
-    for axis, (side, step) in enumerate(zip(logits.shape, (spacing[0], 2 * spacing[1], 2 * spacing[2]), strict=True)):
-        used = np.flatnonzero(lungs.any(tuple(other for other in range(3) if other != axis)))
-        reach = int(WINDOWS_MM[-1] / step) + 2
-        window.append(slice(max(0, used[0] - reach), min(side, used[-1] + 1 + reach)) if used.size else slice(0, side))
-    return logits[tuple(window)]
+    if not lungs.any():
+        return (slice(None),) * 3
+    reach = [int(side / step) + 2 for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
+    return tuple(slice(max(0, part.start - n), part.stop + n) for part, n in zip(extent(lungs), reach, strict=True))
 
 
 def image_score(features: tuple[float, ...], settings: dict[str, Any]) -> float:
@@ -203,14 +215,16 @@ def image_score(features: tuple[float, ...], settings: dict[str, Any]) -> float:
 def heat_of(logits: Volume, image: Image, settings: dict[str, Any]) -> Volume:
     """Calibrated probability of each voxel, (z, y, x): sigmoid(slope · logit + offset) of means over `HEAT_MM`."""
     slope, offset = settings.get("heat_slope", 1.0), settings.get("heat_offset", 0.0)
-    calm = pooled(logits, image.spacing or (1.0, 1.0, 1.0), HEAT_MM)
-    probability = _sigmoid(slope * calm + offset)
-    probability[np.isneginf(logits)] = 0
+    spacing = image.spacing or (1.0, 1.0, 1.0)
+    window = _about_lungs(logits, spacing, HEAT_MM)
+    probability = _sigmoid(slope * pooled(logits[window], spacing, HEAT_MM) + offset)
+    probability[np.isneginf(logits[window])] = 0
     heat = np.zeros(image.shape, np.float32)
-    for z, plane in enumerate(probability):
+    part = heat[window[0], 2 * (window[1].start or 0):, 2 * (window[2].start or 0):]
+    for plane, made in zip(probability, part, strict=True):
         if plane.any():
             large = cv2.resize(plane, (2 * plane.shape[1], 2 * plane.shape[0]), interpolation=cv2.INTER_LINEAR)
-            heat[z] = large[:image.shape[1], :image.shape[2]]
+            made[:large.shape[0], :large.shape[1]] = large[:made.shape[0], :made.shape[1]]
     return heat
 
 
@@ -222,7 +236,9 @@ def peaks(volume: Volume, spacing: tuple[float, float, float],
           most: int = 80) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
     """Values (n,) and places (n, 3) of a pooled volume's loudest local maxima; none nearer than `APART_MM` to a louder
     one."""
-    highest = ndimage.maximum_filter(volume, _sides(spacing, APART_MM))
+    high, *sides = _sides(spacing, APART_MM)
+    planes = np.stack([cv2.dilate(plane, np.ones(sides, np.uint8)) for plane in volume])
+    highest = cv2.dilate(planes.reshape(len(planes), -1), np.ones((high, 1), np.uint8)).reshape(volume.shape)
     places = np.argwhere((volume == highest) & (volume > OUTSIDE + 0.01))
     places = places[np.argsort(-volume[tuple(places.T)], kind="stable")]
     where = places * (spacing[0], 2 * spacing[1], 2 * spacing[2])
@@ -242,5 +258,5 @@ def _sides(spacing: tuple[float, float, float], mm: float) -> list[int]:
 def _openvino(arrays: Arrays) -> Infer:
     from scanward.detectors.ct_self_reference.graph import build
 
-    run = build(arrays, precision())
+    run = build(arrays, precision(), at_once())
     return lambda planes, gains: run(planes[None], gains[None])[0][0, 0]

@@ -13,7 +13,7 @@ from scanward.nets.graph import Arrays, block, compile_graph, constant, conv, do
 from scanward.nets.openvino import ops
 
 
-def build(arrays: Arrays, precision: str = "f32") -> Callable[..., list[np.ndarray]]:
+def build(arrays: Arrays, precision: str = "f32", streams: int = 1) -> Callable[..., list[np.ndarray]]:
     """planes (1, 3, y, x) and gains (1, 16, y / 8, x / 8) to [logits (1, 1, y / 2, x / 2)]."""
     planes = ops.parameter([1, 3, -1, -1], np.float32, "planes")
     gains = ops.parameter([1, CHANNELS, -1, -1], np.float32, "gains")
@@ -28,7 +28,7 @@ def build(arrays: Arrays, precision: str = "f32") -> Callable[..., list[np.ndarr
         s8 = ops.add(s8, block(s8, arrays, f"context.{i}", dilation=dilation))
     s4 = block(ops.add(s4, double(block(s8, arrays, "up4"))), arrays, "merge4")
     s2 = block(ops.add(block(s2, arrays, "skip2"), double(block(s4, arrays, "up2"))), arrays, "merge2")
-    return compile_graph([conv(s2, arrays["head.weight"], arrays["head.bias"])], [planes, gains], precision=precision)
+    return compile_graph([conv(s2, arrays["head.weight"], arrays["head.bias"])], [planes, gains], precision, streams)
 
 
 def _residuals(planes: Any, gains: Any) -> list[Any]:

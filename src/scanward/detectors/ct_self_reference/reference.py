@@ -8,7 +8,10 @@ how far from the pleura and from the middle of the field of view, and how high i
 
 from __future__ import annotations
 
+import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -18,9 +21,14 @@ import numpy.typing as npt
 from scanward.anatomy.lung import Lungs
 from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted, hats, knots_of
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, noise_curve, pool, trimmed_sigma
+from scanward.image import as_int16
+from scanward.nets.engine import cores
+from scanward.tiles import extent
 
 Plane = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
+Blocks = tuple[slice, slice]
+"""Rows and columns of blocks."""
 
 SCALES = (1, 2)
 """Residuals are taken on the slice and on its means over 2×2 pixels."""
@@ -31,6 +39,8 @@ ACROSS = tuple(scale * PER_SCALE + n for scale in range(len(SCALES)) for n in ra
 """The channels that compare slices."""
 BLOCK = 8
 """Pixels a side of the blocks that gains differ between."""
+AROUND = 6
+"""Blocks about one that its covariates look at, at most."""
 NEAR_MM = 8.0
 """How far beyond the lungs noise is measured, so that soft tissue has its share."""
 _SLICES = 40
@@ -78,15 +88,26 @@ class Reference:
 
     def stabilise(self, hu: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """The map of HU of any shape."""
+        whole = as_int16(hu) if hu.size > 4096 else None
+        if whole is not None:
+            return self._table[whole.view(np.uint16)]
         return np.interp(hu, self.levels, self.stabilised).astype(np.float32)
 
-    def gains_at(self, plane: Plane, z: int) -> Plane:
-        """(16, y / 8, x / 8 rounded up): the gains in slice `z`, whose HU are `plane` (y, x)."""
-        shape = _blocks(plane.shape)
+    @cached_property
+    def _table(self) -> npt.NDArray[np.float32]:
+        """The map of every 16-bit value, by its bits: looking up is many times faster than interpolating."""
+        values = np.arange(65536, dtype=np.uint16).view(np.int16)
+        return np.interp(values, self.levels, self.stabilised).astype(np.float32)
+
+    def gains_at(self, plane: Plane, z: int, blocks: Blocks | None = None) -> Plane:
+        """(16, y / 8, x / 8): the gains in slice `z`, whose HU are `plane` (y, x), of these blocks; of all of them,
+        rounded up, where none are named."""
+        blocks = blocks or (slice(0, _blocks(plane.shape)[0]), slice(0, _blocks(plane.shape)[1]))
+        shape = tuple(part.stop - part.start for part in blocks)
         even = np.broadcast_to(self.gains[:, None, None], (CHANNELS, *shape))
         if self.coefficients is None:
             return np.ascontiguousarray(even)
-        columns = _columns(_covariates(self, plane, z), self.knots)
+        columns = _columns(_covariates(self, plane, z, blocks), self.knots)
         explained = np.clip(columns @ self.coefficients, -FURTHEST, FURTHEST)
         return np.ascontiguousarray(even * np.exp(-explained).transpose(2, 0, 1), np.float32)
 
@@ -131,8 +152,8 @@ def residuals(planes: Volume) -> list[Volume]:
         first = [cv2.filter2D(one, -1, KERNELS[0], borderType=cv2.BORDER_REPLICATE) for one in (before, here, behind)]
         found.append(np.stack([
             first[1], *(cv2.filter2D(here, -1, kernel, borderType=cv2.BORDER_REPLICATE) for kernel in KERNELS[1:]),
-            (first[1] - first[0]) / np.sqrt(2), (first[2] - first[1]) / np.sqrt(2),
-            (before - 2 * here + behind) / np.sqrt(6)]).astype(np.float32))
+            (first[1] - first[0]) / math.sqrt(2), (first[2] - first[1]) / math.sqrt(2),
+            (before - 2 * here + behind) / math.sqrt(6)]))
     return found
 
 
@@ -141,7 +162,7 @@ class _Seen:
     """The residuals of one slice, of the blocks about its lungs."""
 
     z: int
-    blocks: tuple[slice, slice]
+    blocks: Blocks
     raw: list[Volume]
     """(8, y / s, x / s) at each scale s."""
     near: npt.NDArray[np.bool_]
@@ -150,69 +171,76 @@ class _Seen:
 
 def _seen(plain: Reference, pixels: Volume, z: int) -> _Seen:
     lung = inside(plain.lungs, z, pixels.shape[1:])
-    blocks = tuple(slice(int(at[0]) // BLOCK, int(at[-1]) // BLOCK + 1)
-                   for at in (np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))))
-    window = tuple(slice(part.start * BLOCK, part.stop * BLOCK) for part in blocks)
+    rows, columns = (slice(part.start // BLOCK, -(-part.stop // BLOCK)) for part in extent(lung))
+    window = tuple(slice(part.start * BLOCK, part.stop * BLOCK) for part in (rows, columns))
     planes = np.stack([_padded(one) for one in stack(pixels[(slice(None), *window)], z)])
-    raw = residuals(plain.stabilise(planes.astype(np.float32)))
-    return _Seen(z, (blocks[0], blocks[1]), raw, _padded(lung[window]))
+    return _Seen(z, (rows, columns), residuals(plain.stabilise(planes)), _padded(lung[window]))
 
 
 def _with_gains(plain: Reference, pixels: Volume, chosen: list[int]) -> Reference | None:
-    seen = [_seen(plain, pixels, z) for z in chosen]
+    with ThreadPoolExecutor(cores()) as pool:
+        seen = list(pool.map(lambda z: _seen(plain, pixels, z), chosen))
+        spreads = list(pool.map(lambda number: _spread(seen, *divmod(number, PER_SCALE)), range(CHANNELS)))
     gains = np.ones(CHANNELS, np.float32)
-    for number in range(CHANNELS):
-        scale, channel = divmod(number, PER_SCALE)
-        step = SCALES[scale]
-        values = np.concatenate([np.abs(one.raw[scale][channel][one.near[::step, ::step]]) for one in seen])
-        if values.size < 256:
-            return None
-        spread = float(trimmed_sigma(values, np.zeros(values.size, np.intp), 1)[0])
-        if spread < 1e-3 and number not in ACROSS:
+    for number, spread in enumerate(spreads):
+        if spread is None or (spread < 1e-3 and number not in ACROSS):
             return None
         gains[number] = 1 / spread if spread >= 1e-3 else 0.0
     return _with_fit(replace(plain, gains=gains), pixels, seen)
 
 
+def _spread(seen: list[_Seen], scale: int, channel: int) -> float | None:
+    """Of one residual in the lungs of all slices; None where there is too little of them."""
+    step = SCALES[scale]
+    values = np.abs(np.concatenate([one.raw[scale][channel][one.near[::step, ::step]] for one in seen]))
+    return float(trimmed_sigma(values, np.zeros(values.size, np.intp), 1)[0]) if values.size >= 256 else None
+
+
 def _with_fit(found: Reference, pixels: Volume, seen: list[_Seen]) -> Reference:
-    covariates, values = [], []
-    for one in seen:
-        lung = _means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
-        if not lung.any():
-            continue
-        covariates.append(_covariates(found, pixels[one.z], one.z)[(slice(None), *one.blocks)][:, lung])
-        sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
-                 for n, raw in enumerate(one.raw)]
-        values.append(np.concatenate([_means(size, BLOCK // scale)[:, lung]
-                                      for size, scale in zip(sizes, SCALES, strict=True)]))
-    if sum(one.shape[1] for one in values) < _LEAST:
+    found.lungs.depth  # noqa: B018 - once, before threads ask for it
+    with ThreadPoolExecutor(cores()) as pool:
+        parts = list(pool.map(lambda one: _explained(found, pixels[one.z], one), seen))
+    if sum(known.shape[1] for known, _ in parts) < _LEAST:
         return found
-    known, magnitude = np.concatenate(covariates, 1), np.concatenate(values, 1)
+    known, magnitude = (np.concatenate(values, 1) for values in zip(*parts, strict=True))
     knots = tuple(knots_of(one) for one in known)
     columns = _columns(known, knots)
     coefficients = fitted(columns, np.log(np.maximum(magnitude, 0.02) / EXPECTED).T.astype(np.float32))
     return replace(found, knots=knots, coefficients=coefficients.astype(np.float32))
 
 
-def _covariates(found: Reference, plane: Plane, z: int) -> Volume:
-    """(7, y / 8, x / 8) of each block of a slice: density, steepness, restlessness, share that is no lung, distance to
-    the pleura and to the middle of the field of view, height."""
+def _explained(found: Reference, plane: Plane, one: _Seen) -> tuple[Plane, Plane]:
+    """Of a slice's blocks of lung, the covariates (7, n) and the residuals' magnitudes (16, n)."""
+    lung = _means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
+    sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
+             for n, raw in enumerate(one.raw)]
+    magnitudes = [_means(size, BLOCK // scale)[:, lung] for size, scale in zip(sizes, SCALES, strict=True)]
+    return _covariates(found, plane, one.z, one.blocks)[:, lung], np.concatenate(magnitudes)
+
+
+def _covariates(found: Reference, plane: Plane, z: int, blocks: Blocks) -> Volume:
+    """(7, rows, columns) of some blocks of a slice: density, steepness, restlessness, share that is no lung, distance
+    to the pleura and to the middle of the field of view, height."""
+    whole = _blocks(plane.shape)
+    around = tuple(slice(max(0, part.start - AROUND), min(side, part.stop + AROUND))
+                   for part, side in zip(blocks, whole, strict=True))
+    within = tuple(slice(part.start - wide.start, part.stop - wide.start)
+                   for part, wide in zip(blocks, around, strict=True))
+    plane = _padded(plane[tuple(slice(part.start * BLOCK, part.stop * BLOCK) for part in around)])
     shape = _blocks(plane.shape)
-    fine = found.stabilise(cv2.resize(_padded(plane), (2 * shape[1], 2 * shape[0]), interpolation=cv2.INTER_AREA))
+    fine = found.stabilise(cv2.resize(plane, (2 * shape[1], 2 * shape[0]), interpolation=cv2.INTER_AREA))
     level = pool(fine, 2)
     calm = cv2.GaussianBlur(level, (0, 0), 1)
     steep = np.hypot(cv2.Sobel(calm, -1, 1, 0), cv2.Sobel(calm, -1, 0, 1))
     mean, square = cv2.blur(fine, (7, 7)), cv2.blur(np.square(fine), (7, 7))
     restless = pool(np.sqrt(np.maximum(square - np.square(mean), 0)), 2)
-    dense = cv2.blur(cv2.resize(_padded((plane > _DENSE).astype(np.float32)), shape[::-1],
-                                interpolation=cv2.INTER_AREA), (3, 3))
-    depth = cv2.resize(found.lungs.depth[z], shape[::-1], interpolation=cv2.INTER_LINEAR)
-    y, x = (np.abs(np.arange(n)[:, None] - (n - 1) / 2) * BLOCK * step
-            for n, step in zip(shape, found.spacing[1:], strict=True))
-    radius = np.hypot(y, x.T)
-    high = np.full(shape, z * found.spacing[0])
-    return np.stack([level, np.log(steep + 0.3), np.log(restless + 0.3), dense, np.log1p(depth), radius,
-                     high]).astype(np.float32)
+    dense = cv2.blur(cv2.resize((plane > _DENSE).astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA), (3, 3))
+    seen = [level, np.log(steep + 0.3), np.log(restless + 0.3), dense]
+    depth = cv2.resize(found.lungs.depth[z], whole[::-1], interpolation=cv2.INTER_LINEAR)[blocks]
+    y, x = (np.abs(np.arange(n)[part, None] - (n - 1) / 2) * BLOCK * step
+            for n, part, step in zip(whole, blocks, found.spacing[1:], strict=True))
+    high = np.full(depth.shape, z * found.spacing[0])
+    return np.stack([*(one[within] for one in seen), np.log1p(depth), np.hypot(y, x.T), high]).astype(np.float32)
 
 
 def _columns(covariates: Volume, knots: tuple[npt.NDArray[np.float64], ...]) -> npt.NDArray[np.float32]:
@@ -234,8 +262,7 @@ def _padded(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _means(values: Volume, side: int) -> Volume:
     """(n, y / side, x / side) means over blocks."""
-    count, high, wide = values.shape
-    return values.reshape(count, high // side, side, wide // side, side).mean((2, 4))
+    return np.stack([pool(one, side) for one in values])
 
 
 def inside(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -253,6 +280,5 @@ def _near(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]
 
 
 def _cropped(plane: Plane, mask: npt.NDArray[np.bool_]) -> tuple[Plane, npt.NDArray[np.bool_]]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    window = extent(mask)
     return np.ascontiguousarray(plane[window]), mask[window]

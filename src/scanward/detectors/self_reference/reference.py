@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -168,13 +169,21 @@ def trimmed_sigma(magnitude: npt.NDArray[np.floating], group: npt.NDArray[np.int
 
     Means, not medians: on 8-bit film the median of a residual takes only a handful of values.
     """
-    weight = np.ones(magnitude.shape, np.float64)
-    sigma = np.zeros(groups)
-    for _ in range(rounds):
-        count = np.bincount(group, weight, groups)
-        sigma = 1.2533 * np.bincount(group, weight * magnitude, groups) / np.maximum(count, 1)
-        weight = (magnitude <= 3 * sigma[group]).astype(np.float64)
+    count, total = _sums(magnitude, group, groups)
+    sigma = 1.2533 * total / np.maximum(count, 1)
+    for _ in range(rounds - 1):
+        far = np.flatnonzero(magnitude > (3 * sigma if groups == 1 else (3 * sigma)[group]))
+        out, beyond = _sums(magnitude[far], group[far], groups)
+        sigma = 1.2533 * (total - beyond) / np.maximum(count - out, 1)
     return sigma
+
+
+def _sums(values: npt.NDArray[np.floating], group: npt.NDArray[np.intp],
+          groups: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """How many values a group has, and their sum."""
+    if groups == 1:  # many times faster than counting
+        return np.array([values.size]), np.array([values.sum(dtype=np.float64)])
+    return np.bincount(group, minlength=groups), np.bincount(group, values, groups)
 
 
 def _gains(strips: list[tuple[Plane, Mask]]) -> Plane | None:

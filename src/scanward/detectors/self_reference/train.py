@@ -46,11 +46,12 @@ def target_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     return target
 
 
-def loss(logits: Tensor, target: Tensor, forged_weight: float = 2.0, tail: float = 0.01) -> Tensor:
+def loss(logits: Tensor, target: Tensor, forged_weight: float = 2.0, tail: float = 0.01, least: int = 16) -> Tensor:
     """Cross-entropy a pixel, soft overlap of each forged crop, and the loudest pixels of each authentic one.
 
     logits and target are (n, y, x). The image score is a maximum over the map, so the tail of the authentic
-    crops' logits decides the false alarms: the loudest `tail` of them is charged again.
+    crops' logits decides the false alarms: the loudest `tail` of them is charged again. Overlap counts where more than
+    `least` pixels are forged.
     """
     known = target >= 0
     truth = target.clamp_min(0)
@@ -60,7 +61,7 @@ def loss(logits: Tensor, target: Tensor, forged_weight: float = 2.0, tail: float
     probability = torch.sigmoid(logits) * known
     both = (probability * truth).sum((1, 2))
     union = (probability + truth - probability * truth).sum((1, 2))
-    forged = truth.sum((1, 2)) > 16
+    forged = truth.sum((1, 2)) > least
     overlap = (1 - both / union.clamp_min(1))[forged].mean() if forged.any() else logits.sum() * 0
     clean = logits[~(target != 0).flatten(1).any(1)].flatten(1)
     count = max(1, int(tail * clean.shape[1]))

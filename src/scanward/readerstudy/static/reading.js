@@ -21,7 +21,7 @@
   const snapshot = (film) => ({ answer: film.answer, confidence: film.confidence, marks: film.marks.map((m) => ({ ...m })), remark: film.remark,
     seconds: Math.min(takeTime(), 36000), save: [...crypto.getRandomValues(new Uint8Array(12))].map((v) => v.toString(16).padStart(2, "0")).join("") });
   const put = (film, body, last = false) => fetch(`/api/film/${film.id}`, { method: "PUT", body: JSON.stringify(body), keepalive: last,
-    headers: { "Content-Type": "application/json", "X-CSRF": scanward.csrf } });
+    headers: { "Content-Type": "application/json", "X-CSRF": kit.csrf } });
   const work = () => running ??= drain();
   async function drain() {
     by("saved").textContent = "Saving …";
@@ -79,7 +79,7 @@
     button.append(make("kbd", choice.key));
     press(button, () => choose(choice.value));
     by("choices").append(button);
-    scanward.keys[choice.key] = () => choose(choice.value);
+    kit.keys[choice.key] = () => choose(choice.value);
     const line = make("div", "");
     const term = make("dt", "");
     term.append(make("kbd", choice.key));
@@ -90,7 +90,7 @@
     const button = make("button", `${level}`, { type: "button", role: "radio", "data-value": level });
     press(button, () => sure(level));
     by("sure").append(button);
-    scanward.keys[level] = () => sure(level);
+    kit.keys[level] = () => sure(level);
   }
   films.forEach((film, number) => {
     const item = make("li", "");
@@ -124,8 +124,8 @@
     by("next").textContent = at < films.length - 1 ? "Next ›" : "Finish ›";
   }
   function changed() { refresh(); save(); }
-  function choose(value) { films[at].answer = value; scanward.say(value); changed(); }
-  function sure(level) { films[at].confidence = level; scanward.say(`sure: ${level} of 5`); changed(); }
+  function choose(value) { films[at].answer = value; kit.say(value); changed(); }
+  function sure(level) { films[at].confidence = level; kit.say(`sure: ${level} of 5`); changed(); }
 
   async function go(number) {
     if (typing) keepRemark();
@@ -136,7 +136,7 @@
     viewer.show(null, film, film.marks);
     tool("move");
     refresh();
-    scanward.say(`Film ${at + 1} of ${films.length}`);
+    kit.say(`Film ${at + 1} of ${films.length}`);
     save();
     try {
       const image = await picture(film);
@@ -182,8 +182,8 @@
     else viewer.pan(-x * 60, -y * 60);
   };
   const larger = (factor) => () => { if (viewer.ring) viewer.ringSize(factor); else viewer.zoom(factor); };
-  const ring = () => { if (viewer.ring) viewer.ringOff(); else { viewer.ringOn(); scanward.say("A ring is in the middle; move it with the arrows, set it with Space"); } tool(viewer.tool); };
-  Object.assign(scanward.keys, {
+  const ring = () => { if (viewer.ring) viewer.ringOff(); else { viewer.ringOn(); kit.say("A ring is in the middle; move it with the arrows, set it with Space"); } tool(viewer.tool); };
+  Object.assign(kit.keys, {
     Enter: next, Backspace: () => { if (at) go(at - 1); },
     ArrowLeft: arrow(-1, 0), ArrowRight: arrow(1, 0), ArrowUp: arrow(0, -1), ArrowDown: arrow(0, 1),
     "+": larger(1.2), "=": larger(1.2), "-": larger(1 / 1.2), 0: () => viewer.fit(),

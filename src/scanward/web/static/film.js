@@ -10,7 +10,7 @@
 
   // OpenSeadragon adds a style element unless it finds one, and the page's policy allows none. The rules are in our
   // own style sheet; this, of no namespace that browsers know, is found and does nothing.
-  const found = document.createElementNS("urn:scanward", "style");
+  const found = document.createElementNS("urn:kit", "style");
   found.setAttribute("data-openseadragon-mobile-css", "true");
   document.head.append(found);
 
@@ -157,7 +157,7 @@
     shown.chosen = i;
     viewer.viewport.fitBounds(film.imageToViewportRectangle(x0 - around, y0 - around, x1 - x0 + 2 * around, y1 - y0 + 2 * around), still);
     draw();
-    scanward.say(`Finding ${i + 1} is in the middle of the view.`);
+    kit.say(`Finding ${i + 1} is in the middle of the view.`);
   };
   for (const button of document.querySelectorAll("[data-finding]")) {
     button.addEventListener("click", () => {
@@ -173,8 +173,8 @@
     invert: (button) => { inverted = !inverted; button.setAttribute("aria-pressed", inverted); tone(); },
   };
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do](button));
-  Object.assign(scanward.keys, {
-    h: () => { field("heat-on").click(); scanward.say(field("heat-on").checked ? "Heat is shown." : "Heat is hidden."); },
+  Object.assign(kit.keys, {
+    h: () => { field("heat-on").click(); kit.say(field("heat-on").checked ? "Heat is shown." : "Heat is hidden."); },
     b: () => { shown.boxes = !shown.boxes; draw(); }, 0: whole, "+": actions.in, "-": actions.out,
   });
   loadHeat().catch(() => note("The heat cannot be shown; reload the page."));

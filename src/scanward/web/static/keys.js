@@ -1,6 +1,6 @@
 "use strict";
-// Keys that every page has, and a table for those that only some have. Loaded first, so `scanward` is there for others.
-window.scanward = {
+// Keys that every page has, and a table for those that only some have. Loaded first, so `kit` is there for others.
+window.kit = {
   /** key (as KeyboardEvent.key) -> function; typing in a field is never taken for a command. */
   keys: {},
   csrf: document.querySelector("meta[name=csrf]")?.content ?? "",
@@ -15,7 +15,7 @@ window.scanward = {
     try {
       answer = await fetch(address, {
         method: "POST", body: JSON.stringify(data), credentials: "same-origin",
-        headers: { "Content-Type": "application/json", "X-CSRF": scanward.csrf },
+        headers: { "Content-Type": "application/json", "X-CSRF": kit.csrf },
       });
     } catch {
       throw new Error("The server does not answer; nothing was saved. Try again.");
@@ -31,13 +31,13 @@ window.scanward = {
 (() => {
   const dialog = document.getElementById("keys");
   const show = () => { if (dialog && !dialog.open) dialog.showModal(); };
-  scanward.keys["?"] = show;
+  kit.keys["?"] = show;
   document.querySelector("[data-keys]")?.addEventListener("click", show);
   document.addEventListener("keydown", (event) => {
     const field = event.target.closest?.("textarea, select, input:not([type=range], [type=checkbox], [type=radio])");
     if (event.key === "Escape" && field) { field.blur(); return; }
     if (field || dialog?.open || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const action = scanward.keys[event.key];
+    const action = kit.keys[event.key];
     if (!action) return;
     // Sliders move with the arrows, and buttons and links are pressed with Enter and Space.
     const own = event.key.startsWith("Arrow") ? "input, [role=slider]" : "button, a, summary, input";

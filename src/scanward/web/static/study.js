@@ -47,7 +47,7 @@
     const buttons = form.querySelectorAll("button");
     buttons.forEach((button) => { button.disabled = true; });
     try {
-      const made = await scanward.post(`/api/studies/${form.dataset.key}/reviews`, {
+      const made = await kit.post(`/api/studies/${form.dataset.key}/reviews`, {
         decision, comment: form.elements.comment.value, image: form.elements.image?.value || null, who: who?.value ?? "",
       });
       enter(made);
@@ -62,11 +62,12 @@
       buttons.forEach((button) => { button.disabled = false; });
     }
   };
-  form.addEventListener("submit", (event) => {
+  // Who may not decide has no form.
+  form?.addEventListener("submit", (event) => {
     event.preventDefault();
     save(event.submitter?.value ?? "comment");
   });
-  form.elements.comment.addEventListener("keydown", (event) => {
+  form?.elements.comment.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); save("comment"); }
   });
 
@@ -75,11 +76,13 @@
     const tabs = [...document.querySelectorAll(".tab")];
     tabs[tabs.findIndex((tab) => tab.hasAttribute("aria-current")) + by]?.click();
   };
-  Object.assign(scanward.keys, {
+  if (form) Object.assign(kit.keys, {
     a: () => save("accept"), r: () => save("reject"),
     c: () => { form.elements.comment.focus(); form.scrollIntoView({ block: "nearest" }); },
+  });
+  Object.assign(kit.keys, {
     n: follow(".study-head a[rel=next]"), p: follow(".study-head a[rel=prev]"), u: follow(".crumbs a"),
     "]": image(1), "[": image(-1),
   });
-  for (let number = 1; number <= 9; number += 1) scanward.keys[number] = follow(`[data-finding="${number - 1}"]`);
+  for (let number = 1; number <= 9; number += 1) kit.keys[number] = follow(`[data-finding="${number - 1}"]`);
 })();

@@ -78,7 +78,7 @@
       button.setAttribute("aria-current", "true");
       const [x0, y0, z0, x1, y1, z1] = facts.findings[Number(button.dataset.finding)];
       to((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2, (z0 + z1 - 1) / 2);
-      scanward.say(`The three planes go through finding ${Number(button.dataset.finding) + 1}.`);
+      kit.say(`The three planes go through finding ${Number(button.dataset.finding) + 1}.`);
     });
   }
   const reset = () => {
@@ -94,8 +94,8 @@
     cross.setAttribute("aria-pressed", on);
     viewer.setCrosshairWidth(on ? 1 : 0);
   });
-  Object.assign(scanward.keys, {
-    h: () => { field("heat-on").click(); scanward.say(field("heat-on").checked ? "Heat is shown." : "Heat is hidden."); },
+  Object.assign(kit.keys, {
+    h: () => { field("heat-on").click(); kit.say(field("heat-on").checked ? "Heat is shown." : "Heat is hidden."); },
     0: reset, x: () => cross.click(),
   });
   if (facts.findings.length && facts.findings[0].length === 6) document.querySelector("[data-finding]").click();

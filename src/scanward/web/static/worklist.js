@@ -9,12 +9,12 @@
     links[next].focus();
     links[next].closest("tr").scrollIntoView({ block: "nearest" });
   };
-  Object.assign(scanward.keys, {
+  Object.assign(kit.keys, {
     j: () => step(1), ArrowDown: () => step(1), k: () => step(-1), ArrowUp: () => step(-1),
     Enter: () => (document.activeElement?.closest("tr")?.querySelector("a.open") ?? links[0])?.click(),
     "]": () => document.querySelector("a[rel=next]")?.click(),
     "[": () => document.querySelector("a[rel=prev]")?.click(),
-    "/": () => document.querySelector(".filters select")?.focus(),
+    "/": () => document.querySelector(".filters [name=q]")?.focus(),
   });
   // The whole row is a target for the pointer; keys and screen readers have the link.
   for (const link of links) {

@@ -1,0 +1,53 @@
+"""What settings are made of: paths that start at their file, ports, certificates."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+from pydantic.dataclasses import dataclass
+
+SETTINGS = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    try:
+        if "\0" in str(path):
+            raise ValueError("no file has a name with NUL in it")
+        return (info.context or {}).get("base", Path()) / path.expanduser()  # type: ignore[no-any-return]
+    except RuntimeError:
+        raise ValueError(f"there is no user {path.parts[0]}") from None
+
+
+Near = Annotated[Path, AfterValidator(_beside)]
+"""A path that starts at the folder of the file where it is relative."""
+Port = Annotated[int, Field(ge=0, le=65535)]
+Some = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Tls:
+    """Certificates in PEM."""
+
+    cert: Near | None = None
+    """Ours; a node with one speaks TLS only."""
+    key: Near | None = None
+    ca: Near | None = None
+    """Whom we believe. For a node that listens: only peers with a certificate of this authority are heard."""
+
+    @property
+    def on(self) -> bool:
+        return self.cert is not None or self.ca is not None
+
+
+def loopback(host: str) -> bool:
+    """True for addresses that only this machine can reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
