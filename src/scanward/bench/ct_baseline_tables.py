@@ -25,8 +25,8 @@ JUDGED = "ct-self-reference, as it judges"
 
 def report(answers: Mapping[str, Sequence[Answer]], judged: Sequence[Row] = ()) -> str:
     """Every table, one under the other; `judged` are the rows of `scanward bench ct`."""
-    tested = {TITLES[name]: [one for one in some if one.row.item.scan not in CHOSEN_ON]
-              for name, some in answers.items()}
+    tested = {TITLES[name]: [one for one in some if one.row.item.scan not in CHOSEN_ON
+                             and one.row.item.attack in ("", *UNSEEN)] for name, some in answers.items()}
     rows = {title: [one.row for one in some] for title, some in tested.items()}
     if judged:
         rows[JUDGED] = [row for row in judged if row.item.step == STEPS[0] and row.item.attack in ("", *UNSEEN)]
@@ -49,7 +49,10 @@ def _scans(rows: Mapping[str, Sequence[Row]], answers: Mapping[str, Sequence[Ans
 
 
 def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    return [row for row in rows if row.item.attack], [row for row in rows if not row.item.attack]
+    """Forgeries, and the authentic scans that they were made in."""
+    own = {row.item.scan for row in rows if row.item.attack}
+    return [row for row in rows if row.item.attack], [row for row in rows if not row.item.attack
+                                                      and row.item.scan in own]
 
 
 def _lead(row: Row) -> float:

@@ -216,17 +216,18 @@ class Answer:
 
 def run(name: str, data: Path | None, folder: Path) -> list[Answer]:
     """A yardstick's answers to the authentic scans and forgeries of the validation and the test split. What `folder`
-    keeps of them is not done again, scan by scan."""
+    keeps of them is not done again."""
     yardstick = YARDSTICKS[name](folder)
     keep = answers_of(name, folder)
     answers = list(kept(keep))
-    done, level = {one.row.item.scan for one in answers}, 0.0
+    done, level = {one.row.item for one in answers}, 0.0
     for row in (*(one for one in SCANS if one.name in CHOSEN_ON), *(one for one in SCANS if one.split == "test")):
         chosen = row.name in CHOSEN_ON
-        for scan in read(row, data) if row.name not in done else ():
-            made = list(_of_scan(yardstick, scan, track(
-                [authentic(scan), *changes(wanted(row), scan, folder / "changes", data)], f"{name}, {row.name}",
-                console=Console(stderr=True)), level, chosen))
+        items = [item for item in wanted(row) if item not in done]
+        for scan in read(row, data) if items or Item(row.name) not in done else ():
+            todo = track([authentic(scan), *changes(items, scan, folder / "changes", data)], f"{name}, {row.name}",
+                         console=Console(stderr=True))
+            made = [one for one in _of_scan(yardstick, scan, todo, level, chosen) if one.row.item not in done]
             with keep.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(one)) + "\n" for one in made)
             answers += made
