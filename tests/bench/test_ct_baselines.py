@@ -270,9 +270,11 @@ def test_a_yardstick_is_chosen_on_one_split_held_to_the_other_and_goes_on(monkey
     box = slice(5, 8), slice(30, 36), slice(30, 36)
 
     def some(items, scan, folder, data):
-        return iter([Change(items[0], 8.0, box, np.zeros((3, 6, 6), np.float32), np.ones((3, 6, 6), bool))])
+        return (Change(item, 8.0, box, np.zeros((3, 6, 6), np.float32), np.ones((3, 6, 6), bool)) for item in items)
 
+    count = 1
     monkeypatch.setattr(ct_baselines, "changes", some)
+    monkeypatch.setattr(ct_baselines, "wanted", lambda row: ct_changes.wanted(row)[:count])
     monkeypatch.setitem(ct_baselines.YARDSTICKS, "npr", lambda folder: Middle())
     monkeypatch.setattr(Middle, "begun", 0)
     answers = run("npr", None, tmp_path)
@@ -283,6 +285,9 @@ def test_a_yardstick_is_chosen_on_one_split_held_to_the_other_and_goes_on(monkey
     assert forged.row.overlap == pytest.approx(4 / 108)  # 2×2 pixels at the level of .5 or 1.5
     assert forged.slices[4] == pytest.approx(0.1) and forged.slices[5] == 2.0
     assert run("npr", None, tmp_path) == answers == list(kept(tmp_path / "npr.jsonl")) and Middle.begun == 2
+    count = 2
+    more = run("npr", None, tmp_path)
+    assert more[:4] == answers and [one.row.item.number for one in more[4:]] == [1, 1]
 
 
 def test_tables_count_slices_at_the_same_depth_and_at_any():
