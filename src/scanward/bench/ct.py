@@ -81,7 +81,7 @@ def items_of(row: Thorax) -> list[Item]:
 
 def run(data: Path | None, keep: Path) -> list[Row]:
     """Every item's row; those in `keep` (JSON lines) are not done again."""
-    done = {row.item: row for row in _kept(keep)}
+    done = {row.item: row for row in kept(keep)}
     rows: list[Row] = []
     for row in (one for one in SCANS if one.split == "test"):
         scans = list(read(row, data))
@@ -95,7 +95,8 @@ def run(data: Path | None, keep: Path) -> list[Row]:
     return rows
 
 
-def _kept(keep: Path) -> Iterator[Row]:
+def kept(keep: Path) -> Iterator[Row]:
+    """The rows in a file of JSON lines; none where there is none."""
     for line in keep.read_text(encoding="utf-8").splitlines() if keep.is_file() else ():
         said = json.loads(line)
         yield Row(Item(**said.pop("item")), peaks=[(float(a), bool(b)) for a, b in said.pop("peaks")], **said)
@@ -109,11 +110,14 @@ def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
     verdict = judge(Case(image))
     seconds = time.perf_counter() - start
     evidence = next(e for e in verdict.evidence if e.method != "seal")
-    level = np.float32(evidence.heat_threshold)
-    hot = evidence.heat >= level
-    overlap = float((hot & truth).sum() / max(1, (hot | truth).sum())) if truth.any() else 0.0
     return Row(item, verdict.label, evidence.score, verdict.reason, diameter, peaks_of(evidence.heat, truth, image),
-               overlap, seconds)
+               overlap(evidence.heat, evidence.heat_threshold, truth), seconds)
+
+
+def overlap(heat: npt.NDArray[np.float32], level: float, truth: npt.NDArray[np.bool_]) -> float:
+    """Intersection over union of the truth with the heat that is at least so high; 0 where nothing was forged."""
+    hot = heat >= np.float32(level)
+    return float((hot & truth).sum() / max(1, (hot | truth).sum())) if truth.any() else 0.0
 
 
 def forged(item: Item, scan: Scan, data: Path | None) -> tuple[Image, npt.NDArray[np.bool_], float]:
@@ -169,7 +173,10 @@ def peaks_of(heat: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_], image:
     sides = [max(1, 2 * round((APART_MM / step - 1) / 2) + 1) for step in steps]
     places = np.argwhere((small == ndimage.maximum_filter(small, sides)) & (small > 0))
     places = places[np.argsort(-small[tuple(places.T)], kind="stable")]
-    near = ndimage.binary_dilation(truth[:, ::2, ::2], iterations=2) if truth.any() else np.zeros(small.shape, np.bool_)
+    near = np.zeros(small.shape, np.bool_)
+    for part in ndimage.find_objects(truth[:, ::2, ::2].astype(np.uint8)):
+        wide = tuple(slice(max(0, one.start - 2), one.stop + 2) for one in part)
+        near[wide] = ndimage.binary_dilation(truth[:, ::2, ::2][wide], iterations=2)
     inside, where = near[tuple(places.T)], places * steps
     found: list[tuple[float, bool]] = []
     left = np.arange(len(places))

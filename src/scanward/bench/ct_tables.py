@@ -46,7 +46,7 @@ def _line(rows: Sequence[Row], calm: Sequence[Row]) -> list[str]:
     both = [*rows, *against]
     score = estimate(*auc_interval([row.score for row in both], [bool(row.item.attack) for row in both],
                                    [row.item.scan for row in both]))
-    found = [rate([_peak(row) > level_at(k, calm) for row in rows], members) for k in ALLOWED]
+    found = [rate([peak(row) > level_at(k, calm) for row in rows], members) for k in ALLOWED]
     return [str(len(own)), score, rate([row.label == "tampered" for row in rows], members), *found,
             rate([bool(row.peaks) and row.peaks[0][1] for row in rows], members),
             estimate(*mean_interval([row.overlap for row in rows], members))]
@@ -59,7 +59,8 @@ def level_at(allowed: float, calm: Sequence[Row]) -> float:
     return loud[number] if number < len(loud) else 0.0
 
 
-def _peak(row: Row) -> float:
+def peak(row: Row) -> float:
+    """How loud the place of the forgery is; 0 where it is no peak."""
     return next((value for value, inside in row.peaks if inside), 0.0)
 
 
