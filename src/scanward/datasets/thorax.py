@@ -74,11 +74,9 @@ SCANS: tuple[Thorax, ...] = (
            known_to=_OURS),
     Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A: CC BY-NC 4.0", "STANDARD, 1.25 mm"),
     Thorax("lidc-idri-1011", "test", f"LIDC-IDRI: {BY3}", "GE LightSpeed Plus, STANDARD, 2.5 mm"),
-    Thorax("lungdx-a0001-b", "test", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, B, 5 mm"),
-    Thorax("lungdx-a0001-l", "test", f"Lung-PET-CT-Dx: {BY4}", "the same, kernel L", forged=False),
-    Thorax("qin-lung-01-0007", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 64, B30f, 3 mm"),
+    Thorax("qin-lung-01-0007", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 64, B30f, 3 mm", forged=False),
     Thorax("qin-lsc-0049", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 40, B41f, 3 mm", forged=False),
-    Thorax("covidctmd-normal001", "test", _CTMD, "Siemens SOMATOM Scope, D40s, 2 mm"),
+    Thorax("covidctmd-normal001", "test", _CTMD, "Siemens SOMATOM Scope, D40s, 2 mm", forged=False),
     Thorax("covidctmd-normal002", "test", _CTMD, "Siemens SOMATOM Scope, B41s, 2 mm", forged=False),
     *(Thorax(f"covidctmd-{name}", "test", _CTMD, "Siemens SOMATOM Scope, D40s, 2 mm", forged=False)
       for name in ("cap001", "cap002", "p001", "p002")),

@@ -38,11 +38,13 @@ RIVAL = 5
 """Against which of a scan's loudest places the loudest is held."""
 HEAT_MM = 4.0
 """Side of the cubes over which the heat is averaged."""
-LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 6.0
+LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 4.0
 """What a scan must have, and how far apart its slices may be."""
 PIXEL_MM, SQUARE, LITRES = (0.25, 2.0), 1.05, 10.0
 """What pixels of a chest CT measure, how far they may be from squares, and what lungs may hold at most: how large a
 forgery looks hangs on what the header says, and the header is the forger's to choose."""
+CUBE = 1e-3
+"""Share by which the sides of a voxel differ that is no cube, at least: reconstructions are hardly ever of cubes."""
 OUTSIDE = -6.0
 """The logit that counts outside the lungs, and the least inside."""
 
@@ -112,6 +114,8 @@ def unfit(image: Image, lungs: Lungs) -> str:
             image.shape[0] < LEAST_SLICES or high < LEAST_MM,
         f"Its slices lie {apart:g} mm apart; beyond {THICKEST_MM:g} mm tests could tell nothing.":
             apart > THICKEST_MM + 0.01,
+        "Its voxels are cubes, as resampling makes them, and in tests resampled scans raised false alarms.":
+            max(image.spacing) - min(image.spacing) < CUBE * max(image.spacing),
         f"Slices of less than {2 * HALO} pixels a side are too small to judge.": min(image.shape[1:]) < 2 * HALO,
     }
     return next((reason for reason, true in reasons.items() if true), "")
