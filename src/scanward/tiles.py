@@ -74,6 +74,11 @@ def bands(height: int, rows: int, halo: int, align: int) -> list[tuple[int, int,
     return found
 
 
+def widened(part: slice, by: int, side: int) -> slice:
+    """A slice, so many places wider on both sides, within `side`."""
+    return slice(max(0, part.start - by), min(side, part.stop + by))
+
+
 def extent(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
     """The box about what is True in a mask of any number of axes; something is."""
     found = []

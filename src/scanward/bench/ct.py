@@ -25,6 +25,7 @@ from scanward.attacks.base import Lesion
 from scanward.bench.purify import eight_bits, jpeg2000
 from scanward.datasets.chests import candidates, nodules, planted
 from scanward.datasets.thorax import SCANS, Scan, Thorax, read
+from scanward.detectors.ct_self_reference.detect import odd_sides
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.judge import judge
@@ -98,8 +99,13 @@ def run(data: Path | None, keep: Path) -> list[Row]:
 def kept(keep: Path) -> Iterator[Row]:
     """The rows in a file of JSON lines; none where there is none."""
     for line in keep.read_text(encoding="utf-8").splitlines() if keep.is_file() else ():
-        said = json.loads(line)
-        yield Row(Item(**said.pop("item")), peaks=[(float(a), bool(b)) for a, b in said.pop("peaks")], **said)
+        yield row_of(json.loads(line))
+
+
+def row_of(said: dict[str, Any]) -> Row:
+    """A row as JSON keeps it."""
+    given = {**said, "item": Item(**said["item"]), "peaks": [(float(a), bool(b)) for a, b in said["peaks"]]}
+    return Row(**given)
 
 
 def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
@@ -170,8 +176,7 @@ def peaks_of(heat: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_], image:
     """Heat of its local maxima, on every second pixel, and whether each lies within a voxel or two of the truth."""
     small = np.ascontiguousarray(heat[:, ::2, ::2])
     steps = (image.spacing or (1.0, 1.0, 1.0))[0], *(2 * s for s in (image.spacing or (1.0, 1.0, 1.0))[1:])
-    sides = [max(1, 2 * round((APART_MM / step - 1) / 2) + 1) for step in steps]
-    places = np.argwhere((small == ndimage.maximum_filter(small, sides)) & (small > 0))
+    places = np.argwhere((small == ndimage.maximum_filter(small, odd_sides(steps, APART_MM))) & (small > 0))
     places = places[np.argsort(-small[tuple(places.T)], kind="stable")]
     near = np.zeros(small.shape, np.bool_)
     for part in ndimage.find_objects(truth[:, ::2, ::2].astype(np.uint8)):

@@ -10,10 +10,9 @@ from scanward.bench.ct_baselines import Answer
 from scanward.bench.ct_changes import CHOSEN_ON
 from scanward.bench.ct_tables import level_at, peak
 from scanward.bench.tables import estimate, rate, table
+from scanward.detectors.ct_self_reference.detect import RIVAL
 from scanward.metrics import auc_interval, mean_interval
 
-RIVAL = 5
-"""Against which of a scan's loudest places the loudest is held."""
 TITLES = {
     "npr": "NPR, local statistic",
     "covariance": "residual covariance (Splicebuster)",
@@ -42,7 +41,8 @@ def _scans(rows: Mapping[str, Sequence[Row]], answers: Mapping[str, Sequence[Ans
         members = [row.item.scan for row in forged]
         body.append([
             title, str(len(forged)), _auc([row.score for row in forged], [row.score for row in calm], forged, calm),
-            _auc([_lead(row) for row in forged], [_lead(row) for row in calm], forged, calm), _rate(forged, calm),
+            _auc([_lead(row) for row in forged], [_lead(row) for row in calm], forged, calm),
+            rate(_hits(forged, calm), members),
             rate([bool(row.peaks) and row.peaks[0][1] for row in forged], members),
             estimate(*mean_interval([row.overlap for row in forged], members)), _place(answers.get(title, ()))])
     return table(head, body)
@@ -66,10 +66,11 @@ def _auc(forged: Sequence[float], calm: Sequence[float], some: Sequence[Row], ot
     return estimate(*auc_interval([*forged, *calm], [True] * len(forged) + [False] * len(calm), scans))
 
 
-def _rate(forged: Sequence[Row], calm: Sequence[Row]) -> str:
+def _hits(forged: Sequence[Row], calm: Sequence[Row]) -> list[bool]:
+    """Whether each is found at one false finding a scan, of the scans that they were made in."""
     own = {row.item.scan for row in forged}
     level = level_at(1.0, [row for row in calm if row.item.scan in own])
-    return rate([peak(row) > level for row in forged], [row.item.scan for row in forged])
+    return [peak(row) > level for row in forged]
 
 
 def _place(answers: Sequence[Answer]) -> str:
@@ -87,9 +88,7 @@ def _found(rows: Mapping[str, Sequence[Row]]) -> str:
         cells = []
         for some in rows.values():
             forged, calm = _parted(some)
-            own = {row.item.scan for row in forged if row.item.attack == attack}
-            level = level_at(1.0, [row for row in calm if row.item.scan in own])
-            hits = [peak(row) > level for row in forged if row.item.attack == attack]
+            hits = _hits([row for row in forged if row.item.attack == attack], calm)
             cells.append(f"{sum(hits)}/{len(hits)}")
         body.append([attack, *cells])
     return table(("found at 1 a scan", *rows), body)

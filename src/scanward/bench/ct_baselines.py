@@ -22,14 +22,15 @@ from scipy import ndimage
 
 from scanward import weights
 from scanward.anatomy.lung import Lungs
-from scanward.bench.ct import Item, Row, overlap, peaks_of
-from scanward.bench.ct_changes import CELL, CHOSEN_ON, Box, Change, authentic, changes, lung_window, wanted
-from scanward.bench.ct_statistics import Covariance, Moments, Npr, OneStep, Scale, grown
+from scanward.bench.ct import Item, Row, overlap, peaks_of, row_of
+from scanward.bench.ct_changes import CELL, CHOSEN_ON, Box, Change, authentic, changes, lung_window, shared, wanted
+from scanward.bench.ct_statistics import Covariance, Moments, Npr, OneStep, Scale
 from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.detectors.ct_self_reference.detect import OUTSIDE, dense_logits, pooled
 from scanward.detectors.ct_self_reference.reference import inside, measure
 from scanward.errors import UnreadableError, UnsupportedError
+from scanward.tiles import widened
 
 FILES = "slices.safetensors", "scan.safetensors"
 """HexMIL's two networks, trained."""
@@ -149,7 +150,7 @@ class Ours:
         """As `Yardstick.again`."""
         forged = replace(self.scan, image=change.applied(self.scan.image))
         spacing = self.scan.image.spacing or (1.0, 1.0, 1.0)
-        near = grown(change.box[0], 1 + int(np.ceil(NEAR_MM / spacing[0])), forged.image.shape[0])
+        near = widened(change.box[0], 1 + int(np.ceil(NEAR_MM / spacing[0])), forged.image.shape[0])
         mask = np.zeros_like(self.scan.lungs.mask)
         mask[near] = self.scan.lungs.mask[near]
         logits = self.logits.copy()
@@ -188,13 +189,10 @@ WEIGHTS = {"one-step": ("ct-diffusion",), "ct-self-reference": ("ct-self-referen
 
 def within(change: Change, pixels: Volume, window: Box) -> tuple[Volume, Box]:
     """A window of a scan (z, y, x) with the forgery in it, and where it lies there."""
-    inner = [slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
-             for a, b in zip(change.box, window, strict=True)]
-    part = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, change.box, strict=True))
-    box = [slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, window, strict=True)]
+    part, box = shared(change.box, window)
     made = pixels.copy()
-    made[tuple(box)] = change.values[part]
-    return made, (box[0], box[1], box[2])
+    made[box] = change.values[part]
+    return made, box
 
 
 @dataclass(frozen=True)
@@ -251,9 +249,8 @@ def kept(path: Path) -> Iterator[Answer]:
     """The answers in a file of JSON lines."""
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         said = json.loads(line)
-        row, places = said.pop("row"), said.pop("places")
-        yield Answer(Row(Item(**row.pop("item")), peaks=[(float(a), bool(b)) for a, b in row.pop("peaks")], **row),
-                     places=(float(places[0]), float(places[1])) if places else None, **said)
+        row, places = row_of(said.pop("row")), said.pop("places")
+        yield Answer(row, places=(float(places[0]), float(places[1])) if places else None, **said)
 
 
 def level_of(answers: Sequence[Answer], levels: npt.NDArray[np.float64]) -> float:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scanward.bench.ct import TRAINED, UNSEEN, Item, forged, items_of
 from scanward.datasets.thorax import Scan, Thorax
 from scanward.image import Image
+from scanward.tiles import extent
 
 CHOSEN_ON = ("nsclc-lung1-001",)
 """Whole chests of the validation split, on which thresholds of yardsticks are chosen."""
@@ -54,9 +55,13 @@ class Change:
 
     def depths(self) -> npt.NDArray[np.intp]:
         """The forged slices' numbers."""
-        areas = self.truth.sum((1, 2))
-        most = areas.max(initial=0)
-        return np.flatnonzero((areas > 0) & (areas >= LEAST_SHARE * most)) + self.box[0].start
+        return shown_in(self.truth) + self.box[0].start
+
+
+def shown_in(truth: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """The numbers of the slices of a truth (z, y, x) that count as forged."""
+    areas = truth.sum((1, 2))
+    return np.flatnonzero((areas > 0) & (areas >= LEAST_SHARE * areas.max(initial=0)))
 
 
 def authentic(scan: Scan) -> Change:
@@ -97,11 +102,18 @@ def _keep(path: Path, image: Image, truth: npt.NDArray[np.bool_], diameter: floa
 
 def box_of(where: npt.NDArray[np.bool_]) -> Box:
     """The smallest box (z, y, x) around what is True; an empty one where nothing is."""
-    found = []
-    for axis in range(3):
-        used = np.flatnonzero(where.any(tuple(other for other in range(3) if other != axis)))
-        found.append(slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0))
-    return found[0], found[1], found[2]
+    z, y, x = extent(where) if where.any() else (slice(0, 0),) * 3
+    return z, y, x
+
+
+def shared(box: Sequence[slice], window: Box) -> tuple[Box, Box]:
+    """What a box and a window of a scan (z, y, x) have in common: its place in the box, and in the window; empty where
+    it is nothing."""
+    inner = [slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
+             for a, b in zip(box, window, strict=True)]
+    own, there = ([slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, whole, strict=True)]
+                  for whole in (box, window))
+    return (own[0], own[1], own[2]), (there[0], there[1], there[2])
 
 
 def lung_window(scan: Scan) -> Box:

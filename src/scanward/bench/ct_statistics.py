@@ -22,10 +22,13 @@ from scanward.attacks.ct_gan.cube import AIR, METAL, Equaliser
 from scanward.attacks.ct_gan.network import hole, wanted
 from scanward.attacks.ct_gan.tamper import equaliser_of
 from scanward.bench.ct_changes import CELL, Box
+from scanward.detectors.ct_self_reference.detect import odd_sides
+from scanward.detectors.ct_self_reference.reference import means
 from scanward.detectors.self_reference.reference import KERNELS
 from scanward.nets.blocks import filled
 from scanward.nets.cube import SIDE, Cuboid, cut
 from scanward.nets.diffusion import levels_at
+from scanward.tiles import widened
 
 SIDE_MM = 10.0
 """Of the cubes over which products are averaged."""
@@ -75,10 +78,10 @@ class _Local:
 
     def again(self, pixels: Volume, box: Box) -> tuple[Volume, Box]:
         """As `Moments.again`; where residuals are cut stays: a forgery hardly moves a median of millions."""
-        z, y, x = (grown(part, REACH, side) for part, side in zip(box, pixels.shape, strict=True))
+        z, y, x = (widened(part, REACH, side) for part, side in zip(box, pixels.shape, strict=True))
         inner = z, _whole(y), _whole(x)
-        outer = grown(z, REACH, len(pixels)), *(
-            grown(part, CELL, side) for part, side in zip(inner[1:], pixels.shape[1:], strict=True))
+        outer = widened(z, REACH, len(pixels)), *(
+            widened(part, CELL, side) for part, side in zip(inner[1:], pixels.shape[1:], strict=True))
         found = self.moments(pixels[outer])
         here = [_cells(slice(a.start - b.start, a.stop - b.start)) for a, b in zip(inner[1:], outer[1:], strict=True)]
         layers = slice(z.start - outer[0].start, z.stop - outer[0].start)
@@ -110,7 +113,7 @@ class Npr(_Local):
     def moments(self, pixels: Volume) -> Volume:
         """(6, z, y / 4, x / 4)."""
         cut_off = np.clip(self.residual(pixels), -self.limit, self.limit)
-        return np.stack([_means(cut_off[i] * cut_off[j], CELL // 2) for i, j in self.PAIRS])
+        return np.stack([means(cut_off[i] * cut_off[j], CELL // 2) for i, j in self.PAIRS])
 
     def told(self, means: Volume) -> Volume:
         """Log energies and correlations, (6, ...)."""
@@ -138,7 +141,7 @@ class Covariance(_Local):
         own = np.clip(self.residual(pixels)[0], -self.limit, self.limit)
         wide = np.pad(own, ((0, 1), (0, 2), (2, 2)))
         depth, high, across = own.shape
-        return np.stack([_means(own * wide[dz:dz + depth, dy:dy + high, 2 + dx:2 + dx + across], CELL)
+        return np.stack([means(own * wide[dz:dz + depth, dy:dy + high, 2 + dx:2 + dx + across], CELL)
                          for dz, dy, dx in self.LAGS])
 
     def told(self, means: Volume) -> Volume:
@@ -234,8 +237,7 @@ class Scale:
 
     def __init__(self, moments: Moments, pixels: Volume, lung: npt.NDArray[np.bool_], spacing: Spacing) -> None:
         self.moments, self.lung = moments, lung
-        self.sides = [max(1, 2 * round((SIDE_MM / step - 1) / 2) + 1)
-                      for step in (spacing[0], CELL * spacing[1], CELL * spacing[2])]
+        self.sides = odd_sides((spacing[0], CELL * spacing[1], CELL * spacing[2]), SIDE_MM)
         self.share = np.asarray(ndimage.uniform_filter(lung.astype(np.float32), self.sides, mode="constant"))
         self.known = lung & (self.share >= 0.5)
         self.density = _density(pixels)
@@ -257,7 +259,7 @@ class Scale:
         density[(slice(None), *own)] = _density(pixels[z, y, x])
         touched = [one if two.stop <= two.start else slice(min(one.start, two.start), max(one.stop, two.stop))
                    for one, two in zip(own, part, strict=True)]
-        near = [grown(one, side // 2, length)
+        near = [widened(one, side // 2, length)
                 for one, side, length in zip(touched, self.sides, self.lung.shape, strict=True)]
         features = self.features.copy()
         features[(slice(None), *near)] = self._features(products, density, (near[0], near[1], near[2]))
@@ -265,7 +267,7 @@ class Scale:
 
     def _features(self, products: Volume, density: Volume, part: Box) -> Volume:
         """What is told in a part of the scan, (f, ...), and under it mean and log deviation of HU there."""
-        wide = tuple(grown(one, side // 2, length)
+        wide = tuple(widened(one, side // 2, length)
                      for one, side, length in zip(part, self.sides, self.lung.shape, strict=True))
         inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, wide, strict=True))
         lung, share = self.lung[wide], np.maximum(self.share[part], 1e-6)
@@ -285,14 +287,8 @@ class Scale:
 
 def _density(pixels: Volume) -> Volume:
     """(2, z, y / 4, x / 4) of a scan (z, y, x) in HU: means of thousands of HU, and of the squares of 2×2 pixels'."""
-    some = _means(np.clip(pixels, -1000, 200) / np.float32(1000), 2)
-    return np.stack([_means(some, CELL // 2), _means(some**2, CELL // 2)])
-
-
-def _means(volume: Volume, side: int) -> Volume:
-    """(z, y / side, x / side) means of a volume (z, y, x)."""
-    depth, high, across = volume.shape
-    return volume.reshape(depth, high // side, side, across // side, side).mean((2, 4))
+    some = means(np.clip(pixels, -1000, 200) / np.float32(1000), 2)
+    return np.stack([means(some, CELL // 2), means(some**2, CELL // 2)])
 
 
 def distances(samples: npt.NDArray[np.floating], beside: npt.NDArray[np.floating], rounds: int = 3) -> Volume:
@@ -313,11 +309,6 @@ def distances(samples: npt.NDArray[np.floating], beside: npt.NDArray[np.floating
         kept = far <= np.quantile(far, OFTEN)
     white = (samples - columns @ fit.astype(np.float32)) @ whiten.astype(np.float32)
     return np.sqrt(np.square(white).sum(1) / count).astype(np.float32)
-
-
-def grown(part: slice, by: int, side: int) -> slice:
-    """A slice, so many places wider on both sides, within `side`."""
-    return slice(max(0, part.start - by), min(side, part.stop + by))
 
 
 def _whole(part: slice) -> slice:

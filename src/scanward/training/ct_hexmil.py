@@ -17,7 +17,7 @@ from torch.nn import functional
 from scanward import methods
 from scanward.attacks.base import Lesion
 from scanward.bench.ct_baselines import FILES
-from scanward.bench.ct_changes import Box, lung_window
+from scanward.bench.ct_changes import Box, lung_window, shared, shown_in
 from scanward.bench.ct_hexmil import SLICES, WIDTHS, Gated, SliceNet, looked_at, scaled
 from scanward.datasets.chests import candidates
 from scanward.datasets.thorax import SCANS, Scan, read
@@ -55,14 +55,10 @@ def chest(scan: Scan, count: int, seed: int) -> Chest:
         attack = methods.build(ATTACKS[number % len(ATTACKS)], "attack")
         lesion = Lesion(centre, float(np.exp(rng.uniform(*np.log(SIZES)))))
         patch = attack.apply(scan.image, attack.draw(scan.image, lesion, rng, anatomy=scan.lungs))
-        whole = patch.box.slices
-        inner = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(whole, window, strict=True))
-        part = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, whole, strict=True))
-        areas = patch.mask[part].sum((1, 2))
-        depths = np.flatnonzero(areas > 0.25 * areas.max(initial=1)) + inner[0].start - window[0].start
-        box = [slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, window, strict=True)]
+        part, box = shared(patch.box.slices, window)
+        depths = shown_in(patch.mask[part]) + box[0].start
         if depths.size and min(patch.values[part].shape) > 0:
-            made.append(((box[0], box[1], box[2]), patch.values[part], depths))
+            made.append((box, patch.values[part], depths))
     return Chest(np.rint(scan.image.pixels[window]).astype(np.int16), made)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -250,9 +250,14 @@ def peaks(volume: Volume, spacing: tuple[float, float, float],
     return volume[tuple(places[found].T)], places[found]
 
 
+def odd_sides(steps: Sequence[float], mm: float) -> list[int]:
+    """Odd numbers of steps, of so many mm each, that are about `mm` long."""
+    return [max(1, 2 * round((mm / step - 1) / 2) + 1) for step in steps]
+
+
 def _sides(spacing: tuple[float, float, float], mm: float) -> list[int]:
-    """Odd numbers of logits, (z, y, x), that are about `mm` long."""
-    return [max(1, 2 * round((mm / step - 1) / 2) + 1) for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
+    """The same of logits, (z, y, x)."""
+    return odd_sides((spacing[0], 2 * spacing[1], 2 * spacing[2]), mm)
 
 
 def _openvino(arrays: Arrays) -> Infer:

@@ -19,6 +19,7 @@ from scanward.detectors.ct_self_reference.reference import BLOCK, PER_SCALE, SCA
 from scanward.detectors.self_reference.local import EXPECTED
 from scanward.detectors.self_reference.reference import CLIP
 from scanward.image import Image
+from scanward.tiles import widened
 
 KINDS = {"put in": "it looks as if something was put in", "taken away": "it looks as if something was taken away"}
 """And what is said of each."""
@@ -68,7 +69,7 @@ def facts_of(image: Image, reference: Reference, box: Box) -> Facts:
     """What a finding's box (voxels) holds, and what is about it."""
     fine, coarse = _noise(image, reference, box)
     pads = [int(0.4 * size) + 3 for size in box.size]
-    window = tuple(slice(max(0, part.start - pad), min(length, part.stop + pad))
+    window = tuple(widened(part, pad, length)
                    for part, pad, length in zip(box.slices, pads, image.shape, strict=True))
     cube, away = image.pixels[window], _away(box, np.ogrid[window])
     within, shell = cube[away < 0.9], cube[(away > 1.15) & (away < 1.7)]

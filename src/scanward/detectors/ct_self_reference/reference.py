@@ -23,7 +23,7 @@ from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted, 
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, noise_curve, pool, trimmed_sigma
 from scanward.image import as_int16
 from scanward.nets.engine import cores
-from scanward.tiles import extent
+from scanward.tiles import extent, widened
 
 Plane = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
@@ -211,10 +211,10 @@ def _with_fit(found: Reference, pixels: Volume, seen: list[_Seen]) -> Reference:
 
 def _explained(found: Reference, plane: Plane, one: _Seen) -> tuple[Plane, Plane]:
     """Of a slice's blocks of lung, the covariates (7, n) and the residuals' magnitudes (16, n)."""
-    lung = _means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
+    lung = means(one.near[None].astype(np.float32), BLOCK)[0] > 0.5
     sizes = [np.minimum(np.abs(raw) * found.gains[n * PER_SCALE:(n + 1) * PER_SCALE, None, None], CLIP)
              for n, raw in enumerate(one.raw)]
-    magnitudes = [_means(size, BLOCK // scale)[:, lung] for size, scale in zip(sizes, SCALES, strict=True)]
+    magnitudes = [means(size, BLOCK // scale)[:, lung] for size, scale in zip(sizes, SCALES, strict=True)]
     return _covariates(found, plane, one.z, one.blocks)[:, lung], np.concatenate(magnitudes)
 
 
@@ -222,8 +222,7 @@ def _covariates(found: Reference, plane: Plane, z: int, blocks: Blocks) -> Volum
     """(7, rows, columns) of some blocks of a slice: density, steepness, restlessness, share that is no lung, distance
     to the pleura and to the middle of the field of view, height."""
     whole = _blocks(plane.shape)
-    around = tuple(slice(max(0, part.start - AROUND), min(side, part.stop + AROUND))
-                   for part, side in zip(blocks, whole, strict=True))
+    around = tuple(widened(part, AROUND, side) for part, side in zip(blocks, whole, strict=True))
     within = tuple(slice(part.start - wide.start, part.stop - wide.start)
                    for part, wide in zip(blocks, around, strict=True))
     plane = _padded(plane[tuple(slice(part.start * BLOCK, part.stop * BLOCK) for part in around)])
@@ -260,8 +259,8 @@ def _padded(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.pad(plane, lacks, mode="edge") if any(b for _, b in lacks) else plane
 
 
-def _means(values: Volume, side: int) -> Volume:
-    """(n, y / side, x / side) means over blocks."""
+def means(values: Volume, side: int) -> Volume:
+    """(n, y / side, x / side) means over blocks of planes (n, y, x)."""
     return np.stack([pool(one, side) for one in values])
 
 
