@@ -13,10 +13,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.anatomy.airways import lungs_alone
-from scanward.anatomy.lung import Lungs
+from scanward.anatomy.lung import Lungs, inside
 from scanward.detectors.base import Arrays, regions
 from scanward.detectors.ct_self_reference.describe import described
-from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, inside, measure, stack
+from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, measure, stack
 from scanward.image import Image
 from scanward.nets.engine import engine, named, precision
 from scanward.verdict import Evidence

@@ -1,0 +1,196 @@
+"""`CtCopyMove`: the detector that puts patches, pairs and regions together."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.anatomy.airways import lungs_alone
+from scanward.anatomy.lung import Lungs, inside
+from scanward.detectors.base import regions
+from scanward.detectors.ct_copy_move.describe import Mask, Patches, Volume, describe, detail, fine, places
+from scanward.detectors.ct_copy_move.pairs import pairs
+from scanward.detectors.ct_copy_move.slices import repeated, resampled
+from scanward.detectors.ct_copy_move.verify import Field, Match, field_of, grown, refined, seeds
+from scanward.image import Image
+from scanward.verdict import Evidence
+
+NAME = "ct-copy-move"
+THRESHOLD = HEAT_THRESHOLD = 0.5
+THIN_MM = 1.5
+"""Slices up to this far apart are compared with those above and below, too."""
+AROUND = 8
+"""Pixels about the lungs that are looked at."""
+LOWEST = 0.7
+"""Deviations of the grain that a place stands out by, at least."""
+SMALL = Patches((1.0, 2.0), 3, 1, 12, 400_000)
+LARGE = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 40, 150_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 24, 150_000)}
+"""By whether slices are thin. Small patches find small copies as they were stored; large ones those that changed."""
+TABLES = (3, 6)
+PAIRS, SEEDS = 3000, 60
+"""Looked at, and grown, of each kind."""
+SURE = -3.0
+"""Decimal logarithm of a seed's chance, from which on it is grown."""
+LOG_NFA = -3.0
+"""Decimal logarithm of the false alarms that one authentic scan may be expected to give: the threshold."""
+SLOPE = 2.0
+"""Decades of false alarms from the threshold over which the score's odds change tenfold."""
+FAINT = 0.01
+"""Below this score the heat is left at zero."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The box about the lungs."""
+
+    volume: Volume
+    inside: Mask
+    corner: tuple[int, int, int]
+
+
+class CtCopyMove:
+    """Finds regions of the lungs that one chest CT shows twice, also mirrored, turned, or upside down, and slices that
+    repeat.
+
+    Noise is compared, not anatomy: two places never share their noise, a copy does. Both places are marked, since the
+    pixels do not tell which is the original.
+    """
+
+    name = NAME
+
+    def load(self) -> None:
+        """Nothing: it is untrained, and its libraries came with the module."""
+
+    def detect(self, image: Image) -> Evidence:
+        """Judge one chest CT; a CT without lungs does not concern it."""
+        start = time.perf_counter()
+        lungs = lungs_alone(image)
+        if not lungs.mask.any():
+            return _nothing(image, "No lungs were found in this CT.", start, concerned=False)
+        if image.spacing is None:
+            return _nothing(image, "The file does not say how large a voxel is, which the detector goes by.", start)
+        part = _part(image, lungs)
+        if resampled(part.volume):
+            return _nothing(image, "Many of its slices repeat the one before, as resampling makes them.", start)
+        thin = image.spacing[0] <= THIN_MM
+        grain = detail(part.volume)
+        field = field_of(fine(part.volume, thin), part.inside, image.spacing)
+        if field is None or min(grain.shape[1:]) < 32:
+            return _nothing(image, "The lungs hold too little noise to compare.", start)
+        twice = repeated(part.volume)
+        matches = _matches(part, grain, field, thin, {z for _, z in twice})
+        return _answer(image, part, matches, twice, start)
+
+
+def _part(image: Image, lungs: Lungs) -> Part:
+    used = [np.flatnonzero(lungs.mask.any(tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    low, high = [int(used[0][0])], [int(used[0][-1]) + 1]
+    for where, step, length in zip(used[1:], lungs.step[1:], image.shape[1:], strict=True):
+        low.append(max(0, int(where[0] * step) - AROUND))
+        high.append(min(length, math.ceil((where[-1] + 1) * step) + AROUND))
+    z, y, x = (slice(a, b) for a, b in zip(low, high, strict=True))
+    mask = np.stack([inside(lungs, k, image.shape[1:])[y, x] for k in range(low[0], high[0])])
+    return Part(np.ascontiguousarray(image.pixels[z, y, x]), mask, (low[0], low[1], low[2]))
+
+
+def _matches(part: Part, grain: Volume, field: Field, thin: bool, without: set[int]) -> list[Match]:
+    """Regions that occur twice, surest first; slices that repeat as a whole are left out of the comparison."""
+    usual = math.sqrt(float(np.median(np.square(grain[part.inside][::97])))) / 0.6745
+    looked = part.inside.copy()
+    looked[list(without)] = False
+    at = places(grain, looked, LOWEST * usual)
+    if len(at) < 8:
+        return []
+    likely = []
+    for kind, tables in zip((SMALL, LARGE[thin]), TABLES, strict=True):
+        known = describe(part.volume, grain, at, kind)
+        likely += seeds(field, known, pairs(known, field.spacing, tables, PAIRS), SEEDS)
+    taken = np.zeros(grain.shape, np.bool_)
+    found: list[Match] = []
+    for score, move in sorted(likely, key=lambda seed: seed[0]):
+        spots = [tuple(int(v) for v in place) for place in (move.source, move.target)]
+        if score > SURE or all(taken[spot] for spot in spots):
+            continue
+        match = grown(field, move)
+        if match is not None and match.log_nfa < LOG_NFA + 4 * SLOPE:
+            found.append(match)
+            if match.log_nfa < LOG_NFA:
+                taken |= _wider(sum(laid(match, grain.shape)))
+    return sorted(found, key=lambda match: match.log_nfa)
+
+
+def laid(match: Match, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
+    """The source and the copy, (z, y, x) of the part that is looked at."""
+    made = []
+    z, y, x = match.voxels.T.astype(np.float64)
+    for at in ((z, y, x), match.move(z, y, x)):
+        mask = np.zeros(shape, np.bool_)
+        mask[tuple(np.rint(v).astype(np.intp).clip(0, n - 1) for v, n in zip(at, shape, strict=True))] = True
+        made.append(mask)
+    return made[0], made[1]
+
+
+def _wider(mask: Mask | npt.NDArray[np.int_]) -> Mask:
+    """The rim that a filter could not see, and what a seed just beside it would find again."""
+    return np.stack([cv2.dilate(plane.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0 for plane in mask])
+
+
+def _answer(image: Image, part: Part, matches: list[Match], twice: list[tuple[int, int]], start: float) -> Evidence:
+    score = 1.0 if twice else _score(matches[0]) if matches else 0.0
+    heat = np.zeros(image.shape, np.float32)
+    if score >= FAINT:
+        window = heat[tuple(slice(low, low + n) for low, n in zip(part.corner, part.volume.shape, strict=True))]
+        for match in matches:
+            for mask in laid(match, part.volume.shape):
+                for plane, own in zip(window, mask, strict=True):
+                    if own.any():
+                        np.maximum(plane, _score(match) * cv2.dilate(own.view(np.uint8), np.ones((3, 3), np.uint8)),
+                                   out=plane)
+        for z in {z for pair in twice for z in pair}:
+            window[z][part.inside[z]] = 1
+    found = regions(heat, HEAT_THRESHOLD, image, NAME) if score >= THRESHOLD else ()
+    sentences = [_slices(twice, part)] if twice else []
+    sentences += [described(match, part, image) for match in matches[:1] if _score(match) >= THRESHOLD]
+    return Evidence(NAME, score, THRESHOLD, heat, HEAT_THRESHOLD, found, reason=" ".join(sentences) if found else "",
+                    seconds=time.perf_counter() - start)
+
+
+def _score(match: Match) -> float:
+    return float(1 / (1 + 10 ** np.clip((match.log_nfa - LOG_NFA) / SLOPE, -30, 30)))
+
+
+def _slices(twice: list[tuple[int, int]], part: Part) -> str:
+    first, second = (z + part.corner[0] for z in twice[0])
+    more = f", and {len(twice) - 1} more pairs do" if len(twice) > 1 else ""
+    return f"The slices {first} and {second} hold the same values{more}: one of the two was copied."
+
+
+def described(match: Match, part: Part, image: Image) -> str:
+    """Both places in voxels, the way between them in mm, and how the copy lies; which is the original is not known."""
+    z, y, x = match.voxels.mean(0)
+    there = tuple(float(v) for v in match.move(z, y, x))
+    ends = [[round(v + low) for v, low in zip(place, part.corner, strict=True)][::-1] for place in ((z, y, x), there)]
+    steps = image.spacing or (1.0, 1.0, 1.0)
+    way = [(b - a) * step for a, b, step in zip((z, y, x), there, steps, strict=True)][::-1]
+    move = match.move
+    degrees = round(math.degrees(math.atan2(move.a.imag, move.a.real)))
+    # x + iy mirrored by conj(): y changes its sign; a half turn more makes it x
+    left = move.mirrored and abs(degrees) > 90
+    turn = degrees - int(math.copysign(180, degrees)) if left else degrees
+    said = ["mirrored left to right" if left else "mirrored front to back"] if move.mirrored else []
+    said += [f"turned by {turn}°"] if turn else []
+    said += ["upside down"] if move.flipped else []
+    one, other = ("({}, {}, {})".format(*end) for end in ends)
+    return (f"The lung about (x, y, z) = {one} and about {other} holds the same noise, "
+            f"({', '.join(f'{v:+.1f}' for v in way)}) mm away ({', '.join(said) or 'neither mirrored nor turned'}): "
+            "one of the two places is a copy of the other, and which is the original the pixels do not tell.")
+
+
+def _nothing(image: Image, reason: str, start: float, concerned: bool = True) -> Evidence:
+    return Evidence(NAME, 0.0, THRESHOLD, np.zeros(image.shape, np.float32), HEAT_THRESHOLD, conclusive=False,
+                    reason=reason, concerned=concerned, seconds=time.perf_counter() - start)
