@@ -104,7 +104,7 @@ def _kept(keep: Path) -> Iterator[Row]:
 def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
     """Forge, pass through the step, judge."""
     image, truth, diameter = forged(item, scan, data)
-    image, truth = _stepped(item.step, image, truth)
+    image, truth = stepped(item.step, image, truth)
     start = time.perf_counter()
     verdict = judge(Case(image))
     seconds = time.perf_counter() - start
@@ -147,7 +147,7 @@ def _nodules(data: Path | None) -> list[Any]:
     return [one for one in nodules("test", data) if one.diameter * one.voxel >= 4]
 
 
-def _stepped(step: str, image: Image, truth: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.bool_]]:
+def stepped(step: str, image: Image, truth: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.bool_]]:
     """The whole scan through a step, and its truth on the new grid."""
     pixels = image.pixels
     if step == "jpeg2000 7:1":

@@ -59,13 +59,16 @@ def detail(volume: Volume) -> Volume:
     return np.stack([cv2.GaussianBlur(plane, (3, 3), 0.8) - cv2.blur(plane, (5, 5)) for plane in volume])
 
 
-def fine(volume: Volume, thin: bool) -> Volume:
-    """What each voxel's neighbours do not foretell, HU: the product of second differences in x and y and, where slices
-    are thin, in z."""
+def fine(volume: Volume) -> Volume:
+    """What each pixel's neighbours in its slice do not foretell, HU: second differences in x of those in y."""
     kernel = np.outer([0.5, -1, 0.5], [0.5, -1, 0.5]).astype(np.float32)
-    made = np.stack([cv2.filter2D(plane, -1, kernel) for plane in volume])
-    if thin and len(volume) > 2:
-        made[1:-1] -= 0.5 * (made[:-2] + made[2:])
+    return np.stack([cv2.filter2D(plane, -1, kernel) for plane in volume])
+
+
+def across(grain: Volume) -> Volume:
+    """What the slices above and below do not foretell of a slice's grain, for thin slices, which share it."""
+    made = grain.copy()
+    made[1:-1] -= 0.5 * (grain[:-2] + grain[2:])
     return made
 
 

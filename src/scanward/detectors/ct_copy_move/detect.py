@@ -13,10 +13,11 @@ import numpy.typing as npt
 from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs, inside
 from scanward.detectors.base import regions
-from scanward.detectors.ct_copy_move.describe import Mask, Patches, Volume, describe, detail, fine, places
+from scanward.detectors.ct_copy_move.describe import Mask, Patches, Volume, across, describe, detail, fine, places
 from scanward.detectors.ct_copy_move.pairs import pairs
 from scanward.detectors.ct_copy_move.slices import repeated, resampled
-from scanward.detectors.ct_copy_move.verify import Field, Match, field_of, grown, refined, seeds
+from scanward.detectors.ct_copy_move.stored import equal
+from scanward.detectors.ct_copy_move.verify import Field, Match, Move, field_of, grown, refined, seeds
 from scanward.image import Image
 from scanward.verdict import Evidence
 
@@ -28,13 +29,13 @@ AROUND = 8
 """Pixels about the lungs that are looked at."""
 LOWEST = 0.7
 """Deviations of the grain that a place stands out by, at least."""
-SMALL = Patches((1.0, 2.0), 3, 1, 12, 400_000)
-LARGE = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 40, 150_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 24, 150_000)}
+SMALL = Patches((1.0, 2.0), 3, 1, 12, 300_000)
+LARGE = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 40, 100_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 24, 100_000)}
 """By whether slices are thin. Small patches find small copies as they were stored; large ones those that changed."""
 TABLES = (3, 6)
-PAIRS, SEEDS = 3000, 60
-"""Looked at, and grown, of each kind."""
-SURE = -3.0
+PAIRS, GROWN, REFINED = 3000, 100, 20
+"""Pairs of each kind that are looked at, transforms that are grown, and those that are refined before."""
+SURE = -2.5
 """Decimal logarithm of a seed's chance, from which on it is grown."""
 LOG_NFA = -3.0
 """Decimal logarithm of the false alarms that one authentic scan may be expected to give: the threshold."""
@@ -77,14 +78,32 @@ class CtCopyMove:
         part = _part(image, lungs)
         if resampled(part.volume):
             return _nothing(image, "Many of its slices repeat the one before, as resampling makes them.", start)
-        thin = image.spacing[0] <= THIN_MM
-        grain = detail(part.volume)
-        field = field_of(fine(part.volume, thin), part.inside, image.spacing)
-        if field is None or min(grain.shape[1:]) < 32:
+        view = _view(part, image.spacing)
+        if view is None:
             return _nothing(image, "The lungs hold too little noise to compare.", start)
         twice = repeated(part.volume)
-        matches = _matches(part, grain, field, thin, {z for _, z in twice})
-        return _answer(image, part, matches, twice, start)
+        return _answer(image, part, _matches(view, {z for _, z in twice}), twice, start)
+
+
+@dataclass(frozen=True)
+class View:
+    """A part through the filters that its noise is compared in."""
+
+    part: Part
+    coarse: Volume
+    fine: Volume
+    fields: tuple[Field, Field]
+    """Fine, and coarse, which outlives compression."""
+    thin: bool
+
+
+def _view(part: Part, spacing: tuple[float, float, float]) -> View | None:
+    thin = spacing[0] <= THIN_MM
+    if min(part.volume.shape[1:]) < 32:
+        return None
+    coarse, sharp = detail(part.volume), fine(part.volume)
+    fields = [field_of(grain, part.inside, spacing) for grain in (across(sharp) if thin else sharp, coarse)]
+    return None if fields[0] is None or fields[1] is None else View(part, coarse, sharp, (fields[0], fields[1]), thin)
 
 
 def _part(image: Image, lungs: Lungs) -> Part:
@@ -98,30 +117,54 @@ def _part(image: Image, lungs: Lungs) -> Part:
     return Part(np.ascontiguousarray(image.pixels[z, y, x]), mask, (low[0], low[1], low[2]))
 
 
-def _matches(part: Part, grain: Volume, field: Field, thin: bool, without: set[int]) -> list[Match]:
+def _matches(view: View, without: set[int]) -> list[Match]:
     """Regions that occur twice, surest first; slices that repeat as a whole are left out of the comparison."""
-    usual = math.sqrt(float(np.median(np.square(grain[part.inside][::97])))) / 0.6745
-    looked = part.inside.copy()
-    looked[list(without)] = False
-    at = places(grain, looked, LOWEST * usual)
-    if len(at) < 8:
-        return []
-    likely = []
-    for kind, tables in zip((SMALL, LARGE[thin]), TABLES, strict=True):
-        known = describe(part.volume, grain, at, kind)
-        likely += seeds(field, known, pairs(known, field.spacing, tables, PAIRS), SEEDS)
-    taken = np.zeros(grain.shape, np.bool_)
+    taken = np.zeros(view.coarse.shape, np.bool_)
     found: list[Match] = []
-    for score, move in sorted(likely, key=lambda seed: seed[0]):
+    grown_yet = refined_yet = 0
+    for _, move in sorted(_seeds(view, without), key=lambda seed: seed[0]):
         spots = [tuple(int(v) for v in place) for place in (move.source, move.target)]
-        if score > SURE or all(taken[spot] for spot in spots):
+        if all(taken[spot] for spot in spots):
             continue
-        match = grown(field, move)
+        if grown_yet == GROWN:
+            break
+        grown_yet += 1
+        match = _best(view, move)
+        if (match is None or match.log_nfa > LOG_NFA) and refined_yet < REFINED:
+            refined_yet += 1
+            match = min((one for one in (match, grown(view.fields[1], refined(view.fields[1], move))) if one),
+                        key=lambda one: one.log_nfa, default=None)
         if match is not None and match.log_nfa < LOG_NFA + 4 * SLOPE:
             found.append(match)
             if match.log_nfa < LOG_NFA:
-                taken |= _wider(sum(laid(match, grain.shape)))
+                taken |= _wider(sum(laid(match, taken.shape)))
     return sorted(found, key=lambda match: match.log_nfa)
+
+
+def _seeds(view: View, without: set[int]) -> list[tuple[float, Move]]:
+    """Transforms worth growing, with the logarithm of the chance of each."""
+    looked = view.part.inside.copy()
+    looked[list(without)] = False
+    found: list[tuple[float, Move]] = []
+    for kind, tables, grain, fields in ((SMALL, TABLES[0], view.fine, view.fields[:1]),
+                                        (LARGE[view.thin], TABLES[1], view.coarse, view.fields)):
+        usual = math.sqrt(float(np.median(np.square(grain[looked][::97])))) / 0.6745 if looked.any() else 0.0
+        at = places(grain, looked, LOWEST * usual)
+        if len(at) < 8:
+            continue
+        known = describe(view.part.volume, grain, at, kind)
+        alike = pairs(known, view.fields[0].spacing, tables, PAIRS)
+        found += [seed for field in fields for seed in seeds(field, known, alike, SURE)]
+    return found
+
+
+def _best(view: View, move: Move) -> Match | None:
+    """The surest region of a transform: of stored values, or of either grain."""
+    match = equal(view.part.volume, view.part.inside, move, view.fields[0].spacing, view.fields[0].tests)
+    if match is not None and match.log_nfa < LOG_NFA:
+        return match
+    return min((one for one in (match, *(grown(field, move) for field in view.fields)) if one),
+               key=lambda one: one.log_nfa, default=None)
 
 
 def laid(match: Match, shape: tuple[int, ...]) -> tuple[Mask, Mask]:

@@ -18,7 +18,7 @@ BLOCK = 16
 """Pixels a side of the blocks that noise is measured in."""
 QUIETER = 0.5
 """Share of the noise measured in a block that may really be there: anatomy is counted with it."""
-BALL_PX, BALL_MM = 3, 2.5
+BALL_PX, BALL_MM = 2, 1.2
 """Reach of the first look at a pair, within the slice and across slices."""
 QUARTER = math.radians(20)
 """Turns nearer than this to one by quarters are taken for it, to begin with."""
@@ -97,6 +97,8 @@ def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float]) -
     noise = _noise(grain)
     count = int(inside.sum())
     level = float(np.median(noise[_blocks(inside)])) if count else 0.0
+    # a block of soft tissue, or one that a vessel fills, is louder than the lung beside it
+    noise = ndimage.minimum_filter(noise, (1, 3, 3), mode="nearest")
     if level < LEAST:
         return None
     return Field(grain, inside, np.maximum(noise, FAINT * level), spacing, FAINT * level, _share(grain, 3 * math.sqrt(level)),
@@ -104,11 +106,12 @@ def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float]) -
 
 
 def _noise(grain: Volume) -> Volume:
-    """Variance of each block by the lower quartile of its magnitudes, which anatomy changes little."""
+    """Variance of each block by the lower quartile of every second pixel's magnitude, which anatomy changes little."""
     depth, height, width = grain.shape
-    padded = np.pad(grain, [(0, 0), (0, -height % BLOCK), (0, -width % BLOCK)], mode="reflect")
-    rows, columns = padded.shape[1] // BLOCK, padded.shape[2] // BLOCK
-    cut = np.abs(padded).reshape(depth, rows, BLOCK, columns, BLOCK).swapaxes(2, 3).reshape(depth, rows, columns, -1)
+    padded = np.pad(grain, [(0, 0), (0, -height % BLOCK), (0, -width % BLOCK)], mode="reflect")[:, ::2, ::2]
+    side = BLOCK // 2
+    rows, columns = padded.shape[1] // side, padded.shape[2] // side
+    cut = np.abs(padded).reshape(depth, rows, side, columns, side).swapaxes(2, 3).reshape(depth, rows, columns, -1)
     quarter = cut.shape[-1] // 4
     return np.asarray(np.square(np.partition(cut, quarter, axis=-1)[..., quarter] / QUARTILE), np.float32)
 
@@ -137,24 +140,24 @@ def _share(grain: Volume, most: float) -> float:
     return 1 / (within * across)
 
 
-def seeds(field: Field, known: Described, found: Pairs, most: int) -> list[tuple[float, Move]]:
-    """The transforms of the pairs whose surroundings agree best, with the logarithm of that happening by chance."""
+def seeds(field: Field, known: Described, found: Pairs, sure: float) -> list[tuple[float, Move]]:
+    """The transforms of the pairs whose surroundings agree by chance with a probability of 10 to `sure` at most, each
+    with the logarithm of its own."""
     if not len(found.first):
         return []
-    one, other = found.first, found.second
-    mirrored = known.mirrored[one] ^ known.mirrored[other]
-    turn = np.where(mirrored, -known.angle[one], known.angle[one]) - known.angle[other]
+    one, other = known.at[found.first], known.at[found.second]
+    mirrored = known.mirrored[found.first] ^ known.mirrored[found.second]
+    angle = known.angle[found.first]
+    turn = np.where(mirrored, -angle, angle) - known.angle[found.second]
     quarter = np.round(turn / (np.pi / 2)) * (np.pi / 2)
-    turn = np.where(np.abs(turn - quarter) < QUARTER, quarter, turn)
+    a = np.exp(1j * np.where(np.abs(turn - quarter) < QUARTER, quarter, turn))
     ball = _ball(field.spacing)
     best: list[tuple[float, Move]] = []
     for flip in (False, True):
-        score = _agreement(field, known.at[one], known.at[other], np.exp(1j * turn), mirrored, flip, ball)
-        for n in np.argsort(score)[:most]:
-            a = complex(np.exp(1j * turn[n]))
-            move = Move(_point(known.at[one[n]]), _point(known.at[other[n]]), _snapped(a), bool(mirrored[n]), flip)
-            best.append((float(score[n]), move))
-    return sorted(best, key=lambda seed: seed[0])[:most]
+        score = _agreement(field, one, other, a, mirrored, flip, ball)
+        best += [(float(score[n]), Move(_point(one[n]), _point(other[n]), _snapped(complex(a[n])), bool(mirrored[n]), flip))
+                 for n in np.flatnonzero(score < sure)]
+    return best
 
 
 def _point(at: npt.NDArray[np.int32]) -> tuple[float, float, float]:
