@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +17,7 @@ from scanward.detectors.base import regions
 from scanward.detectors.ct_copy_move.describe import Mask, Patches, Volume, across, describe, detail, fine, places
 from scanward.detectors.ct_copy_move.pairs import pairs
 from scanward.detectors.ct_copy_move.slices import repeated, resampled
-from scanward.detectors.ct_copy_move.stored import equal
+from scanward.detectors.ct_copy_move.stored import equal, twins
 from scanward.detectors.ct_copy_move.verify import Field, Match, Move, field_of, grown, refined, seeds
 from scanward.image import Image
 from scanward.verdict import Evidence
@@ -29,13 +30,13 @@ AROUND = 8
 """Pixels about the lungs that are looked at."""
 LOWEST = 0.7
 """Deviations of the grain that a place stands out by, at least."""
-SMALL = Patches((1.0, 2.0), 3, 1, 12, 300_000)
-LARGE = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 40, 100_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 24, 100_000)}
-"""By whether slices are thin. Small patches find small copies as they were stored; large ones those that changed."""
-TABLES = (3, 6)
+PATCHES = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 40, 120_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 24, 120_000)}
+"""By whether slices are thin."""
+TABLES = 6
+"""Hashes that patches are compared by."""
 PAIRS, GROWN, REFINED = 3000, 100, 20
-"""Pairs of each kind that are looked at, transforms that are grown, and those that are refined before."""
-SURE = -2.5
+"""Pairs of patches that are looked at, transforms of each kind that are grown, and those that are refined, too."""
+SURE = -1.5
 """Decimal logarithm of a seed's chance, from which on it is grown."""
 LOG_NFA = -3.0
 """Decimal logarithm of the false alarms that one authentic scan may be expected to give: the threshold."""
@@ -91,7 +92,6 @@ class View:
 
     part: Part
     coarse: Volume
-    fine: Volume
     fields: tuple[Field, Field]
     """Fine, and coarse, which outlives compression."""
     thin: bool
@@ -103,7 +103,7 @@ def _view(part: Part, spacing: tuple[float, float, float]) -> View | None:
         return None
     coarse, sharp = detail(part.volume), fine(part.volume)
     fields = [field_of(grain, part.inside, spacing) for grain in (across(sharp) if thin else sharp, coarse)]
-    return None if fields[0] is None or fields[1] is None else View(part, coarse, sharp, (fields[0], fields[1]), thin)
+    return None if fields[0] is None or fields[1] is None else View(part, coarse, (fields[0], fields[1]), thin)
 
 
 def _part(image: Image, lungs: Lungs) -> Part:
@@ -119,52 +119,58 @@ def _part(image: Image, lungs: Lungs) -> Part:
 
 def _matches(view: View, without: set[int]) -> list[Match]:
     """Regions that occur twice, surest first; slices that repeat as a whole are left out of the comparison."""
-    taken = np.zeros(view.coarse.shape, np.bool_)
-    found: list[Match] = []
-    grown_yet = refined_yet = 0
-    for _, move in sorted(_seeds(view, without), key=lambda seed: seed[0]):
-        spots = [tuple(int(v) for v in place) for place in (move.source, move.target)]
-        if all(taken[spot] for spot in spots):
-            continue
-        if grown_yet == GROWN:
-            break
-        grown_yet += 1
-        match = _best(view, move)
-        if (match is None or match.log_nfa > LOG_NFA) and refined_yet < REFINED:
-            refined_yet += 1
-            match = min((one for one in (match, grown(view.fields[1], refined(view.fields[1], move))) if one),
-                        key=lambda one: one.log_nfa, default=None)
-        if match is not None and match.log_nfa < LOG_NFA + 4 * SLOPE:
-            found.append(match)
-            if match.log_nfa < LOG_NFA:
-                taken |= _wider(sum(laid(match, taken.shape)))
-    return sorted(found, key=lambda match: match.log_nfa)
-
-
-def _seeds(view: View, without: set[int]) -> list[tuple[float, Move]]:
-    """Transforms worth growing, with the logarithm of the chance of each."""
     looked = view.part.inside.copy()
     looked[list(without)] = False
-    found: list[tuple[float, Move]] = []
-    for kind, tables, grain, fields in ((SMALL, TABLES[0], view.fine, view.fields[:1]),
-                                        (LARGE[view.thin], TABLES[1], view.coarse, view.fields)):
-        usual = math.sqrt(float(np.median(np.square(grain[looked][::97])))) / 0.6745 if looked.any() else 0.0
-        at = places(grain, looked, LOWEST * usual)
-        if len(at) < 8:
-            continue
-        known = describe(view.part.volume, grain, at, kind)
-        alike = pairs(known, view.fields[0].spacing, tables, PAIRS)
-        found += [seed for field in fields for seed in seeds(field, known, alike, SURE)]
-    return found
+    found = Found(np.zeros(looked.shape, np.bool_), [])
+    spacing, tests = view.fields[0].spacing, view.fields[0].tests
+    for move in found.new(twins(view.part.volume, looked, spacing)):
+        found.take(equal(view.part.volume, looked, move, spacing, tests))
+    refined_yet = 0
+    for move in found.new(_seeds(view, looked)):
+        match = min((one for field in view.fields if (one := grown(field, move))), key=lambda one: one.log_nfa,
+                    default=None)
+        if (match is None or match.log_nfa > LOG_NFA) and refined_yet < REFINED:
+            refined_yet += 1
+            match = grown(view.fields[1], refined(view.fields[1], move)) or match
+        found.take(match)
+    return sorted(found.matches, key=lambda match: match.log_nfa)
 
 
-def _best(view: View, move: Move) -> Match | None:
-    """The surest region of a transform: of stored values, or of either grain."""
-    match = equal(view.part.volume, view.part.inside, move, view.fields[0].spacing, view.fields[0].tests)
-    if match is not None and match.log_nfa < LOG_NFA:
-        return match
-    return min((one for one in (match, *(grown(field, move) for field in view.fields)) if one),
-               key=lambda one: one.log_nfa, default=None)
+@dataclass
+class Found:
+    """What was found so far."""
+
+    taken: Mask
+    matches: list[Match]
+
+    def new(self, moves: list[Move]) -> Iterator[Move]:
+        """Those, up to `GROWN`, that do not repeat what was found by then."""
+        left = GROWN
+        for move in moves:
+            if left and not all(self.taken[tuple(int(v) for v in place)] for place in (move.source, move.target)):
+                left -= 1
+                yield move
+
+    def take(self, match: Match | None) -> None:
+        """Keep what is not far from being sure."""
+        if match is not None and match.log_nfa < LOG_NFA + 4 * SLOPE:
+            self.matches.append(match)
+            if match.log_nfa < LOG_NFA:
+                self.taken |= _wider(sum(laid(match, self.taken.shape)))
+
+
+def _seeds(view: View, looked: Mask) -> list[Move]:
+    """Transforms of alike patches, those whose surroundings agree best first."""
+    if not looked.any():
+        return []
+    usual = math.sqrt(float(np.median(np.square(view.coarse[looked][::97])))) / 0.6745
+    at = places(view.coarse, looked, LOWEST * usual)
+    if len(at) < 8:
+        return []
+    known = describe(view.part.volume, view.coarse, at, PATCHES[view.thin])
+    alike = pairs(known, view.fields[0].spacing, TABLES, PAIRS)
+    found = [seed for field in view.fields for seed in seeds(field, known, alike, SURE)]
+    return [move for _, move in sorted(found, key=lambda seed: seed[0])]
 
 
 def laid(match: Match, shape: tuple[int, ...]) -> tuple[Mask, Mask]:

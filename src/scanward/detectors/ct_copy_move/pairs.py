@@ -54,15 +54,16 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
             one, other = order[same], order[same + step]
             alike = np.bitwise_count(sketch[one] ^ sketch[other]) <= UNLIKE
             one, other = one[alike], other[alike]
-            apart = _apart(known.at[one], known.at[other], spacing)
-            found.append(np.minimum(one, other)[apart] * count + np.maximum(one, other)[apart])
+            far = apart(known.at[one], known.at[other], spacing)
+        found.append(np.minimum(one, other)[far] * count + np.maximum(one, other)[far])
     both = np.sort(np.concatenate(found))
     first, second = np.divmod(both[np.diff(both, prepend=-1) != 0], count)
     return _ranked(known, first, second, most)
 
 
-def _apart(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32],
-           spacing: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
+def apart(one: npt.NDArray[np.integer], other: npt.NDArray[np.integer],
+          spacing: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
+    """Which of the pairs of voxels (N, 3) lie so far apart that one may be a copy of the other."""
     moved = np.abs(other - one) * np.asarray(spacing, np.float32)
     within = np.hypot(moved[:, 1], moved[:, 2])
     column = (within < COLUMN_MM[0]) & (moved[:, 0] < COLUMN_MM[1])

@@ -18,7 +18,7 @@ BLOCK = 16
 """Pixels a side of the blocks that noise is measured in."""
 QUIETER = 0.5
 """Share of the noise measured in a block that may really be there: anatomy is counted with it."""
-BALL_PX, BALL_MM = 2, 1.2
+BALL_PX, BALL_MM = 3, 2.5
 """Reach of the first look at a pair, within the slice and across slices."""
 QUARTER = math.radians(20)
 """Turns nearer than this to one by quarters are taken for it, to begin with."""
