@@ -62,11 +62,10 @@ def forged(scan: Scan, kind: str) -> tuple[Image, list[tuple[float, Any, list[in
     image = replace(scan.image, pixels=scan.image.pixels.copy())
     attack = CtCopyMove() if kind == "something dense" else CtCopyMoveRemove()
     wish, made = KINDS[kind], []
-    free = scan.lungs.depth.copy()
-    for number, mm in enumerate(DIAMETERS * EACH):
+    used: list[tuple[Any, float]] = []
+    for number, mm in enumerate(sorted(DIAMETERS * EACH, reverse=True)):
         rng = np.random.default_rng([*kind.encode(), number])
-        centre = _place(scan, free, mm, rng)
-        params = attack.draw(scan.image, Lesion(centre, mm), rng, anatomy=scan.lungs)
+        params = _drawn(scan, attack, mm, used, rng)
         params |= {"flips": list(wish.get("flips", NONE)), "turn": wish.get("turn", 0.0),
                    "rim_mm": wish.get("rim", RIM) * mm / 2}
         if not wish.get("level"):
@@ -93,17 +92,22 @@ def _shifted(image: Image, params: dict[str, Any]) -> Image:
     return replace(image, pixels=pixels)
 
 
-def _place(scan: Scan, free: Any, mm: float, rng: np.random.Generator) -> tuple[float, float, float]:
-    """A voxel whose surroundings are lung that holds no copy yet; `free` is mm to what is none."""
-    spacing = np.array(scan.lungs.spacing)
+def _drawn(scan: Scan, attack: CtCopyMove, mm: float, used: list[tuple[Any, float]],
+           rng: np.random.Generator) -> dict[str, Any]:
+    """A copy whose two places touch none of the `used` ones, voxels with mm about them."""
+    spacing = np.array(scan.image.spacing)
     ends = max(1, round(mm / 2 / spacing[0]) + 1)
-    room = free.copy()
-    room[:ends] = room[len(room) - ends:] = 0
-    places = np.argwhere(room > min(mm / 2 + 1, 0.9 * float(room.max())))
-    chosen = places[int(rng.integers(len(places)))]
-    offsets = (np.stack(np.indices(free.shape), -1) - chosen) * spacing
-    free[np.linalg.norm(offsets, axis=-1) < mm + 6] = 0
-    return scan.lungs.voxel(tuple(chosen))
+    depth = scan.lungs.depth.copy()
+    depth[:ends] = depth[len(depth) - ends:] = 0
+    places = np.argwhere(depth > min(mm / 2 + 1, 0.9 * float(depth.max())))
+    for _ in range(400):
+        centre = scan.lungs.voxel(tuple(places[int(rng.integers(len(places)))]))
+        params = attack.draw(scan.image, Lesion(centre, mm), rng, anatomy=scan.lungs)
+        ends_of = [np.round(centre), np.array(params["source"])]
+        if all(np.linalg.norm((one - other) * spacing) > (mm + wide) / 2 + 3 for one in ends_of for other, wide in used):
+            break
+    used += [(one, mm) for one in ends_of]
+    return params
 
 
 def judged(scan: Scan, kind: str) -> Iterator[Row]:

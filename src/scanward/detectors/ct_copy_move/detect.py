@@ -18,7 +18,7 @@ from scanward.detectors.ct_copy_move.describe import Mask, Patches, Volume, acro
 from scanward.detectors.ct_copy_move.pairs import pairs
 from scanward.detectors.ct_copy_move.slices import repeated, resampled
 from scanward.detectors.ct_copy_move.stored import equal, twins
-from scanward.detectors.ct_copy_move.verify import Field, Match, Move, field_of, grown, refined, seeds
+from scanward.detectors.ct_copy_move.verify import COARSE, FINE, Field, Match, Move, field_of, grown, refined, seeds
 from scanward.image import Image
 from scanward.verdict import Evidence
 
@@ -30,14 +30,13 @@ AROUND = 8
 """Pixels about the lungs that are looked at."""
 LOWEST = 0.7
 """Deviations of the grain that a place stands out by, at least."""
-PATCHES = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 40, 120_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 24, 120_000)}
+PATCHES = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 24, 120_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 16, 120_000)}
 """By whether slices are thin."""
-TABLES = 6
+TABLES = 8
 """Hashes that patches are compared by."""
-PAIRS, GROWN, REFINED = 3000, 100, 20
-"""Pairs of patches that are looked at, transforms of each kind that are grown, and those that are refined, too."""
-SURE = -1.5
-"""Decimal logarithm of a seed's chance, from which on it is grown."""
+PAIRS, GROWN, REFINED = 3000, 100, 12
+"""Pairs of patches that are looked at, transforms that are grown of those that are likely, and of the others, once they
+were refined."""
 LOG_NFA = -3.0
 """Decimal logarithm of the false alarms that one authentic scan may be expected to give: the threshold."""
 SLOPE = 2.0
@@ -102,7 +101,8 @@ def _view(part: Part, spacing: tuple[float, float, float]) -> View | None:
     if min(part.volume.shape[1:]) < 32:
         return None
     coarse, sharp = detail(part.volume), fine(part.volume)
-    fields = [field_of(grain, part.inside, spacing) for grain in (across(sharp) if thin else sharp, coarse)]
+    fields = [field_of(grain, part.inside, spacing, levels)
+              for grain, levels in ((across(sharp) if thin else sharp, FINE), (coarse, COARSE))]
     return None if fields[0] is None or fields[1] is None else View(part, coarse, (fields[0], fields[1]), thin)
 
 
@@ -123,17 +123,19 @@ def _matches(view: View, without: set[int]) -> list[Match]:
     looked[list(without)] = False
     found = Found(np.zeros(looked.shape, np.bool_), [])
     spacing, tests = view.fields[0].spacing, view.fields[0].tests
-    for move in found.new(twins(view.part.volume, looked, spacing)):
+    for move in found.new(twins(view.part.volume, looked, spacing), GROWN):
         found.take(equal(view.part.volume, looked, move, spacing, tests))
-    refined_yet = 0
-    for move in found.new(_seeds(view, looked)):
-        match = min((one for field in view.fields if (one := grown(field, move))), key=lambda one: one.log_nfa,
-                    default=None)
-        if (match is None or match.log_nfa > LOG_NFA) and refined_yet < REFINED:
-            refined_yet += 1
-            match = grown(view.fields[1], refined(view.fields[1], move)) or match
-        found.take(match)
+    likely, others = _seeds(view, looked)
+    for move in found.new(likely, GROWN):
+        if not found.take(_surest(view, move)):
+            others.insert(0, move)
+    for move in found.new(others, REFINED):
+        found.take(_surest(view, refined(view.fields[1], move)))
     return sorted(found.matches, key=lambda match: match.log_nfa)
+
+
+def _surest(view: View, move: Move) -> Match | None:
+    return min((one for field in view.fields if (one := grown(field, move))), key=lambda one: one.log_nfa, default=None)
 
 
 @dataclass
@@ -143,34 +145,35 @@ class Found:
     taken: Mask
     matches: list[Match]
 
-    def new(self, moves: list[Move]) -> Iterator[Move]:
-        """Those, up to `GROWN`, that do not repeat what was found by then."""
-        left = GROWN
+    def new(self, moves: list[Move], most: int) -> Iterator[Move]:
+        """Those, up to so many, that do not repeat what was found by then."""
         for move in moves:
-            if left and not all(self.taken[tuple(int(v) for v in place)] for place in (move.source, move.target)):
-                left -= 1
+            if most and not all(self.taken[tuple(int(v) for v in place)] for place in (move.source, move.target)):
+                most -= 1
                 yield move
 
-    def take(self, match: Match | None) -> None:
-        """Keep what is not far from being sure."""
-        if match is not None and match.log_nfa < LOG_NFA + 4 * SLOPE:
-            self.matches.append(match)
-            if match.log_nfa < LOG_NFA:
-                self.taken |= _wider(sum(laid(match, self.taken.shape)))
+    def take(self, match: Match | None) -> bool:
+        """Keep what is not far from being sure, and say whether it is."""
+        if match is None or match.log_nfa > LOG_NFA + 4 * SLOPE:
+            return False
+        self.matches.append(match)
+        if match.log_nfa >= LOG_NFA:
+            return False
+        self.taken |= _wider(sum(laid(match, self.taken.shape)))
+        return True
 
 
-def _seeds(view: View, looked: Mask) -> list[Move]:
-    """Transforms of alike patches, those whose surroundings agree best first."""
+def _seeds(view: View, looked: Mask) -> tuple[list[Move], list[Move]]:
+    """Transforms of alike patches, likely ones and others."""
     if not looked.any():
-        return []
+        return [], []
     usual = math.sqrt(float(np.median(np.square(view.coarse[looked][::97])))) / 0.6745
     at = places(view.coarse, looked, LOWEST * usual)
     if len(at) < 8:
-        return []
+        return [], []
     known = describe(view.part.volume, view.coarse, at, PATCHES[view.thin])
     alike = pairs(known, view.fields[0].spacing, TABLES, PAIRS)
-    found = [seed for field in view.fields for seed in seeds(field, known, alike, SURE)]
-    return [move for _, move in sorted(found, key=lambda seed: seed[0])]
+    return seeds(view.fields, known, alike)
 
 
 def laid(match: Match, shape: tuple[int, ...]) -> tuple[Mask, Mask]:

@@ -11,11 +11,11 @@ from scanward.detectors.ct_copy_move.describe import Described
 
 Index = npt.NDArray[np.int64]
 
-EXTRA = 8
+EXTRA = 2
 """Bits of a hash beyond those that would number the places."""
 ROW = 5
 """Neighbours in the order of a hash that are compared with a place."""
-SKETCH, UNLIKE = 64, 12
+SKETCH, UNLIKE = 64, 18
 """Bits of a sketch, and how many of them may differ in a pair."""
 COMMON = 4
 """A place with more near twins than this is a pattern of the scan's own."""

@@ -22,10 +22,13 @@ BALL_PX, BALL_MM = 3, 2.5
 """Reach of the first look at a pair, within the slice and across slices."""
 QUARTER = math.radians(20)
 """Turns nearer than this to one by quarters are taken for it, to begin with."""
+SURE = -1.0
+"""Decimal logarithm of the chance of what is hardly chance."""
 GROW_MM = 16.0
 """Reach of a region about the place that it was found at."""
-LEVELS = ((3, 0.12), (5, 0.35))
-"""Pixels a side of the windows that grain is compared in, and what may be left of the noise in them."""
+FINE, COARSE = ((3, 0.12), (5, 0.35)), ((3, 0.1),)
+"""Pixels a side of the windows that grain is compared in, and what may be left of the noise in them. Coarse grain is
+anatomy's too, and along an edge that much more may be left of it."""
 WIDE = 7
 """Pixels a side of the windows that say how much grain there is."""
 LEAST = 0.01
@@ -53,6 +56,7 @@ class Field:
     """Independent values a voxel of grain."""
     tests: float
     """Decimal logarithm of the pairs of places and of transforms."""
+    levels: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ class Match:
     """Decimal logarithm of the number of such regions that an authentic scan may be expected to show."""
 
 
-def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float]) -> Field | None:
+def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float],
+             levels: tuple[tuple[int, float], ...]) -> Field | None:
     """What grain is compared with; None where there is hardly any."""
     noise = _noise(grain)
     count = int(inside.sum())
@@ -102,7 +107,7 @@ def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float]) -
     if level < LEAST:
         return None
     return Field(grain, inside, np.maximum(noise, FAINT * level), spacing, FAINT * level, _share(grain, 3 * math.sqrt(level)),
-                 2 * math.log10(count) + math.log10(16))
+                 2 * math.log10(count) + math.log10(16), levels)
 
 
 def _noise(grain: Volume) -> Volume:
@@ -140,24 +145,27 @@ def _share(grain: Volume, most: float) -> float:
     return 1 / (within * across)
 
 
-def seeds(field: Field, known: Described, found: Pairs, sure: float) -> list[tuple[float, Move]]:
-    """The transforms of the pairs whose surroundings agree by chance with a probability of 10 to `sure` at most, each
-    with the logarithm of its own."""
+def seeds(fields: tuple[Field, ...], known: Described, found: Pairs) -> tuple[list[Move], list[Move]]:
+    """The transforms of the pairs whose surroundings agree as chance hardly would in one of the fields, surest first,
+    and those of the others, nearest first."""
     if not len(found.first):
-        return []
+        return [], []
     one, other = known.at[found.first], known.at[found.second]
     mirrored = known.mirrored[found.first] ^ known.mirrored[found.second]
     angle = known.angle[found.first]
     turn = np.where(mirrored, -angle, angle) - known.angle[found.second]
     quarter = np.round(turn / (np.pi / 2)) * (np.pi / 2)
     a = np.exp(1j * np.where(np.abs(turn - quarter) < QUARTER, quarter, turn))
-    ball = _ball(field.spacing)
-    best: list[tuple[float, Move]] = []
-    for flip in (False, True):
-        score = _agreement(field, one, other, a, mirrored, flip, ball)
-        best += [(float(score[n]), Move(_point(one[n]), _point(other[n]), _snapped(complex(a[n])), bool(mirrored[n]), flip))
-                 for n in np.flatnonzero(score < sure)]
-    return best
+    ball = _ball(fields[0].spacing)
+    scores = np.stack([np.min([_agreement(field, one, other, a, mirrored, flip, ball) for field in fields], axis=0)
+                       for flip in (False, True)])
+    flipped = scores[1] < scores[0]
+    score = scores.min(0)
+    order = np.lexsort((found.unlike, np.where(score < SURE, score, 0.0)))
+    moves = [Move(_point(one[n]), _point(other[n]), _snapped(complex(a[n])), bool(mirrored[n]), bool(flipped[n]))
+             for n in order]
+    sure = int((score < SURE).sum())
+    return moves[:sure], moves[sure:]
 
 
 def _point(at: npt.NDArray[np.int32]) -> tuple[float, float, float]:
@@ -271,7 +279,7 @@ def grown(field: Field, move: Move) -> Match | None:
     squared = np.square(here - there)
     seed = tuple(int(place) - a for place, a in zip(move.source, low, strict=True))
     best: Match | None = None
-    for side, level in LEVELS:
+    for side, level in field.levels:
         region = _region(squared / np.maximum(noise, 1e-6), valid, seed, (sides[0], side, side), level)
         if region is None:
             continue
