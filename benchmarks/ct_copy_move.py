@@ -2,8 +2,9 @@
 
     python benchmarks/ct_copy_move.py --split test --data DIR
 
-For each kind of copy a scan gets three copies of each diameter at once, at places drawn by chance, and each is counted on
-its own: found where the heat reaches its threshold in it. The threshold is the shipped one, a bound on false alarms.
+For each kind of copy a scan gets three copies of each diameter at once, at places drawn by chance, and each is
+counted on its own: found where the heat reaches its threshold in it. The threshold is the shipped one, which bounds
+false alarms.
 """
 
 from __future__ import annotations
@@ -103,10 +104,10 @@ def _drawn(scan: Scan, attack: CtCopyMove, mm: float, used: list[tuple[Any, floa
     for _ in range(400):
         centre = scan.lungs.voxel(tuple(places[int(rng.integers(len(places)))]))
         params = attack.draw(scan.image, Lesion(centre, mm), rng, anatomy=scan.lungs)
-        ends_of = [np.round(centre), np.array(params["source"])]
-        if all(np.linalg.norm((one - other) * spacing) > (mm + wide) / 2 + 3 for one in ends_of for other, wide in used):
+        both = [np.round(centre), np.array(params["source"])]
+        if all(np.linalg.norm((one - other) * spacing) > (mm + wide) / 2 + 3 for one in both for other, wide in used):
             break
-    used += [(one, mm) for one in ends_of]
+    used += [(one, mm) for one in both]
     return params
 
 

@@ -29,6 +29,8 @@ from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.judge import judge
 
+METHOD = "ct-self-reference"
+"""What is measured; copies within a scan have a bench of their own."""
 DIAMETERS = (5.0, 8.0, 12.0, 20.0)
 """Millimetres, one forgery of each a scan and attack."""
 TRAINED = ("ct-gan", "ct-gan-plain", "ct-gan-remove")
@@ -106,7 +108,7 @@ def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
     image, truth, diameter = forged(item, scan, data)
     image, truth = stepped(item.step, image, truth)
     start = time.perf_counter()
-    verdict = judge(Case(image))
+    verdict = judge(Case(image), METHOD)
     seconds = time.perf_counter() - start
     evidence = next(e for e in verdict.evidence if e.method != "seal")
     level = np.float32(evidence.heat_threshold)

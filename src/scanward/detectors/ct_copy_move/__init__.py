@@ -1,4 +1,4 @@
-"""Copies within one chest CT: regions of lung, and slices, that occur twice. Untrained; thresholds bound false alarms."""
+"""Copies within one chest CT: lung, or slices, that occur twice. Untrained; its threshold bounds false alarms."""
 
 from scanward.detectors.ct_copy_move.detect import CtCopyMove
 

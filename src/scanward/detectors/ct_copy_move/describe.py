@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -124,7 +125,7 @@ def _rings(volume: Volume, at: npt.NDArray[np.int32],
     rings = np.zeros((len(at), kind.slices, len(kind.radii), kind.orders + 1), np.complex64)
     middle = np.zeros((len(at), kind.slices), np.float32)
     bounds = np.searchsorted(at[:, 0], np.arange(len(volume) + 1))
-    for z, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for z, (first, last) in enumerate(pairwise(bounds)):
         y, x = at[first:last, 1:].T.astype(np.float32)[..., None]
         for n in range(kind.slices if last > first else 0):
             plane = volume[min(max(z + n - kind.slices // 2, 0), len(volume) - 1)]

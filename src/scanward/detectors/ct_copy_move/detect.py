@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs, inside
@@ -28,9 +27,12 @@ THIN_MM = 1.5
 """Slices up to this far apart are compared with those above and below, too."""
 AROUND = 8
 """Pixels about the lungs that are looked at."""
+BORDER = 8
+"""Pixels at the border of the slices that are not: what a field of view cuts off looks alike from slice to slice."""
 LOWEST = 0.7
 """Deviations of the grain that a place stands out by, at least."""
-PATCHES = {True: Patches((1.0, 2.0, 3.0, 4.0), 4, 3, 24, 120_000), False: Patches((1.0, 2.0, 3.0, 4.0), 4, 1, 16, 120_000)}
+_RINGS = (1.0, 2.0, 3.0, 4.0)
+PATCHES = {True: Patches(_RINGS, 4, 3, 24, 120_000), False: Patches(_RINGS, 4, 1, 16, 120_000)}
 """By whether slices are thin."""
 TABLES = 8
 """Hashes that patches are compared by."""
@@ -114,7 +116,15 @@ def _part(image: Image, lungs: Lungs) -> Part:
         high.append(min(length, math.ceil((where[-1] + 1) * step) + AROUND))
     z, y, x = (slice(a, b) for a, b in zip(low, high, strict=True))
     mask = np.stack([inside(lungs, k, image.shape[1:])[y, x] for k in range(low[0], high[0])])
+    mask &= _middle(image.shape[1:])[y, x]
     return Part(np.ascontiguousarray(image.pixels[z, y, x]), mask, (low[0], low[1], low[2]))
+
+
+def _middle(shape: tuple[int, ...]) -> Mask:
+    """(y, x) of a slice, without its border."""
+    made = np.zeros(shape, np.bool_)
+    made[BORDER:-BORDER, BORDER:-BORDER] = True
+    return made
 
 
 def _matches(view: View, without: set[int]) -> list[Match]:
@@ -159,7 +169,8 @@ class Found:
         self.matches.append(match)
         if match.log_nfa >= LOG_NFA:
             return False
-        self.taken |= _wider(sum(laid(match, self.taken.shape)))
+        source, copy = laid(match, self.taken.shape)
+        self.taken |= _wider(source | copy)
         return True
 
 
@@ -187,7 +198,7 @@ def laid(match: Match, shape: tuple[int, ...]) -> tuple[Mask, Mask]:
     return made[0], made[1]
 
 
-def _wider(mask: Mask | npt.NDArray[np.int_]) -> Mask:
+def _wider(mask: Mask) -> Mask:
     """The rim that a filter could not see, and what a seed just beside it would find again."""
     return np.stack([cv2.dilate(plane.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0 for plane in mask])
 

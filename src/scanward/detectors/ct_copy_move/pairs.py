@@ -21,9 +21,9 @@ COMMON = 4
 """A place with more near twins than this is a pattern of the scan's own."""
 NEAR_MM = 6.0
 """Copies nearer than this are not looked for: noise resembles itself there."""
-COLUMN_MM = (3.0, 10.0)
-"""Nor those that lie within the slice as far as the first and across slices as far as the second: reconstructions
-overlap, and streaks and vessels go on."""
+ABOVE_MM = 3.0
+"""Nor, however alike, those that lie above one another: rings and what a field of view cuts off go on from slice to
+slice."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
     rng = np.random.default_rng(0)
     count, parts = known.vectors.shape
     bits = int(np.ceil(np.log2(max(count, 2)))) + EXTRA
-    sketch = np.packbits(known.vectors @ rng.standard_normal((parts, SKETCH)).astype(np.float32) > 0, axis=1)
-    sketch = sketch.view(np.uint64)[:, 0]
+    sketched = known.vectors @ rng.standard_normal((parts, SKETCH)).astype(np.float32) > 0
+    sketch = np.packbits(sketched, axis=1).view(np.uint64)[:, 0]
     found: list[Index] = []
     for _ in range(tables):
         bit = known.vectors @ rng.standard_normal((parts, bits)).astype(np.float32) > 0
@@ -54,7 +54,7 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
             one, other = order[same], order[same + step]
             alike = np.bitwise_count(sketch[one] ^ sketch[other]) <= UNLIKE
             one, other = one[alike], other[alike]
-            far = apart(known.at[one], known.at[other], spacing)
+            far = apart(known.at[one], known.at[other], spacing, np.inf)
         found.append(np.minimum(one, other)[far] * count + np.maximum(one, other)[far])
     both = np.sort(np.concatenate(found))
     first, second = np.divmod(both[np.diff(both, prepend=-1) != 0], count)
@@ -62,11 +62,12 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
 
 
 def apart(one: npt.NDArray[np.integer], other: npt.NDArray[np.integer],
-          spacing: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
-    """Which of the pairs of voxels (N, 3) lie so far apart that one may be a copy of the other."""
+          spacing: tuple[float, float, float], column_mm: float) -> npt.NDArray[np.bool_]:
+    """Which of the pairs of voxels (N, 3) lie so far apart that one may be a copy of the other: of those above one
+    another, that is further than `column_mm`."""
     moved = np.abs(other - one) * np.asarray(spacing, np.float32)
     within = np.hypot(moved[:, 1], moved[:, 2])
-    column = (within < COLUMN_MM[0]) & (moved[:, 0] < COLUMN_MM[1])
+    column = (within < ABOVE_MM) & (moved[:, 0] < column_mm)
     return (np.hypot(within, moved[:, 0]) >= NEAR_MM) & ~column
 
 

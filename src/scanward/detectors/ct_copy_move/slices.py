@@ -21,7 +21,7 @@ def repeated(volume: Volume) -> list[tuple[int, int]]:
     for z, plane in enumerate(volume):
         if np.ptp(plane) == 0:
             continue
-        key = zlib.crc32(np.ascontiguousarray(plane).view(np.uint8))
+        key = zlib.crc32(plane.tobytes())
         if key in known and np.array_equal(volume[known[key]], plane):
             found.append((known[key], z))
         else:

@@ -1,9 +1,9 @@
 """Regions whose stored values are those of another place, but for a step in brightness: what a copy that was neither
 resampled nor re-encoded leaves, however small.
 
-Windows of 5 × 5 pixels without corners are hashed by the steps between their neighbours, so that an offset, a mirror and
-quarter turns leave the hash as it is; which of them are looked at hangs on the hash (Schleimer et al. 2003), so that a copy
-shows the same ones as its source.
+Windows of 5 × 5 pixels without corners are hashed by the steps between their neighbours, so that an offset, a mirror
+and quarter turns leave the hash as it is; which of them are looked at hangs on the hash (Schleimer et al. 2003), so
+that a copy shows the same ones as its source.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ LOOKED_AT = 20_000
 """Pairs, at most."""
 QUARTERS = (1 + 0j, 1j, -1 + 0j, -1j)
 
+COLUMN_MM = 10.0
+"""Nor are those compared that lie above one another within it: overlapping slices and streaks share noise."""
 REACH_MM = 16.0
 """About the place that a region was found at."""
 SQUARE = np.ones((1, 3, 3), np.bool_)
@@ -56,7 +58,7 @@ def twins(volume: Volume, inside: Mask, spacing: tuple[float, float, float]) -> 
     for step in range(1, COMMON):
         same = np.flatnonzero((code[step:] == code[:-step]) & some[step:])
         one, other = at[order[same]], at[order[same + step]]
-        kept = apart(one, other, spacing)
+        kept = apart(one, other, spacing, COLUMN_MM)
         pairs.append((one[kept], other[kept]))
     one, other = (np.concatenate(ends)[:LOOKED_AT] for ends in zip(*pairs, strict=True))
     return _moves(volume, one, other)
@@ -103,7 +105,7 @@ def _moves(volume: Volume, one: Points, other: Points) -> list[Move]:
             dy, dx = np.rint(moved.imag).astype(int), np.rint(moved.real).astype(int)
             there = volume[other[:, :1], other[:, 1:2] + dy, other[:, 2:] + dx]
             change = there - here
-            for n in np.flatnonzero((np.ptp(change, axis=1) == 0)):
+            for n in np.flatnonzero(np.ptp(change, axis=1) == 0):
                 start = complex(one[n, 2], one[n, 1])
                 shift = complex(other[n, 2], other[n, 1]) - a * (start.conjugate() if mirrored else start)
                 for flipped in (False, True):
@@ -135,10 +137,10 @@ def equal(volume: Volume, inside: Mask, move: Move, spacing: tuple[float, float,
     whole = np.rint(np.stack(at)).astype(np.intp)
     limits = np.reshape(volume.shape, (3, 1, 1, 1))
     within = ((whole >= 0) & (whole < limits)).all(0)
-    whole = tuple(whole.clip(0, limits - 1))
-    moved = volume[whole] - volume[box]
+    there = tuple(whole.clip(0, limits - 1))
+    moved = volume[there] - volume[box]
     seed = tuple(int(v) - a for v, a in zip(move.source, low, strict=True))
-    same = (np.abs(moved - moved[seed]) < 0.5) & within & inside[box] & inside[whole]
+    same = (np.abs(moved - moved[seed]) < 0.5) & within & inside[box] & inside[there]
     labels, _ = ndimage.label(ndimage.binary_opening(same, SQUARE))
     if labels[seed] == 0:
         return None

@@ -106,8 +106,9 @@ def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float],
     noise = ndimage.minimum_filter(noise, (1, 3, 3), mode="nearest")
     if level < LEAST:
         return None
-    return Field(grain, inside, np.maximum(noise, FAINT * level), spacing, FAINT * level, _share(grain, 3 * math.sqrt(level)),
-                 2 * math.log10(count) + math.log10(16), levels)
+    least, tests = FAINT * level, 2 * math.log10(count) + math.log10(16)
+    return Field(grain, inside, np.maximum(noise, least), spacing, least, _share(grain, 3 * math.sqrt(level)), tests,
+                 levels)
 
 
 def _noise(grain: Volume) -> Volume:
@@ -277,10 +278,10 @@ def grown(field: Field, move: Move) -> Match | None:
                                                                               strict=True))
     valid &= np.minimum(*power) >= field.least
     squared = np.square(here - there)
-    seed = tuple(int(place) - a for place, a in zip(move.source, low, strict=True))
+    at_z, at_y, at_x = (int(place) - a for place, a in zip(move.source, low, strict=True))
     best: Match | None = None
     for side, level in field.levels:
-        region = _region(squared / np.maximum(noise, 1e-6), valid, seed, (sides[0], side, side), level)
+        region = _region(squared / np.maximum(noise, 1e-6), valid, (at_z, at_y, at_x), (sides[0], side, side), level)
         if region is None:
             continue
         left, log_chance = chance(field, squared[region][None], noise[region][None],
