@@ -14,7 +14,7 @@ Mask = npt.NDArray[np.bool_]
 
 ANGLES = 16
 """Samples a ring."""
-MARGIN = 5
+MARGIN = 6
 """Pixels at the border of the part that is looked at, which patches may reach into."""
 CALM = 20000
 """Patches, of the calmer half, that say how noise goes together."""
@@ -44,6 +44,8 @@ class Described:
 
     at: npt.NDArray[np.int32]
     """(N, 3), voxels (z, y, x) of the part that is looked at."""
+    beside: npt.NDArray[np.float32]
+    """(N, 2), pixels (y, x) from there to where the grain's peak is: copies may be moved by parts of a pixel."""
     bright: Mask
     """(N,), brighter than what is about it."""
     vectors: npt.NDArray[np.float32]
@@ -96,7 +98,8 @@ def describe(volume: Volume, grain: Volume, at: npt.NDArray[np.int32], kind: Pat
     strength = np.abs(grain[tuple(at.T)])
     if len(at) > kind.most:
         at = at[np.sort(np.argpartition(-strength, kind.most)[:kind.most])]
-    rings, middle = _rings(volume, at, kind)
+    beside = _beside(grain, at)
+    rings, middle = _rings(volume, at, beside, kind)
     centre = kind.slices // 2
     angle = np.angle(rings[:, centre, :, 1].sum(1)).astype(np.float32)
     rings *= np.exp(-1j * angle[:, None] * np.arange(kind.orders + 1)).astype(np.complex64)[:, None, None, :]
@@ -110,10 +113,22 @@ def describe(volume: Volume, grain: Volume, at: npt.NDArray[np.int32], kind: Pat
     flat = np.concatenate([middle, rings[..., 0].real.reshape(len(at), -1),
                            np.sqrt(2) * rings[..., 1:].real.reshape(len(at), -1),
                            np.sqrt(2) * rings[..., 1:].imag.reshape(len(at), -1)], 1).astype(np.float32)
-    return Described(at, grain[tuple(at.T)] > 0, _whitened(flat, kind.parts), angle, mirrored, flipped)
+    return Described(at, beside, grain[tuple(at.T)] > 0, _whitened(flat, kind.parts), angle, mirrored, flipped)
 
 
-def _rings(volume: Volume, at: npt.NDArray[np.int32],
+def _beside(grain: Volume, at: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+    """Of the parabola through each peak's neighbours, the top."""
+    z, y, x = at.T
+    here = grain[z, y, x]
+    tops = []
+    for ends in ((grain[z, y - 1, x], grain[z, y + 1, x]), (grain[z, y, x - 1], grain[z, y, x + 1])):
+        before, after = (np.sign(here) * values for values in ends)
+        bend = np.minimum(before + after - 2 * np.abs(here), -1e-6)
+        tops.append(np.clip((before - after) / (2 * bend), -0.5, 0.5))
+    return np.stack(tops, 1).astype(np.float32)
+
+
+def _rings(volume: Volume, at: npt.NDArray[np.int32], beside: npt.NDArray[np.float32],
            kind: Patches) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32]]:
     """(N, slices, rings, orders + 1) coefficients, each ring with the weight of its area, and (N, slices) middles."""
     turn = 2 * np.pi * np.arange(ANGLES) / ANGLES
@@ -126,7 +141,7 @@ def _rings(volume: Volume, at: npt.NDArray[np.int32],
     middle = np.zeros((len(at), kind.slices), np.float32)
     bounds = np.searchsorted(at[:, 0], np.arange(len(volume) + 1))
     for z, (first, last) in enumerate(pairwise(bounds)):
-        y, x = at[first:last, 1:].T.astype(np.float32)[..., None]
+        y, x = (at[first:last, 1:] + beside[first:last]).T.astype(np.float32)[..., None]
         for n in range(kind.slices if last > first else 0):
             plane = volume[min(max(z + n - kind.slices // 2, 0), len(volume) - 1)]
             samples = cv2.remap(plane, x + dx, y + dy, cv2.INTER_LINEAR)

@@ -31,10 +31,10 @@ BORDER = 8
 """Pixels at the border of the slices that are not: what a field of view cuts off looks alike from slice to slice."""
 LOWEST = 0.7
 """Deviations of the grain that a place stands out by, at least."""
-_RINGS = (1.0, 2.0, 3.0, 4.0)
-PATCHES = {True: Patches(_RINGS, 4, 3, 24, 120_000), False: Patches(_RINGS, 4, 1, 16, 120_000)}
+_RINGS = (1.25, 2.5, 3.75, 5.0)
+PATCHES = {True: Patches(_RINGS, 5, 3, 40, 120_000), False: Patches(_RINGS, 5, 1, 32, 120_000)}
 """By whether slices are thin."""
-TABLES = 8
+TABLES = 12
 """Hashes that patches are compared by."""
 PAIRS, GROWN, REFINED = 3000, 100, 12
 """Pairs of patches that are looked at, transforms that are grown of those that are likely, and of the others, once they
@@ -145,7 +145,11 @@ def _matches(view: View, without: set[int]) -> list[Match]:
 
 
 def _surest(view: View, move: Move) -> Match | None:
-    return min((one for field in view.fields if (one := grown(field, move))), key=lambda one: one.log_nfa, default=None)
+    """The surest region of a transform; of one between voxels there and back, since a copy that was interpolated is
+    like its source only once that is interpolated, too."""
+    ways = (move,) if move.exact else (move, move.inverse)
+    found = (grown(field, way) for field in view.fields for way in ways)
+    return min((match for match in found if match), key=lambda match: match.log_nfa, default=None)
 
 
 @dataclass

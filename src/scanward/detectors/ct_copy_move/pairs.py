@@ -11,8 +11,8 @@ from scanward.detectors.ct_copy_move.describe import Described
 
 Index = npt.NDArray[np.int64]
 
-EXTRA = 2
-"""Bits of a hash beyond those that would number the places."""
+FEWER = 1
+"""Bits of a hash less than those that would number the places."""
 ROW = 5
 """Neighbours in the order of a hash that are compared with a place."""
 SKETCH, UNLIKE = 64, 18
@@ -40,7 +40,7 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
     """The most similar pairs, both of the same brightness; with `tables` hashes each (Charikar 2002)."""
     rng = np.random.default_rng(0)
     count, parts = known.vectors.shape
-    bits = int(np.ceil(np.log2(max(count, 2)))) + EXTRA
+    bits = int(np.ceil(np.log2(max(count, 2)))) - FEWER
     sketched = known.vectors @ rng.standard_normal((parts, SKETCH)).astype(np.float32) > 0
     sketch = np.packbits(sketched, axis=1).view(np.uint64)[:, 0]
     found: list[Index] = []

@@ -24,9 +24,11 @@ QUARTER = math.radians(20)
 """Turns nearer than this to one by quarters are taken for it, to begin with."""
 SURE = -1.0
 """Decimal logarithm of the chance of what is hardly chance."""
+SNAP = 0.2
+"""Voxels that the parabolas of two peaks may be off by."""
 GROW_MM = 16.0
 """Reach of a region about the place that it was found at."""
-FINE, COARSE = ((3, 0.12), (5, 0.35)), ((3, 0.1),)
+FINE, COARSE = ((3, 0.12), (5, 0.35)), ((3, 0.1), (3, 0.18))
 """Pixels a side of the windows that grain is compared in, and what may be left of the noise in them. Coarse grain is
 anatomy's too, and along an edge that much more may be left of it."""
 WIDE = 7
@@ -76,6 +78,12 @@ class Move:
         moved = self.a * (away.conj() if self.mirrored else away)
         high = (self.source[0] - z) if self.flipped else (z - self.source[0])
         return high + self.target[0], moved.imag + self.target[1], moved.real + self.target[2]
+
+    @property
+    def inverse(self) -> Move:
+        """The way back."""
+        a = 1 / self.a
+        return Move(self.target, self.source, a.conjugate() if self.mirrored else a, self.mirrored, self.flipped)
 
     @property
     def exact(self) -> bool:
@@ -163,13 +171,23 @@ def seeds(fields: tuple[Field, ...], known: Described, found: Pairs) -> tuple[li
     flipped = scores[1] < scores[0]
     score = scores.min(0)
     order = np.lexsort((found.unlike, np.where(score < SURE, score, 0.0)))
-    moves = [Move(_point(one[n]), _point(other[n]), _snapped(complex(a[n])), bool(mirrored[n]), bool(flipped[n]))
-             for n in order]
+    tops = [np.insert(known.beside[ends], 0, 0, axis=1) for ends in (found.first, found.second)]
+    moves = [_settled(Move(_point(one[n] + tops[0][n]), _point(other[n] + tops[1][n]), _snapped(complex(a[n])),
+                           bool(mirrored[n]), bool(flipped[n]))) for n in order]
     sure = int((score < SURE).sum())
     return moves[:sure], moves[sure:]
 
 
-def _point(at: npt.NDArray[np.int32]) -> tuple[float, float, float]:
+def _settled(move: Move) -> Move:
+    """The same from a whole voxel, and to one where it hardly misses that."""
+    z, y, x = (float(round(v)) for v in move.source)
+    there = [float(v) for v in move(np.array(z), np.array(y), np.array(x))]
+    whole = [float(round(v)) for v in there]
+    nearest = whole if max(abs(a - b) for a, b in zip(there, whole, strict=True)) < SNAP else there
+    return replace(move, source=(z, y, x), target=(nearest[0], nearest[1], nearest[2]))
+
+
+def _point(at: npt.NDArray[np.floating]) -> tuple[float, float, float]:
     return float(at[0]), float(at[1]), float(at[2])
 
 
@@ -261,8 +279,8 @@ def grown(field: Field, move: Move) -> Match | None:
     low, high = [], []
     for place, step, length in zip(move.source, field.spacing, field.grain.shape, strict=True):
         reach = max(2, math.ceil(GROW_MM / step))
-        low.append(max(0, int(place) - reach))
-        high.append(min(length, int(place) + reach + 1))
+        low.append(max(0, round(place) - reach))
+        high.append(min(length, round(place) + reach + 1))
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     here = field.grain[box]
     at = move(*np.meshgrid(*(np.arange(a, b, dtype=np.float64) for a, b in zip(low, high, strict=True)),
@@ -278,7 +296,7 @@ def grown(field: Field, move: Move) -> Match | None:
                                                                               strict=True))
     valid &= np.minimum(*power) >= field.least
     squared = np.square(here - there)
-    at_z, at_y, at_x = (int(place) - a for place, a in zip(move.source, low, strict=True))
+    at_z, at_y, at_x = (round(place) - a for place, a in zip(move.source, low, strict=True))
     best: Match | None = None
     for side, level in field.levels:
         region = _region(squared / np.maximum(noise, 1e-6), valid, (at_z, at_y, at_x), (sides[0], side, side), level)
