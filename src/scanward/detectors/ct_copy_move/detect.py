@@ -27,6 +27,8 @@ THIN_MM = 1.5
 """Slices up to this far apart are compared with those above and below, too."""
 AROUND = 8
 """Pixels about the lungs that are looked at."""
+EDGE_MM = 5.0
+"""From the edge of the lungs, where coarse grain is not compared."""
 BORDER = 8
 """Pixels at the border of the slices that are not: what a field of view cuts off looks alike from slice to slice."""
 LOWEST = 0.7
@@ -53,6 +55,8 @@ class Part:
 
     volume: Volume
     inside: Mask
+    deep: Mask
+    """The lungs without what lies near their edge, along which compression leaves the same traces in many slices."""
     corner: tuple[int, int, int]
 
 
@@ -103,8 +107,8 @@ def _view(part: Part, spacing: tuple[float, float, float]) -> View | None:
     if min(part.volume.shape[1:]) < 32:
         return None
     coarse, sharp = detail(part.volume), fine(part.volume)
-    fields = [field_of(grain, part.inside, spacing, levels)
-              for grain, levels in ((across(sharp) if thin else sharp, FINE), (coarse, COARSE))]
+    fields = (field_of(across(sharp) if thin else sharp, part.inside, spacing, FINE),
+              field_of(coarse, part.deep, spacing, COARSE))
     return None if fields[0] is None or fields[1] is None else View(part, coarse, (fields[0], fields[1]), thin)
 
 
@@ -117,7 +121,10 @@ def _part(image: Image, lungs: Lungs) -> Part:
     z, y, x = (slice(a, b) for a, b in zip(low, high, strict=True))
     mask = np.stack([inside(lungs, k, image.shape[1:])[y, x] for k in range(low[0], high[0])])
     mask &= _middle(image.shape[1:])[y, x]
-    return Part(np.ascontiguousarray(image.pixels[z, y, x]), mask, (low[0], low[1], low[2]))
+    size = image.shape[:0:-1]
+    far = np.stack([cv2.resize((lungs.depth[k] > EDGE_MM).view(np.uint8), size, interpolation=cv2.INTER_NEAREST)[y, x]
+                    for k in range(low[0], high[0])]).view(np.bool_)
+    return Part(np.ascontiguousarray(image.pixels[z, y, x]), mask, mask & far, (low[0], low[1], low[2]))
 
 
 def _middle(shape: tuple[int, ...]) -> Mask:
@@ -135,7 +142,7 @@ def _matches(view: View, without: set[int]) -> list[Match]:
     spacing, tests = view.fields[0].spacing, view.fields[0].tests
     for move in found.new(twins(view.part.volume, looked, spacing), GROWN):
         found.take(equal(view.part.volume, looked, move, spacing, tests))
-    likely, others = _seeds(view, looked)
+    likely, others = _seeds(view, looked & view.part.deep)
     for move in found.new(likely, GROWN):
         if not found.take(_surest(view, move)):
             others.insert(0, move)

@@ -40,7 +40,7 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
     """The most similar pairs, both of the same brightness; with `tables` hashes each (Charikar 2002)."""
     rng = np.random.default_rng(0)
     count, parts = known.vectors.shape
-    bits = int(np.ceil(np.log2(max(count, 2)))) - FEWER
+    bits = max(1, int(np.ceil(np.log2(max(count, 2)))) - FEWER)
     sketched = known.vectors @ rng.standard_normal((parts, SKETCH)).astype(np.float32) > 0
     sketch = np.packbits(sketched, axis=1).view(np.uint64)[:, 0]
     found: list[Index] = []
@@ -55,7 +55,7 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
             alike = np.bitwise_count(sketch[one] ^ sketch[other]) <= UNLIKE
             one, other = one[alike], other[alike]
             far = apart(known.at[one], known.at[other], spacing, np.inf)
-        found.append(np.minimum(one, other)[far] * count + np.maximum(one, other)[far])
+            found.append(np.minimum(one, other)[far] * count + np.maximum(one, other)[far])
     both = np.sort(np.concatenate(found))
     first, second = np.divmod(both[np.diff(both, prepend=-1) != 0], count)
     return _ranked(known, first, second, most)

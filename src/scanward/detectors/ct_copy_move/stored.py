@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from scanward.detectors.ct_copy_move.describe import MARGIN, Mask, Volume
 from scanward.detectors.ct_copy_move.pairs import COMMON, apart
-from scanward.detectors.ct_copy_move.verify import Match, Move
+from scanward.detectors.ct_copy_move.verify import FURTHEST, GROW_MM, Match, Move
 
 Points = npt.NDArray[np.int64]
 
@@ -33,12 +33,12 @@ LIVELY = 18
 BITS = 24
 LOOKED_AT = 20_000
 """Pairs, at most."""
+INDEPENDENT = 0.3
+"""Of the voxels of a region: what was compressed is smooth."""
 QUARTERS = (1 + 0j, 1j, -1 + 0j, -1j)
 
 COLUMN_MM = 10.0
 """Nor are those compared that lie above one another within it: overlapping slices and streaks share noise."""
-REACH_MM = 16.0
-"""About the place that a region was found at."""
 SQUARE = np.ones((1, 3, 3), np.bool_)
 """Of which every voxel of a region is part: chance makes threads."""
 
@@ -124,12 +124,12 @@ def equal(volume: Volume, inside: Mask, move: Move, spacing: tuple[float, float,
     """The region about a transform's place in which its target holds the same HU, but for one difference; None where
     there is none.
 
-    By chance a voxel agrees as often as two steps between neighbours of the region do; every second voxel counts as
-    independent, and `tests` is the decimal logarithm of the places compared.
+    By chance a voxel agrees as often as two steps between neighbours of the region do; `tests` is the decimal logarithm
+    of the places compared.
     """
     if not move.exact:
         return None
-    reach = [max(2, math.ceil(REACH_MM / step)) for step in spacing]
+    reach = [max(2, min(FURTHEST, math.ceil(GROW_MM / step))) for step in spacing]
     low = [max(0, int(v) - n) for v, n in zip(move.source, reach, strict=True)]
     high = [min(side, int(v) + n + 1) for v, n, side in zip(move.source, reach, volume.shape, strict=True)]
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -148,4 +148,4 @@ def equal(volume: Volume, inside: Mask, move: Move, spacing: tuple[float, float,
     steps = np.rint(np.diff(volume[box], axis=2)[region[..., 1:] & region[..., :-1]])
     share = np.unique(steps, return_counts=True)[1] / max(1, steps.size)
     likely = max(float(share @ share), 1e-3)
-    return Match(move, np.argwhere(region) + low, 0.0, tests + 0.5 * int(region.sum()) * math.log10(likely))
+    return Match(move, np.argwhere(region) + low, 0.0, tests + INDEPENDENT * int(region.sum()) * math.log10(likely))

@@ -28,6 +28,8 @@ SNAP = 0.2
 """Voxels that the parabolas of two peaks may be off by."""
 GROW_MM = 16.0
 """Reach of a region about the place that it was found at."""
+FURTHEST = 40
+"""The same in voxels, whatever the header says that these measure."""
 FINE, COARSE = ((3, 0.12), (5, 0.35)), ((3, 0.1), (3, 0.18))
 """Pixels a side of the windows that grain is compared in, and what may be left of the noise in them. Coarse grain is
 anatomy's too, and along an edge that much more may be left of it."""
@@ -278,7 +280,9 @@ def grown(field: Field, move: Move) -> Match | None:
     """The region about a transform's place in which grain goes on to agree; None where there is none."""
     low, high = [], []
     for place, step, length in zip(move.source, field.spacing, field.grain.shape, strict=True):
-        reach = max(2, math.ceil(GROW_MM / step))
+        if not 0 <= round(place) < length:
+            return None
+        reach = max(2, min(FURTHEST, math.ceil(GROW_MM / step)))
         low.append(max(0, round(place) - reach))
         high.append(min(length, round(place) + reach + 1))
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
