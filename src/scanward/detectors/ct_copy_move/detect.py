@@ -27,6 +27,8 @@ THIN_MM = 1.5
 """Slices up to this far apart are compared with those above and below, too."""
 AROUND = 8
 """Pixels about the lungs that are looked at."""
+ANATOMY = 8.0
+"""Decades that a match of coarse grain must be surer by, since anatomy that was resampled has some in common."""
 EDGE_MM = 5.0
 """From the edge of the lungs, where coarse grain is not compared."""
 BORDER = 8
@@ -108,7 +110,7 @@ def _view(part: Part, spacing: tuple[float, float, float]) -> View | None:
         return None
     coarse, sharp = detail(part.volume), fine(part.volume)
     fields = (field_of(across(sharp) if thin else sharp, part.inside, spacing, FINE),
-              field_of(coarse, part.deep, spacing, COARSE))
+              field_of(coarse, part.deep, spacing, COARSE, ANATOMY))
     return None if fields[0] is None or fields[1] is None else View(part, coarse, (fields[0], fields[1]), thin)
 
 

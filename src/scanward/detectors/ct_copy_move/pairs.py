@@ -21,6 +21,8 @@ COMMON = 4
 """A place with more near twins than this is a pattern of the scan's own."""
 NEAR_MM = 6.0
 """Copies nearer than this are not looked for: noise resembles itself there."""
+ALIKE_MM = 12.0
+"""The same of patches that are only alike."""
 ABOVE_MM = 3.0
 """Nor, however alike, those that lie above one another: rings and what a field of view cuts off go on from slice to
 slice."""
@@ -54,7 +56,7 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
             one, other = order[same], order[same + step]
             alike = np.bitwise_count(sketch[one] ^ sketch[other]) <= UNLIKE
             one, other = one[alike], other[alike]
-            far = apart(known.at[one], known.at[other], spacing, np.inf)
+            far = apart(known.at[one], known.at[other], spacing, ALIKE_MM, np.inf)
             found.append(np.minimum(one, other)[far] * count + np.maximum(one, other)[far])
     both = np.sort(np.concatenate(found))
     first, second = np.divmod(both[np.diff(both, prepend=-1) != 0], count)
@@ -62,13 +64,13 @@ def pairs(known: Described, spacing: tuple[float, float, float], tables: int, mo
 
 
 def apart(one: npt.NDArray[np.integer], other: npt.NDArray[np.integer],
-          spacing: tuple[float, float, float], column_mm: float) -> npt.NDArray[np.bool_]:
-    """Which of the pairs of voxels (N, 3) lie so far apart that one may be a copy of the other: of those above one
-    another, that is further than `column_mm`."""
+          spacing: tuple[float, float, float], near_mm: float, column_mm: float) -> npt.NDArray[np.bool_]:
+    """Which of the pairs of voxels (N, 3) lie so far apart that one may be a copy of the other: further than `near_mm`,
+    and of those above one another than `column_mm`."""
     moved = np.abs(other - one) * np.asarray(spacing, np.float32)
     within = np.hypot(moved[:, 1], moved[:, 2])
     column = (within < ABOVE_MM) & (moved[:, 0] < column_mm)
-    return (np.hypot(within, moved[:, 0]) >= NEAR_MM) & ~column
+    return (np.hypot(within, moved[:, 0]) >= near_mm) & ~column
 
 
 def _ranked(known: Described, first: Index, second: Index, most: int) -> Pairs:

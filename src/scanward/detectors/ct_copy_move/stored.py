@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.detectors.ct_copy_move.describe import MARGIN, Mask, Volume
-from scanward.detectors.ct_copy_move.pairs import COMMON, apart
+from scanward.detectors.ct_copy_move.pairs import COMMON, NEAR_MM, apart
 from scanward.detectors.ct_copy_move.verify import FURTHEST, GROW_MM, Match, Move
 
 Points = npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ def twins(volume: Volume, inside: Mask, spacing: tuple[float, float, float]) -> 
     for step in range(1, COMMON):
         same = np.flatnonzero((code[step:] == code[:-step]) & some[step:])
         one, other = at[order[same]], at[order[same + step]]
-        kept = apart(one, other, spacing, COLUMN_MM)
+        kept = apart(one, other, spacing, NEAR_MM, COLUMN_MM)
         pairs.append((one[kept], other[kept]))
     one, other = (np.concatenate(ends)[:LOOKED_AT] for ends in zip(*pairs, strict=True))
     return _moves(volume, one, other)

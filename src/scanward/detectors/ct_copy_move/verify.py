@@ -107,8 +107,8 @@ class Match:
 
 
 def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float],
-             levels: tuple[tuple[int, float], ...]) -> Field | None:
-    """What grain is compared with; None where there is hardly any."""
+             levels: tuple[tuple[int, float], ...], doubt: float = 0.0) -> Field | None:
+    """What grain is compared with; None where there is hardly any. `doubt`: decades added to the false alarms."""
     noise = _noise(grain)
     count = int(inside.sum())
     level = float(np.median(noise[_blocks(inside)])) if count else 0.0
@@ -116,7 +116,7 @@ def field_of(grain: Volume, inside: Mask, spacing: tuple[float, float, float],
     noise = ndimage.minimum_filter(noise, (1, 3, 3), mode="nearest")
     if level < LEAST:
         return None
-    least, tests = FAINT * level, 2 * math.log10(count) + math.log10(16)
+    least, tests = FAINT * level, 2 * math.log10(count) + math.log10(16) + doubt
     return Field(grain, inside, np.maximum(noise, least), spacing, least, _share(grain, 3 * math.sqrt(level)), tests,
                  levels)
 
