@@ -29,7 +29,7 @@ from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_copy_move import CtCopyMove as Detector
 from scanward.image import Image
 
-NONE, ROWS, COLUMNS = (False, False, False), (False, True, False), (False, False, True)
+NONE, COLUMNS = (False, False, False), (False, False, True)
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {}, "mirrored": {"flips": COLUMNS}, "mirrored, upside down": {"flips": (True, True, False)},
     "turned by 90°": {"turn": 90.0}, "turned by 180°": {"turn": 180.0}, "turned by 5°": {"turn": 5.0},
