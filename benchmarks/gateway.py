@@ -1,6 +1,7 @@
 """How fast the gateway is, beside Orthanc in the same run, and how much memory it takes.
 
     python benchmarks/gateway.py rate       # C-STORE objects a second, Scanward's and Orthanc's
+    python benchmarks/gateway.py large      # seconds until a mammogram of 35 MB is acknowledged
     python benchmarks/gateway.py studies    # studies of real films scanned a minute
     python benchmarks/gateway.py memory     # the receiver's memory over an hour's worth of objects
 
@@ -68,12 +69,13 @@ class Orthanc:
 class Gateway:
     """`scanward serve` in a process group of its own, which can be killed as a whole."""
 
-    def __init__(self, folder: Path, pacs: int | None, port: int, free_mb: int = 512) -> None:
+    def __init__(self, folder: Path, pacs: int | None, port: int, more: str = "", **store: int) -> None:
+        """`more` are further lines of the pages' settings."""
         self.port, self.folder = port, folder
         folder.mkdir(exist_ok=True)
         self._settings = folder / "gateway.toml"
         text = f'[node]\nport = {port}\n[store]\nfolder = "inbox"\nquiet_seconds = {QUIET}\n'
-        text += f"free_mb = {free_mb}\n[web]\nport = 0\n"
+        text += "".join(f"{name} = {value}\n" for name, value in store.items()) + f"[web]\nport = 0\n{more}"
         text += "" if pacs is None else f'[[destination]]\nname = "pacs"\nport = {pacs}\n'
         self._settings.write_text(text)
         self.start()
@@ -84,8 +86,10 @@ class Gateway:
 
     def ready(self) -> None:
         """Waits for the line that says where it listens."""
-        if self.process.stdout is None or "Listening" not in self.process.stdout.readline():
+        found = self.process.stdout and re.search(r"Pages: (\S+)", self.process.stdout.readline())
+        if not found:
             sys.exit("The gateway did not start.")
+        self.pages = found[1]
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -132,10 +136,10 @@ def objects(folder: Path, count: int, side: int, a_study: int, sop_class: str, s
     return paths
 
 
-def storescu(paths: Path, port: int, called: str) -> float:
-    """Seconds that DCMTK's storescu takes for a folder."""
+def storescu(paths: Path, port: int, called: str, syntax: str = "-x=") -> float:
+    """Seconds that DCMTK's storescu takes for a folder or a file; `syntax` is its option for what it proposes."""
     start = time.perf_counter()
-    subprocess.run([STORESCU, "-aec", called, "+sd", "127.0.0.1", str(port), str(paths)], check=True,
+    subprocess.run([STORESCU, syntax, "-aec", called, "+sd", "127.0.0.1", str(port), str(paths)], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TCP_NODELAY": "1"})
     return time.perf_counter() - start
 
@@ -162,6 +166,20 @@ def rate(rounds: int) -> None:
         rows.append((label, str(count), f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}"))
         print(rows[-1], flush=True)
     print(table(("objects", "count", "Scanward a second", "Orthanc a second", "ratio"), rows))
+
+
+def large(count: int) -> None:
+    """Mammograms of 35 MB, one after the other, and what the node holds at most."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = objects(folder / "in", count, 4184, 1, MG, "5")
+        gateway = Gateway(folder / "gateway", None, 14104)
+        gateway.ready()
+        seconds = [storescu(path, gateway.port, "SCANWARD") for path in paths]
+        print(table(("mammograms", "MB", "seconds, median", "seconds, longest", "MB resident at most"), [(
+            str(count), f"{paths[0].stat().st_size / 1e6:.0f}", f"{np.median(seconds):.2f}", f"{max(seconds):.2f}",
+            f"{resident(gateway.process.pid, 'VmHWM'):.0f}")]))
+        gateway.kill()
 
 
 def studies(count: int) -> None:
@@ -212,15 +230,15 @@ def memory(count: int) -> None:
         print(table(("objects received", "MB resident"), rows))
 
 
-def resident(pid: int) -> float:
+def resident(pid: int, which: str = "VmRSS") -> float:
     """MB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    found = re.search(rf"{which}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("rate", "studies", "memory"))
+    parser.add_argument("what", choices=("rate", "large", "studies", "memory"))
     parser.add_argument("--objects", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
@@ -228,6 +246,8 @@ def main() -> None:
         sys.exit("Orthanc or storescu is not installed; Debian has them in orthanc and dcmtk.")
     if given.what == "rate":
         rate(given.rounds)
+    elif given.what == "large":
+        large(10)
     elif given.what == "studies":
         studies(6)
     else:
