@@ -70,6 +70,9 @@ class Line(Association):
 def _opened(event: evt.Event) -> None:
     """Before the association's thread runs."""
     event.assoc.__class__, event.assoc.dimse.__class__ = Line, Answers
+    line: Any = event.assoc.dul.socket
+    # Or the rest of each object waits for the receiver's acknowledgement of its beginning.
+    line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @contextmanager
