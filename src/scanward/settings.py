@@ -161,6 +161,9 @@ class Destination:
     tls: Tls = Tls()
     results: bool = True
     """Gets the results of every study; without, nothing for now."""
+    commitment: bool = False
+    commitment_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+    """Asked by storage commitment (PS3.4 J) whether it keeps what it took, and again where no answer came so long."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -294,11 +297,8 @@ def _checked(gateway: Gateway, file: str) -> Gateway:
 def _node(gateway: Gateway) -> list[str]:
     node, complaints = gateway.node, []
     titles = {"node.aet": node.aet, **{f"node.allow {aet!r}": aet for aet in node.allow}}
-    for one in gateway.destination:
-        if one.kind == "dimse":
-            titles[f"destination {one.name}.aet"] = one.aet
-        if one.calling:
-            titles[f"destination {one.name}.calling"] = one.calling
+    titles |= {f"destination {d.name}.aet": d.aet for d in gateway.destination if d.kind == "dimse"}
+    titles |= {f"destination {d.name}.calling": d.calling for d in gateway.destination if d.calling}
     complaints += [f"{where} is no AE title; it has 1 to 16 characters of ASCII." for where, aet in titles.items()
                    if not AET.fullmatch(aet)]
     if not node.allow and not loopback(node.host):
@@ -337,6 +337,11 @@ def _names(gateway: Gateway) -> list[str]:
                        if not NAME.fullmatch(name)]
         if len(set(names)) < len(names):
             complaints.append(f"two of [[{kind}]] have one name; names tell them apart.")
+    for one in (one for one in gateway.destination if one.commitment):
+        if one.kind == "stow":
+            complaints.append(f"destination {one.name}.commitment asks by DICOM messages, and STOW-RS has none.")
+        elif gateway.node.allow and one.aet not in gateway.node.allow:
+            complaints.append(f"destination {one.name}.commitment: name {one.aet} in node.allow, or no answer comes.")
     urls = [(f"pull {p.name}.url", p.url) for p in gateway.pull] + [("webhook.url", w.url) for w in gateway.webhook]
     urls += [(f"destination {d.name}.url", d.url) for d in gateway.destination if d.kind == "stow"]
     complaints += [f"{where} {url!r} is no web address; it begins with http:// or https://." for where, url in urls

@@ -31,7 +31,8 @@ Outcome = Literal["success", "minor", "serious", "major"]
 
 EVENTS = frozenset({
     "start", "stop", "association.accepted", "association.rejected", "objects.stored", "study.scanned", "study.failed",
-    "results.sent", "results.refused", "hook.sent", "hook.refused", "login", "logout", "review", "pull", "pull.refused",
+    "results.sent", "results.stored", "results.refused", "commitment.refused", "hook.sent", "hook.refused",
+    "login", "logout", "review", "pull", "pull.refused",
     "query", "export", "retry", "worker.died", "study.removed", "protected.sent", "account",
     "pages.died", "trouble.began", "trouble.ended",
 })  # fmt: skip

@@ -77,10 +77,12 @@ def _opened(event: evt.Event) -> None:
 
 @contextmanager
 def associated(contexts: Iterable[tuple[str, str]], to: Destination, calling: str,
-               handlers: Iterable[tuple[Any, Any]] = ()) -> Iterator[Association]:
+               handlers: Iterable[tuple[Any, Any]] = (), *, none: str = "takes none of these kinds of object; allow "
+               "their SOP classes there") -> Iterator[Association]:
     """An association that proposes pairs of SOP class and transfer syntax, 128 at most; released at the end.
 
-    Raises `Unreachable` where trying again later may help, `Refused` where it cannot.
+    Raises `Unreachable` where trying again later may help, `Refused` where it cannot; `none` is what to say where it
+    takes none of the pairs.
     """
     _config.STORE_SEND_CHUNKED_DATASET = True  # files go as they lie, and no object is held in memory
     entity = AE(ae_title=calling)
@@ -97,7 +99,7 @@ def associated(contexts: Iterable[tuple[str, str]], to: Destination, calling: st
         raise Unreachable(f"{name_of(to)} cannot be reached ({clean(error)}).") from error
     try:
         if not line.is_established:
-            raise _no_association(line, to, context)
+            raise _no_association(line, to, context, none)
         yield line
     finally:
         if line.is_established:
@@ -105,7 +107,7 @@ def associated(contexts: Iterable[tuple[str, str]], to: Destination, calling: st
             line.release()
 
 
-def _no_association(line: Any, to: Destination, context: ssl.SSLContext | None) -> Refused | Unreachable:
+def _no_association(line: Any, to: Destination, context: ssl.SSLContext | None, none: str) -> Refused | Unreachable:
     if line.is_rejected:
         answer = line.acceptor.primitive
         why = clean(f"{answer.result_str}: {answer.reason_str}")
@@ -113,7 +115,7 @@ def _no_association(line: Any, to: Destination, context: ssl.SSLContext | None) 
             return Refused(f"{name_of(to)} rejected the association ({why}); check the AE titles on both sides.")
         return Unreachable(f"{name_of(to)} rejected the association for now ({why}).")
     if line.rejected_contexts:
-        return Refused(f"{name_of(to)} takes none of these kinds of object; allow their SOP classes there.")
+        return Refused(f"{name_of(to)} {none}.")
     return _probed(to, context)
 
 

@@ -70,6 +70,12 @@ def _contexts(path: Path) -> set[tuple[str, str]]:
     return {(sop_class, syntax)} | ({(sop_class, DEFAULT_SYNTAX)} if syntax == EXPLICIT_SYNTAX else set())
 
 
+def objects_in(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    """SOP class and SOP instance of each file; `UnreadableError` where one is no DICOM."""
+    heads = (_split(path)[0] for path in paths)
+    return [(str(head.MediaStorageSOPClassUID), str(head.MediaStorageSOPInstanceUID)) for head in heads]
+
+
 def _split(path: Path) -> tuple[Any, int]:
     from pynetdicom.dsutils import split_dataset
 

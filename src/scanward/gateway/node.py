@@ -52,15 +52,18 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.start()
         stack.callback(audit.close)
         _try_scanner(gateway, inbox)
-        receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record,
-                            gateway.seal.by)
+        outgoing = Outgoing(inbox.root, _told("results", inbox, audit))
+        awaits = any(to.commitment for to in gateway.destination)
+        receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record, gateway.seal.by,
+                            (lambda report, sender: outgoing.reported(report, sender, gateway.destination)) if awaits
+                            else None)
         stack.callback(receiver.stop)
         helpers = stack.enter_context(_helpers(gateway, inbox))
         _pull(gateway, inbox, audit, stop)
         audit.record("start")
         stack.callback(audit.record, "stop")
         ready(f"{gateway.node.aet} at {gateway.node.host}:{receiver.port}", helpers.address)
-        _tend(gateway, inbox, audit, helpers, stop)
+        _tend(gateway, inbox, audit, helpers, outgoing, stop)
 
 
 def _try_scanner(gateway: Gateway, inbox: Inbox) -> None:
@@ -144,20 +147,23 @@ def _pull(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event) -
             audit)).start()
 
 
-def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, helpers: Helpers, stop: threading.Event) -> None:
+def _told(what: str, inbox: Inbox, audit: Audit) -> Callable[[str, str, str, str], None]:
+    """Writes down what became of a delivery."""
+    def one(identifier: str, to: str, outcome: str, why: str) -> None:
+        if outcome != "waiting":
+            key = identifier.split("-", maxsplit=1)[0]
+            study = inbox.study(key)
+            record = study.record if study else StudyRecord()
+            audit.record(f"{what}.{outcome}", "serious" if outcome == "refused" else "success", destination=to,
+                         key=key, study_uid=record.study_uid, patient_id=record.patient_id, reason=why)
+
+    return one
+
+
+def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, helpers: Helpers, outgoing: Outgoing,
+          stop: threading.Event) -> None:
     """Sends, cleans up and starts anew until it is told to stop."""
-    def told(what: str) -> Callable[[str, str, str, str], None]:
-        def one(identifier: str, to: str, outcome: str, why: str) -> None:
-            if outcome != "waiting":
-                key = identifier.split("-", maxsplit=1)[0]
-                study = inbox.study(key)
-                record = study.record if study else StudyRecord()
-                audit.record(f"{what}.{outcome}", "success" if outcome == "sent" else "serious", destination=to,
-                             key=key, study_uid=record.study_uid, patient_id=record.patient_id, reason=why)
-
-        return one
-
-    outgoing, hooks = Outgoing(inbox.root, told("results")), Hooks(inbox.root, told("hook"))
+    hooks = Hooks(inbox.root, _told("hook", inbox, audit))
 
     def courier() -> None:
         while not stop.wait(TICK):

@@ -18,7 +18,10 @@ from pynetdicom.dsutils import create_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from scanward.delivery.commitment import SYNTAXES as PLAIN
+from scanward.delivery.commitment import Take, answer_to
 from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.commitment import PUSH_MODEL
 from scanward.formats.dicom import CAPTURE
 from scanward.formats.guard import decoding
 from scanward.formats.identity import SCANNED, SENDER, file_head, head_in, identity_of, looked_at, sort_of
@@ -38,6 +41,10 @@ SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "
 """All that the readers decode. Not the deflated one: what stays unknown is how large it will be."""
 
 
+WRONG = 10
+"""Reports that do not count, on one association; then it is cut off."""
+
+
 @dataclass
 class Tally:
     """What came in over one association, and waits in memory."""
@@ -48,6 +55,8 @@ class Tally:
     """It was cut off, or closed."""
     refused: int = 0
     reason: str = ""
+    wrong: int = 0
+    """Reports of storage commitment that do not count."""
     studies: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Objects stored, by (key, Study Instance UID)."""
 
@@ -71,10 +80,12 @@ class Receiver:
     """Takes objects into an inbox until `stop`. `port` is the one that it listens on."""
 
     def __init__(self, node: Node, inbox: Inbox, context: ssl.SSLContext | None = None,
-                 said: Said = lambda *_, **__: None, preferred: Callable[[str], bool] = lambda sender: False) -> None:
+                 said: Said = lambda *_, **__: None, preferred: Callable[[str], bool] = lambda sender: False,
+                 reported: Take | None = None) -> None:
         """Listens at once; `ArgumentError` where the address is taken or not ours. Of an object that came from several,
-        the sender whose AE title is `preferred` is kept."""
-        self._preferred = preferred
+        the sender whose AE title is `preferred` is kept. Where reports of storage commitment are awaited, `reported`
+        takes them."""
+        self._preferred, self._take = preferred, reported or (lambda report, sender: "None is awaited.")
         self._node, self._inbox, self._said = node, inbox, said
         self._lock, self._waiting = threading.Lock(), 0
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -88,7 +99,11 @@ class Receiver:
         contexts = [build_context(str(c.abstract_syntax), list(SYNTAXES)) for c in AllStoragePresentationContexts
                     if node.keep_unknown or c.abstract_syntax in {*SCANNED, *DERIVED}]
         contexts.append(build_context(Verification))
+        if reported is not None:
+            contexts.append(build_context(PUSH_MODEL, list(PLAIN)))
+            contexts[-1].scu_role = contexts[-1].scp_role = True
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS),
+                    (evt.EVT_N_EVENT_REPORT, self._reported),
                     (evt.EVT_PDU_RECV, self._count), (evt.EVT_ACCEPTED, self._accepted),
                     (evt.EVT_REJECTED, self._rejected), (evt.EVT_CONN_CLOSE, self._closed)]
         try:
@@ -143,10 +158,7 @@ class Receiver:
         try:
             status, stored = self._stored(event)
         finally:
-            with self._lock:
-                size = min(tally.waiting, len(request.DataSet.getbuffer()))
-                tally.waiting -= size
-                self._waiting -= size
+            self._done(tally, len(request.DataSet.getbuffer()))
         with self._lock:
             late = tally.over and stored is not None
             tally.refused += status != SUCCESS
@@ -155,6 +167,29 @@ class Receiver:
         if late and stored is not None:  # the peer was gone before the disk was done
             self._said("objects.stored", "success", key=stored[0], study_uid=stored[1], stored=1, **_peer(event))
         return status
+
+    def _done(self, tally: Tally, size: int) -> None:
+        """So many bytes wait in memory no more."""
+        with self._lock:
+            size = min(tally.waiting, size)
+            tally.waiting -= size
+            self._waiting -= size
+
+    def _reported(self, event: evt.Event) -> tuple[int, None]:
+        """A report of storage commitment: kept, or refused and written down."""
+        tally, request = self._tally(event), cast(Any, event.request)
+        try:
+            status, why = answer_to(event, str(event.assoc.requestor.ae_title), self._take)
+        finally:
+            self._done(tally, len(request.EventInformation.getbuffer()) if request.EventInformation else 0)
+        if status != SUCCESS:
+            self._said("commitment.refused", "minor", reason=why, **_peer(event))
+            with self._lock:
+                tally.wrong += 1
+                cut = tally.wrong == WRONG
+            if cut:
+                event.assoc.abort()
+        return status, None
 
     def _stored(self, event: evt.Event) -> tuple[int, tuple[str, str] | None]:
         """The answer and, where an object was put on disk, its key and study."""
