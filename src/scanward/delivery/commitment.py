@@ -12,7 +12,8 @@ from scanward.delivery.association import associated
 from scanward.delivery.spool import Refused, Unreachable
 from scanward.delivery.words import broken, name_of, of_commitment
 from scanward.errors import UnreadableError
-from scanward.formats.commitment import ASK, EVENTS, INSTANCE, PUSH_MODEL, Report, report_in, request_for
+from scanward.formats import commitment as form
+from scanward.formats.commitment import INSTANCE, PUSH_MODEL, Report
 from scanward.formats.dataset import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from scanward.settings import Destination
 
@@ -22,8 +23,9 @@ NO_SUCH_EVENT, INVALID, PROCESSING, LIMITED = 0x0113, 0x0115, 0x0110, 0x0213
 LINGER, LOOK = 1.0, 0.02
 """Seconds for which the association stays open for a report that comes on it, and between two looks."""
 
-Take = Callable[[Report, str], str]
-"""`take(report, sender)`: why it does not count, or nothing where it is on disk. `OSError` where it cannot be."""
+Take = Callable[[str, str, Callable[[], Report]], str]
+"""`take(transaction, sender, read)`: why a report does not count, or nothing where it is on disk. `OSError` where it
+cannot be. Only what may count is worth to `read`."""
 
 
 def ask(transaction: str, objects: Sequence[tuple[str, str]], to: Destination, calling: str, take: Take,
@@ -39,7 +41,7 @@ def ask(transaction: str, objects: Sequence[tuple[str, str]], to: Destination, c
     with associated({(PUSH_MODEL, syntax) for syntax in SYNTAXES}, to, calling, [(evt.EVT_N_EVENT_REPORT, hear)],
                     none="offers no storage commitment; set commitment = false for it") as line:
         try:
-            status, _ = line.send_n_action(request_for(transaction, objects), ASK, PUSH_MODEL, INSTANCE)
+            status, _ = line.send_n_action(form.request_for(transaction, objects), form.ASK, PUSH_MODEL, INSTANCE)
         except RuntimeError as error:
             raise broken(to) from error
         if "Status" not in status:
@@ -56,13 +58,14 @@ def ask(transaction: str, objects: Sequence[tuple[str, str]], to: Destination, c
 
 def answer_to(event: Any, sender: str, take: Take) -> tuple[int, str]:
     """The status that answers an N-EVENT-REPORT of `sender`, and why it is none of success."""
-    request = event.request
-    if request.AffectedSOPClassUID != PUSH_MODEL or request.EventTypeID not in EVENTS:
+    request, syntax = event.request, event.context.transfer_syntax
+    if request.AffectedSOPClassUID != PUSH_MODEL or request.EventTypeID not in form.EVENTS:
         return NO_SUCH_EVENT, "It reports another event than that of storage commitment."
     if request.EventInformation is None:
         return INVALID, "It says nothing."
     try:
-        why = take(report_in(request.EventInformation, event.context.transfer_syntax), sender)
+        why = take(form.transaction_in(request.EventInformation, syntax), sender,
+                   lambda: form.report_in(request.EventInformation, syntax))
     except UnreadableError as error:
         return INVALID, str(error)
     except OSError as error:

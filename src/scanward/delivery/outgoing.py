@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,13 +77,15 @@ class Outgoing:
 
         return self.spool.deliver_due(one, stop)
 
-    def reported(self, report: Report, sender: str, destinations: Sequence[Destination]) -> str:
+    def reported(self, transaction: str, sender: str, read: Callable[[], Report],
+                 destinations: Sequence[Destination]) -> str:
         """Keeps what `sender`, an AE title, says in an answer to a request of ours; why it does not count otherwise, as
-        where he was not asked, or not for these objects. On disk when it returns; `OSError` where it cannot be."""
+        where he was not asked, or not for these objects. On disk when it returns; `OSError` where it cannot be, and
+        what `read` raises."""
         with self._lock:
-            identifier = self._transactions().get(report.transaction)
+            identifier = self._transactions().get(transaction)
             parcel = self.spool.parcel(identifier) if identifier else None
-            if identifier is None or parcel is None or report.transaction not in parcel.asked:
+            if identifier is None or parcel is None or transaction not in parcel.asked:
                 return OVER
             if not any(to.name == parcel.to and to.aet == sender for to in destinations):
                 return "It comes from somebody who was not asked."
@@ -89,9 +93,10 @@ class Outgoing:
                 asked = {uid for _, uid in objects_in(_files(self.spool.folder / identifier))}
             except UnreadableError:  # it has just been settled
                 return OVER
+            report = read()
             if report.kept | set(report.failed) != asked:
                 return "It is about other objects than were asked for."
-            said = {"transaction": report.transaction, "failed": report.failed}
+            said = {"transaction": transaction, "failed": report.failed}
             return "" if self.spool.reported(identifier, said) else "It contradicts what was said before."
 
     def _transactions(self) -> dict[str, str]:
@@ -107,8 +112,6 @@ class Outgoing:
 
         if self._said(folder, parcel, to):
             return True
-        late = f"{name_of(to)} did not say within {_words(to.commitment_seconds)} whether it keeps the objects, and " \
-               "was asked again." if parcel.asked else ""
         # On disk before it is asked: the answer may be faster than the request's.
         transaction = f"2.25.{uuid.uuid4().int}"
         parcel = replace(parcel, taken=True, asked=(*parcel.asked, transaction)[-ASKED:])
@@ -116,10 +119,14 @@ class Outgoing:
         with self._lock:
             self._transactions()[transaction] = folder.name
         ask(transaction, objects_in(_files(folder)), to, calling,
-            lambda report, sender: self.reported(report, sender, destinations), (folder / REPORT).exists)
+            partial(self.reported, destinations=destinations), (folder / REPORT).exists)
         if self._said(folder, parcel, to):
             return True
-        raise Awaited(late, to.commitment_seconds)
+        now = time.time()
+        why = "" if not parcel.since else (f"{name_of(to)} has not said for {_words(now - parcel.since)} whether it "
+                                           "keeps the objects, and was asked again.")
+        note(folder, replace(parcel, since=parcel.since or now))
+        raise Awaited(why, to.commitment_seconds)
 
     def _said(self, folder: Path, parcel: Parcel, to: Destination) -> bool:
         """Whether its word is there; raises `Refused` where it is that it does not keep them."""

@@ -86,6 +86,8 @@ class Parcel:
     """The receiver has it, and what is missing is its word that it keeps it."""
     asked: tuple[str, ...] = ()
     """Transactions in which it was asked for that, the last one last."""
+    since: float = 0.0
+    """When it first took such a request; 0: not yet."""
 
 
 Deliver = Callable[[Path, Parcel], bool | None]
@@ -186,7 +188,7 @@ class Spool:
             return False
         try:
             (self.failed / identifier / REPORT).unlink(missing_ok=True)
-            _write(self.failed / identifier, replace(parcel, tries=0, next=0.0, taken=False, asked=()))
+            _write(self.failed / identifier, replace(parcel, tries=0, next=0.0, taken=False, asked=(), since=0.0))
             (self.failed / identifier).rename(self.folder / identifier)
         except FileNotFoundError:  # somebody else was faster
             return False
@@ -343,7 +345,8 @@ def _read(folder: Path) -> Parcel | None:
     try:
         values = read_json(folder / "to.json")
         return Parcel(str(values["to"]), int(values["tries"]), float(values["next"]), str(values["error"]),
-                      float(values["added"]), bool(values.get("taken")), tuple(map(str, values.get("asked", ()))))
+                      float(values["added"]), bool(values.get("taken")), tuple(map(str, values.get("asked", ()))),
+                      float(values.get("since", 0.0)))
     except (ValueError, TypeError, KeyError):
         return None
 

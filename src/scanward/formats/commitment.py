@@ -49,15 +49,16 @@ def request_for(transaction: str, objects: Iterable[tuple[str, str]]) -> Dataset
     return data
 
 
+def transaction_in(stream: BinaryIO, syntax: str) -> str:
+    """The request that a report answers, without the cost of the report's lists; `UnreadableError` as `report_in`."""
+    return str(_read(stream, syntax, TRANSACTION).get("TransactionUID", ""))
+
+
 def report_in(stream: BinaryIO, syntax: str) -> Report:
     """The report in an encoded data set in little endian; `UnreadableError` where it is none, is too large, or names an
     object twice."""
-    if len(stream.read(LARGEST + 1)) > LARGEST:
-        raise UnreadableError(f"The report has more than {LARGEST >> 20} MB.")
-    stream.seek(0)
+    data = _read(stream, syntax, KEPT)
     try:
-        data = read_dataset(stream, syntax == IMPLICIT_LITTLE, True,
-                            specific_tags=[BaseTag(tag) for tag in (TRANSACTION, FAILED, KEPT)])
         transaction = str(data.get("TransactionUID", ""))
         kept = [_uid(item) for item in data.get("ReferencedSOPSequence") or ()]
         failed = [(_uid(item), int(item.get("FailureReason", UNKNOWN))) for item in data.get("FailedSOPSequence") or ()]
@@ -69,6 +70,19 @@ def report_in(stream: BinaryIO, syntax: str) -> Report:
     if len(set(named)) < len(named):
         raise UnreadableError("The report names an object twice.")
     return Report(transaction, frozenset(kept), dict(failed))
+
+
+def _read(stream: BinaryIO, syntax: str, last: int) -> Dataset:
+    """The elements up to the one with this tag."""
+    stream.seek(0)
+    if len(stream.read(LARGEST + 1)) > LARGEST:
+        raise UnreadableError(f"The report has more than {LARGEST >> 20} MB.")
+    stream.seek(0)
+    try:
+        return read_dataset(stream, syntax == IMPLICIT_LITTLE, True, stop_when=lambda tag, vr, length: int(tag) > last,
+                            specific_tags=[BaseTag(tag) for tag in (TRANSACTION, FAILED, KEPT)])
+    except Exception as error:  # as above
+        raise UnreadableError("The report cannot be read.") from error
 
 
 def _uid(item: Any) -> str:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 from scanward.audit.trail import Audit
 from scanward.delivery.contexts import server_context
@@ -55,8 +56,7 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         outgoing = Outgoing(inbox.root, _told("results", inbox, audit))
         awaits = any(to.commitment for to in gateway.destination)
         receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record, gateway.seal.by,
-                            (lambda report, sender: outgoing.reported(report, sender, gateway.destination)) if awaits
-                            else None)
+                            partial(outgoing.reported, destinations=gateway.destination) if awaits else None)
         stack.callback(receiver.stop)
         helpers = stack.enter_context(_helpers(gateway, inbox))
         _pull(gateway, inbox, audit, stop)

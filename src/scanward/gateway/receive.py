@@ -85,7 +85,7 @@ class Receiver:
         """Listens at once; `ArgumentError` where the address is taken or not ours. Of an object that came from several,
         the sender whose AE title is `preferred` is kept. Where reports of storage commitment are awaited, `reported`
         takes them."""
-        self._preferred, self._take = preferred, reported or (lambda report, sender: "None is awaited.")
+        self._preferred, self._take = preferred, reported or (lambda *_: "None is awaited.")
         self._node, self._inbox, self._said = node, inbox, said
         self._lock, self._waiting = threading.Lock(), 0
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
