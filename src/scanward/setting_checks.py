@@ -102,7 +102,8 @@ def _seals(gateway: Gateway) -> list[str]:
 def _files(gateway: Gateway) -> list[str]:
     named: dict[str, Path | None] = {
         "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "seal.key": gateway.seal.key,
-        "seal.trust": gateway.seal.trust, "web.users": gateway.web.users}
+        "seal.trust": gateway.seal.trust, "web.users": gateway.web.users,
+        "monitoring.token_file": gateway.monitoring.token_file}
     if gateway.web.openid is not None:
         named["web.openid.client_secret_file"] = gateway.web.openid.client_secret_file
         named["web.openid.tls.ca"] = gateway.web.openid.tls.ca

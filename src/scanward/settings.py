@@ -19,7 +19,7 @@ from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
 from scanward.roles import Role
 from scanward.setting_checks import complaints
-from scanward.setting_types import SETTINGS, Near, Port, Seconds, Some, Tls
+from scanward.setting_types import SETTINGS, Near, Network, Port, Seconds, Some, Tls
 from scanward.verdict import StudyLabel
 
 
@@ -160,13 +160,15 @@ class Destination:
 
 @dataclass(frozen=True, config=SETTINGS)
 class Webhook:
-    """A web address that is told of finished studies, without patient data."""
+    """A web address that is told of finished studies and of troubles, without patient data."""
 
     url: str
     secret_file: Near | None = None
     """Signs each message (HMAC-SHA256, header X-Scanward-Signature)."""
     labels: tuple[StudyLabel, ...] = ()
-    """Only these; none named: all."""
+    """Only studies with these; none named: all."""
+    events: Annotated[tuple[Literal["study", "trouble"], ...], Field(min_length=1)] = ("study", "trouble")
+    """What it is told of."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -242,6 +244,18 @@ class Web:
 
 
 @dataclass(frozen=True, config=SETTINGS)
+class Monitoring:
+    """Who watches the gateway, and when it complains."""
+
+    token_file: Near | None = None
+    """Holds a secret that opens `/metrics`: `Authorization: Bearer SECRET`."""
+    allow: tuple[Network, ...] = ()
+    """Addresses that may ask for `/metrics`. With a token, both are needed; without either it is closed."""
+    certificate_days: Seconds = 21.0
+    """How long before its end a certificate is a trouble, in days."""
+
+
+@dataclass(frozen=True, config=SETTINGS)
 class Gateway:
     """The whole file."""
 
@@ -252,6 +266,7 @@ class Gateway:
     results: Results = Results()
     audit: Audit = Audit()
     web: Web = Web()
+    monitoring: Monitoring = Monitoring()
     destination: tuple[Destination, ...] = ()
     webhook: tuple[Webhook, ...] = ()
     pull: tuple[Pull, ...] = ()

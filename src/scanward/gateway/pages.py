@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from scanward.audit.trail import Audit
+from scanward.delivery.certificates import Certificates
 from scanward.delivery.outgoing import Outgoing
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError
@@ -33,6 +34,7 @@ GRACE = 2
 def run(gateway: Gateway, listening: socket.socket, parent: int) -> None:
     """Answers whoever calls `listening`, until SIGTERM, SIGINT or the death of `parent`, which started it."""
     from scanward.review.app import make_app
+    from scanward.review.health import Watched
 
     die_with(parent)
     web = gateway.web
@@ -41,6 +43,7 @@ def run(gateway: Gateway, listening: socket.socket, parent: int) -> None:
     audit = Audit(gateway.audit, inbox.root)
     app = make_app(inbox, users=web.users, secret=_secret(inbox.root), https=https, hosts=web.hosts,
                    audit=audit.record, trail=audit.path, openid=web.openid,
+                   watched=Watched(gateway.monitoring, Certificates(gateway)),
                    send=lambda files: _send_review(files, gateway, inbox))
     # A proxy is one caller that speaks for all.
     callers = Callers(web.connections, web.connections if web.hosts else web.connections_per_address)
