@@ -240,6 +240,8 @@ class Web:
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """In which a request's head must be there, TLS included."""
     body_seconds: Annotated[float, Field(gt=0)] = 30.0
+    answer_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """In which who is sent a long answer must take on 48 KB of it, and of the next, and so on."""
     tls: Tls = Tls()
 
 

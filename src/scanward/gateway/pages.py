@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
 
 
 def _patient(callers: Callers, web: Web) -> type[H11Protocol]:
-    """HTTP whose requests must be there in time."""
+    """HTTP whose requests must be there, and whose answers must be taken, in time."""
     seconds = {"head": web.header_seconds, "body": web.body_seconds}
 
     class Patient(H11Protocol):
@@ -86,6 +86,17 @@ def _patient(callers: Callers, web: Web) -> type[H11Protocol]:
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._tell()
+
+        def pause_writing(self) -> None:
+            """More of the answer waits here than is kept for him."""
+            super().pause_writing()
+            if self._phase == "answer" and self.client is not None:
+                callers.slow(self.client, web.answer_seconds)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._phase == "answer" and self.client is not None:
+                callers.busy(self.client)
 
         def _tell(self) -> None:
             phase = "body" if self.conn.their_state is h11.SEND_BODY else \
