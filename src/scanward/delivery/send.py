@@ -266,3 +266,28 @@ def _words(status: int) -> str:
 
 def _name(to: Destination) -> str:
     return f"Destination {to.name}"
+
+
+def echo(to: Destination, *, calling: str) -> None:
+    """A C-ECHO, as `calling` where the destination names no title of its own. Raises as `deliver`."""
+    from pynetdicom import AE
+    from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+    entity = AE(ae_title=to.calling or calling)
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = CONNECT
+    entity.add_requested_context(Verification)
+    context = client_context(to.tls)
+    try:
+        association = entity.associate(to.host, to.port, ae_title=to.aet,
+                                       tls_args=None if context is None else (context, to.host))
+    except (OSError, RuntimeError) as error:
+        raise Unreachable(f"{_name(to)} cannot be reached ({clean(error)}).") from error
+    if not association.is_established:
+        raise _no_association(association, to, context)
+    try:
+        status = association.send_c_echo()
+    finally:
+        if association.is_established:
+            association.release()
+    if status.get("Status") != 0:
+        raise Unreachable(f"{_name(to)} did not answer C-ECHO with success.")
