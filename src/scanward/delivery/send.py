@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanward.delivery.spool import Refused, Unreachable
-from scanward.delivery.webclient import ANSWER, client, request
+from scanward.delivery.webclient import ANSWER, CONNECT, client, request
 from scanward.delivery.words import UNSUPPORTED, broken, name_of, of_store
 from scanward.errors import UnreadableError
 from scanward.formats.guard import clean, shown
@@ -29,6 +29,7 @@ BATCH, BATCH_BYTES = 100, 256 << 20
 """Objects and bytes of one STOW-RS request, at most."""
 CHUNK = 1 << 20
 DEFAULT_SYNTAX, EXPLICIT_SYNTAX = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+VERIFICATION = "1.2.840.10008.1.1"
 DUPLICATE, PROCESSING, LIMITED = 0x0111, 0x0110, 0x0213
 WARNINGS = frozenset({0x0001, 0x0107, 0x0116})
 
@@ -211,3 +212,13 @@ def _stored(status: int) -> bool:
 
 def _passing(status: int) -> bool:
     return status >> 8 == 0xA7 or status in (PROCESSING, LIMITED)
+
+
+def echo(to: Destination, *, calling: str) -> None:
+    """A C-ECHO, as `calling` where the destination names no title of its own. Raises as `deliver`."""
+    from scanward.delivery.association import associated
+
+    with associated({(VERIFICATION, DEFAULT_SYNTAX)}, to, to.calling or calling, patience=CONNECT) as line:
+        status = line.send_c_echo()
+    if status.get("Status") != 0:
+        raise Unreachable(f"{name_of(to)} did not answer C-ECHO with success.")

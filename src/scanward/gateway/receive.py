@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,8 +30,12 @@ from scanward.gateway.associations import ENDING, PDU, Handler, Said, Server
 from scanward.inbox.folders import FullError, Inbox
 from scanward.settings import Node
 
-SUCCESS, FULL, MISMATCH, UNREADABLE, REFUSED, BROKEN = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122, 0x0110
-"""PS3.4 table B.2-1, and PS3.7 annex C for the last two: SOP class not supported, processing failure."""
+SUCCESS, FULL, MISMATCH, UNREADABLE, REFUSED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122
+"""PS3.4 table B.2-1, and PS3.7 annex C for the last one: SOP class not supported."""
+WHY = {FULL: "full", MISMATCH: "mismatched", UNREADABLE: "unreadable", REFUSED: "unsupported"}
+"""`audit.tally.REASONS` of them."""
+DEAF = 15.0
+"""Seconds after which a node that heard nobody's call, not even that nobody calls, is held to be stuck."""
 DERIVED = frozenset((CAPTURE, "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.22",
                      "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"))
 """Secondary Capture, Segmentation, and reports: what our own results are."""
@@ -53,7 +58,8 @@ class Tally:
     """Bytes."""
     over: bool = False
     """It was cut off, or closed."""
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By `audit.tally.REASONS`."""
     reason: str = ""
     wrong: int = 0
     """Reports of storage commitment that do not count."""
@@ -119,6 +125,11 @@ class Receiver:
         self._entity = entity
         threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
 
+    @property
+    def listens(self) -> bool:
+        """Whether whoever calls is still heard."""
+        return time.monotonic() - cast(Server, self._server).turned < DEAF
+
     def stop(self) -> None:
         """Associations that are open are aborted: what was not acknowledged will be sent again."""
         cast(Server, self._server).callers.end()
@@ -147,7 +158,8 @@ class Receiver:
             self._waiting += pdu.pdu_length
             cut = not tally.over and (tally.waiting > most or self._waiting > 2 * most)
             if cut:
-                tally.over, tally.refused = True, tally.refused + 1
+                tally.over = True
+                tally.refused["too_large"] += 1
                 tally.reason = "An object, or all at once, were larger than node.largest_mb allows."
         if cut:
             event.assoc.dul.socket.cut = True  # type: ignore[union-attr]  # what is on its way stays there
@@ -161,7 +173,8 @@ class Receiver:
             self._done(tally, len(request.DataSet.getbuffer()))
         with self._lock:
             late = tally.over and stored is not None
-            tally.refused += status != SUCCESS
+            if status != SUCCESS:
+                tally.refused[WHY[status]] += 1
             if stored is not None and not late:
                 tally.studies[stored] += 1
         if late and stored is not None:  # the peer was gone before the disk was done
@@ -237,7 +250,8 @@ class Receiver:
         for (key, study), count in studies:
             self._said("objects.stored", "success", key=key, study_uid=study, stored=count, **_peer(event))
         if tally.refused:
-            self._said("objects.stored", "minor", refused=tally.refused, reason=tally.reason, **_peer(event))
+            self._said("objects.stored", "minor", refused=tally.refused.total(), reasons=dict(tally.refused),
+                       reason=tally.reason, **_peer(event))
 
 
 def _peer(event: evt.Event) -> dict[str, str]:
