@@ -75,6 +75,9 @@ def _names(gateway: Gateway) -> list[str]:
             complaints.append(f"destination {one.name}.commitment asks by DICOM messages, and STOW-RS has none.")
         elif gateway.node.allow and one.aet not in gateway.node.allow:
             complaints.append(f"destination {one.name}.commitment: name {one.aet} in node.allow, or no answer comes.")
+        elif gateway.node.check_called and one.calling not in ("", gateway.node.aet):
+            complaints.append(f"destination {one.name}.commitment is answered to {one.calling}, and the node hears "
+                              f"{gateway.node.aet} alone; leave out its calling, or set node.check_called = false.")
     urls = [(f"pull {p.name}.url", p.url) for p in gateway.pull] + [("webhook.url", w.url) for w in gateway.webhook]
     urls += [(f"destination {d.name}.url", d.url) for d in gateway.destination if d.kind == "stow"]
     complaints += [f"{where} {url!r} is no web address; it begins with http:// or https://." for where, url in urls

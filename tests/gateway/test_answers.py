@@ -78,6 +78,30 @@ def test_a_second_answer_about_one_object_is_none_about_the_next(receiver, dicom
     assert len(kept) == 1
 
 
+def test_answers_to_what_nobody_asked_end_the_wait_for_one_in_time(receiver, dicom, tmp_path, monkeypatch):
+    from pynetdicom.dimse_primitives import C_STORE
+
+    monkeypatch.setattr("scanward.delivery.association.ANSWER", 1.0)
+    over = threading.Event()
+
+    def handler(event):
+        answer = C_STORE()
+        answer.MessageID = answer.MessageIDBeingRespondedTo = 999
+        answer.AffectedSOPClassUID, answer.Status = event.request.AffectedSOPClassUID, 0
+        answer.AffectedSOPInstanceUID = event.request.AffectedSOPInstanceUID
+        while not over.wait(0.01):
+            event.assoc.dimse.send_msg(answer, event.context.context_id)
+        return 0
+
+    begun = time.monotonic()
+    try:
+        with pytest.raises(Unreachable, match="did not answer in time"):
+            deliver(dicom.ct(tmp_path / "ct", 1), receiver(handler), calling="SCANWARD")
+    finally:
+        over.set()
+    assert time.monotonic() - begun < 20
+
+
 class Cutting:
     """Before a port: of the first connection, the receiver's second message, its answer to a C-STORE, goes nowhere."""
 

@@ -74,6 +74,7 @@ def test_who_is_sealed_and_what_must_be(settings, tmp_path):
     ("[[destination]]\nname = 'a'\nkind = 'stow'\nurl = 'http://x/'\ncommitment = true", "STOW-RS has none"),
     ("[node]\nallow = ['CT_1']\n[[destination]]\nname = 'a'\ncommitment = true", "name ORTHANC in node.allow"),
     ("[[destination]]\nname = 'a'\ncommitment_seconds = 0", "destination.0.commitment_seconds"),
+    ("[[destination]]\nname = 'a'\ncommitment = true\ncalling = 'OTHER'", "answered to OTHER"),
     ("[[pull]]\nname = 'o'\nurl = 'file:///etc/passwd'", "no web address"),
     ("[protect]\nkey = 'gate way.toml'\nto = 'nowhere'", "[seal]"),
     ("[protect]", "[seal]"),

@@ -47,8 +47,8 @@ class Answers(DIMSEServiceProvider):
             return None, None
         end = time.monotonic() + (self.dimse_timeout or ANSWER)
         with suppress(queue.Empty):
-            while True:
-                context_id, message = self.msg_queue.get(timeout=max(0.0, end - time.monotonic()))
+            while (left := end - time.monotonic()) > 0:
+                context_id, message = self.msg_queue.get(timeout=left)
                 if message is None or message.MessageIDBeingRespondedTo == self._asked:
                     return context_id, message
         return None, None
@@ -78,16 +78,16 @@ def _opened(event: evt.Event) -> None:
 @contextmanager
 def associated(contexts: Iterable[tuple[str, str]], to: Destination, calling: str,
                handlers: Iterable[tuple[Any, Any]] = (), *, none: str = "takes none of these kinds of object; allow "
-               "their SOP classes there", patience: float = ANSWER) -> Iterator[Association]:
+               "their SOP classes there", patience: float | None = None) -> Iterator[Association]:
     """An association that proposes pairs of SOP class and transfer syntax, 128 at most; released at the end.
 
     Raises `Unreachable` where trying again later may help, `Refused` where it cannot; `none` is what to say where it
-    takes none of the pairs, and `patience` the seconds to wait for each answer.
+    takes none of the pairs, and `patience` the seconds to wait for each answer, if not `ANSWER`.
     """
     _config.STORE_SEND_CHUNKED_DATASET = True  # files go as they lie, and no object is held in memory
     entity = AE(ae_title=calling)
     entity.connection_timeout = CONNECT
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = patience
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = patience or ANSWER
     for sop_class, syntax in sorted(contexts):
         entity.add_requested_context(sop_class, syntax)
     context = client_context(to.tls)
