@@ -57,6 +57,7 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.start()
         stack.callback(audit.close)
         _try_scanner(gateway, inbox)
+        certificates = Certificates(gateway)
         receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record,
                             gateway.seal.by)
         stack.callback(receiver.stop)
@@ -65,7 +66,7 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.record("start")
         stack.callback(audit.record, "stop")
         ready(f"{gateway.node.aet} at {gateway.node.host}:{receiver.port}", helpers.address)
-        _tend(gateway, inbox, audit, receiver, helpers, stop)
+        _tend(gateway, inbox, audit, stop, receiver, helpers, certificates)
 
 
 def _try_scanner(gateway: Gateway, inbox: Inbox) -> None:
@@ -156,8 +157,8 @@ def _pull(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event) -
             audit)).start()
 
 
-def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, receiver: Receiver, helpers: Helpers,
-          stop: threading.Event) -> None:
+def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event, receiver: Receiver, helpers: Helpers,
+          certificates: Certificates) -> None:
     """Sends, cleans up and starts anew until it is told to stop."""
     def told(what: str) -> Callable[[str, str, str, str], None]:
         def one(identifier: str, to: str, outcome: str, why: str) -> None:
@@ -184,7 +185,7 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, receiver: Receiver, help
 
     threading.Thread(target=courier, name="courier", daemon=True).start()
     alarms = Alarms(inbox, audit.record, hooks, gateway.webhook)
-    certificates, swept = Certificates(gateway), 0.0
+    swept = 0.0
 
     def removed(key: str) -> None:
         _beat(inbox, receiver)  # there may be many

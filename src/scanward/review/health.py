@@ -124,7 +124,7 @@ class Readiness:
 
 
 @router.get("/healthz", response_class=PlainTextResponse)
-def healthz() -> Response:
+async def healthz() -> Response:
     """200 as long as the process of the pages lives."""
     return PlainTextResponse("alive\n")
 
