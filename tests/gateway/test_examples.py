@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import wait_for
+from serving import storescu, wait_for
 
 from scanward.delivery.hooks import Hooks, signature
 from scanward.inbox.record import StudyRecord
@@ -77,3 +77,59 @@ def test_a_message_counts_for_five_minutes_and_for_its_own_bytes():
 @given(st.text(max_size=80) | st.builds("t={},v1={}".format, st.text(max_size=20), st.text(max_size=70)))
 def test_no_header_breaks_it_or_is_believed(header):
     assert not receiver.verified(b"hush", header, BODY, time.time())
+
+
+def verdict(*words):
+    """What the command prints, and its exit code."""
+    done = subprocess.run([sys.executable, EXAMPLES / "orthanc" / "verdict.py", *map(str, words)], capture_output=True,
+                          text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+
+@pytest.mark.needs("storescu")
+def test_orthanc_sends_a_study_when_it_is_stable_again_when_more_comes_and_keeps_the_verdict(
+        start, start_orthanc, dicom, tmp_path, port):
+    orthanc = start_orthanc(LuaScripts=[str(EXAMPLES / "orthanc" / "route.lua")],
+                            DicomModalities={"scanward": ["SCANWARD", "127.0.0.1", port]})
+    gateway = start(f'[[destination]]\nname = "pacs"\nport = {orthanc.dicom_port}\naet = "{orthanc.aet}"\n',
+                    node={"port": port})
+    films = [dicom.file(tmp_path / f"{i}.dcm", shape=(96, 80), seed=i, StudyInstanceUID="1.2.3") for i in range(2)]
+
+    def jobs():
+        return [job for job in orthanc.get("/jobs?expand") if job["Type"] == "DicomModalityStore"]
+
+    for number, film in enumerate(films, 1):
+        storescu(orthanc.dicom_port, film, called="ORTHANC")
+        code, said = verdict(gateway.pages, "1.2.3", "--orthanc", orthanc.http)
+        wait_for(lambda number=number: len(orthanc.get("/instances")) == 3 * number)
+        wait_for(lambda: orthanc.get("/studies?expand")[0]["IsStable"] and gateway.idle())
+        assert len(jobs()) == number, "its own results send nothing"
+    (study,) = orthanc.get("/studies?expand")
+    assert json.loads(orthanc.raw(f"/studies/{study['ID']}/metadata/4201")) == said
+    (record,) = gateway.studies()
+    assert (said["label"], said["key"]) == (record["label"], record["key"])
+    assert code == {"authentic": 0, "tampered": 1}.get(said["label"], 3)
+
+
+@pytest.mark.needs("openssl")
+def test_the_verdict_is_had_with_an_account_over_tls_and_not_without(start, certificates, tmp_path):
+    from scanward.review import accounts
+
+    accounts.add_user(tmp_path / "users.json", "pacs", "a long enough password")
+    (tmp_path / "password").write_text("a long enough password\n")
+    (tmp_path / "wrong").write_text("another long password\n")
+    gateway = start(f'[web.tls]\ncert = "{certificates.cert}"\nkey = "{certificates.key}"\n',
+                    web={"users": str(tmp_path / "users.json")})
+    key = hashlib.sha256(b"1.2.3").hexdigest()[:24]
+    folder = gateway.inbox / "done" / key
+    folder.mkdir()
+    (folder / "study.json").write_text('{"label": "tampered", "score": 0.75, "study_uid": "1.2.3"}')
+    common = (gateway.pages, "1.2.3", "--ca", certificates.ca, "--wait", "0")
+    user = ("--user", "pacs", "--password-file")
+    assert verdict(*common, *user, tmp_path / "password") == (
+        1, {"label": "tampered", "score": 0.75, "key": key, "finished": None})
+    assert verdict(*common) == (2, None)
+    assert verdict(*common, *user, tmp_path / "wrong") == (2, None)
+    assert verdict(gateway.pages, "1.2.3", "--ca", certificates.other_ca, *user, tmp_path / "password") == (2, None)
+    assert verdict(gateway.pages, "1.2.4", *common[2:], *user, tmp_path / "password") == (2, None)

@@ -58,6 +58,7 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.start()
         stack.callback(audit.close)
         _try_scanner(gateway, inbox)
+        certificates = Certificates(gateway)
         outgoing = Outgoing(inbox.root, _told("results", inbox, audit))
         awaits = any(to.commitment for to in gateway.destination)
         receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record, gateway.seal.by,
@@ -68,7 +69,7 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.record("start")
         stack.callback(audit.record, "stop")
         ready(f"{gateway.node.aet} at {gateway.node.host}:{receiver.port}", helpers.address)
-        _tend(gateway, inbox, audit, receiver, helpers, outgoing, stop)
+        _tend(gateway, inbox, audit, stop, receiver, helpers, certificates, outgoing)
 
 
 def _try_scanner(gateway: Gateway, inbox: Inbox) -> None:
@@ -172,8 +173,8 @@ def _told(what: str, inbox: Inbox, audit: Audit) -> Callable[[str, str, str, str
     return one
 
 
-def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, receiver: Receiver, helpers: Helpers, outgoing: Outgoing,
-          stop: threading.Event) -> None:
+def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event, receiver: Receiver, helpers: Helpers,
+          certificates: Certificates, outgoing: Outgoing) -> None:
     """Sends, cleans up and starts anew until it is told to stop."""
     hooks = Hooks(inbox.root, _told("hook", inbox, audit))
 
@@ -189,7 +190,7 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, receiver: Receiver, help
 
     threading.Thread(target=courier, name="courier", daemon=True).start()
     alarms = Alarms(inbox, audit.record, hooks, gateway.webhook)
-    certificates, swept = Certificates(gateway), 0.0
+    swept = 0.0
 
     def removed(key: str) -> None:
         _beat(inbox, receiver)  # there may be many

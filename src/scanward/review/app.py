@@ -19,6 +19,7 @@ from scanward.errors import ScanwardError
 from scanward.review import (
     account_pages,
     api,
+    api_docs,
     audit_page,
     health,
     openid_pages,
@@ -74,7 +75,8 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     app.state.door = Door(users, None if openid is None else Provider(openid, secret),
                           Access(inbox.root / FILE, secret), https)
     app.add_exception_handler(NotSignedInError, ask)
-    for part in (sign_in, openid_pages, worklist, study_page, queue_page, account_pages, audit_page, api, health):
+    for part in (sign_in, openid_pages, worklist, study_page, queue_page, account_pages, audit_page, api, api_docs,
+                 health):
         app.include_router(part.router)
     add_static(app)
     app.add_exception_handler(HTTPException, _refused)
@@ -87,7 +89,7 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     title, words = WORDS.get(status, ("Something is wrong", "The request cannot be answered."))
-    if request.url.path.startswith(("/api/", "/pictures/", "/static/")):
+    if request.url.path.startswith(("/api/", "/pictures/", "/static/", "/metrics")):
         return JSONResponse({"error": words}, status)
     return page(request, "refused.html", status=status, heading=title, words=words)
 

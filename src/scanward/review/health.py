@@ -41,6 +41,14 @@ router = APIRouter()
 
 
 @dataclass(frozen=True)
+class Answer:
+    """Of `/readyz`."""
+
+    ready: bool
+    reasons: tuple[Trouble, ...]
+
+
+@dataclass(frozen=True)
 class Watched:
     """Who may ask for the metrics, and what they tell of beside the inbox."""
 
@@ -115,13 +123,13 @@ class Readiness:
         return True
 
 
-@router.get("/healthz")
-def healthz() -> Response:
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> Response:
     """200 as long as the process of the pages lives."""
     return PlainTextResponse("alive\n")
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={status: {"model": Answer} for status in (200, 503)})
 def readyz(request: Request) -> Response:
     """200 where objects are taken in and scanned, otherwise 503: `ready`, and `reasons`, each with `name` for machines
     and `sentence` for people."""
@@ -129,7 +137,7 @@ def readyz(request: Request) -> Response:
     return JSONResponse({"ready": not reasons, "reasons": [asdict(one) for one in reasons]}, 503 if reasons else 200)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """What there is and what happened, as Prometheus takes it; for those whom the settings let in."""
     watched: Watched | None = request.app.state.watched

@@ -60,6 +60,15 @@ class UnderWay:
 
 
 @dataclass(frozen=True)
+class Deliveries:
+    """A page of what goes out."""
+
+    state: Shelf
+    total: int
+    rows: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True)
 class Line:
     """A delivery in a list."""
 
@@ -95,7 +104,7 @@ def queue_page(request: Request, show: str = "", number: int = 1, again: str = "
                 under_way=UNDER_WAY, notice="It waits to be sent again." if again else "")
 
 
-@router.get("/api/deliveries")
+@router.get("/api/deliveries", responses={200: {"model": Deliveries}})
 def list_deliveries(request: Request, state: str = "waiting", key: str = "", page: int = 1,
                     user: str = Depends(signed_in)) -> dict[str, Any]:
     """What waits, was refused or was sent, `PAGE` at a time; of one study where `key` names it."""
