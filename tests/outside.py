@@ -10,7 +10,7 @@ import pytest
 DATA = Path(os.environ.setdefault("SCANWARD_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")))
 DCMTK = ("dcmcjpeg", "dcmcjpls", "dcmconv", "dcmcrle", "dcmdjpeg", "dcmsign", "echoscu", "storescp", "storescu")
 PACKAGES = {"chromium": "chromium", "dciodvfy": "dicom3tools", "make": "make", "openssl": "openssl",
-            "Orthanc": "orthanc orthanc-dicomweb"} | dict.fromkeys(DCMTK, "dcmtk")
+            "Orthanc": "orthanc orthanc-dicomweb", "systemd-analyze": "systemd"} | dict.fromkeys(DCMTK, "dcmtk")
 """Debian's packages of the programs."""
 
 

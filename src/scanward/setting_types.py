@@ -21,8 +21,18 @@ def _beside(path: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"there is no user {path.parts[0]}") from None
 
 
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address and no network such as 10.1.0.0/16") from None
+    return text
+
+
 Near = Annotated[Path, AfterValidator(_beside)]
 """A path that starts at the folder of the file where it is relative."""
+Network = Annotated[str, AfterValidator(_network)]
+"""An IP address, or a network."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Some = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -6,13 +6,12 @@ docs/gateway.md has the whole file with comments.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -20,12 +19,13 @@ from pydantic.dataclasses import dataclass
 from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
 from scanward.roles import Role
-from scanward.setting_types import SETTINGS, Near, Port, Seconds, Some, Tls, loopback
+from scanward.setting_checks import complaints
+from scanward.setting_types import SETTINGS, Near, Network, Port, Seconds, Some, Tls
 from scanward.verdict import StudyLabel
 
-AET = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
-"""An AE title: up to 16 characters of ASCII without a backslash (PS3.5 6.2)."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -161,17 +161,22 @@ class Destination:
     tls: Tls = Tls()
     results: bool = True
     """Gets the results of every study; without, nothing for now."""
+    commitment: bool = False
+    commitment_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+    """Asked by storage commitment (PS3.4 J) whether it keeps what it took, and again where no answer came so long."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
 class Webhook:
-    """A web address that is told of finished studies, without patient data."""
+    """A web address that is told of finished studies and of troubles, without patient data."""
 
     url: str
     secret_file: Near | None = None
     """Signs each message (HMAC-SHA256, header X-Scanward-Signature)."""
     labels: tuple[StudyLabel, ...] = ()
-    """Only these; none named: all."""
+    """Only studies with these; none named: all."""
+    events: Annotated[tuple[Literal["study", "trouble"], ...], Field(min_length=1)] = ("study", "trouble")
+    """What it is told of."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -243,7 +248,21 @@ class Web:
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """In which a request's head must be there, TLS included."""
     body_seconds: Annotated[float, Field(gt=0)] = 30.0
+    answer_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """In which who is sent a long answer must take on 48 KB of it, and of the next, and so on."""
     tls: Tls = Tls()
+
+
+@dataclass(frozen=True, config=SETTINGS)
+class Monitoring:
+    """Who watches the gateway, and when it complains."""
+
+    token_file: Near | None = None
+    """Holds a secret that opens `/metrics`: `Authorization: Bearer SECRET`."""
+    allow: tuple[Network, ...] = ()
+    """Addresses that may ask for `/metrics`. With a token, both are needed; without either it is closed."""
+    certificate_days: Seconds = 21.0
+    """How long before its end a certificate is a trouble, in days."""
 
 
 @dataclass(frozen=True, config=SETTINGS)
@@ -257,6 +276,7 @@ class Gateway:
     results: Results = Results()
     audit: Audit = Audit()
     web: Web = Web()
+    monitoring: Monitoring = Monitoring()
     destination: tuple[Destination, ...] = ()
     webhook: tuple[Webhook, ...] = ()
     pull: tuple[Pull, ...] = ()
@@ -264,131 +284,57 @@ class Gateway:
 
 def read_config(path: Path | None) -> Gateway:
     """The settings in `path`, or the defaults; `ArgumentError` names the file, the setting and what it may be."""
+    gateway, wrong = looked_at(path)
+    for sentence in wrong:
+        raise ArgumentError(sentence)
+    return gateway
+
+
+def looked_at(path: Path | None) -> tuple[Gateway, list[str]]:
+    """The settings in `path`, and all that is wrong with them, each a sentence with the file and the setting. The
+    defaults where they cannot be read."""
     if path is None:
-        return _checked(Gateway(), "The default settings")
+        return Gateway(), [f"The default settings: {sentence}" for sentence in complaints(Gateway())]
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)
     except OSError as error:
-        raise ArgumentError(f"{shown(path)} cannot be read ({error.strerror}); name the gateway's TOML file.") from None
+        return Gateway(), [f"{shown(path)} cannot be read ({error.strerror}); name the gateway's TOML file."]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArgumentError(f"{shown(path)} is no TOML ({error}); mend that line.") from None
+        return Gateway(), [f"{shown(path)} is no TOML ({error}); mend that line."]
     if "protect" in values:
-        raise ArgumentError(f"{shown(path)}: [protect] wove evidence into whatever arrived, and is no more; name the "
-                            "key in [seal], and in seal.from the modalities whose images are sealed.")
+        return Gateway(), [f"{shown(path)}: [protect] wove evidence into whatever arrived, and is no more; name the "
+                           "key in [seal], and in seal.from the modalities whose images are sealed."]
     try:
         gateway = TypeAdapter(Gateway).validate_python(values, context={"base": path.parent})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ArgumentError(f"{shown(path)}: {where}: {first['msg']}; docs/gateway.md has every setting.") from None
-    return _checked(gateway, shown(path))
+        return Gateway(), [f"{shown(path)}: {_misread(one)}" for one in error.errors(include_url=False)]
+    return gateway, [f"{shown(path)}: {sentence}" for sentence in complaints(gateway)]
 
 
-def _checked(gateway: Gateway, file: str) -> Gateway:
-    for complaint in (*_node(gateway), *_web(gateway), *_names(gateway), *_seals(gateway), *_files(gateway)):
-        raise ArgumentError(f"{file}: {complaint}")
-    return gateway
+def _misread(error: ErrorDetails) -> str:
+    """One setting that is none, or is not what it may be."""
+    where = shown(".".join(map(str, error["loc"])))
+    if error["type"] != "unexpected_keyword_argument":
+        return f"{where}: {shown(error['msg'])}; docs/gateway.md has every setting."
+    near = get_close_matches(str(error["loc"][-1]), _known(Gateway, error["loc"][:-1]), 1)
+    meant = f"did you mean {near[0]}?" if near else "docs/gateway.md has every setting."
+    return f"{where}: there is no such setting; {meant}"
 
 
-def _node(gateway: Gateway) -> list[str]:
-    node, complaints = gateway.node, []
-    titles = {"node.aet": node.aet, **{f"node.allow {aet!r}": aet for aet in node.allow}}
-    for one in gateway.destination:
-        if one.kind == "dimse":
-            titles[f"destination {one.name}.aet"] = one.aet
-        if one.calling:
-            titles[f"destination {one.name}.calling"] = one.calling
-    complaints += [f"{where} is no AE title; it has 1 to 16 characters of ASCII." for where, aet in titles.items()
-                   if not AET.fullmatch(aet)]
-    if not node.allow and not loopback(node.host):
-        complaints.append(f"node.host {node.host} is open to the network; name in node.allow who may send.")
-    return complaints
+def _known(kind: Any, where: Sequence[int | str]) -> list[str]:
+    """The settings in the table there."""
+    for part in where:
+        if isinstance(part, str):
+            kind = _table(next(one.annotation for name, one in _named(kind) if name == part))
+    return [name for name, _ in _named(kind)]
 
 
-def _web(gateway: Gateway) -> list[str]:
-    web, complaints = gateway.web, _openid(gateway.web.openid)
-    if web.on and web.users is None and web.openid is None and (web.hosts or not loopback(web.host)):
-        what = f"web.hosts names {web.hosts[0]}" if web.hosts else f"web.host {web.host} is open to the network"
-        complaints.append(f"{what}; name web.users, made with `scanward user`, or [web.openid].")
-    if web.on and not loopback(web.host) and web.tls.cert is None:
-        complaints.append(f"web.host {web.host} is open to the network, and passwords would go over it in the clear; "
-                          "name web.tls.cert, or put a proxy with TLS before a loopback address.")
-    return complaints
+def _named(table: Any) -> list[tuple[str, FieldInfo]]:
+    """Its settings, under the names that the file has."""
+    return [(one.alias or name, one) for name, one in table.__pydantic_fields__.items()]
 
 
-def _openid(openid: OpenId | None) -> list[str]:
-    if openid is None:
-        return []
-    complaints = []
-    for name, url in (("issuer", openid.issuer), ("url", openid.url)):
-        if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", url):
-            complaints.append(f"web.openid.{name} {url!r} is no web address; it begins with https://.")
-        elif url.startswith("http://") and not loopback(urlsplit(url).hostname or ""):
-            complaints.append(f"web.openid.{name} {url} goes over the network in the clear; use https://.")
-    return complaints
-
-
-def _names(gateway: Gateway) -> list[str]:
-    complaints = []
-    for kind, names in (("destination", [d.name for d in gateway.destination]),
-                        ("pull", [p.name for p in gateway.pull])):
-        complaints += [f"{kind}.name {name!r} has other characters than letters, digits, - and _." for name in names
-                       if not NAME.fullmatch(name)]
-        if len(set(names)) < len(names):
-            complaints.append(f"two of [[{kind}]] have one name; names tell them apart.")
-    urls = [(f"pull {p.name}.url", p.url) for p in gateway.pull] + [("webhook.url", w.url) for w in gateway.webhook]
-    urls += [(f"destination {d.name}.url", d.url) for d in gateway.destination if d.kind == "stow"]
-    complaints += [f"{where} {url!r} is no web address; it begins with http:// or https://." for where, url in urls
-                   if not re.match(r"https?://[^/]", url)]
-    if gateway.audit.syslog and not re.fullmatch(r"[^\s:]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", gateway.audit.syslog):
-        complaints.append(f"audit.syslog {gateway.audit.syslog!r} is no HOST:PORT.")
-    return complaints
-
-
-def _seals(gateway: Gateway) -> list[str]:
-    seal, complaints = gateway.seal, []
-    if seal.senders and seal.key is None:
-        complaints.append("seal.from is named, and seal.key is not; nothing would be sealed.")
-    if seal.must_be_sealed and not seal.on:
-        complaints.append("seal.must_be_sealed is named, and no key or certificate is; no seal would count.")
-    for pattern in seal.senders:
-        known = {d.aet: d.name for d in gateway.destination if d.kind == "dimse"}
-        pacs = next((aet for aet in known if fnmatchcase(aet, pattern)), None)
-        if not pattern.strip("*?"):
-            complaints.append(f"seal.from {pattern!r} matches every AE title, a PACS's too, and would seal whatever "
-                              "arrives; name the modalities.")
-        elif pacs is not None:
-            complaints.append(f"seal.from {pattern!r} matches {pacs}, the [[destination]] {known[pacs]}; name the "
-                              "modalities alone, as a PACS also sends what others sent to it.")
-        elif gateway.node.allow and not any(fnmatchcase(aet, pattern) for aet in gateway.node.allow):
-            complaints.append(f"seal.from {pattern!r} matches no AE title in node.allow; nothing would be sealed.")
-    return complaints
-
-
-def _files(gateway: Gateway) -> list[str]:
-    named: dict[str, Path | None] = {
-        "work.site": gateway.work.site, "work.verify_key": gateway.work.verify_key, "seal.key": gateway.seal.key,
-        "seal.trust": gateway.seal.trust, "web.users": gateway.web.users}
-    if gateway.web.openid is not None:
-        named["web.openid.client_secret_file"] = gateway.web.openid.client_secret_file
-        named["web.openid.tls.ca"] = gateway.web.openid.tls.ca
-    named |= {f"seal.also {shown(path)}": path for path in gateway.seal.also}
-    named |= {f"seal.older {shown(path)}": path for path in gateway.seal.older}
-    remote: dict[str, Destination | Pull] = {f"destination {d.name}": d for d in gateway.destination}
-    remote |= {f"pull {p.name}": p for p in gateway.pull}
-    named |= {f"{where}.password_file": one.password_file for where, one in remote.items()}
-    named |= {f"webhook {w.url} secret_file": w.secret_file for w in gateway.webhook}
-    certificates = {"node": gateway.node.tls, "audit": gateway.audit.tls, "web": gateway.web.tls,
-                    **{where: one.tls for where, one in remote.items()}}
-    for where, tls in certificates.items():
-        named |= {f"{where}.tls.cert": tls.cert, f"{where}.tls.key": tls.key, f"{where}.tls.ca": tls.ca}
-    complaints = [f"{where}: there is no file {shown(path)}; check the path." for where, path in named.items()
-                  if path is not None and not path.is_file()]
-    for where, tls in (("node", gateway.node.tls), ("web", gateway.web.tls)):
-        if (tls.ca or tls.key) and not tls.cert:
-            complaints.append(f"{where}.tls names a key or an authority and no cert; without it nothing is encrypted.")
-    if gateway.work.records and not gateway.work.records.is_dir():
-        complaints.append(f"work.records: there is no folder {shown(gateway.work.records)}; check the path.")
-    return complaints
-
+def _table(kind: Any) -> Any:
+    """The one in a list of tables, or in one that may be left out."""
+    return kind if hasattr(kind, "__pydantic_fields__") else next(filter(None, map(_table, get_args(kind))), None)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chests import gate  # noqa: F401  (a fixture)
+from hearing import listener  # noqa: F401  (a fixture)
 from outside import need, program
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid

@@ -72,6 +72,38 @@ def test_a_request_that_comes_in_drips_is_cut_off_in_its_head_and_in_its_body(st
             assert time.monotonic() - began < 10
 
 
+def test_an_answer_that_is_read_in_drips_is_cut_off_and_one_that_is_read_slowly_is_not(start):
+    gateway = start(web={"answer_seconds": 1.0})
+    key, image, size = "0" * 24, "1" * 32, 24 << 20
+    study = gateway.inbox / "done" / key
+    (study / "pictures" / image).mkdir(parents=True)
+    (study / "study.json").write_text('{"label": "authentic"}')
+    (study / "pictures" / image / "volume.nii.gz").write_bytes(bytes(size))
+
+    def taken(some, pause, seconds):
+        """Bytes that come where `some` are read at a time, for so long, and then the rest at once."""
+        with socket.socket() as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            line.connect(("127.0.0.1", urlsplit(gateway.pages).port))
+            line.settimeout(30)
+            line.sendall(f"GET /pictures/{key}/{image}/volume.nii.gz HTTP/1.1\r\nHost: localhost\r\n"
+                         "Connection: close\r\n\r\n".encode())
+            got, end = 0, time.monotonic() + seconds
+            while part := line.recv(some):
+                got += len(part)
+                if time.monotonic() < end:
+                    time.sleep(pause)
+                else:
+                    some = 1 << 20
+            return got
+
+    wait_for(lambda: urllib.request.urlopen(gateway.pages, timeout=30).status == 200)
+    assert taken(1, 0.1, 5) < size
+    assert taken(1 << 18, 0.05, 3) > size
+    with urllib.request.urlopen(gateway.pages, timeout=30) as page:
+        assert page.status == 200
+
+
 def test_one_address_has_so_many_connections_and_the_pages_so_many_in_all(start):
     gateway = start(web={"connections": 20, "connections_per_address": 5})
     port = urlsplit(gateway.pages).port

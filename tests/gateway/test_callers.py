@@ -105,6 +105,22 @@ def test_who_has_not_spoken_in_time_is_cut_off(crowd):
     assert [cut(line) for line in (late, busy, again)] == [True, False, False]
 
 
+def test_who_is_slow_gives_way_to_nobody_and_is_cut_off_once_his_time_is_over(crowd):
+    callers, clock = crowd(2, 2)
+    slow, quick = (callers.call("10.0.0.1") for _ in range(2))
+    for line in (slow, quick):
+        callers.busy(line.peer)
+        callers.slow(line.peer, 30)
+    assert callers.call("10.0.0.2") is None
+    callers.busy(quick.peer)
+    clock.now = 29
+    callers.sweep()
+    assert not cut(slow)
+    clock.now = 31
+    callers.sweep()
+    assert [cut(line) for line in (slow, quick)] == [True, False]
+
+
 def test_so_many_are_admitted_in_all_and_from_one_address(crowd):
     callers, _ = crowd(9, 9)
     lines = [callers.call(address) for address in ("10.0.0.1",) * 3 + ("10.0.0.2", "10.0.0.3")]

@@ -4,11 +4,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-import pytest
 
 from scanward.delivery import hooks as hooks_module
 from scanward.delivery import spool
@@ -22,33 +18,6 @@ STUDY = StudyRecord(
     images=(ImageRecord("1" * 16, sop_instance_uid="1.2.3.4", reason="x"), ImageRecord("2" * 16)),
     finished="2026-01-01T00:00:00Z",
 )  # fmt: skip
-
-
-@pytest.fixture
-def server():
-    """A web server that keeps what it is told, and answers `server.status`."""
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            found.requests.append((self.path, dict(self.headers), body))
-            self.send_response(found.status)
-            for name, value in found.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments):
-            pass
-
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.requests, found.status, found.headers = [], 204, {}
-    found.url = f"http://127.0.0.1:{found.server_port}/hooks/T0K3N"
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
-    thread.join()
 
 
 def test_a_message_says_what_was_found_and_nothing_of_the_patient(server, tmp_path):

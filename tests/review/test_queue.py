@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import web_studies
@@ -11,7 +12,7 @@ from test_web_security import client, token
 
 from scanward.audit.trail import Audit
 from scanward.delivery.outgoing import Outgoing
-from scanward.delivery.spool import Refused
+from scanward.delivery.spool import Awaited, Refused, note
 from scanward.inbox.folders import JOB, Inbox
 from scanward.inbox.record import JobRecord
 from scanward.settings import Audit as Settings
@@ -73,6 +74,32 @@ def test_deliveries_are_told_apart_and_what_was_refused_is_sent_again(inbox, out
     assert sorted(got) == ["far", "pacs"]
     assert len(rows(http, "sent")) == 3
     assert http.post(address, data={"csrf": token(http, "/")}).status_code == 404, "twice"
+
+
+def test_what_is_stored_and_awaits_its_word_is_told_from_what_waits_and_what_was_given_it(inbox, tmp_path):
+    (tmp_path / "sr.dcm").write_bytes(b"report")
+    made, word = Outgoing(inbox.root), [False]
+    name = f"{web_studies.key_of('plain')}-pacs-{DIGEST}"
+    made.add(name, [tmp_path / "sr.dcm"], "pacs")
+
+    def deliver(folder, parcel):
+        if not word[0]:
+            note(folder, replace(parcel, taken=True, asked=("2.25.7",)))
+            raise Awaited("pacs has <not> said.", 60.0)
+        return True
+
+    http = client(inbox)
+    assert "Waiting to be sent" in http.get("/queue?show=waiting").text
+    made.spool.deliver_due(deliver)
+    page = http.get("/queue?show=waiting").text
+    assert "Stored, commitment awaited" in page and "asked again" in page and "pacs has &lt;not&gt; said." in page
+    assert "Waiting to be sent" not in page
+    assert rows(http, "waiting") == [("pacs", "stored", web_studies.key_of("plain"), "pacs has <not> said.")]
+    word[0] = made.spool.reported(name, {"transaction": "2.25.7", "failed": {}})
+    made.spool.deliver_due(deliver)
+    assert rows(http, "sent") == [("pacs", "committed", web_studies.key_of("plain"), "")]
+    assert "Sent and committed" in http.get("/queue?show=sent").text
+    assert "Sent and committed" in http.get(f"/studies/{web_studies.key_of('plain')}").text
 
 
 @pytest.mark.parametrize("path", ["results/..%2f..", "results/nothing", "done/x", "hooks/" + "a" * 300])

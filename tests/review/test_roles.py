@@ -21,6 +21,8 @@ from scanward.settings import Audit as AuditSettings
 EVERYBODY, NOBODY = set(ROLES), set()
 BEFORE_SIGN_IN = {("GET", "/login"), ("POST", "/login"), ("POST", "/login/code"), ("POST", "/logout"),
                   ("GET", "/openid"), ("GET", "/openid/start")}
+FOR_MACHINES = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
+"""Whom these let in is not by role: test_health.py."""
 TABLE = {
     ("GET", "/"): EVERYBODY,
     ("GET", "/studies/{key}"): EVERYBODY,
@@ -34,6 +36,8 @@ TABLE = {
     ("POST", "/api/studies/{key}/reviews"): {"reviewer"},
     ("GET", "/api/counts"): EVERYBODY,
     ("GET", "/api/troubles"): EVERYBODY,
+    ("GET", "/api/openapi.json"): EVERYBODY,
+    ("GET", "/api/docs"): EVERYBODY,
     ("GET", "/api/reviews.csv"): {"reviewer", "auditor"},
     ("GET", "/pictures/{key}/{image}/{name:path}"): EVERYBODY,
     ("GET", "/account"): EVERYBODY,
@@ -83,7 +87,7 @@ def ask(http, method, path):
 
 def test_every_route_is_in_the_table(inbox, people):
     app = client(inbox, people).app
-    assert routes(app) == TABLE.keys() | BEFORE_SIGN_IN
+    assert routes(app) == TABLE.keys() | BEFORE_SIGN_IN | FOR_MACHINES
 
 
 @pytest.mark.parametrize("role", [None, *ROLES])

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from scanward.audit import tally
 from scanward.audit.trail import put_aside
 from scanward.errors import ScanwardError
 from scanward.inbox.index import Index
@@ -74,8 +75,11 @@ def _taken(to: sqlite3.Connection, file: BinaryIO, first: bytes, name: str) -> b
     end = data.rfind(b"\n") + 1
     for line in data[:end].splitlines():
         with suppress(ValueError, RecursionError):
-            value = json.loads(line) if b'"key"' in line else None
-            if isinstance(value, dict) and KEY.fullmatch(str(value.get("key"))):
+            value = json.loads(line)
+            if not isinstance(value, dict):
+                continue
+            tally.add(to, value)
+            if KEY.fullmatch(str(value.get("key"))):
                 to.execute("INSERT INTO events VALUES (?, ?, ?)",
                            (value["key"], str(value.get("time")), line.decode()))
     to.execute("DELETE FROM journals WHERE name = ?", (name,))

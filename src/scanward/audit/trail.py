@@ -31,17 +31,18 @@ Outcome = Literal["success", "minor", "serious", "major"]
 
 EVENTS = frozenset({
     "start", "stop", "association.accepted", "association.rejected", "objects.stored", "study.scanned", "study.failed",
-    "results.sent", "results.refused", "hook.sent", "hook.refused", "login", "logout", "review", "pull", "pull.refused",
+    "results.sent", "results.stored", "results.refused", "commitment.refused", "hook.sent", "hook.refused",
+    "login", "logout", "review", "pull", "pull.refused",
     "query", "export", "retry", "worker.died", "study.removed", "protected.sent", "account",
     "pages.died", "trouble.began", "trouble.ended",
 })  # fmt: skip
 FACTS = frozenset({
     "aet", "called", "peer", "port", "user", "key", "study_uid", "patient_id", "destination", "pull", "count", "stored",
     "refused", "bytes", "label", "score", "images", "modality", "method", "reason", "seconds", "version", "attempts",
-    "sop_classes", "decision", "address", "image", "account",
+    "sop_classes", "decision", "address", "image", "account", "reasons",
 })  # fmt: skip
 """What a line may say beside time, event and outcome; `patient_id` is written as the hash `patient`. `sop_classes` is a
-mapping of SOP class UIDs to counts."""
+mapping of SOP class UIDs to counts, `reasons` one of `tally.REASONS`."""
 LARGEST = 64 << 20
 """Bytes of one file."""
 LONGEST_TEXT = 300

@@ -181,12 +181,16 @@ def serve(
                                                 "docs/gateway.md has every one of them.")] = None,
     reindex: Annotated[bool, typer.Option("--reindex", help="Make the index of the studies anew from the inbox's "
                                           "folders first.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Start nothing: look at the settings and all that they name, "
+                                        "and print a line each: ok, warn or error.")] = False,
     debug: Debug = False,
 ) -> int:
     """Stand beside a PACS: receive by C-STORE, scan, send the results back, show them on a page."""
-    from scanward.cli.serving import run_serve
+    from scanward.cli.serving import run_check, run_serve
 
-    return run_serve(config, reindex)
+    if check and reindex:
+        raise ArgumentError("--check starts nothing, and goes with no --reindex.")
+    return run_check(config) if check else run_serve(config, reindex)
 
 
 @app.command(epilog=PLAIN)

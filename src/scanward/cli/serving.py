@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from scanward.cli.codes import CLEAN
+from scanward.cli.codes import CLEAN, ERROR
 from scanward.cli.words import shown
 from scanward.errors import ArgumentError, MissingExtraError
 
@@ -27,6 +27,19 @@ def run_serve(path: Path | None, reindex: bool = False) -> int:
 
     serve(gateway, ready, reindex=reindex)
     return CLEAN
+
+
+def run_check(path: Path | None) -> int:
+    """The settings and what they name, a line each; starts nothing."""
+    try:
+        from scanward.gateway.check import check
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    code = CLEAN
+    for line in check(path):
+        print(f"{line.level:5}  {line.what}: {shown(line.sentence)}", flush=True)
+        code = ERROR if line.level == "error" else code
+    return code
 
 
 @dataclass(frozen=True)

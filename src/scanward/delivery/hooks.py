@@ -1,4 +1,4 @@
-"""Web addresses that are told of finished studies, without anything of the patient."""
+"""Web addresses that are told of finished studies and of troubles, without anything of the patient."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from scanward.delivery.spool import Parcel, Spool, Told, Unreachable
 from scanward.delivery.webclient import client, secret, streamed
 from scanward.errors import ArgumentError
+from scanward.inbox.folders import stamp
 from scanward.inbox.record import KEY, StudyRecord
 
 if TYPE_CHECKING:
@@ -38,18 +39,25 @@ class Hooks:
         message = message_of(study, event)
         told = 0
         for hook in hooks:
-            if hook.labels and message["label"] not in hook.labels:
-                continue
-            body = json.dumps(message, sort_keys=True).encode()
-            # Without the time: a study that is scanned again after a kill is no news.
-            same = json.dumps([hook.url, {**message, "time": ""}], sort_keys=True).encode()
-            identifier = f"{message['key'] or 'study'}-{hashlib.sha256(same).hexdigest()[:32]}"
-
-            def fill(folder: Path, body: bytes = body) -> None:
-                (folder / "message.json").write_bytes(body)
-
-            told += self.spool.add(identifier, fill, name_of(hook))
+            if "study" in hook.events and (not hook.labels or message["label"] in hook.labels):
+                told += self._add(message["key"] or "study", message, hook)
         return told
+
+    def tell(self, trouble: Mapping[str, str], hooks: Sequence[Webhook]) -> int:
+        """Queues a message on a trouble, which has no `time` yet, for every hook that asked for such; how many are
+        new. Raises `ArgumentError` where it cannot be written."""
+        message = {**trouble, "time": stamp()}
+        return sum(self._add("trouble", message, hook) for hook in hooks if "trouble" in hook.events)
+
+    def _add(self, about: str, message: Mapping[str, Any], hook: Webhook) -> bool:
+        # Without the time: what is said again after a kill is no news.
+        same = json.dumps([hook.url, {**message, "time": ""}], sort_keys=True).encode()
+        body = json.dumps(message, sort_keys=True).encode()
+
+        def fill(folder: Path) -> None:
+            (folder / "message.json").write_bytes(body)
+
+        return self.spool.add(f"{about}-{hashlib.sha256(same).hexdigest()[:32]}", fill, name_of(hook))
 
     def run_once(self, hooks: Sequence[Webhook], stop: threading.Event | None = None) -> float | None:
         """Sends what is due; the seconds until the next try, None where nothing waits."""
@@ -69,7 +77,7 @@ def message_of(study: StudyRecord, event: str) -> dict[str, Any]:
         "event": event, "key": study.key if KEY.fullmatch(study.key) else "",
         "modality": study.modality if study.modality in ("MG", "CT") else "", "label": study.label,
         "score": None if study.score is None else round(study.score, 6), "images": len(study.images),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": stamp(),
     }  # fmt: skip
 
 

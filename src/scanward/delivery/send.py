@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import io
 import secrets
-import socket
-import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scanward.delivery.contexts import client_context
 from scanward.delivery.spool import Refused, Unreachable
-from scanward.delivery.webclient import client, request, tls_refusal
+from scanward.delivery.webclient import ANSWER, CONNECT, client, request
+from scanward.delivery.words import UNSUPPORTED, broken, name_of, of_store
 from scanward.errors import UnreadableError
 from scanward.formats.guard import clean, shown
 
 if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
     from scanward.settings import Destination
 
 __all__ = ["Refused", "Unreachable", "deliver"]
 
-CONNECT, ANSWER = 15.0, 120.0
-"""Seconds to wait for a connection, and for each answer on it."""
+MESSAGES = 65535
+"""Message IDs that one association can tell apart."""
 CONTEXTS = 128
 """Presentation contexts that one association can propose."""
 BATCH, BATCH_BYTES = 100, 256 << 20
 """Objects and bytes of one STOW-RS request, at most."""
 CHUNK = 1 << 20
 DEFAULT_SYNTAX, EXPLICIT_SYNTAX = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+VERIFICATION = "1.2.840.10008.1.1"
 DUPLICATE, PROCESSING, LIMITED = 0x0111, 0x0110, 0x0213
 WARNINGS = frozenset({0x0001, 0x0107, 0x0116})
-WORDS = {0xA7: "it is out of resources", 0xA9: "the object does not match its SOP class", 0xC0: "it cannot understand "
-         "the object", 0x01: "it cannot process the object"}
 
 
 def deliver(paths: list[Path], to: Destination, *, calling: str) -> None:
@@ -73,6 +71,12 @@ def _contexts(path: Path) -> set[tuple[str, str]]:
     return {(sop_class, syntax)} | ({(sop_class, DEFAULT_SYNTAX)} if syntax == EXPLICIT_SYNTAX else set())
 
 
+def objects_in(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    """SOP class and SOP instance of each file; `UnreadableError` where one is no DICOM."""
+    heads = (_split(path)[0] for path in paths)
+    return [(str(head.MediaStorageSOPClassUID), str(head.MediaStorageSOPInstanceUID)) for head in heads]
+
+
 def _split(path: Path) -> tuple[Any, int]:
     from pynetdicom.dsutils import split_dataset
 
@@ -88,84 +92,37 @@ def _split(path: Path) -> tuple[Any, int]:
 
 def _associate(contexts: set[tuple[str, str]], paths: list[Path], to: Destination, calling: str) -> list[int]:
     """One association; the status of each object."""
-    from pynetdicom import AE, _config
+    from scanward.delivery.association import associated
 
-    _config.STORE_SEND_CHUNKED_DATASET = True  # files go as they lie, and no object is held in memory
-    entity = AE(ae_title=calling)
-    entity.connection_timeout, entity.acse_timeout = CONNECT, ANSWER
-    entity.dimse_timeout = entity.network_timeout = ANSWER
-    for sop_class, syntax in sorted(contexts):
-        entity.add_requested_context(sop_class, syntax)
-    context = client_context(to.tls)
-    tls = None if context is None else (context, to.host)
-    try:
-        association = entity.associate(to.host, to.port, ae_title=to.aet, tls_args=tls)
-    except (OSError, RuntimeError) as error:
-        raise Unreachable(f"{_name(to)} cannot be reached ({clean(error)}).") from error
-    try:
-        if not association.is_established:
-            raise _no_association(association, to, context)
-        return [_send_one(association, path, to) for path in paths]
-    finally:
-        if association.is_established:
-            association.release()
+    with associated(contexts, to, calling) as line:
+        return [_send_one(line, path, number, to) for number, path in enumerate(paths, 1)]
 
 
-def _send_one(association: Any, path: Path, to: Destination) -> int:
+def _send_one(line: Association, path: Path, number: int, to: Destination) -> int:
+    """The status of the object that is the `number`th on this association."""
     from pynetdicom.dsutils import decode
 
     meta, offset = _split(path)
     sop_class, syntax = str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
-    accepted = {(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in association.accepted_contexts}
+    accepted = {(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in line.accepted_contexts}
     try:
         if (sop_class, syntax) in accepted:
-            status = association.send_c_store(path)
+            status = line.send_c_store(path, 1 + number % MESSAGES)
         elif syntax == EXPLICIT_SYNTAX and (sop_class, DEFAULT_SYNTAX) in accepted:
             with path.open("rb") as file:
                 file.seek(offset)
                 data = decode(io.BytesIO(file.read()), False, True)
             data.file_meta = meta
-            status = association.send_c_store(data)
+            status = line.send_c_store(data, 1 + number % MESSAGES)
         else:
-            return 0x0122
+            return UNSUPPORTED
     except RuntimeError as error:
-        raise Unreachable(f"{_name(to)} broke the connection off.") from error
+        raise Unreachable(f"{name_of(to)} broke the connection off.") from error
     except (ValueError, AttributeError, OSError) as error:
         raise UnreadableError(f"{shown(path)} cannot be sent ({clean(error)}).") from error
     if "Status" not in status:
-        raise Unreachable(f"{_name(to)} broke the connection off, or did not answer in time.")
+        raise broken(to)
     return int(status.Status)
-
-
-def _no_association(association: Any, to: Destination, context: ssl.SSLContext | None) -> Refused | Unreachable:
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        why = clean(f"{answer.result_str}: {answer.reason_str}")
-        if answer.result == 1:
-            return Refused(f"{_name(to)} rejected the association ({why}); check the AE titles on both sides.")
-        return Unreachable(f"{_name(to)} rejected the association for now ({why}).")
-    if association.rejected_contexts:
-        return Refused(f"{_name(to)} takes none of these kinds of object; allow their SOP classes there.")
-    return _probed(to, context)
-
-
-def _probed(to: Destination, context: ssl.SSLContext | None) -> Refused | Unreachable:
-    """Why no association came about: pynetdicom keeps it to itself."""
-    why = "cannot be reached"
-    try:
-        with socket.create_connection((to.host, to.port), timeout=CONNECT) as plain:
-            if context is None:
-                return Unreachable(f"{_name(to)} did not answer the request for an association.")
-            why = "broke the TLS handshake off; check whether it speaks TLS and believes our certificate"
-            with context.wrap_socket(plain, server_hostname=to.host) as secure:
-                secure.settimeout(2.0)
-                with suppress(TimeoutError):
-                    secure.recv(1)  # with TLS 1.3 a refusal of our certificate comes after the handshake
-            return Unreachable(f"{_name(to)} did not answer the request for an association.")
-    except ssl.SSLError as error:
-        return tls_refusal(_name(to), error)
-    except OSError as error:
-        return Unreachable(f"{_name(to)} {why} ({clean(error.strerror or error)}).")
 
 
 def _stow(paths: list[Path], to: Destination) -> None:
@@ -175,7 +132,7 @@ def _stow(paths: list[Path], to: Destination) -> None:
             boundary = secrets.token_hex(16)
             headers = {"Accept": "application/dicom+json", "Content-Length": str(_length(batch, boundary)),
                        "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}'}
-            answer = request(web, "POST", f"{to.url.rstrip('/')}/studies", _name(to), content=_body(batch, boundary),
+            answer = request(web, "POST", f"{to.url.rstrip('/')}/studies", name_of(to), content=_body(batch, boundary),
                              headers=headers, passed=(200, 202, 409))
             answers += _failures(answer.json_or_none(), len(batch), answer.status)
     _judge(answers, to)
@@ -243,10 +200,10 @@ def _judge(answers: list[int], to: Destination) -> None:
     bad = [status for status in answers if not _stored(status)]
     lasting = [status for status in bad if not _passing(status)]
     if lasting:
-        raise Refused(f"{_name(to)} refused {len(lasting)} of {len(answers)} objects ({_words(lasting[0])}); see its "
-                      "log for the reason.")
+        raise Refused(f"{name_of(to)} refused {len(lasting)} of {len(answers)} objects ({of_store(lasting[0])}); see "
+                      "its log for the reason.")
     if bad:
-        raise Unreachable(f"{_name(to)} could not store {len(bad)} of {len(answers)} objects ({_words(bad[0])}).")
+        raise Unreachable(f"{name_of(to)} could not store {len(bad)} of {len(answers)} objects ({of_store(bad[0])}).")
 
 
 def _stored(status: int) -> bool:
@@ -257,12 +214,11 @@ def _passing(status: int) -> bool:
     return status >> 8 == 0xA7 or status in (PROCESSING, LIMITED)
 
 
-def _words(status: int) -> str:
-    if status == 0x0122:
-        return "status 0x0122: it does not take this kind of object"
-    meaning = WORDS.get(0xC0 if status >> 12 == 0xC else status >> 8)
-    return f"status 0x{status:04X}" + (f": {meaning}" if meaning else "")
+def echo(to: Destination, *, calling: str) -> None:
+    """A C-ECHO, as `calling` where the destination names no title of its own. Raises as `deliver`."""
+    from scanward.delivery.association import associated
 
-
-def _name(to: Destination) -> str:
-    return f"Destination {to.name}"
+    with associated({(VERIFICATION, DEFAULT_SYNTAX)}, to, to.calling or calling, patience=CONNECT) as line:
+        status = line.send_c_echo()
+    if status.get("Status") != 0:
+        raise Unreachable(f"{name_of(to)} did not answer C-ECHO with success.")

@@ -3,7 +3,8 @@
 ```
 ROOT/QUEUE/ID/to.json         to whom, how often tried, when next, what was wrong
 ROOT/QUEUE/ID/…               what is to be delivered
-ROOT/QUEUE/sent.log           identifiers of what was delivered
+ROOT/QUEUE/ID/report.json     what the receiver said of it afterwards
+ROOT/QUEUE/sent.log           identifiers of what was delivered, and of what the receiver gave its word for
 ROOT/QUEUE-failed/ID/         refused for good, with the reason in to.json
 ```
 """
@@ -23,15 +24,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from scanward.disk import read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import clean
 from scanward.inbox.ledger import Ledger
 
-FIRST, LONGEST = 5.0, 3600.0
-"""Seconds before the second try, and between later ones at most."""
+FIRST, LONGEST, DAY = 5.0, 3600.0, 86400.0
+"""Seconds before the second try, between later ones at most, and for which a receiver's word is awaited at most."""
 STALE = 3600.0
 """Seconds after which a draft is one whose writer was killed."""
 BUSY = 5.0
@@ -40,10 +41,13 @@ LOOK = 10.0
 """Seconds after which the queue is read again, though nothing seems to have changed."""
 AT_ONCE = 8
 """Receivers that are served at the same time."""
+REPORT = "report.json"
+WORD = "/committed"
+"""Ends the second name in the ledger of what a receiver gave its word for."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _CHANCE = random.SystemRandom()
 
-Outcome = Literal["sent", "refused", "waiting"]
+Outcome = Literal["sent", "stored", "refused", "waiting"]
 Told = Callable[[str, str, Outcome, str], None]
 """Called with an identifier, its receiver, what became of the try, and why."""
 
@@ -60,6 +64,14 @@ class Unreachable(ScanwardError):  # noqa: N818
         self.retry_after = retry_after
 
 
+class Awaited(ScanwardError):  # noqa: N818
+    """The receiver took it, and may say for so many seconds whether it keeps it; then it is asked again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 @dataclass(frozen=True)
 class Parcel:
     """`to.json`."""
@@ -70,6 +82,22 @@ class Parcel:
     """Seconds since 1970."""
     error: str = ""
     added: float = 0.0
+    taken: bool = False
+    """The receiver has it, and what is missing is its word that it keeps it."""
+    asked: tuple[str, ...] = ()
+    """Transactions in which it was asked for that, the last one last."""
+    since: float = 0.0
+    """When it first took such a request; 0: not yet."""
+
+
+Deliver = Callable[[Path, Parcel], bool | None]
+"""`deliver(folder, parcel)`: True where the receiver gave its word for it. Raises `Refused`, `Unreachable` or `Awaited`
+where it is not delivered; what it needs to know at the next try, it keeps with `note`."""
+
+
+def note(folder: Path, parcel: Parcel) -> None:
+    """Keeps in the parcel's own folder what became of it; on disk when it returns."""
+    _write(folder, parcel)
 
 
 def pause(tries: int) -> float:
@@ -147,7 +175,11 @@ class Spool:
 
     def sent(self) -> list[str]:
         """Identifiers of what was delivered, the newest first, as far back as they are kept."""
-        return self._sent.names()
+        return [name for name in self._sent.names() if not name.endswith(WORD)]
+
+    def committed(self) -> set[str]:
+        """Those of them for which the receiver gave its word."""
+        return {name.removesuffix(WORD) for name in self._sent.names() if name.endswith(WORD)}
 
     def again(self, identifier: str) -> bool:
         """Takes what was refused back into the queue, once its cause is mended; False where there is none."""
@@ -155,7 +187,8 @@ class Spool:
         if parcel is None:
             return False
         try:
-            _write(self.failed / identifier, replace(parcel, tries=0, next=0.0))
+            (self.failed / identifier / REPORT).unlink(missing_ok=True)
+            _write(self.failed / identifier, replace(parcel, tries=0, next=0.0, taken=False, asked=(), since=0.0))
             (self.failed / identifier).rename(self.folder / identifier)
         except FileNotFoundError:  # somebody else was faster
             return False
@@ -163,8 +196,18 @@ class Spool:
             raise ArgumentError(f"{self.failed} cannot be written ({error.strerror}); free some space.") from error
         return True
 
-    def deliver_due(self, deliver: Callable[[Path, Parcel], None], stop: threading.Event | None = None) -> float | None:
-        """Tries what is due: `deliver(folder, parcel)` raises `Refused` or `Unreachable`, or it is delivered.
+    def reported(self, identifier: str, said: dict[str, Any]) -> bool:
+        """Keeps what the receiver said of a parcel, for which it is due then; False where something else was said
+        before. On disk when it returns; `OSError` where it cannot be."""
+        path = self.folder / identifier / REPORT
+        if path.exists():
+            return read_json(path) == said
+        write_json(path, said)
+        os.utime(self.folder)
+        return True
+
+    def deliver_due(self, deliver: Deliver, stop: threading.Event | None = None) -> float | None:
+        """Tries what is due.
 
         Receivers are served side by side, and one that cannot be reached is left alone for a while with all that is
         meant for it. Returns the seconds until the next try, None where nothing waits.
@@ -196,28 +239,30 @@ class Spool:
         self._idle = (changed, now + min(LOOK if wait is None else wait, LOOK))
         return wait
 
-    def _serve(self, queue: list[str], deliver: Callable[[Path, Parcel], None], stop: threading.Event | None) -> None:
+    def _serve(self, queue: list[str], deliver: Deliver, stop: threading.Event | None) -> None:
         for identifier in queue:
             parcel = _read(self.folder / identifier)
             if parcel is None:
                 self._fail(identifier, Parcel("", error="Its to.json cannot be read."))
                 continue
+            if stop is not None and stop.is_set():
+                return
             now = time.time()
             # A clock that was set back must not make anything wait for years.
-            due = not now < parcel.next < now + 2 * LONGEST
+            due = not now < parcel.next < now + 2 * (DAY if parcel.taken else LONGEST)
             rests = 0 < self._rests.get(parcel.to, (0, 0.0))[1] - now < 2 * LONGEST
-            if rests or (stop is not None and stop.is_set()):
-                return
-            if due:
+            if (due and not rests) or (self.folder / identifier / REPORT).exists():
                 self._try(identifier, parcel, deliver)
 
-    def _try(self, identifier: str, parcel: Parcel, deliver: Callable[[Path, Parcel], None]) -> None:
+    def _try(self, identifier: str, parcel: Parcel, deliver: Deliver) -> None:
         try:
-            deliver(self.folder / identifier, parcel)
+            word = deliver(self.folder / identifier, parcel)
             self._rests.pop(parcel.to, None)
-            self._sent.add(identifier)
+            self._sent.add(*([identifier + WORD] if word else []), identifier)
             self._remove(self.folder / identifier)
-            self._told(identifier, parcel.to, "sent", "")
+            self._told(identifier, parcel.to, "sent", "committed" if word else "")
+        except Awaited as error:
+            self._await(identifier, parcel, error)
         except Unreachable as error:
             self._wait(identifier, parcel, str(error), error.retry_after)
         except ScanwardError as error:
@@ -228,7 +273,16 @@ class Spool:
         except Exception as error:
             self._wait(identifier, parcel, f"Delivering to {parcel.to} broke down ({clean(repr(error))}).", None)
 
+    def _await(self, identifier: str, parcel: Parcel, error: Awaited) -> None:
+        self._rests.pop(parcel.to, None)
+        noted = _read(self.folder / identifier) or parcel
+        with suppress(OSError):
+            _write(self.folder / identifier, replace(noted, tries=parcel.tries + 1, error=str(error),
+                                                     next=time.time() + min(error.seconds, DAY)))
+        self._told(identifier, parcel.to, "stored", str(error))
+
     def _wait(self, identifier: str, parcel: Parcel, why: str, retry_after: float | None) -> None:
+        parcel = _read(self.folder / identifier) or parcel
         row, tries = self._rests.get(parcel.to, (0, 0.0))[0] + 1, parcel.tries + 1
         if self._keep is not None and time.time() - parcel.added > self._keep:
             self._fail(identifier, replace(parcel, tries=tries, error=why))
@@ -291,7 +345,8 @@ def _read(folder: Path) -> Parcel | None:
     try:
         values = read_json(folder / "to.json")
         return Parcel(str(values["to"]), int(values["tries"]), float(values["next"]), str(values["error"]),
-                      float(values["added"]))
+                      float(values["added"]), bool(values.get("taken")), tuple(map(str, values.get("asked", ()))),
+                      float(values.get("since", 0.0)))
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from scanward.delivery.spool import Parcel, Spool
+from scanward.delivery.spool import Spool
 
-State = Literal["waiting", "refused", "sent"]
-STATES: tuple[State, ...] = get_args(State)
+Shelf = Literal["waiting", "refused", "sent"]
+SHELVES: tuple[Shelf, ...] = get_args(Shelf)
+State = Literal["waiting", "stored", "refused", "sent", "committed"]
+"""What waits is `stored` where the destination has it and has not given its word yet that it keeps it; what was sent is
+`committed` where it has."""
 QUEUES = {"results": "outgoing", "hooks": "outgoing-hooks"}
 """Names of the queues, and their folders."""
 NAMED = re.compile(r"(?P<key>[0-9a-f]{24}|review)-(?:(?P<to>.*)-)?[0-9a-f]{32}", re.ASCII)
@@ -34,46 +37,52 @@ class Delivery:
     added: float = 0.0
     """Seconds since 1970, like `next`; 0 where it is not known."""
     next: float = 0.0
-    """When it is tried again."""
+    """When it is tried again, or its destination asked again."""
 
 
-def names(root: Path, state: State, key: str = "") -> list[tuple[str, str]]:
-    """Queue and identifier of all in this state, those of the study `key` where one is given, the newest first in each
+def names(root: Path, shelf: Shelf, key: str = "") -> list[tuple[str, str]]:
+    """Queue and identifier of all on this shelf, those of the study `key` where one is given, the newest first in each
     queue. No file of theirs is read."""
     found = []
     for queue, folder in QUEUES.items():
         spool = Spool(root, folder)
-        listed = spool.sent() if state == "sent" else spool.names(refused=state == "refused")
+        listed = spool.sent() if shelf == "sent" else spool.names(refused=shelf == "refused")
         found += [(queue, name) for name in listed if name.startswith(key)]
     return found
 
 
-def delivery(root: Path, queue: str, identifier: str, state: State) -> Delivery | None:
-    """What is known of one; None where it is not in this state any more."""
+def listed(root: Path, shelf: Shelf, key: str = "", cut: slice = slice(None)) -> list[Delivery]:
+    """What is known of those in a part of the list of `names`; none that leaves the shelf meanwhile."""
+    committed = Spool(root, QUEUES["results"]).committed() if shelf == "sent" else frozenset()
+    found = (delivery(root, queue, name, shelf, name in committed) for queue, name in names(root, shelf, key)[cut])
+    return [one for one in found if one is not None]
+
+
+def delivery(root: Path, queue: str, identifier: str, shelf: Shelf, committed: bool = False) -> Delivery | None:
+    """What is known of one; None where it is not on this shelf any more."""
     said = NAMED.fullmatch(identifier)
     key, to = (said["key"], said["to"] or "") if said else ("", "")
     key = "" if key == "review" else key
-    if state == "sent":
-        return Delivery(identifier, queue, state, key, to)
-    parcel = Spool(root, QUEUES[queue]).parcel(identifier, refused=state == "refused")
-    return None if parcel is None else _with(identifier, queue, state, key, parcel)
+    if shelf == "sent":
+        return Delivery(identifier, queue, "committed" if committed else "sent", key, to)
+    parcel = Spool(root, QUEUES[queue]).parcel(identifier, refused=shelf == "refused")
+    if parcel is None:
+        return None
+    state: State = "stored" if parcel.taken and shelf == "waiting" else shelf
+    return Delivery(identifier, queue, state, key, parcel.to, parcel.tries, parcel.error, parcel.added, parcel.next)
 
 
 def of_study(root: Path, key: str) -> list[Delivery]:
     """All of one study, those first that need somebody."""
-    return [one for state in ("refused", "waiting", "sent") for queue, name in names(root, state, key)
-            if (one := delivery(root, queue, name, state)) is not None]
+    shelves: tuple[Shelf, ...] = ("refused", "waiting", "sent")
+    return [one for shelf in shelves for one in listed(root, shelf, key)]
 
 
 def counts(root: Path) -> dict[str, int]:
-    """How many are in each state."""
-    return {state: len(names(root, state)) for state in STATES}
+    """How many are on each shelf."""
+    return {shelf: len(names(root, shelf)) for shelf in SHELVES}
 
 
 def again(root: Path, queue: str, identifier: str) -> bool:
     """Takes what was refused back into its queue; False where there is none of that name."""
     return queue in QUEUES and Spool(root, QUEUES[queue]).again(identifier)
-
-
-def _with(identifier: str, queue: str, state: State, key: str, parcel: Parcel) -> Delivery:
-    return Delivery(identifier, queue, state, key, parcel.to, parcel.tries, parcel.error, parcel.added, parcel.next)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LARGEST = 64 << 20
 """Bytes of an answer that is read into memory."""
 LATER = frozenset({408, 425, 429})
-CONNECT = 15.0
+CONNECT, ANSWER = 15.0, 120.0
+"""Seconds to wait for a connection, and for each answer of a destination."""
 
 
 class NotFound(Refused):

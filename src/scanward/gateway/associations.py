@@ -123,10 +123,12 @@ class Server(ThreadedAssociationServer):
     request_queue_size = 128
     daemon_threads = True  # who says nothing does not keep the gateway from its end
     callers: Callers
+    turned: float
+    """When it last went round, by the monotonic clock."""
 
     def limit(self, node: Node, said: Said) -> None:
         """How many may call; before anybody is served."""
-        self._node, self._said = node, said
+        self._node, self._said, self.turned = node, said, time.monotonic()
         self.callers = Callers(node.associations + WAITING, node.associations + WAITING)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -144,6 +146,7 @@ class Server(ThreadedAssociationServer):
     def service_actions(self) -> None:
         """Twice a second, and after each caller."""
         super().service_actions()
+        self.turned = time.monotonic()
         self.callers.sweep()
 
     def admits(self, address: tuple[str, int], asked: bytes) -> bool:

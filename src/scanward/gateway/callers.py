@@ -2,7 +2,8 @@
 
 A caller *waits* until he has said what he wants, and is *busy* from then on. One that waits may be hung up on, to make
 room for another: by then he has had more time than the other. A flood of silent callers so pushes itself out, and the
-first of all those from the address that has most of them.
+first of all those from the address that has most of them. One that is busy gives way to nobody, and may still be *slow*
+for so long: who does not take what he asked for is hung up on, too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ class Caller:
     line: socket.socket
     network: str
     until: float
-    """When he must have said what he wants, in seconds of the clock; infinite for one that is busy."""
+    """When he must have said what he wants, or taken on some of it, in seconds of the clock; infinite for one that is
+    busy."""
+    waits: bool = True
+    """Gives way to others."""
 
 
 class Callers:
@@ -52,7 +56,7 @@ class Callers:
                 if not self._hang_up(lambda one: one.network == network):
                     return False
             elif len(known) >= self._most:
-                waiting = Counter(one.network for one in known.values() if one.until < inf)
+                waiting = Counter(one.network for one in known.values() if one.waits)
                 largest = max(waiting.values(), default=0)
                 if not self._hang_up(lambda one: waiting[one.network] == largest):
                     return False
@@ -62,20 +66,24 @@ class Callers:
 
     def waits(self, peer: Peer, seconds: float) -> None:
         """He has so long to go on."""
-        self._set(peer, self._clock() + seconds)
+        self._set(peer, self._clock() + seconds, True)
 
     def busy(self, peer: Peer) -> None:
         """He has said what he wants."""
-        self._set(peer, inf)
+        self._set(peer, inf, False)
+
+    def slow(self, peer: Peer, seconds: float) -> None:
+        """He has so long to take on some of what he asked for."""
+        self._set(peer, self._clock() + seconds, False)
 
     def admit(self, peer: Peer, most: int, each: int) -> bool:
         """As `busy`, unless so many are in all, or from his address."""
         with self._lock:
             caller = self._open().get(peer)
-            busy = [one.network for one in self._known.values() if one.until == inf]
+            busy = [one.network for one in self._known.values() if not one.waits]
             if caller is None or len(busy) >= most or busy.count(caller.network) >= each:
                 return False
-            caller.until = inf
+            caller.until, caller.waits = inf, False
             return True
 
     def sweep(self) -> None:
@@ -91,10 +99,10 @@ class Callers:
             while self._hang_up(lambda _: True):
                 pass
 
-    def _set(self, peer: Peer, until: float) -> None:
+    def _set(self, peer: Peer, until: float, waits: bool) -> None:
         with self._lock:
             if peer in self._known:
-                self._known[peer].until = until
+                self._known[peer].until, self._known[peer].waits = until, waits
 
     def _open(self) -> dict[Peer, Caller]:
         self._known = {peer: one for peer, one in self._known.items() if one.line.fileno() >= 0}
@@ -102,7 +110,7 @@ class Callers:
 
     def _hang_up(self, whom: Callable[[Caller], bool]) -> bool:
         """On the first that came of those that wait; whether there was one."""
-        peer = next((peer for peer, one in self._known.items() if one.until < inf and whom(one)), None)
+        peer = next((peer for peer, one in self._known.items() if one.waits and whom(one)), None)
         if peer is None:
             return False
         _cut(self._known.pop(peer))

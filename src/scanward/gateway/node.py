@@ -10,15 +10,19 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 from scanward.audit.trail import Audit
+from scanward.delivery.certificates import Certificates
 from scanward.delivery.contexts import server_context
 from scanward.delivery.hooks import Hooks
 from scanward.delivery.outgoing import Outgoing
 from scanward.errors import ArgumentError
 from scanward.gateway import work
+from scanward.gateway.alarms import Alarms, expiring
 from scanward.gateway.processes import Kept
 from scanward.gateway.receive import Receiver, take_file
+from scanward.inbox import pulse
 from scanward.inbox.folders import Inbox
 from scanward.inbox.record import StudyRecord
 from scanward.inbox.troubles import Trouble, tell, troubles
@@ -29,6 +33,8 @@ TICK = 1.0
 GRACE = 3.0
 """Seconds that the pages are given for answers under way."""
 HOUR = 3600.0
+SILENT = 15.0
+"""Seconds for which the node may be silent."""
 
 
 def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pages: None, *,
@@ -52,15 +58,18 @@ def serve(gateway: Gateway, ready: Callable[[str, str], None] = lambda node, pag
         audit.start()
         stack.callback(audit.close)
         _try_scanner(gateway, inbox)
-        receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record,
-                            gateway.seal.by)
+        certificates = Certificates(gateway)
+        outgoing = Outgoing(inbox.root, _told("results", inbox, audit))
+        awaits = any(to.commitment for to in gateway.destination)
+        receiver = Receiver(gateway.node, inbox, server_context(gateway.node.tls), audit.record, gateway.seal.by,
+                            partial(outgoing.reported, destinations=gateway.destination) if awaits else None)
         stack.callback(receiver.stop)
         helpers = stack.enter_context(_helpers(gateway, inbox))
         _pull(gateway, inbox, audit, stop)
         audit.record("start")
         stack.callback(audit.record, "stop")
         ready(f"{gateway.node.aet} at {gateway.node.host}:{receiver.port}", helpers.address)
-        _tend(gateway, inbox, audit, helpers, stop)
+        _tend(gateway, inbox, audit, stop, receiver, helpers, certificates, outgoing)
 
 
 def _try_scanner(gateway: Gateway, inbox: Inbox) -> None:
@@ -74,15 +83,22 @@ class Helpers:
     """The processes beside this one: those that scan, and the one that shows the pages."""
 
     def __init__(self, gateway: Gateway, inbox: Inbox) -> None:
-        """Raises `ArgumentError` where the pages' address is taken."""
+        """Raises `ArgumentError` where the pages' address is taken, or who may see the metrics cannot be told."""
+        from scanward.review.health import Watched
+
+        Watched(gateway.monitoring)  # which says in one sentence what is wrong with the token
         self._gateway, run = gateway, uuid.uuid4().hex
         self.address, listening = _listening(gateway.web) if gateway.web.on else ("", None)
         self._sign = inbox.root / f".running-{run}"
         for old in inbox.root.glob(".running-*"):
             old.unlink(missing_ok=True)
         self._sign.touch()
-        self._workers = [Kept("worker", "A process that scans", work.run, (gateway, run, self._sign, os.getpid()))
-                         for _ in range(gateway.work.processes)]
+        pulse.clear(inbox.root)
+        signs = [f"{pulse.WORKER}-{number}" for number in range(gateway.work.processes)]
+        for sign in signs:
+            pulse.beat(inbox.root, sign, work.SILENT)
+        self._workers = [Kept("worker", "A process that scans", work.run,
+                              (gateway, run, self._sign, os.getpid(), sign)) for sign in signs]
         self._pages: list[Kept] = []
         if listening is not None:
             from scanward.gateway import pages
@@ -144,20 +160,23 @@ def _pull(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event) -
             audit)).start()
 
 
-def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, helpers: Helpers, stop: threading.Event) -> None:
+def _told(what: str, inbox: Inbox, audit: Audit) -> Callable[[str, str, str, str], None]:
+    """Writes down what became of a delivery."""
+    def one(identifier: str, to: str, outcome: str, why: str) -> None:
+        if outcome != "waiting":
+            key = identifier.split("-", maxsplit=1)[0]
+            study = inbox.study(key)
+            record = study.record if study else StudyRecord()
+            audit.record(f"{what}.{outcome}", "serious" if outcome == "refused" else "success", destination=to,
+                         key=key, study_uid=record.study_uid, patient_id=record.patient_id, reason=why)
+
+    return one
+
+
+def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event, receiver: Receiver, helpers: Helpers,
+          certificates: Certificates, outgoing: Outgoing) -> None:
     """Sends, cleans up and starts anew until it is told to stop."""
-    def told(what: str) -> Callable[[str, str, str, str], None]:
-        def one(identifier: str, to: str, outcome: str, why: str) -> None:
-            if outcome != "waiting":
-                key = identifier.split("-", maxsplit=1)[0]
-                study = inbox.study(key)
-                record = study.record if study else StudyRecord()
-                audit.record(f"{what}.{outcome}", "success" if outcome == "sent" else "serious", destination=to,
-                             key=key, study_uid=record.study_uid, patient_id=record.patient_id, reason=why)
-
-        return one
-
-    outgoing, hooks = Outgoing(inbox.root, told("results")), Hooks(inbox.root, told("hook"))
+    hooks = Hooks(inbox.root, _told("hook", inbox, audit))
 
     def courier() -> None:
         while not stop.wait(TICK):
@@ -170,23 +189,24 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, helpers: Helpers, stop: 
                 stop.wait(TICK * 60)
 
     threading.Thread(target=courier, name="courier", daemon=True).start()
-    swept, known = 0.0, list[Trouble]()
+    alarms = Alarms(inbox, audit.record, hooks, gateway.webhook)
+    swept = 0.0
+
+    def removed(key: str) -> None:
+        _beat(inbox, receiver)  # there may be many
+        audit.record("study.removed", key=key)
+
     while not stop.wait(TICK):
-        tell(inbox, helpers.tend(audit.record))
-        known = _changed(known, troubles(inbox), audit)
+        _beat(inbox, receiver)
+        tell(inbox, [*helpers.tend(audit.record), *expiring(certificates, gateway.monitoring.certificate_days)])
+        alarms.look(troubles(inbox))
         if time.monotonic() - swept > HOUR:
             swept = time.monotonic()
             with suppress(OSError):
-                inbox.forget(gateway.store.keep_days, said=lambda key: audit.record("study.removed", key=key))
+                inbox.forget(gateway.store.keep_days, said=removed)
 
 
-def _changed(known: list[Trouble], found: list[Trouble], audit: Audit) -> list[Trouble]:
-    """Writes down what began and what is over."""
-    names = [{one.name for one in some} for some in (known, found)]
-    for one in found:
-        if one.name not in names[0]:
-            audit.record("trouble.began", "serious", reason=one.sentence)
-    for one in known:
-        if one.name not in names[1]:
-            audit.record("trouble.ended", "success", reason=one.sentence)
-    return found
+def _beat(inbox: Inbox, receiver: Receiver) -> None:
+    """The node lives as long as this thread and the one that listens do."""
+    if receiver.listens:
+        pulse.beat(inbox.root, pulse.NODE, SILENT)

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from scanward.audit.trail import Audit
+from scanward.delivery.certificates import Certificates
 from scanward.delivery.outgoing import Outgoing
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError
@@ -33,6 +34,7 @@ GRACE = 2
 def run(gateway: Gateway, listening: socket.socket, parent: int) -> None:
     """Answers whoever calls `listening`, until SIGTERM, SIGINT or the death of `parent`, which started it."""
     from scanward.review.app import make_app
+    from scanward.review.health import Watched
 
     die_with(parent)
     web = gateway.web
@@ -41,6 +43,7 @@ def run(gateway: Gateway, listening: socket.socket, parent: int) -> None:
     audit = Audit(gateway.audit, inbox.root)
     app = make_app(inbox, users=web.users, secret=_secret(inbox.root), https=https, hosts=web.hosts,
                    audit=audit.record, trail=audit.path, openid=web.openid,
+                   watched=Watched(gateway.monitoring, Certificates(gateway)),
                    send=lambda files: _send_review(files, gateway, inbox))
     # A proxy is one caller that speaks for all.
     callers = Callers(web.connections, web.connections if web.hosts else web.connections_per_address)
@@ -68,7 +71,7 @@ class Server(uvicorn.Server):
 
 
 def _patient(callers: Callers, web: Web) -> type[H11Protocol]:
-    """HTTP whose requests must be there in time."""
+    """HTTP whose requests must be there, and whose answers must be taken, in time."""
     seconds = {"head": web.header_seconds, "body": web.body_seconds}
 
     class Patient(H11Protocol):
@@ -83,6 +86,17 @@ def _patient(callers: Callers, web: Web) -> type[H11Protocol]:
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._tell()
+
+        def pause_writing(self) -> None:
+            """More of the answer waits here than is kept for him."""
+            super().pause_writing()
+            if self._phase == "answer" and self.client is not None:
+                callers.slow(self.client, web.answer_seconds)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._phase == "answer" and self.client is not None:
+                callers.busy(self.client)
 
         def _tell(self) -> None:
             phase = "body" if self.conn.their_state is h11.SEND_BODY else \

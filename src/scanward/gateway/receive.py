@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,10 @@ from pynetdicom.dsutils import create_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from scanward.delivery.commitment import SYNTAXES as PLAIN
+from scanward.delivery.commitment import Take, answer_to
 from scanward.errors import ArgumentError, UnsupportedError
+from scanward.formats.commitment import PUSH_MODEL
 from scanward.formats.dicom import CAPTURE
 from scanward.formats.guard import decoding
 from scanward.formats.identity import SCANNED, SENDER, file_head, head_in, identity_of, looked_at, sort_of
@@ -26,8 +30,12 @@ from scanward.gateway.associations import ENDING, PDU, Handler, Said, Server
 from scanward.inbox.folders import FullError, Inbox
 from scanward.settings import Node
 
-SUCCESS, FULL, MISMATCH, UNREADABLE, REFUSED, BROKEN = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122, 0x0110
-"""PS3.4 table B.2-1, and PS3.7 annex C for the last two: SOP class not supported, processing failure."""
+SUCCESS, FULL, MISMATCH, UNREADABLE, REFUSED = 0x0000, 0xA700, 0xA900, 0xC000, 0x0122
+"""PS3.4 table B.2-1, and PS3.7 annex C for the last one: SOP class not supported."""
+WHY = {FULL: "full", MISMATCH: "mismatched", UNREADABLE: "unreadable", REFUSED: "unsupported"}
+"""`audit.tally.REASONS` of them."""
+DEAF = 15.0
+"""Seconds after which a node that heard nobody's call, not even that nobody calls, is held to be stuck."""
 DERIVED = frozenset((CAPTURE, "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.22",
                      "1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.88.34"))
 """Secondary Capture, Segmentation, and reports: what our own results are."""
@@ -38,6 +46,10 @@ SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "
 """All that the readers decode. Not the deflated one: what stays unknown is how large it will be."""
 
 
+WRONG = 10
+"""Reports that do not count, on one association; then it is cut off."""
+
+
 @dataclass
 class Tally:
     """What came in over one association, and waits in memory."""
@@ -46,8 +58,11 @@ class Tally:
     """Bytes."""
     over: bool = False
     """It was cut off, or closed."""
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By `audit.tally.REASONS`."""
     reason: str = ""
+    wrong: int = 0
+    """Reports of storage commitment that do not count."""
     studies: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Objects stored, by (key, Study Instance UID)."""
 
@@ -71,10 +86,12 @@ class Receiver:
     """Takes objects into an inbox until `stop`. `port` is the one that it listens on."""
 
     def __init__(self, node: Node, inbox: Inbox, context: ssl.SSLContext | None = None,
-                 said: Said = lambda *_, **__: None, preferred: Callable[[str], bool] = lambda sender: False) -> None:
+                 said: Said = lambda *_, **__: None, preferred: Callable[[str], bool] = lambda sender: False,
+                 reported: Take | None = None) -> None:
         """Listens at once; `ArgumentError` where the address is taken or not ours. Of an object that came from several,
-        the sender whose AE title is `preferred` is kept."""
-        self._preferred = preferred
+        the sender whose AE title is `preferred` is kept. Where reports of storage commitment are awaited, `reported`
+        takes them."""
+        self._preferred, self._take = preferred, reported or (lambda *_: "None is awaited.")
         self._node, self._inbox, self._said = node, inbox, said
         self._lock, self._waiting = threading.Lock(), 0
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -88,7 +105,11 @@ class Receiver:
         contexts = [build_context(str(c.abstract_syntax), list(SYNTAXES)) for c in AllStoragePresentationContexts
                     if node.keep_unknown or c.abstract_syntax in {*SCANNED, *DERIVED}]
         contexts.append(build_context(Verification))
+        if reported is not None:
+            contexts.append(build_context(PUSH_MODEL, list(PLAIN)))
+            contexts[-1].scu_role = contexts[-1].scp_role = True
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda event: SUCCESS),
+                    (evt.EVT_N_EVENT_REPORT, self._reported),
                     (evt.EVT_PDU_RECV, self._count), (evt.EVT_ACCEPTED, self._accepted),
                     (evt.EVT_REJECTED, self._rejected), (evt.EVT_CONN_CLOSE, self._closed)]
         try:
@@ -103,6 +124,11 @@ class Receiver:
         self.port = int(self._server.server_address[1])
         self._entity = entity
         threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+
+    @property
+    def listens(self) -> bool:
+        """Whether whoever calls is still heard."""
+        return time.monotonic() - cast(Server, self._server).turned < DEAF
 
     def stop(self) -> None:
         """Associations that are open are aborted: what was not acknowledged will be sent again."""
@@ -132,7 +158,8 @@ class Receiver:
             self._waiting += pdu.pdu_length
             cut = not tally.over and (tally.waiting > most or self._waiting > 2 * most)
             if cut:
-                tally.over, tally.refused = True, tally.refused + 1
+                tally.over = True
+                tally.refused["too_large"] += 1
                 tally.reason = "An object, or all at once, were larger than node.largest_mb allows."
         if cut:
             event.assoc.dul.socket.cut = True  # type: ignore[union-attr]  # what is on its way stays there
@@ -143,18 +170,39 @@ class Receiver:
         try:
             status, stored = self._stored(event)
         finally:
-            with self._lock:
-                size = min(tally.waiting, len(request.DataSet.getbuffer()))
-                tally.waiting -= size
-                self._waiting -= size
+            self._done(tally, len(request.DataSet.getbuffer()))
         with self._lock:
             late = tally.over and stored is not None
-            tally.refused += status != SUCCESS
+            if status != SUCCESS:
+                tally.refused[WHY[status]] += 1
             if stored is not None and not late:
                 tally.studies[stored] += 1
         if late and stored is not None:  # the peer was gone before the disk was done
             self._said("objects.stored", "success", key=stored[0], study_uid=stored[1], stored=1, **_peer(event))
         return status
+
+    def _done(self, tally: Tally, size: int) -> None:
+        """So many bytes wait in memory no more."""
+        with self._lock:
+            size = min(tally.waiting, size)
+            tally.waiting -= size
+            self._waiting -= size
+
+    def _reported(self, event: evt.Event) -> tuple[int, None]:
+        """A report of storage commitment: kept, or refused and written down."""
+        tally, request = self._tally(event), cast(Any, event.request)
+        try:
+            status, why = answer_to(event, str(event.assoc.requestor.ae_title), self._take)
+        finally:
+            self._done(tally, len(request.EventInformation.getbuffer()) if request.EventInformation else 0)
+        if status != SUCCESS:
+            self._said("commitment.refused", "minor", reason=why, **_peer(event))
+            with self._lock:
+                tally.wrong += 1
+                cut = tally.wrong == WRONG
+            if cut:
+                event.assoc.abort()
+        return status, None
 
     def _stored(self, event: evt.Event) -> tuple[int, tuple[str, str] | None]:
         """The answer and, where an object was put on disk, its key and study."""
@@ -202,7 +250,8 @@ class Receiver:
         for (key, study), count in studies:
             self._said("objects.stored", "success", key=key, study_uid=study, stored=count, **_peer(event))
         if tally.refused:
-            self._said("objects.stored", "minor", refused=tally.refused, reason=tally.reason, **_peer(event))
+            self._said("objects.stored", "minor", refused=tally.refused.total(), reasons=dict(tally.refused),
+                       reason=tally.reason, **_peer(event))
 
 
 def _peer(event: evt.Event) -> dict[str, str]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from scanward.errors import ScanwardError
 from scanward.formats.identity import identity_of
-from scanward.gateway.deadline import seconds_for, within
+from scanward.gateway.deadline import GRACE, seconds_for, within
 from scanward.gateway.processes import die_with, left_to_parent
 from scanward.gateway.trouble import full, without_paths
+from scanward.inbox import pulse
 from scanward.inbox.folders import WAITING, Inbox, Job
 from scanward.settings import Gateway
 
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 
 PAUSE = 0.25
 """Seconds between two looks into an empty inbox."""
+SILENT = 300.0
+"""Seconds for which a worker may be silent between two things it does: while it loads the networks, say."""
 LOOK = 1.0
 """Seconds between two looks at what comes meanwhile."""
 
 
-def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
-    """Works until `stop_file` is gone or `parent`, the process that started it, is dead."""
+def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int, sign: str) -> None:
+    """Works until `stop_file` is gone or `parent`, the process that started it, is dead; its signs of life are called
+    `sign`."""
     from scanward.audit.trail import Audit
 
     die_with(parent)
@@ -47,10 +51,12 @@ def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
     scanner: Scanner | None = None
     while going():
         job = None
+        pulse.beat(inbox.root, sign, SILENT)
         with suppress(OSError, ScanwardError):  # a full disk: what waits, waits on, and no study is blamed
             job = inbox.take(gateway.store.quiet_seconds, gateway.work.attempts, run_id,
                              longest=gateway.store.longest_seconds)
         if job is None:
+            pulse.beat(inbox.root, sign, SILENT + gateway.work.study_seconds)
             if not _spare(gateway, inbox):
                 time.sleep(PAUSE)
             continue
@@ -59,6 +65,7 @@ def run(gateway: Gateway, run_id: str, stop_file: Path, parent: int) -> None:
                 from scanward.gateway.scanning import Scanner
 
                 scanner = Scanner(gateway, inbox, going)
+            pulse.beat(inbox.root, sign, SILENT + GRACE + seconds_for(job.objects, gateway.work.study_seconds))
             work(job, scanner, inbox, gateway, audit)
         # A fault of ours with one study must not keep the others from their answers.
         except Exception as error:
@@ -89,13 +96,15 @@ def work(job: Job, scanner: Scanner, inbox: Inbox, gateway: Gateway, audit: Audi
     if not job.objects:
         inbox.drop(job)
         return
+    began = time.monotonic()
     with within(seconds_for(job.objects, gateway.work.study_seconds), lambda why: _set_aside(job, inbox, audit, why)):
         scanned = scanner.scan(job)
+    seconds = round(time.monotonic() - began, 3)
     send(job.key, scanned, inbox, gateway)
     record = scanned.record
     inbox.finish(job, record)
     audit.record("study.scanned", "success", key=job.key, label=record.label, score=record.score,
-                 images=len(record.images), study_uid=record.study_uid, patient_id=record.patient_id)
+                 images=len(record.images), seconds=seconds, study_uid=record.study_uid, patient_id=record.patient_id)
 
 
 def send(key: str, scanned: Scanned, inbox: Inbox, gateway: Gateway) -> None:

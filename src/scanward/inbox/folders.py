@@ -344,7 +344,8 @@ class Inbox:
                 for state in (*STATES, "outgoing")}
 
     def forget(self, days: float, *, said: Callable[[str], None] = lambda key: None) -> None:
-        """Takes away what is done with for longer; 0 keeps all, and failed studies stay."""
+        """Takes away what is done with for longer; 0 keeps all, and failed studies stay. By the clock of the day: days
+        are meant, and no other clock goes on over restarts."""
         if days:
             for key, state, when in list(self.written()):
                 folder = self.root / state / key

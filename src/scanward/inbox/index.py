@@ -26,7 +26,7 @@ from scanward.inbox import reviews
 from scanward.inbox.record import Study, seal_of
 
 FILE = "index.sqlite3"
-SCHEMA = 1
+SCHEMA = 2
 """Of the file; one of another version is made anew."""
 BUSY = 5.0
 """Seconds to wait for another process's transaction."""
@@ -55,10 +55,11 @@ TABLES = (
     "CREATE TABLE whole (since REAL)",
     "CREATE TABLE events (key TEXT, moment TEXT, line TEXT)",
     "CREATE INDEX of_study ON events (key, moment)",
+    "CREATE TABLE counted (name TEXT, kind TEXT, number REAL, PRIMARY KEY (name, kind))",
     "CREATE TABLE journals (first BLOB PRIMARY KEY, name TEXT, read INTEGER)",
     f"PRAGMA user_version = {SCHEMA}")
 """`facts` and `said` are when `study.json` and the reviews were last written, in nanoseconds; `whole` has a row once
-all folders were read; `events` and `journals` are the audit's."""
+all folders were read; `events`, `counted` and `journals` are the audit's."""
 Answer = TypeVar("Answer")
 
 

@@ -1,7 +1,7 @@
 """What is wrong with the gateway as a whole: for its pages, its metrics and its alarms alike.
 
-What only the gateway's first process knows it writes to `.troubles.json` in the inbox; how full the disk is, is seen
-anew each time.
+What only the gateway's first process knows it writes to `.troubles.json` in the inbox; how full the disk is and who is
+silent is seen anew each time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from scanward.disk import read_json, write_json
+from scanward.inbox import pulse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ class Trouble:
 def troubles(inbox: Inbox) -> list[Trouble]:
     """All that is wrong now, the worst first; empty where all is well. Reads a file and asks the disk, and may be
     called by any process for every page."""
-    return [*_disk(inbox), *_told(inbox)]
+    return [*_disk(inbox), *_silent(inbox), *_told(inbox)]
 
 
 def tell(inbox: Inbox, found: Sequence[Trouble]) -> None:
@@ -55,6 +56,21 @@ def _disk(inbox: Inbox) -> list[Trouble]:
     also = f" {waiting} of them {'waits' if waiting == 1 else 'wait'} for room for the answer." if waiting else ""
     return [Trouble("disk.full", f"The disk is full ({free} MB are free): nothing more is taken in. Studies that are "
                                  f"here are scanned as long as their answers have room.{also} Free some space.")]
+
+
+def _silent(inbox: Inbox) -> list[Trouble]:
+    silent = pulse.late(inbox.root)
+    found = []
+    if pulse.NODE in silent:
+        found.append(Trouble("node.stalled", "The DICOM node gives no sign of life: it may take nothing in. Start the "
+                                             "gateway again."))
+    stalled = [seconds for name, seconds in silent.items() if name.startswith(pulse.WORKER)]
+    if stalled:
+        found.append(Trouble("worker.stalled", f"{len(stalled)} of the processes that scan "
+                                               f"{'gives' if len(stalled) == 1 else 'give'} no sign of life, for "
+                                               f"{max(stalled) / 60:.0f} minutes longer than any work takes. Start the "
+                                               "gateway again."))
+    return found
 
 
 def _told(inbox: Inbox) -> list[Trouble]:

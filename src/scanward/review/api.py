@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.inbox import reviews, search
-from scanward.inbox.record import ID
+from scanward.inbox.record import ID, StudyRecord
+from scanward.inbox.reviews import Review, State
 from scanward.inbox.troubles import troubles
 from scanward.review import worklist
 from scanward.review.door import may, signed_in
@@ -25,7 +26,7 @@ from scanward.web.security import client_of
 
 if TYPE_CHECKING:
     from scanward.inbox.folders import Inbox
-    from scanward.inbox.record import Study, StudyRecord
+    from scanward.inbox.record import Study
 
 PICTURE = re.compile(r"thumb\.jpg|(?:film|heat)\.dzi|film_files/\d{1,2}/\d{1,4}_\d{1,4}\.jpg|"
                      r"heat_files/\d{1,2}/\d{1,4}_\d{1,4}\.png|(?:volume|heat)\.nii\.gz", re.ASCII)
@@ -45,12 +46,42 @@ class Body(BaseModel):
     """Counts only where nobody signs in."""
 
 
+@dataclass(frozen=True)
+class StudyAnswer(StudyRecord):
+    """All that is known of a study; what is not known is left out."""
+
+    state: Literal["done", "failed"] = "done"
+    review: State = "unreviewed"
+    reviews: tuple[Review, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReviewAnswer(Review):
+    """A review that is kept."""
+
+    report: str = ""
+    """Why no DICOM report of it was sent, a sentence."""
+    state: State = "unreviewed"
+    """What all reviews of the study come to."""
+
+
+NARROWED: dict[str, Any] = {"parameters": [
+    {"name": name, "in": "query", "required": False, "description": words,
+     "schema": {"type": "integer" if name == "page" else "string"}} for name, words in (
+        ("q", "Words, each of which stands in patient ID, accession, description, Study Instance UID or study date."),
+        ("label", "tampered, failed, inconclusive, unscanned or authentic."), ("modality", "MG or CT."),
+        ("review", "unreviewed, accepted, rejected or mixed."), ("state", "done or failed."),
+        ("seal", "tampered, inconclusive, unsealed, consistent or authentic."),
+        ("since", "First day on which a study was received, YYYY-MM-DD, UTC."), ("until", "Last such day."),
+        ("sort", "finished, received, result, score, description, patient, accession or date; - before it turns it "
+                 "round."), ("page", "Which page, from 1."))]}
+"""What `Filter` takes, of which the routes say nothing."""
 router = APIRouter(dependencies=[Depends(signed_in)])
 
 
-@router.get("/api/studies")
+@router.get("/api/studies", responses={200: {"model": worklist.Listing}}, openapi_extra=NARROWED)
 def list_studies(request: Request, cursor: str = "") -> Response:
-    """A page of the worklist; takes what `Filter` has, and `cursor`, which is `next` of the page before."""
+    """A page of the worklist. `cursor` is `next` of the page before."""
     try:
         found = worklist.listing(request.app.state.inbox, filter_of(request), cursor)
     except ArgumentError as error:
@@ -58,7 +89,7 @@ def list_studies(request: Request, cursor: str = "") -> Response:
     return JSONResponse(asdict(found))
 
 
-@router.get("/api/studies/{key}")
+@router.get("/api/studies/{key}", responses={200: {"model": StudyAnswer}})
 def one_study(request: Request, key: str) -> dict[str, Any]:
     """All that is known of a study, with its reviews."""
     study = _study(request, key)
@@ -67,7 +98,9 @@ def one_study(request: Request, key: str) -> dict[str, Any]:
             "reviews": [asdict(r) for r in said]}
 
 
-@router.post("/api/studies/{key}/reviews")
+@router.post("/api/studies/{key}/reviews", status_code=201, responses={201: {"model": ReviewAnswer}},
+             openapi_extra={"parameters": [{"name": "X-CSRF", "in": "header", "required": True,
+                                            "schema": {"type": "string"}}]})
 def post_review(request: Request, key: str, body: Body, user: str = Depends(may("decide"))) -> Response:
     """Keep a review; 422 with a sentence where it cannot be."""
     study = _study(request, key)
@@ -92,7 +125,8 @@ def list_troubles(request: Request) -> list[dict[str, str]]:
     return [asdict(one) for one in troubles(request.app.state.inbox)]
 
 
-@router.get("/api/reviews.csv")
+@router.get("/api/reviews.csv", openapi_extra=NARROWED, response_class=PlainTextResponse,
+            responses={200: {"content": {"text/csv": {}}}})
 def reviews_csv(request: Request, user: str = Depends(may("export"))) -> Response:
     """A line a review, of the studies that fit the filters, as the worklist takes them."""
     text = reviews.csv_text(_reviewed(request.app.state.inbox, search.every(request.app.state.inbox.index,
@@ -103,7 +137,8 @@ def reviews_csv(request: Request, user: str = Depends(may("export"))) -> Respons
                     headers={"Content-Disposition": 'attachment; filename="scanward-reviews.csv"'})
 
 
-@router.get("/pictures/{key}/{image}/{name:path}")
+@router.get("/pictures/{key}/{image}/{name:path}", response_class=FileResponse,
+            responses={200: {"content": {kind: {} for kind in TYPES.values()}}})
 def picture(request: Request, key: str, image: str, name: str) -> Response:
     """A thumbnail, a tile, a pyramid's description or a volume."""
     study = _study(request, key)

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from scanward.audit.events import Event, of_study
 from scanward.delivery import state
-from scanward.delivery.state import STATES, Delivery, State, names
+from scanward.delivery.state import SHELVES, Delivery, Shelf, listed, names
 from scanward.errors import InputError
 from scanward.inbox.record import KEY
 from scanward.inbox.search import PAGE
@@ -27,9 +27,12 @@ from scanward.web.security import client_of
 if TYPE_CHECKING:
     from scanward.inbox.folders import Inbox
 
-SHOWN = {"studies": "Studies under way", "refused": "Refused", "waiting": "Waiting to be sent", "sent": "Sent"}
-MARKS = {"refused": ("✕", "Refused"), "waiting": ("◷", "Waiting"), "sent": ("✓", "Sent")}
+SHOWN = {"studies": "Studies under way", "refused": "Refused", "waiting": "Waiting", "sent": "Sent"}
+MARKS = {"refused": ("✕", "Refused"), "waiting": ("◷", "Waiting to be sent"),
+         "stored": ("◑", "Stored, commitment awaited"), "sent": ("✓", "Sent"),
+         "committed": ("✓✓", "Sent and committed")}
 """Symbol and words of a delivery's state."""
+GONE = ("sent", "committed")
 UNDER_WAY = {"incoming": ("↓", "Arriving"), "working": ("◌", "Being scanned")}
 WHAT = {"results": "Results", "hooks": "Webhook"}
 """Words for the queues."""
@@ -54,6 +57,15 @@ class UnderWay:
     attempts: int
     why: str
     """Why it is tried again."""
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """A page of what goes out."""
+
+    state: Shelf
+    total: int
+    rows: tuple[Delivery, ...]
 
 
 @dataclass(frozen=True)
@@ -83,23 +95,23 @@ def queue_page(request: Request, show: str = "", number: int = 1, again: str = "
     number = min(max(number, 1), pages)
     cut = slice((number - 1) * PAGE, number * PAGE)
     studies = _studies(inbox, cut) if shelf == "studies" else []
-    made = deliveries(inbox, _state(shelf), cut=cut) if shelf in STATES else []
+    made = listed(inbox.root, _shelf(shelf), cut=cut) if shelf in SHELVES else []
     sent: dict[tuple[str, str, str], str] = {}
-    for key in {one.key for one in made if one.state == "sent" and one.key}:
+    for key in {one.key for one in made if one.state in GONE and one.key}:
         sent |= when_sent(key, events_of(request, key))
     return page(request, "queue.html", user=user, can_leave=not door_of(request).open, show=shelf, shown=SHOWN,
                 counts=counts, studies=studies, deliveries=lines(made, sent), number=number, pages=pages,
                 under_way=UNDER_WAY, notice="It waits to be sent again." if again else "")
 
 
-@router.get("/api/deliveries")
+@router.get("/api/deliveries", responses={200: {"model": Deliveries}})
 def list_deliveries(request: Request, state: str = "waiting", key: str = "", page: int = 1,
                     user: str = Depends(signed_in)) -> dict[str, Any]:
     """What waits, was refused or was sent, `PAGE` at a time; of one study where `key` names it."""
-    inbox, wanted = request.app.state.inbox, _state(state)
+    root, wanted = request.app.state.inbox.root, _shelf(state)
     key, first = key if KEY.fullmatch(key) else "", (max(page, 1) - 1) * PAGE
-    rows = deliveries(inbox, wanted, key, cut=slice(first, first + PAGE))
-    return {"state": wanted, "total": len(names(inbox.root, wanted, key)), "rows": [asdict(one) for one in rows]}
+    rows = listed(root, wanted, key, slice(first, first + PAGE))
+    return {"state": wanted, "total": len(names(root, wanted, key)), "rows": [asdict(one) for one in rows]}
 
 
 @router.post("/deliveries/{queue}/{identifier}/retry")
@@ -116,16 +128,10 @@ async def retry_delivery(request: Request, queue: str, identifier: str, user: st
     return RedirectResponse(f"/studies/{key}" if KEY.fullmatch(key) else "/queue?show=refused&again=yes", 303)
 
 
-def deliveries(inbox: Inbox, wanted: State, key: str = "", *, cut: slice = slice(None)) -> list[Delivery]:
-    """Those of this state in a part of the list; none that changes its state meanwhile."""
-    found = (state.delivery(inbox.root, queue, name, wanted) for queue, name in names(inbox.root, wanted, key)[cut])
-    return [one for one in found if one is not None]
-
-
 def lines(made: Sequence[Delivery], sent: Mapping[tuple[str, str, str], str]) -> list[Line]:
     """As lists show them; `sent` says when, as `when_sent` has it."""
     return [Line(one, *MARKS[one.state], WHAT[one.queue], _moment(one.added), _moment(one.next),
-                 sent.get((one.key, SENT[one.queue], one.to), "") if one.state == "sent" else "") for one in made]
+                 sent.get((one.key, SENT[one.queue], one.to), "") if one.state in GONE else "") for one in made]
 
 
 def events_of(request: Request, key: str) -> list[Event]:
@@ -165,8 +171,8 @@ def under_way(inbox: Inbox, place: str, key: str) -> UnderWay | None:
     return UnderWay(key, place, len(names), *said, _moment(changed), job.attempts, job.error or "")
 
 
-def _state(text: str) -> State:
-    return next((one for one in STATES if one == text), "waiting")
+def _shelf(text: str) -> Shelf:
+    return next((one for one in SHELVES if one == text), "waiting")
 
 
 def _keys(inbox: Inbox) -> list[tuple[str, str]]:

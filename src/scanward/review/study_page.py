@@ -35,6 +35,7 @@ MEANINGS = {
 EVENTS = {
     "objects.stored": "Objects came", "pull": "Objects fetched", "study.scanned": "Scanned",
     "study.failed": "Could not be scanned", "results.sent": "Results sent", "results.refused": "Results refused",
+    "results.stored": "Results stored, commitment awaited",
     "hook.sent": "Webhook told", "hook.refused": "Webhook refused", "review": "Reviewed", "retry": "Tried again",
     "study.removed": "Removed"}
 """Words for what the audit log says of a study."""

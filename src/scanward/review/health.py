@@ -1,0 +1,151 @@
+"""What watches the gateway asks here: whether it lives, whether it can work, and how much of what there is.
+
+None of it names a patient, a study or a folder.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scanward.delivery.webclient import secret
+from scanward.errors import ArgumentError
+from scanward.formats.guard import shown
+from scanward.inbox import pulse
+from scanward.inbox.troubles import Trouble, troubles
+
+if TYPE_CHECKING:
+    from scanward.delivery.certificates import Certificates
+    from scanward.inbox.folders import Inbox
+    from scanward.settings import Monitoring
+
+FRESH = 2.0
+"""Seconds for which an answer of `/readyz` holds: anybody may ask, and it costs the disk something."""
+SHORTEST = 16
+"""Characters of a token."""
+STOPS = frozenset(("disk.full", "worker.stalled", "worker.dies", "node.stalled"))
+"""Troubles with which the gateway is not ready."""
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of `/readyz`."""
+
+    ready: bool
+    reasons: tuple[Trouble, ...]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Who may ask for the metrics, and what they tell of beside the inbox."""
+
+    settings: Monitoring
+    certificates: Certificates | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `ArgumentError` where the token cannot be read, or could be guessed."""
+        if self.settings.token_file is not None and len(self.token) < SHORTEST:
+            raise ArgumentError(f"{shown(self.settings.token_file)} has a token of less than {SHORTEST} characters; "
+                                "make one with `openssl rand -hex 32`.")
+
+    @property
+    def token(self) -> str:
+        return secret(self.settings.token_file)
+
+    @property
+    def open(self) -> bool:
+        """Whether anybody may ask."""
+        return self.settings.token_file is not None or bool(self.settings.allow)
+
+    def lets_in(self, address: str) -> bool:
+        """By where one asks from."""
+        if not self.settings.allow:
+            return True
+        with suppress(ValueError):
+            asked = ipaddress.ip_address(address)
+            asked = getattr(asked, "ipv4_mapped", None) or asked
+            return any(asked in ipaddress.ip_network(one) for one in self.settings.allow)
+        return False
+
+    def knows(self, authorization: str) -> bool:
+        """By what one brings."""
+        if self.settings.token_file is None:
+            return True
+        kind, _, given = authorization.partition(" ")
+        return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode())
+
+
+class Readiness:
+    """Whether the gateway can take in and scan."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox, self._lock = inbox, threading.Lock()
+        self._known: tuple[float, list[Trouble]] | None = None
+
+    def reasons(self) -> list[Trouble]:
+        """Why not; empty where it can. An answer of a moment ago holds."""
+        with self._lock:
+            now = time.monotonic()
+            if self._known is None or not 0 <= now - self._known[0] < FRESH:
+                self._known = now, list(self._looked())
+            return self._known[1]
+
+    def _looked(self) -> Iterator[Trouble]:
+        if not self._writable():
+            yield Trouble("inbox.unwritable", "The inbox cannot be written to; see to its owner and its disk.")
+        if not pulse.heard(self._inbox.root, pulse.NODE):
+            yield Trouble("node.stalled", "The DICOM node gives no sign of life.")
+        with suppress(OSError):  # which the first of them says
+            yield from (one for one in troubles(self._inbox) if one.name in STOPS and one.name != "node.stalled")
+
+    def _writable(self) -> bool:
+        path = self._inbox.root / f".ready-{os.getpid()}"
+        try:
+            path.write_bytes(b"1")
+            path.unlink()
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return False
+        return True
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> Response:
+    """200 as long as the process of the pages lives."""
+    return PlainTextResponse("alive\n")
+
+
+@router.get("/readyz", responses={status: {"model": Answer} for status in (200, 503)})
+def readyz(request: Request) -> Response:
+    """200 where objects are taken in and scanned, otherwise 503: `ready`, and `reasons`, each with `name` for machines
+    and `sentence` for people."""
+    reasons = request.app.state.ready.reasons()
+    return JSONResponse({"ready": not reasons, "reasons": [asdict(one) for one in reasons]}, 503 if reasons else 200)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """What there is and what happened, as Prometheus takes it; for those whom the settings let in."""
+    watched: Watched | None = request.app.state.watched
+    if watched is None or not watched.open or not watched.lets_in(request.client.host if request.client else ""):
+        raise HTTPException(404)
+    if not watched.knows(request.headers.get("authorization", "")):
+        return PlainTextResponse("A token is needed.\n", 401, {"WWW-Authenticate": "Bearer"})
+    from scanward.review.metrics import exposition
+
+    text, kind = exposition(request.app.state, watched.certificates)
+    return Response(text, media_type=kind)
