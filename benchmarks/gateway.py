@@ -1,7 +1,7 @@
-"""What the gateway withstands and how fast it is, beside Orthanc in the same run.
+"""How fast the gateway is, beside Orthanc in the same run, and how much memory it takes.
 
-    python benchmarks/gateway.py kills      # objects through the node, killed again and again: none lost, none twice
     python benchmarks/gateway.py rate       # C-STORE objects a second, Scanward's and Orthanc's
+    python benchmarks/gateway.py large      # seconds until a mammogram of 35 MB is acknowledged
     python benchmarks/gateway.py studies    # studies of real films scanned a minute
     python benchmarks/gateway.py memory     # the receiver's memory over an hour's worth of objects
 
@@ -19,10 +19,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +28,6 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
 
 from scanward.bench.tables import table
 
@@ -72,12 +69,13 @@ class Orthanc:
 class Gateway:
     """`scanward serve` in a process group of its own, which can be killed as a whole."""
 
-    def __init__(self, folder: Path, pacs: int | None, port: int, pages: bool = True) -> None:
+    def __init__(self, folder: Path, pacs: int | None, port: int, more: str = "", **store: int) -> None:
+        """`more` are further lines of the pages' settings."""
         self.port, self.folder = port, folder
         folder.mkdir(exist_ok=True)
         self._settings = folder / "gateway.toml"
-        text = f'[node]\nport = {port}\n[store]\nfolder = "inbox"\nquiet_seconds = {QUIET}\n[web]\nport = 0\n'
-        text += "" if pages else "on = false\n"
+        text = f'[node]\nport = {port}\n[store]\nfolder = "inbox"\nquiet_seconds = {QUIET}\n'
+        text += "".join(f"{name} = {value}\n" for name, value in store.items()) + f"[web]\nport = 0\n{more}"
         text += "" if pacs is None else f'[[destination]]\nname = "pacs"\nport = {pacs}\n'
         self._settings.write_text(text)
         self.start()
@@ -88,8 +86,10 @@ class Gateway:
 
     def ready(self) -> None:
         """Waits for the line that says where it listens."""
-        if self.process.stdout is None or "Listening" not in self.process.stdout.readline():
+        found = self.process.stdout and re.search(r"Pages: (\S+)", self.process.stdout.readline())
+        if not found:
             sys.exit("The gateway did not start.")
+        self.pages = found[1]
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -136,105 +136,10 @@ def objects(folder: Path, count: int, side: int, a_study: int, sop_class: str, s
     return paths
 
 
-def send_all(paths: list[Path], port: int, acknowledged: set[str], stop: threading.Event) -> None:
-    """As a modality does: sends what was not acknowledged until it is."""
-    entity = AE("MODALITY")
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
-    for sop_class in (CT, MG):
-        entity.add_requested_context(sop_class, ExplicitVRLittleEndian)
-    left = list(paths)
-    while left and not stop.is_set():
-        association = entity.associate("127.0.0.1", port, ae_title="SCANWARD")
-        while left and association.is_established:
-            data = pydicom.dcmread(left[-1])
-            with suppress(RuntimeError, ValueError, AttributeError):
-                if association.send_c_store(data).Status == 0:
-                    acknowledged.add(str(data.SOPInstanceUID))
-                    left.pop()
-                    continue
-            break
-        if association.is_established:
-            association.release()
-        time.sleep(0.05)
-
-
-def kills(count: int, times: int) -> None:
-    """`count` objects through the node under `times` kills."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        films = count // 10
-        paths = objects(folder / "ct", count - films, 32, 100, CT, "71")
-        paths += objects(folder / "mg", films, 64, 4, MG, "72")
-        chance = np.random.default_rng(7)
-        chance.shuffle(paths)  # type: ignore[arg-type]
-        pacs = Orthanc(folder / "orthanc", 14242, 18042)
-        gateway = Gateway(folder / "gateway", pacs.port, 14104)
-        gateway.ready()
-        acknowledged: set[str] = set()
-        stop, start = threading.Event(), time.time()
-        senders = [threading.Thread(target=send_all, args=(paths[i::4], gateway.port, acknowledged, stop))
-                   for i in range(4)]
-        for sender in senders:
-            sender.start()
-        killed = 0
-        while killed < times or any(s.is_alive() for s in senders) or gateway.waiting():
-            if killed < times:
-                time.sleep(chance.uniform(0.5, 20.0))
-                gateway.kill()
-                killed += 1
-                gateway.start()
-                if killed % 3 == 0 and killed < times:  # in the middle of coming back, too
-                    time.sleep(chance.uniform(0.0, 3.0))
-                    gateway.kill()
-                    killed += 1
-                    gateway.start()
-                gateway.ready()
-                print(f"kill {killed:2}: {len(acknowledged):5} acknowledged, {gateway.waiting()} studies waiting",
-                      flush=True)
-            else:
-                time.sleep(1.0)
-        seconds = time.time() - start
-        gateway.kill()
-        report_kills(paths, acknowledged, gateway.inbox, pacs, killed, seconds)
-        pacs.stop()
-
-
-def report_kills(paths: list[Path], acknowledged: set[str], inbox: Path, pacs: Orthanc, killed: int,
-                 seconds: float) -> None:
-    """Counts from the disk and from the PACS, not from what the gateway says."""
-    kept: Counter[str] = Counter()
-    failed = len(list((inbox / "failed").glob("[!.]*")))
-    for path in (inbox / "done").glob("[!.]*/objects/*.dcm"):
-        kept[str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)] += 1
-    told: Counter[str] = Counter()
-    for study in (inbox / "done").glob("[!.]*/study.json"):
-        for image in json.loads(study.read_bytes())["images"]:
-            told.update(image["files"])
-    films = {str(pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID) for p in paths if p.parent.name == "mg"}
-    answers: Counter[str] = Counter()
-    received: Counter[str] = Counter()
-    for identifier in pacs.get("/instances"):  # type: ignore[attr-defined]
-        with urllib.request.urlopen(f"{pacs.http}/instances/{identifier}/file", timeout=60) as file:  # noqa: S310
-            data = pydicom.dcmread(pydicom.filebase.DicomBytesIO(file.read()), stop_before_pixels=True)
-        received[str(data.SOPInstanceUID)] += 1
-        if data.SOPClassUID == SR:
-            evidence = data.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
-            answers[str(evidence.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)] += 1
-    rows: list[tuple[str, object]] = [
-        ("kill -9 of the whole gateway", killed), ("objects sent", len(paths)),
-        ("acknowledged", len(acknowledged)), ("acknowledged and lost", len(acknowledged - kept.keys())),
-        ("kept twice", sum(n > 1 for n in kept.values())), ("in no study's answer", sum(kept.values()) - len(told)),
-        ("in two answers", sum(n > 1 for n in told.values())), ("studies failed", failed),
-        ("mammograms", len(films)), ("of these answered in the PACS", len(films & answers.keys())),
-        ("of these answered twice", sum(n > 1 for n in answers.values())), ("result objects", len(received)),
-        ("minutes", f"{seconds / 60:.1f}")]
-    print(table(("what", "count"), [(what, str(value)) for what, value in rows]))
-
-
-def storescu(paths: Path, port: int, called: str) -> float:
-    """Seconds that DCMTK's storescu takes for a folder."""
+def storescu(paths: Path, port: int, called: str, syntax: str = "-x=") -> float:
+    """Seconds that DCMTK's storescu takes for a folder or a file; `syntax` is its option for what it proposes."""
     start = time.perf_counter()
-    subprocess.run([STORESCU, "-aec", called, "+sd", "127.0.0.1", str(port), str(paths)], check=True,
+    subprocess.run([STORESCU, syntax, "-aec", called, "+sd", "127.0.0.1", str(port), str(paths)], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "TCP_NODELAY": "1"})
     return time.perf_counter() - start
 
@@ -261,6 +166,20 @@ def rate(rounds: int) -> None:
         rows.append((label, str(count), f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}"))
         print(rows[-1], flush=True)
     print(table(("objects", "count", "Scanward a second", "Orthanc a second", "ratio"), rows))
+
+
+def large(count: int) -> None:
+    """Mammograms of 35 MB, one after the other, and what the node holds at most."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = objects(folder / "in", count, 4184, 1, MG, "5")
+        gateway = Gateway(folder / "gateway", None, 14104)
+        gateway.ready()
+        seconds = [storescu(path, gateway.port, "SCANWARD") for path in paths]
+        print(table(("mammograms", "MB", "seconds, median", "seconds, longest", "MB resident at most"), [(
+            str(count), f"{paths[0].stat().st_size / 1e6:.0f}", f"{np.median(seconds):.2f}", f"{max(seconds):.2f}",
+            f"{resident(gateway.process.pid, 'VmHWM'):.0f}")]))
+        gateway.kill()
 
 
 def studies(count: int) -> None:
@@ -311,25 +230,24 @@ def memory(count: int) -> None:
         print(table(("objects received", "MB resident"), rows))
 
 
-def resident(pid: int) -> float:
+def resident(pid: int, which: str = "VmRSS") -> float:
     """MB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    found = re.search(rf"{which}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("kills", "rate", "studies", "memory"))
+    parser.add_argument("what", choices=("rate", "large", "studies", "memory"))
     parser.add_argument("--objects", type=int, default=10_000)
-    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if ORTHANC is None or not STORESCU:
         sys.exit("Orthanc or storescu is not installed; Debian has them in orthanc and dcmtk.")
-    if given.what == "kills":
-        kills(given.objects, given.kills)
-    elif given.what == "rate":
+    if given.what == "rate":
         rate(given.rounds)
+    elif given.what == "large":
+        large(10)
     elif given.what == "studies":
         studies(6)
     else:

@@ -23,7 +23,7 @@ from scanward.datasets.phantom import chest_phantom
 from scanward.disk import check_free
 from scanward.errors import ArgumentError, MissingExtraError
 from scanward.formats.made_series import write_made_series
-from scanward.formats.write import SIDECAR, write_altered
+from scanward.formats.write import companion_of, write_altered
 from scanward.formats.write_volume import write_altered_volume
 from scanward.judging.scan import Result, load, scan
 from scanward.report.html import Card, Case, render_card, write_report
@@ -138,17 +138,13 @@ def _clear(path: Path) -> None:
         for one in path.iterdir():
             one.unlink()
         path.rmdir()
-    for earlier in (path, _beside(path)):
+    for earlier in (path, companion_of(path)):
         earlier.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + SIDECAR)
 
 
 def _ours(path: Path) -> bool:
     """Whether an earlier demo wrote what is there: a file, or a folder with nothing but slices in it."""
-    if not _beside(path).exists() or path.is_symlink():
+    if not companion_of(path).exists() or path.is_symlink():
         return False
     if path.name not in (PHANTOM, NODULE_ADDED):
         return not path.is_dir()

@@ -31,7 +31,7 @@ class Traits:
 
 MODALITIES: dict[Modality, Traits] = {
     "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", False, ("self-reference", "copy-move"), "breast"),
-    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference",), "lungs", (-1350.0, 150.0)),
+    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference", "ct-copy-move"), "lungs", (-1350.0, 150.0)),
 }
 
 

@@ -83,10 +83,10 @@ def test_a_bench_goes_on_where_it_was_interrupted(monkeypatch, tmp_path):
     image = Image(pixels, "CT", (2.0, 1.5, 1.5))
     judged = []
 
-    def judge(case):
+    def judge(case, method):
         judged.append(case.image)
         evidence = Evidence("ct-self-reference", 0.2, 0.5, np.zeros(case.image.shape, np.float32), 0.5)
-        return Verdict(0.2, 0.5, "authentic", evidence.heat, (), (evidence,), "default", "CT")
+        return Verdict(0.2, 0.5, "authentic", evidence.heat, (), (evidence,), method, "CT")
 
     table = (Thorax("one", "test", "", "", known_to=(*TRAINED, *UNSEEN)), Thorax("absent", "test", "", ""))
     monkeypatch.setattr(ct, "SCANS", table)

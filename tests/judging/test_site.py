@@ -225,7 +225,8 @@ def test_what_is_still_found_in_a_ct(tmp_path):
     nibabel.Nifti1Image(np.rint(values).astype(np.int16).transpose(2, 1, 0), np.diag([1.5, 1.5, 2.5, 1])).to_filename(
         tmp_path / "chest.nii.gz")
     sources, _ = formats.find([tmp_path / "chest.nii.gz"])
-    blind = Site({"ct-self-reference": NEVER}, {"ct-self-reference": NEVER}, {"ct-self-reference": None}, 10, 0.02)
+    called = dict.fromkeys(("ct-self-reference", "ct-copy-move"), NEVER)
+    blind = Site(called, called, dict.fromkeys(called), 10, 0.02)
     found = list(sight.forged_and_found(sources, blind))
     assert [mm for mm, _, _ in found] == [6.0, 12.0, 25.0]
     assert not any(now for _, _, now in found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -30,8 +32,32 @@ WIDE_MM, LEAST_ML = 10.0, 3.0
 """Across a pocket, at least, and in it: of the throat, of the stomach under a thin diaphragm."""
 
 
+@dataclass
+class _Known:
+    """The lungs of an image, once somebody asked."""
+
+    lock: Lock = field(default_factory=Lock)
+    lungs: Lungs | None = None
+
+
+_LOCK = Lock()
+_KNOWN: WeakKeyDictionary[Image, _Known] = WeakKeyDictionary()
+
+
 def lungs_alone(image: Image) -> Lungs:
-    """The lungs of a chest CT without the trachea, the large bronchi and other pockets of air."""
+    """The lungs of a chest CT without the trachea, the large bronchi and other pockets of air.
+
+    Found once for each image, and kept as long as it lives: its detectors ask side by side.
+    """
+    with _LOCK:
+        known = _KNOWN.setdefault(image, _Known())
+    with known.lock:
+        if known.lungs is None:
+            known.lungs = _alone(image)
+        return known.lungs
+
+
+def _alone(image: Image) -> Lungs:
     small = coarse(image)
     lungs = lungs_in(image, small)
     if not lungs.mask.any():

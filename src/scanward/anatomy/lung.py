@@ -64,6 +64,12 @@ class Lungs:
         return float(z), float(y), float(x)
 
 
+def inside(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The lungs in one slice, (y, x)."""
+    small = lungs.mask[z].view(np.uint8)
+    return cv2.resize(small, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+
+
 def lungs_of(image: Image) -> Lungs:
     """The lungs of a chest CT; empty where there are none.
 

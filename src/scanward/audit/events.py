@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scanward.audit import tally
+from scanward.audit.trail import put_aside
 from scanward.errors import ScanwardError
 from scanward.inbox.index import Index
 from scanward.inbox.record import KEY
@@ -53,7 +54,7 @@ def read_on(index: Index, log: Path) -> None:
     Raises `ScanwardError` where that cannot be written, `OSError` where a file cannot be read.
     """
     known = dict(index.read(lambda one: one.execute("SELECT name, read FROM journals").fetchall()))
-    for path in (*sorted(log.parent.glob(f"{log.stem}-*{log.suffix}")), log):
+    for path in (*put_aside(log), log):
         with suppress(FileNotFoundError):
             if path.stat().st_size == known.get(path.name):
                 continue

@@ -157,7 +157,7 @@ def newest(path: Path, most: int, *, skip: int = 0) -> list[dict[str, Any]]:
     """Events of the log at `path`, the newest first, after `skip` newer ones; files of earlier days are read as far as
     they are asked for. Raises `UnreadableError` where one cannot be read."""
     found: list[dict[str, Any]] = []
-    for file in (path, *sorted(path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}"), key=_age, reverse=True)):
+    for file in (path, *reversed(put_aside(path))):
         try:
             lines = [value for value in Journal(file).values() if isinstance(value, dict)]
         except OSError as error:
@@ -168,6 +168,11 @@ def newest(path: Path, most: int, *, skip: int = 0) -> list[dict[str, Any]]:
         if len(found) == most:
             break
     return found
+
+
+def put_aside(path: Path) -> list[Path]:
+    """The files that the log at `path` was moved to, the oldest first."""
+    return sorted(path.parent.glob(f"{glob.escape(path.stem)}-*{glob.escape(path.suffix)}"), key=_age)
 
 
 def _age(path: Path) -> tuple[int, ...]:

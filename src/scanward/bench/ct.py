@@ -30,6 +30,8 @@ from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.judge import judge
 
+METHOD = "ct-self-reference"
+"""What is measured; copies within a scan have a bench of their own."""
 DIAMETERS = (5.0, 8.0, 12.0, 20.0)
 """Millimetres, one forgery of each a scan and attack."""
 TRAINED = ("ct-gan", "ct-gan-plain", "ct-gan-remove")
@@ -111,9 +113,9 @@ def row_of(said: dict[str, Any]) -> Row:
 def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
     """Forge, pass through the step, judge."""
     image, truth, diameter = forged(item, scan, data)
-    image, truth = _stepped(item.step, image, truth)
+    image, truth = stepped(item.step, image, truth)
     start = time.perf_counter()
-    verdict = judge(Case(image))
+    verdict = judge(Case(image), METHOD)
     seconds = time.perf_counter() - start
     evidence = next(e for e in verdict.evidence if e.method != "seal")
     return Row(item, verdict.label, evidence.score, verdict.reason, diameter, peaks_of(evidence.heat, truth, image),
@@ -157,7 +159,7 @@ def _nodules(data: Path | None) -> list[Any]:
     return [one for one in nodules("test", data) if one.diameter * one.voxel >= 4]
 
 
-def _stepped(step: str, image: Image, truth: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.bool_]]:
+def stepped(step: str, image: Image, truth: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.bool_]]:
     """The whole scan through a step, and its truth on the new grid."""
     pixels = image.pixels
     if step == "jpeg2000 7:1":

@@ -21,14 +21,14 @@ from rich.progress import track
 from scipy import ndimage
 
 from scanward import weights
-from scanward.anatomy.lung import Lungs
+from scanward.anatomy.lung import Lungs, inside
 from scanward.bench.ct import Item, Row, overlap, peaks_of, row_of
 from scanward.bench.ct_changes import CELL, CHOSEN_ON, Box, Change, authentic, changes, lung_window, shared, wanted
 from scanward.bench.ct_statistics import Covariance, Moments, Npr, OneStep, Scale
 from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.detectors.ct_self_reference.detect import OUTSIDE, dense_logits, pooled
-from scanward.detectors.ct_self_reference.reference import inside, measure
+from scanward.detectors.ct_self_reference.reference import measure
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.tiles import widened
 

@@ -157,4 +157,5 @@ def print_methods() -> None:
             table.add_row(method.name, method.modality, text)
         console.print(table)
         console.print()
-    console.print(f"A plain `scanward scan` runs `{DEFAULT}`: {' and '.join(MODALITIES['MG'].detectors)} together.")
+    both = "; ".join(f"on {name} {' and '.join(row.detectors)}" for name, row in MODALITIES.items())
+    console.print(f"A plain `scanward scan` runs `{DEFAULT}`: {both} together.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from scanward.disk import whole_file, whole_folder
+from scanward.disk import whole_folder
 from scanward.formats.altered_dicom import SYNTHETIC
 from scanward.formats.reference import derived_uid
-from scanward.formats.write import SIDECAR, Mark, refuse_existing
+from scanward.formats.write import Mark, refuse_existing, write_companion
 from scanward.image import AIR, Image, digest
 from scanward.version import __version__
 
@@ -31,11 +30,7 @@ def write_made_series(image: Image, folder: Path, *, description: str) -> Path:
     """
     refuse_existing(folder)
     mark = Mark(description, True)
-    note = {"scanward": __version__, "file": folder.name, "altered": False, "synthetic": True,
-            "description": description, "format": "dicom"}
-    with whole_file(folder.with_name(folder.name + SIDECAR), replace=False) as file:
-        # The mark comes first, so that at no moment a synthetic image lies there unmarked.
-        file.write((json.dumps(note, indent=2) + "\n").encode())
+    write_companion(folder, mark, "dicom", altered=False)
     names = [f"{number:04d}.dcm" for number in range(1, image.shape[0] + 1)]
     series = _series(image, mark)
     with whole_folder(folder, last=names[-1]) as draft:

@@ -62,21 +62,31 @@ def write_altered(image: Image, path: Path, *, description: str, synthetic: bool
     path = Path(path)
     plane = image.plane
     kind = check_target(image, path)
-    sidecar = path.with_name(path.name + SIDECAR)
     mark = Mark(description, synthetic or image.provenance.synthetic)
     data, facts = _ENCODERS[kind](image, plane, mark)
-    note = {"scanward": __version__, "file": path.name, "altered": True, "synthetic": mark.synthetic,
-            "description": description, "format": kind, "file_sha256": hashlib.sha256(data).hexdigest(), **facts}
-    with whole_file(sidecar, replace=False) as file:
-        file.write((json.dumps(note, indent=2) + "\n").encode())
+    companion = write_companion(path, mark, kind, file_sha256=hashlib.sha256(data).hexdigest(), **facts)
     try:
-        # The mark comes first, so that at no moment a forged image lies there unmarked.
         with whole_file(path, replace=False) as file:
             file.write(data)
     except BaseException:
-        sidecar.unlink(missing_ok=True)
+        companion.unlink(missing_ok=True)
         raise
     return path
+
+
+def companion_of(path: Path) -> Path:
+    """The small file beside an altered or synthetic image, or series' folder, that says so."""
+    return path.with_name(path.name + SIDECAR)
+
+
+def write_companion(path: Path, mark: Mark, kind: str | None, *, altered: bool = True, **facts: str) -> Path:
+    """Write it, before the image: at no moment a forged one lies there unmarked. Returns where; raises
+    `ArgumentError` where there is one."""
+    note = {"scanward": __version__, "file": path.name, "altered": altered, "synthetic": mark.synthetic,
+            "description": mark.description, "format": kind, **facts}
+    with whole_file(companion_of(path), replace=False) as file:
+        file.write((json.dumps(note, indent=2) + "\n").encode())
+    return companion_of(path)
 
 
 def check_target(image: Image, path: Path) -> str:
@@ -90,7 +100,7 @@ def check_target(image: Image, path: Path) -> str:
 
 def refuse_existing(path: Path) -> None:
     """`ArgumentError` where an altered copy, or its companion, has that name already."""
-    for target in (path, path.with_name(path.name + SIDECAR)):
+    for target in (path, companion_of(path)):
         if target.exists() or target.is_symlink():
             raise ArgumentError(f"{shown(target)} exists already and is not overwritten; choose another name.")
 

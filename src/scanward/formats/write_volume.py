@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import open_file, shown
 from scanward.formats.sniff import GZIP
-from scanward.formats.write import SIDECAR, STEM, Mark, check_target, refuse_existing, suffix_of
+from scanward.formats.write import STEM, Mark, check_target, refuse_existing, suffix_of, write_companion
 from scanward.image import Image
 from scanward.mark import TEXT
 from scanward.modality import traits
-from scanward.version import __version__
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd")
 
@@ -35,13 +33,9 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
     and, in DICOM, its compressed pixels. Raises `UnsupportedError` for other formats and for single DICOM files.
     """
     target = target_of(host, source, folder, ending)
-    name, kind = target.name, host.provenance.format
+    kind = host.provenance.format
     mark = Mark(description, synthetic or host.provenance.synthetic)
-    note = {"scanward": __version__, "file": name, "altered": True, "synthetic": mark.synthetic,
-            "description": description, "format": kind}
-    with whole_file(folder / (name + SIDECAR), replace=False) as file:
-        # The mark comes first, so that at no moment a forged image lies there unmarked.
-        file.write((json.dumps(note, indent=2) + "\n").encode())
+    write_companion(target, mark, kind)
     if kind == "dicom":
         from scanward.formats.altered_series import write_series
 

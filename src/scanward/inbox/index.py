@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from scanward.disk import alone
+from scanward.disk import alone, transaction
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import shown
 from scanward.inbox import reviews
@@ -268,15 +268,8 @@ def words_of(study: Study) -> str:
 
 
 def _within(connection: sqlite3.Connection, kind: str, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
-    connection.execute(f"BEGIN {kind}")
-    try:
-        answer = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-    return answer
+    with transaction(connection, kind):
+        return work(connection)
 
 
 def _make(connection: sqlite3.Connection) -> None:

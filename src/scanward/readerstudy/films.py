@@ -20,7 +20,7 @@ from scanward.forgery.files import RECORD
 from scanward.forgery.replay import read_record
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
-from scanward.formats.write import SIDECAR
+from scanward.formats.write import companion_of
 from scanward.formats.write_volume import hash_of
 from scanward.image import Image, digest
 from scanward.readerstudy.draw import Candidate
@@ -116,7 +116,7 @@ def _real(path: Path, kind: Kind, patients: Mapping[str, str]) -> Iterator[Film]
     for source in sources:
         if source.kind == "series":
             raise UnsupportedError(f"{shown(source.path)} is a CT; a reader study shows mammograms.")
-        if source.path.with_name(source.path.name + SIDECAR).exists():
+        if companion_of(source.path).exists():
             raise ArgumentError(f"{shown(source.path)} is marked as altered; list its folder under fake.")
         yield Film(source.path, kind, _patient(source.path, source.path, patients))
 

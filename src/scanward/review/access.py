@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scanward.disk import transaction
 from scanward.errors import UnreadableError
 from scanward.formats.guard import shown
 
@@ -196,14 +197,8 @@ class Access:
             if reads:
                 yield self._open
                 return
-            self._open.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._open):
                 yield self._open
-                self._open.execute("COMMIT")
-            except BaseException:
-                if self._open.in_transaction:
-                    self._open.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _said(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from scanward.errors import ArgumentError, MissingExtraError
 from scanward.review import accounts, second_factor, tries
 from scanward.review.access import Session
-from scanward.review.door import Visitor, door_of, may, visitor_of
+from scanward.review.door import Visitor, door_of, may, signed_in, visitor_of
 from scanward.review.pages import page
 from scanward.roles import ROLES
 from scanward.web.security import client_of
@@ -38,13 +38,13 @@ class Change:
 
 
 @router.get("/account")
-def own_account(request: Request, _: str = Depends(may("see"))) -> Response:
+def own_account(request: Request, _: str = Depends(signed_in)) -> Response:
     """The page of one's own account."""
     return _own(request, visitor_of(request))
 
 
 @router.post("/account/second-factor")
-async def enrol(request: Request, _: str = Depends(may("see"))) -> Response:
+async def enrol(request: Request, _: str = Depends(signed_in)) -> Response:
     """Set up the second factor: password and a first code are right. Shows the recovery codes, once."""
     form = await request.form()
     return await run_in_threadpool(_enrol, request, form)

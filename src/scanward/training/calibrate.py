@@ -31,12 +31,11 @@ def image_settings(rows: Sequence[Row]) -> dict[str, Any]:
     return {"slopes": slopes.tolist(), "offset": offset, "threshold": threshold_among(x @ slopes + offset, y)}
 
 
-def threshold_among(logits: npt.NDArray[np.float64], forged: npt.NDArray[np.bool_],
-                    allowed: float = FALSE_ALARMS) -> float:
-    """The score midway between the loudest authentic image that must stay silent, all but `allowed` of them, and the
-    next one above."""
+def threshold_among(logits: npt.NDArray[np.float64], forged: npt.NDArray[np.bool_]) -> float:
+    """The score midway between the loudest authentic image that must stay silent, all but `FALSE_ALARMS` of them, and
+    the next one above."""
     calm = np.sort(logits[~forged])[::-1]
-    loudest = calm[int(allowed * len(calm))]
+    loudest = calm[int(FALSE_ALARMS * len(calm))]
     cut = (loudest + logits[logits > loudest].min(initial=loudest + 1)) / 2
     return float(1 / (1 + np.exp(-cut)))
 

@@ -24,9 +24,6 @@ FORGERIES = 8
 """A scan."""
 CONTROLS = 5
 """Of each authentic scan: as it is, and as other scanners might have made it."""
-VARIANTS = 0.1
-"""Share of the authentic scans and their variants that may alarm; of the scans as they are, none of a few dozen does.
-Variants are harsher than what scanners do."""
 LEVELS = np.linspace(-3, 5, 33)
 """Logits among which the heat's threshold is chosen."""
 
@@ -39,10 +36,9 @@ def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequen
         rows += _rows(detector, scan, known, np.random.default_rng((number, 79)))
     keep.write_text(json.dumps(rows))
     x = np.array([row["features"] for row in rows])
-    forged, first = np.array([row["forged"] for row in rows]), np.array([row["first"] for row in rows])
+    forged = np.array([row["forged"] for row in rows])
     slopes, offset = regress(x, forged)
-    logits, real = x @ slopes + offset, first | forged
-    threshold = max(threshold_among(logits[real], forged[real]), threshold_among(logits, forged, VARIANTS))
+    threshold = threshold_among(x @ slopes + offset, forged)
     overlap = np.array([row["ious"] for row in rows if row["forged"]]).mean(0)
     return {"slopes": slopes.tolist(), "offset": offset, "threshold": threshold, "heat_slope": 1.0,
             "heat_offset": -float(LEVELS[overlap.argmax()]), "heat_threshold": 0.5}
@@ -55,7 +51,7 @@ def _rows(detector: CtSelfReference, scan: Scan, known: Sequence[Scan],
         image = scan.image if number == 0 else variant(scan.image, rng)
         logits = detector.logits(image)
         if logits is not None:
-            yield {"scan": scan.name, "forged": False, "first": number == 0, "ious": None,
+            yield {"scan": scan.name, "forged": False, "ious": None,
                    "features": features_of(logits, image.spacing or spacing)}
     for _ in range(FORGERIES):
         made = forge_once(scan, scan.image, known, rng)
@@ -65,7 +61,7 @@ def _rows(detector: CtSelfReference, scan: Scan, known: Sequence[Scan],
         logits = detector.logits(_with(scan.image, box, values))
         if logits is not None:
             overlap = _ious(pooled(logits, spacing, HEAT_MM), box, truth)
-            yield {"scan": scan.name, "forged": True, "first": True, "recipe": name, "ious": overlap,
+            yield {"scan": scan.name, "forged": True, "recipe": name, "ious": overlap,
                    "features": features_of(logits, spacing)}
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.anatomy.airways import lungs_alone
-from scanward.anatomy.lung import Lungs
+from scanward.anatomy.lung import Lungs, inside
 from scanward.detectors.base import Arrays, regions
 from scanward.detectors.ct_self_reference.describe import described
-from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, inside, measure, stack
+from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, measure, stack
 from scanward.image import Image
 from scanward.nets.engine import at_once, cores, engine, named, precision
 from scanward.tiles import extent

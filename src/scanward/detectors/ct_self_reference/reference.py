@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.anatomy.lung import Lungs
+from scanward.anatomy.lung import Lungs, inside
 from scanward.detectors.self_reference.local import EXPECTED, FURTHEST, fitted, hats, knots_of
 from scanward.detectors.self_reference.reference import CLIP, KERNELS, noise_curve, pool, trimmed_sigma
 from scanward.image import as_int16
@@ -262,12 +262,6 @@ def _padded(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def means(values: Volume, side: int) -> Volume:
     """(n, y / side, x / side) means over blocks of planes (n, y, x)."""
     return np.stack([pool(one, side) for one in values])
-
-
-def inside(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """The lungs in one slice, (y, x)."""
-    small = lungs.mask[z].view(np.uint8)
-    return cv2.resize(small, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST).view(np.bool_)
 
 
 def _near(lungs: Lungs, z: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
