@@ -138,7 +138,7 @@ def _operation(method: str, path: str, said: dict[str, Any]) -> Operation:
                                   for kind, one in answer.get("content", {}).items()), answer["description"])
                for status, answer in sorted(said["responses"].items())]
     body = said.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    return Operation(method.upper(), path, said.get("description", ""), tuple(parameters),
+    return Operation(method.upper(), path, said.get("description", "").replace("`", ""), tuple(parameters),
                      "" if body is None else _kind(body), tuple(answers))
 
 

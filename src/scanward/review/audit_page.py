@@ -32,7 +32,7 @@ def audit(request: Request, number: Number = 1, user: str = Depends(may("audit")
 
 @router.get("/api/audit")
 def audit_json(request: Request, number: Number = 1, user: str = Depends(may("audit"))) -> Mapping[str, Any]:
-    """The same for programs."""
+    """Events of the audit log, the newest first; `number` is the page."""
     events, more = _events(request, number)
     return {"events": events, "more": more}
 

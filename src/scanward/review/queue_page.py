@@ -107,7 +107,7 @@ def queue_page(request: Request, show: str = "", number: int = 1, again: str = "
 @router.get("/api/deliveries", responses={200: {"model": Deliveries}})
 def list_deliveries(request: Request, state: str = "waiting", key: str = "", page: int = 1,
                     user: str = Depends(signed_in)) -> dict[str, Any]:
-    """What waits, was refused or was sent, `PAGE` at a time; of one study where `key` names it."""
+    """What waits, was refused or was sent (`state`), 25 a page; of one study where `key` names it."""
     root, wanted = request.app.state.inbox.root, _shelf(state)
     key, first = key if KEY.fullmatch(key) else "", (max(page, 1) - 1) * PAGE
     rows = listed(root, wanted, key, slice(first, first + PAGE))
