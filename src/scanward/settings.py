@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
 from scanward.roles import Role
-from scanward.setting_types import SETTINGS, Near, Port, Seconds, Some, Tls, loopback
+from scanward.setting_types import SETTINGS, Near, Port, Seconds, Some, Tls, Viewer, loopback
 from scanward.verdict import StudyLabel
 
 AET = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
@@ -243,6 +243,8 @@ class Web:
     header_seconds: Annotated[float, Field(gt=0)] = 10.0
     """In which a request's head must be there, TLS included."""
     body_seconds: Annotated[float, Field(gt=0)] = 30.0
+    viewer: Viewer = ""
+    """Where a study is opened in another viewer, such as https://ohif/viewer?StudyInstanceUIDs={study}."""
     tls: Tls = Tls()
 
 

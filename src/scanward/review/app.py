@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from scanward.audit.events import read_on
 from scanward.errors import ScanwardError
-from scanward.review import account_pages, api, audit_page, openid_pages, queue_page, sign_in, study_page, worklist
+from scanward.review import account_pages, api, audit_page, openid_pages, queue_page, sign_in, slices, study_page, worklist
 from scanward.review.access import FILE, Access
 from scanward.review.door import COOKIE, Door, NotSignedInError, ask
 from scanward.review.openid import Provider
@@ -39,14 +39,14 @@ WORDS = {
 def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
              send: Callable[[list[Path]], None] | None = None, hosts: Sequence[str] = (),
              audit: Callable[..., None] | None = None, trail: Path | None = None,
-             openid: OpenId | None = None) -> FastAPI:
+             openid: OpenId | None = None, viewer: str = "") -> FastAPI:
     """The pages and the API over an inbox.
 
     `users` is the users file of `accounts`, `openid` a provider that signs people in. Without both everybody is let in,
     which is for loopback addresses only, and the page then asks for the reviewer's name. `secret`, `https` and `hosts`
     are as `security.secure` takes them. `send` is given the DICOM report of each review, and may raise `ScanwardError`
     or `OSError`. `audit` is called as `Audit.record` is; `trail` is the file that it writes to, which auditors read,
-    and of which a study's page shows what it says of the study. The index of the studies is held against the folders
+    and of which a study's page shows what it says of the study. `viewer` is as `Web.viewer`. The index of the studies is held against the folders
     first.
 
     Raises `MissingExtraError` where `openid` needs what is not installed, `ArgumentError` or `UnreadableError` where
@@ -54,13 +54,14 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     """
     app = FastAPI(title="Scanward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.inbox, app.state.send, app.state.audit, app.state.trail = inbox, send, audit or _nothing, trail
+    app.state.viewer = viewer
     inbox.index.reconcile()
     if trail is not None:
         read_on(inbox.index, trail)
     app.state.door = Door(users, None if openid is None else Provider(openid, secret),
                           Access(inbox.root / FILE, secret), https)
     app.add_exception_handler(NotSignedInError, ask)
-    for part in (sign_in, openid_pages, worklist, study_page, queue_page, account_pages, audit_page, api):
+    for part in (sign_in, openid_pages, worklist, study_page, queue_page, account_pages, audit_page, slices, api):
         app.include_router(part.router)
     add_static(app)
     app.add_exception_handler(HTTPException, _refused)
