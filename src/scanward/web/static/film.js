@@ -29,6 +29,7 @@
     event.preventDefaultAction = !(key.startsWith("Arrow") || key === "+" || key === "-" || key === "=");
   });
   viewer.addHandler("open-failed", () => note("The film cannot be shown; the study may be being scanned anew. Reload the page."));
+  viewer.canvas.setAttribute("role", "application");
   viewer.canvas.setAttribute("aria-label", "Mammogram; arrows move it, + and - zoom");
 
   // --- Heat -------------------------------------------------------------------------------------------------------

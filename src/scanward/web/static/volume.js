@@ -187,8 +187,8 @@
 
   // --- Window -----------------------------------------------------------------------------------------------------
   const presets = field("window");
-  facts.windows.forEach(([name, low, high], i) => presets.append(new Option(`${name} (${low} to ${high} HU)`, i)));
-  presets.append(new Option("Own window", "own"));
+  facts.windows.forEach(([name], i) => presets.append(new Option(name, i)));
+  presets.append(new Option("Own", "own"));
   const setWindow = (level, width) => {
     const half = Math.max(1, Math.min(40000, width)) / 2;
     const middle = Math.max(-32768, Math.min(32767, level));
