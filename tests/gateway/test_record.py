@@ -14,8 +14,8 @@ IMAGE = {"id": NAME, "files": ["objects/a.dcm"], "sop_instance_uid": "1.2.3.4", 
          "shape": [1, 200, 160], "spacing": [1, 0.1, 0.1], "error": None, "method": "default", "version": "0.1.0",
          "weights_sha256": None, "seconds": 4.2, "results": ["results/a-sr.dcm"],
          "laterality": "R", "view": "CC", "chest_wall": "left", "heat": 0.9}
-STUDY = {"key": key_of("1.2"), "study_uid": "1.2", "patient_id": "", "issuer": "X", "accession": "A", "description": "MLO",
-         "study_date": "20261119", "modality": "MG", "received": "2026-11-20T10:00:00Z",
+STUDY = {"key": key_of("1.2"), "study_uid": "1.2", "patient_id": "", "issuer": "X", "accession": "A",
+         "description": "MLO", "study_date": "20261119", "modality": "MG", "received": "2026-11-20T10:00:00Z",
          "finished": "2026-11-20T10:01:00Z", "attempts": 1, "error": None, "label": "tampered", "score": 0.9,
          "images": [IMAGE, {**IMAGE, "evidence": {"label": "authentic", "findings": [{"centre": [1.5]}]}}],
          "passed": [{"sop_class": "1.2.840.10008.5.1.4.1.1.88.33", "count": 2}], "settings": "feedfacecafebeef"}

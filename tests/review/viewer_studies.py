@@ -1,4 +1,4 @@
-"""Studies whose pages have much to show: a chest phantom read from its DICOM series, mammograms of four views, priors."""
+"""Studies whose pages have much to show: a chest phantom read from its DICOM series, mammograms of several views."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def fill(inbox: Inbox, chest: Image) -> None:
         {"heat": 0.0, "score": 0.5, "reason": "It shows no grain."}, {"laterality": "L", "view": "XCCL"}))
     put(root, PRIOR, label="authentic", minute=6, patient_id=HOSTILE, issuer="HOSPITAL", study_date="20241119",
         images=((left, "authentic", ()),))
-    put(root, STRANGER, label="authentic", minute=5, patient_id=HOSTILE, issuer="ELSEWHERE", images=((left, "authentic", ()),))
+    put(root, STRANGER, label="authentic", minute=5, patient_id=HOSTILE, issuer="ELSEWHERE",
+        images=((left, "authentic", ()),))
     put(root, BLANK, label="authentic", minute=4, patient_id="", images=((left, "authentic", ()),))
     put(root, DOUBT, minute=3, label="inconclusive", patient_id="P-7", score=0.5, images=((left, "inconclusive", ()),))
     change(root, DOUBT, ({"heat": 0.0, "score": 0.5, "reason": "It is an image for processing."},))

@@ -1,5 +1,5 @@
-"""What kind of mammogram a header says that it holds, where detectors were tested on none like it; and which view it is,
-for pages that hang it.
+"""What kind of mammogram a header says that it holds, where detectors were tested on none like it; and which view it
+is, for pages that hang it.
 
 A header is its writer's to choose, so that this only ever takes a detector's word away, and never makes it better.
 """

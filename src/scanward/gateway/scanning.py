@@ -299,6 +299,6 @@ def _noted(entry: ImageRecord, sentence: str) -> ImageRecord:
 def _said(entry: ImageRecord, image: Image, verdict: Verdict) -> ImageRecord:
     """What the verdict says, of the entry's image."""
     return replace(ImageRecord.from_json(verdict.to_json()), id=entry.id, files=entry.files,
-                   sop_instance_uid=entry.sop_instance_uid, laterality=entry.laterality, view=entry.view, series_instance_uid=entry.series_instance_uid,
-                   shape=image.shape, spacing=image.spacing,
+                   sop_instance_uid=entry.sop_instance_uid, series_instance_uid=entry.series_instance_uid,
+                   laterality=entry.laterality, view=entry.view, shape=image.shape, spacing=image.spacing,
                    evidence=next((e.facts for e in verdict.evidence if e.method == SEAL), None))

@@ -49,8 +49,8 @@ COLUMNS = ("key", "state", "label", "modality", "review", "seal", "day", "issuer
 PUT = f"INSERT OR REPLACE INTO studies ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 TABLES = (
     "CREATE TABLE studies (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT, label TEXT, modality TEXT, "
-    "review TEXT, seal TEXT, day TEXT, issuer TEXT, finished TEXT, received TEXT, result INTEGER, score REAL, description TEXT, "
-    "patient TEXT, accession TEXT, date TEXT, words TEXT, facts INTEGER, said INTEGER)",
+    "review TEXT, seal TEXT, day TEXT, issuer TEXT, finished TEXT, received TEXT, result INTEGER, score REAL, "
+    "description TEXT, patient TEXT, accession TEXT, date TEXT, words TEXT, facts INTEGER, said INTEGER)",
     "CREATE INDEX narrowed ON studies (label, modality, review, seal, day, state)",
     *(f"CREATE INDEX by_{name} ON studies ({name}, key)" for name in SORTS),
     "CREATE TABLE changing (key TEXT PRIMARY KEY, since REAL)",
@@ -256,8 +256,8 @@ def row_of(study: Study, said: Iterable[reviews.Review], when: int) -> tuple[obj
     texts = [text or "" for text in (record.description, record.patient_id, record.accession, record.study_date)]
     facts = (study.folder / "study.json").stat().st_mtime_ns
     return (study.key, study.state, label, record.modality or "", reviews.state(tuple(said)), seal_of(record.images),
-            received[:10], record.issuer or "", finished, received, RANKS[label], float(record.score or 0.0) if scored else UNSCORED,
-            *texts, words_of(study), facts, when)
+            received[:10], record.issuer or "", finished, received, RANKS[label],
+            float(record.score or 0.0) if scored else UNSCORED, *texts, words_of(study), facts, when)
 
 
 def words_of(study: Study) -> str:

@@ -35,8 +35,8 @@ def draw(image: Image, verdict_heat: npt.NDArray[np.float32], findings: Sequence
 
     `verdict_heat` is (z, y, x), the image's own shape, in [0, 1]. Of a mammogram: `thumb.jpg`, `film.dzi` with
     `film_files` and `heat.dzi` with `heat_files`; of a volume `thumb.jpg`, `volume.nii.gz` (int16 HU,
-    packed by `slices.pack`) and `heat.nii.gz` (uint8, 0 to 255). Raises `ValueError` where the heat has not the image's shape, and
-    `ArgumentError` where the folder cannot be written.
+    packed by `slices.pack`) and `heat.nii.gz` (uint8, 0 to 255). Raises `ValueError` where the heat has not the image's
+    shape, and `ArgumentError` where the folder cannot be written.
     """
     if verdict_heat.shape != image.shape:
         raise ValueError(f"the heat is {verdict_heat.shape} where the image is {image.shape}")

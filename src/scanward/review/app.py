@@ -16,7 +16,17 @@ from starlette.responses import Response
 
 from scanward.audit.events import read_on
 from scanward.errors import ScanwardError
-from scanward.review import account_pages, api, audit_page, openid_pages, queue_page, sign_in, slices, study_page, worklist
+from scanward.review import (
+    account_pages,
+    api,
+    audit_page,
+    openid_pages,
+    queue_page,
+    sign_in,
+    slices,
+    study_page,
+    worklist,
+)
 from scanward.review.access import FILE, Access
 from scanward.review.door import COOKIE, Door, NotSignedInError, ask
 from scanward.review.openid import Provider
@@ -46,8 +56,8 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     which is for loopback addresses only, and the page then asks for the reviewer's name. `secret`, `https` and `hosts`
     are as `security.secure` takes them. `send` is given the DICOM report of each review, and may raise `ScanwardError`
     or `OSError`. `audit` is called as `Audit.record` is; `trail` is the file that it writes to, which auditors read,
-    and of which a study's page shows what it says of the study. `viewer` is as `Web.viewer`. The index of the studies is held against the folders
-    first.
+    and of which a study's page shows what it says of the study. `viewer` is as `Web.viewer`. The index of the studies
+    is held against the folders first.
 
     Raises `MissingExtraError` where `openid` needs what is not installed, `ArgumentError` or `UnreadableError` where
     its secret or the file of the sessions cannot be used, `ScanwardError` where the index cannot be made.

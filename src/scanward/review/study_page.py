@@ -163,8 +163,8 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
         request, "study.html", status=status, user=user, can_leave=not door_of(request).open,
         ask_name=door_of(request).open, wanted=wanted, study=study,
         row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
-        shown=_shown(study, image, hung if image_id == "" else None), hung=hung, history=history, states=STATES, notice=notice, error=error, comment=comment,
-        events=events, event_words=EVENTS,
+        shown=_shown(study, image, hung if image_id == "" else None), hung=hung,
+        history=history, states=STATES, notice=notice, error=error, comment=comment, events=events, event_words=EVENTS,
         others=others_of(inbox, study), elsewhere=elsewhere(request.app.state.viewer, study.record),
         deliveries=sent, next=there.next, previous=there.previous, place=there.place)
 
@@ -203,7 +203,8 @@ def _shown(study: Study, image: ImageRecord | None, hung: Hanging | None) -> Vie
     seal, facts = seal_of([image]), image.evidence or {}
     return View(
         image.id, image, image.label, *LABELS[image.label], meaning=MEANINGS[image.label], score=_score(image),
-        name=name_of(image, study.record.images.index(image) + 1), viewer=viewer, heat=heat, planes=planes, data=json.dumps(data), weights=weights, size=_size(image),
+        name=name_of(image, study.record.images.index(image) + 1), viewer=viewer, heat=heat, planes=planes,
+        data=json.dumps(data), weights=weights, size=_size(image),
         seal=seal, seal_symbol=SEALS[seal][0] if seal else "", seal_words=SEALS[seal][1] if seal else "",
         sealed_as=", ".join(str(facts[name]) for name in ("seal", "sealed") if name in facts),
         thumb=f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None,
