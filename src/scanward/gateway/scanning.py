@@ -30,6 +30,7 @@ from scanward.judging.scan import scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site, weights_of
 from scanward.protection import Records, key_in
+from scanward.report.pictures import FORM
 from scanward.settings import Gateway
 from scanward.verdict import SEAL, Finding, Label, StudyLabel, Verdict, worst
 from scanward.version import __version__
@@ -67,7 +68,7 @@ class Scanner:
     def _digest(self) -> str:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
-        parts = [__version__, work.method, weights_of(work.method), list(self._gateway.results.objects),
+        parts = [__version__, FORM, work.method, weights_of(work.method), list(self._gateway.results.objects),
                  self._gateway.seal.on,
                  *(path.read_text("utf-8", "replace") if path else "" for path in (work.site, work.verify_key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -20,6 +20,8 @@ from scanward.report import heat as drawing
 from scanward.report.slices import ZIP, pack
 from scanward.verdict import Finding, Label, Verdict
 
+FORM = 2
+"""Of what is written here; a study that is scanned again does without pictures of another one."""
 THUMB = 256
 """Pixels of a thumbnail's longer side."""
 TILE, OVERLAP = 512, 1

@@ -105,7 +105,7 @@
     const corners = [a, [b[0], a[1]], b, [a[0], b[1]], a];
     line(pen, "#000", 4, ...corners);
     line(pen, colour, 2, ...corners);
-    word(pen, String(i + 1), [Math.min(a[0], b[0]), Math.min(a[1], b[1]) - 10], colour, "#06202f");
+    word(pen, String(i + 1), [Math.min(a[0], b[0]), Math.max(9, Math.min(a[1], b[1]) - 10)], colour, "#06202f");
   };
   const drawLength = (pen, plane, { from, to }) => {
     const ends = [from, to].map((end) => onScreen(plane, end));
