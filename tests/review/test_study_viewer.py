@@ -324,3 +324,37 @@ def test_the_box_of_a_finding_is_where_it_was_found(tab, site):
     right, bottom = spot(page, AXIAL, BOX.x1, BOX.y1, (288, 288))
     assert abs(x.min() - (left - canvas["x"])) < 4 and abs(x.max() - (right - canvas["x"])) < 4
     assert abs(y.max() - (bottom - canvas["y"])) < 4 and y.min() < top - canvas["y"]
+
+
+def test_who_is_told_to_wait_waits(tab, site, chest):
+    """The limits for callers are everybody's: nothing is lost by them."""
+    page, told = tab(1280, 900), []
+
+    def limit(route):
+        if route.request.url.endswith(("/volume/3", "/volume/34")) and len(told) < 3:
+            told.append(route.request.url)
+            route.fulfill(status=429, headers={"Retry-After": "1"}, body="Too many requests; wait a moment.")
+        else:
+            route.continue_()
+
+    page.route("**/volume/*", limit)
+    open_volume(page, site)
+    assert len(told) == 3
+    page.locator("[data-plane='0'] input").fill("4")
+    x, y = 70, 130
+    assert page.inner_text("#place") == f"voxel {x}, {y}, 3 · {chest.pixels[3, y, x]:.0f} HU"
+
+
+def test_a_volume_that_goes_away_is_said(tab, site):
+    page = tab(1280, 900)
+    page.route("**/volume/60", lambda route: route.fulfill(status=404, body="{}"))
+    page.goto(at(site, CHEST))
+    page.wait_for_selector("#viewer-note:has-text('The volume cannot be shown')")
+
+
+def test_a_slice_of_another_shape_is_not_drawn(tab, site):
+    page = tab(1280, 900)
+    page.route("**/volume/34", lambda route: route.fulfill(status=200, body=b"\0" * 8, headers={"X-Shape": "2,2"}))
+    page.goto(at(site, CHEST))
+    page.wait_for_selector("#viewer-note:has-text('The volume cannot be shown')")
+    assert page.inner_text("#place").endswith("loading")

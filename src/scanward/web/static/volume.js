@@ -61,7 +61,8 @@
   };
 
   // --- Pictures of the planes -------------------------------------------------------------------------------------
-  const fill = (plane, canvas, colours) => {
+  const greys = new Uint32Array(65536); // of each int16 from the lowest
+  const fill = (plane, canvas, values, colours, lowest) => {
     const image = new ImageData(plane.width, plane.height);
     const words = new Uint32Array(image.data.buffer); // little-endian RGBA
     const [du, dv] = [steps[plane.across], steps[plane.down]];
@@ -71,14 +72,15 @@
       const v = plane.turned[1] ? plane.height - 1 - row : row;
       const start = first + v * dv + (plane.turned[0] ? (plane.width - 1) * du : 0);
       const step = plane.turned[0] ? -du : du;
-      for (let column = 0, index = start; column < plane.width; column += 1, index += step) { words[i] = colours(index); i += 1; }
+      for (let column = 0, index = start; column < plane.width; column += 1, index += step) { words[i] = colours[values[index] - lowest]; i += 1; }
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
   };
-  const grey = (index) => {
-    const value = 255 * (volume.values[index] - state.low) / (state.high - state.low);
-    const tone = value < 0 ? 0 : value > 255 ? 255 : Math.round(value);
-    return (0xff000000 | (tone << 16) | (tone << 8) | tone) >>> 0;
+  const setGreys = () => {
+    for (let i = 0; i < greys.length; i += 1) {
+      const tone = Math.round(Math.max(0, Math.min(255, 255 * (i - 32768 - state.low) / (state.high - state.low))));
+      greys[i] = (0xff000000 | (tone << 16) | (tone << 8) | tone) >>> 0;
+    }
   };
   const line = (pen, colour, width, ...points) => {
     pen.strokeStyle = colour;
@@ -124,8 +126,8 @@
     const [wide, high] = [plane.canvas.clientWidth, plane.canvas.clientHeight];
     if (plane.canvas.width !== Math.round(wide * ratio)) plane.canvas.width = Math.round(wide * ratio);
     if (plane.canvas.height !== Math.round(high * ratio)) plane.canvas.height = Math.round(high * ratio);
-    if (plane.stale) fill(plane, plane.grey, grey);
-    if (heat.table && plane.staleHeat) fill(plane, plane.hot, (index) => heat.table[heat.values[index]]);
+    if (plane.stale) fill(plane, plane.grey, volume.values, greys, -32768);
+    if (heat.table && plane.staleHeat) fill(plane, plane.hot, heat.values, heat.table, 0);
     [plane.stale, plane.staleHeat] = [false, !heat.table];
     const pen = plane.canvas.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -153,7 +155,6 @@
   };
   let waiting = 0;
   const draw = () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(() => planes.forEach(drawPlane)); };
-  const redo = () => { planes.forEach((plane) => { plane.stale = true; }); draw(); };
 
   // --- What is said -----------------------------------------------------------------------------------------------
   const tell = (voxel) => {
@@ -196,7 +197,9 @@
     [field("level").value, field("width").value] = [Math.round(middle), Math.round(2 * half)];
     const known = facts.windows.findIndex(([, low, high]) => low === state.low && high === state.high);
     presets.value = known < 0 ? "own" : known;
-    redo();
+    setGreys();
+    planes.forEach((plane) => { plane.stale = true; });
+    draw();
   };
   const showPreset = (i) => { const [, low, high] = facts.windows[i]; setWindow((low + high) / 2, high - low); };
   presets.addEventListener("change", () => { if (presets.value !== "own") showPreset(presets.value); });
@@ -297,7 +300,8 @@
   try {
     volume = kit.loadSlices(facts.base, facts.shape, () => at[2], (z) => {
       if (z === at[2]) place.dataset.volume = "open";
-      redo();
+      for (const plane of planes) if (plane.through !== 2 || z === at[2]) plane.stale = true;
+      draw();
       tell(at);
     });
   } catch {
