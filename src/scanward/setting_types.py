@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,22 @@ Near = Annotated[Path, AfterValidator(_beside)]
 """A path that starts at the folder of the file where it is relative."""
 Network = Annotated[str, AfterValidator(_network)]
 """An IP address, or a network."""
+VIEWER_NAMES = ("study", "accession", "patient")
+"""What may stand in braces in the address of another viewer."""
+
+
+def _viewer(template: str) -> str:
+    """Names stand below a host that the settings name: no header may choose whom a browser asks."""
+    if template and not re.fullmatch(r"(https?://[^/?#@\s{}\\]+)?/(?![/\\])[^\s\\]*", template):
+        raise ValueError("is no web address; it begins with https://, http:// or one /, and has a path")
+    names = re.findall(r"{(.*?)}", template)
+    if any(name not in VIEWER_NAMES for name in names) or re.search("[{}]", re.sub(r"{.*?}", "", template)):
+        raise ValueError(f"there is nothing else to fill in than {{{'}, {'.join(VIEWER_NAMES)}}}")
+    return template
+
+
+Viewer = Annotated[str, AfterValidator(_viewer)]
+"""The address of a study in another viewer, with names in braces; empty for none."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 Some = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -20,7 +20,7 @@ from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
 from scanward.roles import Role
 from scanward.setting_checks import complaints
-from scanward.setting_types import SETTINGS, Near, Network, Port, Seconds, Some, Tls
+from scanward.setting_types import SETTINGS, Near, Network, Port, Seconds, Some, Tls, Viewer
 from scanward.verdict import StudyLabel
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ class Web:
     body_seconds: Annotated[float, Field(gt=0)] = 30.0
     answer_seconds: Annotated[float, Field(gt=0)] = 30.0
     """In which who is sent a long answer must take on 48 KB of it, and of the next, and so on."""
+    viewer: Viewer = ""
+    """Where a study is opened in another viewer, such as https://ohif/viewer?StudyInstanceUIDs={study}."""
     tls: Tls = Tls()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from outside import DATA
 
-from scanward.anatomy.breast import breast_mask
+from scanward.anatomy.breast import breast_mask, chest_wall
 
 
 def phantom(height: int = 512, width: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -117,3 +117,11 @@ def test_every_annotated_lesion_of_mini_mias_lies_in_the_breast() -> None:
         found = breast_mask(plane)
         assert found[int(float(row["y"])), int(float(row["x"]))], row["film"]
         assert 0.1 < found.mean() < 0.95
+
+
+def test_on_which_side_the_chest_wall_is() -> None:
+    film, _ = phantom()
+    assert chest_wall(film) == "left"
+    assert chest_wall(film[:, ::-1]) == "right"
+    assert chest_wall(np.zeros((300, 200), np.float32)) == ""
+    assert chest_wall(np.maximum(film, film[:, ::-1])) == ""

@@ -5,6 +5,7 @@ from pydicom.dataset import Dataset
 
 import scanward
 from scanward.formats import read
+from scanward.formats.identity import identity_of
 
 
 def view(*modifiers):
@@ -63,3 +64,30 @@ def test_a_header_takes_a_word_away_and_never_makes_it_better(phantom, tmp_path)
         phantom.dataset(phantom.breast(), **says).save_as(path, enforce_file_format=True)
         for method in ("default", "copy-move"):
             assert scanward.scan(path, method=method).label == "inconclusive"
+
+
+HUNG = {
+    "as usual": ({"ImageLaterality": "R", "ViewPosition": "MLO"}, ("R", "MLO")),
+    "of the series": ({"Laterality": "L", "ViewPosition": "CC"}, ("L", "CC")),
+    "by code": ({"ImageLaterality": "L", "ViewPosition": None, "ViewCodeSequence": view()}, ("L", "MLO")),
+    "spot": ({"ImageLaterality": "L", "ViewPosition": "CC", "ViewCodeSequence": view("R-102D7")}, ("L", "CC+")),
+    "both": ({"ImageLaterality": "B", "ViewPosition": "cc"}, ("", "CC")),
+    "hostile": ({"ImageLaterality": "<b>", "ViewPosition": "<SCRIPT>"}, ("", "")),
+    "silent": ({"ViewPosition": None}, ("", "")),
+}
+
+
+@pytest.mark.parametrize("name", HUNG)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_where_a_mammogram_is_hung(phantom, tmp_path, name):
+    says, hung = HUNG[name]
+    path = tmp_path / "film.dcm"
+    data = phantom.dataset(phantom.breast(), IssuerOfPatientID="HOSPITAL")
+    for keyword in ("ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence"):
+        if keyword in data:
+            delattr(data, keyword)
+        if says.get(keyword) is not None:
+            setattr(data, keyword, says[keyword])
+    data.save_as(path, enforce_file_format=True)
+    found = identity_of(path)
+    assert (found.laterality, found.view, found.issuer) == (*hung, "HOSPITAL")

@@ -108,3 +108,19 @@ def test_what_is_wrong_is_one_sentence_with_the_file_and_the_setting(settings, t
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ArgumentError, match="cannot be read"):
         read_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("address", [
+    "", "https://ohif.hospital/viewer?StudyInstanceUIDs={study}", "/ohif/viewer?id={patient}&a={accession}",
+    "http://127.0.0.1:3000/{study}"])
+def test_another_viewer(settings, address):
+    assert settings(f'[web]\nviewer = "{address}"\n').web.viewer == address
+
+
+@pytest.mark.parametrize("address", [
+    "javascript:alert({study})", "ohif/viewer", "//elsewhere/{study}", "/\\\\elsewhere", "https://{patient}/viewer",
+    "https://me@ohif/{study}", "https://ohif.hospital?{study}", "https://ohif/{study", "https://ohif/{name}",
+    "https://ohif/{}", "https://ohif/{study.__class__}", "https://ohif/ {study}", "ftp://ohif/{study}"])
+def test_no_address_of_a_viewer(settings, address):
+    with pytest.raises(ArgumentError, match=r"web.viewer: Value error, (is no web address|there is nothing else)"):
+        settings(f'[web]\nviewer = "{address}"\n')

@@ -12,9 +12,10 @@ FOUND = {"box": [1, 2, 3, 4], "box_mm": [0.1, 0.2, 0.3, 0.4], "score": 0.9, "met
 IMAGE = {"id": NAME, "files": ["objects/a.dcm"], "sop_instance_uid": "1.2.3.4", "series_instance_uid": "1.2.3",
          "modality": "MG", "label": "tampered", "score": 0.9, "threshold": 0.5, "findings": [FOUND], "reason": "Odd.",
          "shape": [1, 200, 160], "spacing": [1, 0.1, 0.1], "error": None, "method": "default", "version": "0.1.0",
-         "weights_sha256": None, "seconds": 4.2, "results": ["results/a-sr.dcm"]}
-STUDY = {"key": key_of("1.2"), "study_uid": "1.2", "patient_id": "", "accession": "A", "description": "MLO",
-         "study_date": "20261119", "modality": "MG", "received": "2026-11-20T10:00:00Z",
+         "weights_sha256": None, "seconds": 4.2, "results": ["results/a-sr.dcm"],
+         "laterality": "R", "view": "CC", "chest_wall": "left", "heat": 0.9}
+STUDY = {"key": key_of("1.2"), "study_uid": "1.2", "patient_id": "", "issuer": "X", "accession": "A",
+         "description": "MLO", "study_date": "20261119", "modality": "MG", "received": "2026-11-20T10:00:00Z",
          "finished": "2026-11-20T10:01:00Z", "attempts": 1, "error": None, "label": "tampered", "score": 0.9,
          "images": [IMAGE, {**IMAGE, "evidence": {"label": "authentic", "findings": [{"centre": [1.5]}]}}],
          "passed": [{"sop_class": "1.2.840.10008.5.1.4.1.1.88.33", "count": 2}], "settings": "feedfacecafebeef"}

@@ -229,3 +229,12 @@ def test_a_film_is_not_scanned_again_for_a_late_one_but_is_under_other_settings(
     other = dataclasses.replace(study.plain, work=Work(method="copy-move"))
     third = dicom.file(tmp_path / "3.dcm", seed=3, StudyInstanceUID="1.2")
     assert {i.method for i in study([third], other).record.images} == {"copy-move"}
+
+
+def test_what_a_page_hangs_it_by_is_kept(study, dicom, tmp_path):
+    path = dicom.file(tmp_path / "film.dcm", ImageLaterality="R", ViewPosition="CC", IssuerOfPatientID="HOSPITAL")
+    record = study([path]).record
+    assert record.issuer == "HOSPITAL"
+    assert (record.images[0].laterality, record.images[0].view) == ("R", "CC")
+    assert record.images[0].chest_wall in ("left", "right", "")
+    assert record.images[0].heat is not None and 0 <= record.images[0].heat <= 1

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
+from accessible import untabbed, violations
 from outside import program
 from study_films import TELLING, archive, drawn, protocol, served
 
@@ -229,3 +230,28 @@ def test_the_drawn_order_is_the_shown_order(study):
     truth, own = read_truth(study.folder), read_study(study.folder).lists[0]
     for part in own.values():
         assert all(truth[a.film].patient != truth[b.film].patient for a, b in pairwise(part))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_can_be_used_by_everybody(study, page, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(reduced_motion="reduce")
+    with served(study.folder) as (address, _):
+        page.goto(address + study.links[0][1])
+        page.wait_for_url(f"{address}/")
+        assert violations(page) == untabbed(page) == []
+        page.click("#go")
+        page.wait_for_selector("#choices button")
+        saved(page)
+        assert violations(page) == []
+        page.keyboard.press("m")
+        page.keyboard.press("Space")
+        page.click("summary")
+        page.wait_for_selector("#marks button")
+        assert violations(page) == []
+        page.keyboard.press("?")
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+        page.goto(f"{address}/r/nobody")
+        assert violations(page) == []
+    assert [one for one in page.trouble if "404" not in one] == []

@@ -21,9 +21,10 @@ PROGRAMS = ("/api/", "/pictures/", "/healthz", "/readyz", "/metrics")
 
 @pytest.fixture
 def key(inbox):
-    """A study with an image, a finding, and a review."""
+    """A study with a film and its finding, and with a CT."""
     return web_studies.put(inbox.root, "one", images=((web_studies.film(200, 160), "tampered",
-                                                       (Box(0, 10, 10, 1, 40, 40),)),))
+                                                       (Box(0, 10, 10, 1, 40, 40),)),
+                                                      (web_studies.chest(), "authentic", ())))
 
 
 @pytest.fixture
@@ -79,8 +80,10 @@ def test_it_speaks_of_every_route_for_programs_and_of_no_other(made):
     assert made["openapi"].startswith("3.")
 
 
-def asked(path, key, image):
-    return path.replace("{key}", key).replace("{image}", image).replace("{name}", "thumb.jpg")
+def asked(path, key, film="1" * 16, chest="1" * 16):
+    """The address with everything filled in."""
+    path = path.replace("{image}", chest if "{z}" in path else film)
+    return path.replace("{key}", key).replace("{name}", "thumb.jpg").replace("{z}", "0")
 
 
 def test_every_answer_is_of_the_kind_and_the_form_that_it_says(http, made, inbox, key):
@@ -88,11 +91,11 @@ def test_every_answer_is_of_the_kind_and_the_form_that_it_says(http, made, inbox
     parcel = inbox.root / "outgoing" / f"{key}-pacs-{'a' * 32}"
     parcel.mkdir()
     (parcel / "to.json").write_text('{"to": "pacs", "tries": 1, "next": 1.0, "error": "", "added": 1.0}')
-    image = http.get(f"/api/studies/{key}").json()["images"][0]["id"]
+    images = [one["id"] for one in http.get(f"/api/studies/{key}").json()["images"]]
     checked = []
     for path, methods in made["paths"].items():
         if "get" in methods:
-            answer = http.get(asked(path, key, image))
+            answer = http.get(asked(path, key, *images))
             said = methods["get"]["responses"][str(answer.status_code)]
             kind = answer.headers["content-type"].split(";")[0]
             assert kind in said["content"], path
@@ -125,8 +128,8 @@ def test_what_needs_a_login_says_so(inbox, users, key):
     stranger = client(inbox, users, watched=Watched(Monitoring(allow=("192.0.2.7",))))
     for path, methods in made["paths"].items():
         for method, said in methods.items():
-            answer = stranger.get(asked(path, key, "1" * 16)) if method == "get" else stranger.post(
-                asked(path, key, ""), json={"decision": "accept"}, headers={"X-CSRF": token(stranger)})
+            answer = stranger.get(asked(path, key)) if method == "get" else stranger.post(
+                asked(path, key), json={"decision": "accept"}, headers={"X-CSRF": token(stranger)})
             wanted = said.get("security") == [{"session": []}]
             assert (answer.status_code == 401) == wanted, path
             if wanted:

@@ -40,6 +40,7 @@ TABLE = {
     ("GET", "/api/docs"): EVERYBODY,
     ("GET", "/api/reviews.csv"): {"reviewer", "auditor"},
     ("GET", "/pictures/{key}/{image}/{name:path}"): EVERYBODY,
+    ("GET", "/pictures/{key}/{image}/volume/{z}"): EVERYBODY,
     ("GET", "/account"): EVERYBODY,
     ("POST", "/account/second-factor"): EVERYBODY,
     ("GET", "/accounts"): {"administrator"},
@@ -47,7 +48,7 @@ TABLE = {
     ("GET", "/audit"): {"auditor"},
     ("GET", "/api/audit"): {"auditor"},
 }
-FACTS = {"key": web_studies.key_of("film"), "image": f"{1:016x}", "name:path": "thumb.jpg",
+FACTS = {"key": web_studies.key_of("film"), "image": f"{1:016x}", "name:path": "thumb.jpg", "z": "0",
          "queue": "outgoing", "identifier": "nobody"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -60,6 +60,17 @@ def breast_small(plane: npt.NDArray[np.float32]) -> Breast:
         return Breast(np.ones(small.shape, np.bool_), ratio)
     breast = _main_component(bright) & ~_frame(np.asarray(small, np.float32), low)
     return Breast(breast & ~_labels(grey), ratio)
+
+
+def chest_wall(plane: npt.NDArray[np.float32]) -> Literal["left", "right", ""]:
+    """On which side of a mammogram (y, x) the chest wall is: where most of the breast lies. Empty where that does not
+    tell."""
+    mask = breast_small(plane).mask
+    third = max(1, mask.shape[1] // 3)
+    left, right = int(mask[:, :third].sum()), int(mask[:, -third:].sum())
+    if min(left, right) > 0.8 * max(left, right):
+        return ""
+    return "left" if left > right else "right"
 
 
 def eroded(small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:

@@ -24,12 +24,14 @@ from scanward.formats.dicom import (
 )
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sources import Source
+from scanward.formats.views import HANGING, laterality_of, view_of
 from scanward.image import Modality
 
 SCANNED = (*MG_CLASSES, *CT_CLASSES)
 """SOP classes that Scanward looks at."""
 SENDER = "SendingApplicationEntityTitle"
-ALSO = ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyDescription", "StudyDate")
+ALSO = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyDescription", "StudyDate",
+        *HANGING)
 SORTING = (0x00080016, 0x00080018, 0x00080060, 0x0020000D)
 """SOP class, SOP instance, modality, study: all that a node reads of what it is sent."""
 
@@ -49,6 +51,11 @@ class Identity:
     date: str
     """YYYYMMDD."""
     synthetic: bool
+    issuer: str = ""
+    """Who gave the Patient ID."""
+    laterality: str = ""
+    """Of a mammogram `R` or `L`, and `view`, one of `views.VIEWS`."""
+    view: str = ""
     sender: str = ""
     """AE title that sent it to the gateway; empty of what was pulled, as the gateway writes both into the file."""
 
@@ -96,7 +103,8 @@ def _identity(header: Header, sender: str) -> Identity:
     return Identity(header.text("SOPClassUID"), header.text("SOPInstanceUID"), header.text("SeriesInstanceUID"),
                     header.text("StudyInstanceUID"), header.text("Modality"), header.text("PatientID"),
                     header.text("AccessionNumber"), header.text("StudyDescription"),
-                    date if len(date) == 8 and date.isdigit() else "", header.text("SyntheticData") == "YES", sender)
+                    date if len(date) == 8 and date.isdigit() else "", header.text("SyntheticData") == "YES",
+                    header.text("IssuerOfPatientID"), laterality_of(header), view_of(header), sender)
 
 
 def head_in(stream: BinaryIO) -> bytes:

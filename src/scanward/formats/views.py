@@ -1,4 +1,5 @@
-"""What kind of mammogram a header says that it holds, where detectors were tested on none like it.
+"""What kind of mammogram a header says that it holds, where detectors were tested on none like it; and which view it
+is, for pages that hang it.
 
 A header is its writer's to choose, so that this only ever takes a detector's word away, and never makes it better.
 """
@@ -18,6 +19,12 @@ from scanward.formats.dicom import TOMOSYNTHESIS, Header
 ELEMENTS = ("PresentationIntentType", "ImageType", "ViewCodeSequence", "LossyImageCompressionRatio",
             "AcquisitionDeviceProcessingDescription", "SeriesDescription")
 """Beside those of `dicom.HEADER`."""
+HANGING = ("ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence")
+"""What says of a mammogram where it is hung, beside those of `dicom.HEADER`."""
+VIEWS = ("CC", "MLO", "ML", "LM", "LMO", "XCC", "XCCL", "XCCM", "FB", "SIO", "AT", "CV")
+"""View Position (PS3.3 C.8.11.3.1)."""
+_CODES = {"R-10242": "CC", "399162004": "CC", "R-10226": "MLO", "399368009": "MLO"}
+"""Of CID 4014 (PS3.16), SRT and SCT."""
 _RAW = "1.2.840.10008.5.1.4.1.1.1.2.1"
 _MAGNIFIED, _LOSSY = 1.4, 15.0
 """Contact views have factors of 1 to 1.1, magnification views of 1.5 to 2; the strongest compression tested."""
@@ -47,6 +54,21 @@ def untested(header: Header) -> str:
         return "a magnification view"
     ratio = _ratio(header)
     return f"compressed with loss by {ratio:.0f}:1" if ratio > _LOSSY else ""
+
+
+def laterality_of(header: Header) -> str:
+    """`R`, `L`, or empty where it does not say, or says both."""
+    said = header.text("ImageLaterality") or header.text("Laterality")
+    return said if said in ("R", "L") else ""
+
+
+def view_of(header: Header) -> str:
+    """One of `VIEWS`, with a `+` after it where a modifier makes it another picture (spot, magnified, rolled); empty
+    where it does not say."""
+    codes = (_CODES.get(one.text("CodeValue"), "") for one in _items(header, "ViewCodeSequence"))
+    said = header.text("ViewPosition").upper()
+    view = said if said in VIEWS else next(filter(None, codes), "")
+    return f"{view}+" if view and _modifiers(header) else view
 
 
 def _modifiers(header: Header) -> list[str]:

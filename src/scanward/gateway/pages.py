@@ -42,7 +42,7 @@ def run(gateway: Gateway, listening: socket.socket, parent: int) -> None:
     https = web.tls.cert is not None
     audit = Audit(gateway.audit, inbox.root)
     app = make_app(inbox, users=web.users, secret=_secret(inbox.root), https=https, hosts=web.hosts,
-                   audit=audit.record, trail=audit.path, openid=web.openid,
+                   audit=audit.record, trail=audit.path, openid=web.openid, viewer=web.viewer,
                    watched=Watched(gateway.monitoring, Certificates(gateway)),
                    send=lambda files: _send_review(files, gateway, inbox))
     # A proxy is one caller that speaks for all.

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from scanward.anatomy.breast import chest_wall
 from scanward.disk import linked, read_json
 from scanward.errors import InputError, ScanwardError, UnsupportedError
 from scanward.formats import Source
@@ -29,6 +30,7 @@ from scanward.judging.scan import scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site, weights_of
 from scanward.protection import Records, key_in
+from scanward.report.pictures import FORM
 from scanward.settings import Gateway
 from scanward.verdict import SEAL, Finding, Label, StudyLabel, Verdict, worst
 from scanward.version import __version__
@@ -66,7 +68,7 @@ class Scanner:
     def _digest(self) -> str:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
-        parts = [__version__, work.method, weights_of(work.method), list(self._gateway.results.objects),
+        parts = [__version__, FORM, work.method, weights_of(work.method), list(self._gateway.results.objects),
                  self._gateway.seal.on,
                  *(path.read_text("utf-8", "replace") if path else "" for path in (work.site, work.verify_key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -193,8 +195,11 @@ class Scanner:
                 entry = replace(entry, results=tuple(self._written(job, image, verdict)))
             except Exception as error:
                 entry = _noted(entry, f"It has no DICOM results: {self._why(error, job, source)}")
+        heat = np.zeros(image.shape, np.float32) if verdict is None else verdict.heat
+        entry = replace(entry, heat=round(float(heat.max()), 4),
+                        chest_wall=chest_wall(image.pixels[0]) if image.modality == "MG" else "")
         try:
-            self._draw(job, image, np.zeros(image.shape, np.float32) if verdict is None else verdict.heat,
+            self._draw(job, image, heat,
                        () if verdict is None else verdict.findings, entry)
         except Exception as error:
             entry = _noted(entry, f"It has no pictures: {self._why(error, job, source)}")
@@ -262,6 +267,7 @@ def _study(job: Job, identities: list[Identity]) -> StudyRecord:
     received = min((path.stat().st_mtime for path in job.objects), default=None)
     return StudyRecord(
         key=job.key, study_uid=first.study if first else "", patient_id=first.patient_id if first else "",
+        issuer=first.issuer if first else "",
         accession=first.accession if first else "", description=first.description if first else "",
         study_date=first.date if first else "", modality=first.modality if first else "", received=stamp(received),
         finished=stamp(), attempts=job.attempts)
@@ -274,7 +280,8 @@ def _worst(images: list[ImageRecord]) -> tuple[StudyLabel, float]:
 def _blank(name: str, files: list[str], identity: Identity | None) -> ImageRecord:
     return ImageRecord(name, tuple(files), sop_instance_uid=identity.sop_instance if identity else "",
                        series_instance_uid=identity.series if identity else "",
-                       modality=identity.modality if identity else "", version=__version__)
+                       modality=identity.modality if identity else "", version=__version__,
+                       laterality=identity.laterality if identity else "", view=identity.view if identity else "")
 
 
 def _name_of(paths: Sequence[Path]) -> str:
@@ -294,5 +301,5 @@ def _said(entry: ImageRecord, image: Image, verdict: Verdict) -> ImageRecord:
     """What the verdict says, of the entry's image."""
     return replace(ImageRecord.from_json(verdict.to_json()), id=entry.id, files=entry.files,
                    sop_instance_uid=entry.sop_instance_uid, series_instance_uid=entry.series_instance_uid,
-                   shape=image.shape, spacing=image.spacing,
+                   laterality=entry.laterality, view=entry.view, shape=image.shape, spacing=image.spacing,
                    evidence=next((e.facts for e in verdict.evidence if e.method == SEAL), None))

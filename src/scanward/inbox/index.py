@@ -41,14 +41,16 @@ UNSCORED = -math.inf
 """In the row of a study without a score."""
 RANKS = {"tampered": 0, "failed": 1, "inconclusive": 2, "unscanned": 3, "authentic": 4}
 """Labels, those first that ask for a look."""
+SCORED = ("tampered", "authentic")
+"""Labels whose score says something: what could not be judged has none, whatever number stands there."""
 SORTS = ("finished", "received", "result", "score", "description", "patient", "accession", "date")
 """Columns that lists are sorted by."""
-COLUMNS = ("key", "state", "label", "modality", "review", "seal", "day", *SORTS, "words", "facts", "said")
+COLUMNS = ("key", "state", "label", "modality", "review", "seal", "day", "issuer", *SORTS, "words", "facts", "said")
 PUT = f"INSERT OR REPLACE INTO studies ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 TABLES = (
     "CREATE TABLE studies (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT, label TEXT, modality TEXT, "
-    "review TEXT, seal TEXT, day TEXT, finished TEXT, received TEXT, result INTEGER, score REAL, description TEXT, "
-    "patient TEXT, accession TEXT, date TEXT, words TEXT, facts INTEGER, said INTEGER)",
+    "review TEXT, seal TEXT, day TEXT, issuer TEXT, finished TEXT, received TEXT, result INTEGER, score REAL, "
+    "description TEXT, patient TEXT, accession TEXT, date TEXT, words TEXT, facts INTEGER, said INTEGER)",
     "CREATE INDEX narrowed ON studies (label, modality, review, seal, day, state)",
     *(f"CREATE INDEX by_{name} ON studies ({name}, key)" for name in SORTS),
     "CREATE TABLE changing (key TEXT PRIMARY KEY, since REAL)",
@@ -251,12 +253,12 @@ def row_of(study: Study, said: Iterable[reviews.Review], when: int) -> tuple[obj
     """What the index has of a study, in the order of `COLUMNS`; `when` its reviews were last written."""
     record, label = study.record, study.label
     finished, received = record.finished or "", record.received or record.finished or ""
-    scored = label not in ("failed", "unscanned") and record.score is not None
+    scored = label in SCORED and record.score is not None
     texts = [text or "" for text in (record.description, record.patient_id, record.accession, record.study_date)]
     facts = (study.folder / "study.json").stat().st_mtime_ns
     return (study.key, study.state, label, record.modality or "", reviews.state(tuple(said)), seal_of(record.images),
-            received[:10], finished, received, RANKS[label], float(record.score or 0.0) if scored else UNSCORED,
-            *texts, words_of(study), facts, when)
+            received[:10], record.issuer or "", finished, received, RANKS[label],
+            float(record.score or 0.0) if scored else UNSCORED, *texts, words_of(study), facts, when)
 
 
 def words_of(study: Study) -> str:

@@ -17,8 +17,8 @@ from scanward.verdict import STUDY_LABELS, StudyLabel
 
 KEY, ID = re.compile(r"[0-9a-f]{24}", re.ASCII), re.compile(r"(?:[0-9a-f]{16}){1,2}", re.ASCII)
 """Of a study, and of one of its images: both name folders. Images of earlier versions have the shorter ones."""
-UNSAID = frozenset({"study_uid", "patient_id", "accession", "description", "study_date", "modality", "received",
-                    "finished", "settings", "evidence", "note", "run", "wait"})
+UNSAID = frozenset({"study_uid", "patient_id", "issuer", "accession", "description", "study_date", "modality",
+                    "received", "finished", "settings", "evidence", "heat", "note", "run", "wait"})
 """What a file leaves out where it is None."""
 SEALS = ("tampered", "inconclusive", "unsealed", "consistent", "authentic")
 """What the gateway's seals say of an image, the worst first: `consistent` of one that was encoded anew."""
@@ -74,6 +74,13 @@ class ImageRecord:
     seconds: float | None = 0.0
     results: tuple[str, ...] = ()
     """SR, SEG and SC, from the study's folder."""
+    laterality: str = ""
+    """Of a mammogram `R` or `L`, and `view` such as `CC`; empty where its header does not say."""
+    view: str = ""
+    chest_wall: str = ""
+    """The side of a mammogram on which it is, `left` or `right`; empty where that cannot be told."""
+    heat: float | None = None
+    """The strongest, [0, 1]; None of an earlier version."""
     evidence: dict[str, Any] | None = None
     """What the seal says, where one was heard; `label` is also `unsealed`, where the gateway keeps seals and knows
     none."""
@@ -91,7 +98,9 @@ class ImageRecord:
             _numbers(found.get("spacing"), 3), _text_or_none(found.get("error")), _text_or_none(found.get("note")),
             _text(found.get("method")), _text(found.get("version")), _text_or_none(found.get("weights_sha256")),
             _number(found.get("seconds")),
-            _texts(found.get("results")), _writable(found.get("evidence")))
+            _texts(found.get("results")), laterality=_text(found.get("laterality")), view=_text(found.get("view")),
+            chest_wall=_text(found.get("chest_wall")), heat=_number(found.get("heat")),
+            evidence=_writable(found.get("evidence")))
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,8 @@ class StudyRecord:
     """24 hexadecimal digits, and its folder; empty where it is none."""
     study_uid: str | None = None
     patient_id: str | None = None
+    issuer: str | None = None
+    """Who gave the Patient ID: two hospitals may have given one to two people."""
     accession: str | None = None
     description: str | None = None
     study_date: str | None = None
@@ -138,8 +149,8 @@ class StudyRecord:
         """From what `study.json` holds. Images without an id and findings without a box are left out."""
         key = _text(found.get("key"))
         texts = {name: _text_or_none(found.get(name)) for name in (
-            "study_uid", "patient_id", "accession", "description", "study_date", "modality", "received", "finished",
-            "error", "settings")}
+            "study_uid", "patient_id", "issuer", "accession", "description", "study_date", "modality", "received",
+            "finished", "error", "settings")}
         return StudyRecord(
             **texts, key=key if KEY.fullmatch(key) else "", attempts=_count(found.get("attempts")),
             label=_label(found.get("label")), score=_number(found.get("score")),

@@ -118,6 +118,15 @@ def every(index: Index, wanted: Filter) -> list[str]:
     return index.read(keys)
 
 
+def of_patient(index: Index, patient: str, issuer: str, but: str, most: int) -> list[str]:
+    """Keys of at most so many studies of a patient, the newest first, without the study `but`. Both the Patient ID and
+    its issuer must be the same, letter by letter; nobody has an empty one."""
+    asked = "SELECT key FROM studies WHERE patient = ? AND issuer = ? AND key != ? ORDER BY date DESC, key LIMIT ?"
+    if not patient:
+        return []
+    return index.read(lambda one: [key for (key,) in one.execute(asked, (patient, issuer, but, most))])
+
+
 def _found(one: sqlite3.Connection, wanted: Filter, start: Entry | None) -> Found:
     few = _few(one, wanted)
     total = _total(one, wanted) if few is None else len(few)

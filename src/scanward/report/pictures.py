@@ -17,8 +17,11 @@ from scanward.disk import whole_folder
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.report import heat as drawing
+from scanward.report.slices import ZIP, pack
 from scanward.verdict import Finding, Label, Verdict
 
+FORM = 2
+"""Of what is written here; a study that is scanned again does without pictures of another one."""
 THUMB = 256
 """Pixels of a thumbnail's longer side."""
 TILE, OVERLAP = 512, 1
@@ -26,8 +29,6 @@ TILE, OVERLAP = 512, 1
 MOST_HEAT = 2048
 """Pixels of the heat's longer side: heat is smooth, and a browser colours it anew at every move of a slider."""
 QUALITY = 85
-ZIP = 1
-"""A volume is read once or twice and drawn for every study, so it is packed fast rather than small."""
 
 
 def draw(image: Image, verdict_heat: npt.NDArray[np.float32], findings: Sequence[Finding], label: Label,
@@ -35,9 +36,9 @@ def draw(image: Image, verdict_heat: npt.NDArray[np.float32], findings: Sequence
     """Write the pictures of one image into `folder`, which appears whole or not at all and replaces an earlier one.
 
     `verdict_heat` is (z, y, x), the image's own shape, in [0, 1]. Of a mammogram: `thumb.jpg`, `film.dzi` with
-    `film_files` and `heat.dzi` with `heat_files`; of a volume `thumb.jpg`, `volume.nii.gz` (int16 HU) and
-    `heat.nii.gz` (uint8, 0 to 255). Raises `ValueError` where the heat has not the image's shape, and
-    `ArgumentError` where the folder cannot be written.
+    `film_files` and `heat.dzi` with `heat_files`; of a volume `thumb.jpg`, `volume.nii.gz` (int16 HU,
+    packed by `slices.pack`) and `heat.nii.gz` (uint8, 0 to 255). Raises `ValueError` where the heat has not the image's
+    shape, and `ArgumentError` where the folder cannot be written.
     """
     if verdict_heat.shape != image.shape:
         raise ValueError(f"the heat is {verdict_heat.shape} where the image is {image.shape}")
@@ -114,7 +115,7 @@ def _volumes(image: Image, heat: npt.NDArray[np.float32], folder: Path) -> None:
         z, y, x = image.spacing or (1.0, 1.0, 1.0)
         affine = np.diag([-x, -y, z, 1.0])
     values = np.clip(np.rint(image.pixels), -32768, 32767).astype(np.int16)
-    _nifti(values, affine, folder / "volume.nii.gz")
+    pack(values, affine, folder / "volume.nii.gz", known=image.provenance.to_world is not None)
     _nifti(_bytes(heat), affine, folder / "heat.nii.gz")
 
 

@@ -99,7 +99,8 @@ def _said(path: str, operation: dict[str, Any]) -> dict[str, Any]:
         answers |= {status: _problem(words) for status, words in refused.items()}
     if "{" in path:
         answers["404"] = _problem("There is no such thing.")
-    if "requestBody" in operation or any(one["in"] == "query" for one in operation.get("parameters", ())):
+    if "requestBody" in operation or any(
+            one["in"] == "query" or one["schema"].get("type") == "integer" for one in operation.get("parameters", ())):
         answers["422"] = _problem("The request is not understood, or cannot be kept.")
     return {**operation, "responses": answers}
 

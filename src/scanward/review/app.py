@@ -25,6 +25,7 @@ from scanward.review import (
     openid_pages,
     queue_page,
     sign_in,
+    slices,
     study_page,
     worklist,
 )
@@ -52,22 +53,22 @@ WORDS = {
 def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
              send: Callable[[list[Path]], None] | None = None, hosts: Sequence[str] = (),
              audit: Callable[..., None] | None = None, trail: Path | None = None,
-             openid: OpenId | None = None, watched: Watched | None = None) -> FastAPI:
+             openid: OpenId | None = None, viewer: str = "", watched: Watched | None = None) -> FastAPI:
     """The pages and the API over an inbox.
 
     `users` is the users file of `accounts`, `openid` a provider that signs people in. Without both everybody is let in,
     which is for loopback addresses only, and the page then asks for the reviewer's name. `secret`, `https` and `hosts`
     are as `security.secure` takes them. `send` is given the DICOM report of each review, and may raise `ScanwardError`
     or `OSError`. `audit` is called as `Audit.record` is; `trail` is the file that it writes to, which auditors read,
-    and of which a study's page shows what it says of the study. `watched` says who may ask for `/metrics`; without it
-    nobody may. The index of the studies is held against the folders
-    first.
+    and of which a study's page shows what it says of the study. `viewer` is as `Web.viewer`. `watched` says who may ask
+    for `/metrics`; without it nobody may. The index of the studies is held against the folders first.
 
     Raises `MissingExtraError` where `openid` needs what is not installed, `ArgumentError` or `UnreadableError` where
     its secret or the file of the sessions cannot be used, `ScanwardError` where the index cannot be made.
     """
     app = FastAPI(title="Scanward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.inbox, app.state.send, app.state.audit, app.state.trail = inbox, send, audit or _nothing, trail
+    app.state.viewer = viewer
     app.state.ready, app.state.watched = Readiness(inbox), watched
     inbox.index.reconcile()
     if trail is not None:
@@ -75,8 +76,8 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     app.state.door = Door(users, None if openid is None else Provider(openid, secret),
                           Access(inbox.root / FILE, secret), https)
     app.add_exception_handler(NotSignedInError, ask)
-    for part in (sign_in, openid_pages, worklist, study_page, queue_page, account_pages, audit_page, api, api_docs,
-                 health):
+    for part in (sign_in, openid_pages, worklist, study_page, queue_page, account_pages, audit_page, slices, api,
+                 api_docs, health):
         app.include_router(part.router)
     add_static(app)
     app.add_exception_handler(HTTPException, _refused)

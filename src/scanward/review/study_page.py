@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -14,12 +14,16 @@ from starlette.responses import RedirectResponse, Response
 from scanward.delivery.state import of_study
 from scanward.errors import ScanwardError
 from scanward.inbox import search
+from scanward.inbox.index import SCORED
 from scanward.inbox.record import seal_of
 from scanward.review import worklist
 from scanward.review.door import door_of, may, signed_in
+from scanward.review.hanging import Hanging, hanging, name_of
+from scanward.review.links import elsewhere, others_of
 from scanward.review.pages import page
 from scanward.review.queue_page import events_of, lines, when_sent
 from scanward.review.reviewing import save
+from scanward.review.slices import Plane, layout_in, planes_of
 from scanward.review.worklist import LABELS, SEALS, STATES, filter_of
 from scanward.web.security import client_of
 
@@ -42,6 +46,8 @@ EVENTS = {
 DECIDED = {"accept": ("●", "Accepted"), "reject": ("⊘", "Rejected"), "comment": ("✎", "Commented")}
 SAID = {"accept": "Saved: you accepted the result.", "reject": "Saved: you rejected the result.",
         "comment": "Saved: your comment."}
+LEAST_HEAT = 0.01
+"""Where the threshold's slider begins."""
 WINDOWS = (("Lung", -1350, 150), ("Soft tissue", -160, 240), ("Bone", -450, 1050))
 """Name, and the HU that are black and white."""
 
@@ -82,8 +88,13 @@ class View:
     words: str
     meaning: str
     score: float | None
+    name: str
     viewer: str
-    """`film`, `volume`, or empty where it has no picture to look into."""
+    """`film`, `volume`, `hanging`, or empty where it has no picture to look into."""
+    heat: bool
+    """There is some to be looked at."""
+    planes: tuple[Plane, ...]
+    """Of a volume."""
     data: str
     """JSON for the viewer's script."""
     thumb: str | None
@@ -145,49 +156,56 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
     inbox, wanted, images = request.app.state.inbox, filter_of(request), study.record.images
     image = next((i for i in images if i.id == image_id), None) or worklist.worst_image(images)
     there = search.beside(inbox.index, wanted, study.key)
-    events = events_of(request, study.key)
+    events, hung = events_of(request, study.key), hanging(study)
     sent = lines(of_study(inbox.root, study.key), when_sent(study.key, events))
-    history = [(made, *DECIDED[made.decision], _number(images, made.image))
+    history = [(made, *DECIDED[made.decision], _about(images, made.image))
                for made in reversed(worklist.reviews_of(inbox, study.key))]
     return page(
         request, "study.html", status=status, user=user, can_leave=not door_of(request).open,
         ask_name=door_of(request).open, wanted=wanted, study=study,
         row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
-        shown=_shown(study, image), history=history, states=STATES, notice=notice, error=error, comment=comment,
-        events=events, event_words=EVENTS,
+        shown=_shown(study, image, hung if image_id == "" else None), hung=hung,
+        history=history, states=STATES, notice=notice, error=error, comment=comment, events=events, event_words=EVENTS,
+        others=others_of(inbox, study), elsewhere=elsewhere(request.app.state.viewer, study.record),
         deliveries=sent, next=there.next, previous=there.previous, place=there.place)
 
 
 def _tab(study: Study, image: ImageRecord, number: int) -> Tab:
-    return Tab(image.id, f"Image {number}", image.label, *LABELS[image.label], score=_score(image),
+    return Tab(image.id, name_of(image, number), image.label, *LABELS[image.label], score=_score(image),
                picture=worklist.has_picture(study, image))
 
 
 def _score(image: ImageRecord) -> float | None:
-    return None if image.error or image.label == "unscanned" else image.score
+    """None where nobody vouches for one: a number would be read as an answer."""
+    return image.score if image.label in SCORED and not image.error else None
 
 
-def _number(images: Sequence[ImageRecord], image_id: str | None) -> str:
+def _about(images: Sequence[ImageRecord], image_id: str | None) -> str:
     """What a review is about."""
     if image_id is None:
         return "whole study"
-    return next((f"image {n}" for n, i in enumerate(images, 1) if i.id == image_id), "an earlier image")
+    return next((name_of(i, n) for n, i in enumerate(images, 1) if i.id == image_id), "an earlier image")
 
 
-def _shown(study: Study, image: ImageRecord | None) -> View | None:
+def _shown(study: Study, image: ImageRecord | None, hung: Hanging | None) -> View | None:
     if image is None:
         return None
     folder = study.folder / "pictures" / image.id
     base = f"/pictures/{study.key}/{image.id}"
-    viewer = "film" if (folder / "film.dzi").is_file() else "volume" if (folder / "volume.nii.gz").is_file() else ""
+    volume = layout_in(folder)
+    viewer = "hanging" if hung else "film" if (folder / "film.dzi").is_file() else "volume" if volume else ""
+    planes = planes_of(volume) if volume else ()
+    # Of an earlier version it is not known whether there is any.
+    heat = image.label in SCORED if image.heat is None else image.heat >= LEAST_HEAT
     data = {"base": base, "findings": [f.box for f in image.findings], "spacing": image.spacing, "windows": WINDOWS,
-            "shape": image.shape}
+            "shape": volume.shape if volume else image.shape, "planes": [asdict(one) for one in planes], "heat": heat}
     # Several weights' hashes are parted by blanks.
     weights = tuple((image.weights_sha256 or "").split())
     seal, facts = seal_of([image]), image.evidence or {}
     return View(
         image.id, image, image.label, *LABELS[image.label], meaning=MEANINGS[image.label], score=_score(image),
-        viewer=viewer, data=json.dumps(data), weights=weights, size=_size(image),
+        name=name_of(image, study.record.images.index(image) + 1), viewer=viewer, heat=heat, planes=planes,
+        data=json.dumps(data), weights=weights, size=_size(image),
         seal=seal, seal_symbol=SEALS[seal][0] if seal else "", seal_words=SEALS[seal][1] if seal else "",
         sealed_as=", ".join(str(facts[name]) for name in ("seal", "sealed") if name in facts),
         thumb=f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None,

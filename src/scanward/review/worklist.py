@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from scanward.errors import ScanwardError
 from scanward.inbox import reviews, search
-from scanward.inbox.index import SORTS
+from scanward.inbox.index import SCORED, SORTS
 from scanward.inbox.record import seal_of
 from scanward.inbox.search import LONGEST, NEWEST, Filter
 from scanward.inbox.troubles import troubles
@@ -128,7 +128,7 @@ def row(inbox: Inbox, study: Study) -> Row:
     worst, seal = worst_image(record.images), seal_of(record.images)
     return Row(
         key=study.key, label=label, symbol=LABELS[label][0], words=LABELS[label][1],
-        score=record.score if label not in ("unscanned", "failed") else None,
+        score=record.score if label in SCORED else None,
         modality=record.modality or "", description=record.description or "",
         patient_id=record.patient_id or "", accession=record.accession or "",
         study_date=record.study_date or "", received=record.received or record.finished or "",

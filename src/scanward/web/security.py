@@ -32,8 +32,7 @@ CSRF_HEADER, CSRF_FIELD = "x-csrf", "csrf"
 
 POLICY = "; ".join((
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:", "font-src 'self'",
-    # NiiVue keeps its font and its icons in data: addresses, which reach nobody.
-    "connect-src 'self' data: blob:", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"))
+    "connect-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"))
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -29,6 +29,7 @@
     event.preventDefaultAction = !(key.startsWith("Arrow") || key === "+" || key === "-" || key === "=");
   });
   viewer.addHandler("open-failed", () => note("The film cannot be shown; the study may be being scanned anew. Reload the page."));
+  viewer.canvas.setAttribute("role", "application");
   viewer.canvas.setAttribute("aria-label", "Mammogram; arrows move it, + and - zoom");
 
   // --- Heat -------------------------------------------------------------------------------------------------------
@@ -36,14 +37,6 @@
   const over = document.createElement("canvas");
   over.className = "over";
   viewer.canvas.append(over);
-
-  // The inferno scale from its purple on: its black end would read as dark tissue.
-  const STOPS = [[87, 16, 110], [120, 28, 109], [152, 39, 102], [184, 50, 85], [212, 72, 66], [234, 99, 41], [247, 133, 14], [251, 170, 16], [246, 213, 70], [250, 253, 161]];
-  const colour = (part) => {
-    const at = Math.min(STOPS.length - 1.001, part * (STOPS.length - 1));
-    const [low, high, mix] = [STOPS[Math.floor(at)], STOPS[Math.floor(at) + 1], at % 1];
-    return low.map((value, i) => value + (high[i] - value) * mix);
-  };
 
   const load = async (address) => {
     const answer = await fetch(address);
@@ -78,15 +71,7 @@
 
   const recolour = () => {
     if (!heat.values) return;
-    const threshold = Number(field("threshold").value) / 100;
-    const table = new Uint32Array(256);
-    for (let value = 0; value < 256; value += 1) {
-      if (value / 255 < threshold || !value) continue;
-      const part = (value / 255 - threshold) / Math.max(1e-6, 1 - threshold);
-      const [red, green, blue] = colour(part);
-      const alpha = Math.round(255 * (0.45 + 0.55 * Math.sqrt(part)));
-      table[value] = ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0; // little-endian RGBA
-    }
+    const table = kit.heatTable(Number(field("threshold").value) / 100);
     const image = new ImageData(heat.width, heat.height);
     const words = new Uint32Array(image.data.buffer);
     for (let i = 0; i < words.length; i += 1) words[i] = table[heat.values[i]];
@@ -109,7 +94,7 @@
     const size = film.getContentSize();
     const corner = film.imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0));
     const end = film.imageToViewerElementCoordinates(new OpenSeadragon.Point(size.x, size.y));
-    if (heat.values && field("heat-on").checked) {
+    if (heat.values && field("heat-on")?.checked) {
       pen.globalAlpha = Number(field("opacity").value) / 100;
       pen.imageSmoothingEnabled = true;
       pen.drawImage(heat.canvas, corner.x, corner.y, end.x - corner.x, end.y - corner.y);
@@ -138,11 +123,7 @@
   viewer.addHandler("open", () => { place.dataset.film = "open"; });
 
   // --- Controls ---------------------------------------------------------------------------------------------------
-  let waiting = 0;
-  const soon = (job) => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(job); };
-  field("opacity").addEventListener("input", (event) => { field("opacity-said").value = `${event.target.value} %`; soon(draw); });
-  field("threshold").addEventListener("input", (event) => { field("threshold-said").value = (event.target.value / 100).toFixed(2); soon(recolour); });
-  field("heat-on").addEventListener("change", draw);
+  if (facts.heat) kit.heatControls(draw, recolour);
   let inverted = false;
   const tone = () => {
     viewer.drawer.canvas.style.filter = `brightness(${field("brightness").value}%) contrast(${field("contrast").value}%)${inverted ? " invert(1)" : ""}`;
@@ -174,8 +155,7 @@
   };
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => actions[button.dataset.do](button));
   Object.assign(kit.keys, {
-    h: () => { field("heat-on").click(); kit.say(field("heat-on").checked ? "Heat is shown." : "Heat is hidden."); },
     b: () => { shown.boxes = !shown.boxes; draw(); }, 0: whole, "+": actions.in, "-": actions.out,
   });
-  loadHeat().catch(() => note("The heat cannot be shown; reload the page."));
+  if (facts.heat) loadHeat().catch(() => note("The heat cannot be shown; reload the page."));
 })();

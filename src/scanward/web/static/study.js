@@ -26,7 +26,7 @@
   const moment = (text) => `${text.slice(0, 10)} ${text.slice(11, 16)} UTC`;
 
   const enter = (made) => {
-    const about = form.elements.image?.selectedOptions[0]?.textContent.toLowerCase().replace("the ", "") ?? "whole study";
+    const about = form.elements.image?.value ? form.elements.image.selectedOptions[0].textContent : "whole study";
     const [symbol, words] = WORDS[made.decision];
     const line = make("p", "", ...signed([symbol, ""]), make("b", "", words), ` by ${made.who}`, make("span", "sub", `${moment(made.when)} · ${about}`));
     const entry = make("li", made.decision, line);

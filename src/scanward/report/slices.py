@@ -1,0 +1,97 @@
+"""A volume packed slice by slice: still one NIfTI-1 file in gzip, of which a page reads one slice without the others.
+
+Each slice is a gzip member of its own (RFC 1952 2.2), whose extra field `SW` says how long the member is.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import UnreadableError
+
+ZIP = 1
+"""A volume is read once or twice and drawn for every study, so it is packed fast rather than small."""
+HEAD = struct.Struct("<4sIBBH2sHI")
+"""Magic, time, flags of the packer, system, length of the extra field; its name, its length, the member's length."""
+_START, _NAME, _SYSTEM = b"\x1f\x8b\x08\x04", b"SW", 255
+_NIFTI = 352
+"""Bytes of a NIfTI-1 header before its voxels."""
+KNOWN = 1
+"""`sform_code` of a volume that says where it lies in the patient (NIFTI_XFORM_SCANNER_ANAT)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a packed volume says of itself."""
+
+    shape: tuple[int, int, int]
+    """(z, y, x)."""
+    affine: npt.NDArray[np.float64]
+    """(4, 4): (x, y, z, 1) in voxels to mm, right, anterior and superior."""
+    known: bool
+    """The directions are the file's own; otherwise they are those of an ordinary axial scan."""
+
+
+def pack(values: npt.NDArray[np.int16], affine: npt.NDArray[np.float64], path: Path, *, known: bool) -> None:
+    """Write HU (z, y, x) as NIfTI-1; the same values make the same bytes."""
+    import nibabel
+
+    made = nibabel.Nifti1Image(values.transpose(2, 1, 0), affine)
+    made.header.set_xyzt_units("mm")
+    if known:
+        made.set_sform(affine, KNOWN)
+    made.update_header()
+    made.header["vox_offset"] = _NIFTI
+    with path.open("wb") as file:
+        file.write(_member(made.header.binaryblock.ljust(_NIFTI, b"\0")))
+        for plane in values.astype("<i2", copy=False):
+            file.write(_member(plane.tobytes()))
+
+
+def layout(path: Path) -> Layout:
+    """Raises `UnreadableError` for a file that is not packed so, as an earlier version's."""
+    import nibabel
+
+    with path.open("rb") as file:
+        block = zlib.decompress(_next(file, path), wbits=31)
+    header = nibabel.Nifti1Header(block[:348])
+    x, y, z = (int(n) for n in header.get_data_shape())
+    return Layout((z, y, x), header.get_best_affine(), int(header["sform_code"]) == KNOWN)
+
+
+def packed_slice(path: Path, z: int) -> bytes:
+    """Slice z, from 0, as a gzip member: int16 little-endian HU (y, x). Raises `IndexError` where there is none and
+    `UnreadableError` for a file that is not packed so."""
+    with path.open("rb") as file:
+        for _ in range(z + 1):
+            file.seek(_length(file, path), 1)
+        return _next(file, path)
+
+
+def _member(data: bytes) -> bytes:
+    packer = zlib.compressobj(ZIP, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = packer.compress(data) + packer.flush() + struct.pack("<II", zlib.crc32(data), len(data))
+    return HEAD.pack(_START, 0, 0, _SYSTEM, HEAD.size - 12, _NAME, 4, HEAD.size + len(body)) + body
+
+
+def _next(file: BinaryIO, path: Path) -> bytes:
+    """The member at which the file stands."""
+    return file.read(_length(file, path))
+
+
+def _length(file: BinaryIO, path: Path) -> int:
+    """Of the member at which the file stands, where it is left."""
+    head = file.read(HEAD.size)
+    if not head:
+        raise IndexError(f"{path.name} has no such slice")
+    if len(head) < HEAD.size or (found := HEAD.unpack(head))[0] != _START or found[5] != _NAME:
+        raise UnreadableError(f"{path.name} is not packed slice by slice; scan the study again.")
+    file.seek(-HEAD.size, 1)
+    return int(found[-1])

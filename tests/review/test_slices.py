@@ -1,0 +1,136 @@
+"""The slices of a CT as the viewer asks for them, and how they lie in the patient."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import itertools
+
+import nibabel
+import numpy as np
+import pytest
+import web_studies
+from web_people import client, sign_in
+
+from scanward.box import Box
+from scanward.errors import UnreadableError
+from scanward.image import Provenance
+from scanward.report.slices import layout, pack, packed_slice
+from scanward.review.slices import Plane, planes_of
+
+NAME = "0000000000000001"
+
+
+@pytest.fixture
+def chest():
+    return web_studies.chest()
+
+
+@pytest.fixture
+def key(inbox, chest):
+    return web_studies.put(inbox.root, "CT", images=((chest, "tampered", (Box(8, 26, 14, 16, 38, 26),)),))
+
+
+def test_a_slice_is_int16_hu(inbox, chest, key):
+    http = client(inbox)
+    for z in (0, 11, 23):
+        answer = http.get(f"/pictures/{key}/{NAME}/volume/{z}")
+        assert answer.headers["x-shape"] == "64,64"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-encoding"] == "gzip"
+        assert np.array_equal(np.frombuffer(answer.content, "<i2").reshape(64, 64), np.rint(chest.pixels[z]))
+
+
+def test_who_unpacks_nothing_gets_it_unpacked(inbox, chest, key):
+    answer = client(inbox).get(f"/pictures/{key}/{NAME}/volume/3", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in answer.headers
+    assert answer.content == np.rint(chest.pixels[3]).astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize("path", [
+    "{key}/{name}/volume/24", "{key}/{name}/volume/-1", "{key}/{name}/volume/99999999999999999999999",
+    "{key}/{other}/volume/0", "{other}/{name}/volume/0", "{key}/../volume/0", "{key}/{name}/volume/0/"])
+def test_there_is_no_such_slice(inbox, key, path):
+    answer = client(inbox).get("/pictures/" + path.format(key=key, name=NAME, other="0" * 16))
+    assert answer.status_code == 404
+
+
+def test_a_slice_is_no_number(inbox, key):
+    assert client(inbox).get(f"/pictures/{key}/{NAME}/volume/one").status_code in (404, 422)
+
+
+def test_nobody_gets_a_slice_without_signing_in(inbox, users, key):
+    http = client(inbox, users)
+    assert http.get(f"/pictures/{key}/{NAME}/volume/0").status_code == 401
+    sign_in(http)
+    assert http.get(f"/pictures/{key}/{NAME}/volume/0").status_code == 200
+
+
+def test_a_volume_of_an_earlier_version_is_an_overview(inbox, key):
+    folder = inbox.root / "done" / key / "pictures" / NAME
+    path = folder / "volume.nii.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())))
+    http = client(inbox)
+    assert http.get(f"/pictures/{key}/{NAME}/volume/0").status_code == 404
+    page = http.get(f"/studies/{key}").text
+    assert 'class="still"' in page and "<canvas" not in page
+    with pytest.raises(UnreadableError, match="not packed slice by slice; scan the study again"):
+        layout(path)
+    path.write_bytes(b"")
+    assert http.get(f"/studies/{key}").status_code == 200
+
+
+def test_it_is_one_file_for_other_programs(tmp_path):
+    values = np.random.default_rng(0).integers(-1024, 3000, (5, 4, 3)).astype(np.int16)
+    affine = np.array([[-.7, 0, 0, 10], [0, -.8, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]])
+    paths = [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"]
+    for path in paths:
+        pack(values, affine, path, known=True)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    read = nibabel.load(paths[0])
+    assert np.array_equal(np.asarray(read.dataobj).transpose(2, 1, 0), values)
+    assert np.allclose(read.affine, affine)
+    found = layout(paths[0])
+    assert (found.shape, found.known) == ((5, 4, 3), True)
+    assert np.allclose(found.affine, affine)
+    assert [np.frombuffer(gzip.decompress(packed_slice(paths[0], z)), "<i2").tolist() for z in range(5)] == [
+        plane.ravel().tolist() for plane in values]
+    with pytest.raises(IndexError):
+        packed_slice(paths[0], 5)
+
+
+def shown(values: np.ndarray, plane: Plane, at: tuple[int, int, int]) -> np.ndarray:
+    """A plane as it is drawn, of (z, y, x) values, through the voxel `at` (x, y, z)."""
+    volume = np.take(values.transpose(2, 1, 0), [at[plane.through]], plane.through)
+    made = np.moveaxis(volume, (plane.down, plane.across, plane.through), (0, 1, 2))[..., 0]
+    return made[::-1 if plane.turned[1] else 1, ::-1 if plane.turned[0] else 1]
+
+
+@pytest.mark.parametrize(("order", "signs"), list(itertools.product(
+    itertools.permutations(range(3)), itertools.product((1.0, -1.0), repeat=3))))
+def test_however_it_was_scanned_heads_are_up(tmp_path, order, signs):
+    """A point on the patient's left, at the back, near the head is at the right or lower or upper end it belongs to."""
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for axis, (to, sign) in enumerate(zip(order, signs, strict=True)):
+        affine[to, axis] = sign * (axis + 1)  # voxel axis to the patient's right, front or head
+    values = np.zeros((6, 6, 6), np.int16)
+    want = {0: -1, 1: -1, 2: 1}  # left, back, head
+    at = tuple(5 if want[to] * sign > 0 else 0 for to, sign in zip(order, signs, strict=True))
+    values[at[2], at[1], at[0]] = 7
+    pack(values, affine, tmp_path / "v.nii.gz", known=True)
+    axial, coronal, sagittal = planes_of(layout(tmp_path / "v.nii.gz"))
+    for plane, corner in ((axial, (-1, -1)), (coronal, (0, -1)), (sagittal, (0, -1))):
+        assert shown(values, plane, at)[corner] == 7, plane.name
+    assert axial.edges == ("R", "L", "A", "P") and coronal.edges == ("R", "L", "H", "F")
+    assert sagittal.edges == ("A", "P", "H", "F")
+
+
+def test_sides_are_named_only_where_the_file_knows_them(inbox, chest):
+    known = dataclasses.replace(chest, provenance=Provenance(
+        to_world=((0.8, 0.0, 0.0, 0.0), (0.0, 0.8, 0.0, 0.0), (0.0, 0.0, 2.5, 0.0))))
+    for name, image, letters in (("A", chest, 0), ("B", known, 4)):
+        key = web_studies.put(inbox.root, name, images=((image, "authentic", ()),))
+        found = layout(inbox.root / "done" / key / "pictures" / NAME / "volume.nii.gz")
+        assert {len(plane.edges) for plane in planes_of(found)} == {letters}
+        assert [plane.turned for plane in planes_of(found)] == [(False, False), (False, True), (False, True)]
