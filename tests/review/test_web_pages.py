@@ -102,6 +102,7 @@ def test_signing_in(tab, guarded):
     page.wait_for_url("**/studies/**")
     assert page.locator(".who .name").inner_text() == NAME
     assert page.locator("[name=who]").count() == 0, "who is signed in is not asked for a name"
+    page.wait_for_load_state("networkidle")  # a tile that the next page breaks off is an error to the viewer
     page.click("text=Sign out")
     page.wait_for_url("**/login")
 
