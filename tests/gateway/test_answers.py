@@ -1,6 +1,7 @@
 """The answers of a receiver reach the sender, and each counts for the object that it is about."""
 
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -155,3 +156,60 @@ def test_what_was_stored_though_its_answer_never_came_is_in_the_pacs_once(orthan
     assert told[1:] == [("sent", "")] and outgoing.spool.sent() == ["k-1"] and between.calls == 2
     assert orthanc.sop_uids() == {uid for _, uid in objects_in(films)} and len(orthanc.get("/instances")) == 2
     between.close()
+
+
+def said(*parts):
+    """A message of the upper layer: its type, then what it says, in one or several parts."""
+    return struct.pack(">BxL", parts[0], sum(map(len, parts[1:]))) + b"".join(parts[1:])
+
+
+def accepting(asked):
+    """An A-ASSOCIATE-AC (PS3.8 table 9-17) that takes the first presentation context of a request, implicit VR."""
+    place, item = 68, b""
+    while not item.startswith(b"\x20"):
+        length = int.from_bytes(asked[place + 2:place + 4])
+        item, place = asked[place:place + 4 + length], place + 4 + length
+    syntax = b"1.2.840.10008.1.2"
+    context = struct.pack(">BxHBxxxBxH", 0x21, 8 + len(syntax), item[4], 0x40, len(syntax)) + syntax
+    user = struct.pack(">BxHBxHL", 0x50, 8, 0x51, 4, 16384)
+    return said(2, struct.pack(">HH", 1, 0), asked[4:36], bytes(32), context, user), item[4:5]
+
+
+class Endless:
+    """A receiver that answers with what has no end, up to `MOST` bytes, and counts what was taken of it."""
+
+    MOST = 256 << 20
+
+    def __init__(self, kind):
+        self._listener, self._kind, self.taken = socket.create_server(("127.0.0.1", 0)), kind, 0
+        self.to = Destination("endless", port=self._listener.getsockname()[1], aet="ENDLESS")
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with suppress(OSError), self._listener.accept()[0] as line:
+            length = int.from_bytes(line.recv(6, socket.MSG_WAITALL)[2:])
+            accepted, context = accepting(line.recv(length, socket.MSG_WAITALL))
+            if self._kind == "message":
+                line.sendall(struct.pack(">BxL", 2, 0xFFFFFFF0))
+                part = bytes(1 << 20)
+            else:
+                # Fragments of a command, none of which is the last (PS3.8 annex E.2).
+                line.sendall(accepted)
+                part = said(4, struct.pack(">L", 16002), context, b"\x01", bytes(16000))
+            while self.taken < self.MOST:
+                line.sendall(part)
+                self.taken += len(part)
+
+    def close(self):
+        self._listener.close()
+
+
+@pytest.mark.parametrize("kind", ["message", "fragments"])
+def test_a_receiver_that_never_ends_what_it_says_is_hung_up_on(kind, dicom, tmp_path):
+    endless = Endless(kind)
+    try:
+        with pytest.raises(Unreachable, match=r"^Destination endless "):
+            deliver(dicom.ct(tmp_path / "ct", 1), endless.to, calling="SCANWARD")
+        assert endless.taken < 64 << 20
+    finally:
+        endless.close()

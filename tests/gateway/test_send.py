@@ -1,5 +1,6 @@
 """Objects sent to real receivers: Orthanc by C-STORE and STOW-RS, with and without TLS, and DCMTK's storescp."""
 
+import gzip
 import socket
 import ssl
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 from scanward.delivery.contexts import client_context, server_context
 from scanward.delivery.send import Refused, Unreachable, deliver
+from scanward.delivery.webclient import Answer
 from scanward.errors import ArgumentError, ScanwardError, UnreadableError
 from scanward.settings import Destination, Tls
 
@@ -257,6 +259,27 @@ def test_each_answer_to_stow_means_later_never_or_done(answer, error, after, dic
         assert getattr(caught.value, "retry_after", None) == after
     finally:
         server.close()
+
+
+def test_an_answer_that_unpacks_beyond_the_memory_is_refused_before_it_is_unpacked(dicom, tmp_path):
+    """100 MB in some hundred bytes: what it unpacks to is counted only where it comes in small parts."""
+    bomb = gzip.compress(gzip.compress(bytes(100 << 20)))
+    twice = Answering(answer_of(200, bomb, Content_Encoding="gzip, gzip"))
+    strange = Answering(answer_of(200, b"{}", Content_Encoding="br"))
+    once = Answering(answer_of(200, gzip.compress(b"{}"), Content_Encoding="gzip"))
+    path = dicom.file(tmp_path / "a.dcm")
+    try:
+        for server, coded in ((twice, "gzip, gzip"), (strange, "br")):
+            with pytest.raises(Refused, match=rf"packs its answer in a way that nobody asked for \({coded}\)"):
+                deliver([path], Destination("web", "stow", url=server.url), calling="SCANWARD")
+        deliver([path], Destination("web", "stow", url=once.url), calling="SCANWARD")
+    finally:
+        for server in (twice, strange, once):
+            server.close()
+
+
+def test_json_without_a_bottom_is_none():
+    assert Answer(200, b"[" * 1_000_000).json_or_none() is None
 
 
 def test_contexts(certificates, tmp_path):

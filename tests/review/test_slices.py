@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import itertools
+import os
 
 import nibabel
 import numpy as np
@@ -134,3 +135,43 @@ def test_sides_are_named_only_where_the_file_knows_them(inbox, chest):
         found = layout(inbox.root / "done" / key / "pictures" / NAME / "volume.nii.gz")
         assert {len(plane.edges) for plane in planes_of(found)} == {letters}
         assert [plane.turned for plane in planes_of(found)] == [(False, False), (False, True), (False, True)]
+
+
+def _emptied(packed, number):
+    """With a member whose header says that it is no byte long."""
+    data, start = bytearray(packed), 0
+    for _ in range(number):
+        start += int.from_bytes(data[start + 16:start + 20], "little")
+    data[start + 16:start + 20] = bytes(4)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("harm", [
+    lambda packed: packed[:60], lambda packed: packed[:40] + bytes(8) + packed[48:], lambda packed: b"",
+    lambda packed: _emptied(packed, 0), lambda packed: _emptied(packed, 1)],
+    ids=["cut in its head", "other bytes in its head", "empty", "a head without length", "a slice without length"])
+def test_of_a_damaged_volume_the_page_stays_and_slices_are_not_there(inbox, key, harm):
+    http = client(inbox)
+    path = inbox.root / "done" / key / "pictures" / NAME / "volume.nii.gz"
+    path.write_bytes(harm(path.read_bytes()))
+    assert http.get(f"/studies/{key}").status_code == 200
+    assert http.get(f"/pictures/{key}/{NAME}/volume/{10**15}").status_code == 404
+
+
+def test_a_damaged_slice_is_not_there_for_who_unpacks_nothing(inbox, key):
+    path = inbox.root / "done" / key / "pictures" / NAME / "volume.nii.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+    asked = client(inbox).get(f"/pictures/{key}/{NAME}/volume/23", headers={"Accept-Encoding": "identity"})
+    assert asked.status_code == 404
+
+
+def test_what_a_link_leads_to_and_a_pipe_are_no_volume(inbox, key, tmp_path):
+    http = client(inbox)
+    path = inbox.root / "done" / key / "pictures" / NAME / "volume.nii.gz"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert http.get(f"/pictures/{key}/{NAME}/volume/0").status_code == 404
+    path.unlink()
+    os.mkfifo(path)
+    assert http.get(f"/pictures/{key}/{NAME}/volume/0").status_code == 404
+    assert http.get(f"/studies/{key}").status_code == 200

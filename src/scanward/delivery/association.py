@@ -14,6 +14,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 
+from scanward.delivery.bounded import BoundedSocket
 from scanward.delivery.contexts import client_context
 from scanward.delivery.spool import Refused, Unreachable
 from scanward.delivery.webclient import ANSWER, CONNECT, tls_refusal
@@ -23,6 +24,8 @@ from scanward.formats.guard import clean
 if TYPE_CHECKING:
     from scanward.settings import Destination
 
+HEARD = 32 << 20
+"""Bytes that a receiver may say on one association: 65,535 answers of 400, and a report of storage commitment."""
 RELEASE = 5.0
 """Seconds to wait for the end of an association once all is answered."""
 
@@ -71,6 +74,8 @@ def _opened(event: evt.Event) -> None:
     """Before the association's thread runs."""
     event.assoc.__class__, event.assoc.dimse.__class__ = Line, Answers
     line: Any = event.assoc.dul.socket
+    # What a receiver says would be kept in memory whole, whatever it claims and however much comes.
+    line.__class__, line.left = BoundedSocket, HEARD
     # Or the rest of each object waits for the receiver's acknowledgement of its beginning.
     line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

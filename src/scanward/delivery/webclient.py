@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LARGEST = 64 << 20
 """Bytes of an answer that is read into memory."""
+PLAIN: tuple[list[str], ...] = ([], ["identity"], ["gzip"])
+"""Content codings of an answer that is read. One within another, or one that was not asked for, may turn a few bytes
+into more than the memory holds before the first of them is counted."""
 LATER = frozenset({408, 425, 429})
 CONNECT, ANSWER = 15.0, 120.0
 """Seconds to wait for a connection, and for each answer of a destination."""
@@ -58,7 +61,7 @@ class Answer:
         """The JSON in it, None where it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -70,7 +73,7 @@ def client(url: str, user: str, password_file: Path | None, tls: Tls, *, timeout
     verify: ssl.SSLContext | bool = web_context(tls) if url.startswith("https:") else False
     with httpx.Client(verify=verify, auth=(user, secret(password_file)) if user else None, trust_env=False,
                       follow_redirects=False, timeout=httpx.Timeout(timeout, connect=CONNECT),
-                      headers={"User-Agent": f"scanward/{__version__}"}) as made:
+                      headers={"User-Agent": f"scanward/{__version__}", "Accept-Encoding": "gzip"}) as made:
         yield made
 
 
@@ -110,6 +113,9 @@ def streamed(web: httpx.Client, method: str, url: str, name: str, *, passed: tup
     try:
         if answer.status_code not in passed:
             raise failure(answer.status_code, name, answer.headers.get("Retry-After", ""))
+        coded = answer.headers.get_list("Content-Encoding", split_commas=True)
+        if [one.lower() for one in coded] not in PLAIN:
+            raise Refused(f"{name} packs its answer in a way that nobody asked for ({clean(', '.join(coded))}).")
         yield answer
     finally:
         answer.close()

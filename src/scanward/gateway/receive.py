@@ -19,6 +19,7 @@ from pynetdicom.dsutils import create_file_meta
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from scanward.delivery.bounded import PDU
 from scanward.delivery.commitment import SYNTAXES as PLAIN
 from scanward.delivery.commitment import Take, answer_to
 from scanward.errors import ArgumentError, UnsupportedError
@@ -26,7 +27,7 @@ from scanward.formats.commitment import PUSH_MODEL
 from scanward.formats.dicom import CAPTURE
 from scanward.formats.guard import decoding
 from scanward.formats.identity import SCANNED, SENDER, file_head, head_in, identity_of, looked_at, sort_of
-from scanward.gateway.associations import ENDING, PDU, Handler, Said, Server
+from scanward.gateway.associations import ENDING, Handler, Said, Server
 from scanward.inbox.folders import FullError, Inbox
 from scanward.settings import Node
 

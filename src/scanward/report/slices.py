@@ -60,7 +60,7 @@ def layout(path: Path) -> Layout:
     import nibabel
 
     with path.open("rb") as file:
-        block = zlib.decompress(_next(file, path), wbits=31)
+        block = unpacked(_next(file, path), path)
     header = nibabel.Nifti1Header(block[:348])
     x, y, z = (int(n) for n in header.get_data_shape())
     return Layout((z, y, x), header.get_best_affine(), int(header["sform_code"]) == KNOWN)
@@ -73,6 +73,14 @@ def packed_slice(path: Path, z: int) -> bytes:
         for _ in range(z + 1):
             file.seek(_length(file, path), 1)
         return _next(file, path)
+
+
+def unpacked(member: bytes, path: Path) -> bytes:
+    """The bytes in a gzip member of the file at `path`; `UnreadableError` where it is damaged."""
+    try:
+        return zlib.decompress(member, wbits=31)
+    except zlib.error as error:
+        raise UnreadableError(f"{path.name} is damaged ({error}); scan the study again.") from error
 
 
 def _member(data: bytes) -> bytes:
@@ -91,7 +99,8 @@ def _length(file: BinaryIO, path: Path) -> int:
     head = file.read(HEAD.size)
     if not head:
         raise IndexError(f"{path.name} has no such slice")
-    if len(head) < HEAD.size or (found := HEAD.unpack(head))[0] != _START or found[5] != _NAME:
+    # A member that ends before it begins would be come to again and again.
+    if len(head) < HEAD.size or (found := HEAD.unpack(head))[0] != _START or found[5] != _NAME or found[-1] < HEAD.size:
         raise UnreadableError(f"{path.name} is not packed slice by slice; scan the study again.")
     file.seek(-HEAD.size, 1)
     return int(found[-1])

@@ -21,6 +21,7 @@ from scanward.inbox.troubles import troubles
 from scanward.review import worklist
 from scanward.review.door import may, signed_in
 from scanward.review.reviewing import save
+from scanward.review.slices import file_in
 from scanward.review.worklist import filter_of
 from scanward.web.security import client_of
 
@@ -144,11 +145,10 @@ def picture(request: Request, key: str, image: str, name: str) -> Response:
     study = _study(request, key)
     if not ID.fullmatch(image) or not PICTURE.fullmatch(name):
         raise HTTPException(404)
-    folder = study.folder / "pictures" / image
-    path = folder / name
-    # Names cannot lead out of the folder; a link that somebody put there could.
-    if not path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve()):
-        raise HTTPException(404)
+    try:
+        path = file_in(study.folder / "pictures" / image, name)
+    except OSError:
+        raise HTTPException(404) from None
     return FileResponse(path, media_type=TYPES[path.suffix])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from scanward.inbox import search
 from scanward.review.worklist import LABELS
@@ -56,4 +56,6 @@ def elsewhere(template: str, record: StudyRecord) -> str:
     names = re.findall(r"{(\w+)}", template)
     if not all(known[name] for name in names):
         return ""
-    return re.sub(r"{(\w+)}", lambda found: quote(known[found[1]] or "", safe=""), template)
+    address = re.sub(r"{(\w+)}", lambda found: quote(known[found[1]] or "", safe=""), template)
+    # Browsers take these for folders, and quoting does not change them: a header could lead to another page there.
+    return "" if {".", ".."} & set(urlsplit(address).path.split("/")) else address

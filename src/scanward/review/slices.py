@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from scanward.errors import UnreadableError
 from scanward.inbox.record import ID
-from scanward.report.slices import Layout, layout, packed_slice
+from scanward.report.slices import Layout, layout, packed_slice, unpacked
 from scanward.review.door import signed_in
 
 FILE = "volume.nii.gz"
@@ -47,24 +46,34 @@ def one_slice(request: Request, key: str, image: str, z: int) -> Response:
     study = request.app.state.inbox.study(key)
     if study is None or not ID.fullmatch(image) or z < 0:
         raise HTTPException(404)
-    path = study.folder / "pictures" / image / FILE
+    gzip = "gzip" in request.headers.get("accept-encoding", "")
     try:
+        path = file_in(study.folder / "pictures" / image, FILE)
         _, rows, columns = layout(path).shape
         data = packed_slice(path, z)
+        if not gzip:
+            data = unpacked(data, path)
     except (OSError, IndexError, UnreadableError):
         raise HTTPException(404) from None
     headers = {"X-Shape": f"{rows},{columns}", "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if gzip:
         headers["Content-Encoding"] = "gzip"
-    else:
-        data = zlib.decompress(data, wbits=31)
     return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """A file among an image's pictures; `FileNotFoundError` where there is none, or what has no end, as a pipe."""
+    path = folder / name
+    # Names cannot lead out of the folder; a link that somebody put there could.
+    if not path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve()):
+        raise FileNotFoundError(name)
+    return path
 
 
 def layout_in(folder: Path) -> Layout | None:
     """Of the volume among an image's pictures; None where there is none, or one that an earlier version packed."""
     try:
-        return layout(folder / FILE)
+        return layout(file_in(folder, FILE))
     except (OSError, IndexError, UnreadableError):
         return None
 
