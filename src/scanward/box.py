@@ -61,6 +61,11 @@ def places(boxes: Iterable[Box], reason: str) -> list[dict[str, Any]]:
              "box": flat(box, planar=False), "reason": reason} for box in boxes]
 
 
+def told(z: int, y: int, x: int) -> str:
+    """A voxel of a volume, from 0, for a reader: slices he counts from 1, as viewers do."""
+    return f"x {x}, y {y} in slice {z + 1}"
+
+
 def flat(box: Sequence[Number], planar: bool) -> list[Number]:
     """A box as files hold it: [x0, y0, x1, y1] of a `planar` image, [x0, y0, z0, x1, y1, z1] of a volume."""
     z0, y0, x0, z1, y1, x1 = box

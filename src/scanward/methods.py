@@ -142,7 +142,7 @@ def find(name: str, kind: Kind) -> Method:
     for method in METHODS:
         if method.name == name and method.kind == kind:
             return method
-    known = ", ".join(m.name for m in METHODS if m.kind == kind)
+    known = ", ".join([DEFAULT] * (kind == "detector") + [m.name for m in METHODS if m.kind == kind])
     raise ArgumentError(f"No {kind} is called {name!r}; choose one of: {known}.")
 
 

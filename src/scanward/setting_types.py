@@ -41,7 +41,7 @@ VIEWER_NAMES = ("study", "accession", "patient")
 def _viewer(template: str) -> str:
     """Names stand below a host that the settings name: no header may choose whom a browser asks."""
     if template and not re.fullmatch(r"(https?://[^/?#@\s{}\\]+)?/(?![/\\])[^\s\\]*", template):
-        raise ValueError("is no web address; it begins with https://, http:// or one /, and has a path")
+        raise ValueError("it is no web address; one begins with https://, http:// or one /, and has a path")
     names = re.findall(r"{(.*?)}", template)
     if any(name not in VIEWER_NAMES for name in names) or re.search("[{}]", re.sub(r"{.*?}", "", template)):
         raise ValueError(f"there is nothing else to fill in than {{{'}, {'.join(VIEWER_NAMES)}}}")

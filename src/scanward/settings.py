@@ -317,6 +317,8 @@ def looked_at(path: Path | None) -> tuple[Gateway, list[str]]:
 def _misread(error: ErrorDetails) -> str:
     """One setting that is none, or is not what it may be."""
     where = shown(".".join(map(str, error["loc"])))
+    if error["type"] == "value_error":
+        return f"{where}: {shown(error['msg'].removeprefix('Value error, '))}; docs/gateway.md has every setting."
     if error["type"] != "unexpected_keyword_argument":
         return f"{where}: {shown(error['msg'])}; docs/gateway.md has every setting."
     near = get_close_matches(str(error["loc"][-1]), _known(Gateway, error["loc"][:-1]), 1)

@@ -142,7 +142,7 @@ def test_a_slice_that_repeats_is_a_finding_of_its_own(host):
     pixels[15] = pixels[6]
     evidence = CtCopyMove().detect(dataclasses.replace(host, pixels=pixels))
     assert (evidence.label, evidence.score) == ("tampered", 1.0)
-    assert evidence.reason.startswith("The slices 6 and 15 hold the same values")
+    assert evidence.reason.startswith("The slices 7 and 16 hold the same values")
     assert {z for finding in evidence.findings for z in range(finding.box.z0, finding.box.z1)} == {6, 15}
 
 

@@ -67,7 +67,7 @@ def test_the_sentence_names_the_place_the_noise_and_the_kind_where_it_can_be_tol
     image, reference = chest
     finding = Finding(BOX, 0.9)
     nodule = described(ball(image, lambda cube: cube - cube.mean() + 30), reference, finding)
-    assert nodule.startswith("About (x, y, z) = (65, 117, 17) there is ")
+    assert nodule.startswith("About x 65, y 117 in slice 18 there is ")
     assert nodule.endswith("; it looks as if something was put in.")
     assert "looks" not in described(image, reference, finding)
 

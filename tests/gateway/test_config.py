@@ -122,5 +122,5 @@ def test_another_viewer(settings, address):
     "https://me@ohif/{study}", "https://ohif.hospital?{study}", "https://ohif/{study", "https://ohif/{name}",
     "https://ohif/{}", "https://ohif/{study.__class__}", "https://ohif/ {study}", "ftp://ohif/{study}"])
 def test_no_address_of_a_viewer(settings, address):
-    with pytest.raises(ArgumentError, match=r"web.viewer: Value error, (is no web address|there is nothing else)"):
+    with pytest.raises(ArgumentError, match=r"web.viewer: (it is no web address|there is nothing else)"):
         settings(f'[web]\nviewer = "{address}"\n')

@@ -98,6 +98,20 @@ def test_a_fault_of_ours_with_one_image_does_not_cost_the_others(desk, dicom, tm
     assert str(tmp_path) not in found["odd"].error
 
 
+def test_a_film_that_is_cut_short_is_told_of_without_our_name_for_it_and_the_study_has_no_score(desk, dicom, tmp_path):
+    paths = films(dicom, tmp_path)
+    cut = pydicom.dcmread(paths[1])
+    cut.PixelData = cut.PixelData[:1000]
+    cut.save_as(paths[1])
+    scanned = desk(paths)
+    needed = cut.Rows * cut.Columns * 2
+    assert by_file(scanned, paths)["odd"].error == (
+        f"The object is cut short: its header asks for {needed:,} bytes of pixels and 1,000 are there; copy it again "
+        "from its source.")
+    assert scanned.record.label == "inconclusive"
+    assert scanned.record.score is None  # it would be the other film's
+
+
 def test_missing_weights_are_no_image_s_fault(desk, dicom, tmp_path, monkeypatch):
     def missing(*_):
         raise WeightsError("The weights are gone.")

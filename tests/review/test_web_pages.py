@@ -243,9 +243,9 @@ def test_a_ct(tab, site):
     page.wait_for_timeout(300)
     assert warm(picture(page)) < 10
     first = page.inner_text("#place")
-    assert first.startswith("voxel 20, 32, 12")
+    assert first.startswith("x 20, y 32, slice 13")
     page.keyboard.press("2")
-    until(page, "document.getElementById('place').textContent.startsWith('voxel 44, 34, 18')")
+    until(page, "document.getElementById('place').textContent.startsWith('x 44, y 34, slice 19')")
     page.keyboard.press("x")
     assert page.get_attribute("[data-do=cross]", "aria-pressed") == "false"
     page.select_option("#window", "2")

@@ -22,6 +22,7 @@ from scanward.delivery.spool import Unreachable
 from scanward.delivery.webclient import Declined, client, request, secret
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import shown
+from scanward.gateway.trouble import refused
 from scanward.setting_types import loopback
 from scanward.settings import looked_at
 
@@ -88,7 +89,7 @@ def _free(what: str, host: str, port: int) -> str:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        raise ArgumentError(f"{shown(host)}:{port} cannot be listened on ({error.strerror}); choose another {what}, or "
+        raise ArgumentError(f"{shown(host)}:{port} cannot be listened on ({refused(error)}); choose another {what}, or "
                             "end what has it.") from None
     return f"{host}:{port} can be listened on."
 

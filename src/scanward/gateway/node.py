@@ -22,6 +22,7 @@ from scanward.gateway import work
 from scanward.gateway.alarms import Alarms, expiring
 from scanward.gateway.processes import Kept
 from scanward.gateway.receive import Receiver, take_file
+from scanward.gateway.trouble import refused
 from scanward.inbox import pulse
 from scanward.inbox.folders import Inbox
 from scanward.inbox.record import StudyRecord
@@ -140,7 +141,7 @@ def _listening(web: Web) -> tuple[str, socket.socket]:
         family = socket.getaddrinfo(web.host, web.port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((web.host, web.port), family=family, backlog=128)
     except OSError as error:
-        raise ArgumentError(f"{web.host}:{web.port} cannot be listened on ({error.strerror}); choose another web.host "
+        raise ArgumentError(f"{web.host}:{web.port} cannot be listened on ({refused(error)}); choose another web.host "
                             "or web.port.") from None
     scheme = "http" if web.tls.cert is None else "https"
     return f"{scheme}://{web.host}:{listening.getsockname()[1]}/", listening

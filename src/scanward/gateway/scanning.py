@@ -24,6 +24,7 @@ from scanward.gateway.sealing import Asked, Sealer
 from scanward.gateway.trouble import full, passing, sentence_of, without_paths
 from scanward.image import Image
 from scanward.inbox.folders import Inbox, Job, put, stamp
+from scanward.inbox.index import SCORED
 from scanward.inbox.record import ImageRecord, PassedRecord, Study, StudyRecord
 from scanward.judging.case import Terms
 from scanward.judging.scan import scan_source
@@ -137,7 +138,10 @@ class Scanner:
         """What may stand in a sentence about an image, and what each is called there."""
         series = dict.fromkeys((job.folder / f".{_name_of(source.paths)}", source.paths[0].parent), "The series")
         records = dict.fromkeys(filter(None, (self._inbox.root / "records", self._gateway.work.records)), "The records")
-        return {**series, job.folder: "The study", **records, self._inbox.root: "The inbox"}
+        folders = {**series, job.folder: "The study", **records, self._inbox.root: "The inbox"}
+        # In the inbox objects have names of ours, which nobody else knows.
+        called = "The object" if len(source.paths) == 1 else "An object of the series"
+        return {**folders, **{Path(path.name): called for path in source.paths}}
 
     def _identities(self, job: Job) -> tuple[dict[Path, Identity], dict[Path, str]]:
         """Of every object, and a sentence for those that have none."""
@@ -273,8 +277,11 @@ def _study(job: Job, identities: list[Identity]) -> StudyRecord:
         finished=stamp(), attempts=job.attempts)
 
 
-def _worst(images: list[ImageRecord]) -> tuple[StudyLabel, float]:
-    return worst(image.label for image in images), max((image.score or 0.0 for image in images), default=0.0)
+def _worst(images: list[ImageRecord]) -> tuple[StudyLabel, float | None]:
+    """Label and score; None where the label vouches for none, as a number would be read as an answer."""
+    label = worst(image.label for image in images)
+    scores = [image.score or 0.0 for image in images if image.label in SCORED and not image.error]
+    return label, max(scores, default=None) if label in SCORED else None
 
 
 def _blank(name: str, files: list[str], identity: Identity | None) -> ImageRecord:

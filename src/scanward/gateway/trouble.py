@@ -28,6 +28,11 @@ def full(error: Exception) -> bool:
                for one in (error, error.__cause__))
 
 
+def refused(error: OSError) -> str:
+    """The system's words, without the address that `socket.create_server` adds to them: our sentence names it."""
+    return (error.strerror or str(error)).partition(" (while")[0]
+
+
 def sentence_of(error: Exception, folders: Mapping[Path, str]) -> str:
     """Why one image has not got what it should have, without paths; raises what every image would meet."""
     if isinstance(error, ScanwardError) and not isinstance(error, InputError):

@@ -134,7 +134,7 @@ class StudyRecord:
     label: StudyLabel = "unscanned"
     """The worst of its images'."""
     score: float | None = 0.0
-    """The largest of its images'; None in a file that has none."""
+    """The largest of its images'; None where its label vouches for none, and in a file that has none."""
     images: tuple[ImageRecord, ...] = ()
     passed: tuple[PassedRecord, ...] = ()
     settings: str | None = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, HTTPException
+from pydicom.uid import UID
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from scanward.box import told
 from scanward.delivery.state import of_study
 from scanward.errors import ScanwardError
 from scanward.inbox import search
@@ -18,7 +21,7 @@ from scanward.inbox.index import SCORED
 from scanward.inbox.record import seal_of
 from scanward.review import worklist
 from scanward.review.door import door_of, may, signed_in
-from scanward.review.hanging import Hanging, hanging, name_of
+from scanward.review.hanging import PLACES, Hanging, hanging, name_of
 from scanward.review.links import elsewhere, others_of
 from scanward.review.pages import page
 from scanward.review.queue_page import events_of, lines, when_sent
@@ -163,11 +166,18 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
     return page(
         request, "study.html", status=status, user=user, can_leave=not door_of(request).open,
         ask_name=door_of(request).open, wanted=wanted, study=study,
-        row=worklist.row(inbox, study), tabs=[_tab(study, i, n) for n, i in enumerate(images, 1)],
+        row=worklist.row(inbox, study), tabs=_tabs(study),
         shown=_shown(study, image, hung if image_id == "" else None), hung=hung,
         history=history, states=STATES, notice=notice, error=error, comment=comment, events=events, event_words=EVENTS,
         others=others_of(inbox, study), elsewhere=elsewhere(request.app.state.viewer, study.record),
+        passed=[(other.count, other.sop_class, UID(other.sop_class).name) for other in study.record.passed],
         deliveries=sent, next=there.next, previous=there.previous, place=there.place)
+
+
+def _tabs(study: Study) -> list[Tab]:
+    """The mammograms that have a place first, as they are hung."""
+    tabs = [_tab(study, image, number) for number, image in enumerate(study.record.images, 1)]
+    return sorted(tabs, key=lambda tab: PLACES.index(tab.name) if tab.name in PLACES else len(PLACES))
 
 
 def _tab(study: Study, image: ImageRecord, number: int) -> Tab:
@@ -217,11 +227,11 @@ def _where(finding: FindingRecord) -> tuple[str, str]:
     box, mm = finding.box, finding.box_mm
     half = len(box) // 2
     pixels = " × ".join(f"{b - a:.0f}" for a, b in zip(box[:half], box[half:], strict=True))
-    centre = ", ".join(f"{(a + b) / 2:.0f}" for a, b in zip(box[:half], box[half:], strict=True))
+    x, y, *z = (math.floor((a + b) / 2) for a, b in zip(box[:half], box[half:], strict=True))
     extent = f"{pixels} px"
     if mm is not None:
         extent = " × ".join(f"{b - a:.1f}" for a, b in zip(mm[:half], mm[half:], strict=True)) + " mm"
-    return extent, f"centre {centre}" + (" px" if half == 2 else " voxels")
+    return extent, f"centre {told(*z, y, x)}" if z else f"centre x {x}, y {y}"
 
 
 def _size(image: ImageRecord) -> str:

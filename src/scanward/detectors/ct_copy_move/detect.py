@@ -12,6 +12,7 @@ import numpy as np
 
 from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs, inside
+from scanward.box import told
 from scanward.detectors.base import regions
 from scanward.detectors.ct_copy_move.describe import Mask, Patches, Volume, across, describe, detail, fine, places
 from scanward.detectors.ct_copy_move.pairs import pairs
@@ -241,7 +242,7 @@ def _score(match: Match) -> float:
 
 
 def _slices(twice: list[tuple[int, int]], part: Part) -> str:
-    first, second = (z + part.corner[0] for z in twice[0])
+    first, second = (z + part.corner[0] + 1 for z in twice[0])
     more = f", and {len(twice) - 1} more pairs do" if len(twice) > 1 else ""
     return f"The slices {first} and {second} hold the same values{more}: one of the two was copied."
 
@@ -250,7 +251,8 @@ def described(match: Match, part: Part, image: Image) -> str:
     """Both places in voxels, the way between them in mm, and how the copy lies; which is the original is not known."""
     z, y, x = match.voxels.mean(0)
     there = tuple(float(v) for v in match.move(z, y, x))
-    ends = [[round(v + low) for v, low in zip(place, part.corner, strict=True)][::-1] for place in ((z, y, x), there)]
+    one, other = (told(*(round(v + low) for v, low in zip(place, part.corner, strict=True)))
+                  for place in ((z, y, x), there))
     steps = image.spacing or (1.0, 1.0, 1.0)
     way = [(b - a) * step for a, b, step in zip((z, y, x), there, steps, strict=True)][::-1]
     move = match.move
@@ -261,8 +263,7 @@ def described(match: Match, part: Part, image: Image) -> str:
     said = ["mirrored left to right" if left else "mirrored front to back"] if move.mirrored else []
     said += [f"turned by {turn}°"] if turn else []
     said += ["upside down"] if move.flipped else []
-    one, other = ("({}, {}, {})".format(*end) for end in ends)
-    return (f"The lung about (x, y, z) = {one} and about {other} holds the same noise, "
+    return (f"The lung about {one} and about {other} holds the same noise, "
             f"({', '.join(f'{v:+.1f}' for v in way)}) mm away ({', '.join(said) or 'neither mirrored nor turned'}): "
             "one of the two places is a copy of the other, and which is the original the pixels do not tell.")
 

@@ -159,7 +159,7 @@
   // --- What is said -----------------------------------------------------------------------------------------------
   const tell = (voxel) => {
     const hu = volume.there[voxel[2]] ? `${volume.values[voxel[0] + voxel[1] * steps[1] + voxel[2] * steps[2]]} HU` : "loading";
-    field("place").textContent = `voxel ${voxel.join(", ")} · ${hu}`;
+    field("place").textContent = `x ${voxel[0]}, y ${voxel[1]}, slice ${voxel[2] + 1} · ${hu}`;
   };
   const go = (voxel) => {
     for (const plane of planes) {
