@@ -121,6 +121,22 @@ def test_missing_weights_are_no_image_s_fault(desk, dicom, tmp_path, monkeypatch
         desk(films(dicom, tmp_path))
 
 
+def test_a_study_whose_scan_breaks_down_is_still_known_by_its_patient(desk, dicom, tmp_path, monkeypatch):
+    def broken(*_):
+        raise WeightsError("The weights are gone.")
+
+    monkeypatch.setattr(scanning, "scan_source", broken)
+    dicom.arrive(desk.inbox, dicom.file(tmp_path / "one.dcm", PatientID="4711", AccessionNumber="A-7"), "MG_1")
+    job = desk.inbox.take(0, 3)
+    with pytest.raises(WeightsError):
+        Scanner(desk.gateway, desk.inbox).scan(job)
+    desk.inbox.give_up(job, "The weights are gone.")
+    record = desk.inbox.study(job.key).record
+    assert (record.patient_id, record.accession, record.modality, record.error, record.images) == (
+        "4711", "A-7", "MG", "The weights are gone.", ())
+    assert record.study_uid and record.received
+
+
 def test_pictures_that_cannot_be_drawn_are_missed_by_nobody_else(desk, dicom, tmp_path, monkeypatch):
     def tear(*_):
         raise ValueError("a tile cannot be encoded")

@@ -10,11 +10,14 @@ import pytest
 import web_studies
 from test_web_security import client, token
 
+from scanward.audit.events import Event
 from scanward.audit.trail import Audit
 from scanward.delivery.outgoing import Outgoing
 from scanward.delivery.spool import Awaited, Refused, note
+from scanward.delivery.state import Delivery
 from scanward.inbox.folders import JOB, Inbox
 from scanward.inbox.record import JobRecord
+from scanward.review.queue_page import lines, when_sent
 from scanward.settings import Audit as Settings
 
 WHY = "pacs refuses 1 of 1 objects: <b>it</b> is out of resources."
@@ -158,6 +161,15 @@ def test_a_study_shows_what_the_log_says_of_it_whatever_becomes_of_the_index(inb
     with audit.path.open("ab") as file:
         file.write(b'{"key": "' + one.encode() + b'", "event": "half')
     assert len(trail(one)) == 3, "a line that is still being written"
+
+
+def test_two_deliveries_to_one_destination_have_a_time_each(inbox):
+
+    key = web_studies.key_of("sent")
+    made = [Delivery(f"{key}-pacs-{n * 32}", "results", "committed", key, "pacs") for n in "ab"]
+    told = [Event(moment, "results.sent", "success", {"destination": "pacs"}) for moment in ("later", "earlier")]
+    assert [line.sent for line in lines(made, when_sent(key, told))] == ["later", "earlier"]
+    assert [line.sent for line in lines(made, when_sent(key, told[:1]))] == ["", ""]  # it may be either's
 
 
 def test_when_something_was_sent_stands_beside_it(inbox, outgoing):

@@ -245,6 +245,8 @@ def test_mammograms_are_hung(tab, site):
     places = page.locator(".hanging:not(.others) .place")
     assert [one.split("\n")[0] for one in places.all_inner_texts()] == ["R CC", "L CC", "R MLO", "No L MLO"]
     assert [one.split("\n")[0] for one in page.locator(".others .place").all_inner_texts()] == ["Image 4", "L XCCL"]
+    tabs = [one.split("\n")[0] for one in page.locator(".tab").all_inner_texts()]
+    assert tabs[1:] == ["R CC", "L CC", "R MLO", "Image 4", "L XCCL"]  # behind that of all views
     right, left, below, _ = (places.nth(n).bounding_box() for n in range(4))
     assert right["y"] == left["y"] and right["x"] < left["x"] and below["y"] > right["y"] and below["x"] == right["x"]
     for box, near in ((right, -1), (left, 0), (below, -1)):
@@ -257,6 +259,16 @@ def test_mammograms_are_hung(tab, site):
     check_box(page)
     page.keyboard.press("1")
     page.wait_for_url("**image=0000000000000002")
+
+
+def test_a_row_without_views_takes_little_room(tab, site):
+    page = tab(1280, 900)
+    page.goto(at(site, FOUR))
+    page.evaluate("""() => [...document.querySelectorAll('.hanging .place')].slice(0, 2).forEach((place) => {
+        place.className = 'place empty'; place.textContent = 'No CC'; })""")
+    places = page.locator(".hanging:not(.others) .place")
+    heights = [places.nth(n).bounding_box()["height"] for n in range(4)]
+    assert max(heights[:2]) < 50 and min(heights[2:]) > 300
 
 
 def picture_at(page, box) -> np.ndarray:

@@ -236,6 +236,14 @@ def test_what_reviews_come_to():
     assert latest([]) is None
 
 
+def test_what_was_kept_unscanned_is_named_in_words(inbox):
+    key = web_studies.put(inbox.root, "ultrasound", label="unscanned", passed=[
+        {"sop_class": "1.2.840.10008.5.1.4.1.1.6.1", "count": 2}, {"sop_class": "1.2.3", "count": 1}])
+    page = client(inbox).get(f"/studies/{key}").text
+    assert "2 × Ultrasound Image Storage" in page and "1 × 1.2.3" in page
+    assert "Nothing in this study was scanned: only mammograms and chest CT are." in page
+
+
 @pytest.mark.parametrize("state_of", ["done", "failed"])
 @pytest.mark.parametrize("facts", [
     {}, {"label": 3, "score": "x", "images": {}, "description": None}, {"images": [3, {"id": "../.."}, {}]},

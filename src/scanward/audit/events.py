@@ -89,5 +89,5 @@ def _taken(to: sqlite3.Connection, file: BinaryIO, first: bytes, name: str) -> b
 
 def _event(line: str) -> Event:
     value = json.loads(line)
-    facts = {str(name): str(fact) for name, fact in value.items() if name not in UNSAID}
+    facts = {str(name): str(fact) for name, fact in value.items() if name not in UNSAID and fact not in (None, "")}
     return Event(str(value.get("time")), str(value.get("event")), str(value.get("outcome")), facts)

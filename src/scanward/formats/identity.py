@@ -11,6 +11,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats.dataset import EXPLICIT_BIG, IMPLICIT_LITTLE, meta_of
@@ -68,6 +69,11 @@ class Identity:
     def film(self) -> bool:
         """It is a mammogram, whatever it says of its modality."""
         return self.scanned and self.sop_class not in CT_CLASSES
+
+
+def class_name(sop_class: str) -> str:
+    """The standard's words for a SOP class; the UID itself where it is none of the standard's."""
+    return UID(sop_class).name
 
 
 def looked_at(sop_class: str, modality: str) -> bool:

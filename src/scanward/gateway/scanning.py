@@ -81,6 +81,7 @@ class Scanner:
         passed: Counter[str] = Counter()
         earlier = self._inbox.earlier(job)
         identities, broken = self._identities(job)
+        job.whose = _study(job, list(identities.values()))
         images += [_unread(path, sentence) for path, sentence in broken.items()]
         for source, why in _sources(identities, passed):
             if not self._going():
@@ -88,7 +89,7 @@ class Scanner:
             members = tuple(identities[path] for path in source.paths)
             images.append(self._entry(job, Asked(source, members, why), earlier))
         label, score = _worst(images)
-        record = replace(_study(job, list(identities.values())), label=label, score=score, images=tuple(images),
+        record = replace(job.whose, label=label, score=score, images=tuple(images), finished=stamp(),
                          passed=tuple(PassedRecord(uid, n) for uid, n in sorted(passed.items())),
                          settings=self._settings)
         results = [job.folder / path for image in images for path in image.results]

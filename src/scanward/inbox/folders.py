@@ -51,7 +51,7 @@ class FullError(ScanwardError):
 
 @dataclass
 class Job:
-    """A study that this process has the lease of, until `finish`, `again` or `give_up`."""
+    """A study that this process has the lease of, until `finish`, `again` or `give_up`, which says `whose` it is."""
 
     key: str
     folder: Path
@@ -60,6 +60,7 @@ class Job:
     runs: int
     """Of the gateway, that ended while they worked on it."""
     _lease: int = field(repr=False, default=-1)
+    whose: StudyRecord = field(repr=False, default_factory=StudyRecord)
 
     @property
     def objects(self) -> list[Path]:
@@ -265,10 +266,9 @@ class Inbox:
         """To `failed`, with the reason."""
         old = self.study(job.key)
         if old is not None:  # what was said of it before it got the object that breaks its scan stays said
-            for part in ("results", "pictures"):
-                if (old.folder / part).is_dir():
-                    linked(old.folder / part, job.folder / part)
-        put(job.folder / FACTS, replace(old.record if old else StudyRecord(), key=job.key, finished=stamp(),
+            for part in (name for name in ("results", "pictures") if (old.folder / name).is_dir()):
+                linked(old.folder / part, job.folder / part)
+        put(job.folder / FACTS, replace(old.record if old else job.whose, key=job.key, finished=stamp(),
                                         attempts=job.attempts, error=sentence).to_json())
         (job.folder / JOB).unlink(missing_ok=True)  # whoever moves it back to `working` starts anew
         with self.index.changing(job.key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -82,6 +83,8 @@ class Line:
     sent: str
 
 
+About = tuple[str, str, str]
+"""A study's key, an event, and a destination."""
 router = APIRouter()
 
 
@@ -96,7 +99,7 @@ def queue_page(request: Request, show: str = "", number: int = 1, again: str = "
     cut = slice((number - 1) * PAGE, number * PAGE)
     studies = _studies(inbox, cut) if shelf == "studies" else []
     made = listed(inbox.root, _shelf(shelf), cut=cut) if shelf in SHELVES else []
-    sent: dict[tuple[str, str, str], str] = {}
+    sent: dict[About, list[str]] = {}
     for key in {one.key for one in made if one.state in GONE and one.key}:
         sent |= when_sent(key, events_of(request, key))
     return page(request, "queue.html", user=user, can_leave=not door_of(request).open, show=shelf, shown=SHOWN,
@@ -128,10 +131,14 @@ async def retry_delivery(request: Request, queue: str, identifier: str, user: st
     return RedirectResponse(f"/studies/{key}" if KEY.fullmatch(key) else "/queue?show=refused&again=yes", 303)
 
 
-def lines(made: Sequence[Delivery], sent: Mapping[tuple[str, str, str], str]) -> list[Line]:
-    """As lists show them; `sent` says when, as `when_sent` has it."""
+def lines(made: Sequence[Delivery], sent: Mapping[About, list[str]]) -> list[Line]:
+    """As lists show them; `sent` says when, as `when_sent` has it. Both have the newest first; where the log has not as
+    many times as the list has deliveries, none is shown rather than another's."""
+    abouts = [(one.key, SENT[one.queue], one.to) if one.state in GONE else None for one in made]
+    wanted = Counter(abouts)
+    times = {about: iter(moments) for about, moments in sent.items() if len(moments) == wanted[about]}
     return [Line(one, *MARKS[one.state], WHAT[one.queue], _moment(one.added), _moment(one.next),
-                 sent.get((one.key, SENT[one.queue], one.to), "") if one.state in GONE else "") for one in made]
+                 next(times[about]) if about in times else "") for one, about in zip(made, abouts, strict=True)]
 
 
 def events_of(request: Request, key: str) -> list[Event]:
@@ -140,9 +147,12 @@ def events_of(request: Request, key: str) -> list[Event]:
     return [] if log is None else of_study(request.app.state.inbox.index, log, key)
 
 
-def when_sent(key: str, events: Sequence[Event]) -> dict[tuple[str, str, str], str]:
-    """The last time at which something of a study went out, by its key, the event and the destination."""
-    return {(key, one.event, one.facts.get("destination", "")): one.moment for one in reversed(events)}
+def when_sent(key: str, events: Sequence[Event]) -> dict[About, list[str]]:
+    """The times at which something of a study went out, the newest first."""
+    found: dict[About, list[str]] = {}
+    for one in events:
+        found.setdefault((key, one.event, one.facts.get("destination", "")), []).append(one.moment)
+    return found
 
 
 def _studies(inbox: Inbox, cut: slice) -> list[UnderWay]:

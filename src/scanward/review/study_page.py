@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, HTTPException
-from pydicom.uid import UID
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from scanward.box import told
 from scanward.delivery.state import of_study
 from scanward.errors import ScanwardError
+from scanward.formats.identity import class_name
 from scanward.inbox import search
 from scanward.inbox.index import SCORED
 from scanward.inbox.record import seal_of
@@ -170,7 +170,7 @@ def _page(request: Request, study: Study, user: str, image_id: str, *, notice: s
         shown=_shown(study, image, hung if image_id == "" else None), hung=hung,
         history=history, states=STATES, notice=notice, error=error, comment=comment, events=events, event_words=EVENTS,
         others=others_of(inbox, study), elsewhere=elsewhere(request.app.state.viewer, study.record),
-        passed=[(other.count, other.sop_class, UID(other.sop_class).name) for other in study.record.passed],
+        passed=[(other.count, other.sop_class, class_name(other.sop_class)) for other in study.record.passed],
         deliveries=sent, next=there.next, previous=there.previous, place=there.place)
 
 
@@ -231,7 +231,7 @@ def _where(finding: FindingRecord) -> tuple[str, str]:
     extent = f"{pixels} px"
     if mm is not None:
         extent = " × ".join(f"{b - a:.1f}" for a, b in zip(mm[:half], mm[half:], strict=True)) + " mm"
-    return extent, f"centre {told(*z, y, x)}" if z else f"centre x {x}, y {y}"
+    return extent, f"centre {told(z[0], y, x)}" if z else f"centre x {x}, y {y}"
 
 
 def _size(image: ImageRecord) -> str:
