@@ -93,9 +93,9 @@ def unpacked(parts: Iterable[bytes], path: Path) -> Iterator[bytes]:
     packer = zlib.decompressobj(wbits=31)
     try:
         for part in parts:
-            while part:
-                yield packer.decompress(part, PART)
-                part = packer.unconsumed_tail
+            yield packer.decompress(part, PART)
+            while packer.unconsumed_tail:
+                yield packer.decompress(packer.unconsumed_tail, PART)
         yield packer.flush()
     except zlib.error as error:
         raise UnreadableError(f"{path.name} is damaged ({error}); scan the study again.") from error
