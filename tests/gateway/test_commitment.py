@@ -232,12 +232,14 @@ def test_a_hostile_report_changes_nothing(here, pacs, films, monkeypatch):
         assert say(port, report("../../x", uids)) == [0x0115]
     assert say(port, report(transaction, uids), event=3) == [0x0113]
     assert say(port, report(transaction, [f"1.2.{n}" for n in range(90_000)])) == [0x0115]
+    assert say(port, report(transaction, [f"1.2.{n}" for n in range(9_000)])) == [0x0115]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     ours.send()
     assert ours.state() == ("stored", "")
     reasons = ours.refusals()
-    assert len(reasons) == 9 and "It comes from somebody who was not asked." in reasons
+    assert len(reasons) == 10 and "It comes from somebody who was not asked." in reasons
     assert "The report has more than 4 MB." in reasons
+    assert "The report is longer than one on the objects that were asked for." in reasons
     # Who goes on is cut off; the receiver is heard all the same.
     answers = say(port, *[report("1.2.3", uids)] * 30)
     assert answers[:9] == [0x0115] * 9 and len(answers) < 12

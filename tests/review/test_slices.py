@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import itertools
 import os
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -16,7 +17,7 @@ from web_people import client, sign_in
 from scanward.box import Box
 from scanward.errors import UnreadableError
 from scanward.image import Provenance
-from scanward.report.slices import layout, pack, packed_slice
+from scanward.report.slices import layout, pack, packed_slice, unpacked
 from scanward.review.slices import Plane, planes_of
 
 NAME = "0000000000000001"
@@ -94,8 +95,8 @@ def test_it_is_one_file_for_other_programs(tmp_path):
     found = layout(paths[0])
     assert (found.shape, found.known) == ((5, 4, 3), True)
     assert np.allclose(found.affine, affine)
-    assert [np.frombuffer(gzip.decompress(packed_slice(paths[0], z)), "<i2").tolist() for z in range(5)] == [
-        plane.ravel().tolist() for plane in values]
+    slices = [gzip.decompress(b"".join(packed_slice(paths[0], z)[1])) for z in range(5)]
+    assert [np.frombuffer(one, "<i2").tolist() for one in slices] == [plane.ravel().tolist() for plane in values]
     with pytest.raises(IndexError):
         packed_slice(paths[0], 5)
 
@@ -158,11 +159,33 @@ def test_of_a_damaged_volume_the_page_stays_and_slices_are_not_there(inbox, key,
     assert http.get(f"/pictures/{key}/{NAME}/volume/{10**15}").status_code == 404
 
 
-def test_a_damaged_slice_is_not_there_for_who_unpacks_nothing(inbox, key):
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_a_slice_that_is_cut_short_is_not_there(inbox, key, coding):
     path = inbox.root / "done" / key / "pictures" / NAME / "volume.nii.gz"
     path.write_bytes(path.read_bytes()[:-100])
-    asked = client(inbox).get(f"/pictures/{key}/{NAME}/volume/23", headers={"Accept-Encoding": "identity"})
+    asked = client(inbox).get(f"/pictures/{key}/{NAME}/volume/23", headers={"Accept-Encoding": coding})
     assert asked.status_code == 404
+
+
+def test_a_damaged_slice_is_never_whole(tmp_path):
+    path = tmp_path / "v.nii.gz"
+    pack(np.arange(60, dtype=np.int16).reshape(5, 4, 3), np.eye(4), path, known=True)
+    path.write_bytes(path.read_bytes()[:-8] + bytes(8))  # the checksum
+    with pytest.raises(UnreadableError, match=r"v\.nii\.gz is damaged"):
+        list(unpacked(packed_slice(path, 4)[1], path))
+
+
+@pytest.mark.parametrize("how", [lambda parts, path: parts, unpacked], ids=["packed", "unpacked"])
+def test_a_large_slice_is_never_in_memory_whole(tmp_path, how):
+    values = np.random.default_rng(0).integers(-1000, 1000, (2, 4000, 4000), np.int16)
+    pack(values, np.eye(4), tmp_path / "v.nii.gz", known=True)
+    tracemalloc.start()
+    try:
+        _, parts = packed_slice(tmp_path / "v.nii.gz", 1)
+        assert sum(map(len, how(parts, tmp_path / "v.nii.gz"))) > 20_000_000
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_a_link_leads_to_and_a_pipe_are_no_volume(inbox, key, tmp_path):

@@ -23,9 +23,9 @@ NO_SUCH_EVENT, INVALID, PROCESSING, LIMITED = 0x0113, 0x0115, 0x0110, 0x0213
 LINGER, LOOK = 1.0, 0.02
 """Seconds for which the association stays open for a report that comes on it, and between two looks."""
 
-Take = Callable[[str, str, Callable[[], Report]], str]
+Take = Callable[[str, str, Callable[[int], Report]], str]
 """`take(transaction, sender, read)`: why a report does not count, or nothing where it is on disk. `OSError` where it
-cannot be. Only what may count is worth to `read`."""
+cannot be. Only what may count is worth to `read`, which takes the number of objects that it may be about."""
 
 
 def ask(transaction: str, objects: Sequence[tuple[str, str]], to: Destination, calling: str, take: Take,
@@ -65,7 +65,7 @@ def answer_to(event: Any, sender: str, take: Take) -> tuple[int, str]:
         return INVALID, "It says nothing."
     try:
         why = take(form.transaction_in(request.EventInformation, syntax), sender,
-                   lambda: form.report_in(request.EventInformation, syntax))
+                   lambda objects: form.report_in(request.EventInformation, syntax, objects))
     except UnreadableError as error:
         return INVALID, str(error)
     except OSError as error:

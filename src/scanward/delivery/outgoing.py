@@ -77,7 +77,7 @@ class Outgoing:
 
         return self.spool.deliver_due(one, stop)
 
-    def reported(self, transaction: str, sender: str, read: Callable[[], Report],
+    def reported(self, transaction: str, sender: str, read: Callable[[int], Report],
                  destinations: Sequence[Destination]) -> str:
         """Keeps what `sender`, an AE title, says in an answer to a request of ours; why it does not count otherwise, as
         where he was not asked, or not for these objects. On disk when it returns; `OSError` where it cannot be, and
@@ -93,7 +93,7 @@ class Outgoing:
                 asked = {uid for _, uid in objects_in(_files(self.spool.folder / identifier))}
             except UnreadableError:  # it has just been settled
                 return OVER
-            report = read()
+            report = read(len(asked))
             if report.kept | set(report.failed) != asked:
                 return "It is about other objects than were asked for."
             said = {"transaction": transaction, "failed": report.failed}

@@ -22,6 +22,10 @@ EVENTS = (1, 2)
 """Event types of a report: all objects are kept; some are not."""
 LARGEST = 4 << 20
 """Bytes of a report that is read: some 20,000 objects."""
+HEAD, ENTRY = 1 << 16, 512
+"""Bytes of a report besides its objects, and of each: an empty entry of 8 takes 50 microseconds to read."""
+UNDEFINED = 0xFFFFFFFF
+"""A length that says that the end is marked."""
 UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 TRANSACTION, FAILED, KEPT = 0x00081195, 0x00081198, 0x00081199
 UNKNOWN = 0x0110
@@ -50,14 +54,15 @@ def request_for(transaction: str, objects: Iterable[tuple[str, str]]) -> Dataset
 
 
 def transaction_in(stream: BinaryIO, syntax: str) -> str:
-    """The request that a report answers, without the cost of the report's lists; `UnreadableError` as `report_in`."""
-    return str(_read(stream, syntax, TRANSACTION).get("TransactionUID", ""))
+    """The request that a report answers, without the cost of any list in it; `UnreadableError` as `report_in`. Anybody
+    may make somebody read it."""
+    return str(_read(stream, syntax, TRANSACTION, LARGEST, lists=False).get("TransactionUID", ""))
 
 
-def report_in(stream: BinaryIO, syntax: str) -> Report:
-    """The report in an encoded data set in little endian; `UnreadableError` where it is none, is too large, or names an
-    object twice."""
-    data = _read(stream, syntax, KEPT)
+def report_in(stream: BinaryIO, syntax: str, objects: int) -> Report:
+    """The report on so many objects in an encoded data set in little endian; `UnreadableError` where it is none, is
+    longer than such a one can be, or names an object twice."""
+    data = _read(stream, syntax, KEPT, min(LARGEST, HEAD + ENTRY * objects))
     try:
         transaction = str(data.get("TransactionUID", ""))
         kept = [_uid(item) for item in data.get("ReferencedSOPSequence") or ()]
@@ -72,14 +77,20 @@ def report_in(stream: BinaryIO, syntax: str) -> Report:
     return Report(transaction, frozenset(kept), dict(failed))
 
 
-def _read(stream: BinaryIO, syntax: str, last: int) -> Dataset:
-    """The elements up to the one with this tag."""
+def _read(stream: BinaryIO, syntax: str, last: int, largest: int, *, lists: bool = True) -> Dataset:
+    """The elements up to the one with this tag; without `lists`, or up to the first list before it, which a report has
+    none of."""
     stream.seek(0)
-    if len(stream.read(LARGEST + 1)) > LARGEST:
-        raise UnreadableError(f"The report has more than {LARGEST >> 20} MB.")
+    if len(stream.read(largest + 1)) > largest:
+        raise UnreadableError(f"The report has more than {largest >> 20} MB." if largest == LARGEST else
+                              "The report is longer than one on the objects that were asked for.")
+
+    def over(tag: BaseTag, vr: str | None, length: int) -> bool:
+        return int(tag) > last or (not lists and (vr == "SQ" or length == UNDEFINED))
+
     stream.seek(0)
     try:
-        return read_dataset(stream, syntax == IMPLICIT_LITTLE, True, stop_when=lambda tag, vr, length: int(tag) > last,
+        return read_dataset(stream, syntax == IMPLICIT_LITTLE, True, stop_when=over,
                             specific_tags=[BaseTag(tag) for tag in (TRANSACTION, FAILED, KEPT)])
     except Exception as error:  # as above
         raise UnreadableError("The report cannot be read.") from error

@@ -5,8 +5,10 @@ Each slice is a gzip member of its own (RFC 1952 2.2), whose extra field `SW` sa
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +22,8 @@ ZIP = 1
 """A volume is read once or twice and drawn for every study, so it is packed fast rather than small."""
 HEAD = struct.Struct("<4sIBBH2sHI")
 """Magic, time, flags of the packer, system, length of the extra field; its name, its length, the member's length."""
+PART = 1 << 18
+"""Bytes that are read or unpacked at a time."""
 _START, _NAME, _SYSTEM = b"\x1f\x8b\x08\x04", b"SW", 255
 _NIFTI = 352
 """Bytes of a NIfTI-1 header before its voxels."""
@@ -60,38 +64,56 @@ def layout(path: Path) -> Layout:
     import nibabel
 
     with path.open("rb") as file:
-        block = unpacked(_next(file, path), path)
+        block = b"".join(unpacked([file.read(_length(file, path))], path))
     header = nibabel.Nifti1Header(block[:348])
     x, y, z = (int(n) for n in header.get_data_shape())
     return Layout((z, y, x), header.get_best_affine(), int(header["sform_code"]) == KNOWN)
 
 
-def packed_slice(path: Path, z: int) -> bytes:
-    """Slice z, from 0, as a gzip member: int16 little-endian HU (y, x). Raises `IndexError` where there is none and
-    `UnreadableError` for a file that is not packed so."""
-    with path.open("rb") as file:
+def packed_slice(path: Path, z: int) -> tuple[int, Iterator[bytes]]:
+    """Slice z, from 0, as a gzip member: int16 little-endian HU (y, x), and first its length in bytes. It is read as it
+    is asked for: a frame may be larger than what is kept for one reader. Raises `IndexError` where there is none and
+    `UnreadableError` for a file that is not packed so, or cut short."""
+    file = path.open("rb")
+    try:
         for _ in range(z + 1):
             file.seek(_length(file, path), 1)
-        return _next(file, path)
+        length, start = _length(file, path), file.tell()
+        if start + length > file.seek(0, os.SEEK_END):
+            raise UnreadableError(f"{path.name} is cut short; scan the study again.")
+        file.seek(start)
+    except BaseException:
+        file.close()
+        raise
+    return length, _parts(file, length)
 
 
-def unpacked(member: bytes, path: Path) -> bytes:
+def unpacked(parts: Iterable[bytes], path: Path) -> Iterator[bytes]:
     """The bytes in a gzip member of the file at `path`; `UnreadableError` where it is damaged."""
+    packer = zlib.decompressobj(wbits=31)
     try:
-        return zlib.decompress(member, wbits=31)
+        for part in parts:
+            yield packer.decompress(part, PART)
+            while packer.unconsumed_tail:
+                yield packer.decompress(packer.unconsumed_tail, PART)
+        yield packer.flush()
     except zlib.error as error:
         raise UnreadableError(f"{path.name} is damaged ({error}); scan the study again.") from error
+    if not packer.eof:
+        raise UnreadableError(f"{path.name} is damaged; scan the study again.")
+
+
+def _parts(file: BinaryIO, length: int) -> Iterator[bytes]:
+    with file:
+        while length and (part := file.read(min(PART, length))):
+            length -= len(part)
+            yield part
 
 
 def _member(data: bytes) -> bytes:
     packer = zlib.compressobj(ZIP, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = packer.compress(data) + packer.flush() + struct.pack("<II", zlib.crc32(data), len(data))
     return HEAD.pack(_START, 0, 0, _SYSTEM, HEAD.size - 12, _NAME, 4, HEAD.size + len(body)) + body
-
-
-def _next(file: BinaryIO, path: Path) -> bytes:
-    """The member at which the file stands."""
-    return file.read(_length(file, path))
 
 
 def _length(file: BinaryIO, path: Path) -> int:
