@@ -1,12 +1,14 @@
 """A study whose scan does not end holds up no other."""
 
 import json
+import os
 import subprocess
 import sys
 import time
 
 import pytest
 
+from scanward.gateway.processes import OVERDUE, Kept
 from scanward.inbox.folders import Inbox, key_of
 
 WORKER = """
@@ -61,7 +63,7 @@ def state(inbox, number):
 
 def test_a_study_past_its_time_is_set_aside_with_its_reason_and_the_next_goes_on(worked):
     seconds, code, inbox = worked(b"sleeps", b"sound")
-    assert code == 1 and seconds < 30
+    assert code == OVERDUE and seconds < 30
     study = inbox.study(key_of("1.2.0"))
     assert study.state == "failed"
     assert study.record.error.startswith("Its scan took more than 1 seconds; ")
@@ -81,3 +83,18 @@ def test_a_scan_that_lets_no_thread_run_ends_too_and_is_not_tried_for_ever(worke
 def test_what_ends_in_time_is_left_alone(worked):
     _, code, inbox = worked(b"sound")
     assert (code, state(inbox, 0)) == (0, "done")
+
+
+@pytest.mark.parametrize("code", [OVERDUE, 1])
+def test_a_process_that_ends_for_a_study_is_started_anew_at_once_and_is_no_trouble(code):
+    said = []
+    kept = Kept("worker", "A process that scans", os._exit, (code,))
+    try:
+        for _ in range(3):
+            kept._process.join()
+            for _ in range(2):  # found dead, started anew
+                kept._next = 0.0
+                kept.tend(lambda event, *_, **facts: said.append(event))
+        assert (kept.trouble is None, said) == ((True, []) if code == OVERDUE else (False, ["worker.died"] * 3))
+    finally:
+        kept.end(0)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scanward.gateway.processes import OVERDUE
+
 GRACE = 30.0
 """Seconds after which the process ends even if no Python runs in it any more, as inside of a library that hangs."""
 _USUAL = 100_000_000
@@ -35,7 +37,7 @@ def within(seconds: float, late: Callable[[str], None]) -> Iterator[None]:
                 late(f"Its scan took more than {seconds:,.0f} seconds; look at it by other means, or allow more "
                      "(work.study_seconds) and try again.")
             finally:
-                os._exit(1)
+                os._exit(OVERDUE)
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -18,6 +18,8 @@ FIRST, LONGEST = 1.0, 300.0
 """Seconds before one that died is started anew: the first time, doubled each time in a row, and at most."""
 HEALTHY = 60.0
 """Seconds after which one that lives is no more held to have died in a row."""
+OVERDUE = 75
+"""Exit code of a process that ended itself for a study that took too long: no fault of the process."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -65,6 +67,8 @@ class Kept:
             if now >= self._next:
                 with suppress(OSError):  # no memory or no processes left; tried again
                     self._start()
+        elif self._process.exitcode == OVERDUE:
+            self._process, self._next = None, now
         elif not self._process.is_alive():
             self._deaths = 1 if now - self._born >= HEALTHY else self._deaths + 1
             self._code = self._process.exitcode or 0
