@@ -58,6 +58,12 @@ def test_whoever_asks_hears_that_it_lives_and_that_it_is_ready(inbox, users, nod
     assert "set-cookie" not in answer.headers
 
 
+def test_a_load_balancer_may_ask_for_the_head_alone(inbox, users, node):
+    http = client(inbox, users)
+    answers = [http.head(path) for path in ("/healthz", "/readyz")]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b""), (200, b"")]
+
+
 def test_a_node_that_says_nothing_and_a_worker_that_is_late_are_not_ready(inbox, node):
     http = client(inbox)
     pulse.beat(inbox.root, f"{pulse.WORKER}-0", -120)

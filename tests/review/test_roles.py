@@ -21,7 +21,7 @@ from scanward.settings import Audit as AuditSettings
 EVERYBODY, NOBODY = set(ROLES), set()
 BEFORE_SIGN_IN = {("GET", "/login"), ("POST", "/login"), ("POST", "/login/code"), ("POST", "/logout"),
                   ("GET", "/openid"), ("GET", "/openid/start")}
-FOR_MACHINES = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
+FOR_MACHINES = {("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/readyz"), ("HEAD", "/readyz"), ("GET", "/metrics")}
 """Whom these let in is not by role: test_health.py."""
 TABLE = {
     ("GET", "/"): EVERYBODY,

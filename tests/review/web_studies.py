@@ -123,6 +123,9 @@ class Client:
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self._run("GET", path, options)
 
+    def head(self, path: str, **options: Any) -> httpx.Response:
+        return self._run("HEAD", path, options)
+
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self._run("POST", path, options)
 

@@ -123,12 +123,14 @@ class Readiness:
         return True
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_class=PlainTextResponse)
 async def healthz() -> Response:
     """200 as long as the process of the pages lives."""
     return PlainTextResponse("alive\n")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={status: {"model": Answer} for status in (200, 503)})
 def readyz(request: Request) -> Response:
     """200 where objects are taken in and scanned, otherwise 503: `ready`, and `reasons`, each with `name` for machines
