@@ -212,11 +212,12 @@ def _shown(study: Study, image: ImageRecord | None, hung: Hanging | None) -> Vie
     # Several weights' hashes are parted by blanks.
     weights = tuple((image.weights_sha256 or "").split())
     seal, facts = seal_of([image]), image.evidence or {}
+    symbol, words = SEALS.get(seal, ("", ""))
     return View(
         image.id, image, image.label, *LABELS[image.label], meaning=MEANINGS[image.label], score=_score(image),
         name=name_of(image, study.record.images.index(image) + 1), viewer=viewer, heat=heat, planes=planes,
         data=json.dumps(data), weights=weights, size=_size(image),
-        seal=seal, seal_symbol=SEALS[seal][0] if seal else "", seal_words=SEALS[seal][1] if seal else "",
+        seal=seal, seal_symbol=symbol, seal_words=words,
         sealed_as=", ".join(str(facts[name]) for name in ("seal", "sealed") if name in facts),
         thumb=f"{base}/thumb.jpg" if worklist.has_picture(study, image) else None,
         findings=tuple(Place(n, f.score, f.method, *_where(f)) for n, f in enumerate(image.findings, 1)))

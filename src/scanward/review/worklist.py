@@ -126,6 +126,7 @@ def row(inbox: Inbox, study: Study) -> Row:
     record, label, said = study.record, study.label, reviews_of(inbox, study.key)
     state, last = reviews.state(said), reviews.latest(said)
     worst, seal = worst_image(record.images), seal_of(record.images)
+    symbol, words = SEALS.get(seal, ("", ""))
     return Row(
         key=study.key, label=label, symbol=LABELS[label][0], words=LABELS[label][1],
         score=record.score if label in SCORED else None,
@@ -135,7 +136,7 @@ def row(inbox: Inbox, study: Study) -> Row:
         images=len(record.images), thumb=worst.id if worst and has_picture(study, worst) else None,
         review=state, review_symbol=STATES[state][0], review_words=STATES[state][1],
         reviewer=last.who if last else "", error=record.error or "",
-        seal=seal, seal_symbol=SEALS[seal][0] if seal else "", seal_words=SEALS[seal][1] if seal else "",
+        seal=seal, seal_symbol=symbol, seal_words=words,
         state=study.state, study_uid=record.study_uid or "")
 
 
