@@ -28,7 +28,7 @@ def test_pipes_and_files_in_the_inbox_stop_neither_the_node_nor_deliveries_nor_t
     (inbox / "index.sqlite3").unlink(missing_ok=True)
     (inbox / "index.sqlite3").mkdir()
     gateway.start()
-    wait_for(lambda: (inbox / "outgoing-failed/a").is_dir(), 20)  # what cannot be read is put aside
+    wait_for((inbox / "outgoing-failed/a").is_dir, 20)  # what cannot be read is put aside
     wait_for(lambda: json.load(urllib.request.urlopen(f"{gateway.pages}readyz", timeout=10))["ready"], 20)
     assert gateway.stop() == 0
 
