@@ -51,6 +51,16 @@ def test_sessions_are_signed_with_a_secret_that_is_none_others_know(tmp_path, th
     assert stat.S_IMODE((tmp_path / ".secret").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("said", ["[node]\nallow = ['A']\nhost", "[web]\nhost", "[[destination]]\nname = 'a'\nhost"])
+@pytest.mark.parametrize("host", ["a" * 70 + ".x", "a\\u0000", "..x"])
+def test_names_that_no_host_can_have_are_refused(tmp_path, said, host):
+    from scanward.errors import ArgumentError
+
+    (tmp_path / "gateway.toml").write_text(f'{said} = "{host}"')
+    with pytest.raises(ArgumentError, match="is no host's name"):
+        read_config(tmp_path / "gateway.toml")
+
+
 @pytest.mark.parametrize("said", ["[work]\nstudy_seconds = 1e300", "[work]\nstop_seconds = 1e12",
                                   "[work]\nworkers = 1000000", "[node]\nrequest_seconds = 1e300",
                                   "[store]\nkeep_days = 1e308", "[web]\nheader_seconds = 1e300",

@@ -157,7 +157,7 @@ def wire_errors(name: str) -> Iterator[None]:
         raise _of_tls(name, error) or Unreachable(f"{name} cannot be reached ({why}).") from error
     except httpx.DecodingError as error:
         raise Refused(f"{name} packs its answer in a way that cannot be read ({clean(error)}).") from error
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:  # a host or a path that cannot be encoded
         raise Refused(f"{name} has an address that is none ({clean(error)}); mend its url.") from error
 
 
