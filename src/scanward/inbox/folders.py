@@ -366,11 +366,9 @@ class Inbox:
     def made(self, sop_uid: str) -> bool:
         """Whether we made an object with this UID."""
         path, line = self._made(sop_uid)
-        try:
-            with plain_file(path) as file:
-                return line + b"\n" in file.read()
-        except FileNotFoundError:
-            return False
+        with suppress(FileNotFoundError), plain_file(path) as file:
+            return line + b"\n" in file.read()
+        return False
 
     def _made(self, sop_uid: str) -> tuple[Path, bytes]:
         """One of 256 files that only grow, and the line in it."""
