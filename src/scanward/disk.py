@@ -195,10 +195,27 @@ def write_json(path: Path, value: Any, *, mode: int | None = None) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none."""
     try:
-        value = json.loads(path.read_bytes())
+        with plain_file(path) as file:
+            value = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def plain_file(path: Path) -> BinaryIO:
+    """A regular file of at most `MOST` bytes, open for reading: a pipe would wait for its other end, and a device has
+    no end. Raises `OSError` where it is none."""
+    return os.fdopen(_regular(path, os.O_RDONLY), "rb")
+
+
+def _regular(path: Path, flags: int, mode: int = 0o666) -> int:
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or (flags == os.O_RDONLY and found.st_size > MOST):
+        os.close(handle)
+        code = errno.EFBIG if stat.S_ISREG(found.st_mode) else errno.EINVAL
+        raise OSError(code, os.strerror(code) if code == errno.EFBIG else "not a regular file")
+    return handle
 
 
 def sync_folder(folder: Path) -> None:
@@ -243,7 +260,7 @@ class Journal:
             self.path.parent.mkdir()
         written = False
         while not written:
-            handle = self._opened(os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            handle = _regular(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, self._mode)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)  # or a line that is just being written looks like one cut short
                 written = self._largest is None or self._has_room(handle, self._largest)
@@ -277,20 +294,10 @@ class Journal:
         """All lines of the file that ended, without their ends; none where there is no file. `OSError` where it
         cannot be read, or is larger than `MOST`."""
         try:
-            handle = self._opened(os.O_RDONLY)
+            with plain_file(self.path) as file:
+                return file.read(MOST).split(b"\n")[:-1]
         except FileNotFoundError:
             return []
-        with open(handle, "rb") as file:
-            if os.fstat(handle).st_size > MOST:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            return file.read(MOST).split(b"\n")[:-1]
-
-    def _opened(self, flags: int) -> int:
-        handle = os.open(self.path, flags | os.O_NONBLOCK, self._mode)  # or a pipe would wait for its other end
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise OSError(errno.EINVAL, "not a regular file")
-        return handle
 
     def values(self) -> list[Any]:
         """The JSON values of the lines; what is none is left out."""

@@ -21,7 +21,23 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 def complaints(gateway: Gateway) -> list[str]:
     """Each a sentence; empty where all fits."""
-    return [*_node(gateway), *_web(gateway), *_names(gateway), *_seals(gateway), *_files(gateway)]
+    return [*_hosts(gateway), *_node(gateway), *_web(gateway), *_names(gateway), *_seals(gateway), *_files(gateway)]
+
+
+def _hosts(gateway: Gateway) -> list[str]:
+    """Names that no network knows how to ask for."""
+    named = {"node.host": gateway.node.host, "web.host": gateway.web.host,
+             "audit.syslog": gateway.audit.syslog.rpartition(":")[0],
+             **{f"destination {one.name}.host": one.host for one in gateway.destination}}
+    return [f"{where} {shown(host)} is no host's name." for where, host in named.items() if not _name(host)]
+
+
+def _name(host: str) -> bool:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return "\0" not in host
 
 
 def _node(gateway: Gateway) -> list[str]:

@@ -51,8 +51,11 @@ def _viewer(template: str) -> str:
 Viewer = Annotated[str, AfterValidator(_viewer)]
 """The address of a study in another viewer, with names in braces; empty for none."""
 Port = Annotated[int, Field(ge=0, le=65535)]
-Some = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(ge=0)]
+MOST = 1_000_000
+"""Of what is counted, and of seconds and days: systems wait 24 days at a time, and calendars end."""
+Some = Annotated[int, Field(gt=0, le=MOST)]
+Seconds = Annotated[float, Field(ge=0, le=MOST)]
+Span = Annotated[float, Field(gt=0, le=MOST)]
 
 
 @dataclass(frozen=True, config=SETTINGS)

@@ -20,7 +20,7 @@ from scanward.errors import ArgumentError
 from scanward.formats.guard import shown
 from scanward.roles import Role
 from scanward.setting_checks import complaints
-from scanward.setting_types import SETTINGS, Near, Network, Port, Seconds, Some, Tls, Viewer
+from scanward.setting_types import SETTINGS, Near, Network, Port, Seconds, Some, Span, Tls, Viewer
 from scanward.verdict import StudyLabel
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Node:
     associations: Some = 32
     associations_per_address: Some = 16
     """Whoever asks for more is refused for now, with "local limit exceeded"; so is who comes when all are taken."""
-    request_seconds: Annotated[float, Field(gt=0)] = 10.0
+    request_seconds: Span = 10.0
     """In which who calls must have asked for an association."""
-    idle_seconds: Annotated[float, Field(gt=0)] = 60.0
+    idle_seconds: Span = 60.0
     largest_mb: Some = 1024
     """Of one object; twice as much of all that are on their way."""
     keep_unknown: bool = True
@@ -59,7 +59,7 @@ class Store:
     folder: Near = Path("scanward-inbox")
     quiet_seconds: Seconds = 10.0
     """A study is complete when nothing of it came for so long."""
-    longest_seconds: Annotated[float, Field(gt=0)] = 600.0
+    longest_seconds: Span = 600.0
     """It is scanned so long after its first object though more come, and again with those that come later."""
     keep_days: Seconds = 30.0
     """How long finished studies stay; 0 keeps them for good."""
@@ -71,14 +71,14 @@ class Store:
 class Work:
     """Scanning."""
 
-    workers: Some | None = None
+    workers: Annotated[int, Field(gt=0, le=512)] | None = None
     """Processes, each of which holds the networks. None named: one for every two cores, eight at most."""
     method: str = "default"
     site: Near | None = None
     """Thresholds of this site, from `scanward calibrate`."""
     attempts: Some = 3
     """How often a study is tried whose scan broke down."""
-    study_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    study_seconds: Span = 1800.0
     """How long the scan of a study of 100 MB may take; of a larger one, longer in proportion. Then it is set aside."""
     stop_seconds: Seconds = 5.0
     """How long the gateway waits at its end for what is being scanned; what is not done by then is done after the
@@ -188,9 +188,9 @@ class Pull:
     kind: Literal["orthanc", "dicomweb"] = "orthanc"
     user: str = ""
     password_file: Near | None = None
-    every_seconds: Annotated[float, Field(gt=0)] = 10.0
+    every_seconds: Span = 10.0
     modalities: tuple[str, ...] = ("MG", "CT")
-    days: Some = 2
+    days: Annotated[int, Field(gt=0, le=36500)] = 2
     """How far back DICOMweb is searched, by study date."""
     tls: Tls = Tls()
 
@@ -245,10 +245,10 @@ class Web:
     connections: Annotated[int, Field(gt=0, le=512)] = 256
     connections_per_address: Some = 64
     """Does not count where `hosts` names a proxy, which has one address for all."""
-    header_seconds: Annotated[float, Field(gt=0)] = 10.0
+    header_seconds: Span = 10.0
     """In which a request's head must be there, TLS included."""
-    body_seconds: Annotated[float, Field(gt=0)] = 30.0
-    answer_seconds: Annotated[float, Field(gt=0)] = 30.0
+    body_seconds: Span = 30.0
+    answer_seconds: Span = 30.0
     """In which who is sent a long answer must take on 48 KB of it, and of the next, and so on."""
     viewer: Viewer = ""
     """Where a study is opened in another viewer, such as https://ohif/viewer?StudyInstanceUIDs={study}."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from scanward.delivery.spool import Parcel, Spool, Told, Unreachable
 from scanward.delivery.webclient import client, secret, streamed
+from scanward.disk import plain_file
 from scanward.errors import ArgumentError
 from scanward.inbox.folders import stamp
 from scanward.inbox.record import KEY, StudyRecord
@@ -97,7 +98,8 @@ def signature(key: str, body: bytes, moment: int) -> str:
 def _post(hook: Webhook, path: Path, identifier: str) -> None:
     from scanward.setting_types import Tls
 
-    body = path.read_bytes()
+    with plain_file(path) as file:
+        body = file.read()
     headers = {"Content-Type": "application/json", "X-Scanward-Delivery": identifier}
     if hook.secret_file is not None:
         key = secret(hook.secret_file)

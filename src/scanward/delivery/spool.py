@@ -20,10 +20,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from scanward.disk import read_json, sync_folder, write_json
@@ -228,9 +229,7 @@ class Spool:
                     self._remove(self.folder / identifier)
                 else:
                     queues.setdefault(parcel.to, []).append(identifier)
-            if queues:
-                with ThreadPoolExecutor(min(AT_ONCE, len(queues))) as pool:
-                    list(pool.map(lambda queue: self._serve(queue, deliver, stop), queues.values()))
+            _side_by_side([partial(self._serve, queue, deliver, stop) for queue in queues.values()])
         changed = self.folder.stat().st_mtime_ns
         times = [max(parcel.next, self._rests.get(parcel.to, (0, 0.0))[1]) for _, parcel in self.waiting()]
         now = time.time()
@@ -240,7 +239,11 @@ class Spool:
         return wait
 
     def _serve(self, queue: list[str], deliver: Deliver, stop: threading.Event | None) -> None:
+        # The others' new parcels must not wait until a slow receiver has all of its own.
+        until = time.monotonic() + LOOK
         for identifier in queue:
+            if time.monotonic() > until:
+                return
             parcel = _read(self.folder / identifier)
             if parcel is None:
                 self._fail(identifier, Parcel("", error="Its to.json cannot be read."))
@@ -330,6 +333,31 @@ class Spool:
             yield True
         finally:
             os.close(handle)
+
+
+def _side_by_side(work: list[Callable[[], None]]) -> None:
+    """Does all of it, `AT_ONCE` at a time, and raises what the first to fail raised. In threads that keep no process
+    from its end: a receiver may be waited for when the gateway is told to stop."""
+    left, failed = SimpleQueue[Callable[[], None]](), list[Exception]()
+    for part in work:
+        left.put(part)
+
+    def one() -> None:
+        with suppress(Empty):
+            while True:
+                part = left.get_nowait()
+                try:
+                    part()
+                except Exception as error:
+                    failed.append(error)
+
+    threads = [threading.Thread(target=one, name="delivery", daemon=True) for _ in range(min(AT_ONCE, len(work)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for error in failed:
+        raise error
 
 
 def _parcels(folder: Path) -> list[tuple[str, Parcel]]:

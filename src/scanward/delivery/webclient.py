@@ -6,7 +6,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanward.delivery.contexts import web_context
+from scanward.delivery.patience import Patience
 from scanward.delivery.spool import Refused, Unreachable
 from scanward.errors import ArgumentError
 from scanward.formats.guard import clean, shown
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from scanward.setting_types import Tls
 
-LARGEST = 64 << 20
-"""Bytes of an answer that is read into memory."""
+LARGEST = 16 << 20
+"""Bytes of an answer that is read into memory: as JSON it may need thirty times as many."""
 PLAIN: tuple[list[str], ...] = ([], ["identity"], ["gzip"])
 """Content codings of an answer that is read. One within another, or one that was not asked for, may turn a few bytes
 into more than the memory holds before the first of them is counted."""
@@ -67,12 +68,14 @@ class Answer:
 
 @contextmanager
 def client(url: str, user: str, password_file: Path | None, tls: Tls, *, timeout: float) -> Iterator[httpx.Client]:
-    """Connections to one server. It follows no redirects and reads no proxy from the environment."""
+    """Connections to one server, for one thread. It follows no redirects and reads no proxy from the environment, and
+    has `timeout` seconds for an answer, as `Patience` counts them."""
     import httpx
 
     verify: ssl.SSLContext | bool = web_context(tls) if url.startswith("https:") else False
     with httpx.Client(verify=verify, auth=(user, secret(password_file)) if user else None, trust_env=False,
                       follow_redirects=False, timeout=httpx.Timeout(timeout, connect=CONNECT),
+                      event_hooks={"request": [Patience(timeout).begin]},
                       headers={"User-Agent": f"scanward/{__version__}", "Accept-Encoding": "gzip"}) as made:
         yield made
 
@@ -95,30 +98,49 @@ def request(web: httpx.Client, method: str, url: str, name: str, *, passed: tupl
     """
     with streamed(web, method, url, name, passed=passed, **options) as answer:
         body = bytearray()
-        with wire_errors(name):
-            for chunk in answer.iter_bytes():
-                body += chunk
-                if len(body) > LARGEST:
-                    raise Refused(f"{name} answers with more than {LARGEST >> 20} MB.")
-        return Answer(answer.status_code, bytes(body))
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > LARGEST:
+                raise Refused(f"{name} answers with more than {LARGEST >> 20} MB.")
+    return Answer(answer.status_code, bytes(body))
 
 
 @contextmanager
 def streamed(web: httpx.Client, method: str, url: str, name: str, *, passed: tuple[int, ...] = (200,),
-             **options: Any) -> Iterator[httpx.Response]:
-    """One request whose answer is read piece by piece; raises as `request`, for its status and while connecting."""
+             long: bool = False, **options: Any) -> Iterator[httpx.Response]:
+    """One request whose answer is read piece by piece; raises as `request`, also while it is read. A `long` answer may
+    take more time, as long as it comes fast enough."""
     with wire_errors(name):
         built = web.build_request(method, url, **options)
-        answer = web.send(built, stream=True)
     try:
-        if answer.status_code not in passed:
-            raise failure(answer.status_code, name, answer.headers.get("Retry-After", ""))
-        coded = answer.headers.get_list("Content-Encoding", split_commas=True)
-        if [one.lower() for one in coded] not in PLAIN:
-            raise Refused(f"{name} packs its answer in a way that nobody asked for ({clean(', '.join(coded))}).")
-        yield answer
+        with wire_errors(name), closing(web.send(built, stream=True)) as answer:
+            if answer.status_code not in passed:
+                raise failure(answer.status_code, name, answer.headers.get("Retry-After", ""))
+            coded = answer.headers.get_list("Content-Encoding", split_commas=True)
+            if [one.lower() for one in coded] not in PLAIN:
+                raise Refused(f"{name} packs its answer in a way that nobody asked for ({clean(', '.join(coded))}).")
+            if long:
+                _patience(built).long(answer)
+            yield answer
+    except Unreachable as error:
+        if _patience(built).over:
+            raise late(name) from error
+        raise
     finally:
-        answer.close()
+        _patience(built).end()
+    if _patience(built).over:  # or what was cut off looks like the end of an answer that says no length
+        raise late(name)
+
+
+def _patience(request: httpx.Request) -> Patience:
+    """That of the client; one that has nothing to wait for where nothing was sent."""
+    found = request.extensions.get("patience")
+    return found if isinstance(found, Patience) else Patience(0.0)
+
+
+def late(name: str) -> Unreachable:
+    """Of who takes too long."""
+    return Unreachable(f"{name} did not answer in time.")
 
 
 @contextmanager
@@ -129,11 +151,13 @@ def wire_errors(name: str) -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException as error:
-        raise Unreachable(f"{name} did not answer in time.") from error
+        raise late(name) from error
     except httpx.TransportError as error:
         why = clean(error) or type(error).__name__
         raise _of_tls(name, error) or Unreachable(f"{name} cannot be reached ({why}).") from error
-    except httpx.InvalidURL as error:
+    except httpx.DecodingError as error:
+        raise Refused(f"{name} packs its answer in a way that cannot be read ({clean(error)}).") from error
+    except (httpx.InvalidURL, UnicodeError) as error:  # a host or a path that cannot be encoded
         raise Refused(f"{name} has an address that is none ({clean(error)}); mend its url.") from error
 
 

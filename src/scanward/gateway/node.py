@@ -179,17 +179,18 @@ def _tend(gateway: Gateway, inbox: Inbox, audit: Audit, stop: threading.Event, r
     """Sends, cleans up and starts anew until it is told to stop."""
     hooks = Hooks(inbox.root, _told("hook", inbox, audit))
 
-    def courier() -> None:
+    def courier(run_once: Callable[[], object]) -> None:
         while not stop.wait(TICK):
             # Whatever goes wrong with one parcel, the others are to be sent as long as the gateway runs.
             try:
-                outgoing.run_once(gateway.destination, gateway.node.aet, stop)
-                hooks.run_once(gateway.webhook, stop)
+                run_once()
             except Exception as error:
                 audit.record("results.refused", "serious", reason=f"{type(error).__name__}: {error}")
                 stop.wait(TICK * 60)
 
-    threading.Thread(target=courier, name="courier", daemon=True).start()
+    for rounds in (partial(outgoing.run_once, gateway.destination, gateway.node.aet, stop),
+                   partial(hooks.run_once, gateway.webhook, stop)):
+        threading.Thread(target=courier, args=(rounds,), name="courier", daemon=True).start()
     alarms = Alarms(inbox, audit.record, hooks, gateway.webhook)
     swept = 0.0
 

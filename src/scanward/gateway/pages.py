@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from scanward.audit.trail import Audit
 from scanward.delivery.certificates import Certificates
 from scanward.delivery.outgoing import Outgoing
-from scanward.disk import whole_file
+from scanward.disk import plain_file, whole_file
 from scanward.errors import ArgumentError
 from scanward.formats.identity import identity_of
 from scanward.gateway import work
@@ -113,13 +113,17 @@ def _patient(callers: Callers, web: Web) -> type[H11Protocol]:
 
 def _secret(root: Path) -> bytes:
     """What sessions are signed with; outlives the process, so that a restart logs nobody out."""
-    path = root / ".secret"
-    if not path.exists():
-        with suppress(ArgumentError), whole_file(path, replace=False) as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(secrets.token_bytes(32))
-    path.chmod(0o600)
-    return path.read_bytes()
+    path, made = root / ".secret", secrets.token_bytes(32)
+    with suppress(OSError), plain_file(path) as file:
+        os.fchmod(file.fileno(), 0o600)
+        known = file.read()
+        if len(known) >= len(made):  # one that was cut short could be guessed
+            return known
+    with suppress(ArgumentError, OSError):  # on a full disk it is this process's alone
+        with whole_file(path) as file:
+            file.write(made)
+        path.chmod(0o600)
+    return made
 
 
 def _send_review(files: list[Path], gateway: Gateway, inbox: Inbox) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scanward.delivery.spool import Refused, Unreachable, pause
-from scanward.delivery.webclient import Declined, Faulty, NotFound, client, request, streamed, wire_errors
+from scanward.delivery.webclient import Declined, Faulty, NotFound, client, request, streamed
 from scanward.disk import read_json, write_json
 from scanward.errors import ScanwardError
 from scanward.formats.guard import clean
@@ -169,15 +169,14 @@ class Puller:
             return False
 
     def _fetch(self, path: str, draft: Path, accept: str) -> None:
-        with (streamed(self.web, "GET", self.url(path), self.name, headers={"Accept": accept}) as answer,
+        with (streamed(self.web, "GET", self.url(path), self.name, long=True, headers={"Accept": accept}) as answer,
               draft.open("wb") as file):
             held = 0
-            with wire_errors(self.name):
-                for chunk in answer.iter_bytes(1 << 20):
-                    held += len(chunk)
-                    if held > LARGEST:
-                        raise Refused(f"{self.name} sends an object of more than {LARGEST >> 30} GB.")
-                    file.write(chunk)
+            for chunk in answer.iter_bytes(1 << 20):
+                held += len(chunk)
+                if held > LARGEST:
+                    raise Refused(f"{self.name} sends an object of more than {LARGEST >> 30} GB.")
+                file.write(chunk)
             kind = answer.headers.get("Content-Type", "")
         if "multipart" in kind.lower():
             unwrap(draft, kind, self.name)

@@ -21,7 +21,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from scanward.disk import Journal, linked, read_json, sync_folder, write_json
+from scanward.disk import Journal, linked, plain_file, read_json, sync_folder, write_json
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.dataset import read_meta
 from scanward.formats.guard import shown
@@ -366,10 +366,9 @@ class Inbox:
     def made(self, sop_uid: str) -> bool:
         """Whether we made an object with this UID."""
         path, line = self._made(sop_uid)
-        try:
-            return line + b"\n" in path.read_bytes()
-        except FileNotFoundError:
-            return False
+        with suppress(FileNotFoundError), plain_file(path) as file:
+            return line + b"\n" in file.read()
+        return False
 
     def _made(self, sop_uid: str) -> tuple[Path, bytes]:
         """One of 256 files that only grow, and the line in it."""

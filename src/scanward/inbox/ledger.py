@@ -7,7 +7,7 @@ import threading
 import zlib
 from pathlib import Path
 
-from scanward.disk import Journal
+from scanward.disk import Journal, plain_file
 
 LARGEST = 4 << 20
 """Bytes of one file; two are kept, so that the last 40,000 names or more are known."""
@@ -42,7 +42,7 @@ class Ledger:
 
     def _refresh(self) -> None:
         try:
-            with self._journal.path.open("rb") as file:
+            with plain_file(self._journal.path) as file:
                 inode = os.fstat(file.fileno()).st_ino
                 if inode != self._read[0]:
                     self._names, self._read = {}, (inode, 0)

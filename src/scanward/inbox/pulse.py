@@ -8,6 +8,7 @@ nobody sets.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +20,14 @@ WORKER = "worker"
 
 
 def clear(root: Path) -> None:
-    """Of what ran before, nothing is known. Raises `OSError` where the folder cannot be made."""
-    (root / FOLDER).mkdir(exist_ok=True)
-    for path in (root / FOLDER).iterdir():
-        path.unlink(missing_ok=True)
+    """Of what ran before, nothing is known, nor of anything else that has the folder's name. Raises `OSError` where the
+    folder cannot be made."""
+    folder = root / FOLDER
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
+    folder.mkdir()
 
 
 def beat(root: Path, name: str, seconds: float) -> None:

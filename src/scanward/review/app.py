@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,15 +65,16 @@ def make_app(inbox: Inbox, *, users: Path | None, secret: bytes, https: bool,
     for `/metrics`; without it nobody may. The index of the studies is held against the folders first.
 
     Raises `MissingExtraError` where `openid` needs what is not installed, `ArgumentError` or `UnreadableError` where
-    its secret or the file of the sessions cannot be used, `ScanwardError` where the index cannot be made.
+    its secret or the file of the sessions cannot be used.
     """
     app = FastAPI(title="Scanward", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.inbox, app.state.send, app.state.audit, app.state.trail = inbox, send, audit or _nothing, trail
     app.state.viewer = viewer
     app.state.ready, app.state.watched = Readiness(inbox), watched
-    inbox.index.reconcile()
-    if trail is not None:
-        read_on(inbox.index, trail)
+    with suppress(ScanwardError):  # on a full disk there are pages all the same, and they say so
+        inbox.index.reconcile()
+        if trail is not None:
+            read_on(inbox.index, trail)
     app.state.door = Door(users, None if openid is None else Provider(openid, secret),
                           Access(inbox.root / FILE, secret), https)
     app.add_exception_handler(NotSignedInError, ask)

@@ -125,7 +125,10 @@ class Provider:
     def _endpoint(self, description: Mapping[str, Any], name: str) -> str:
         """An address that the provider names: over TLS, or on this machine as the provider itself."""
         url = description.get(name)
-        parts = urlsplit(url if isinstance(url, str) else "")
+        try:
+            parts = urlsplit(url if isinstance(url, str) else "")
+        except ValueError:
+            raise ProviderError(f"{name} is no address") from None
         near = loopback(parts.hostname or "") and self._settings.issuer.startswith("http://")
         if not parts.hostname or parts.scheme not in (("http", "https") if near else ("https",)):
             raise ProviderError(f"{name} is no address over https")
@@ -137,7 +140,8 @@ class Provider:
         body = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.address,
                 "code_verifier": verifier, "client_id": ours.client_id}
         headers: dict[str, str] = {}
-        ways = description.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        said = description.get("token_endpoint_auth_methods_supported")
+        ways = said if said and isinstance(said, list) else ["client_secret_basic"]
         if self._secret and "client_secret_basic" in ways:
             pair = f"{quote(ours.client_id, safe='')}:{quote(self._secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
