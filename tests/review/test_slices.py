@@ -7,6 +7,7 @@ import gzip
 import itertools
 import os
 import tracemalloc
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -198,3 +199,11 @@ def test_what_a_link_leads_to_and_a_pipe_are_no_volume(inbox, key, tmp_path):
     os.mkfifo(path)
     assert http.get(f"/pictures/{key}/{NAME}/volume/0").status_code == 404
     assert http.get(f"/studies/{key}").status_code == 200
+
+
+def test_an_answer_that_nobody_waits_for_leaves_no_file_open(tmp_path):
+    path = tmp_path / "v.nii.gz"
+    pack(np.zeros((2, 4, 4), np.int16), np.eye(4), path, known=False)
+    length, parts = packed_slice(path, 1)
+    assert not any(os.path.samefile(one, path) for one in Path("/proc/self/fd").iterdir() if one.exists())
+    assert len(b"".join(parts)) == length

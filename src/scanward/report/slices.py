@@ -74,18 +74,13 @@ def packed_slice(path: Path, z: int) -> tuple[int, Iterator[bytes]]:
     """Slice z, from 0, as a gzip member: int16 little-endian HU (y, x), and first its length in bytes. It is read as it
     is asked for: a frame may be larger than what is kept for one reader. Raises `IndexError` where there is none and
     `UnreadableError` for a file that is not packed so, or cut short."""
-    file = path.open("rb")
-    try:
+    with path.open("rb") as file:
         for _ in range(z + 1):
             file.seek(_length(file, path), 1)
         length, start = _length(file, path), file.tell()
         if start + length > file.seek(0, os.SEEK_END):
             raise UnreadableError(f"{path.name} is cut short; scan the study again.")
-        file.seek(start)
-    except BaseException:
-        file.close()
-        raise
-    return length, _parts(file, length)
+    return length, _parts(path, start, length)
 
 
 def unpacked(parts: Iterable[bytes], path: Path) -> Iterator[bytes]:
@@ -103,8 +98,9 @@ def unpacked(parts: Iterable[bytes], path: Path) -> Iterator[bytes]:
         raise UnreadableError(f"{path.name} is damaged; scan the study again.")
 
 
-def _parts(file: BinaryIO, length: int) -> Iterator[bytes]:
-    with file:
+def _parts(path: Path, start: int, length: int) -> Iterator[bytes]:
+    with path.open("rb") as file:  # not before it is asked for: who hangs up first leaves none open
+        file.seek(start)
         while length and (part := file.read(min(PART, length))):
             length -= len(part)
             yield part
