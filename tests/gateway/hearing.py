@@ -1,9 +1,9 @@
 """A real web server that is told things."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from webserver import answering
 
 
 @pytest.fixture(name="server")
@@ -19,15 +19,7 @@ def listener():
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *arguments):
-            pass
-
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.requests, found.status, found.headers = [], 204, {}
-    found.url = f"http://127.0.0.1:{found.server_port}/hooks/T0K3N"
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
-    thread.join()
+    with answering(Handler) as found:
+        found.requests, found.status, found.headers = [], 204, {}
+        found.url = f"http://127.0.0.1:{found.server_port}/hooks/T0K3N"
+        yield found

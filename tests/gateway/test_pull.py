@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pydicom
 import pytest
+from webserver import answering
 
 from scanward.audit.trail import Audit
 from scanward.delivery.spool import Unreachable
@@ -221,17 +222,9 @@ def scripted():
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.answers, server.url = [], {}, f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(Handler) as server:
+        server.asked, server.answers, server.url = [], {}, f"http://127.0.0.1:{server.server_port}"
+        yield server
 
 
 def test_an_object_over_which_the_server_breaks_down_is_passed_over_after_some_tries(scripted, dicom, tmp_path,

@@ -1,10 +1,10 @@
 """An OpenID provider whose own description is odd: nobody is let in, and nothing breaks."""
 
-import http.server
 import json
-import threading
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from webserver import answering
 
 pytest.importorskip("authlib")
 pytest.importorskip("joserfc")
@@ -19,7 +19,7 @@ def provider():
     """Its address, and what it says of itself."""
     says = {}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             body = json.dumps(says).encode()
             self.send_response(200)
@@ -29,16 +29,11 @@ def provider():
 
         do_POST = do_GET  # noqa: N815
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(Handler) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         says |= {"issuer": address, "authorization_endpoint": f"{address}/a", "token_endpoint": f"{address}/t",
                  "jwks_uri": f"{address}/j"}
         yield address, says
-        server.shutdown()
 
 
 @pytest.mark.parametrize("odd", [
