@@ -3,7 +3,7 @@
 import pytest
 
 from scanward.errors import ArgumentError
-from scanward.settings import read_config
+from scanward.setting_file import read_config
 
 
 @pytest.fixture

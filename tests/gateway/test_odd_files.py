@@ -10,7 +10,7 @@ from serving import wait_for
 
 from scanward.disk import read_json
 from scanward.gateway.pages import _secret
-from scanward.settings import read_config
+from scanward.setting_file import read_config
 
 
 def test_pipes_and_files_in_the_inbox_stop_neither_the_node_nor_deliveries_nor_the_end(start):

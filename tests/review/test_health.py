@@ -11,10 +11,9 @@ from web_people import client
 from scanward.audit.trail import Audit
 from scanward.delivery.certificates import Certificates
 from scanward.errors import ArgumentError
-from scanward.inbox import pulse
+from scanward.inbox import pulse, readiness
 from scanward.inbox.folders import Inbox
 from scanward.inbox.troubles import Trouble, tell, troubles
-from scanward.review import health
 from scanward.review.health import Watched
 from scanward.settings import Audit as Settings
 from scanward.settings import Gateway, Monitoring, Node, Tls
@@ -24,7 +23,7 @@ TOKEN = "0123456789abcdef0123"
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(health, "FRESH", 0.0)
+    monkeypatch.setattr(readiness, "FRESH", 0.0)
 
 
 @pytest.fixture
@@ -105,9 +104,9 @@ def test_a_process_that_dies_again_and_again_is_not_ready_but_a_certificate_that
 
 
 def test_many_that_ask_at_once_cost_the_disk_one_look(inbox, node, monkeypatch):
-    monkeypatch.setattr(health, "FRESH", 60.0)
+    monkeypatch.setattr(readiness, "FRESH", 60.0)
     http, looks = client(inbox), []
-    monkeypatch.setattr(health, "troubles", lambda inbox: looks.append(1) or [])
+    monkeypatch.setattr(readiness, "troubles", lambda inbox: looks.append(1) or [])
     assert {http.get("/readyz").status_code for _ in range(20)} == {200}
     assert len(looks) == 1
 

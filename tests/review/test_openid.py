@@ -15,7 +15,8 @@ from web_studies import Client
 
 from scanward.errors import ArgumentError
 from scanward.review.app import make_app
-from scanward.settings import OpenId, read_config
+from scanward.setting_file import read_config
+from scanward.settings import OpenId
 
 pytest.importorskip("authlib")
 URL = "http://127.0.0.1:8042"

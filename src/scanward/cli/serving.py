@@ -16,7 +16,7 @@ def run_serve(path: Path | None, reindex: bool = False) -> int:
     """The gateway, until it is told to stop; with `reindex` the index of the studies is made anew first."""
     try:
         from scanward.gateway.node import serve
-        from scanward.settings import read_config
+        from scanward.setting_file import read_config
     except ModuleNotFoundError as error:
         raise _missing(error) from None
     gateway = read_config(path)

@@ -23,8 +23,8 @@ from scanward.delivery.webclient import Declined, client, request, secret
 from scanward.errors import ArgumentError, ScanwardError
 from scanward.formats.guard import shown
 from scanward.gateway.trouble import refused
+from scanward.setting_file import looked_at
 from scanward.setting_types import loopback
-from scanward.settings import looked_at
 
 if TYPE_CHECKING:
     from scanward.settings import Destination, Gateway, OpenId, Pull

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from scanward.audit.events import read_on
 from scanward.errors import ScanwardError
+from scanward.inbox.readiness import Readiness
 from scanward.review import (
     account_pages,
     api,
@@ -32,7 +33,6 @@ from scanward.review import (
 )
 from scanward.review.access import FILE, Access
 from scanward.review.door import COOKIE, Door, NotSignedInError, ask
-from scanward.review.health import Readiness
 from scanward.review.openid import Provider
 from scanward.review.pages import page
 from scanward.web.pages import add_static

@@ -27,7 +27,7 @@ from scanward.version import __version__
 if TYPE_CHECKING:
     from scanward.delivery.certificates import Certificates
     from scanward.inbox.folders import Inbox
-    from scanward.review.health import Readiness
+    from scanward.inbox.readiness import Readiness
 
 Counts = dict[tuple[str, str], float]
 KNOWN = ("disk.full", "worker.dies", "worker.stalled", "pages.dies", "node.stalled")
