@@ -98,7 +98,7 @@ where it is not delivered; what it needs to know at the next try, it keeps with 
 
 def note(folder: Path, parcel: Parcel) -> None:
     """Keeps in the parcel's own folder what became of it; on disk when it returns."""
-    _write(folder, parcel)
+    write_json(folder / "to.json", asdict(parcel))
 
 
 def pause(tries: int) -> float:
@@ -135,7 +135,7 @@ class Spool:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
             fill(draft)
-            _write(draft, Parcel(to, added=time.time()))
+            note(draft, Parcel(to, added=time.time()))
             for path in draft.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
@@ -189,7 +189,7 @@ class Spool:
             return False
         try:
             (self.failed / identifier / REPORT).unlink(missing_ok=True)
-            _write(self.failed / identifier, replace(parcel, tries=0, next=0.0, taken=False, asked=(), since=0.0))
+            note(self.failed / identifier, replace(parcel, tries=0, next=0.0, taken=False, asked=(), since=0.0))
             (self.failed / identifier).rename(self.folder / identifier)
         except FileNotFoundError:  # somebody else was faster
             return False
@@ -280,8 +280,8 @@ class Spool:
         self._rests.pop(parcel.to, None)
         noted = _read(self.folder / identifier) or parcel
         with suppress(OSError):
-            _write(self.folder / identifier, replace(noted, tries=parcel.tries + 1, error=str(error),
-                                                     next=time.time() + min(error.seconds, DAY)))
+            note(self.folder / identifier, replace(noted, tries=parcel.tries + 1, error=str(error),
+                                                    next=time.time() + min(error.seconds, DAY)))
         self._told(identifier, parcel.to, "stored", str(error))
 
     def _wait(self, identifier: str, parcel: Parcel, why: str, retry_after: float | None) -> None:
@@ -295,8 +295,8 @@ class Spool:
         self._rests[parcel.to] = (row, time.time() + max(pause(row), asked))
         # Where the disk is full it is tried a little earlier.
         with suppress(OSError):
-            _write(self.folder / identifier,
-                   replace(parcel, tries=tries, error=why, next=time.time() + max(pause(tries), asked)))
+            note(self.folder / identifier,
+                 replace(parcel, tries=tries, error=why, next=time.time() + max(pause(tries), asked)))
         self._told(identifier, parcel.to, "waiting", why)
 
     def _remove(self, path: Path) -> None:
@@ -306,7 +306,7 @@ class Spool:
         shutil.rmtree(gone, ignore_errors=True)
 
     def _fail(self, identifier: str, parcel: Parcel) -> None:
-        _write(self.folder / identifier, parcel)
+        note(self.folder / identifier, parcel)
         self.failed.mkdir(parents=True, exist_ok=True)
         if (self.failed / identifier).exists():
             self._remove(self.failed / identifier)
@@ -377,7 +377,3 @@ def _read(folder: Path) -> Parcel | None:
                       float(values.get("since", 0.0)))
     except (ValueError, TypeError, KeyError):
         return None
-
-
-def _write(folder: Path, parcel: Parcel) -> None:
-    write_json(folder / "to.json", asdict(parcel))
