@@ -8,9 +8,11 @@ import httpx
 import pydicom
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, build_role, evt
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from serving import storescu, wait_for
 
 from scanward.delivery import commitment, state
+from scanward.delivery.association import Answers
 from scanward.delivery.outgoing import Outgoing
 from scanward.formats.commitment import INSTANCE, PUSH_MODEL
 from scanward.gateway.receive import Receiver
@@ -62,7 +64,7 @@ class Pacs:
     """Takes everything, and says whether it keeps it when it is told to."""
 
     def __init__(self):
-        self.asked, self.same, self.answer = [], False, 0
+        self.asked, self.same, self.answer, self.heard = [], False, 0, []
         entity = AE("PACS")
         entity.supported_contexts = AllStoragePresentationContexts
         entity.add_supported_context(PUSH_MODEL)
@@ -77,9 +79,12 @@ class Pacs:
         said = event.action_information
         self.asked.append((said.TransactionUID, [one.ReferencedSOPInstanceUID for one in said.ReferencedSOPSequence]))
         if self.same:
-            threading.Timer(0.1, lambda: event.assoc.send_n_event_report(
-                report(*self.asked[-1]), 1, PUSH_MODEL, INSTANCE)).start()
+            threading.Timer(0.1, self._say, (event.assoc,)).start()
         return self.answer, None
+
+    def _say(self, line):
+        status, _ = line.send_n_event_report(report(*self.asked[-1]), 1, PUSH_MODEL, INSTANCE)
+        self.heard.append(status.get("Status"))
 
 
 @pytest.fixture
@@ -105,9 +110,10 @@ def report(transaction, kept, failed=()):
     return data
 
 
-def say(port, *reports, calling="PACS", roles=True, event=1):
-    """Reports to our node on one association; the statuses of its answers, None where there was none."""
+def say(port, *reports, calling="PACS", roles=True, event=1, patience=30):
+    """Reports to our node on one association; the statuses of its answers, None where there was none for so long."""
     entity = AE(calling)
+    entity.dimse_timeout = patience
     entity.add_requested_context(PUSH_MODEL)
     line = entity.associate("127.0.0.1", port, ae_title="SCANWARD",
                             ext_neg=[build_role(PUSH_MODEL, scp_role=True)] if roles else [])
@@ -187,12 +193,21 @@ def unheard(orthanc):
             and one["State"] == "Failure"]
 
 
-def test_a_word_on_the_same_association(here, pacs, films):
+def test_a_word_on_the_same_association_is_answered_before_it_ends(here, pacs, films, monkeypatch):
+    def late(self, primitive, context_id):
+        if isinstance(primitive, N_EVENT_REPORT):
+            time.sleep(0.3)
+        send(self, primitive, context_id)
+
+    send = Answers.send_msg
+    monkeypatch.setattr(Answers, "send_msg", late)
     pacs.same = True
     ours = here(pacs.destination())
     ours.outgoing.add(NAME, films, "pacs")
     assert ours.send() is None
     assert ours.state() == ("committed", "")
+    wait_for(lambda: pacs.heard, 5)
+    assert pacs.heard == [0]
 
 
 def test_without_a_word_it_is_asked_again_and_a_late_one_counts(here, pacs, films, monkeypatch):
@@ -241,8 +256,9 @@ def test_a_hostile_report_changes_nothing(here, pacs, films, monkeypatch):
     assert "The report has more than 4 MB." in reasons
     assert "The report is longer than one on the objects that were asked for." in reasons
     # Who goes on is cut off; the receiver is heard all the same.
-    answers = say(port, *[report("1.2.3", uids)] * 30)
-    assert answers[:9] == [0x0115] * 9 and len(answers) < 12
+    answers = say(port, *[report("1.2.3", uids)] * 30, patience=3)
+    assert [one for one in answers if one is not None] == [0x0115] * 9
+    assert len(ours.refusals()) == 20
     assert say(port, report(transaction, uids), roles=False) == [0]
     assert say(port, report(transaction, uids)) == [0], "said twice"
     assert say(port, report(transaction, [], [(uid, 0x0112) for uid in uids])) == [0x0115], "taken back"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -58,8 +59,27 @@ class Answers(DIMSEServiceProvider):
 
 
 class Line(Association):
-    """Waits for its own thread to pause no more: `Answers` made that needless, and an N-EVENT-REPORT that is served
-    meanwhile would say that it goes on, for ever."""
+    """Ends once what the receiver reports is answered.
+
+    pynetdicom serves an N-EVENT-REPORT in a thread of its own, and its state machine breaks where that answers after
+    the release was asked for. Nor does a line wait for its own thread to pause: `Answers` made that needless, and a
+    report that is served meanwhile would say that it goes on, for ever.
+    """
+
+    _serving: threading.Lock
+
+    def _serve_request(self, msg: Any, context_id: int) -> None:
+        with self._serving:
+            super()._serve_request(msg, context_id)
+
+    def release(self) -> None:
+        if not self._serving.acquire(timeout=RELEASE):
+            self.abort()
+            return
+        try:
+            super().release()
+        finally:
+            self._serving.release()
 
     @property
     def _is_paused(self) -> bool:
@@ -73,6 +93,7 @@ class Line(Association):
 def _opened(event: evt.Event) -> None:
     """Before the association's thread runs."""
     event.assoc.__class__, event.assoc.dimse.__class__ = Line, Answers
+    cast(Any, event.assoc)._serving = threading.Lock()
     line: Any = event.assoc.dul.socket
     # What a receiver says would be kept in memory whole, whatever it claims and however much comes.
     line.__class__, line.left = BoundedSocket, HEARD
