@@ -38,7 +38,7 @@ _CT = ("noise", "density", "extent")
 METHODS: tuple[Method, ...] = (
     Method("self-reference", "detector", "scanward.detectors.self_reference:SelfReference", "MG",
            "noise of each region against the image's own noise, dense network (default)",
-           ("self-reference",), "scanward.training.self_reference:train"),
+           ("self-reference", "self-reference-film"), "scanward.training.self_reference:train"),
     Method("copy-move", "detector", "scanward.detectors.copy_move:CopyMove", "MG",
            "regions copied within one image, also mirrored or rotated; untrained"),
     Method("forensic-transfer", "detector", "scanward.detectors.forensic_transfer:ForensicTransfer", "MG",

@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanward import weights
-from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference import OfFilm, SelfReference
 from scanward.detectors.self_reference import detect as module
+from scanward.detectors.self_reference.local import measure as local_measure
+from scanward.detectors.self_reference.local import unevenness
 from scanward.detectors.self_reference.reference import KERNELS, measure, pool
 from scanward.errors import WeightsError
 from scanward.image import Image
@@ -148,7 +150,7 @@ def test_the_images_own_border_says_nothing():
     """Residual filters read padding there; a digitiser's last columns are no forgery."""
     plane = np.random.default_rng(0).normal(100, 5, (200, 312)).astype(np.float32)
     plane[:, -3:] = 180
-    logits, _ = SelfReference(random_arrays(), {}).logits(plane)
+    logits = SelfReference(random_arrays(), {}).look(plane).logits
     assert np.isneginf(logits[:, -module.RIM:]).all() and np.isneginf(logits[:, :module.RIM]).all()
     assert np.isneginf(logits[:module.RIM]).all() and np.isneginf(logits[-module.RIM:]).all()
     assert np.isfinite(logits[20:-20, 20:-20]).all()
@@ -178,6 +180,43 @@ def logits_with(*regions):
     for region in regions:
         logits[region] = 0.1
     return logits
+
+
+def test_grain_that_is_even_goes_to_the_network_of_film_and_other_grain_to_the_other():
+    y, x = np.mgrid[:512, :512]
+    even, processed = tissue(3), np.where(x < 256, tissue(3), tissue(3, grain=20))
+    both, film, other = SelfReference(), OfFilm(), SelfReference(*weights.load("self-reference")[:1])
+    assert np.array_equal(both.look(even).logits, film.look(even).logits)
+    assert not np.array_equal(both.look(even).logits, other.look(even).logits)
+    assert np.array_equal(both.look(processed).logits, other.look(processed).logits)
+    assert film.look(processed).reason == "Its grain varies over the breast, as on no film."
+    said = both.detect(image_of(even)), both.detect(image_of(processed))
+    assert said[0].threshold == said[1].threshold == weights.entry("self-reference").settings["threshold"]
+    assert said[0].weights_sha256 == " ".join(weights.entry(name).sha256 for name
+                                              in ("self-reference", "self-reference-film"))
+
+
+def test_what_seems_strange_all_over_the_breast_is_judged_as_no_film(monkeypatch):
+    both, other = SelfReference(), SelfReference(*weights.load("self-reference")[:1])
+    monkeypatch.setattr(module, "widespread", lambda logits: True)
+    assert np.array_equal(both.look(tissue(3)).logits, other.look(tissue(3)).logits)
+
+
+def test_unevenness_by_hand():
+    """Grain of 25 on one half and of 10 on the other, at one brightness: logarithms half of log 2.5 off their mean."""
+    plane = 2000 + np.random.default_rng(2).normal(0, 1, (512, 512)).astype(np.float32) * 25
+    assert unevenness(local_measure(plane, EVERYWHERE), EVERYWHERE) < 0.04
+    plane[:, 256:] = 2000 + (plane[:, 256:] - 2000) * 0.4
+    assert unevenness(local_measure(plane, EVERYWHERE), EVERYWHERE) == pytest.approx(np.log(2.5) / 2, rel=0.25)
+    assert unevenness(measure(plane, EVERYWHERE), EVERYWHERE) == 0, "one curve is even"
+
+
+def test_a_score_on_another_threshold_by_hand():
+    settings = {"slopes": [0, 1, 0, 0], "offset": 0.0, "threshold": 0.5, "heat_offset": 2.0}
+    moved = module.with_threshold(settings, 0.8)
+    assert moved["threshold"] == 0.8 and moved["heat_offset"] == 2.0
+    assert module.image_score((9, 0, 9, 9), moved) == pytest.approx(0.8)
+    assert module.image_score((0, np.log(3), 0, 0), moved) == pytest.approx(12 / 13), "odds of 3 times 4"
 
 
 @pytest.mark.parametrize(("regions", "verdict"), [

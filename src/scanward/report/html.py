@@ -194,21 +194,22 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "reason": evidence.reason,
         "findings": len(evidence.findings),
         "seconds": evidence.seconds,
-        "weights": evidence.weights_sha256[:12] if evidence.weights_sha256 else None,
+        "weights": _short(evidence.weights_sha256) if evidence.weights_sha256 else None,
         "trained_on": trained_on,
         "licence": licence,
     }
 
 
-def _training(sha256: str | None) -> tuple[str, str]:
-    """What the weights were trained on and that data's licence."""
-    if sha256 is None:
+def _training(hashes: str | None) -> tuple[str, str]:
+    """What the weights were trained on and that data's licence: of several, of the one trained on most."""
+    if hashes is None:
         return "nothing; this method is not trained", ""
     try:
         entries = weights.manifest().values()
     except WeightsError:
         return "unknown", ""
-    return next(((e.trained_on, e.licence) for e in entries if e.sha256 == sha256), ("unknown", ""))
+    known = [(e.trained_on, e.licence) for e in entries if e.sha256 in hashes.split()]
+    return max(known, key=lambda one: len(one[0]), default=("unknown", ""))
 
 
 def _facts(image: Image, verdict: Verdict, slice_index: int) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 from scanward import formats, weights
 from scanward.anatomy.breast import breast_mask
 from scanward.datasets.films import digital
-from scanward.detectors.self_reference import SelfReference
-from scanward.detectors.self_reference.local import measure
+from scanward.detectors.self_reference import OfFilm, SelfReference
+from scanward.detectors.self_reference.detect import EVEN
+from scanward.detectors.self_reference.local import measure, measurer, unevenness
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
@@ -44,15 +46,17 @@ OLD = 0.5
 def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool, install: bool) -> Path:
     """Fine-tune the shipped weights on the forgeries in `folder`, calibrate, write; see `train`.
 
-    Each forgery lies in a folder of its own with its record.json and mask.png, as `scanward inject` and `remove` write
-    them. Raises `ArgumentError` for fewer than five.
+    The weights are those of film where most images' grain is even. Each forgery lies in a folder of its own with its
+    record.json and mask.png, as `scanward inject` and `remove` write them. Raises `ArgumentError` for fewer than five.
     """
-    records, more = _records(folder), digital("val", data)
+    records = _records(folder)
+    kind: type[OfFilm | SelfReference] = OfFilm if _of_film(records) else SelfReference
+    more, name = [] if kind is OfFilm else digital("val", data), kind.weights_name
     arrays, entry = weights.load(name)
     # Another kind, or other weights to begin with, is another training: nothing of an earlier one may be gone on with.
     made_of = "".join([entry.sha256, *(str(read_record(record)["image_sha256"]) for record in records)])
     work = out / "adapt" / hashlib.sha256(made_of.encode()).hexdigest()[:12]
-    new, old = _pool(records, work / "bank"), _old(out)
+    new, old = _pool(records, work / "bank", varies=kind is SelfReference), _old(out)
     if len(new) < PAIRS:
         raise ArgumentError(f"The forgeries in {folder} leave too little room for crops on and off them; give larger "
                             "films or smaller forgeries.")
@@ -66,7 +70,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
 
     fit(net, draw, SCHEDULE, work / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
     made = arrays_of(net)
-    settings = calibrated(SelfReference, made, work, name, data, steps=SHOWN, more=more)
+    settings = calibrated(kind, made, work, name, data, steps=SHOWN, more=more)
     about = [bank.about[i] for bank, i in new]
     kinds, images = sorted({row["attack"] for row in about}), len({row["film"] for row in about})
     command = f"{entry.command}; scanward train {name} --adapt DIR"
@@ -88,24 +92,39 @@ def _records(folder: Path) -> list[Path]:
     return records
 
 
-def _pool(records: list[Path], folder: Path) -> Pool:
+def _of_film(records: list[Path]) -> bool:
+    """Whether most of the forged images have a grain that is even over the breast."""
+    even = 0
+    for record in records:
+        image = _image(record, read_record(record))
+        tissue = breast_mask(image.plane)
+        reference = measure(image.plane, tissue)
+        even += reference is not None and unevenness(reference, tissue) < EVEN
+    return 2 * even > len(records)
+
+
+def _image(record: Path, kept: dict[str, Any]) -> Image:
+    spacing = tuple(kept["spacing"]) if kept.get("spacing") else None
+    return formats.read(record.parent / kept["image"], modality="MG", spacing=spacing)  # type: ignore[arg-type]
+
+
+def _pool(records: list[Path], folder: Path, *, varies: bool) -> Pool:
     shutil.rmtree(folder, ignore_errors=True)
     rng = np.random.default_rng(0)
-    count = write_bank(folder, (pair for record in records for pair in _pairs(record, rng)))
+    count = write_bank(folder, (pair for record in records for pair in _pairs(record, rng, varies)))
     bank = Bank(folder) if count else None
     return [(bank, i) for i in range(count)] if bank is not None else []
 
 
-def _pairs(record: Path, rng: np.random.Generator) -> Iterator[Pair]:
+def _pairs(record: Path, rng: np.random.Generator, varies: bool) -> Iterator[Pair]:
     """Crops about the forged region, each with one of the same image that lies off it."""
     kept = read_record(record)
-    spacing = tuple(kept["spacing"]) if kept.get("spacing") else None
-    image: Image = formats.read(record.parent / kept["image"], modality="MG", spacing=spacing)  # type: ignore[arg-type]
+    image = _image(record, kept)
     truth = cv2.imread(str(record.parent / "mask.png"), cv2.IMREAD_GRAYSCALE)
     if truth is None or truth.shape != image.plane.shape:
         raise ArgumentError(f"{record.parent / 'mask.png'} is not the truth of {kept['image']}; forge it again.")
     mask, tissue = truth > 0, breast_mask(image.plane)
-    reference = measure(image.plane, tissue)
+    reference = measurer(varies=varies)(image.plane, tissue)
     calm = _calm(mask, tissue)
     if reference is None or not calm.any():
         return

@@ -16,7 +16,7 @@ from scanward.bench.outcome import Outcome
 from scanward.bench.protocol import ATTACKS, FAMILIES, STEPS
 from scanward.datasets.films import cbis, mias
 from scanward.detectors.base import Detector
-from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference import OfFilm
 from scanward.judging.detector import one_detector, thresholds
 from scanward.judging.witnesses import weights_of
 from scanward.training.bank import make_bank
@@ -43,9 +43,9 @@ def outcomes(data: Path | None, out: Path, workers: int, preset: str = "ablation
             made, (image, heat) = weights_of(modality="MG"), thresholds()
         else:
             arrays = fit_network(bank, known, chosen, out, leave_out=frozenset({family}))
-            settings = calibrated(SelfReference, arrays, out, label, data, steps=STEPS[:1],
+            settings = calibrated(OfFilm, arrays, out, label, data, steps=STEPS[:1],
                                   attacks=[name for name in ATTACKS if name not in members])
-            make_detector = partial(SelfReference, arrays, settings)
+            make_detector = partial(OfFilm, arrays, settings)
             made, image, heat = _hashes(arrays), settings["threshold"], settings["heat_threshold"]
         made_by = hashlib.sha256(repr((made, image)).encode()).hexdigest()[:12]
         rows = run(make_detector, list(items), films, keep=out / f"{label}-{made_by}.jsonl", workers=workers,

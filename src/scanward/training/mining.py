@@ -22,7 +22,7 @@ from scanward.datasets.films import Film
 from scanward.datasets.reencoding import draw, reencode
 from scanward.detectors.self_reference import SelfReference
 from scanward.detectors.self_reference.detect import dense_logits
-from scanward.detectors.self_reference.local import measure
+from scanward.detectors.self_reference.local import measurer
 from scanward.detectors.self_reference.reference import BLOCK
 from scanward.judging.batch import Processes
 from scanward.training.bank import CROP, Bank, Pair, lived, write_bank
@@ -37,7 +37,6 @@ def mine(folder: Path, films: list[Film], arrays: Arrays, visits: int, *, seed: 
     """A bank of authentic crops around the loudest places of every film, `visits` times re-encoded at random.
 
     Shares `past` and `processed` of them went through something else before, as in `Recipe`.
-
     Films that are visited more often than others are so here, too, up to four times, and whole, since at the end they
     are judged whole. With `resume` a bank that is already in `folder` is opened as it is.
     """
@@ -64,7 +63,7 @@ def loudest(film: Film, detector: SelfReference, past: float, processed: float,
     image = reencode(image, **draw(rng, 0.6))
     plane = image.plane
     tissue = breast_mask(plane)
-    reference = measure(plane, tissue)
+    reference = measurer(varies=processed > 0)(plane, tissue)
     if reference is None or min(plane.shape) < CROP:
         return
     logits = np.clip(dense_logits(plane, tissue, reference, detector.infer), -8, 8)

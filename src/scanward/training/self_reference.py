@@ -13,9 +13,8 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from scanward import weights
-from scanward.bench.protocol import STEPS
 from scanward.datasets.films import Film, cbis, digital, mias
-from scanward.detectors.self_reference import SelfReference
+from scanward.detectors.self_reference import OfFilm, SelfReference
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.reference import BLOCK
 from scanward.detectors.self_reference.train import loss as pixel_loss
@@ -50,7 +49,8 @@ class Preset:
     further: tuple[tuple[Recipe, Schedule], ...] = ()
     """Banks that each get a round of its own, which also draws from those before."""
     onwards: bool = False
-    """Begins with the weights that ship, and keeps their batch norms as they are."""
+    """Begins with the weights of film that ship, keeps their batch norms as they are, and makes those for grain that a
+    maker's processing lets vary."""
     averaged: int = 1
     """The weights of so many of the last rounds are averaged (Wortsman et al. 2022, model soups): calmer on scanners
     that none of them knows."""
@@ -75,7 +75,7 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     torch.manual_seed(seed)
     net = SelfReferenceNet()
     if preset.onwards:
-        before, _ = weights.load("self-reference")
+        before, _ = weights.load(OfFilm.weights_name)
         net.load_state_dict({key: torch.from_numpy(values) for key, values in before.items()})
     train_on = partial(fit, net, resume=resume, frozen_norms=preset.onwards)
     train_on(_loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, title=label)
@@ -160,12 +160,14 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
     further = banks_of([recipe for recipe, _ in chosen.further], films, out)
     command, trained_on, licence = f"scanward train {name} --preset {preset}", TRAINED_ON, LICENCE
+    kind: type[OfFilm | SelfReference] = OfFilm
+    more: list[Film] = []
     if chosen.onwards:
-        before = weights.entry(name).command
-        command = before if before.endswith(command) else f"{before}; {command}"
+        command = f"{weights.entry(OfFilm.weights_name).command}; {command}"
         trained_on, licence = TRAINED_ON + DIGITAL, f"{LICENCE}; CDD-CESM: CC BY 4.0"
+        kind, more = SelfReference, digital("val", data)
+    made = kind.weights_name
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
-    settings = calibrated(SelfReference, arrays, out / preset, name, data, steps=SHOWN if chosen.onwards else STEPS,
-                          more=digital("val", data) if chosen.onwards else [])
-    return ship(name, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + FORGED,
+    settings = calibrated(kind, arrays, out / preset, made, data, steps=SHOWN, more=more)
+    return ship(made, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + FORGED,
                 licence)

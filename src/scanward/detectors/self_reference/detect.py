@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import Arrays, regions
-from scanward.detectors.self_reference.local import measure
+from scanward.detectors.self_reference.local import measure, unevenness
 from scanward.detectors.self_reference.reference import Reference
 from scanward.image import Image
 from scanward.nets.engine import engine, named, precision
@@ -55,57 +56,125 @@ COMPACT, LARGEST = 0.5, 0.6
 """Regions that fill this share of their bounding box, and cover no more than that of the breast, do not count: they may
 be large forgeries, which are four fifths full (a disc), where processing leaves rims and streaks. Set on training and
 validation images of films and digital mammograms (docs/results.md)."""
+EVEN = 0.08
+"""`unevenness` from which on grain counts as processed by a maker: on films of validation and training .02 to .06, on
+digital ones .17 and more, .14 where they were resampled."""
 UNEVEN = ("Over more than 5 % of the breast, and not in compact regions, grain is unlike that of any image that the "
           "detector was tested on, as after resampling, strong compression or unusual processing; a forgery cannot be "
           "told from that.")
 
 
-class SelfReference(Trained):
-    """Noise of each region against the noise of the whole image. See `reference.py` for the idea."""
+@dataclass(frozen=True)
+class Seen:
+    """What the detector saw in one plane."""
 
-    name = weights_name = "self-reference"
+    logits: Plane | None
+    """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast); None where there is nothing to judge by."""
+    reason: str
+    """Why there are none."""
+    settings: dict[str, Any]
+    """Of the network that looked."""
 
-    def detect(self, image: Image) -> Evidence:
-        """Judge one mammogram."""
-        start = time.perf_counter()
-        _, settings = self._weights
-        logits, reason = self.logits(image.plane)
-        if logits is not None and widespread(logits):
-            logits, reason = None, UNEVEN
-        shape = image.plane.shape
-        if logits is None:
-            heat = np.zeros((1, *shape), np.float32)
-            return Evidence(self.name, 0.0, settings.get("threshold", 0.5), heat, settings.get("heat_threshold", 0.5),
-                            conclusive=False, reason=reason, weights_sha256=self.weights_sha256,
-                            seconds=time.perf_counter() - start)
-        heat = heat_of(logits, shape, settings)
-        loudest = peaks(logits)
-        score = image_score(loudest, settings)
-        threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
-        found = regions(heat[None], level, image, self.name) if score >= threshold else ()
-        return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
-                        engine=named(), weights_sha256=self.weights_sha256,
-                        seconds=time.perf_counter() - start)
 
-    def load(self) -> None:
-        """The weights and the engine, in the caller's thread."""
-        self.infer  # noqa: B018
+class Network(Trained):
+    """Noise of each region against the noise of the whole image, by one set of weights."""
 
-    def logits(self, plane: Plane) -> tuple[Plane | None, str]:
-        """Forgery logits (y / 2, x / 2, rounded up; -inf outside the breast), or None and why not."""
-        if min(plane.shape) < LEAST_SIDE:
-            return None, f"The image is smaller than {LEAST_SIDE} pixels on a side."
-        tissue = breast_mask(plane)
-        reference = measure(plane, tissue)
-        if reference is None:
-            return None, "The image holds too little grain to serve as its own reference."
-        return dense_logits(plane, tissue, reference, self.infer), ""
+    name = "self-reference"
 
     @cached_property
     def infer(self) -> Infer:
         """The network in the engine of choice."""
         arrays, _ = self._weights
         return _openvino(arrays) if engine() == "openvino" else _torch(arrays)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As in the manifest."""
+        return self._weights[1]
+
+    def load(self) -> None:
+        """The weights and the engine, in the caller's thread."""
+        self.infer  # noqa: B018
+
+    def detect(self, image: Image) -> Evidence:
+        """Judge one mammogram."""
+        start = time.perf_counter()
+        seen = self.look(image.plane)
+        logits, reason, settings = seen.logits, seen.reason, seen.settings
+        if logits is not None and widespread(logits):
+            logits, reason = None, UNEVEN
+        shape = image.plane.shape
+        threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
+        if logits is None:
+            return Evidence(self.name, 0.0, threshold, np.zeros((1, *shape), np.float32), level, conclusive=False,
+                            reason=reason, weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+        heat = heat_of(logits, shape, settings)
+        loudest = peaks(logits)
+        score = image_score(loudest, settings)
+        found = regions(heat[None], level, image, self.name) if score >= threshold else ()
+        return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
+                        engine=named(), weights_sha256=self.weights_sha256,
+                        seconds=time.perf_counter() - start)
+
+    def look(self, plane: Plane) -> Seen:
+        """What a plane (y, x) shows."""
+        if min(plane.shape) < LEAST_SIDE:
+            return Seen(None, f"The image is smaller than {LEAST_SIDE} pixels on a side.", self.settings)
+        tissue = breast_mask(plane)
+        reference = measure(plane, tissue)
+        if reference is None:
+            return Seen(None, "The image holds too little grain to serve as its own reference.", self.settings)
+        return self.look_at(plane, tissue, reference)
+
+    def look_at(self, plane: Plane, tissue: Mask, reference: Reference) -> Seen:
+        """The same, once its reference was measured."""
+        return Seen(dense_logits(plane, tissue, reference, self.infer), "", self.settings)
+
+
+class OfFilm(Network):
+    """For images whose grain is even over the breast, as on film: it is held against one curve of the image's own."""
+
+    weights_name = "self-reference-film"
+
+    def look_at(self, plane: Plane, tissue: Mask, reference: Reference) -> Seen:
+        if unevenness(reference, tissue) >= EVEN:
+            return Seen(None, "Its grain varies over the breast, as on no film.", self.settings)
+        return super().look_at(plane, tissue, replace(reference, field=None))
+
+
+class SelfReference(Network):
+    """For every image: film is left to the network that learnt on film alone, which tells smaller differences than one
+    that lets a maker's processing pass. What seems strange to that all over the breast is no film."""
+
+    weights_name = "self-reference"
+
+    def __init__(self, arrays: Arrays | None = None, settings: dict[str, Any] | None = None) -> None:
+        """Without arguments the two networks that ship; one that is passed looks at every image itself."""
+        super().__init__(arrays, settings)
+        self._film = OfFilm() if arrays is None else None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Of both networks' weights, parted by a blank."""
+        own = super().weights_sha256
+        return own if self._film is None else f"{own} {self._film.weights_sha256}"
+
+    def check_weights(self) -> None:
+        super().check_weights()
+        if self._film is not None:
+            self._film.check_weights()
+
+    def load(self) -> None:
+        super().load()
+        if self._film is not None:
+            self._film.load()
+
+    def look_at(self, plane: Plane, tissue: Mask, reference: Reference) -> Seen:
+        if self._film is not None:
+            seen = self._film.look_at(plane, tissue, reference)
+            if seen.logits is not None and not widespread(seen.logits):
+                return replace(seen, settings=with_threshold(seen.settings, self.settings["threshold"]))
+        return super().look_at(plane, tissue, reference)
 
 
 def dense_logits(plane: Plane, tissue: Mask, reference: Reference, infer: Infer) -> Plane:
@@ -192,6 +261,13 @@ def image_score(loudest: tuple[float, ...], settings: dict[str, Any]) -> float:
     """Calibrated [0, 1] score of the image from its `peaks`: a logistic regression fitted on the validation split."""
     slopes = settings.get("slopes", [0.0, 1.0, 0.0, 0.0])
     return float(_sigmoid(np.float64(np.dot(slopes, loudest) + settings.get("offset", 0.0))))
+
+
+def with_threshold(settings: dict[str, Any], threshold: float) -> dict[str, Any]:
+    """Settings that give the same answers on a scale where the threshold is another: the score's logit is shifted."""
+    before = settings.get("threshold", 0.5)
+    shift = float(np.log(threshold / (1 - threshold)) - np.log(before / (1 - before)))
+    return {**settings, "offset": settings.get("offset", 0.0) + shift, "threshold": threshold}
 
 
 def peaks(logits: Plane) -> tuple[float, ...]:

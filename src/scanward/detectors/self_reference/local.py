@@ -8,6 +8,7 @@ forgery, a minority of the blocks, hardly moves it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -42,6 +43,21 @@ def measure(plane: Plane, tissue: Mask) -> Reference | None:
     None where there is too little grain."""
     found = own.measure(plane, tissue)
     return found and replace(found, field=field_of(plane, tissue, found, own.strips_of(tissue)))
+
+
+def measurer(*, varies: bool) -> Callable[[Plane, Mask], Reference | None]:
+    """What measures a reference: with its field where grain may vary over the breast, or as one curve."""
+    return measure if varies else own.measure
+
+
+def unevenness(reference: Reference, tissue: Mask) -> float:
+    """How much the finest grain varies over the breast beyond what brightness explains: the standard deviation of the
+    field's logarithm; 0 where there is no field."""
+    if reference.field is None:
+        return 0.0
+    finest = reference.field[0]
+    inside = _shrunk(tissue.astype(np.float32), finest.shape) > 0
+    return float(np.log(finest[inside]).std())
 
 
 def field_of(plane: Plane, tissue: Mask, reference: Reference, rows: list[tuple[int, int]] | None) -> Plane | None:
