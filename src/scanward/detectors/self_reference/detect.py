@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import cv2
@@ -75,6 +76,11 @@ class Seen:
     settings: dict[str, Any]
     """Of the network that looked."""
 
+    @property
+    def strange(self) -> bool:
+        """Whether the breast looks unlike any that the network knows."""
+        return self.logits is not None and widespread(self.logits)
+
 
 class Network(Trained):
     """Noise of each region against the noise of the whole image, by one set of weights."""
@@ -93,15 +99,16 @@ class Network(Trained):
         return self._weights[1]
 
     def load(self) -> None:
-        """The weights and the engine, in the caller's thread."""
-        self.infer  # noqa: B018
+        """The weights and the engine's library, in the caller's thread; a network is built once an image needs it."""
+        self.check_weights()
+        import_module("scanward.detectors.self_reference.graph" if engine() == "openvino" else "torch")
 
     def detect(self, image: Image) -> Evidence:
         """Judge one mammogram."""
         start = time.perf_counter()
         seen = self.look(image.plane)
         logits, reason, settings = seen.logits, seen.reason, seen.settings
-        if logits is not None and widespread(logits):
+        if seen.strange:
             logits, reason = None, UNEVEN
         shape = image.plane.shape
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
@@ -137,14 +144,13 @@ class OfFilm(Network):
     weights_name = "self-reference-film"
 
     def look_at(self, plane: Plane, tissue: Mask, reference: Reference) -> Seen:
-        if unevenness(reference, tissue) >= EVEN:
-            return Seen(None, "Its grain varies over the breast, as on no film.", self.settings)
         return super().look_at(plane, tissue, replace(reference, field=None))
 
 
 class SelfReference(Network):
-    """For every image: film is left to the network that learnt on film alone, which tells smaller differences than one
-    that lets a maker's processing pass. What seems strange to that all over the breast is no film."""
+    """For every image: where grain is even, `OfFilm`, which learnt on film alone, tells smaller differences than the
+    network that lets a maker's processing pass. What seems strange all over the breast to the one that is asked first
+    (a large forgery makes film uneven, too) is shown to the other."""
 
     weights_name = "self-reference"
 
@@ -164,17 +170,17 @@ class SelfReference(Network):
         if self._film is not None:
             self._film.check_weights()
 
-    def load(self) -> None:
-        super().load()
-        if self._film is not None:
-            self._film.load()
-
     def look_at(self, plane: Plane, tissue: Mask, reference: Reference) -> Seen:
-        if self._film is not None:
-            seen = self._film.look_at(plane, tissue, reference)
-            if seen.logits is not None and not widespread(seen.logits):
-                return replace(seen, settings=with_threshold(seen.settings, self.settings["threshold"]))
-        return super().look_at(plane, tissue, reference)
+        if self._film is None:
+            return super().look_at(plane, tissue, reference)
+        networks = [super().look_at, self._film.look_at]
+        if unevenness(reference, tissue) < EVEN:
+            networks.reverse()
+        seen = networks[0](plane, tissue, reference)
+        if seen.strange:
+            other = networks[1](plane, tissue, reference)
+            seen = seen if other.strange else other
+        return replace(seen, settings=with_threshold(seen.settings, self.settings["threshold"]))
 
 
 def dense_logits(plane: Plane, tissue: Mask, reference: Reference, infer: Infer) -> Plane:
