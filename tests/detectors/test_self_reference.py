@@ -11,6 +11,7 @@ from scanward.detectors.self_reference import detect as module
 from scanward.detectors.self_reference.local import measure as local_measure
 from scanward.detectors.self_reference.local import unevenness
 from scanward.detectors.self_reference.reference import KERNELS, measure, pool
+from scanward.detectors.self_reference.support import without_like
 from scanward.errors import WeightsError
 from scanward.image import Image
 
@@ -171,6 +172,39 @@ def test_grain_that_varies_over_the_breast_is_no_alarm_but_a_reason():
     evidence = shipped().detect(image_of(plane))
     assert (evidence.label, evidence.score, evidence.findings) == ("inconclusive", 0, ())
     assert "5 % of the breast" in evidence.reason and not evidence.heat.any()
+
+
+def test_a_place_brighter_than_all_else_is_no_alarm_but_a_reason():
+    """The same smooth patch, once as bright as much else, once as bright as nothing else."""
+    plane = tissue(3)
+    plane[200:280, 240:320] = tissue(3, grain=0)[200:280, 240:320]
+    assert shipped().detect(image_of(plane)).label == "tampered"
+    plane[200:280, 240:320] += 1200
+    evidence = shipped().detect(image_of(plane))
+    assert (evidence.label, evidence.findings) == ("inconclusive", ())
+    assert "hardly anything else in the breast is as bright" in evidence.reason
+    plane[350:420, 100:170] = tissue(3, grain=0)[350:420, 100:170]
+    evidence = shipped().detect(image_of(plane))
+    assert evidence.label == "tampered", "another place has enough like it"
+    assert all(finding.box[1] >= 340 for finding in evidence.findings)
+    plane[200:280, 240:320], plane[10, 10] = 3400, 3600
+    evidence = shipped().detect(image_of(plane))
+    assert any(finding.box[1] < 300 for finding in evidence.findings), "one grey where grain would forbid it"
+
+
+def test_without_like_by_hand():
+    """A breast of 100 × 100 logits in two brightnesses, half and half, and a square of 20 × 20 in a third, loud in its
+    middle."""
+    plane = np.full((200, 200), 100.0, np.float32)
+    plane[:, 100:] = 200
+    logits = np.full((100, 100), -1.0, np.float32)
+    logits[14:26, 14:26] = logits[60:80, 60:80] = 1
+    plane[20:60, 20:60] = 300
+    alone = without_like(plane, logits)
+    assert alone[14:26, 14:26].all() and alone.sum() == 12**2
+    plane[100:130, 20:70] = 300  # 15 × 25 logits, 3.75 % of the breast
+    assert not without_like(plane, logits).any()
+    assert not without_like(plane, np.full((100, 100), -1.0, np.float32)).any()
 
 
 def logits_with(*regions):

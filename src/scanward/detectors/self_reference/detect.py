@@ -17,6 +17,7 @@ from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import Arrays, regions
 from scanward.detectors.self_reference.local import measure, unevenness
 from scanward.detectors.self_reference.reference import Reference
+from scanward.detectors.self_reference.support import without_like
 from scanward.image import Image
 from scanward.nets.engine import engine, named, precision
 from scanward.tiles import bands
@@ -63,6 +64,11 @@ digital ones .17 and more, .14 where they were resampled."""
 UNEVEN = ("Over more than 5 % of the breast, and not in compact regions, grain is unlike that of any image that the "
           "detector was tested on, as after resampling, strong compression or unusual processing; a forgery cannot be "
           "told from that.")
+
+NOTHING_LIKE = ("What looks forged is a place that hardly anything else in the breast is as bright as, so that its "
+                "grain cannot be held against any; a dense mass may look so.")
+SILENT = np.float32(-8.0)
+"""The logit of a place that does not count."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +119,26 @@ class Network(Trained):
         shape = image.plane.shape
         threshold, level = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         if logits is None:
-            return Evidence(self.name, 0.0, threshold, np.zeros((1, *shape), np.float32), level, conclusive=False,
-                            reason=reason, weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
-        heat = heat_of(logits, shape, settings)
+            return self._silent(image, settings, reason, start)
         loudest = peaks(logits)
         score = image_score(loudest, settings)
+        if score >= threshold and (alone := without_like(image.plane, logits)).any():
+            logits = np.where(alone & (logits != PAINTED), SILENT, logits)
+            loudest = peaks(logits)
+            score = image_score(loudest, settings)
+            if score < threshold:
+                return self._silent(image, settings, NOTHING_LIKE, start)
+        heat = heat_of(logits, shape, settings)
         found = regions(heat[None], level, image, self.name) if score >= threshold else ()
         return Evidence(self.name, score, threshold, heat[None], level, found, features=loudest,
                         engine=named(), weights_sha256=self.weights_sha256,
                         seconds=time.perf_counter() - start)
+
+    def _silent(self, image: Image, settings: dict[str, Any], reason: str, start: float) -> Evidence:
+        """Neither an alarm nor a pass."""
+        return Evidence(self.name, 0.0, settings.get("threshold", 0.5), np.zeros(image.shape, np.float32),
+                        settings.get("heat_threshold", 0.5), conclusive=False, reason=reason,
+                        weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
 
     def look(self, plane: Plane) -> Seen:
         """What a plane (y, x) shows."""
