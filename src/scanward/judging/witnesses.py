@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from scanward import methods, protection, weights
+from scanward.anatomy.implant import shows_implant
 from scanward.detectors.base import Detector
 from scanward.errors import InputError
 from scanward.image import Modality
@@ -47,8 +48,10 @@ class Pixels:
 
     def testify(self, case: Case) -> Evidence | None:
         if case.image.untested:
-            return _unseen(self.detector, case)
+            return _unseen(self.detector, case, case.image.untested)
         evidence = self.detector.detect(case.image)
+        if evidence.label == "tampered" and case.image.modality == "MG" and shows_implant(case.image.plane):
+            return _unseen(self.detector, case, "a view with an implant, by its looks")
         return placed(evidence, case.site) if evidence.concerned else None
 
 
@@ -98,10 +101,10 @@ class Seal:
                         seconds=time.perf_counter() - start, facts=protection.facts(answer))
 
 
-def _unseen(detector: Detector, case: Case) -> Evidence:
-    """Of an image that says it is of a kind that no detector was tested on: neither an alarm nor a pass."""
+def _unseen(detector: Detector, case: Case, kind: str) -> Evidence:
+    """Of an image of a kind that no detector was tested on: neither an alarm nor a pass."""
     return Evidence(detector.name, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False,
-                    reason=f"It is {case.image.untested}, and detectors were tested on no such images.",
+                    reason=f"It is {kind}, and detectors were tested on no such images.",
                     weights_sha256=getattr(detector, "weights_sha256", None))
 
 
