@@ -30,6 +30,7 @@ from scanward.judging.case import Terms
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import Site
 from scanward.judging.watched import memory_of
+from scanward.judging.witnesses import detector, names_of
 from scanward.report.heat import heat_png
 from scanward.report.jsonl import plain
 from scanward.verdict import Evidence, Verdict
@@ -64,9 +65,11 @@ class Judging:
     device: str = ""
 
     def __call__(self) -> Callable[[Task], Judged]:
-        """The work; where the networks run is settled before they are loaded."""
+        """The work; where the networks run is settled before they are loaded. Raises `WeightsError`."""
         if self.device:
             os.environ["SCANWARD_DEVICE"] = self.device
+        for name in names_of(self.method, self.modality):
+            detector(name).load()
         terms = Terms(self.method, self.site, self.modality, self.spacing)
         worker = f"{socket.gethostname()}:{os.getpid()}"
         return lambda task: judged(task.unit, self.archive, terms, worker)

@@ -83,7 +83,7 @@ def runner_of(request: Request) -> Watching:
         return Watched(request.workers or len(os.sched_getaffinity(0)), limits)
     from scanward.judging.cluster import Cluster
 
-    return Cluster(request.ray, request.workers, limits)
+    return Cluster(request.ray, request.workers, limits, lambda task: task.unit.cost)
 
 
 @contextmanager

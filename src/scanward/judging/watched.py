@@ -53,9 +53,12 @@ class _Job(Generic[Item]):
 class Crew(Generic[Item, Answer]):
     """Spawned processes that are started anew when they die. To be closed."""
 
-    def __init__(self, make_work: MakeWork[Item, Answer], workers: int, limits: Limits) -> None:
-        """`make_work`, items and answers are pickled. What `make_work` raises, `work` raises."""
+    def __init__(self, make_work: MakeWork[Item, Answer], workers: int, limits: Limits, threads: int = 1) -> None:
+        """`make_work`, items and answers are pickled. What `make_work` raises, `work` raises. Each process has so many
+        threads."""
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `Processes`
+        for name in ("OMP_NUM_THREADS", "SCANWARD_THREADS"):
+            os.environ.setdefault(name, str(threads))
         self._limits, self._make = limits, make_work
         self._theirs, self._ours = get_context("spawn").Pipe(duplex=False)
         self._stillborn = 0
@@ -217,7 +220,8 @@ class Watched:
 
     def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item | None]) -> Iterator[Done[Item, Answer]]:
         """As `Watching`."""
-        crew = Crew(make_work, self.workers, self.limits)
+        cores = len(os.sched_getaffinity(0))
+        crew = Crew(make_work, self.workers, self.limits, max(1, cores // self.workers))
         try:
             yield from crew.work(items)
         finally:
