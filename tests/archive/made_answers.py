@@ -22,6 +22,8 @@ from scanward.archive.answers import (
     schema,
     write_part,
 )
+from scanward.archive.run import FORMAT
+from scanward.archive.unit import Unit
 
 SCANNERS = [("HOLOGIC, Inc.", "Selenia Dimensions"), ("FUJIFILM Corporation", "AMULET"), ("SIEMENS", "Mammomat"),
             ("GE MEDICAL SYSTEMS", "LightSpeed VCT"), ("SIEMENS", "SOMATOM Definition")]
@@ -51,13 +53,17 @@ def run(out: Path, *parts, listed: int | None = None, complete: bool = True) -> 
     """A run's folder with these parts of answers."""
     for name in (ANSWERS, LISTING):
         (out / name).mkdir(parents=True, exist_ok=True)
-    (out / RUN).write_text(json.dumps({"format": "scanward-archive", "terms": {"source": "/archive", "method": "default"}}))
+    terms = {"source": "/archive", "method": "default"}
+    (out / RUN).write_text(json.dumps({"format": FORMAT, "terms": terms}))
     for number, rows in enumerate(parts):
         write_part(out, number, rows)
     total = sum(map(len, parts)) if listed is None else listed
-    (out / LISTING / "00000000.jsonl").write_text("{}\n" * (1 + total))
     if complete:
-        (out / LISTING / COMPLETE).write_text("{}")
+        done = {"parts": len(parts), "units": total, "cost": 1000 * total}
+        (out / LISTING / COMPLETE).write_text(json.dumps(done))
+    else:
+        head = {"units": total, "cost": 1000 * total, "after": None}
+        (out / LISTING / f"{len(parts):08}.jsonl").write_text(f"{json.dumps(head)}\n{Unit(('x',), 1000).line()}\n")
     return out
 
 

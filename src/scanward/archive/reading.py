@@ -8,12 +8,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scanward.archive.answers import ANSWERS, COMPLETE, LISTING, RUN, arrow, schema
+from scanward.archive.answers import ANSWERS, RUN, arrow, schema
 from scanward.disk import read_json
 from scanward.errors import ArgumentError, InputError, MissingExtraError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean, shown
@@ -27,20 +26,6 @@ ROWS = 10_000
 """That are in memory at a time, of an answer without end."""
 LOCKED = ("SET enable_external_access = false", "SET lock_configuration = true")
 """From then on no other file is read or written, by whatever function, and nobody takes that back."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
-
-    answered: int
-    listed: int
-    whole: bool
-    """The listing ended: no further unit will come."""
-
-    @property
-    def left(self) -> int:
-        return max(0, self.listed - self.answered)
 
 
 class Answers:
@@ -112,9 +97,11 @@ class Answers:
         except duckdb.OutOfMemoryException as error:
             raise _no_room(error) from error
         except duckdb.Error as error:
-            said = _line(error).rstrip(".")
-            raise self._damage() or ArgumentError(f"--sql failed ({said}); the columns are those of the view "
-                                                  "`answers`: --sql 'describe answers' lists them.") from error
+            of_the_query = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException,
+                            duckdb.PermissionException)
+            damage = None if isinstance(error, of_the_query) else self._damage()
+            raise damage or ArgumentError(f"--sql failed ({_line(error).rstrip('.')}); --sql 'describe answers' lists "
+                                          "the columns there are.") from error
 
     def _damage(self) -> InputError | None:
         """The first file that cannot be read to its end, as an error."""
@@ -127,13 +114,6 @@ class Answers:
             except (pa.ArrowException, OSError) as error:
                 return _damaged(path, error)
         return None
-
-    def progress(self) -> Progress:
-        """Units answered, and listed so far."""
-        answered = int(self.rows("SELECT count(*) FROM answers")[0][0])
-        listing = self.folder / LISTING
-        listed = sum(_lines(path) - 1 for path in sorted(listing.glob("*.jsonl")))  # the first is no unit
-        return Progress(answered, max(listed, answered), (listing / COMPLETE).exists())
 
 
 def _files(folder: Path) -> list[Path]:
@@ -206,11 +186,6 @@ def _interruptible() -> Iterator[None]:
         if "interrupted" not in str(error).lower():
             raise
         raise KeyboardInterrupt from error
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _line(error: BaseException) -> str:

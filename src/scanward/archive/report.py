@@ -17,8 +17,9 @@ import numpy as np
 
 from scanward.archive import figures, repeats
 from scanward.archive.answers import SET_ASIDE, picture_path
-from scanward.archive.figures import Group, Groups, Pace
-from scanward.archive.reading import Answers, Progress
+from scanward.archive.figures import Group, Groups
+from scanward.archive.listing import progress_of
+from scanward.archive.reading import Answers
 from scanward.disk import plain_file
 from scanward.formats.guard import clean
 from scanward.report.heat import jpeg
@@ -69,21 +70,23 @@ def write_archive_report(answers: Answers, path: Path) -> str:
     Texts of headers and names of files are cut, cleaned and escaped in it: they are the attacker's. Raises `InputError`
     where answers are damaged or the page cannot be written.
     """
-    progress, rows, pace = answers.progress(), figures.counts(answers), figures.pace(answers)
+    rows, pace, listed = figures.counts(answers), figures.pace(answers), progress_of(answers.folder)
     total = {name: sum(getattr(row, name) for row in rows)
              for name in ("images", "tampered", "inconclusive", "authentic", "unscanned", "errors")}
+    left = max(0, listed.units - total["images"])
     apart, same = repeats.of_content(answers, LISTED)
     write_page(
         path, files("scanward.archive").joinpath("report.template.html"),
         source=clean(answers.terms.get("source", ""), LONGEST), method=clean(answers.terms.get("method", "")),
-        progress=progress, counts=rows, total=total, symbols=SYMBOLS, tables=_tables(answers),
+        listed=listed, left=left, counts=rows, total=total, symbols=SYMBOLS, tables=_tables(answers),
         alarms=[_alarm(answers.folder, row) for row in figures.worst(answers, WORST)],
         repeats=(apart, repeats.of_one_uid(answers, LISTED), repeats.of_slices(answers, LISTED), same),
         errors=[(clean(what, LONGEST), label, n, clean(first, LONGEST))
                 for what, label, n, first in figures.errors(answers, LISTED)],
-        aside=_set_aside(answers.folder), costs=figures.costs(answers), pace=pace, speed=_speed(progress, pace),
+        aside=_set_aside(answers.folder), costs=figures.costs(answers), pace=pace,
+        rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
         clean=lambda text, most=LONGEST: clean(text, most), percent=percent, share=share, duration=duration)
-    return (f"{total['images']:,} of {progress.listed:,} images listed{'' if progress.whole else ' so far'} are "
+    return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
             f"answered: {total['tampered']:,} tampered, {total['inconclusive']:,} inconclusive, "
             f"{total['authentic']:,} authentic, {total['unscanned']:,} unscanned; {total['errors']:,} errors.")
 
@@ -142,14 +145,6 @@ def _objects(lines: Iterator[bytes] | Any) -> Iterator[dict[str, Any]]:
             found = json.loads(line)
             if isinstance(found, dict):
                 yield found
-
-
-def _speed(progress: Progress, pace: Pace | None) -> tuple[float, float] | None:
-    """Images a second, and seconds that what is listed will still take; None where nothing is known."""
-    if pace is None or not pace.seconds:
-        return None
-    rate = progress.answered / pace.seconds
-    return rate, progress.left / rate
 
 
 def percent(value: float) -> str:

@@ -76,4 +76,6 @@ def _write(names: list[str], rows: Iterator[tuple[Any, ...]], path: Path) -> Non
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "" if value is None else str(value)
