@@ -5,6 +5,7 @@
 
 import datetime
 import json
+import os
 import sys
 from pathlib import Path
 
