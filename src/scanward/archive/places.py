@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from scanward.archive.folder import local_archive
-from scanward.archive.unit import Archive
+from scanward.archive.servers import DicomWebServer, OrthancServer
+from scanward.archive.store import Store
+from scanward.archive.unit import Archive, Login
+from scanward.errors import ArgumentError
 
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=/|//|http)")
-SERVERS = ("orthanc", "dicomweb")
-
-
-@dataclass(frozen=True)
-class Login:
-    """What a server asks for."""
-
-    user: str = ""
-    password_file: Path | None = None
-    authority: Path | None = None
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|/)|memory:")
+SERVERS = {"orthanc:": OrthancServer, "dicomweb:": DicomWebServer}
 
 
-def archive_of(source: str, login: Login = Login()) -> Archive:
-    """A folder, a list, or a server. Raises `ArgumentError` for what names none."""
+def archive_of(source: str, login: Login) -> Archive:
+    """A folder, a list, a server, or a URL of fsspec's. Raises `ArgumentError` for what names none."""
+    for scheme, kind in SERVERS.items():
+        if source.startswith(scheme):
+            url = source.removeprefix(scheme)
+            if not re.match(r"https?://[^/]", url):
+                raise ArgumentError(f"{source} names no server; write {scheme}http://HOST:PORT, or https.")
+            return kind(url.rstrip("/"), login)
+    if re.match(r"https?://", source):
+        raise ArgumentError(f"{source} does not say what it is; write orthanc:{source} or dicomweb:{source}.")
+    if login != Login():
+        raise ArgumentError("--user, --password-file and --ca are for orthanc: and dicomweb:; leave them out.")
+    if URL.match(source):
+        store = Store(source)
+        store.check()
+        return store
     return local_archive(Path(source))

@@ -46,13 +46,26 @@ class Unit:
         return cls(tuple(parts), cost, series, said, reason)
 
 
+@dataclass(frozen=True)
+class Login:
+    """What a server asks for."""
+
+    user: str = ""
+    password_file: Path | None = None
+    authority: Path | None = None
+    """Whose certificates are believed, PEM."""
+
+
 class Archive(Protocol):
     """A place with images. Pickled, it goes to every worker; connections are made where they are needed."""
 
-    relisted: bool
-    """Nobody keeps its order: a listing that was cut short begins anew."""
-    repeats: bool
-    """It may list a unit more than once."""
+    @property
+    def relisted(self) -> bool:
+        """Nobody keeps its order: a listing that was cut short begins anew."""
+
+    @property
+    def repeats(self) -> bool:
+        """It may list a unit more than once."""
 
     @property
     def name(self) -> str:

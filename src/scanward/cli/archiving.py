@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scanward.archive.places import Login, archive_of
+from scanward.archive.places import archive_of
 from scanward.archive.run import Counts, Run
+from scanward.archive.unit import Login
 from scanward.archive.work import Judging
 from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED, UNSURE
 from scanward.cli.scanning import parse_modality, parse_spacing
