@@ -5,7 +5,6 @@
 
 import datetime
 import json
-import os
 import sys
 from pathlib import Path
 

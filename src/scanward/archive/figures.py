@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scanward.archive.reading import Answers
+from scanward.formats.guard import clean
 from scanward.metrics import wilson
 
 UNSAID = "not said"
@@ -160,7 +161,7 @@ def counts(answers: Answers) -> list[Count]:
     """A row a modality."""
     labels = ", ".join(f"count(*) FILTER {where(f'label = {label!r}')}"
                        for label in ("tampered", "inconclusive", "authentic", "unscanned"))
-    return [Count(row[0] or UNSAID, *row[1:]) for row in answers.rows(
+    return [Count(_named(row[0]), *row[1:]) for row in answers.rows(
         f"SELECT modality, count(*), {labels}, count(error) FROM answers GROUP BY modality "  # noqa: S608
         "ORDER BY count(*) DESC, modality")]
 
@@ -184,7 +185,7 @@ def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:
 
 def costs(answers: Answers) -> list[Cost]:
     """A row a modality."""
-    return [Cost(row[0] or UNSAID, *row[1:]) for row in answers.rows(
+    return [Cost(_named(row[0]), *row[1:]) for row in answers.rows(
         "SELECT modality, count(*), sum(seconds), avg(seconds), approx_quantile(seconds, 0.5), "
         "approx_quantile(seconds, 0.95), max(seconds), max(peak_mb) FROM answers GROUP BY modality ORDER BY 3 DESC")]
 
@@ -208,7 +209,12 @@ def where(condition: str) -> str:
 def _group(images: float, unsure: float, sums: Sequence[Any], names: Sequence[str | None]) -> Group:
     m, n, k, nn, nk, kk = map(_number, sums)
     low, high = interval((m, n, k, nn, nk, kk))
-    return Group(tuple(name or UNSAID for name in names), int(images), int(n), int(k), int(unsure), low, high)
+    return Group(tuple(map(_named, names)), int(images), int(n), int(k), int(unsure), low, high)
+
+
+def _named(text: str | None) -> str:
+    """A text of the files', for people."""
+    return clean(text or "", 80) or UNSAID
 
 
 def _totals(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int, int]:

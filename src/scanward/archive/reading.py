@@ -71,6 +71,10 @@ class Answers:
         read `answers`. Raises `InputError` where it is no such query or fails, also while rows are asked for."""
         import duckdb
 
+        try:
+            query.encode()
+        except UnicodeEncodeError as error:
+            raise ArgumentError("--sql is no text in UTF-8; write it anew.") from error
         with self._explained(), _interruptible():
             statements = duckdb.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -140,6 +144,7 @@ def _connection(files: Sequence[Path], temporary: Path) -> DuckDBPyConnection:
     try:
         for setting in (f"SET memory_limit = '{MEMORY}'", f"SET temp_directory = {_quoted(str(temporary))}",
                         "SET preserve_insertion_order = false", "SET python_enable_replacements = false",
+                        "SET enable_progress_bar = false",
                         f"SET allowed_paths = {_listed(names)}"):
             connection.execute(setting)
         # Without its zone, which is UTC: Python would ask for another package to read it.

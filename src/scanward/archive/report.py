@@ -85,7 +85,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
                 for what, label, n, first in figures.errors(answers, LISTED)],
         aside=_set_aside(answers.folder), costs=figures.costs(answers), pace=pace,
         rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
-        clean=lambda text, most=LONGEST: clean(text, most), percent=percent, share=share, duration=duration)
+        clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
     return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
             f"answered: {total['tampered']:,} tampered, {total['inconclusive']:,} inconclusive, "
             f"{total['authentic']:,} authentic, {total['unscanned']:,} unscanned; {total['errors']:,} errors.")

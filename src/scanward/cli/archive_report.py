@@ -66,11 +66,11 @@ def _print(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
 
 def _write(names: list[str], rows: Iterator[tuple[Any, ...]], path: Path) -> None:
     with whole_file(path, replace=False) as file:
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
+        writer = csv.writer(text)
         for row in chain([tuple(names)], rows):
-            line = io.StringIO(newline="")
-            csv.writer(line).writerow([cell(value if isinstance(value, str | int | float) else _text(value))
-                                       for value in row])
-            file.write(line.getvalue().encode("utf-8", "backslashreplace"))
+            writer.writerow([cell(value if isinstance(value, str | int | float) else _text(value)) for value in row])
+        text.detach()
 
 
 def _text(value: Any) -> str:
