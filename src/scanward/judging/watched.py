@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Protocol
@@ -71,7 +72,9 @@ class Crew(Generic[Item, Answer]):
         What the work raises of `ScanwardError` is an answer; any other exception, a death, and what takes more than it
         may, is tried again.
         """
-        todo, again, number = iter(items), deque[_Job[Item]](), 0
+        todo, again, number = _begun(iter(items)), deque[_Job[Item]](), 0
+        if todo is None:
+            return
         more = True
         while True:
             while len(self._hands) < self._workers:
@@ -156,6 +159,15 @@ class Crew(Generic[Item, Answer]):
         self._hands.clear()
         self._ours.close()
         self._theirs.close()
+
+
+def _begun(items: Iterator[Item | None]) -> Iterator[Item | None] | None:
+    """The items, once there is one: for none no process is started."""
+    for item in items:
+        if item is not None:
+            return chain([item], items)
+        time.sleep(LOOK)
+    return None
 
 
 class _Hand(Generic[Item]):
