@@ -150,12 +150,12 @@ def _cluster(nodes: int) -> Iterator[Watching]:
         made.shutdown()
 
 
-def rate(source: str, nodes: list[int], judging: type[Judging], turns: int) -> None:
+def rate(source: str, nodes: list[int], turns: int) -> None:
     """Prints images a second of every way to run, of `turns` the median."""
     rows = []
     for name, made in runners(nodes):
         with made as runner:
-            runs = [run(judging(archive_of(source, Login())), runner) for _ in range(turns)]
+            runs = [run(Judging(archive_of(source, Login())), runner) for _ in range(turns)]
         one = sorted(runs, key=lambda took: took.seconds)[turns // 2]
         # Ray's own processes are no children that are waited for, so that their time is not known.
         cpu = "–" if name.startswith("Ray") else f"{1000 * one.cpu / one.images:.2f}"
@@ -166,9 +166,19 @@ def rate(source: str, nodes: list[int], judging: type[Judging], turns: int) -> N
 
 
 def overhead(count: int, nodes: list[int]) -> None:
-    """`rate` where judging takes no time: listing, sending, keeping, Parquet. Start of the processes included."""
+    """Prints what the engine takes for an image where judging takes no time: listing, sending, keeping, Parquet. Of a
+    run of `count` images less one of a tenth, so that the start of the processes is not in it."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
-        rate(str(links(Path(name, "in"), count)), nodes, Nothing, 1)
+        few, many = (Folder(links(Path(name, str(size)), size)) for size in (count // 10, count))
+        for way, made in runners(nodes):
+            with made as runner:
+                less, more = (run(Nothing(archive), runner) for archive in (few, many))
+            images = more.images - less.images
+            cpu = "–" if way.startswith("Ray") else f"{1000 * (more.cpu - less.cpu) / images:.2f}"
+            rows.append((way, f"{images:,}", f"{1000 * (more.seconds - less.seconds) / images:.2f}", cpu))
+            print(rows[-1], flush=True)
+    print(table(("run by", "images", "ms an image", "CPU-ms an image"), rows))
 
 
 def listing(counts: list[int]) -> None:
@@ -181,17 +191,18 @@ def listing(counts: list[int]) -> None:
                 line = [sys.executable, __file__, "list", str(root), str(Path(name, f"out-{flat}-{count}"))]
                 said = subprocess.run(line, check=True, capture_output=True, text=True).stdout.split()
                 rows.append(("one folder" if flat else f"folders of {A_FOLDER}", f"{count:,}", f"{int(said[0]):,}",
-                             f"{float(said[1]):.1f}", f"{float(said[2]):.0f}", f"{1e6 * float(said[1]) / count:.0f}"))
+                             f"{float(said[1]):.1f}", f"{float(said[2]):.0f}", f"{float(said[3]):.0f}"))
                 print(rows[-1], flush=True)
-    print(table(("paths in", "paths", "units", "seconds", "MB at most", "µs a path"), rows))
+    print(table(("paths in", "paths", "units", "seconds", "MB at most", "CPU-µs a path"), rows))
 
 
 def list_one(root: Path, out: Path) -> None:
-    """Units, seconds, and MB that this process had at most."""
-    start = time.perf_counter()
+    """Units, seconds, MB that this process had at most, and its CPU-µs a unit."""
+    start, before = time.perf_counter(), time.process_time()
     write_listing(Folder(root), out)
-    print(progress_of(out).units, time.perf_counter() - start,
-          resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    units = progress_of(out).units
+    print(units, time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+          1e6 * (time.process_time() - before) / units)
 
 
 def main() -> None:
@@ -231,7 +242,7 @@ def carry_out(given: argparse.Namespace) -> None:
     if given.command == "costs":
         costs(given.source, given.output)
     elif given.command == "rate":
-        rate(given.source, given.nodes, Judging, given.turns)
+        rate(given.source, given.nodes, given.turns)
     elif given.command == "overhead":
         overhead(given.images, given.nodes)
     elif given.command == "listing":
