@@ -34,6 +34,7 @@ TAKEN_ONLY = {
     r"scanward (train|bench) ": "hours, and data",
     r"scanward (serve|study serve|study new|study link|study close|study report) ?":
     "a server, or a study with readers; tests/gateway and tests/readerstudy run them",
+    r"scanward archive ": "runs in processes of their own; tests/archive runs them",
     r"scanward user ": "asks for a password; tests/review runs it",
     r"scanward .*--count ": "sets; tests/forgery/test_sets.py makes some",
     r"scanward .*\bDATA/": "the training data",
