@@ -156,8 +156,9 @@ class _Looking(threading.Thread):
             self.error = error
 
     def _each(self) -> Iterator[Path]:
-        for self.at in self._paths:
-            yield self.at
+        for path in self._paths:
+            self.at = path
+            yield path
 
 
 @dataclass(frozen=True)
