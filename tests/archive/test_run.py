@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import threading
 
 import cv2
 import pytest
@@ -11,6 +12,8 @@ from archives import listed, noise, rows
 from objects import ct_files, dicom_file
 
 from scanward import formats
+from scanward.archive import folder
+from scanward.formats import sources
 from scanward.judging.case import Terms
 from scanward.judging.scan import scan_source
 
@@ -143,3 +146,21 @@ def test_answers_that_are_damaged_are_named(archive, out, tmp_path, run):
     part.write_bytes(part.read_bytes()[:-9])
     code, _, err = run("archive", archive, "-o", tmp_path, "--method", METHOD, "--workers", 1)
     assert code == 2 and f"{part} is damaged; remove it" in err
+
+
+def test_a_file_over_which_the_disk_hangs_does_not_hold_up_the_listing(archive, monkeypatch, tmp_path):
+    """It is left to those who judge, over whom there is a watch."""
+    over = threading.Event()
+    real = sources._kind
+
+    def kind(path):
+        if path.name == "good.png":
+            over.wait(60)
+        return real(path)
+
+    monkeypatch.setattr(sources, "_kind", kind)
+    monkeypatch.setattr(folder, "HANGS", 0.5)
+    units = [unit for unit, _ in folder.Folder(archive).listed(None, tmp_path)]
+    over.set()
+    assert [unit.parts[0] for unit in units if not unit.said] == \
+        ["chest/0000.dcm", "films/cut.dcm", "films/forged.png", "films/good.png"]

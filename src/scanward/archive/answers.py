@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanward.disk import sync_folder, whole_file
-from scanward.errors import MissingExtraError
+from scanward.errors import ArgumentError, MissingExtraError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,6 +114,12 @@ def write_part(out: Path, number: int, answers: Sequence[Answer]) -> None:
         file.flush()
         os.fsync(file.fileno())
     sync_folder(path.parent)
+
+
+def unwritten(out: Path, error: Exception) -> ArgumentError:
+    """Of a run whose folder cannot be written any more."""
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return ArgumentError(f"{out} cannot be written ({why}); free some space, and the same command goes on.")
 
 
 def part_path(out: Path, number: int) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import PASSED, Passed, in_one_folder
 
+HANGS = 60.0
+"""Seconds after which a file is one over which the disk hangs."""
 HIDDEN = -1
+"""The size of a hidden folder, which is listed like a file."""
 LONGEST_LINE = 1 << 16
 """Bytes of a line of a list."""
 
@@ -105,13 +109,56 @@ def units_of(found: Found, local: Callable[[str], Path]) -> list[Unit]:
         return [Unit((f"{prefix}.",), 0, said="inconclusive", reason=str(found.error))]
     sizes = {entry.name: entry.size for entry in found.files}
     passed: list[Passed] = []
-    groups = in_one_folder([local(name) for name, size in sizes.items() if size != HIDDEN], passed)
+    groups = _looked_into([local(name) for name, size in sizes.items() if size != HIDDEN], passed)
     units = [Unit(tuple(prefix + path.name for path in paths), sum(sizes[path.name] for path in paths), len(paths) > 1)
              for paths in groups]
     units += [Unit((prefix + one.path.name,), 0, said="unscanned", reason=one.reason) for one in passed]
     units += [Unit((prefix + name,), 0, said="unscanned", reason=PASSED["hidden"])
               for name, size in sizes.items() if size == HIDDEN]
     return sorted(units, key=lambda unit: unit.parts[0])
+
+
+def _looked_into(paths: list[Path], passed: list[Passed]) -> list[list[Path]]:
+    """As `in_one_folder`. A file over which a disk hangs is an image by itself: the watch over those who judge ends
+    what there is no waiting for."""
+    hung: list[Path] = []
+    while True:
+        looking = _Looking([path for path in paths if path not in hung])
+        looking.start()
+        while looking.is_alive():
+            at = looking.at
+            looking.join(HANGS)
+            if looking.is_alive() and looking.at is at and at is not None:
+                hung.append(at)
+                break
+        else:
+            if looking.error is not None:
+                raise looking.error
+            passed += looking.passed
+            return looking.found + [[path] for path in hung]
+
+
+class _Looking(threading.Thread):
+    """Nobody waits for it in the end."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        super().__init__(name="looking", daemon=True)
+        self._paths = paths
+        self.at: Path | None = None
+        self.found: list[list[Path]] = []
+        self.passed: list[Passed] = []
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.found = in_one_folder(self._each(), self.passed)
+        except Exception as error:
+            self.error = error
+
+    def _each(self) -> Iterator[Path]:
+        for path in self._paths:
+            self.at = path
+            yield path
 
 
 @dataclass(frozen=True)
@@ -159,7 +206,7 @@ class Listed:
         named = {str(root / line): line for line in lines}
         folders = [path for path in named if os.path.isdir(path)]
         passed: list[Passed] = []
-        groups = {str(paths[0]): paths for paths in in_one_folder(
+        groups = {str(paths[0]): paths for paths in _looked_into(
             [Path(path) for path in named if path not in folders], passed)}
         reasons = {str(one.path): one.reason for one in passed}
         members = {str(path) for paths in groups.values() for path in paths}

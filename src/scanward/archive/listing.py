@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from scanward.archive.answers import COMPLETE, LISTING
+from scanward.archive.answers import COMPLETE, LISTING, unwritten
 from scanward.archive.unit import Archive, Cursor, Unit
 from scanward.disk import whole_file
 from scanward.errors import ScanwardError, UnreadableError
@@ -166,20 +166,25 @@ class Lister:
         try:
             error = self._line.recv()
         except (EOFError, OSError):
-            error = None
-            parts = progress_of(self._out)
-            self._complete = parts.complete
-            self._deaths = 1 if parts.parts > self._parts else self._deaths + 1
-            self._parts = parts.parts
-            self.close()
-            if not self._complete and self._deaths >= DEATHS:
-                raise ScanwardError("The process that lists the archive died again and again, perhaps for want of "
-                                    "memory; the same command goes on with the listing.") from None
-            if not self._complete:
-                self._start()
+            self._died()
+            return self._complete
         if error is not None:
             raise error
-        return self._complete
+        self._complete = True
+        self.close()
+        return True
+
+    def _died(self) -> None:
+        self.close()
+        found = progress_of(self._out)
+        self._complete = found.complete
+        self._deaths = 1 if found.parts > self._parts else self._deaths + 1
+        self._parts = found.parts
+        if not self._complete and self._deaths >= DEATHS:
+            raise ScanwardError("The process that lists the archive died again and again, perhaps for want of memory; "
+                                "the same command goes on with the listing.")
+        if not self._complete:
+            self._start()
 
     def close(self) -> None:
         """Ends the process."""
@@ -194,6 +199,9 @@ def _list(archive: Archive, out: Path, line: Connection, life: Connection) -> No
     made_ready(life)
     try:
         write_listing(archive, out)
+        line.send(None)  # or who waits for the end of the process may wait for a dead disk
+    except (OSError, sqlite3.Error) as error:
+        line.send(unwritten(out, error))
     except Exception as error:
         line.send(noted(error))
 

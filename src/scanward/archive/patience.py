@@ -21,16 +21,16 @@ FIRST, SLOWEST = 0.2, 30.0
 _CHANCE = random.SystemRandom()
 
 
-def patient(ask: Callable[[], Found]) -> Found:
+def patient(ask: Callable[[], Found], longest: float = LONGEST) -> Found:
     """What `ask` gives, asked again with longer and longer pauses while it raises `Unreachable`, which it raises in the
     end. The pauses differ by chance: those that were turned away together do not come back together."""
-    tries, end = 0, time.monotonic() + LONGEST
+    tries, end = 0, time.monotonic() + longest
     while True:
         try:
             return ask()
         except Unreachable as error:
             tries += 1
-            if time.monotonic() > end or (isinstance(error, Faulty) and tries >= FAULTS):
+            if tries >= FAULTS if isinstance(error, Faulty) else time.monotonic() >= end:
                 raise
             wanted = min(SLOWEST, FIRST * 2.0 ** min(tries - 1, 20)) * _CHANCE.uniform(0.5, 1.0)
             _wait(max(wanted, min(error.retry_after or 0.0, SLOWEST)))

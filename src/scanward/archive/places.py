@@ -11,7 +11,7 @@ from scanward.archive.store import Store
 from scanward.archive.unit import Archive, Login
 from scanward.errors import ArgumentError
 
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|/)|memory:")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 SERVERS = {"orthanc:": OrthancServer, "dicomweb:": DicomWebServer}
 
 
@@ -22,7 +22,9 @@ def archive_of(source: str, login: Login) -> Archive:
             url = source.removeprefix(scheme)
             if not re.match(r"https?://[^/]", url):
                 raise ArgumentError(f"{source} names no server; write {scheme}http://HOST:PORT, or https.")
-            return kind(url.rstrip("/"), login)
+            server = kind(url.rstrip("/"), login)
+            server.check()
+            return server
     if re.match(r"https?://", source):
         raise ArgumentError(f"{source} does not say what it is; write orthanc:{source} or dicomweb:{source}.")
     if login != Login():

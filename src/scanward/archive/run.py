@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scanward.archive.answers import ANSWERS, RUN, SET_ASIDE, Answer, arrow, part_path, picture_path
+from scanward.archive.answers import ANSWERS, RUN, SET_ASIDE, Answer, arrow, part_path, picture_path, unwritten
 from scanward.archive.listing import Lister, Progress, parts, progress_of
 from scanward.archive.parts import Part
 from scanward.archive.unit import Unit
@@ -79,7 +79,7 @@ class Run:
             out.mkdir(parents=True, exist_ok=True)
             self._lock = held(out, f"Another run is writing into {out}; wait for it, or choose another folder.")
         except OSError as error:
-            raise _unwritten(out, error) from error
+            raise unwritten(out, error) from error
         try:
             _check(out, self._terms())
         except BaseException:
@@ -182,7 +182,7 @@ class Run:
         try:
             self._aside.append(json.dumps(line).encode())
         except OSError as failed:
-            raise _unwritten(self._out, failed) from failed
+            raise unwritten(self._out, failed) from failed
         self.counts.aside += 1
         return replace(blank, error=why, attempts=tries, method=self._judging.method, judged_at=now)
 
@@ -190,7 +190,7 @@ class Run:
         try:
             new = part.add(place, answer)
         except OSError as error:
-            raise _unwritten(self._out, error) from error
+            raise unwritten(self._out, error) from error
         if new:
             self.counts.add(answer.label, answer.error is not None, part.units[place].cost)
 
@@ -211,7 +211,7 @@ def _check(out: Path, terms: dict[str, Any]) -> None:
             write_json(path, {"format": FORMAT, "terms": terms,
                               "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
         except OSError as error:
-            raise _unwritten(out, error) from error
+            raise unwritten(out, error) from error
         return
     found = read_json(path)
     before = found.get("terms")
@@ -221,7 +221,3 @@ def _check(out: Path, terms: dict[str, Any]) -> None:
         if before.get(name) != value:
             raise ArgumentError(f"{out} holds the answers of a run that differs in its {name}; choose another folder, "
                                 "or the same options to go on.")
-
-
-def _unwritten(out: Path, error: OSError) -> ArgumentError:
-    return ArgumentError(f"{out} cannot be written ({error.strerror}); free some space, and the same command goes on.")

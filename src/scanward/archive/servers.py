@@ -15,6 +15,7 @@ from scanward.archive.unit import Cursor, Login, Unit
 from scanward.delivery.server import (
     ANSWER,
     INSTANCE,
+    JSON,
     MODALITY,
     OBJECT,
     PAGE,
@@ -57,6 +58,12 @@ class OnServer:
 
     def terms(self) -> dict[str, Any]:
         return {}
+
+    def check(self) -> None:
+        """Raises as `Server.json` where nobody answers as such a server does."""
+        server = self.server()
+        asked = ("/system",) if self.kind == "orthanc" else ("/studies", {"limit": "1"}, JSON)
+        patient(partial(server.json, *asked), 0.0)
 
     def address(self, unit: Unit) -> str:
         return self.address_.rstrip("/") + self._path(unit, unit.parts[0])

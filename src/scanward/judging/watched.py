@@ -77,8 +77,7 @@ class Crew(Generic[Item, Answer]):
             return
         more = True
         while True:
-            while len(self._hands) < self._workers:
-                self._hands.append(_Hand(self._make, self._theirs))
+            self._complete()
             idle = [hand for hand in self._hands if hand.ready and hand.job is None]
             lacking = False
             while idle and (again or (more and not lacking)):
@@ -97,6 +96,14 @@ class Crew(Generic[Item, Answer]):
             if not more and not again and all(hand.job is None for hand in self._hands):
                 return
             yield from self._heard(again)
+
+    def _complete(self) -> None:
+        try:
+            while len(self._hands) < self._workers:
+                self._hands.append(_Hand(self._make, self._theirs))
+        except OSError as error:  # no memory, or as many processes as there may be
+            why = f"No other worker process can be started ({error.strerror}); give fewer workers."
+            raise ScanwardError(why) from error
 
     def _heard(self, again: deque[_Job[Item]]) -> Iterator[Done[Item, Answer]]:
         """What comes within a `LOOK`, and what is overdue then; jobs that failed go to `again`."""
