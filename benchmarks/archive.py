@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +31,14 @@ import archive_faults
 import archive_simulation
 import cv2
 import numpy as np
+from archive_nothing import Nothing
 
-from scanward.archive.answers import Answer
 from scanward.archive.folder import Folder
 from scanward.archive.listing import progress_of, write_listing
 from scanward.archive.places import archive_of
 from scanward.archive.run import Run
 from scanward.archive.unit import Login
-from scanward.archive.work import Judged, Judging, Task, judged, unjudged
+from scanward.archive.work import Judging, judged
 from scanward.bench.tables import table
 from scanward.judging.case import Terms
 from scanward.judging.cluster import Cluster
@@ -48,18 +48,6 @@ A_FOLDER = 1000
 """Files of a folder, of those that are made here."""
 LINKS = 50_000
 """Names of one file: file systems have an end to them."""
-
-
-@dataclass(frozen=True)
-class Nothing(Judging):
-    """A worker that answers at once: what is left is the engine."""
-
-    def __call__(self) -> Callable[[Task], Judged]:
-        def answer(task: Task) -> Judged:
-            blank: Answer = unjudged(task.unit, self.archive)
-            return blank, None
-
-        return answer
 
 
 def links(root: Path, count: int, flat: bool = False) -> Path:
@@ -107,14 +95,17 @@ class Took:
     seconds: float
     cpu: float
     """Seconds of this process and all that it started."""
+    driver: float
+    """Seconds of this process alone."""
 
 
 def run(judging: Judging, runner: Watching) -> Took:
     """A run into a folder of its own."""
     with tempfile.TemporaryDirectory() as out:
-        start, before = time.perf_counter(), _cpu()
+        start, before, own = time.perf_counter(), _cpu(), time.process_time()
         counts = Run(Path(out, "out"), judging).go(runner, lambda _: None)
-        return Took(counts.images, time.perf_counter() - start, _cpu() - before)
+        driver = time.process_time() - own
+        return Took(counts.images, time.perf_counter() - start, _cpu() - before, driver)
 
 
 def _cpu() -> float:
@@ -141,6 +132,8 @@ def _cluster(nodes: int) -> Iterator[Watching]:
     from ray.cluster_utils import Cluster as Nodes
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    here = str(Path(__file__).parent)  # where nodes find `Nothing`
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
     made = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     for _ in range(nodes - 1):
         made.add_node(num_cpus=1)
@@ -176,9 +169,10 @@ def overhead(count: int, nodes: list[int]) -> None:
                 less, more = (run(Nothing(archive), runner) for archive in (few, many))
             images = more.images - less.images
             cpu = "–" if way.startswith("Ray") else f"{1000 * (more.cpu - less.cpu) / images:.2f}"
-            rows.append((way, f"{images:,}", f"{1000 * (more.seconds - less.seconds) / images:.2f}", cpu))
+            rows.append((way, f"{images:,}", f"{1000 * (more.seconds - less.seconds) / images:.2f}", cpu,
+                         f"{1000 * (more.driver - less.driver) / images:.2f}"))
             print(rows[-1], flush=True)
-    print(table(("run by", "images", "ms an image", "CPU-ms an image"), rows))
+    print(table(("run by", "images", "ms an image", "CPU-ms an image", "of these the driver"), rows))
 
 
 def listing(counts: list[int]) -> None:

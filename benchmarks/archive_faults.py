@@ -180,9 +180,8 @@ def full_disk(folder: Path, given: argparse.Namespace) -> str:
             "--workers", str(WORKERS)]
     full = subprocess.run(["sh", "-c", 'ulimit -f 60; exec "$@"', "sh", *line], check=False, capture_output=True,  # noqa: S607
                           text=True)
-    said = full.stderr.strip().splitlines()[-1:] or ["nothing"]
     at = done_of(folder / "out")
-    return f"full after {at} answers (exit code {full.returncode}: {said[0][-60:]}), " \
+    return f"full after {at} answers with exit code {full.returncode}, then " \
            f"{Archiving(str(source), folder / 'out', '--workers', str(WORKERS)).ended()}"
 
 
