@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -117,8 +117,12 @@ def _server(url: str, login: Login) -> Server:
     server = Server(url, url)
     opened: AbstractContextManager[Any] = client(url, login.user, login.password_file, Tls(ca=login.authority),
                                                  timeout=ANSWER)
-    server.web = opened.__enter__()  # for as long as the process lives
+    server.web = _OPEN.enter_context(opened)
     return server
+
+
+_OPEN = ExitStack()
+"""Connections, which stay for as long as the process lives."""
 
 
 @dataclass(frozen=True)
