@@ -124,8 +124,9 @@ def test_a_list_names_files_from_its_own_folder_on_each_once(archive, tmp_path, 
 
 
 @pytest.mark.parametrize(("source", "words"), [
-    ("gone", "does not exist"), ("film.png", "`scanward scan` is for one image"), ("http://pacs", "orthanc:http://pacs"),
-    ("orthanc:pacs", "names no server"), ("nothing://there", "no URL that fsspec knows"),
+    ("gone", "does not exist"), ("film.png", "`scanward scan` is for one image"),
+    ("http://pacs", "orthanc:http://pacs"), ("orthanc:pacs", "names no server"),
+    ("orthanc:http://me:secret@pacs", "A password in an address"), ("nothing://there", "no URL that fsspec knows"),
     ("file:///does/not/exist", "names no folder")])
 def test_what_is_no_archive_is_said_and_nothing_is_written(tmp_path, run, source, words, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -17,6 +17,9 @@ SERVERS = {"orthanc:": OrthancServer, "dicomweb:": DicomWebServer}
 
 def archive_of(source: str, login: Login) -> Archive:
     """A folder, a list, a server, or a URL of fsspec's. Raises `ArgumentError` for what names none."""
+    if re.match(r"[^/]*//[^/@]*:[^/@]*@", source):
+        raise ArgumentError("A password in an address would be kept in every answer; give it by --user and "
+                            "--password-file, or as the driver's settings.")
     for scheme, kind in SERVERS.items():
         if source.startswith(scheme):
             url = source.removeprefix(scheme)

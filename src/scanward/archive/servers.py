@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from scanward.archive.fetching import fetching, no_room
 from scanward.archive.patience import patient
 from scanward.archive.unit import Cursor, Login, Unit
 from scanward.delivery.server import (
@@ -29,7 +29,7 @@ from scanward.delivery.server import (
 )
 from scanward.delivery.spool import Unreachable
 from scanward.delivery.webclient import Declined, Faulty, NotFound, client
-from scanward.errors import ScanwardError, UnreadableError
+from scanward.errors import UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import clean
 from scanward.judging.watched import still_alive
@@ -95,30 +95,17 @@ class OnServer:
             yield Source(tuple(paths), "series" if unit.series else "file")
 
 
-@contextmanager
-def fetching() -> Iterator[str]:
-    """A folder for what is fetched. Raises as `no_room`."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="scanward-")
-    except OSError as error:
-        raise no_room(error) from error
-    with folder as name:
-        yield name
-
-
-def no_room(error: OSError) -> ScanwardError:
-    """Of a folder for what is fetched that cannot be written: that is no word on any image."""
-    return ScanwardError(f"{tempfile.gettempdir()} cannot be written ({clean(error.strerror)}); free some space or set "
-                         "TMPDIR, and the same command goes on.")
-
-
 @cache
 def _server(url: str, login: Login) -> Server:
     server = Server(url, url)
     opened: AbstractContextManager[Any] = client(url, login.user, login.password_file, Tls(ca=login.authority),
                                                  timeout=ANSWER)
-    server.web = opened.__enter__()  # for as long as the process lives
+    server.web = _OPEN.enter_context(opened)
     return server
+
+
+_OPEN = ExitStack()
+"""Connections, which stay for as long as the process lives."""
 
 
 @dataclass(frozen=True)

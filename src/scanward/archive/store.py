@@ -11,9 +11,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scanward.archive.fetching import fetching, no_room
 from scanward.archive.folder import HIDDEN, units_of
 from scanward.archive.patience import patient
-from scanward.archive.servers import fetching, no_room
 from scanward.archive.unit import Cursor, Unit
 from scanward.archive.walk import Entry, Found, walk
 from scanward.delivery.spool import Unreachable

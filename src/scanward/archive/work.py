@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from scanward import methods
 from scanward.archive.answers import Answer
+from scanward.archive.fetching import sweep
 from scanward.archive.unit import Archive, Unit
 from scanward.detectors.ct_self_reference.kind import KINDS
 from scanward.errors import InputError
@@ -68,6 +69,7 @@ class Judging:
         """The work; where the networks run is settled before they are loaded. Raises `WeightsError`."""
         if self.device:
             os.environ["SCANWARD_DEVICE"] = self.device
+        sweep()
         for name in names_of(self.method, self.modality):
             detector(name).load()
         terms = Terms(self.method, self.site, self.modality, self.spacing)

@@ -20,7 +20,7 @@ from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED, UNSURE
 from scanward.cli.scanning import parse_modality, parse_spacing
 from scanward.cli.words import complain, counted, shown
 from scanward.judging.site import read_site
-from scanward.judging.watched import Limits, Watched
+from scanward.judging.watched import Limits, Watched, cores
 from scanward.judging.witnesses import check_site
 from scanward.verdict import SEVERITY
 
@@ -81,7 +81,7 @@ def runner_of(request: Request) -> Watching:
     """Who judges."""
     limits = Limits(request.seconds, request.memory)
     if request.ray is None:
-        return Watched(request.workers or len(os.sched_getaffinity(0)), limits)
+        return Watched(request.workers or cores(), limits)
     from scanward.judging.cluster import Cluster
 
     return Cluster(request.ray, request.workers, limits, lambda task: task.unit.cost)

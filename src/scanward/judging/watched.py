@@ -239,12 +239,16 @@ class Watched:
 
     def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item | None]) -> Iterator[Done[Item, Answer]]:
         """As `Watching`."""
-        cores = len(os.sched_getaffinity(0))
-        crew = Crew(make_work, self.workers, self.limits, max(1, cores // self.workers))
+        crew = Crew(make_work, self.workers, self.limits, max(1, cores() // self.workers))
         try:
             yield from crew.work(items)
         finally:
             crew.close()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_of(pid: int | None) -> float:
