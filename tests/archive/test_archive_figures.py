@@ -1,5 +1,6 @@
 """What answers come to: by hand, and against a count of every row."""
 
+import datetime
 from collections import Counter
 
 import made_answers as made
@@ -79,7 +80,7 @@ def test_many_names_are_cut_and_nothing_is_lost(tmp_path):
 
 
 def test_months_are_in_their_order(tmp_path):
-    dates = [made.datetime.date(2024, month, 1) for month in (11, 2, 7)]
+    dates = [datetime.date(2024, month, 1) for month in (11, 2, 7)]
     answers = [made.row(i, "tampered" if i else "authentic", study_date=day) for i, day in enumerate([*dates, None])]
     with Answers(made.run(tmp_path, answers)) as opened:
         found = figures.by(opened, "strftime(study_date, '%Y-%m')", months=True)
@@ -87,9 +88,9 @@ def test_months_are_in_their_order(tmp_path):
 
 
 def test_a_run_that_paused_is_as_fast_as_while_it_ran(tmp_path):
-    begin = made.datetime.datetime(2026, 1, 1, tzinfo=made.datetime.UTC)
+    begin = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     seconds = [0, 10, 20, 20 + 3600, 30 + 3600]
-    answers = [made.row(i, judged_at=begin + made.datetime.timedelta(seconds=s), worker=f"w{i % 3}")
+    answers = [made.row(i, judged_at=begin + datetime.timedelta(seconds=s), worker=f"w{i % 3}")
                for i, s in enumerate(seconds)]
     with Answers(made.run(tmp_path, answers[:2], answers[2:])) as opened:
         pace = figures.pace(opened)

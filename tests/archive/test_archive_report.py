@@ -1,5 +1,7 @@
 """`scanward archive report` as its reader, a browser and a forger meet it."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -128,8 +130,8 @@ def test_hostile_text_stays_text(run, tmp_path):
     error = made.row(2, "inconclusive", error=f"{NASTY} is cut short.", content="1" * 32, study_uid=NASTY)
     same = made.row(9, "authentic", content="1" * 32, path=NASTY)
     out = made.run(tmp_path, [row, error, same])
-    (out / "run.json").write_text(made.json.dumps({"format": made.FORMAT, "terms": {"source": NASTY, "method": 7}}))
-    (out / "set-aside.jsonl").write_text(made.json.dumps({"path": NASTY, "reason": [NASTY]}) + "\nno JSON\n[]\n")
+    (out / "run.json").write_text(json.dumps({"format": made.FORMAT, "terms": {"source": NASTY, "method": 7}}))
+    (out / "set-aside.jsonl").write_text(json.dumps({"path": NASTY, "reason": [NASTY]}) + "\nno JSON\n[]\n")
     assert run("archive", "report", out)[0] == 0
     page = Page(out / "report.html")
     assert not [tag for tag, values in page.tags if tag in ("script", "img") or any(n.startswith("on") for n in values)]
@@ -148,7 +150,7 @@ def test_pictures_that_are_none_are_left_out(run, tmp_path):
     made.picture(out, rows[2].unit).write_bytes(b"")
     pipe = made.picture(out, rows[3].unit)
     pipe.unlink()
-    made.os.mkfifo(pipe)
+    os.mkfifo(pipe)
     assert run("archive", "report", out)[0] == 0
     page = Page(out / "report.html")
     assert page.part("worst").count("No picture was kept.") == 5
