@@ -9,7 +9,7 @@ import pytest
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.judging.watched import Limits, SetAsideError, Watched
 
-LIMITS = Limits(seconds=4, mb=300)
+LIMITS = Limits(seconds=5)
 
 
 def odd():
@@ -45,21 +45,27 @@ def unmade():
 
 
 def test_every_item_has_one_answer_whatever_it_does_to_its_process(tmp_path):
-    items = [("good", 0), ("die", 1), ("stop", 2), ("grow", 3), ("refuse", 4), ("fault", 5), ("once", tmp_path / "x"),
+    items = [("good", 0), ("die", 1), ("stop", 2), ("refuse", 4), ("fault", 5), ("once", tmp_path / "x"),
              *(("good", n) for n in range(7, 20))]
     done = list(Watched(2, LIMITS).run(odd, iter(items)))
     assert sorted(map(str, (one.item for one in done))) == sorted(map(str, items))
     found = {one.item: one for one in done}
-    assert all(found[item].answer() == item and found[item].tries == 1 for item in items if item[0] == "good")
-    once = found[items[6]]
-    assert once.answer() == items[6] and once.tries == 2, "a death that does not come again is no fault of the item"
-    for what, words in (("die", "its process died (SIGKILL)"), ("stop", "it took more than 4 seconds"),
-                        ("grow", "it took more than 300 MB of memory")):
+    assert all(found[item].answer() == item for item in items if item[0] == "good")
+    once = found[items[5]]
+    assert once.answer() == items[5] and once.tries == 2, "a death that does not come again is no fault of the item"
+    for what, words in (("die", "its process died (SIGKILL)"), ("stop", "it took more than 5 seconds")):
         one = next(one for one in done if one.item[0] == what)
         assert isinstance(one.error, SetAsideError) and one.tries == 2
         assert str(one.error) == f"It was set aside after 2 tries: {words}; look at it by other means."
     assert isinstance(found["refuse", 4].error, UnreadableError) and found["refuse", 4].tries == 1
     assert isinstance(found["fault", 5].error, ZeroDivisionError) and found["fault", 5].tries == 2
+
+
+def test_an_item_that_outgrows_its_memory_is_set_aside():
+    done = {one.item[0]: one for one in Watched(1, Limits(mb=300)).run(odd, iter([("grow", 0), ("good", 1)]))}
+    assert done["good"].answer() == ("good", 1) and done["grow"].tries == 2
+    assert str(done["grow"].error) == \
+        "It was set aside after 2 tries: it took more than 300 MB of memory; look at it by other means."
 
 
 def test_what_there_is_not_yet_is_waited_for():

@@ -16,9 +16,11 @@ class SourceFirst(TyperGroup):
     """What is no command is what `run` is to judge: `scanward archive SOURCE -o OUT`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, *ctx.help_option_names):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
+        options_first = args and args[0].startswith("-") and args[0] not in ctx.help_option_names
+        return super().parse_args(ctx, ["run", *args] if options_first else args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
 
 
 archive_app = typer.Typer(name="archive", cls=SourceFirst, no_args_is_help=True, epilog=JUDGING,
