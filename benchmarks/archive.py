@@ -129,14 +129,9 @@ def _watched(workers: int) -> Iterator[Watching]:
 @contextmanager
 def _cluster(nodes: int) -> Iterator[Watching]:
     """That many nodes, simulated on this machine: each is a raylet with one core of its own."""
-    from ray.cluster_utils import Cluster as Nodes
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     here = str(Path(__file__).parent)  # where nodes find `Nothing`
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-    made = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    for _ in range(nodes - 1):
-        made.add_node(num_cpus=1)
+    made, _ = archive_faults.nodes_of_ray(nodes)
     try:
         yield Cluster(made.address, None, Limits(), lambda task: task.unit.cost)
     finally:

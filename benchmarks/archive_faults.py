@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -156,13 +157,19 @@ def kills(folder: Path, given: argparse.Namespace) -> str:
     return f"{done['worker']} workers and {done['driver']} drivers killed, {archiving.ended()}"
 
 
-def node(folder: Path, given: argparse.Namespace) -> str:
-    """Of three nodes of Ray one is lost in the middle."""
+def nodes_of_ray(count: int) -> tuple[Any, list[Any]]:
+    """A cluster on this machine whose nodes have one core each, and all of them but the head. Ray gives each half a
+    minute to start, which a busy machine needs."""
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")
     from ray.cluster_utils import Cluster as Nodes
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     made = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    extra = [made.add_node(num_cpus=1) for _ in range(2)]
+    return made, [made.add_node(num_cpus=1) for _ in range(count - 1)]
+
+
+def node(folder: Path, given: argparse.Namespace) -> str:
+    """Of three nodes of Ray one is lost in the middle."""
+    made, extra = nodes_of_ray(3)
     try:
         archiving = Archiving(str(films(folder / "in", given.images)), folder / "out", "--ray", made.address)
         archiving.reaches(given.images // 4)
