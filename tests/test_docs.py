@@ -22,6 +22,8 @@ Snippet = namedtuple("Snippet", "page line language text")
 SHELLS = ("sh", "bash", "console", "shell")
 
 NO_COMMAND_OF_OURS = {
+    'pip install "scanward[archive]"': "asks the network",
+    'pip install "scanward[ray]"': "asks the network",
     "git clone REPOSITORY scanward && cd scanward": "asks the network",
     ".venv/bin/python -m pynetdicom storescu 127.0.0.1 11112 scanward-demo -q -r -cx -aec SCANWARD":
     "needs the gateway; tests/gateway/test_node.py sends to one",
@@ -34,6 +36,7 @@ TAKEN_ONLY = {
     r"scanward (train|bench) ": "hours, and data",
     r"scanward (serve|study serve|study new|study link|study close|study report) ?":
     "a server, or a study with readers; tests/gateway and tests/readerstudy run them",
+    r"scanward archive ": "runs in processes of their own; tests/archive runs them",
     r"scanward user ": "asks for a password; tests/review runs it",
     r"scanward .*--count ": "sets; tests/forgery/test_sets.py makes some",
     r"scanward .*\bDATA/": "the training data",
@@ -155,6 +158,8 @@ def taken(line):
     words = shlex.split(line)[1:]
     context = None
     while hasattr(group, "commands") and words:
+        if group.name == "archive" and words[0] not in group.commands:
+            words = ["run", *words]  # which may be left out
         name, group, words = group.resolve_command(group.make_context("scanward", [], resilient_parsing=True), words)
     context = group.make_context(name, words)
     return context.params

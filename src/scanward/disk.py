@@ -144,6 +144,20 @@ def _locked(path: Path) -> int:
         os.close(handle)  # who had the lock took the file away
 
 
+def held(folder: Path, sentence: str) -> int:
+    """The folder, opened and locked for this process alone, until it is closed. Raises `ArgumentError` with the
+    `sentence` where another has it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ArgumentError(sentence) from None
+    except OSError:
+        pass  # a file system that locks no folders
+    return handle
+
+
 def umask() -> int:
     """The process's file mode creation mask, which can only be read by setting it."""
     mask = os.umask(0o022)

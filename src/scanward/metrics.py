@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 
-def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of the proportion k / n (Wilson 1927); (0, 1) where n is 0."""
+def wilson(k: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of the proportion k / n (Wilson 1927); (0, 1) where n is 0. An effective number need not
+    be whole."""
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + level / 2)

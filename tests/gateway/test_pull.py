@@ -15,11 +15,12 @@ import pytest
 from webserver import answering
 
 from scanward.audit.trail import Audit
+from scanward.delivery.server import unwrap
 from scanward.delivery.spool import Unreachable
 from scanward.errors import UnsupportedError
 from scanward.gateway import pull as pull_module
 from scanward.gateway import pull_orthanc
-from scanward.gateway.pull import follow, unwrap
+from scanward.gateway.pull import follow
 from scanward.gateway.pull_dicomweb import DicomWeb
 from scanward.gateway.pull_orthanc import Orthanc
 from scanward.inbox.folders import FullError

@@ -217,7 +217,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
 def test_colours_meet_wcag_aa(scheme):
-    source = files("scanward.report").joinpath("template.html").read_text(encoding="utf-8")
+    source = files("scanward.report").joinpath("page.css").read_text(encoding="utf-8")
     block = re.findall(r":root\{(.*?)\}", source, re.DOTALL)[scheme]
     colours = {k: v if len(v) == 7 else "#" + "".join(2 * c for c in v[1:])
                for k, v in re.findall(r"--([\w-]+):(#[0-9a-f]+)", block)}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scanward.cli import forge_commands, protect_commands, seal_commands
+from scanward.cli import archive_commands, forge_commands, protect_commands, seal_commands
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED, JUDGING, PLAIN
 from scanward.cli.groups import bench_app, study_app
 from scanward.cli.options import Certificates, Debug, Device, Kind, Quiet, Spacing, Trusted
@@ -170,6 +170,7 @@ def train(
     return CLEAN
 
 
+app.add_typer(archive_commands.archive_app)
 app.add_typer(seal_commands.log_app, name="log")
 app.add_typer(bench_app)
 app.add_typer(study_app)

@@ -40,7 +40,7 @@ class CsvFile:
         boxes = [finding["box"] for finding in line.get("findings", ())]
         values = {**line, "findings": len(boxes) if "findings" in line else None,
                   "strongest_box": " ".join(map(str, boxes[0])) if boxes else None}
-        self._rows.append([_cell(values.get(name)) for name in COLUMNS])
+        self._rows.append([cell(values.get(name)) for name in COLUMNS])
 
     def close(self) -> None:
         """Write everything."""
@@ -50,6 +50,7 @@ class CsvFile:
             file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value as a cell that no spreadsheet computes."""
     text = "" if value is None else str(value)
     return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text

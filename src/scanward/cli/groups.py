@@ -1,4 +1,5 @@
-"""`scanward bench` and `scanward study`: options in. Each command imports what is heavy itself."""
+"""`scanward archive report`, `scanward bench` and `scanward study`: options in. Each command imports what is heavy
+itself."""
 
 from __future__ import annotations
 
@@ -7,8 +8,28 @@ from typing import Annotated
 
 import typer
 
+from scanward.cli.archive_commands import archive_app
 from scanward.cli.codes import PLAIN
 from scanward.cli.options import Debug, Quiet
+
+
+@archive_app.command("report", epilog=PLAIN)
+def archive_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `scanward archive` writes to; its run "
+                                           "may still go on.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes; "
+                                                "report.html in DIR where it is not given.")] = None,
+    sql: Annotated[str | None, typer.Option("--sql", metavar="QUERY", help="Print what a query of the view `answers` "
+                                            "gives instead; it can read nothing else.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write it there.")] = None,
+    quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Tell what came of an archive: a page with alarms by scanner, site and month, the worst as pictures, what occurs
+    twice, errors and cost; or the answer to a query."""
+    from scanward.cli.archive_report import run_archive_report
+
+    return run_archive_report(folder, output, sql, csv_file, quiet)
+
 
 bench_app = typer.Typer(name="bench", help="Measure the shipped detectors by protocols that anyone can repeat.",
                         no_args_is_help=True, epilog=PLAIN)

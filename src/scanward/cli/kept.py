@@ -71,22 +71,6 @@ def fingerprint(source: Source, terms: Terms) -> str | None:
     return sha.hexdigest()
 
 
-def asked_of(terms: Terms, record: Path | None) -> dict[str, Any]:
-    """What else verdicts depend on, as JSON values."""
-    from scanward.judging.witnesses import weights_of
-    from scanward.nets.engine import named
-    from scanward.version import __version__
-
-    secret = None if terms.key is None else hashlib.sha256(b"scanward resume" + terms.key).hexdigest()[:16]
-    site = None if terms.site is None else terms.site.to_json()
-    asked = {"version": __version__, "method": terms.method, "modality": terms.modality, "spacing": terms.spacing,
-             "site": site, "key": secret, "record": None if record is None else str(record),
-             "trust": [] if terms.trust is None else [one.said for one in terms.trust.anchors],
-             "weights": weights_of(terms.method), "engine": named()}
-    found: dict[str, Any] = json.loads(json.dumps(asked))
-    return found
-
-
 class Kept:
     """The journal of a folder: first what was asked, then an entry a line; of two with one key the later counts."""
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from scanward.cli.codes import CLEAN, ERROR, FOUND, UNSURE
 from scanward.cli.csvfile import CsvFile
-from scanward.cli.kept import asked_of, fingerprint
+from scanward.cli.kept import fingerprint
 from scanward.cli.output import OutputFolder, discard_if_empty, key_of, object_of, passed_object, prepare
 from scanward.cli.table import Lines, Row, row_of
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import InputError, ScanwardError
 from scanward.image import Image
+from scanward.judging.asked import asked_of
 from scanward.judging.case import Terms
 from scanward.judging.scan import Result
 from scanward.report.jsonl import json_line

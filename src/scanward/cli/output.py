@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scanward.cli.kept import Entry, Kept, cards_of
 from scanward.cli.table import row_of
 from scanward.cli.words import shown
-from scanward.disk import whole_file
+from scanward.disk import held, whole_file
 from scanward.errors import ArgumentError
 from scanward.mark import is_marked
 from scanward.report.jsonl import json_line
@@ -83,7 +82,7 @@ class OutputFolder:
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
         self._new = not os.path.exists(folder)
         self.folder = prepare(folder)
-        self._lock = _locked(folder)
+        self._lock = held(folder, f"Another scan is writing into {folder}; wait for it, or choose another folder.")
         self._kept = Kept(folder, asked)
         self._before = self._kept.latest()
         self._verdicts = folder / "verdicts.jsonl"
@@ -190,19 +189,6 @@ class OutputFolder:
         failed, passed = ([_named(entry.line) for entry in unjudged if ("error" in entry.line) is wanted]
                           for wanted in (True, False))
         return write_report(cards, path, title, failed=failed, passed=passed)
-
-
-def _locked(folder: Path) -> int:
-    """The folder, opened and locked for this scan alone."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise ArgumentError(f"Another scan is writing into {folder}; wait for it, or choose another folder.") from None
-    except OSError:
-        pass  # a file system that locks no folders
-    return handle
 
 
 def _named(line: dict[str, Any]) -> tuple[str, str]:

@@ -182,19 +182,34 @@ def _images(folder: Path, closed: list[OSError], search: _Search) -> Iterator[tu
         if search.below:
             search.passed.extend(Passed(Path(root, f), "hidden") for f in sorted(folders) if f.startswith("."))
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(files):
-            path = Path(root, name)
-            kind = _kind(path)
-            if kind and name.startswith("."):
-                search.passed.append(Passed(path, "hidden"))
-            elif kind == OWN:
-                search.passed.append(Passed(path, "of Scanward's own pictures"))
-            elif kind == FOREIGN:
-                search.passed.append(Passed(path, _UNREAD))
-            elif kind:
-                yield path, kind
+        yield from _of_files((Path(root, name) for name in sorted(files)), search)
         if not search.below:
             return
+
+
+def _of_files(paths: Iterable[Path], search: _Search) -> Iterator[tuple[Path, str]]:
+    """Those that are images, with their kinds."""
+    for path in paths:
+        kind = _kind(path)
+        if kind and path.name.startswith("."):
+            search.passed.append(Passed(path, "hidden"))
+        elif kind == OWN:
+            search.passed.append(Passed(path, "of Scanward's own pictures"))
+        elif kind == FOREIGN:
+            search.passed.append(Passed(path, _UNREAD))
+        elif kind:
+            yield path, kind
+
+
+def in_one_folder(paths: Iterable[Path], passed: list[Passed]) -> list[list[Path]]:
+    """What `find` makes of these files of one folder, where nothing but it tells which are looked at: of each image or
+    CT series its files, in the order given, which is that of their first files, too.
+
+    For archives: where a header says at once what it is, no more of it is looked at. A file that says it twice is
+    among those of its series here, and `find` has it alone; reading refuses it either way.
+    """
+    search = _Search(False, passed)
+    return list(_groups(_of_files(paths, search), search, quick=True).values())
 
 
 def _kind(path: Path) -> str | None:
@@ -216,14 +231,19 @@ def _kind(path: Path) -> str | None:
 
 def _grouped(images: Iterator[tuple[Path, str]], search: _Search) -> list[Source]:
     """Images as sources: CT slices of one series in one folder together, at the place of the first."""
+    return [_source(paths) for paths in _groups(images, search).values()]
+
+
+def _groups(images: Iterator[tuple[Path, str]], search: _Search, *, quick: bool = False) -> \
+        dict[tuple[str, ...], list[Path]]:
     groups: dict[tuple[str, ...], list[Path]] = {}
     for path, kind in images:
         key: tuple[str, ...] | None = (str(path),)
         if kind == "dicom":
-            key = _dicom_key(path, search)
+            key = (_quick_key(path) if quick else None) or _dicom_key(path, search)
         if key is not None:
             groups.setdefault(key, []).append(path)
-    return [_source(paths) for paths in groups.values()]
+    return groups
 
 
 def _source(paths: list[Path]) -> Source:
@@ -249,3 +269,11 @@ def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
     except ScanwardError:
         return (str(path),)
     return (str(path.parent), series) if modality == "CT" and series else (str(path),)
+
+
+def _quick_key(path: Path) -> tuple[str, ...] | None:
+    """As `_dicom_key`, of a CT slice or a mammogram whose first elements say that it is one; None of all else."""
+    from scanward.formats.identity import glance
+
+    film, series = glance(path)
+    return (str(path),) if film else (str(path.parent), series) if series else None

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scanward.delivery.spool import Refused, Unreachable, pause
-from scanward.delivery.webclient import Declined, Faulty, NotFound, client, request, streamed
+from scanward.delivery.server import ANSWER, Server
+from scanward.delivery.spool import Unreachable, pause
+from scanward.delivery.webclient import Declined, Faulty, NotFound, client
 from scanward.disk import read_json, write_json
 from scanward.errors import ScanwardError
 from scanward.formats.guard import clean
@@ -20,8 +19,6 @@ from scanward.inbox.folders import FullError
 from scanward.inbox.ledger import Ledger
 
 if TYPE_CHECKING:
-    import httpx
-
     from scanward.audit.trail import Audit
     from scanward.settings import Pull
 
@@ -33,11 +30,8 @@ SLOWLY = 900.0
 """Seconds between tries while the server refuses us."""
 SEEN_BYTES = 8 << 20
 """Of the ledger of what was received; two such files, 600,000 objects."""
-LARGEST = 4 << 30
-"""Bytes of one object."""
 TRIES = 5
 """How often an object is asked for over which the server breaks down."""
-ANSWER = 120.0
 
 
 class Source(Protocol):
@@ -99,33 +93,18 @@ class Tally:
     reason: str = ""
 
 
-class Puller:
+class Puller(Server):
     """What both kinds of server share: requests, one object after the other, and what is known already."""
 
-    web: httpx.Client
-
     def __init__(self, pull: Pull, receive: Receive, state: Path, audit: Audit) -> None:
-        self.pull, self.audit, self.name = pull, audit, f"Server {pull.name}"
+        super().__init__(pull.url, f"Server {pull.name}")
+        self.pull, self.audit = pull, audit
         self._receive = receive
         folder = state / "pulled"
         self.state = folder / f"{pull.name}.json"
         self._seen = Ledger(folder / f"{pull.name}.seen", largest=SEEN_BYTES)
         self._drafts = folder / f".{pull.name}"
         self._faults: dict[str, int] = {}
-
-    def url(self, path: str) -> str:
-        return self.pull.url.rstrip("/") + path
-
-    def json(self, path: str, params: dict[str, str] | None = None, accept: str = "application/json") -> Any:
-        """The JSON at a path, None where the server says that there is nothing (204). Raises as `request`."""
-        answer = request(self.web, "GET", self.url(path), self.name, passed=(200, 204), params=params,
-                         headers={"Accept": accept})
-        if answer.status == 204 or not answer.body.strip():
-            return None
-        found = answer.json_or_none()
-        if found is None:
-            raise Unreachable(f"{self.name} answers with what is no JSON; check its url.")
-        return found
 
     def known(self, name: str) -> bool:
         """Whether an object was received, or refused for good."""
@@ -155,7 +134,7 @@ class Puller:
     def _fetched(self, name: str, path: str, draft: Path, accept: str, tally: Tally) -> bool:
         """Whether the object lies in `draft`; not where it is gone, or the server will not give it and that is said."""
         try:
-            self._fetch(path, draft, accept)
+            self.fetch(path, draft, accept)
             return True
         except NotFound:
             return False  # deleted meanwhile
@@ -167,19 +146,6 @@ class Puller:
             tally.reason = str(error)
             self._seen.add(_short(name))
             return False
-
-    def _fetch(self, path: str, draft: Path, accept: str) -> None:
-        with (streamed(self.web, "GET", self.url(path), self.name, long=True, headers={"Accept": accept}) as answer,
-              draft.open("wb") as file):
-            held = 0
-            for chunk in answer.iter_bytes(1 << 20):
-                held += len(chunk)
-                if held > LARGEST:
-                    raise Refused(f"{self.name} sends an object of more than {LARGEST >> 30} GB.")
-                file.write(chunk)
-            kind = answer.headers.get("Content-Type", "")
-        if "multipart" in kind.lower():
-            unwrap(draft, kind, self.name)
 
     def tell(self, study_uid: str, tally: Tally) -> None:
         """The audit log's line on a study of which something came."""
@@ -195,37 +161,6 @@ class Puller:
         """On disk, whole, when it returns."""
         self.state.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.state, values)
-
-
-def unwrap(path: Path, kind: str, name: str) -> None:
-    """The first part of a multipart answer, in place of the whole; `Unreachable` where it is cut short."""
-    from email.message import Message
-
-    header = Message()
-    header["Content-Type"] = kind
-    boundary = (header.get_boundary() or "").encode()
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(1 << 16)
-        file.seek(max(0, size - (1 << 12)))
-        tail_at, tail = file.tell(), file.read()
-    opening, start = head.find(b"--" + boundary), head.find(b"\r\n\r\n")
-    end = tail.rfind(b"\r\n--" + boundary + b"--")
-    if not boundary or opening < 0 or start < opening or end < 0 or tail_at + end < start + 4:
-        raise Unreachable(f"{name} sends a multipart answer that is cut short.")
-    part = path.with_name(path.name + ".part")
-    try:
-        with path.open("rb") as source, part.open("wb") as sink:
-            source.seek(start + 4)
-            left = tail_at + end - start - 4
-            while left > 0 and (chunk := source.read(min(1 << 20, left))):
-                sink.write(chunk)
-                left -= len(chunk)
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _short(name: str) -> str:

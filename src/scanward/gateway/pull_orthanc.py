@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from scanward.delivery.server import entries, tags_of
 from scanward.delivery.spool import Unreachable
 from scanward.delivery.webclient import NotFound
 from scanward.gateway.pull import Puller, Tally
@@ -98,14 +99,14 @@ class Orthanc:
         """Receives the objects of a study that have one of our modalities and are new."""
         tally, uid = Tally(), ""
         try:
-            for series in _list(self._puller.json(f"/studies/{study}/series")):
-                if _tags(series).get("Modality") not in self._puller.pull.modalities:
+            for series in entries(self._puller.json(f"/studies/{study}/series")):
+                if tags_of(series).get("Modality") not in self._puller.pull.modalities:
                     continue
-                for instance in _list(self._puller.json(f"/series/{series['ID']}/instances")):
+                for instance in entries(self._puller.json(f"/series/{series['ID']}/instances")):
                     # The file's own number is another one when the object was replaced.
                     name = f"{instance['ID']} {instance.get('FileUuid', '')}"
                     self._puller.take(name, f"/instances/{instance['ID']}/file", tally)
-            uid = str(_tags(self._puller.json(f"/studies/{study}")).get("StudyInstanceUID", ""))
+            uid = str(tags_of(self._puller.json(f"/studies/{study}")).get("StudyInstanceUID", ""))
         except NotFound:
             pass  # deleted meanwhile
         finally:
@@ -114,12 +115,3 @@ class Orthanc:
 
 def _mark(change: dict[str, Any]) -> str:
     return f"{change.get('ID', '')} {change.get('ChangeType', '')} {change.get('Date', '')}"
-
-
-def _list(found: Any) -> list[dict[str, Any]]:
-    return [one for one in found if isinstance(one, dict) and "ID" in one] if isinstance(found, list) else []
-
-
-def _tags(found: Any) -> dict[str, Any]:
-    tags = found.get("MainDicomTags") if isinstance(found, dict) else None
-    return tags if isinstance(tags, dict) else {}

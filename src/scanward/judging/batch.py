@@ -43,6 +43,7 @@ class Done(Generic[Item, Answer]):
     found: Answer | None = None
     error: Exception | None = None
     """What the work raised."""
+    tries: int = 1
 
     def answer(self) -> Answer:
         """What the work gave; raises what it raised."""
@@ -66,7 +67,7 @@ class Serial:
             in_order: bool = True) -> Iterator[Done[Item, Answer]]:
         work = make_work()
         for item in items:
-            yield Done(item, *_tried(work, item))
+            yield Done(item, *tried(work, item))
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Processes:
         waiting: dict[Future[_Tried[Answer]], Item] = {}
         try:
             for item in items:
-                with _uninterrupted():
+                with uninterrupted():
                     future = pool.submit(_one, item)
                 waiting[future] = item
                 if len(waiting) >= AHEAD * self.workers:
@@ -108,7 +109,7 @@ class Processes:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """A process that is started here hears of an interrupt only once it is ready to end without a word, and this one
     when the block ends."""
     resource_tracker.ensure_running()  # which would let interrupts through again
@@ -147,7 +148,8 @@ def _next(waiting: dict[Future[_Tried[Answer]], Item], in_order: bool) -> Done[I
     return Done(waiting.pop(future), *future.result())
 
 
-def _tried(work: Callable[[Item], Answer], item: Item) -> _Tried[Answer]:
+def tried(work: Callable[[Item], Answer], item: Item) -> _Tried[Answer]:
+    """What the work gives of an item, or what it raises."""
     try:
         return work(item), None
     except Exception as error:
@@ -159,11 +161,16 @@ _MAKE: list[Callable[[], Callable[[Any], Any]]] = []
 
 def _start(make_work: Callable[[], Callable[[Any], Any]], parent: Connection) -> None:
     """Make a process of a pool ready, up to what may fail: the pool would not say why."""
+    made_ready(parent)
+    _MAKE[:] = [make_work]
+
+
+def made_ready(parent: Connection) -> None:
+    """Make a spawned process ready for work: it ends with whoever holds the other end of `parent`."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted terminal ends it, without a word
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     cv2.setNumThreads(1)
-    _MAKE[:] = [make_work]
 
 
 def _end_with(parent: Connection) -> None:
@@ -179,7 +186,11 @@ def _work() -> Callable[[Any], Any]:
 
 
 def _one(item: Any) -> _Tried[Any]:
-    found, error = _tried(_work(), item)
-    if error is not None:
-        error.add_note("".join(traceback.format_exception(error)))  # frames stay behind where it is pickled
-    return found, error
+    found, error = tried(_work(), item)
+    return found, None if error is None else noted(error)
+
+
+def noted(error: Exception) -> Exception:
+    """With its traceback as a note: frames stay behind where it is pickled."""
+    error.add_note("".join(traceback.format_exception(error)))
+    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any
@@ -66,7 +67,7 @@ def compile_graph(outputs: list[Any], inputs: list[Any], precision: str = "f32",
     """
     hint = {"NUM_STREAMS": streams} if streams > 1 else {"PERFORMANCE_HINT": "LATENCY"}
     compiled = ov.Core().compile_model(ov.Model(outputs, inputs, "scanward"), "CPU",
-                                       {"INFERENCE_PRECISION_HINT": precision, **hint})
+                                       {"INFERENCE_PRECISION_HINT": precision, **hint, **_share()})
     idle: SimpleQueue[Any] = SimpleQueue()
     for _ in range(streams):
         idle.put(compiled.create_infer_request())
@@ -80,3 +81,10 @@ def compile_graph(outputs: list[Any], inputs: list[Any], precision: str = "f32",
             idle.put(request)
 
     return run
+
+
+def _share() -> dict[str, Any]:
+    """Of a process that shares the cores with others (`SCANWARD_THREADS`): so many threads, and none bound to a core
+    that the others think theirs, too."""
+    threads = os.environ.get("SCANWARD_THREADS", "")
+    return {"INFERENCE_NUM_THREADS": int(threads), "ENABLE_CPU_PINNING": False} if threads.isdecimal() else {}

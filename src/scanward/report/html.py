@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from scanward import weights
 from scanward.box import flat
-from scanward.disk import whole_file
 from scanward.errors import WeightsError
 from scanward.image import Image
 from scanward.methods import METHODS
 from scanward.modality import traits
 from scanward.report import heat
 from scanward.report.montage import montage
+from scanward.report.page import picture_uri, write_page
 from scanward.report.planes import finding_planes
 from scanward.verdict import DOUBT, SEAL, SYMBOLS, Evidence, Finding, Label, Verdict
 
@@ -101,15 +101,15 @@ def render_card(case: Case) -> Card:
     layers = heat.layers(image, verdict, width=WIDTH, weight=WEIGHT)
     truth = None
     if case.truth is not None:
-        truth = _uri(heat.png(heat.truth_marks(image, verdict, case.truth, width=WIDTH, weight=WEIGHT)))
+        truth = picture_uri(heat.png(heat.truth_marks(image, verdict, case.truth, width=WIDTH, weight=WEIGHT)))
     return Card(
         name=case.name, caption=case.caption, label=verdict.label, doubtful=verdict.doubtful, score=verdict.score,
         threshold=verdict.threshold, seconds=verdict.seconds, synthetic=image.provenance.synthetic,
-        base=_uri(heat.jpeg(layers.grey[..., 0])), heat=_uri(heat.png(layers.heat)),
-        marks=_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
+        base=picture_uri(heat.jpeg(layers.grey[..., 0])), heat=picture_uri(heat.png(layers.heat)),
+        marks=picture_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
         findings=tuple(_finding(image, verdict, f, rank) for rank, f in enumerate(verdict.findings, 1)),
         evidence=tuple(_evidence(e) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index),
-        montage=_uri(heat.jpeg(montage(image, verdict))) if image.shape[0] > 1 else None)
+        montage=picture_uri(heat.jpeg(montage(image, verdict))) if image.shape[0] > 1 else None)
 
 
 def write_report(cases: Sequence[Case | Card], path: Path, title: str, *, failed: Sequence[tuple[str, str]] = (),
@@ -120,25 +120,11 @@ def write_report(cases: Sequence[Case | Card], path: Path, title: str, *, failed
     Everything is in the one file: style, pictures and a slider's few words of script. It holds no patient's name or
     number, nor a path: only what each case is named. Raises `ArgumentError` where the file cannot be written.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = files("scanward.report").joinpath("template.html").read_text(encoding="utf-8")
     cards = [case if isinstance(case, Card) else render_card(case) for case in cases]
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    parts = environment.from_string(source).generate(
-        title=title, cards=cards, script=SCRIPT, script_digest=digest, failed=failed, passed=passed,
-        counts={label: sum(card.label == label for card in cards) for label in WORDS})
-    with whole_file(path) as file:
-        for part in parts:
-            # File names may hold bytes that are no UTF-8; a page must.
-            file.write(part.encode("utf-8", "replace"))
-    return path
-
-
-def _uri(data: bytes) -> str:
-    kind = "jpeg" if data[:2] == b"\xff\xd8" else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return write_page(path, files("scanward.report").joinpath("template.html"), title=title, cards=cards,
+                      script=SCRIPT, script_digest=digest, failed=failed, passed=passed,
+                      counts={label: sum(card.label == label for card in cards) for label in WORDS})
 
 
 def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dict[str, Any]:
@@ -160,7 +146,7 @@ def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dic
 def _picture(image: Image, verdict: Verdict, finding: Finding) -> str:
     """A close-up of a film, three planes of a volume."""
     of = heat.crop if image.shape[0] == 1 else finding_planes
-    return _uri(heat.jpeg(of(image, verdict, finding)))
+    return picture_uri(heat.jpeg(of(image, verdict, finding)))
 
 
 def _slices(first: int, last: int, count: int) -> str:

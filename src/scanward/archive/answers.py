@@ -1,0 +1,132 @@
+"""What an archive's run keeps: a row an image or series, in Parquet files that are there whole or not at all.
+
+```
+OUT/run.json                       what was asked for; a run with other terms is refused
+OUT/listing/NNNNNNNN.jsonl         the units of a part, in order; its first line says where the listing goes on
+OUT/listing/complete               the listing has ended; how many parts and units it has
+OUT/answers/part-NNNNNNNN.parquet  the answers of a part, in its order: the part is done if this is there
+OUT/answers/part-NNNNNNNN.jsonl    those of a part that is not done yet
+OUT/pictures/NN/KEY.png            heat maps of alarms, written before the answers that speak of them
+OUT/set-aside.jsonl                what ended its process, or took too much of it, again and again
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scanward.disk import sync_folder, whole_file
+from scanward.errors import ArgumentError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RUN, LISTING, ANSWERS, PICTURES, SET_ASIDE = "run.json", "listing", "answers", "pictures", "set-aside.jsonl"
+COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row: one image or series. Texts of headers and names of files are clean, and the attacker's choice."""
+
+    unit: str
+    """A stable name: SHA-256 over the paths within the source, or the UIDs; 32 hexadecimal digits."""
+    path: str
+    """As it was listed; of a series its first file."""
+    files: int
+    source: str
+    label: str
+    """`authentic`, `tampered`, `inconclusive` or `unscanned`; the last two of errors, too, as `scan` counts them."""
+    modality: str | None = None
+    score: float | None = None
+    threshold: float | None = None
+    reason: str = ""
+    kinds: tuple[str, ...] = ()
+    """Methods that called it tampered."""
+    findings: str = "[]"
+    """JSON, as in `Verdict.to_json()`."""
+    evidence: str = "[]"
+    """JSON: of each witness its method, label, score, threshold, conclusive, reason and facts."""
+    error: str | None = None
+    attempts: int = 1
+    manufacturer: str | None = None
+    model: str | None = None
+    station: str | None = None
+    institution: str | None = None
+    study_date: datetime.date | None = None
+    study_uid: str | None = None
+    series_uid: str | None = None
+    sop_uid: str | None = None
+    """Of a series its first file's."""
+    content: str | None = None
+    """SHA-256 over the decoded values, 32 hexadecimal digits: two images of one content have the same."""
+    slices: tuple[str, ...] | None = None
+    """The same of each slice of a CT."""
+    method: str = ""
+    version: str = ""
+    weights: str | None = None
+    seconds: float = 0.0
+    """By the clock, from the first byte to the answer."""
+    peak_mb: float = 0.0
+    """The largest memory that the process had meanwhile."""
+    worker: str = ""
+    judged_at: datetime.datetime | None = None
+    """In UTC."""
+
+
+@cache
+def schema() -> pa.Schema:
+    """The columns, in the order of `Answer`; `MissingExtraError` without pyarrow."""
+    pa = arrow()
+    text, number = pa.string(), pa.float32()
+    kinds = {"files": pa.int32(), "attempts": pa.int8(), "kinds": pa.list_(text), "slices": pa.list_(text),
+             "study_date": pa.date32(), "judged_at": pa.timestamp("us", "UTC"),
+             **dict.fromkeys(("score", "threshold", "seconds", "peak_mb"), number)}
+    return pa.schema([pa.field(one.name, kinds.get(one.name, text), nullable="None" in str(one.type))
+                      for one in dataclasses.fields(Answer)])
+
+
+def arrow() -> Any:
+    """pyarrow; `MissingExtraError` where it is not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(f"An archive needs {missing.name}, which is not installed; install "
+                                "scanward[archive].") from missing
+    return pyarrow
+
+
+def write_part(out: Path, number: int, answers: Sequence[Answer]) -> None:
+    """The answers of a part, whole and on disk when it returns. `ArgumentError` where they cannot be written."""
+    pa = arrow()
+    rows = [dataclasses.asdict(one) for one in answers]
+    path = part_path(out, number)
+    with whole_file(path) as file:
+        pa.parquet.write_table(pa.Table.from_pylist(rows, schema()), file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+def unwritten(out: Path, error: Exception) -> ArgumentError:
+    """Of a run whose folder cannot be written any more."""
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return ArgumentError(f"{out} cannot be written ({why}); free some space, and the same command goes on.")
+
+
+def part_path(out: Path, number: int) -> Path:
+    """Where the answers of a part are, once it is done."""
+    return out / ANSWERS / f"part-{number:08d}.parquet"
+
+
+def picture_path(unit: str) -> Path:
+    """Where in OUT the picture of an alarm is."""
+    return Path(PICTURES, unit[:2], f"{unit[:16]}.png")

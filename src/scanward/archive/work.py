@@ -1,0 +1,189 @@
+"""One unit judged: what a worker does, and what it says."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward import methods
+from scanward.archive.answers import Answer
+from scanward.archive.fetching import sweep
+from scanward.archive.unit import Archive, Unit
+from scanward.detectors.ct_self_reference.kind import KINDS
+from scanward.errors import InputError
+from scanward.formats import Source
+from scanward.formats.guard import clean, shown
+from scanward.formats.identity import origin_of
+from scanward.image import Image, Modality
+from scanward.judging.case import Terms
+from scanward.judging.scan import Result, scan_source
+from scanward.judging.site import Site
+from scanward.judging.watched import memory_of
+from scanward.judging.witnesses import detector, names_of
+from scanward.report.heat import heat_png
+from scanward.report.jsonl import plain
+from scanward.verdict import Evidence, Verdict
+from scanward.version import __version__
+
+LONGEST = 2000
+"""Characters of a sentence that is kept."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A unit, and its place in the listing."""
+
+    part: int
+    number: int
+    unit: Unit
+
+
+Judged = tuple[Answer, bytes | None]
+"""An answer and, of an alarm, its picture as PNG."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What workers are to do: `MakeWork` of tasks. It is pickled."""
+
+    archive: Archive
+    method: str = methods.DEFAULT
+    site: Site | None = None
+    modality: Modality | None = None
+    spacing: tuple[float, float] | None = None
+    device: str = ""
+
+    def __call__(self) -> Callable[[Task], Judged]:
+        """The work; where the networks run is settled before they are loaded. Raises `WeightsError`."""
+        if self.device:
+            os.environ["SCANWARD_DEVICE"] = self.device
+        sweep()
+        for name in names_of(self.method, self.modality):
+            detector(name).load()
+        terms = Terms(self.method, self.site, self.modality, self.spacing)
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        return lambda task: judged(task.unit, self.archive, terms, worker)
+
+
+def judged(unit: Unit, archive: Archive, terms: Terms, worker: str) -> Judged:
+    """The answer of one unit."""
+    start = time.perf_counter()
+    _forget_peak()
+    blank = replace(unjudged(unit, archive), method=terms.method)
+    picture = None
+    try:
+        with archive.fetched(unit) as source:
+            answer, picture = _answer(blank, scan_source(source, terms), source, archive)
+    except InputError as error:
+        answer = replace(blank, label="inconclusive", error=_kept(str(error)))
+    now = datetime.datetime.now(datetime.UTC)
+    return replace(answer, seconds=time.perf_counter() - start, peak_mb=_peak(), worker=worker, judged_at=now), picture
+
+
+def unjudged(unit: Unit, archive: Archive) -> Answer:
+    """What is known of a unit before anybody looks at it; all of the answer where the listing has it."""
+    wrong = unit.said == "inconclusive"
+    return Answer(unit.id, _kept(archive.address(unit)), len(unit.parts), _kept(archive.name),
+                  unit.said or "inconclusive", reason="" if wrong else _kept(unit.reason),
+                  error=_kept(unit.reason) if wrong else None, attempts=1 if unit.said == "" else 0,
+                  version=__version__)
+
+
+def _answer(blank: Answer, result: Result, source: Source, archive: Archive) -> Judged:
+    first = source.paths[0]
+
+    def here(text: str) -> str:
+        """What was fetched lies where nobody finds it later."""
+        if str(first) != blank.path:
+            text = text.replace(str(first), blank.path).replace(str(first.parent), archive.name)
+        return _kept(text)
+
+    origin = origin_of(first)
+    blank = replace(
+        blank, label=result.label, manufacturer=origin.manufacturer or None, model=origin.model or None,
+        station=origin.station or None, institution=origin.institution or None, study_date=_date(origin.date),
+        study_uid=origin.study or None, series_uid=origin.series or None, sop_uid=origin.sop_instance or None)
+    if result.image is not None:
+        content, slices = content_of(result.image)
+        blank = replace(blank, content=content, slices=slices, modality=result.image.modality)
+    verdict = result.verdict
+    if verdict is None or result.image is None:
+        return replace(blank, error=here(str(result.error))), None
+    said = verdict.to_json()
+    answer = replace(
+        blank, modality=verdict.modality, score=verdict.score, threshold=verdict.threshold, reason=here(verdict.reason),
+        kinds=kinds_of(verdict), findings=_json(said["findings"]),
+        evidence=_json([_witness(one) for one in verdict.evidence]), method=verdict.method, version=verdict.version,
+        weights=verdict.weights_sha256)
+    return answer, heat_png(result.image, verdict) if verdict.label == "tampered" else None
+
+
+def kinds_of(verdict: Verdict) -> tuple[str, ...]:
+    """The methods that called it tampered, and what they say was done."""
+    loud = [one for one in verdict.evidence if one.label == "tampered"]
+    done = [kind for kind, words in KINDS.items() if any(words in one.reason for one in loud)]
+    return tuple(dict.fromkeys([*(one.method for one in loud), *done]))
+
+
+def _witness(one: Evidence) -> dict[str, Any]:
+    return {"method": one.method, "label": one.label, "score": round(one.score, 6),
+            "threshold": round(one.threshold, 6), "conclusive": one.conclusive, "reason": clean(one.reason, LONGEST),
+            "facts": one.facts}
+
+
+def content_of(image: Image) -> tuple[str, tuple[str, ...] | None]:
+    """SHA-256 of the values, 32 hexadecimal digits, and of each slice of a volume; of an image of one slice both would
+    be the same."""
+    names = tuple(map(_digest, image.pixels))
+    if image.modality != "CT":
+        return names[0], None
+    return names[0] if len(names) == 1 else hashlib.sha256("".join(names).encode()).hexdigest()[:32], names
+
+
+def _digest(plane: npt.NDArray[np.float32]) -> str:
+    found = hashlib.sha256(repr(plane.shape).encode())
+    found.update(np.ascontiguousarray(plane).data)
+    return found.hexdigest()[:32]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=plain)
+
+
+def _kept(text: str) -> str:
+    """As Parquet takes it: on one line, and no lone surrogates."""
+    line = shown(text)
+    return line if len(line) <= LONGEST else line[:LONGEST - 3] + "..."
+
+
+def _date(text: str) -> datetime.date | None:
+    if re.fullmatch(r"[0-9]{8}", text):
+        with suppress(ValueError):
+            return datetime.date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    return None
+
+
+def _forget_peak() -> None:
+    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _peak() -> float:
+    """MB that this process held at most since `_forget_peak`, what is shared with others included (Linux)."""
+    with suppress(OSError, IndexError, ValueError), open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return memory_of(os.getpid())

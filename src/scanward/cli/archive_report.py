@@ -1,0 +1,81 @@
+"""`scanward archive report`: the page of a run, or the answer to a query of the user's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scanward.archive.reading import Answers
+from scanward.archive.report import write_archive_report
+from scanward.cli.codes import CLEAN
+from scanward.cli.csvfile import cell
+from scanward.cli.words import busy, shown
+from scanward.disk import whole_file
+from scanward.errors import ArgumentError
+
+NAME = "report.html"
+PRINTED = 1000
+"""Rows of a table: a terminal needs all of them at once to draw it."""
+
+
+def run_archive_report(folder: Path, output: Path | None, sql: str | None, csv_file: Path | None, quiet: bool) -> int:
+    """Write the page; or with `sql` print a table, or write it as CSV. `InputError` for what cannot be used."""
+    if sql is None:
+        if csv_file is not None:
+            raise ArgumentError("--csv says where the answer of --sql goes; give --sql, too.")
+        with Answers(folder) as answers, busy("reading the answers", quiet):
+            page = folder / NAME if output is None else output
+            said = write_archive_report(answers, page)
+        if not quiet:
+            print(said)
+            print(f"Report: {shown(str(page))}", file=sys.stderr)
+        return CLEAN
+    if output is not None:
+        raise ArgumentError("-o says where the page goes, and --sql asks for none; give --csv FILE for a file.")
+    if csv_file is not None and csv_file.exists():
+        raise ArgumentError(f"{csv_file} exists already and is not overwritten; choose another name.")
+    with Answers(folder) as answers:
+        names, rows = answers.asked(sql)
+        if csv_file is None:
+            _print(names, rows)
+        else:
+            _write(names, rows, csv_file)
+    return CLEAN
+
+
+def _print(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(Text(shown(name)), overflow="fold")
+    for row in islice(rows, PRINTED):
+        table.add_row(*(Text(shown(_text(value))) for value in row))
+    console.print(table)
+    if next(rows, None) is not None:
+        print(f"Only the first {PRINTED} rows are printed; --csv FILE writes all.", file=sys.stderr)
+
+
+def _write(names: list[str], rows: Iterator[tuple[Any, ...]], path: Path) -> None:
+    with whole_file(path, replace=False) as file:
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
+        writer = csv.writer(text)
+        for row in chain([tuple(names)], rows):
+            writer.writerow([cell(value if isinstance(value, str | int | float) else _text(value)) for value in row])
+        text.detach()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)

@@ -1,0 +1,294 @@
+"""Runs that nothing ends which an item does to its process: it may die, hang, or take all memory there is."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, Protocol
+
+from scanward.errors import InputError, ScanwardError
+from scanward.judging.batch import Answer, Done, Item, MakeWork, made_ready, noted, tried, uninterrupted
+
+LOOK = 0.25
+"""Seconds between two looks at the time and the memory that items take."""
+STARTUP = 600.0
+"""Seconds for loading what the work needs."""
+STILLBORN = 3
+"""Processes in a row that may die before they are ready."""
+GONE = 2.0
+"""Seconds in which a process that was killed should be gone; one that waits for a dead disk is left behind."""
+
+
+class SetAsideError(InputError):
+    """An item ended its process, or took more time or memory than it may, at every try."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one item may take."""
+
+    seconds: float = 900.0
+    """Without a sign of life; `still_alive` gives one."""
+    mb: float = 8192.0
+    """That its process holds, libraries and networks included (Linux)."""
+    tries: int = 2
+
+
+@dataclass
+class _Job(Generic[Item]):
+    number: int
+    item: Item
+    tries: int = 0
+    why: list[str] = field(default_factory=list)
+
+
+class Crew(Generic[Item, Answer]):
+    """Spawned processes that are started anew when they die. To be closed."""
+
+    def __init__(self, make_work: MakeWork[Item, Answer], workers: int, limits: Limits, threads: int = 1) -> None:
+        """`make_work`, items and answers are pickled. What `make_work` raises, `work` raises. Each process has so many
+        threads."""
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `Processes`
+        for name in ("OMP_NUM_THREADS", "SCANWARD_THREADS"):
+            os.environ.setdefault(name, str(threads))
+        self._limits, self._make = limits, make_work
+        self._theirs, self._ours = get_context("spawn").Pipe(duplex=False)
+        self._stillborn = 0
+        self._hands: list[_Hand[Item]] = []
+        self._workers = workers
+
+    def work(self, items: Iterable[Item | None]) -> Iterator[Done[Item, Answer]]:
+        """What became of every item, as they are done; an item that is None says that there is none yet.
+
+        What the work raises of `ScanwardError` is an answer; any other exception, a death, and what takes more than it
+        may, is tried again.
+        """
+        todo, again, number = _begun(iter(items)), deque[_Job[Item]](), 0
+        if todo is None:
+            return
+        more = True
+        while True:
+            self._complete()
+            idle = [hand for hand in self._hands if hand.ready and hand.job is None]
+            lacking = False
+            while idle and (again or (more and not lacking)):
+                job = again.popleft() if again else None
+                if job is None:
+                    try:
+                        item = next(todo)
+                    except StopIteration:
+                        more = False
+                        continue
+                    if item is None:
+                        lacking = True
+                        continue
+                    job, number = _Job(number, item), number + 1
+                idle.pop().take(job)
+            if not more and not again and all(hand.job is None for hand in self._hands):
+                return
+            yield from self._heard(again)
+
+    def _complete(self) -> None:
+        try:
+            while len(self._hands) < self._workers:
+                self._hands.append(_Hand(self._make, self._theirs))
+        except OSError as error:  # no memory, or as many processes as there may be
+            why = f"No other worker process can be started ({error.strerror}); give fewer workers."
+            raise ScanwardError(why) from error
+
+    def _heard(self, again: deque[_Job[Item]]) -> Iterator[Done[Item, Answer]]:
+        """What comes within a `LOOK`, and what is overdue then; jobs that failed go to `again`."""
+        lines = {hand.line: hand for hand in self._hands}
+        for line in wait(list(lines), timeout=LOOK):
+            hand = lines[line]  # type: ignore[index]
+            try:
+                word, value = hand.line.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):
+                yield from self._died(hand, again, "")
+                continue
+            if word == "unmade":
+                raise value
+            if word == "done":
+                job, hand.job = hand.job, None
+                found, error = value
+                if job is not None:
+                    yield from self._finished(job, found, error, again)
+            elif word == "ready":
+                self._stillborn, hand.ready = 0, True
+            hand.since = time.monotonic()
+        for hand in list(self._hands):
+            if why := hand.overdue(self._limits):
+                yield from self._died(hand, again, why)
+
+    def _finished(self, job: _Job[Item], found: Answer | None, error: Exception | None,
+                  again: deque[_Job[Item]]) -> Iterator[Done[Item, Answer]]:
+        job.tries += 1
+        if error is None or isinstance(error, ScanwardError) or job.tries >= self._limits.tries:
+            yield Done(job.item, found, error, job.tries)
+        else:
+            again.append(job)
+
+    def _died(self, hand: _Hand[Item], again: deque[_Job[Item]], why: str) -> Iterator[Done[Item, Answer]]:
+        """Clears up after a process, and starts none yet."""
+        how = hand.end()
+        self._hands.remove(hand)
+        job = hand.job
+        if job is None:
+            self._stillborn += not hand.ready
+            if self._stillborn >= STILLBORN:
+                raise ScanwardError(f"A worker process died before it was ready ({why or how}), perhaps for want of "
+                                    "memory; give fewer workers or more memory.")
+            return
+        job.tries += 1
+        job.why.append(why or f"its process died ({how})")
+        if job.tries < self._limits.tries:
+            again.append(job)
+            return
+        reasons = ", then ".join(dict.fromkeys(job.why))
+        yield Done(job.item, None, SetAsideError(f"It was set aside after {job.tries} tries: {reasons}; look at it by "
+                                                 "other means."), job.tries)
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for hand in self._hands:
+            hand.process.kill()
+        for hand in self._hands:
+            hand.end()
+        self._hands.clear()
+        self._ours.close()
+        self._theirs.close()
+
+
+def _begun(items: Iterator[Item | None]) -> Iterator[Item | None] | None:
+    """The items, once there is one: for none no process is started."""
+    for item in items:
+        if item is not None:
+            return chain([item], items)
+        time.sleep(LOOK)
+    return None
+
+
+class _Hand(Generic[Item]):
+    """One process, and the job it has in hand."""
+
+    def __init__(self, make_work: MakeWork[Item, Any], life: Connection) -> None:
+        spawn = get_context("spawn")
+        self.line, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=_serve, args=(make_work, theirs, life), name="scanward-worker", daemon=True)
+        with uninterrupted():
+            self.process.start()
+        theirs.close()
+        self.job: _Job[Item] | None = None
+        self.ready, self.since = False, time.monotonic()
+
+    def take(self, job: _Job[Item]) -> None:
+        """One that just died is noticed when it is listened to."""
+        self.job, self.since = job, time.monotonic()
+        with suppress(OSError):
+            self.line.send(job.item)
+
+    def overdue(self, limits: Limits) -> str:
+        """What of the limits the job in hand goes beyond, a clause; empty where it keeps to them."""
+        seconds = time.monotonic() - self.since
+        if not self.ready:
+            return f"it was not ready in {STARTUP:.0f} seconds" if seconds > STARTUP else ""
+        if self.job is None:
+            return ""
+        if seconds > limits.seconds:
+            return f"it took more than {limits.seconds:g} seconds"
+        if memory_of(self.process.pid) > limits.mb:
+            return f"it took more than {limits.mb:g} MB of memory"
+        return ""
+
+    def end(self) -> str:
+        """Kills the process if it lives; how it ended."""
+        code = self.process.exitcode
+        if code is None:
+            self.process.join(0.1)  # a death is heard of a moment before it is over
+            code = self.process.exitcode
+        self.process.kill()
+        self.process.join(GONE)
+        self.line.close()
+        with suppress(ValueError):
+            return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return f"exit code {code}"
+
+
+class Watching(Protocol):
+    """Works items off under limits. Closing the iterator ends the run."""
+
+    def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item | None]) -> Iterator[Done[Item, Answer]]:
+        """What became of every item, as they are done; an item that is None says that there is none yet."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """So many spawned processes, under limits; as `Crew`."""
+
+    workers: int
+    limits: Limits = Limits()
+
+    def run(self, make_work: MakeWork[Item, Answer], items: Iterable[Item | None]) -> Iterator[Done[Item, Answer]]:
+        """As `Watching`."""
+        crew = Crew(make_work, self.workers, self.limits, max(1, cores() // self.workers))
+        try:
+            yield from crew.work(items)
+        finally:
+            crew.close()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_of(pid: int | None) -> float:
+    """MB that a process holds for itself alone; 0 where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            pages = file.read().split()
+        return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGESIZE") / 1e6
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+_LINE: list[Connection] = []
+
+
+def still_alive() -> None:
+    """To be called by work that waits for others: its time begins anew."""
+    for line in _LINE:
+        line.send(("alive", None))
+
+
+def _serve(make_work: Callable[[], Callable[[Any], Any]], line: Connection, life: Connection) -> None:
+    made_ready(life)
+    try:
+        work = make_work()
+    except Exception as error:
+        line.send(("unmade", _sendable(noted(error))))
+        return
+    _LINE[:] = [line]
+    line.send(("ready", None))
+    with suppress(EOFError):
+        while True:
+            found, raised = tried(work, line.recv())
+            line.send(("done", (found, None if raised is None else _sendable(noted(raised)))))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or where it cannot be taken to another process what it says."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  our own
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,3 @@
+"""An Orthanc of a test's own."""
+
+from orthancs import orthanc, start_orthanc  # noqa: F401  (fixtures)

@@ -1,0 +1,167 @@
+"""A run over an archive: what it answers, what it keeps, and what it refuses."""
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+
+import cv2
+import pytest
+from archives import listed, noise, rows
+from objects import ct_files, dicom_file
+
+from scanward import formats
+from scanward.archive import folder
+from scanward.formats import sources
+from scanward.judging.case import Terms
+from scanward.judging.scan import scan_source
+
+METHOD = "copy-move"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Two films, one of which is forged, a CT series, and what is none of these."""
+    root = tmp_path_factory.mktemp("archive")
+    noise(root / "films" / "good.png", 1)
+    noise(root / "films" / "forged.png", 1, copied=True)
+    noise(root / "films" / ".hidden.png", 2)
+    ct_files(root / "chest", 3)
+    (root / "films" / "cut.dcm").write_bytes(dicom_file(root / "x.dcm").read_bytes()[:600])
+    (root / "x.dcm").unlink()
+    (root / "films" / "notes.txt").write_text("nothing")
+    (root / "films" / "other.jpg").write_bytes(b"\xff\xd8\xff")
+    return root
+
+
+@pytest.fixture(scope="module")
+def out(archive, tmp_path_factory):
+    """The archive, judged."""
+    from scanward import cli
+
+    out = tmp_path_factory.mktemp("out")
+    assert cli.run(["archive", str(archive), "-o", str(out), "--method", METHOD, "--workers", "1"]) == 2
+    return out
+
+
+def test_answers_are_those_of_a_scan(archive, out):
+    found = rows(out)
+    assert listed(out) == len(found) == 6
+    sources, errors = formats.find([archive])
+    assert not errors
+    for source in sources:
+        first = min(source.paths)  # an archive has its slices by name
+        row = found[f"{first.parent.name}/{first.name}"]
+        result = scan_source(source, Terms(METHOD))
+        assert (row["label"], row["files"]) == (result.label, len(source.paths))
+        assert (row["error"] is None) == (result.error is None)
+        if result.verdict is not None:
+            said = result.verdict.to_json()
+            assert row["score"] == pytest.approx(said["score"], abs=1e-5) and row["reason"] == said["reason"]
+            assert json.loads(row["findings"]) == said["findings"] and row["weights"] == said["weights_sha256"]
+    assert [row["label"] for row in map(found.get, ("films/.hidden.png", "films/other.jpg"))] == ["unscanned"] * 2
+    assert "begins with a dot" in found["films/.hidden.png"]["reason"]
+
+
+def test_an_alarm_has_its_picture_and_what_was_done(out):
+    found = rows(out)
+    forged, good = found["films/forged.png"], found["films/good.png"]
+    assert (forged["label"], forged["kinds"], good["label"], good["kinds"]) == \
+        ("tampered", [METHOD], "authentic", [])
+    pictures = list((out / "pictures").rglob("*.png"))
+    assert [path.relative_to(out).as_posix() for path in pictures] == \
+        [f"pictures/{forged['unit'][:2]}/{forged['unit'][:16]}.png"]
+    assert cv2.imread(str(pictures[0])) is not None
+    assert json.loads(forged["evidence"])[0]["label"] == "tampered"
+
+
+def test_a_header_says_whose_it_is_and_the_content_what_is_there_twice(tmp_path, run):
+    dicom_file(tmp_path / "a" / "1.dcm", seed=1, Manufacturer="A\nB", ManufacturerModelName="M", StationName="S",
+               InstitutionName="Klinik Süd", SpecificCharacterSet="ISO_IR 100", StudyDate="20240229")
+    dicom_file(tmp_path / "b" / "2.dcm", seed=1, StudyDate="20240230")
+    ct_files(tmp_path / "c", 2)
+    run("archive", tmp_path, "-o", tmp_path.with_name("out"), "--method", METHOD, "--workers", 1)
+    found = rows(tmp_path.with_name("out"))
+    first, second, chest = found["a/1.dcm"], found["b/2.dcm"], found["c/0000.dcm"]
+    assert [first[name] for name in ("manufacturer", "model", "station", "institution")] == \
+        ["A B", "M", "S", "Klinik Süd"]
+    assert (first["study_date"].isoformat(), second["study_date"]) == ("2024-02-29", None)
+    assert first["content"] == second["content"] and first["unit"] != second["unit"]
+    assert first["content"] != chest["content"] and len(set(chest["slices"])) == 2 and first["slices"] is None
+
+
+def test_the_same_command_has_nothing_to_do_and_another_is_refused(archive, out, run):
+    asked = ("archive", archive, "-o", out, "--workers", 1)
+    part = next((out / "answers").glob("*.parquet"))
+    before = part.stat().st_mtime_ns
+    code, printed, err = run(*asked, "--method", METHOD)
+    assert code == 2 and "6 images: 1 tampered" in printed and "scanward archive report" in err
+    assert part.stat().st_mtime_ns == before
+    code, _, err = run(*asked)
+    assert code == 2 and "holds the answers of a run that differs in its method" in err
+    code, _, err = run("archive", archive / "films", "-o", out, "--method", METHOD)
+    assert code == 2 and "differs in its source" in err
+    handle = os.open(out, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    code, _, err = run(*asked, "--method", METHOD)
+    os.close(handle)
+    assert code == 2 and "Another run is writing into" in err
+
+
+def test_a_list_names_files_from_its_own_folder_on_each_once(archive, tmp_path, run):
+    slices = sorted((archive / "chest").iterdir())
+    lines = [*map(str, slices), "gone.png", "films", "good.png", "good.png", str(archive), ""]
+    noise(tmp_path / "good.png", 1)
+    (tmp_path / "films").mkdir()
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    code, *_ = run("archive", tmp_path / "list.txt", "-o", tmp_path / "out", "--method", METHOD, "--workers", 1)
+    found = rows(tmp_path / "out")
+    assert code == 2 and len(found) == listed(tmp_path / "out") == 5
+    assert found["chest/0000.dcm"]["files"] == 3 and found[f"{tmp_path.name}/good.png"]["label"] == "authentic"
+    assert "does not exist" in found[f"{tmp_path.name}/gone.png"]["error"]
+    assert "is a folder" in found[f"{tmp_path.name}/films"]["error"]
+
+
+@pytest.mark.parametrize(("source", "words"), [
+    ("gone", "does not exist"), ("film.png", "`scanward scan` is for one image"),
+    ("http://pacs", "orthanc:http://pacs"), ("orthanc:pacs", "names no server"),
+    ("orthanc:http://me:secret@pacs", "A password in an address"), ("nothing://there", "no URL that fsspec knows"),
+    ("file:///does/not/exist", "names no folder")])
+def test_what_is_no_archive_is_said_and_nothing_is_written(tmp_path, run, source, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    noise(tmp_path / "film.png")
+    code, _, err = run("archive", source, "-o", tmp_path / "out")
+    assert code == 2 and words in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(archive, tmp_path, run):
+    (tmp_path / "run.json").write_text("{}")
+    code, _, err = run("archive", archive, "-o", tmp_path)
+    assert code == 2 and "belongs to something else" in err and os.listdir(tmp_path) == ["run.json"]
+
+
+def test_answers_that_are_damaged_are_named(archive, out, tmp_path, run):
+    shutil.copytree(out, tmp_path, dirs_exist_ok=True)
+    part = next((tmp_path / "answers").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-9])
+    code, _, err = run("archive", archive, "-o", tmp_path, "--method", METHOD, "--workers", 1)
+    assert code == 2 and f"{part} is damaged; remove it" in err
+
+
+def test_a_file_over_which_the_disk_hangs_does_not_hold_up_the_listing(archive, monkeypatch, tmp_path):
+    """It is left to those who judge, over whom there is a watch."""
+    over = threading.Event()
+    real = sources._kind
+
+    def kind(path):
+        if path.name == "good.png":
+            over.wait(60)
+        return real(path)
+
+    monkeypatch.setattr(sources, "_kind", kind)
+    monkeypatch.setattr(folder, "HANGS", 0.5)
+    units = [unit for unit, _ in folder.Folder(archive).listed(None, tmp_path)]
+    over.set()
+    assert [unit.parts[0] for unit in units if not unit.said] == \
+        ["chest/0000.dcm", "films/cut.dcm", "films/forged.png", "films/good.png"]
