@@ -43,8 +43,8 @@ def shows_implant(plane: Plane) -> bool:
     """Whether the plane (y, x) of a mammogram shows an implant."""
     step = max(1, round(max(plane.shape) / SIDE))
     height, width = (side // step for side in plane.shape)
-    small = cv2.resize(np.ascontiguousarray(plane[:height * step, :width * step], np.float32), (width, height),
-                       interpolation=cv2.INTER_AREA)
+    whole = np.ascontiguousarray(plane[:height * step, :width * step], np.float32)
+    small = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
     tissue = breast_mask(small)
     if min(small.shape) < 16 or not tissue.any():
         return False
