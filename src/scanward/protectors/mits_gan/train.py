@@ -11,7 +11,7 @@ MANIPULATION = 0.1
 
 
 def discriminator_loss(real: Tensor, protected: Tensor) -> Tensor:
-    """Binary cross entropy of logits (n,) against real 1 and protected 0."""
+    """Binary cross entropy of logits, any shape, against real 1 and protected 0."""
     return functional.binary_cross_entropy_with_logits(real, torch.ones_like(real)) \
         + functional.binary_cross_entropy_with_logits(protected, torch.zeros_like(protected))
 

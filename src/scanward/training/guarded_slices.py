@@ -1,0 +1,139 @@
+"""What the published protections are trained on and followed by: crops of whole slices, and slices of other patients.
+
+The generator is convolutional and sees few pixels around each, so crops teach it what slices do. A crop's rim, where it
+would see past the edge, feeds it only and is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scanward.bench.likeness import closeness
+from scanward.datasets.chests import SHARP
+from scanward.datasets.thorax import BY4, SCANS, Thorax, images
+from scanward.errors import UnreadableError
+from scanward.image import Image
+from scanward.protectors.mits_gan.network import RIM
+
+SLICES = 4
+"""Neighbours of a published batch."""
+SIDE = 96
+"""Pixels of a crop."""
+REACH_MM = 16.0
+"""Of an attacked cuboid about its place."""
+KEPT_OUT = (SHARP, "tcga-slices")
+"""Training scans that are not trained on here: the bench's, and what would outnumber all others."""
+PHILIPS = Thorax("lungdx-a0001-b", "train", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, 5 mm")
+FOLLOWED = ("osic-00423", "nsclc-lung1-001", "qin-lsc-0064", "ricord-neg-1")
+"""Validation scans of which one slice each, the middle one, follows a training: Philips, Siemens twice, one unnamed."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """An image's HU as the published networks see them: its minimum is -1, its maximum 1."""
+
+    low: float
+    high: float
+
+    def of(self, hu: Tensor) -> Tensor:
+        """Any shape."""
+        return (hu - self.low) * (2 / max(self.high - self.low, 1e-6)) - 1
+
+    def back(self, level: Tensor) -> Tensor:
+        """And back."""
+        return (level + 1) * ((self.high - self.low) / 2) + self.low
+
+
+def levels_of(image: Image) -> Levels:
+    """The extremes of a whole image."""
+    return Levels(float(image.pixels.min()), float(image.pixels.max()))
+
+
+def slices(data: Path | None) -> dict[str, Image]:
+    """The training scans that lie in the data folder, at least `SLICES` high: a single slice is repeated.
+
+    `UnreadableError` where none does.
+    """
+    rows = [row for row in SCANS if row.split == "train" and row.name not in KEPT_OUT]
+    found = {name: image for row in (*rows, PHILIPS) for name, image in images(row, data)}
+    if not found:
+        raise UnreadableError("No chest CT to train on was found; name the data folder with --data or SCANWARD_DATA.")
+    return {name: replace(image, pixels=np.repeat(image.pixels, SLICES, 0)) if len(image.pixels) < SLICES else image
+            for name, image in found.items()}
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Neighbouring slices of a part of a scan."""
+
+    image: Image
+    levels: Levels
+    box: tuple[slice, slice, slice]
+
+    @property
+    def judged(self) -> tuple[slice, slice, slice]:
+        """The box without its rim."""
+        z, y, x = self.box
+        return z, slice(y.start + RIM, y.stop - RIM), slice(x.start + RIM, x.stop - RIM)
+
+    def real(self) -> Tensor:
+        """(z, 1, y, x) in [-1, 1]."""
+        return self.levels.of(torch.from_numpy(self.image.pixels[self.box].copy()))[:, None]
+
+
+class Crops:
+    """Draws crops of `SLICES` × `SIDE` × `SIDE` from images, each slice as often as any other."""
+
+    def __init__(self, found: Sequence[Image]) -> None:
+        self.images = [(image, levels_of(image)) for image in found]
+        heights = np.array([image.shape[0] for image in found], float)
+        self._share = heights / heights.sum()
+
+    def draw(self, rng: np.random.Generator) -> Crop:
+        """One, anywhere."""
+        image, levels = self.images[int(rng.choice(len(self.images), p=self._share))]
+        start = [int(rng.integers(n - side + 1)) for n, side in zip(image.shape, (SLICES, SIDE, SIDE), strict=True)]
+        z, y, x = (slice(s, s + side) for s, side in zip(start, (SLICES, SIDE, SIDE), strict=True))
+        return Crop(image, levels, (z, y, x))
+
+
+def inner(crops: Tensor) -> Tensor:
+    """Crops (n, 1, y, x) without their rims."""
+    return crops[..., RIM:-RIM, RIM:-RIM]
+
+
+Protect = Callable[[nn.Module, Tensor, Levels], Tensor]
+"""How a network protects slices (n, 1, y, x) in [-1, 1] of a scan of these levels."""
+
+
+class Followed:
+    """Slices of patients that nothing is trained on, and how near to them a protection leaves them."""
+
+    def __init__(self, data: Path | None, protect: Protect) -> None:
+        found = [image for row in SCANS if row.name in FOLLOWED for _, image in images(row, data)]
+        self._slices = [(image.pixels[len(image.pixels) // 2][None], levels_of(image)) for image in found]
+        self._protect = protect
+
+    def __call__(self, net: nn.Module) -> dict[str, float]:
+        """Mean RMSE in HU, PSNR in dB, SSIM and change of level in HU over whole slices, as it is used; and, `batch_`,
+        with batch norms that take each slice's own mean and variance, as in training."""
+        if not self._slices:
+            return {}
+        used = self._figures(net.eval(), "")
+        return {**used, **self._figures(net.train(), "batch_")}
+
+    def _figures(self, net: nn.Module, prefix: str) -> dict[str, float]:
+        rows = []
+        for pixels, levels in self._slices:
+            real = levels.of(torch.from_numpy(pixels.copy()))[:, None].to(next(net.parameters()).device)
+            torch.manual_seed(0)
+            made = levels.back(self._protect(net, real, levels).float().cpu())[:, 0].numpy()
+            rows.append((*closeness(pixels, made, [0]), float((made - pixels).mean())))
+        return {f"{prefix}{name}": float(np.mean(column))
+                for name, column in zip(("rmse", "psnr", "ssim", "shift"), zip(*rows, strict=True), strict=True)}
