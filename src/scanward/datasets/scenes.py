@@ -49,9 +49,11 @@ class Scene:
 class Scenes:
     """Draws scenes from scans and nodules."""
 
-    def __init__(self, images: Sequence[Image], nodules: Sequence[Nodule], count: int, seed: int) -> None:
-        """About `count` healthy places, by the scans' heights."""
-        self.images, self.nodules = list(images), list(nodules)
+    def __init__(self, images: Sequence[Image], nodules: Sequence[Nodule], count: int, seed: int,
+                 least: int = 0) -> None:
+        """About `count` healthy places, by the scans' heights; scenes reach over at least `least` pixels, where the
+        slices do."""
+        self.images, self.nodules, self._least = list(images), list(nodules), least
         self.places = taken(images, count, np.random.default_rng(seed),
                             lambda number, centre: (number, centre) if healthy_at(images[number], centre) else None)
 
@@ -64,9 +66,10 @@ class Scenes:
         image, nodule = self.images[number], self.nodules[int(rng.integers(len(self.nodules)))]
         spacing, diameter = image.spacing or (1.0, 1.0, 1.0), max(4.0, nodule.diameter * nodule.voxel)
         voxel = cuboid_of(centre, spacing, diameter).voxel
-        box = tuple(slice(max(0, math.floor(m - AROUND * SIDE / 2 * voxel / s)),
-                          min(n, math.ceil(m + AROUND * SIDE / 2 * voxel / s) + 1))
-                    for m, s, n in zip(centre, spacing, image.shape, strict=True))
+        halves = [max(AROUND * SIDE / 2 * voxel / s, least / 2) for s, least in
+                  zip(spacing, (0, self._least, self._least), strict=True)]
+        box = tuple(slice(max(0, math.floor(m - half)), min(n, math.ceil(m + half) + 1))
+                    for m, half, n in zip(centre, halves, image.shape, strict=True))
         voxels = torch.from_numpy(image.pixels[box].copy())
         if ill:
             part, values = planted(image, centre, nodule, int(rng.integers(2**31)))

@@ -55,9 +55,7 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
     fabric = fabric_of(schedule)
     mean = copy.deepcopy(net).to(fabric.device)
     state: dict[str, Any] = {"mean": mean, "step": 0, **_set_up(fabric, both)}
-    begin(fabric, checkpoint, state, resume)
-    if curve is not None:
-        curve.begin(int(state["step"]))
+    begin(fabric, checkpoint, state, resume, curve)
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         said = np.zeros(2)
@@ -69,9 +67,7 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
                 schedule = steadier(schedule, title, number, progress.console)
                 fabric = fabric_of(schedule)
                 state |= _set_up(fabric, both)
-                fabric.load(checkpoint, state)
-                if curve is not None:
-                    curve.begin(int(state["step"]))
+                begin(fabric, checkpoint, state, True, curve)
                 continue
             _averaged(mean, net, min(average, number / (number + 10)))
             said += (0.02 if said.any() else 1) * (np.array(losses) - said)

@@ -22,7 +22,7 @@ class Curve:
     A line is written with each checkpoint, so a run that goes on from one goes on from its line.
     """
 
-    def __init__(self, path: Path, figures: Figures) -> None:
+    def __init__(self, path: Path, *figures: Figures) -> None:
         self.path, self._figures = path, figures
         self.pixels = 0
 
@@ -40,8 +40,8 @@ class Curve:
     def add(self, step: int, net: nn.Module, losses: Mapping[str, float]) -> None:
         """One line."""
         with torch.inference_mode():
-            figures = self._figures(copy.deepcopy(net).eval())
-        numbers = {name: round(float(value), 5) for name, value in {**losses, **figures}.items()}
+            made = [figures(copy.deepcopy(net).eval()) for figures in self._figures]
+        numbers = {name: round(float(value), 5) for part in (losses, *made) for name, value in part.items()}
         Journal(self.path).append(json.dumps({"step": step, "pixels": self.pixels, **numbers}).encode())
 
     def lines(self) -> list[dict[str, float]]:

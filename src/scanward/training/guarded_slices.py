@@ -1,4 +1,4 @@
-"""What the published protections are trained on and followed by: crops of whole slices, and slices of other patients.
+"""What the published protections are trained on and followed by: crops of whole slices; slices and scenes of others.
 
 The generator is convolutional and sees few pixels around each, so crops teach it what slices do. A crop's rim, where it
 would see past the edge, feeds it only and is not judged.
@@ -6,20 +6,25 @@ would see past the edge, feeds it only and is not judged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scanward.attacks.ct_gan.tamper import Forger, tampered_together
 from scanward.bench.likeness import closeness
-from scanward.datasets.chests import SHARP
+from scanward.datasets.chests import SHARP, nodules
+from scanward.datasets.scenes import Scene, Scenes
 from scanward.datasets.thorax import BY4, SCANS, Thorax, images
 from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.protectors.mits_gan.network import RIM
+from scanward.protectors.mits_gan.protect import Levels, levels_of
 
 SLICES = 4
 """Neighbours of a published batch."""
@@ -30,42 +35,27 @@ REACH_MM = 16.0
 KEPT_OUT = (SHARP, "tcga-slices")
 """Training scans that are not trained on here: the bench's, and what would outnumber all others."""
 PHILIPS = Thorax("lungdx-a0001-b", "train", f"Lung-PET-CT-Dx: {BY4}", "Philips Brilliance16, 5 mm")
+SCENES = 8
+"""That follow a training, every second one with a nodule."""
 FOLLOWED = ("osic-00423", "nsclc-lung1-001", "qin-lsc-0064", "ricord-neg-1")
 """Validation scans of which one slice each, the middle one, follows a training: Philips, Siemens twice, one unnamed."""
 
 
-@dataclass(frozen=True)
-class Levels:
-    """An image's HU as the published networks see them: its minimum is -1, its maximum 1."""
-
-    low: float
-    high: float
-
-    def of(self, hu: Tensor) -> Tensor:
-        """Any shape."""
-        return (hu - self.low) * (2 / max(self.high - self.low, 1e-6)) - 1
-
-    def back(self, level: Tensor) -> Tensor:
-        """And back."""
-        return (level + 1) * ((self.high - self.low) / 2) + self.low
-
-
-def levels_of(image: Image) -> Levels:
-    """The extremes of a whole image."""
-    return Levels(float(image.pixels.min()), float(image.pixels.max()))
-
-
 def slices(data: Path | None) -> dict[str, Image]:
-    """The training scans that lie in the data folder, at least `SLICES` high: a single slice is repeated.
+    """The training scans that lie in the data folder; a single slice is repeated until an attack's cuboid is full.
 
     `UnreadableError` where none does.
     """
     rows = [row for row in SCANS if row.split == "train" and row.name not in KEPT_OUT]
-    found = {name: image for row in (*rows, PHILIPS) for name, image in images(row, data)}
+    found = {name: image for row in (*rows, PHILIPS) for name, image in images(row, data) if image.spacing is not None}
     if not found:
         raise UnreadableError("No chest CT to train on was found; name the data folder with --data or SCANWARD_DATA.")
-    return {name: replace(image, pixels=np.repeat(image.pixels, SLICES, 0)) if len(image.pixels) < SLICES else image
-            for name, image in found.items()}
+    return {name: _thick(image) if len(image.pixels) < SLICES else image for name, image in found.items()}
+
+
+def _thick(image: Image) -> Image:
+    spacing = (image.spacing or (1.0,))[0]
+    return replace(image, pixels=np.repeat(image.pixels, max(SLICES, math.ceil(2 * REACH_MM / spacing)), 0))
 
 
 @dataclass(frozen=True)
@@ -112,12 +102,17 @@ Protect = Callable[[nn.Module, Tensor, Levels], Tensor]
 """How a network protects slices (n, 1, y, x) in [-1, 1] of a scan of these levels."""
 
 
+def followed(data: Path | None) -> list[Image]:
+    """The scans of `FOLLOWED` that lie in the data folder."""
+    return [image for row in SCANS if row.name in FOLLOWED for _, image in images(row, data)]
+
+
 class Followed:
     """Slices of patients that nothing is trained on, and how near to them a protection leaves them."""
 
     def __init__(self, data: Path | None, protect: Protect) -> None:
-        found = [image for row in SCANS if row.name in FOLLOWED for _, image in images(row, data)]
-        self._slices = [(image.pixels[len(image.pixels) // 2][None], levels_of(image)) for image in found]
+        self._slices = [(image.pixels[len(image.pixels) // 2][None].copy(), levels_of(image))
+                        for image in followed(data)]
         self._protect = protect
 
     def __call__(self, net: nn.Module) -> dict[str, float]:
@@ -125,15 +120,52 @@ class Followed:
         with batch norms that take each slice's own mean and variance, as in training."""
         if not self._slices:
             return {}
-        used = self._figures(net.eval(), "")
-        return {**used, **self._figures(net.train(), "batch_")}
+        made = self._figures(net.eval(), "")
+        if any(isinstance(part, nn.BatchNorm2d) for part in net.modules()):
+            made |= self._figures(net.train(), "batch_")
+        return made
 
     def _figures(self, net: nn.Module, prefix: str) -> dict[str, float]:
         rows = []
         for pixels, levels in self._slices:
-            real = levels.of(torch.from_numpy(pixels.copy()))[:, None].to(next(net.parameters()).device)
+            real = levels.of(torch.from_numpy(pixels))[:, None].to(next(net.parameters()).device)
             torch.manual_seed(0)
             made = levels.back(self._protect(net, real, levels).float().cpu())[:, 0].numpy()
             rows.append((*closeness(pixels, made, [0]), float((made - pixels).mean())))
         return {f"{prefix}{name}": float(np.mean(column))
                 for name, column in zip(("rmse", "psnr", "ssim", "shift"), zip(*rows, strict=True), strict=True)}
+
+
+Guard = Callable[[nn.Module, Scene], Tensor]
+"""How a network protects a scene: its voxels (z, y, x) in HU."""
+
+
+class Attacked:
+    """Scenes of patients that nothing is trained on, and what attacks still do there under a protection."""
+
+    def __init__(self, data: Path | None, guard: Guard, forgers: Sequence[Forger]) -> None:
+        rng, found = np.random.default_rng(9), followed(data)
+        scenes = Scenes(found, nodules("val", data), 4 * SCENES, 9).draw(rng, SCENES) if found else []
+        self._cases = [(scene, scene.params(rng, 0.0)) for scene in scenes]
+        self._guard, self._forgers = guard, forgers
+
+    def __call__(self, net: nn.Module) -> dict[str, float]:
+        """Mean logarithm of `potency`, to base 2, of injections and of removals."""
+        made: dict[str, list[float]] = {}
+        for scene, params in self._cases:
+            torch.manual_seed(0)
+            after = self._guard(net, scene.to(next(net.parameters()).device)).cpu()
+            for forger in self._forgers:
+                if forger.inject != scene.ill:
+                    more = potency(scene, after, params, forger).log2()
+                    made.setdefault(f"potency_{'inject' if forger.inject else 'remove'}", []).append(float(more))
+        return {name: float(np.mean(values)) for name, values in made.items()}
+
+
+def potency(scene: Scene, after: Tensor, params: dict[str, Any], forger: Forger) -> Tensor:
+    """How many times as much an attack changes in the protected scene, `after`, as in the plain one, by the mean square
+    of HU; shape (1,). Differentiable in `after`."""
+    with torch.no_grad():
+        (box, bare), = tampered_together([scene.voxels], [params], forger)
+    (_, made), = tampered_together([after], [params], forger)
+    return ((((made - after[box]) ** 2).mean() + 1) / (((bare - scene.voxels[box]) ** 2).mean() + 1))[None]

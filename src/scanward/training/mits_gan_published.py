@@ -13,11 +13,12 @@ from scanward import methods, weights
 from scanward.attacks.base import Attack, Lesion
 from scanward.image import Image
 from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
+from scanward.protectors.mits_gan.protect import Levels
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, Levels, inner, slices
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, slices
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
@@ -79,8 +80,7 @@ def step_of(crops: Crops, attacks: list[Attack], curve: Curve) -> Step:
         curve.saw(real.numel())
 
         def of_judge() -> tuple[Tensor, float]:
-            value = discriminator_loss(judge(real), judge(protected.detach()))
-            return value, float(value.detach())
+            return domain_of(judge, real, protected)
 
         def of_net() -> Tensor:
             return generator_loss(judge(protected), protected, after.to(real.device))
@@ -88,6 +88,12 @@ def step_of(crops: Crops, attacks: list[Attack], curve: Curve) -> Step:
         return of_judge, of_net
 
     return step
+
+
+def domain_of(judge: nn.Module, real: Tensor, protected: Tensor) -> tuple[Tensor, float]:
+    """The discriminator's loss, and its value."""
+    value = discriminator_loss(judge(real), judge(protected.detach()))
+    return value, float(value.detach())
 
 
 def tampered(crop: Crop, protected: Tensor, attack: Attack, rng: np.random.Generator) -> Tensor:
