@@ -32,11 +32,9 @@ class Descent:
     betas: tuple[float, float] = (0.5, 0.99)
     most: float = 10.0
     """Largest norm of the gradients."""
-    falls: bool = True
-    """The learning rate warms up and falls as `Schedule` says; otherwise it stays."""
 
 
-PLAIN = Descent((0.5, 0.999), math.inf, falls=False)
+PLAIN = Descent((0.5, 0.999), math.inf)
 """As DCGAN and what follows it are trained (Radford et al. 2016)."""
 
 
@@ -60,7 +58,7 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
         said = np.zeros(2)
         while (number := int(state["step"])) < schedule.steps:
-            _set_rate(state, rate_at(number, schedule) if descent.falls else schedule.rate)
+            _set_rate(state, rate_at(number, schedule))
             torch.manual_seed(seed * 1_000_003 + number)
             losses = _taken(fabric, state, step, np.random.default_rng((seed, number)), descent.most)
             if losses is None:

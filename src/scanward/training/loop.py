@@ -40,6 +40,8 @@ class Schedule:
     steps: int
     rate: float = 1e-3
     """Largest learning rate; warms up over `warmup` steps, then falls along a cosine to a hundredth."""
+    falls: bool = True
+    """Otherwise the rate is the same throughout."""
     warmup: int = 100
     decay: float = 1e-4
     """AdamW's weight decay."""
@@ -165,6 +167,8 @@ def layout_of(net: nn.Module) -> torch.memory_format:
 
 def rate_at(step: int, schedule: Schedule) -> float:
     """The learning rate of a step."""
+    if not schedule.falls:
+        return schedule.rate
     if step < schedule.warmup:
         return schedule.rate * (step + 1) / schedule.warmup
     done = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)

@@ -37,7 +37,8 @@ class Preset:
     schedule: Schedule
 
 
-PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(20_000, 2e-4, every=250))}
+PRESETS = {"quick": Preset(Schedule(20, 2e-4, falls=False, every=10)),
+           "full": Preset(Schedule(20_000, 2e-4, falls=False, every=250))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),

@@ -39,7 +39,8 @@ class Preset:
     """Places in healthy lung."""
 
 
-PRESETS = {"quick": Preset(Schedule(10, 2e-4, every=5), 30), "full": Preset(Schedule(12_000, 2e-4, every=150))}
+PRESETS = {"quick": Preset(Schedule(10, 2e-4, falls=False, every=5), 30),
+           "full": Preset(Schedule(12_000, 2e-4, falls=False, every=150))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
