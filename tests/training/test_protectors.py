@@ -237,7 +237,12 @@ def test_a_repaired_change_keeps_to_its_bound_and_to_the_slices_that_the_attack_
 
 def test_a_repaired_step_reaches_the_generator_through_the_attack(tmp_path):
     scenes = Scenes([chest()], [ball()], 6, 0, mits_gan_repaired.LEAST)
-    assert all(min(scene.voxels.shape[1:]) >= 78 for scene in scenes.draw(np.random.default_rng(0), 4))
+    for place in ((10.0, 80.0, 30.0), (10.0, 3.0, 158.0)):
+        scenes.places = [(0, place)]
+        for scene in scenes.draw(np.random.default_rng(0), 2):
+            y, x = scene.corner
+            assert (scene.cuboid.centre[1] + y, scene.cuboid.centre[2] + x) == pytest.approx(place[1:])
+            assert min(scene.voxels.shape[1:]) >= mits_gan_repaired.LEAST and y >= 0 and x >= 0
     forgers = [methods.build(name, "attack").forger for name in mits_gan_published.ATTACKERS]
     curve = Curve(tmp_path / "a.jsonl")
     step = mits_gan_repaired.step_of(scenes, forgers, curve)
