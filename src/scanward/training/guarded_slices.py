@@ -7,7 +7,7 @@ would see past the edge, feeds it only and is not judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,12 @@ def slices(data: Path | None) -> dict[str, Image]:
     if not found:
         raise UnreadableError("No chest CT to train on was found; name the data folder with --data or SCANWARD_DATA.")
     return {name: _thick(image) if len(image.pixels) < SLICES else image for name, image in found.items()}
+
+
+def licence_of(names: Iterable[str]) -> str:
+    """The data sets of these scans with their licences, for the manifest."""
+    wanted = {name.split("/")[0] for name in names}
+    return "; ".join(sorted({row.source for row in (*SCANS, PHILIPS) if row.name in wanted}))
 
 
 def _thick(image: Image) -> Image:

@@ -18,7 +18,7 @@ from scanward.protectors.mits_gan.train import discriminator_loss, generator_los
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, slices
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
@@ -27,7 +27,6 @@ HIGH_MM = 17.0
 """Of the scan above and below the slices that an attack reads."""
 DIAMETER_MM = 12.0
 """Of what is injected, or taken away."""
-LICENCE = "as datasets/thorax.py says of each scan, CC BY 3.0 or 4.0 but RIDER Pilot: TCIA"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     folder = weights.FOLDER if install else out / preset
     return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
                 f"scanward train {name} --preset {preset}", folder,
-                f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", LICENCE)
+                f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", licence_of(scans))
 
 
 def answered(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:

@@ -20,9 +20,9 @@ from scanward.protectors.mits_gan.train import repaired_loss
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import Attacked, Followed, inner, potency, slices
+from scanward.training.guarded_slices import Attacked, Followed, inner, licence_of, potency, slices
 from scanward.training.loop import Schedule, device_of
-from scanward.training.mits_gan_published import ATTACKERS, LICENCE, domain_of
+from scanward.training.mits_gan_published import ATTACKERS, domain_of
 
 BOUNDS = (8.0, 64.0)
 """HU of the smallest and the largest bound that a step draws: one network serves them all."""
@@ -62,7 +62,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
                 f"scanward train {name} --preset {preset}", folder,
                 f"lung of {', '.join(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
-                f"split train; through the attackers {', '.join(ATTACKERS)}", LICENCE)
+                f"split train; through the attackers {', '.join(ATTACKERS)}", licence_of(scans))
 
 
 def step_of(scenes: Scenes, forgers: list[Forger], curve: Curve) -> Step:
