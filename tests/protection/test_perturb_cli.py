@@ -7,12 +7,14 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import torch
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 import scanward
-from scanward import formats
+from scanward import formats, weights
 from scanward.errors import ArgumentError
 from scanward.protection import Perturb, files
+from scanward.protectors.mits_gan.network import Generator
 
 
 @pytest.fixture
@@ -42,6 +44,25 @@ def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_
     assert picture is not None and picture.std() > 10
     mark = json.loads((out / "a chest-protected.nii.gz.scanward.json").read_text())
     assert mark["altered"] and "erturbed" in mark["description"]
+
+
+def test_a_whole_scan_is_perturbed_within_a_bound_once_there_are_weights(run, chest, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    net = Generator()
+    net.main[-1].weight.data.mul_(100)
+    made = weights.Entry("mits-gan-repaired", "x", "a" * 64, 1, "nothing", "none", "none")
+    monkeypatch.setattr(weights, "manifest", dict)
+    order = ("protect", chest, "--method", "mits-gan-repaired", "--epsilon", "8", "-o", tmp_path / "out")
+    code, _, err = run(*order)
+    assert code == 2 and "scanward train" in err and not (tmp_path / "out").exists()
+    monkeypatch.setattr(weights, "manifest", lambda: {made.name: made})
+    monkeypatch.setattr(weights, "load", lambda name: ({k: v.numpy() for k, v in net.state_dict().items()}, made))
+    code, _, err = run(*order)
+    assert (code, err) == (0, "")
+    change = formats.read(tmp_path / "out" / "a chest-protected.nii.gz").pixels - formats.read(chest).pixels
+    facts = json.loads((tmp_path / "out" / "perturbation.json").read_text())
+    assert 4 < np.abs(change).max() == facts["largest_change"] <= 8 and (change != 0).mean() > 0.5
+    assert (facts["method"], facts["epsilon"], facts["weights_sha256"]) == ("mits-gan-repaired", 8.0, "a" * 64)
 
 
 @pytest.mark.parametrize("dtype, slope, inter", [

@@ -8,9 +8,9 @@ import torch
 
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
-from scanward.protectors.mits_gan import Around, MitsGan, MitsGanPublished
+from scanward.protectors.mits_gan import Around, MitsGan, MitsGanPublished, MitsGanRepaired
 from scanward.protectors.mits_gan.network import Discriminator, Generator, Guard
-from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
+from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss, repaired_loss
 from scanward.protectors.tafim import Tafim
 from scanward.protectors.tafim.network import Perturber
 
@@ -94,7 +94,40 @@ def test_the_published_networks_have_the_published_layers():
     widths = [tuple(layer.weight.shape) for layer in generator.modules() if isinstance(layer, torch.nn.Conv2d)]
     assert widths == [(2, 1, 1, 1), (4, 2, 1, 1), (4, 4, 1, 1), (2, 4, 1, 1), (1, 2, 1, 1), (64, 2, 3, 3),
                       *[(64, 64, 3, 3)] * 6, (1, 64, 1, 1)]
-    assert judge(torch.zeros(4, 1, 256, 256)).shape == (4,)
+    assert judge(torch.zeros(4, 1, 82, 82)).shape == (4, 2, 2)
+
+
+def test_a_logit_of_the_discriminator_judges_94_pixels():
+    torch.manual_seed(0)
+    judge = Discriminator().eval()
+    x = torch.zeros(1, 1, 320, 320, requires_grad=True)
+    judge(x + torch.rand(x.shape))[0, 8, 8].backward()
+    seen = torch.nonzero(x.grad[0, 0])
+    assert (seen.max(0).values - seen.min(0).values + 1).tolist() == [94, 94]
+
+
+@pytest.mark.parametrize("epsilon", [4.0, 32.0])
+def test_the_repaired_generator_changes_a_whole_scan_within_its_bound(epsilon):
+    torch.manual_seed(3)
+    net, image = Generator(), chest(shape=(3, 61, 47))
+    with torch.no_grad():
+        net.main[-1].weight.mul_(100)
+    method = MitsGanRepaired({k: v.numpy() for k, v in net.state_dict().items()}, {}, epsilon=epsilon)
+    change = method.protect(image).pixels - image.pixels
+    assert 0.5 * epsilon < np.abs(change).max() <= epsilon
+    assert np.array_equal(change, np.rint(change)) and (change != 0).mean() > 0.5
+    for wrong in (0.5, 65.0, math.nan):
+        with pytest.raises(ArgumentError, match="epsilon"):
+            MitsGanRepaired({}, {}, epsilon=wrong)
+
+
+def test_the_repaired_loss_by_hand():
+    judged, change = torch.zeros(4), torch.full((2, 1, 8, 8), 0.5)
+    more = torch.tensor([math.e], requires_grad=True)
+    value = repaired_loss(judged, change, more)
+    assert float(value.detach()) == pytest.approx(math.log(2) - 1 + 0.1 * 0.25)
+    value.backward()
+    assert float(more.grad) == pytest.approx(-1 / math.e)  # the attacker's answer is part of the graph
 
 
 def test_published_losses_by_hand():

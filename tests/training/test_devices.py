@@ -19,6 +19,7 @@ from scanward.training import (
     loop,
     mammo_cgan,
     mits_gan,
+    mits_gan_repaired,
     partial_conv,
     tafim,
 )
@@ -26,7 +27,8 @@ from scanward.training.cubes import Cubes
 from scanward.training.loop import Schedule
 
 STEPS = {"mammo-cgan": mammo_cgan, "ct-gan": ct_gan, "ct-diffusion": ct_diffusion, "diffusion": diffusion,
-         "partial-conv": partial_conv, "nodule-judge": judge, "mits-gan": mits_gan, "tafim": tafim}
+         "partial-conv": partial_conv, "nodule-judge": judge, "mits-gan": mits_gan,
+         "mits-gan-repaired": mits_gan_repaired, "tafim": tafim}
 
 
 def chest(*_):
@@ -52,7 +54,8 @@ def squares(side):
 DATA = {"mias": lambda *_: [], "cbis": lambda *_: [], "healthy": squares(64), "squares": squares(128),
         "lesions": lambda *_: [mammo_cgan.Mass(squares(300)()[0], (0.0, 1.0), Lesion((0, 150, 150), 60))],
         "nodules": nodules, "nodules_of": nodules, "scan_of": chest, "patches": lung,
-        "cubes_of": lambda *_: Cubes(lung(), nodules()), "settings_of": lambda *_: {}}
+        "cubes_of": lambda *_: Cubes(lung(), nodules()), "settings_of": lambda *_: {},
+        "slices": lambda *_: {"a": chest()}, "Followed": lambda *_: dict, "Attacked": lambda *_: dict}
 
 
 class StartedError(Exception):

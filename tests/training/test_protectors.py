@@ -9,11 +9,15 @@ from scanward import methods
 from scanward.attacks.ct_gan.tamper import Forger
 from scanward.datasets.chests import Nodule
 from scanward.datasets.scenes import Scene, Scenes, mirrored
+from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.nets.cube import Cuboid
 from scanward.protectors.mits_gan.network import Discriminator, Generator, Guard
+from scanward.protectors.mits_gan.protect import Levels
 from scanward.protectors.tafim.network import Perturber
-from scanward.training import mits_gan, mits_gan_published, tafim
+from scanward.training import guarded_slices, mits_gan, mits_gan_published, mits_gan_repaired, tafim
+from scanward.training.curve import Curve
+from scanward.training.guarded_slices import Crops, inner, slices
 
 
 def chest(seed=0):
@@ -126,21 +130,129 @@ def test_gradients_go_through_the_attacks_to_every_layer(scenes):
 
 def test_the_published_attack_changes_the_four_slices_only_where_it_is_aimed():
     image = Image(np.full((20, 300, 300), -850.0, np.float32), "CT", (2.5, 0.7, 0.7), grid=(1.0, -1024.0, 3071.0))
-    box = (slice(8, 12), slice(20, 276), slice(30, 286))
+    box = (slice(8, 12), slice(20, 102), slice(30, 112))
     before = image.pixels[box].copy()
-    attack = methods.build("ct-gan-plain", "attack", noise="none")
-    after = mits_gan_published.attacked(image, before, box, attack, np.random.default_rng(0))
-    assert after.shape == before.shape
-    changed = np.argwhere(np.abs(after - before) > 1)
-    assert len(changed) and np.ptp(changed[:, 1:], axis=0).max() <= 36  # 24 mm
-    step = mits_gan_published.step_of([image_with_range(image)], [attack])
-    torch.manual_seed(0)
-    of_judge, of_net = step(Generator(4), Discriminator(), np.random.default_rng(1))
-    value, told = of_judge()
-    assert float(value.detach()) == pytest.approx(told) and of_net().requires_grad
+    attack = methods.build("ct-gan-plain", "attack", noise="none", extent="cuboid")
+    for seed in range(3):
+        after = mits_gan_published.attacked(image, before, box, attack, np.random.default_rng(seed))
+        assert after.shape == before.shape
+        changed = np.argwhere(np.abs(after - before) > 1)
+        assert len(changed) and np.ptp(changed[:, 1:], axis=0).max() <= 36  # 24 mm
+        first, last = changed[:, 1:].min(0), changed[:, 1:].max(0)
+        assert first.min() >= 5 and last.max() <= 76  # its cuboid of 32 mm lies inside, 46 of 82 pixels
+    assert np.array_equal(image.pixels[box], before)
 
 
-def image_with_range(image):
+def with_range(image):
     pixels = image.pixels.copy()
     pixels[:, :3] = 200.0
     return Image(pixels, "CT", image.spacing, grid=image.grid)
+
+
+def test_a_published_step_injects_and_removes_and_counts_the_pixels_it_judged(tmp_path):
+    attacks = [methods.build(name, "attack", noise="none", extent="cuboid") for name in mits_gan_published.ATTACKERS]
+    crops, curve = Crops([with_range(chest())]), Curve(tmp_path / "a.jsonl")
+    step = mits_gan_published.step_of(crops, attacks, curve)
+    torch.manual_seed(0)
+    net, judge = Generator(4), Discriminator()
+    of_judge, of_net = step(net, judge, np.random.default_rng(1))
+    value, told = of_judge()
+    assert float(value.detach()) == pytest.approx(told)
+    of_net().backward()
+    assert curve.pixels == 2 * 4 * 82 * 82
+    assert all(one.grad is not None for one in net.parameters())
+
+
+def test_a_crop_without_its_rim_is_what_the_whole_slice_becomes():
+    torch.manual_seed(1)
+    net = Generator(8).eval()
+    slice_, noise = torch.rand(1, 1, 150, 150) * 2 - 1, torch.rand(1, 1, 150, 150)
+    part = (..., slice(20, 20 + 96), slice(30, 30 + 96))
+    with torch.no_grad():
+        whole, crop = net(slice_, noise), net(slice_[part], noise[part])
+    assert torch.allclose(inner(whole[part]), inner(crop), atol=1e-5)
+    wider = (..., slice(26, 110), slice(36, 120))  # one pixel more of each side is not the same any more
+    assert not torch.allclose(whole[wider], crop[..., 6:-6, 6:-6], atol=1e-5)
+
+
+def test_levels_go_there_and_back():
+    levels = Levels(-1024.0, 3071.0)
+    hu = torch.tensor([-1024.0, 3071.0, 1023.5])
+    assert levels.of(hu).tolist() == [-1.0, 1.0, 0.0]
+    assert torch.allclose(levels.back(levels.of(hu)), hu)
+
+
+def test_single_slices_are_repeated_until_an_attack_fits(monkeypatch):
+    single, whole = (Image(np.zeros((n, 200, 200), np.float32), "CT", (5.0, 1.0, 1.0)) for n in (1, 4))
+    rows = {"lidc-idri-0001": [("s", single)], "4dlung-113": [("w", whole)]}
+    monkeypatch.setattr(guarded_slices, "images", lambda row, data: rows.get(row.name, []))
+    assert {name: len(image.pixels) for name, image in slices(None).items()} == {"s": 7, "w": 4}  # 35 mm
+    assert guarded_slices.licence_of(["4dlung-113", "covid-nysbu/one.dcm", "covid-nysbu/two.dcm"]) == \
+        "4D-Lung: CC BY 3.0; COVID-19-NY-SBU: CC BY 4.0"
+    rows.clear()
+    with pytest.raises(UnreadableError, match="--data"):
+        slices(None)
+
+
+class Shifts(nn.Module):
+    """Answers each slice with a level of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.by = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x, noise=None):
+        return torch.full_like(x, 1.0) * self.by
+
+
+def test_what_is_followed_is_measured_in_hu_on_whole_slices(monkeypatch):
+    image = Image(np.linspace(-1000, 1000, 3 * 40 * 40, dtype=np.float32).reshape(3, 40, 40), "CT", (1.0, 1.0, 1.0))
+    monkeypatch.setattr(guarded_slices, "followed", lambda data: [image])
+    with torch.inference_mode():
+        figures = guarded_slices.Followed(None, mits_gan_repaired.followed)(Shifts())
+    assert figures["rmse"] == pytest.approx(8, abs=1e-3) and figures["shift"] == pytest.approx(8, abs=1e-3)
+    assert figures["psnr"] == pytest.approx(20 * np.log10(4096 / 8), abs=1e-3)
+    assert set(figures) == {"rmse", "psnr", "ssim", "shift"}  # it has no batch norms
+
+
+def test_an_attack_on_what_was_not_changed_has_a_potency_of_one(scenes):
+    forgers = [methods.build(name, "attack").forger for name in mits_gan_published.ATTACKERS]
+    rng = np.random.default_rng(4)
+    for scene in scenes.draw(rng, 2):
+        forger = next(one for one in forgers if one.inject != scene.ill)
+        params = scene.params(rng, 0.0)
+        assert float(guarded_slices.potency(scene, scene.voxels, params, forger)) == pytest.approx(1)
+        after = scene.voxels.clone().requires_grad_()
+        guarded_slices.potency(scene, after, params, forger).sum().backward()
+        assert after.grad.abs().sum() > 0
+
+
+def test_a_repaired_change_keeps_to_its_bound_and_to_the_slices_that_the_attack_reads(scenes):
+    scene = scenes.draw(np.random.default_rng(2), 1)[0]
+    change, after = mits_gan_repaired.guarded(Shifts(), scene, 20.0)
+    part = mits_gan_repaired.slices_of(scene)
+    assert (part.stop - part.start) * 2.5 == pytest.approx(32, abs=2.5)
+    assert torch.equal(after[part], scene.voxels[part] + 10)
+    assert torch.equal(after[:part.start], scene.voxels[:part.start])
+    assert change.shape == (part.stop - part.start, 1, *scene.voxels.shape[1:])
+
+
+def test_a_repaired_step_reaches_the_generator_through_the_attack(tmp_path):
+    scenes = Scenes([chest()], [ball()], 6, 0, mits_gan_repaired.LEAST)
+    for place in ((10.0, 80.0, 30.0), (10.0, 3.0, 158.0)):
+        scenes.places = [(0, place)]
+        for scene in scenes.draw(np.random.default_rng(0), 2):
+            y, x = scene.corner
+            assert (scene.cuboid.centre[1] + y, scene.cuboid.centre[2] + x) == pytest.approx(place[1:])
+            assert min(scene.voxels.shape[1:]) >= mits_gan_repaired.LEAST and y >= 0 and x >= 0
+    forgers = [methods.build(name, "attack").forger for name in mits_gan_published.ATTACKERS]
+    curve = Curve(tmp_path / "a.jsonl")
+    step = mits_gan_repaired.step_of(scenes, forgers, curve)
+    torch.manual_seed(0)
+    net, judge = Generator(4), Discriminator()
+    of_judge, of_net = step(net, judge, np.random.default_rng(1))
+    assert of_judge()[0].requires_grad and curve.pixels > 64 * 64
+    for one in judge.parameters():
+        one.data.zero_()  # what is left comes through the attack, and from the change itself
+    of_net().backward()
+    assert all(one.grad.abs().sum() > 0 for name, one in net.named_parameters() if name.endswith("main.0.weight"))

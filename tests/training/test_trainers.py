@@ -64,10 +64,15 @@ def lung(*_):
     return torch.from_numpy(np.random.default_rng(0).normal(-850, 15, (3, 44, 44, 44)).astype(np.float32))
 
 
+def unfollowed(*_):
+    return lambda net: {}
+
+
 DATA = {"mias": lambda *_: FILMS, "cbis": lambda *_: [], "scan_of": chest, "nodules": nodules, "nodules_of": nodules,
-        "patches": lung, "VALIDATION": 8, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {}, "SLICES": 2,
-        "fit_classifier": lambda arrays, *_, **__: arrays, "scans": scans, "settings_of": lambda *_: {}, "VISIT": 5}
-"""What stands in for the data, for what is fitted on hundreds of films and cubes, and for batches of four slices."""
+        "patches": lung, "VALIDATION": 8, "calibrated": lambda *_, **__: {}, "_settings": lambda *_: {},
+        "fit_classifier": lambda arrays, *_, **__: arrays, "scans": scans, "settings_of": lambda *_: {}, "VISIT": 5,
+        "slices": lambda *_: {"a": chest()}, "Followed": unfollowed, "Attacked": unfollowed}
+"""What stands in for the data, and for what is fitted on hundreds of films and cubes."""
 
 
 def tiny(presets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
@@ -43,12 +44,16 @@ class Likeness:
 
 def likeness(before: Volume, after: Volume, slices: list[int]) -> Likeness:
     """Of two scans (z, y, x) in HU; SSIM and the perceptual distance are means over these slices."""
-    change = (after - before).astype(np.float64)
-    rmse = float(np.sqrt((change**2).mean()))
-    psnr = float(20 * np.log10(RANGE / rmse)) if rmse else float("inf")
+    rmse, psnr, ssim = closeness(before, after, slices)
     perceptual = float(np.mean([distance(before[z], after[z]) for z in slices]))
-    ssim = float(np.mean([structural_similarity(before[z], after[z], data_range=RANGE) for z in slices]))
-    return Likeness(rmse, psnr, perceptual, ssim, float(np.abs(change).max()))
+    return Likeness(rmse, psnr, perceptual, ssim, float(np.abs(after - before).max()))
+
+
+def closeness(before: Volume, after: Volume, slices: Sequence[int]) -> tuple[float, float, float]:
+    """RMSE in HU, PSNR in dB and SSIM of two scans (z, y, x) in HU; SSIM is the mean over these slices."""
+    rmse = float(np.sqrt(((after - before).astype(np.float64)**2).mean()))
+    psnr = float(20 * np.log10(RANGE / rmse)) if rmse else float("inf")
+    return rmse, psnr, float(np.mean([structural_similarity(before[z], after[z], data_range=RANGE) for z in slices]))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ INJECTORS = ("ct-gan-plain", "ct-gan-plain-b", "ct-gan", "ct-gan-b", "ct-diffusi
 REMOVERS = ("ct-gan-remove", "ct-gan-b-remove", "ct-diffusion-remove")
 OURS = "mits-gan"
 EPSILONS = (EPSILON, 2 * EPSILON)
-PROTECTORS = {"MITS-GAN as published": "mits-gan-published", "TAFIM on CT": "tafim",
+PROTECTORS = {"MITS-GAN as published": "mits-gan-published", f"MITS-GAN repaired, {EPSILON:g} HU": "mits-gan-repaired",
+              "TAFIM on CT": "tafim",
               **{f"ours, {epsilon:g} HU": OURS for epsilon in EPSILONS}}
 """Columns that have weights, and whose."""
 AT_HOME = ("ct-gan-plain-b", "ct-gan-b", "ct-gan-b-remove")
@@ -111,7 +112,7 @@ def guarded(drawn: Sequence[Chest], protect: Protect, *, everywhere: bool) -> li
 
 
 def protections() -> dict[str, Protect]:
-    """Every column: controls, the published methods, ours."""
+    """Every column: controls, the published methods, ours; none whose weights were not trained yet."""
     def noise(image: Image, around: Sequence[Around]) -> Image:
         drawn = np.random.default_rng(41).uniform(-EPSILON, EPSILON, image.shape)
         return _changed(image, drawn)
@@ -120,7 +121,8 @@ def protections() -> dict[str, Protect]:
         "none": lambda image, around: image,
         f"uniform noise, {EPSILON:g} HU": noise,
         f"constant shift, {EPSILON:g} HU": lambda image, around: _changed(image, np.full(image.shape, EPSILON)),
-        **{column: partial(_protected, name) for column, name in PROTECTORS.items() if name != OURS}}
+        **{column: partial(_protected, name) for column, name in PROTECTORS.items()
+           if name != OURS and methods.find(name, "protector").weights}}
     for epsilon in EPSILONS:
         made[f"ours, {epsilon:g} HU"] = partial(_protected, OURS, epsilon=epsilon)
     return made

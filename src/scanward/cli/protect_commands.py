@@ -36,9 +36,10 @@ def protect(
                                              "without --method as `scanward seal --key FILE -o DIR`, with it the "
                                              "copy is sealed.")] = None,
     method: Annotated[str | None, typer.Option(help="A perturbation against some forgers (CT): mits-gan, or "
-                                               "mits-gan-published or tafim for comparison.")] = None,
+                                               "mits-gan-published, mits-gan-repaired or tafim for "
+                                               "comparison.")] = None,
     epsilon: Annotated[float | None, typer.Option(metavar="HU", help="What a voxel changes by at most; 16 where "
-                                                  "nothing is said (mits-gan).")] = None,
+                                                  "nothing is said (mits-gan, mits-gan-repaired).")] = None,
     around: Annotated[list[str] | None, typer.Option(metavar="X,Y,Z:MM", help="A place in voxels, x to the right, y "
                                                      "down, z the slice (Python's Around takes z, y, x), and the "
                                                      "diameter of what is there; may be given several "

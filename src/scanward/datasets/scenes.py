@@ -49,9 +49,11 @@ class Scene:
 class Scenes:
     """Draws scenes from scans and nodules."""
 
-    def __init__(self, images: Sequence[Image], nodules: Sequence[Nodule], count: int, seed: int) -> None:
-        """About `count` healthy places, by the scans' heights."""
-        self.images, self.nodules = list(images), list(nodules)
+    def __init__(self, images: Sequence[Image], nodules: Sequence[Nodule], count: int, seed: int,
+                 least: int = 0) -> None:
+        """About `count` healthy places, by the scans' heights; scenes reach over at least `least` pixels, where the
+        slices do."""
+        self.images, self.nodules, self._least = list(images), list(nodules), least
         self.places = taken(images, count, np.random.default_rng(seed),
                             lambda number, centre: (number, centre) if healthy_at(images[number], centre) else None)
 
@@ -64,9 +66,8 @@ class Scenes:
         image, nodule = self.images[number], self.nodules[int(rng.integers(len(self.nodules)))]
         spacing, diameter = image.spacing or (1.0, 1.0, 1.0), max(4.0, nodule.diameter * nodule.voxel)
         voxel = cuboid_of(centre, spacing, diameter).voxel
-        box = tuple(slice(max(0, math.floor(m - AROUND * SIDE / 2 * voxel / s)),
-                          min(n, math.ceil(m + AROUND * SIDE / 2 * voxel / s) + 1))
-                    for m, s, n in zip(centre, spacing, image.shape, strict=True))
+        box = tuple(_span(m, AROUND * SIDE / 2 * voxel / s, n, least) for m, s, n, least in
+                    zip(centre, spacing, image.shape, (0, self._least, self._least), strict=True))
         voxels = torch.from_numpy(image.pixels[box].copy())
         if ill:
             part, values = planted(image, centre, nodule, int(rng.integers(2**31)))
@@ -75,6 +76,13 @@ class Scenes:
         middle = [m - b.start for m, b in zip(centre, box, strict=True)]
         return Scene(voxels, Cuboid((middle[0], middle[1], middle[2]), spacing, voxel), diameter, ill,
                      (box[1].start, box[2].start))
+
+
+def _span(middle: float, half: float, length: int, least: int) -> slice:
+    """Voxels within `half` of the middle, or `least` of them beside the edge, as far as there are any."""
+    half = max(half, least / 2)
+    start, stop = max(0, math.floor(middle - half)), min(length, math.ceil(middle + half) + 1)
+    return slice(max(0, min(start, length - least)), min(length, max(stop, least)))
 
 
 def mirrored(scene: Scene, rng: np.random.Generator) -> Scene:

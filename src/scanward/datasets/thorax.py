@@ -116,14 +116,21 @@ def place_of(name: str, data: Path | None = None) -> Path | None:
 
 def read(row: Thorax, data: Path | None = None) -> Iterator[Scan]:
     """What lies in a row's folder; nothing where there is none, the whole scan where a part lies beside it."""
+    for name, image in images(row, data):
+        spacing = image.spacing or (1.0, 1.0, 1.0)
+        # a single slice has too little of a lung to be found by its volume
+        lungs = lungs_alone(replace(image, spacing=(60.0, *spacing[1:])) if row.single else image)
+        if lungs.mask.any():
+            yield Scan(name, image, lungs)
+
+
+def images(row: Thorax, data: Path | None = None) -> Iterator[tuple[str, Image]]:
+    """The same with and without lungs, each with its name; none of slices that are too small."""
     place = place_of(row.name, data)
     if place is None:
         return
     for path in sorted(place.iterdir()) if row.single else [place]:
         for source in formats.find([path])[0]:
             image = formats.read(source, modality="CT")
-            spacing = image.spacing or (1.0, 1.0, 1.0)
-            # a single slice has too little of a lung to be found by its volume
-            lungs = lungs_alone(replace(image, spacing=(60.0, *spacing[1:])) if row.single else image)
-            if lungs.mask.any() and min(image.shape[1:]) >= LEAST_SIDE:
-                yield Scan(f"{row.name}/{path.name}" if row.single else row.name, image, lungs)
+            if min(image.shape[1:]) >= LEAST_SIDE:
+                yield f"{row.name}/{path.name}" if row.single else row.name, image

@@ -16,6 +16,8 @@ from scanward.image import AIR, Image
 from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import read_key
 
+BOUNDED = ("mits-gan", "mits-gan-repaired")
+"""Protectors that change a voxel by so much at most."""
 Key = bytes | PathLike
 """32 secret bytes, or the file that `make_key` made."""
 
@@ -32,7 +34,7 @@ class Perturb:
     around: Sequence[Around] = ()
     """Places, for `mits-gan`."""
     epsilon: float | None = None
-    """HU that a voxel changes by at most, for `mits-gan`; its own default where it is None."""
+    """HU that a voxel changes by at most, for those of `BOUNDED`; their own default where it is None."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str):
@@ -50,8 +52,8 @@ class Perturb:
 
 def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
     """The perturbed image, and what was done, for JSON. Raises `InputError`."""
-    if order.epsilon is not None and order.method != "mits-gan":
-        raise ArgumentError(f"{order.method} has no bound; --epsilon is for mits-gan.")
+    if order.epsilon is not None and order.method not in BOUNDED:
+        raise ArgumentError(f"{order.method} has no bound; --epsilon is for {' and '.join(BOUNDED)}.")
     method = methods.build(order.method, "protector", **({} if order.epsilon is None else {"epsilon": order.epsilon}))
     # What lies at the floor is padding, or was cut off there: readers raise it, and a change would be written for good.
     floor = max(image.pixels.min(), AIR)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scanward.errors import ScanwardError
 from scanward.nets.engine import native_bf16
+from scanward.training.curve import Curve
 
 Loss = Callable[[nn.Module, np.random.Generator], Tensor]
 """Draws one batch with the generator and gives the loss of the network on it."""
@@ -39,6 +40,8 @@ class Schedule:
     steps: int
     rate: float = 1e-3
     """Largest learning rate; warms up over `warmup` steps, then falls along a cosine to a hundredth."""
+    falls: bool = True
+    """Otherwise the rate is the same throughout."""
     warmup: int = 100
     decay: float = 1e-4
     """AdamW's weight decay."""
@@ -52,20 +55,21 @@ class Schedule:
 
 
 def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, seed: int = 0, resume: bool = True,
-        title: str = "training", check: Check | None = None, frozen_norms: bool = False) -> nn.Module:
+        title: str = "training", check: Check | None = None, frozen_norms: bool = False,
+        curve: Curve | None = None) -> nn.Module:
     """Train `net` in place and return it; an interrupted run goes on from `checkpoint` when called again.
 
     Each step draws from a generator seeded by (seed, step), so a resumed run sees the batches it would have seen.
     With `frozen_norms` batch norms keep the means and variances that they have. With `check`, the validation
-    loss stands beside the training loss at every checkpoint. Afterwards `net` is on the
-    CPU, wherever it was trained. Raises `DivergedError` where gradients are not finite in f32 either.
+    loss stands beside the training loss at every checkpoint; `curve` gets a line there. Afterwards `net` is on the CPU,
+    wherever it was trained. Raises `DivergedError` where gradients are not finite in f32 either.
     """
     torch.manual_seed(seed)
     made = torch.optim.AdamW(net.parameters(), schedule.rate, weight_decay=schedule.decay)
     fabric = fabric_of(schedule)
     model, optimizer = fabric.setup(net.to(memory_format=layout_of(net)), made)  # type: ignore[call-overload]
     state = {"net": model, "optimizer": optimizer, "step": 0}
-    begin(fabric, checkpoint, state, resume)
+    begin(fabric, checkpoint, state, resume, curve)
     learning(model, frozen_norms)
     with Progress(*COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=schedule.steps, completed=int(state["step"]))
@@ -78,13 +82,15 @@ def fit(net: nn.Module, loss: Loss, schedule: Schedule, checkpoint: Path, *, see
                 schedule = steadier(schedule, title, step, progress.console)
                 fabric = fabric_of(schedule)
                 state["net"], state["optimizer"] = model, optimizer = fabric.setup(net, made)
-                fabric.load(checkpoint, state)
+                begin(fabric, checkpoint, state, True, curve)
                 continue
             now = float(value.detach())
             mean = 0.98 * mean + 0.02 * now if mean else now
             state["step"] = step + 1
             progress.update(task, completed=step + 1, description=f"{title} loss {mean:.3f}")
             if (step + 1) % schedule.every == 0 or step + 1 == schedule.steps:
+                if curve is not None:
+                    curve.add(step + 1, net, {"loss": mean})
                 save(fabric, checkpoint, state)
                 said = f"{title} step {step + 1} loss {mean:.4f}"
                 if check is not None:
@@ -104,13 +110,16 @@ def learning(model: nn.Module, frozen_norms: bool) -> None:
             part.eval()
 
 
-def begin(fabric: Fabric, checkpoint: Path, state: dict[str, Any], resume: bool) -> None:
-    """Load an earlier run's checkpoint, or make the first one of a new run, which leaves none of an earlier one."""
+def begin(fabric: Fabric, checkpoint: Path, state: dict[str, Any], resume: bool, curve: Curve | None = None) -> None:
+    """Load an earlier run's checkpoint, or make the first one of a new run, which leaves none of an earlier one; its
+    curve likewise."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if resume and checkpoint.is_file():
         fabric.load(checkpoint, state)
     else:
         save(fabric, checkpoint, state)
+    if curve is not None:
+        curve.begin(int(state["step"]))
 
 
 def descend(fabric: Fabric, module: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, most: float) -> bool:
@@ -158,6 +167,8 @@ def layout_of(net: nn.Module) -> torch.memory_format:
 
 def rate_at(step: int, schedule: Schedule) -> float:
     """The learning rate of a step."""
+    if not schedule.falls:
+        return schedule.rate
     if step < schedule.warmup:
         return schedule.rate * (step + 1) / schedule.warmup
     done = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)

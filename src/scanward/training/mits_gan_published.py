@@ -1,4 +1,4 @@
-"""`scanward train mits-gan-published`: four neighbouring slices a step, the attacker injecting and removing in turn."""
+"""`scanward train mits-gan-published`: neighbouring slices, injected into and removed from, the published losses."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 
 from scanward import methods, weights
 from scanward.attacks.base import Attack, Lesion
-from scanward.datasets.chests import PARTS, THIN, scan_of
 from scanward.image import Image
 from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
+from scanward.protectors.mits_gan.protect import Levels
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
-from scanward.training.adversarial import Step, fit
-from scanward.training.ct_gan import LICENCE
+from scanward.training.adversarial import PLAIN, Step, fit
+from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
-SLICES, SIDE = 4, 256
-"""Of a batch; the published slices are 512 × 512."""
-EDGE = 48
-"""Pixels between the attack and the edges of these slices."""
+"""Of a step's crops the first is injected into and the second removed from, where published steps take turns."""
 HIGH_MM = 17.0
 """Of the scan above and below the slices that an attack reads."""
+DIAMETER_MM = 12.0
+"""Of what is injected, or taken away."""
 
 
 @dataclass(frozen=True)
@@ -36,67 +36,88 @@ class Preset:
     schedule: Schedule
 
 
-PRESETS = {"quick": Preset(Schedule(20, 2e-4, every=10)), "full": Preset(Schedule(300, 2e-4, every=50))}
+PRESETS = {"quick": Preset(Schedule(20, 2e-4, falls=False, every=10)),
+           "full": Preset(Schedule(20_000, 2e-4, falls=False, every=250))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
           resume: bool = True, install: bool = False) -> Path:
     """Generator and discriminator; writes float16 weights and a manifest into `out`, or the package with `install`."""
     chosen: Preset = preset_of(PRESETS, preset)
-    scans = (THIN, *PARTS)
-    images = [scan_of(scan, data) for scan in scans]
-    attacks = [methods.build(attacker, "attack", noise="none") for attacker in ATTACKERS]
+    scans = slices(data)
+    attacks = [methods.build(attacker, "attack", noise="none", extent="cuboid") for attacker in ATTACKERS]
     torch.manual_seed(7)
     start, judge = Generator(), Discriminator()
     for one in (start, judge):
         published_weights(one)
-    net = fit(start, judge, step_of(images, attacks), chosen.schedule, out / preset / f"{name}.ckpt", seed=7,
-              resume=resume, title=name, average=0.0)
+    checkpoint = out / preset / f"{name}.ckpt"
+    curve = Curve(checkpoint.with_suffix(".jsonl"), Followed(data, answered))
+    net = fit(start, judge, step_of(Crops(list(scans.values())), attacks, curve), chosen.schedule, checkpoint, seed=7,
+              resume=resume, title=name, average=0.0, descent=PLAIN, curve=curve)
     folder = weights.FOLDER if install else out / preset
-    return ship(name, halved(net), {}, f"scanward train {name} --preset {preset}", folder,
-                f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", LICENCE)
+    return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
+                f"scanward train {name} --preset {preset}", folder,
+                f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", licence_of(scans))
 
 
-def step_of(images: list[Image], attacks: list[Attack]) -> Step:
-    """One step on slices of a random scan."""
-    slices = np.array([image.shape[0] for image in images], float)
+def answered(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:
+    """What the published generator makes of slices: the protected slices themselves."""
+    made: Tensor = net(real, torch.rand(real.shape, device=real.device))
+    return made
+
+
+def step_of(crops: Crops, attacks: list[Attack], curve: Curve) -> Step:
+    """One step on as many crops as there are attacks."""
 
     def step(net: nn.Module, judge: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-        number = int(rng.choice(len(images), p=slices / slices.sum()))
-        image, low, high = images[number], float(images[number].pixels.min()), float(images[number].pixels.max())
-        corner = [int(rng.integers(n - side + 1)) for n, side in zip(image.shape, (SLICES, SIDE, SIDE), strict=True)]
-        box = tuple(slice(c, c + side) for c, side in zip(corner, (SLICES, SIDE, SIDE), strict=True))
-        real = torch.from_numpy((image.pixels[box] - low) * (2 / (high - low)) - 1)[:, None].to(device_of(net))
-        protected = net(real, torch.rand(real.shape, device=real.device)).to(real.dtype)
-        hu = (protected.detach()[:, 0].float().cpu() + 1) * ((high - low) / 2) + low
-        attack = attacks[int(rng.integers(len(attacks)))]
-        after = (torch.from_numpy(attacked(image, hu.numpy(), box, attack, rng)) - low) \
-            * (2 / (high - low)) - 1
+        drawn = [crops.draw(rng) for _ in attacks]
+        real = torch.cat([crop.real() for crop in drawn]).to(device_of(net))
+        protected = inner(answered(net, real, drawn[0].levels).to(real.dtype))
+        real = inner(real)
+        parts = protected.detach().float().cpu().chunk(len(drawn))
+        after = torch.cat([tampered(crop, part, attack, rng)
+                           for crop, part, attack in zip(drawn, parts, attacks, strict=True)])
+        curve.saw(real.numel())
 
         def of_judge() -> tuple[Tensor, float]:
-            value = discriminator_loss(judge(real), judge(protected.detach()))
-            return value, float(value.detach())
+            return domain_of(judge, real, protected)
 
         def of_net() -> Tensor:
-            return generator_loss(judge(protected), protected, after[:, None].to(real.device))
+            return generator_loss(judge(protected), protected, after.to(real.device))
 
         return of_judge, of_net
 
     return step
 
 
+def domain_of(judge: nn.Module, real: Tensor, protected: Tensor) -> tuple[Tensor, float]:
+    """The discriminator's loss, and its value."""
+    value = discriminator_loss(judge(real), judge(protected.detach()))
+    return value, float(value.detach())
+
+
+def tampered(crop: Crop, protected: Tensor, attack: Attack, rng: np.random.Generator) -> Tensor:
+    """A crop's protected slices (z, 1, y, x) in [-1, 1], without its rim, after an attack that knows NumPy only, so
+    that no gradient comes back: as released."""
+    hu = crop.levels.back(protected[:, 0]).numpy()
+    return crop.levels.of(torch.from_numpy(attacked(crop.image, hu, crop.judged, attack, rng)))[:, None]
+
+
 def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: Attack,
              rng: np.random.Generator) -> np.ndarray:
-    """The protected slices (4, 256, 256) in HU after an attack at a random place in them, in lung or not, as published;
-    the attack copies no noise."""
-    high = round(HIGH_MM / (image.spacing or (1.0,))[0])
+    """The protected slices (z, y, x) in HU, which stand in `box`, after an attack at a random place in them, in lung or
+    not, as published; its cuboid lies within them, and it copies no noise."""
+    spacing = image.spacing or (1.0, 1.0, 1.0)
+    high = round(HIGH_MM / spacing[0])
     start, stop = max(0, box[0].start - high), min(image.shape[0], box[0].stop + high)
     pixels = image.pixels[start:stop, box[1], box[2]].copy()
     inside = slice(box[0].start - start, box[0].stop - start)
     pixels[inside] = hu
-    host = Image(pixels, "CT", image.spacing, integer=False)
-    y, x = rng.uniform(EDGE, SIDE - EDGE, 2)
-    lesion = Lesion((inside.start + 2.0, float(y), float(x)), 12.0)
+    host = Image(pixels, "CT", spacing, integer=False)
+    y, x = (float(rng.uniform(edge, n - 1 - edge)) for n, edge in
+            zip(hu.shape[1:], (min(REACH_MM / s, n / 2 - 1) for n, s in zip(hu.shape[1:], spacing[1:], strict=True)),
+                strict=True))
+    lesion = Lesion((inside.start + len(hu) / 2, y, x), DIAMETER_MM)
     patch = attack.apply(host, attack.draw(host, lesion, rng))
     pixels[patch.box.slices] = patch.values
     return pixels[inside]

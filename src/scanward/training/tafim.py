@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from scanward import methods, weights
 from scanward.attacks.ct_gan.cube import window
 from scanward.attacks.ct_gan.tamper import Forger, cuboid_from, tampered_together
-from scanward.datasets.chests import PARTS, THIN, nodules, scan_of
+from scanward.datasets.chests import nodules
 from scanward.datasets.scenes import Scene, Scenes
+from scanward.protectors.mits_gan.protect import Levels
 from scanward.protectors.tafim.network import Perturber
 from scanward.protectors.tafim.protect import HIGH, LOW
-from scanward.training.ct_gan import LICENCE
+from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
+from scanward.training.guarded_slices import Attacked, Followed, licence_of, slices
 from scanward.training.loop import Schedule, device_of, fit
 from scanward.training.mits_gan import Preset
 
@@ -31,7 +33,7 @@ HALF = (HIGH - LOW) / 2
 
 
 PRESETS = {"quick": Preset(Schedule(40, 1e-3, warmup=10, every=20), 2, 60),
-           "full": Preset(Schedule(200, 1e-3, warmup=50, every=50), 4)}
+           "full": Preset(Schedule(2000, 1e-3, warmup=50, every=50), 4, 600)}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
@@ -39,27 +41,43 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     """Network and common perturbation; writes float16 weights and a manifest into `out`, or the package with
     `install`."""
     chosen: Preset = preset_of(PRESETS, preset)
-    known, scans = nodules("train", data), (THIN, *PARTS)
-    scenes = Scenes([scan_of(scan, data) for scan in scans], known, chosen.lung, 6)
+    scans, known = slices(data), nodules("train", data)
+    scenes = Scenes(list(scans.values()), known, chosen.lung, 6)
     forger = methods.build(ATTACKER, "attack").forger
+    checkpoint = out / preset / f"{name}.ckpt"
+    curve = Curve(checkpoint.with_suffix(".jsonl"), Followed(data, followed), Attacked(data, guarded, [forger]))
 
     def draw(net: nn.Module, rng: np.random.Generator) -> Tensor:
         device = device_of(net)
-        return loss(net, [scene.to(device) for scene in scenes.draw(rng, chosen.batch)], forger.to(device), rng)
+        drawn = [scene.to(device) for scene in scenes.draw(rng, chosen.batch)]
+        curve.saw(sum(scene.voxels.numel() for scene in drawn))
+        return loss(net, drawn, forger.to(device), rng)
 
     torch.manual_seed(6)
-    net = fit(Perturber(), draw, chosen.schedule, out / preset / f"{name}.ckpt", seed=6, resume=resume, title=name)
+    net = fit(Perturber(), draw, chosen.schedule, checkpoint, seed=6, resume=resume, title=name, curve=curve)
     folder = weights.FOLDER if install else out / preset
-    return ship(name, halved(net), {}, f"scanward train {name} --preset {preset}", folder,
+    return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
+                f"scanward train {name} --preset {preset}", folder,
                 f"lung of {', '.join(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
-                f"split train; through the attacker {ATTACKER}", LICENCE)
+                f"split train; through the attacker {ATTACKER}", licence_of(scans))
+
+
+def guarded(net: nn.Module, scene: Scene) -> Tensor:
+    """A scene's voxels protected, (z, y, x) in HU."""
+    return scene.voxels + HALF * net(((scene.voxels - LOW) / HALF - 1)[:, None], scene.corner)[:, 0]
+
+
+def followed(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:
+    """Whole slices (n, 1, y, x) in [-1, 1] of these levels, protected."""
+    hu = levels.back(real)
+    return levels.of(hu + HALF * net((hu - LOW) / HALF - 1))
 
 
 def loss(net: nn.Module, scenes: Sequence[Scene], forger: Forger, rng: np.random.Generator) -> Tensor:
     """How far the attacker's answers are from the uniform target, and the perturbations from nothing (section 3.3)."""
     params = [scene.params(rng, 4.0) for scene in scenes]
-    changes = [net(((scene.voxels - LOW) / HALF - 1)[:, None], scene.corner)[:, 0] for scene in scenes]
-    after = [scene.voxels + HALF * change for scene, change in zip(scenes, changes, strict=True)]
+    after = [guarded(net, scene) for scene in scenes]
+    changes = [(made - scene.voxels) / HALF for scene, made in zip(scenes, after, strict=True)]
     terms = []
     for one, change, (box, made) in zip(params, changes, tampered_together(after, params, forger), strict=True):
         weight = window(cuboid_from(one), box).to(made.device)

@@ -1,5 +1,6 @@
-"""Perturbations against CT-GAN (MITS-GAN, Pasqualino et al. 2024): as published, and ours around known places."""
+"""Perturbations against CT-GAN (MITS-GAN, Pasqualino et al. 2024): as published, repaired, and ours around known
+places."""
 
-from scanward.protectors.mits_gan.protect import EPSILON, Around, MitsGan, MitsGanPublished
+from scanward.protectors.mits_gan.protect import EPSILON, Around, MitsGan, MitsGanPublished, MitsGanRepaired
 
-__all__ = ["EPSILON", "Around", "MitsGan", "MitsGanPublished"]
+__all__ = ["EPSILON", "Around", "MitsGan", "MitsGanPublished", "MitsGanRepaired"]

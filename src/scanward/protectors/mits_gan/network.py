@@ -17,8 +17,10 @@ from scanward.nets.diffusion import UNet
 
 FILTERS = 64
 NOISE = (1, 2, 4, 4, 2, 1)
-JUDGE = (1, 2, 4, 8, 8, 8)
-"""Filters of the discriminator's halvings; the published one halves once more, for 512 × 512."""
+RIM = 7
+"""Pixels from which the generator sees its answer at one: its seven convolutions of 3 × 3 see 15 × 15."""
+JUDGE = (1, 2, 4, 8)
+"""Filters of the discriminator's halvings; the published one goes on, 8 wide, until one number is left of 512 × 512."""
 LEAK = 0.2
 WIDTHS = (32, 64, 96)
 LOW, HIGH = -1000.0, 400.0
@@ -58,7 +60,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Slices (n, 1, 256, 256) to logits (n,), above 0 for real ones: DCGAN's, as narrow as published."""
+    """Slices (n, 1, y, x), at least 64 × 64, to logits (n, rows, columns), above 0 for real ones: DCGAN's, as narrow as
+    published, in patch form (Isola et al. 2017), each logit of a square of 94 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class Discriminator(nn.Module):
         self.main = nn.Sequential(*layers, nn.Conv2d(JUDGE[-1], 1, 4, 1, 0, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.main(x).flatten()
+        return self.main(x)[:, 0]
 
 
 def published_weights(net: nn.Module) -> None:

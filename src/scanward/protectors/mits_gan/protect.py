@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,27 @@ EPSILON = 16.0
 BOUNDS = (1.0, 64.0)
 LARGEST_MM = 30.0
 LARGEST_HU = 1e5
+Values = TypeVar("Values", Volume, "torch.Tensor")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Between which HU the published networks see an image: -1 is `low`, 1 is `high`."""
+
+    low: float
+    high: float
+
+    def of(self, hu: Values) -> Values:
+        """Any shape."""
+        return (hu - self.low) * (2 / max(self.high - self.low, 1e-6)) - 1
+
+    def back(self, level: Values) -> Values:
+        """And back."""
+        return (level + 1) * ((self.high - self.low) / 2) + self.low
+
+
+EVERY_SCAN = Levels(-1024.0, 3071.0)
+"""Where a network is to see every scan alike."""
 
 
 @dataclass(frozen=True)
@@ -93,26 +114,66 @@ class MitsGanPublished(Trained):
         """The whole image protected, places or not, as its file stores it. Raises `UnsupportedError`."""
         import dataclasses
 
-        import torch
-
         check(image, around)
-        low, high = float(image.pixels.min()), float(image.pixels.max())
-        chance = torch.Generator().manual_seed(0)
-        made = np.empty(image.shape, np.float32)
-        with torch.inference_mode():
-            for number, plane in enumerate(image.pixels):
-                x = torch.from_numpy((plane - low) * (2 / max(high - low, 1e-6)) - 1)[None, None]
-                answer = self.net(x, torch.rand(x.shape, generator=chance))
-                made[number] = (answer[0, 0].numpy() + 1) * ((high - low) / 2) + low
+        levels = levels_of(image)
+        made = levels.back(_answers(self.net, levels.of(image.pixels)))
         return dataclasses.replace(image, pixels=image.storable(made, image.pixels))
 
     @cached_property
     def net(self) -> Generator:
         """The trained generator."""
-        from scanward.nets.blocks import filled
-        from scanward.protectors.mits_gan.network import Generator
+        return _generator(self._weights[0])
 
-        return filled(Generator(), self._weights[0]).requires_grad_(False)
+
+class MitsGanRepaired(Trained):
+    """The published generator, answering with a change of at most `epsilon` HU of every voxel of a scan, trained
+    through the attack itself."""
+
+    name = "mits-gan-repaired"
+    weights_name = "mits-gan-repaired"
+
+    def __init__(self, arrays: dict[str, np.ndarray] | None = None, settings: dict[str, float] | None = None, *,
+                 epsilon: float = EPSILON) -> None:
+        super().__init__(arrays, settings)
+        self.epsilon = _checked(epsilon)
+
+    def protect(self, image: Image, around: Sequence[Around] = ()) -> Image:
+        """The whole image protected, places or not, as its file stores it. Raises `UnsupportedError`."""
+        import dataclasses
+
+        check(image, around)
+        change = self.epsilon * _answers(self.net, EVERY_SCAN.of(image.pixels))
+        return dataclasses.replace(image, pixels=bounded(image, image.pixels + change, self.epsilon))
+
+    @cached_property
+    def net(self) -> Generator:
+        """The trained generator."""
+        return _generator(self._weights[0])
+
+
+def levels_of(image: Image) -> Levels:
+    """The extremes of a whole image, as published."""
+    return Levels(float(image.pixels.min()), float(image.pixels.max()))
+
+
+def _generator(arrays: dict[str, np.ndarray]) -> Generator:
+    from scanward.nets.blocks import filled
+    from scanward.protectors.mits_gan.network import Generator
+
+    return filled(Generator(), arrays).requires_grad_(False)
+
+
+def _answers(net: Generator, slices: Volume) -> Volume:
+    """What the generator makes of each slice (z, y, x), in [-1, 1]; its noise is the same at each call."""
+    import torch
+
+    chance = torch.Generator().manual_seed(0)
+    made = np.empty(slices.shape, np.float32)
+    with torch.inference_mode():
+        for number, plane in enumerate(slices):
+            x = torch.from_numpy(plane)[None, None]
+            made[number] = net(x, torch.rand(x.shape, generator=chance))[0, 0].numpy()
+    return made
 
 
 def laid(change: torch.Tensor, cuboid: Cuboid,

@@ -1,4 +1,5 @@
-"""Losses of MITS-GAN as published (Pasqualino et al. 2024, section 3.3); the loop and the data are in `training`."""
+"""Losses of MITS-GAN as published (Pasqualino et al. 2024, section 3.3), and repaired; the loop and the data are in
+`training`."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ from torch.nn import functional
 
 MANIPULATION = 0.1
 """Weight of `L_m`."""
+FIDELITY = 0.1
+"""Weight of the change's mean square, in parts of the bound, where it is repaired."""
 
 
 def discriminator_loss(real: Tensor, protected: Tensor) -> Tensor:
-    """Binary cross entropy of logits (n,) against real 1 and protected 0."""
+    """Binary cross entropy of logits, any shape, against real 1 and protected 0."""
     return functional.binary_cross_entropy_with_logits(real, torch.ones_like(real)) \
         + functional.binary_cross_entropy_with_logits(protected, torch.zeros_like(protected))
 
@@ -24,3 +27,14 @@ def generator_loss(judged: Tensor, protected: Tensor, tampered: Tensor) -> Tenso
     """
     domain = functional.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
     return domain - MANIPULATION * functional.mse_loss(protected, tampered.detach())
+
+
+def repaired_loss(judged: Tensor, change: Tensor, more: Tensor) -> Tensor:
+    """`L_d` + `L_m` with its gradient through the attacker, and a fidelity term.
+
+    `change` is that of the slices, in parts of the bound; `more` (n,) how many times as much the attacks change in the
+    protected scans as in the plain ones, by their mean square. `L_m` is the logarithm of it: over whole slices, as
+    published, an attack of a few millimetres weighs nothing.
+    """
+    domain = functional.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
+    return domain - more.log().mean() + FIDELITY * (change**2).mean()
