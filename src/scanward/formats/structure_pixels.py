@@ -1,0 +1,185 @@
+"""What stored values tell of the ways that an image went: levels left out, a lossy past, an icon of another image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scanward.formats.fact import Fact
+from scanward.formats.sheet import Sheet
+from scanward.formats.structure_series import LEAST, MOST_ODD, which
+from scanward.image import Image
+
+Plane = npt.NDArray[np.float32]
+
+LOOKED_AT = 5
+"""Slices of a volume, at even steps, in which a lossy past and levels are looked for."""
+ENOUGH = 20.0
+"""Pixels a grey level that make an empty one odd."""
+FILLED = 0.85
+"""Part of the levels within the middle of the range that images fill."""
+_GRID = 8
+BLOCKY = 12.0
+"""Standard deviations by which steps at every eighth pixel pass the other steps."""
+_ALIKE = 0.55
+"""Correlation of an icon with its image."""
+_ICON = 1 << 20
+"""Pixels of the largest icon that is looked at."""
+_SMALL = 64
+JUMP = 4.0
+"""Times the usual difference of neighbours that no breath makes twice."""
+
+
+def pixel_facts(image: Image, sheets: Sequence[Sheet], marks: Sequence[bytes | None]) -> Iterator[Fact]:
+    """`sheets` by slice, in the order of the volume; one of a file of several frames. `marks` as `marks_of`."""
+    picked = np.unique(np.linspace(0, len(image.pixels) - 1, LOOKED_AT).round().astype(int))
+    planes = [image.pixels[z] for z in picked]
+    yield from _levels(image, planes)
+    if sheets[0].text("LossyImageCompression") != "01" and all(blockiness(plane) > BLOCKY for plane in planes
+                                                               if plane.max() > plane.min()):
+        yield Fact("blocks", "Its pixels step at every eighth row and column, as JPEG leaves them, and it says of no "
+                   "compression with loss.")
+    if len(sheets) == len(image.pixels):
+        yield from _extremes(image, sheets)
+        yield from _icons(image, sheets)
+    if image.modality == "CT" and len(image.pixels) >= LEAST:
+        yield from _repeats(marks)
+        yield from _jumps(image)
+
+
+def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
+    if not image.integer or image.bits <= 8:
+        return
+    step = image.grid[0] if image.grid else 1.0
+    values = np.concatenate([plane.ravel() for plane in planes])
+    filled = occupancy(np.rint(values / step).astype(np.int64))
+    if filled is not None and filled < FILLED:
+        what = "as after eight bits" if filled < 0.3 else "as after its contrast was stretched"
+        yield Fact("levels", f"Of the grey levels within its range it has {filled:.0%}, {what}.")
+
+
+def occupancy(values: npt.NDArray[np.int64]) -> float | None:
+    """The part of the levels that occur, between the tenth and the ninetieth percentile of what is not one of the two
+    commonest; None where there are too few pixels to tell. `values` (n,)."""
+    levels, times = np.unique(values, return_counts=True)
+    if len(levels) < 8:
+        return None
+    common = times > 0.2 * len(values)
+    levels, times = levels[~common], times[~common]
+    if len(levels) < 8:
+        return None
+    share = np.cumsum(times) / times.sum()
+    inside = (share >= 0.1) & (share <= 0.9)
+    if inside.sum() < 8:
+        return None
+    span = int(levels[inside][-1] - levels[inside][0] + 1)
+    return float(inside.sum() / span) if times[inside].sum() >= ENOUGH * span else None
+
+
+def blockiness(plane: Plane) -> float:
+    """Standard deviations by which steps between blocks of eight pass steps within them, in the weaker of the two
+    directions; 0 where there is too little to tell. `plane` (y, x)."""
+    return min(_steps(plane), _steps(plane.T))
+
+
+def _steps(plane: Plane) -> float:
+    if min(plane.shape) < 8 * _GRID:
+        return 0.0
+    rises = np.abs(np.diff(plane.astype(np.float32), axis=1))
+    odd = rises[:, 1:-1] - (rises[:, :-2] + rises[:, 2:]) / 2
+    # Edges are larger than any step that a quantiser leaves.
+    odd = np.clip(odd, *np.percentile(odd, (5, 95)))
+    columns = odd.mean(axis=0)
+    where = (np.arange(len(columns)) + 2) % _GRID  # the step from column x to x + 1 lies at x + 1
+    means = np.array([columns[where == phase].mean() for phase in range(_GRID)])
+    # Two phases beside it are lower where it is higher, by how `odd` is made.
+    others = means[2:-1]
+    spread = columns.std() / np.sqrt(len(columns) / _GRID)
+    return float((means[0] - others.mean()) / max(spread, 1e-6)) if means[0] == means.max() else 0.0
+
+
+def _extremes(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
+    """Whether Largest Image Pixel Value, where most slices state it exactly, is another than it is."""
+    off: list[int] = []
+    exact = 0
+    for z, sheet in enumerate(sheets):
+        said = sheet.number("LargestImagePixelValue")
+        if said is None or image.inverted:
+            return
+        slope, intercept = sheet.number("RescaleSlope") or 1.0, sheet.number("RescaleIntercept") or 0.0
+        if image.modality != "CT":
+            slope, intercept = 1.0, 0.0
+        most = float(image.pixels[z].max())
+        if abs(said * slope + intercept - most) <= 0.5 * abs(slope):
+            exact += 1
+        elif most > said * slope + intercept:
+            off.append(z)
+    if off and len(sheets) >= LEAST and exact >= (1 - MOST_ODD) * len(sheets):
+        yield Fact("largest", f"{which(off)} {'holds' if len(off) == 1 else 'hold'} larger values than "
+                   "LargestImagePixelValue says, which is exact in the others.", slices=tuple(off))
+
+
+def _icons(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
+    for z, sheet in enumerate(sheets):
+        icon = icon_of(sheet)
+        if icon is None or icon.std() < 1:
+            continue
+        small = cv2.resize(image.pixels[z], icon.shape[::-1], interpolation=cv2.INTER_AREA)
+        if small.std() > 0 and _likeness(small, icon) < _ALIKE:
+            yield Fact("icon", "The small picture of it that it holds (IconImageSequence) shows another image.",
+                       slices=(z,) if len(sheets) > 1 else ())
+            return
+
+
+def _likeness(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """The rank correlation, whose sign a window may turn: no window changes the order."""
+    a, b = (np.argsort(np.argsort(part.ravel())) for part in (one, other))
+    a, b = a - a.mean(), b - b.mean()
+    return abs(float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b))))
+
+
+def icon_of(sheet: Sheet) -> Plane | None:
+    """Its icon (y, x), where it has one of grey bytes."""
+    sequence: Any = sheet.value("IconImageSequence")
+    try:
+        item = sequence[0]
+        rows, columns = int(item.Rows), int(item.Columns)
+        if int(item.BitsAllocated) != 8 or int(item.get("SamplesPerPixel", 1)) != 1 or not 8 <= rows * columns <= _ICON:
+            return None
+        return np.frombuffer(item.PixelData[:rows * columns], np.uint8).reshape(rows, columns).astype(np.float32)
+    except Exception:  # pydicom raises what its parts raise, and an icon may be compressed, or none
+        return None
+
+
+def marks_of(image: Image) -> list[bytes | None]:
+    """What tells the values of a slice from all others, by slice; None where it shows next to nothing."""
+    return [None if plane[::4, ::4].std() < 1 else
+            blake2b(np.ascontiguousarray(plane).data, digest_size=16).digest() for plane in image.pixels]
+
+
+def _repeats(marks: Sequence[bytes | None]) -> Iterator[Fact]:
+    """Slices that hold the same values to the last bit: noise never does."""
+    seen: dict[bytes, int] = {}
+    for z, mark in enumerate(marks):
+        if mark is not None and seen.setdefault(mark, z) != z:
+            yield Fact("slice twice", f"Slice {z} holds the same values as slice {seen[mark]}, noise and all.",
+                       slices=(seen[mark], z))
+
+
+def _jumps(image: Image) -> Iterator[Fact]:
+    """Slices that are unlike both neighbours, while these are alike."""
+    small = np.stack([cv2.resize(np.clip(plane, -1000, 400), (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
+                      for plane in image.pixels])
+    near = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2))
+    across = np.abs(small[2:] - small[:-2]).mean(axis=(1, 2))
+    both = np.minimum(near[:-1], near[1:])
+    unlike = (both > JUMP * np.maximum(across, 1)) & (both > 2 * np.median(near))
+    odd = tuple(int(z) + 1 for z in np.flatnonzero(unlike))
+    if odd and len(odd) <= MOST_ODD * len(image.pixels):
+        yield Fact("jump", f"{which(odd)} {'shows' if len(odd) == 1 else 'show'} another anatomy than the slices "
+                   "before and behind, which are alike.", slices=odd)
