@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
+from pydicom.datadict import tag_for_keyword
+
+from scanward.formats.dicom import CAPTURE
 from scanward.formats.fact import Fact
 from scanward.formats.sheet import Sheet
 
@@ -14,7 +17,8 @@ _PROGRAMS = ((b"MZ", "a Windows program"), (b"\x7fELF", "a Linux program"), (b"#
              (b"<scr", "a web page"), (b"<htm", "a web page"), (b"<?ph", "a script"))
 """First bytes of what runs (CVE-2019-11687)."""
 _TOOLS = {"1.2.276.0.7230010.3": "DCMTK or Orthanc", "1.2.826.0.1.3680043.8.498": "pydicom",
-          "1.2.826.0.1.3680043.2.1143": "GDCM", "1.2.40.0.13": "dcm4che", "1.3.6.1.4.1.9590.100": "MATLAB",
+          "1.2.826.0.1.3680043.2.1143": "GDCM", "1.2.826.0.1.3680043.2.1125": "ITK",
+          "1.2.40.0.13": "dcm4che", "1.3.6.1.4.1.9590.100": "MATLAB",
           "1.2.826.0.1.3680043.10.511": "highdicom", "1.2.826.0.1.3680043.10.543": "fo-dicom"}
 """Roots under which tools for DICOM make UIDs."""
 _MAKERS = {"siemens": ("1.3.12.2.1107", "SIEMENS"), "ge medical": ("1.2.840.113619", "GEMS"),
@@ -24,6 +28,10 @@ _MAKERS = {"siemens": ("1.3.12.2.1107", "SIEMENS"), "ge medical": ("1.2.840.1136
 """What a manufacturer's name holds, the root of its UIDs, and how its private blocks begin."""
 _BLOCKS = ("SIEMENS", "GEMS", "TOSHIBA", "HOLOGIC", "LORAD", "FDMS")
 """Private blocks that another maker's scanner does not write; others' are found in many makers' files."""
+_ALWAYS = ("ImageType", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName",
+           "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "SeriesNumber", "InstanceNumber", "Manufacturer")
+"""Elements of types 1 and 2, which may be empty and may not be missing."""
+BARE = 4
 _APART = 0.02
 """Part by which two statements of one length may differ."""
 YEAR = 365.25
@@ -36,6 +44,7 @@ def header_facts(sheet: Sheet) -> Iterator[Fact]:
     yield from _blocks(sheet)
     yield from _dates(sheet)
     yield from _sizes(sheet)
+    yield from _missing(sheet)
     yield from _notes(sheet)
 
 
@@ -95,6 +104,12 @@ def _blocks(sheet: Sheet) -> Iterator[Fact]:
     if foreign:
         yield Fact("foreign blocks", f"It is by {sheet.text('Manufacturer')} as it says, and holds private elements of "
                    f"another maker ({foreign[0]}).")
+    root = next((root for name, (root, _) in _MAKERS.items() if name in maker), "")
+    for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
+        if maker_root(sheet.text(keyword)) and not sheet.text(keyword).startswith(root + "."):
+            yield Fact("foreign root", f"It is by {sheet.text('Manufacturer')} as it says, and another maker's scanner "
+                       f"made its {keyword}.")
+            break
     if not any(one.upper().startswith(own.upper()) for one in sheet.creators):
         yield Fact("no blocks", f"It holds none of the private elements that {sheet.text('Manufacturer')} writes, as "
                    "after a de-identification.", harmless=True)
@@ -112,19 +127,20 @@ def day_of(text: str) -> date | None:
 def _dates(sheet: Sheet) -> Iterator[Fact]:
     study, birth = day_of(sheet.text("StudyDate")), day_of(sheet.text("PatientBirthDate"))
     taken = day_of(sheet.text("AcquisitionDate")) or day_of(sheet.text("ContentDate"))
-    hidden = nameless(sheet)
-    if study and taken and not hidden and (study - taken).days > 1:
+    if study and taken and (study - taken).days > 1:
         yield Fact("taken before", f"It was taken on {taken}, before its study began on {study}.")
-    if study and birth and birth > study and not hidden:
+    if study and taken and (taken - study).days > 7:
+        yield Fact("taken after", f"It was taken on {taken}, and its study is of {study}.")
+    if study and birth and birth > study:
         yield Fact("born after", f"Its patient was born on {birth}, after its study of {study}.")
     age = re.fullmatch(r"(\d{3})Y", sheet.text("PatientAge"))
-    if study and birth and age and not hidden:
+    if study and birth and age:
         years = (study - birth).days / YEAR
         if not -1.1 <= years - int(age[1]) < 2.1:
             yield Fact("age", f"Its patient is {int(age[1])} years old as it says, and {years:.0f} by the dates of "
                        "birth and study.")
     dated = uid_day(sheet)
-    if study and dated and not hidden and abs((dated - study).days) > 7:
+    if study and dated and abs((dated - study).days) > 7:
         yield Fact("dated uid", f"The scanner dated its UIDs {dated}, and its study is of {study}.")
 
 
@@ -149,6 +165,16 @@ def _sizes(sheet: Sheet) -> Iterator[Fact]:
     padding, signed = sheet.number("PixelPaddingValue"), sheet.number("PixelRepresentation")
     if padding is not None and padding < 0 and signed == 0:
         yield Fact("padding", f"Its padding is {padding:g}, and its pixels are unsigned.", harmless=True)
+
+
+def _missing(sheet: Sheet) -> Iterator[Fact]:
+    """What every CT image and mammogram has, if only as an empty element (PS3.3, A.3 and A.26)."""
+    gone = [keyword for keyword in _ALWAYS if tag_for_keyword(keyword) not in sheet.tags]
+    if len(gone) >= BARE:
+        yield Fact("bare", f"It lacks {len(gone)} elements that its kind of image always has, such as "
+                   f"{' and '.join(gone[:2])}.")
+    if sheet.text("SOPClassUID") == CAPTURE and sheet.text("Modality") == "CT":
+        yield Fact("capture", "It is a Secondary Capture, a picture, and says that it is a CT.")
 
 
 def _notes(sheet: Sheet) -> Iterator[Fact]:

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import median_filter
 
 from scanward.formats.fact import Fact
 from scanward.formats.sheet import Sheet
@@ -21,6 +22,7 @@ LOOKED_AT = 5
 """Slices of a volume, at even steps, in which a lossy past and levels are looked for."""
 ENOUGH = 20.0
 """Pixels a grey level that make an empty one odd."""
+FEW = 0.35
 FILLED = 0.85
 """Part of the levels within the middle of the range that images fill."""
 _GRID = 8
@@ -31,8 +33,10 @@ _ALIKE = 0.55
 _ICON = 1 << 20
 """Pixels of the largest icon that is looked at."""
 _SMALL = 64
-JUMP = 4.0
-"""Times the usual difference of neighbours that no breath makes twice."""
+LONE, JUMP, LEAST_JUMP = 4.0, 4.0, 15.0
+"""Times the difference of a slice's neighbours, times that of slices near by, and HU, that are no breath."""
+DARK, AIRS = (-1150.0, -600.0), (-1080.0, -920.0)
+"""HU that may be air, and that air has."""
 
 
 def pixel_facts(image: Image, sheets: Sequence[Sheet], marks: Sequence[bytes | None]) -> Iterator[Fact]:
@@ -50,17 +54,23 @@ def pixel_facts(image: Image, sheets: Sequence[Sheet], marks: Sequence[bytes | N
     if image.modality == "CT" and len(image.pixels) >= LEAST:
         yield from _repeats(marks)
         yield from _jumps(image)
+    if image.modality == "CT":
+        yield from _air(image, planes)
 
 
 def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
+    if image.modality == "CT" and image.bits <= 8:
+        yield Fact("eight bits", f"It is a CT that stores {image.bits} bits a pixel, as pictures do and no scanner.")
     if not image.integer or image.bits <= 8:
         return
     step = image.grid[0] if image.grid else 1.0
     values = np.concatenate([plane.ravel() for plane in planes])
     filled = occupancy(np.rint(values / step).astype(np.int64))
-    if filled is not None and filled < FILLED:
-        what = "as after eight bits" if filled < 0.3 else "as after its contrast was stretched"
-        yield Fact("levels", f"Of the grey levels within its range it has {filled:.0%}, {what}.")
+    if filled is not None and filled < FEW:
+        yield Fact("levels", f"Of the grey levels within its range it has {filled:.0%}, as after eight bits.")
+    elif filled is not None and filled < FILLED:
+        yield Fact("combed", f"Of the grey levels within its range it has {filled:.0%}, as after its contrast was "
+                   "stretched.")
 
 
 def occupancy(values: npt.NDArray[np.int64]) -> float | None:
@@ -172,14 +182,32 @@ def _repeats(marks: Sequence[bytes | None]) -> Iterator[Fact]:
 
 
 def _jumps(image: Image) -> Iterator[Fact]:
-    """Slices that are unlike both neighbours, while these are alike."""
+    """Slices that are unlike both neighbours, while these are alike; and where another anatomy goes on."""
     small = np.stack([cv2.resize(np.clip(plane, -1000, 400), (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
                       for plane in image.pixels])
     near = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2))
     across = np.abs(small[2:] - small[:-2]).mean(axis=(1, 2))
     both = np.minimum(near[:-1], near[1:])
-    unlike = (both > JUMP * np.maximum(across, 1)) & (both > 2 * np.median(near))
-    odd = tuple(int(z) + 1 for z in np.flatnonzero(unlike))
+    lone = (both > LONE * np.maximum(across, 1)) & (both > 2 * np.median(near))
+    edges = (near > JUMP * median_filter(near, 11, mode="nearest")) & (near > LEAST_JUMP)
+    odd = tuple(sorted({int(z) + 1 for z in (*np.flatnonzero(lone), *np.flatnonzero(edges))}))
     if odd and len(odd) <= MOST_ODD * len(image.pixels):
-        yield Fact("jump", f"{which(odd)} {'shows' if len(odd) == 1 else 'show'} another anatomy than the slices "
-                   "before and behind, which are alike.", slices=odd)
+        yield Fact("jump", f"{which(odd)} {'shows' if len(odd) == 1 else 'show'} another anatomy than the slice "
+                   "before.", slices=odd)
+
+
+def _air(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
+    """Whether what is darkest around a patient, and no padding, is air."""
+    values = np.concatenate([part.ravel() for plane in planes for part in _rims(plane)])
+    dark = values[(values > DARK[0]) & (values < DARK[1])]
+    if len(dark) < 0.05 * len(values):
+        return
+    found = float(np.median(dark))
+    if not AIRS[0] <= found <= AIRS[1]:
+        yield Fact("air", f"The air around its patient has {found:.0f} HU, and air has -1000.")
+
+
+def _rims(plane: Plane) -> tuple[Plane, ...]:
+    """The outermost twelfth of a slice (y, x), but for the lower one, where the table is."""
+    y, x = (size // 12 for size in plane.shape)
+    return plane[:y], plane[:, :x], plane[:, -x:]

@@ -172,6 +172,6 @@ def _locations(sheets: Sequence[Sheet], heights: npt.NDArray[np.float64]) -> Ite
     off = np.abs(rest - np.median(rest))
     step = float(np.median(np.abs(np.diff(heights))))
     odd = tuple(int(z) for z in np.flatnonzero(off > max(0.1, 0.25 * step)))
-    if odd and len(odd) <= MOST_ODD * len(sheets):
+    if odd:
         yield Fact("location", f"{which(odd)} {'lies' if len(odd) == 1 else 'lie'} elsewhere by SliceLocation than by "
                    "ImagePositionPatient.", slices=odd)

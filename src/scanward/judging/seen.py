@@ -55,6 +55,7 @@ class Seen:
     def _foreign(self, said: Testimony) -> Iterator[Fact]:
         found = {z: self._by_values[mark] for z, mark in enumerate(said.marks)
                  if mark is not None and mark in self._by_values}
+        yield from self._nearly(said, found)
         foreign = {z: known for z, known in found.items() if known.study != said.slices[z].study}
         if not foreign:
             return
@@ -72,3 +73,13 @@ class Seen:
         ordinary = (whose == "another study" or own.nameless or known.nameless or own.instance == known.instance)
         yield Fact("same values", f"It holds the values of {whose}'s image, {name}, noise and all.",
                    harmless=ordinary, slices=where)
+
+    def _nearly(self, said: Testimony, found: dict[int, Named]) -> Iterator[Fact]:
+        """Of a series that is another one but for a few slices."""
+        series, times = next(iter(Counter(known.series for known in found.values()).most_common(1)), ("", 0))
+        own = said.slices[0].series
+        missing = tuple(z for z, mark in enumerate(said.marks) if mark is not None and z not in found)
+        if missing and series != own and times >= WHOLE * len(said.slices) and self._sizes[series] == \
+                sum(mark is not None for mark in said.marks):
+            yield Fact("nearly same", f"All but {len(missing)} of its slices hold the values of another series, noise "
+                       "and all.", slices=missing)

@@ -43,7 +43,7 @@ class File:
 
 def weight_of(fact: Fact) -> float:
     """What a fact counts for."""
-    return 0.0 if fact.harmless else WEIGHTS[fact.name]
+    return 0.0 if fact.harmless else WEIGHTS.get(fact.name, 0.0)
 
 
 def odd(facts: Iterable[Fact]) -> bool:
@@ -70,4 +70,4 @@ def evidence_of(facts: tuple[Fact, ...], shape: tuple[int, int, int], seconds: f
 def _runs(slices: list[int]) -> list[tuple[int, int]]:
     """Slices that follow one another, as (first, one past the last)."""
     cuts = [i for i in range(len(slices)) if i == 0 or slices[i] != slices[i - 1] + 1]
-    return [(slices[a], slices[b - 1] + 1) for a, b in zip(cuts, [*cuts[1:], len(slices)], strict=True)]
+    return [(slices[a], slices[b - 1] + 1) for a, b in zip(cuts, [*cuts, len(slices)][1:], strict=True)]
