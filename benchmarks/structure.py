@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import ORTHANC, Orthanc
+from structure_deeds import GROUPS
 from structure_rewrites import HARMLESS
 from structure_scenarios import SCENARIOS, Scenario, Work, copied
 
@@ -172,7 +173,7 @@ def report(rows: Sequence[Row], half: str) -> str:
     changed = [row for row in part if row.group != HARMLESS]
     calm = [row for row in part if row.group == HARMLESS and row.scenario != ORIGINALS]
     own = [row for row in part if row.scenario == ORIGINALS]
-    groups = [(one, [row for row in changed if row.group == one]) for one in dict.fromkeys(r.group for r in changed)]
+    groups = [(one, [row for row in changed if row.group == one]) for one in GROUPS]
     lines = [[title, str(len({row.scenario for row in some})), rate(sum(named(r) == "odd" for r in some), len(some)),
               str(sum(named(r) == "refused" for r in some))]
              for title, some in [*groups, ("all of these", changed), ("written anew, nothing changed", calm),

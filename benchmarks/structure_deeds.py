@@ -30,7 +30,8 @@ from structure_scenarios import (
     whole_by_orthanc,
 )
 
-EDIT, REPLACE, COPY, HEADER = "pixels edited", "images replaced", "copied between patients", "header edited"
+GROUPS = EDIT, REPLACE, COPY, HEADER = ("pixels edited", "images replaced", "copied between patients",
+                                        "header edited")
 OF_WHOM = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "SeriesInstanceUID",
            "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "FrameOfReferenceUID", "SeriesNumber")
 
@@ -227,18 +228,26 @@ def _(work: Work) -> None:
 
 @scenario("given to another patient by Orthanc", COPY)
 def _(work: Work) -> None:
-    whole_by_orthanc(work, "modify", '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}')
+    whole_by_orthanc(work, "patients", "modify", '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}')
 
 
 @scenario("given to another patient by Orthanc, the original there", COPY)
 def _(work: Work) -> None:
     copied(work.host, work.folder / "a")
-    whole_by_orthanc(work, "modify", '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}')
+    whole_by_orthanc(work, "patients", "modify", '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}')
 
 
-@scenario("given to another patient by dcmodify", COPY, "series", "film")
+@scenario("given to another patient by pydicom, new UIDs", COPY, "series", "film")
 def _(work: Work) -> None:
-    dcmodify(work.files, "-i", "PatientID=OTHER", "-i", "PatientName=OTHER", "-gst", "-gse", "-gin")
+    uids: dict[str, str] = {}
+
+    def act(data: Dataset) -> None:
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            if keyword in data:
+                setattr(data, keyword, uids.setdefault(str(getattr(data, keyword)), generate_uid()))
+        data.PatientName = data.PatientID = "OTHER"
+        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID", "1.2.3")
+    edited(work.files, act)
 
 
 def _put_in(files: Sequence[Path], others: Sequence[Path]) -> None:

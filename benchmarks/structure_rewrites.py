@@ -97,7 +97,7 @@ def _(work: Work) -> None:
 
 @scenario("Orthanc anonymised", HARMLESS, "harmless")
 def _(work: Work) -> None:
-    whole_by_orthanc(work, "anonymize", "{}")
+    whole_by_orthanc(work, "studies", "anonymize", "{}")
 
 
 @scenario("half of the series, and the original there", HARMLESS, "harmless")
@@ -110,4 +110,4 @@ def _(work: Work) -> None:
 @scenario("Orthanc anonymised, the original there", HARMLESS, "harmless")
 def _(work: Work) -> None:
     copied(work.host, work.folder / "a")
-    whole_by_orthanc(work, "anonymize", "{}")
+    whole_by_orthanc(work, "studies", "anonymize", "{}")

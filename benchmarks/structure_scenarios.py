@@ -236,19 +236,20 @@ def by_orthanc(work: Work, files: Sequence[Path], way: str, body: str) -> None:
         orthanc_call(work, f"/instances/{name}", method="DELETE")
 
 
-def whole_by_orthanc(work: Work, way: str, body: str) -> None:
-    """The study through `/studies/{id}/{way}`, as its web page does it: UIDs of study, series and images are new."""
+def whole_by_orthanc(work: Work, level: str, way: str, body: str) -> None:
+    """The whole through `/studies/{id}/{way}`, or `/patients/...`, as its web page does it: with new UIDs."""
     import json
 
     names = stored_in_orthanc(work, work.files)
-    study = json.loads(orthanc_call(work, f"/instances/{names[0]}/study"))["ID"]
-    made = json.loads(orthanc_call(work, f"/studies/{study}/{way}", body))["ID"]
+    up = {"studies": "study", "patients": "patient"}[level]
+    parent = json.loads(orthanc_call(work, f"/instances/{names[0]}/{up}"))["ID"]
+    made = json.loads(orthanc_call(work, f"/{level}/{parent}/{way}", body))["ID"]
     for path in work.files:
         path.unlink()
-    for i, one in enumerate(json.loads(orthanc_call(work, f"/studies/{made}/instances"))):
+    for i, one in enumerate(json.loads(orthanc_call(work, f"/{level}/{made}/instances"))):
         (work.folder / f"{i:04d}.dcm").write_bytes(orthanc_call(work, f"/instances/{one['ID']}/file"))
-    for name in (study, made):
-        orthanc_call(work, f"/studies/{name}", method="DELETE")
+    for name in (parent, made):
+        orthanc_call(work, f"/{level}/{name}", method="DELETE")
 
 
 def copied(paths: Sequence[Path], folder: Path) -> list[Path]:

@@ -99,7 +99,6 @@ class Sheet:
             "sequences": " ".join(sorted({"open" if element.length == UNDEFINED else "closed"
                                           for element in sequences})),
             "group lengths": "yes" if any(element.tag.element == 0 for element in elements) else "no",
-            "unknown": str(sum(element.VR == "UN" for element in elements)),
             "blanks": " ".join(sorted({"space" for end in ends if end == b" "})),
             "pixels": self.pixels,
         }

@@ -18,7 +18,7 @@ from scanward.formats.pixels import LOSSY
 from scanward.formats.sheet import Sheet, read_sheet
 from scanward.formats.sniff import HEAD
 from scanward.formats.sources import Source
-from scanward.formats.structure_header import header_facts, nameless
+from scanward.formats.structure_header import header_facts, nameless, preamble_facts
 from scanward.formats.structure_pixels import marks_of, pixel_facts
 from scanward.formats.structure_series import series_facts
 from scanward.image import Image
@@ -51,7 +51,7 @@ class Testimony:
     """What tells a slice's values from others', by slice."""
 
 
-def testimony_of(source: Source, image: Image) -> Testimony:
+def said_of(source: Source, image: Image) -> Testimony:
     """Of the files that `image` was read from. What cannot be read says nothing: reading it raised nothing, either."""
     if image.provenance.format != "dicom":
         return Testimony(tuple(_edited(source.path)))
@@ -61,7 +61,7 @@ def testimony_of(source: Source, image: Image) -> Testimony:
             sheets = {path: read_sheet(path) for path in dict.fromkeys(paths)}
             ordered = [sheets[path] for path in paths]
             marks = marks_of(image)
-            facts = list(header_facts(ordered[0]))
+            facts = [*preamble_facts(sheets.values()), *header_facts(ordered[0])]
             if len(sheets) == len(image.pixels) > 1:
                 step = (image.spacing or (1.0,))[0]
                 facts += series_facts(ordered, step * np.arange(len(ordered), dtype=np.float64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 from pydicom.datadict import tag_for_keyword
@@ -38,8 +38,7 @@ YEAR = 365.25
 
 
 def header_facts(sheet: Sheet) -> Iterator[Fact]:
-    """Of one file, or of the first of a series."""
-    yield from _preamble(sheet)
+    """Of one file, or of the first slice of a series."""
     yield from _uids(sheet)
     yield from _blocks(sheet)
     yield from _dates(sheet)
@@ -70,9 +69,10 @@ def nameless(sheet: Sheet) -> bool:
         or sheet.text("LongitudinalTemporalInformationModified") not in ("", "UNMODIFIED"))
 
 
-def _preamble(sheet: Sheet) -> Iterator[Fact]:
+def preamble_facts(sheets: Iterable[Sheet]) -> Iterator[Fact]:
+    """Of every file: one is enough."""
     for head, what in _PROGRAMS:
-        if sheet.preamble.lower().startswith(head.lower() if head.startswith(b"<") else head):
+        if any(sheet.preamble.startswith(head) for sheet in sheets):
             yield Fact("program", f"Its first bytes are those of {what}: the file can be run as one.")
 
 

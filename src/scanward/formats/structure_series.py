@@ -39,7 +39,7 @@ _TECHNICAL = SAME[SAME.index("SOPClassUID"):SAME.index("DeidentificationMethod")
 _STYLE = {"program": "was written by another program", "syntax": "has another transfer syntax",
           "meta": "has other elements in its file meta group", "pixels": "holds its pixels in another form",
           "sequences": "holds its sequences in another form", "preamble": "has another preamble",
-          "group lengths": "differs in having lengths of groups", "unknown": "holds other unknown elements",
+          "group lengths": "has other lengths of groups",
           "blanks": "ends its UIDs otherwise"}
 _OPTIONAL = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "ImageComments")
 """What some scanners leave out of some slices."""
@@ -77,8 +77,8 @@ def _written(sheets: Sequence[Sheet]) -> Iterator[Fact]:
     for part, what in _STYLE.items():
         odd = odd_ones([style[part] for style in styles])
         if odd:
-            plural = what if len(odd) == 1 else re.sub(r"^(was|has|holds|differs|ends)", lambda found: {
-                "was": "were", "has": "have", "holds": "hold", "differs": "differ", "ends": "end"}[found[1]], what)
+            plural = what if len(odd) == 1 else re.sub(r"^(was|has|holds|ends)", lambda found: {
+                "was": "were", "has": "have", "holds": "hold", "ends": "end"}[found[1]], what)
             yield Fact("odd writing", f"{which(odd)} {plural} than the other {len(sheets) - len(odd)} of the series.",
                        slices=odd)
 

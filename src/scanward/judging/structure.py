@@ -15,11 +15,15 @@ import numpy as np
 
 from scanward.box import Box
 from scanward.formats.fact import Fact
-from scanward.formats.structure import testimony_of
+from scanward.formats.structure import said_of
 from scanward.judging.case import Case
 from scanward.verdict import FILE, Evidence, Finding
 
-WEIGHTS: dict[str, float] = {}
+WEIGHTS = {
+    "program": 2.0, "odd writing": 2.0, "odd elements": 2.0, "odd blocks": 2.0, "odd value": 2.0, "odd uid": 2.0,
+    "number order": 2.0, "time order": 2.0, "location": 2.0, "slice twice": 2.0, "jump": 2.0, "largest": 2.0,
+    "eight bits": 2.0, "nearly same": 2.0, "same values": 2.0, "icon": 2.0, "age": 0.5, "bare": 0.5,
+}
 LIMIT = 1.0
 """Sum of weights from which a file is odd: ten times likelier changed than not."""
 SAID = 3
@@ -36,7 +40,7 @@ class File:
         if case.source is None:
             return None
         start = time.perf_counter()
-        said = testimony_of(case.source, case.image)
+        said = said_of(case.source, case.image)
         facts = (*said.facts, *(() if case.seen is None else case.seen.add(said)))
         return None if not facts else evidence_of(facts, case.image.shape, time.perf_counter() - start)
 
