@@ -4,7 +4,8 @@
 
 Hosts are 8 slices of each chest CT in the data folder and the films of the demo, split by patient: weights are
 measured on one half (`--weights` prints them), the table is of the other. Answers are kept in the output folder;
-another run goes on. `--more`: DICOM files of which nobody knows what they went through. Needs Orthanc and DCMTK.
+another run goes on. `--more`: folders of DICOM files of which nobody knows what they went through; they count among
+the unchanged. Needs Orthanc and DCMTK.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ from scanward.judging.structure import LIMIT, File, weight_of
 from scanward.metrics import wilson
 
 SLICES = 8
-PASSES = (("report", False), ("tune", False), ("report", True), ("report", False), ("tune", True), ("report", False),
-          ("tune", False))
+PASSES = (("report", False), ("report", True), ("tune", False), ("tune", True), ("report", False), ("tune", False))
 """Half, and whether films or series: in each pass a host more for every scenario, harmless ones twice."""
+_TURN = (0, 0, 3, 0, 9, 12)
+"""Where in the list of hosts a pass begins."""
 LARGEST = 2.0
 """The largest weight: of so few files nobody knows more."""
-ORIGINALS = "originals"
+ORIGINALS, UNKNOWN = "originals", "unknown history"
 
 
 @dataclass(frozen=True)
@@ -171,13 +173,13 @@ def report(rows: Sequence[Row], half: str) -> str:
     """Markdown of a half."""
     part = [row for row in rows if row.half == half]
     changed = [row for row in part if row.group != HARMLESS]
-    calm = [row for row in part if row.group == HARMLESS and row.scenario != ORIGINALS]
-    own = [row for row in part if row.scenario == ORIGINALS]
+    calm = [row for row in part if row.group == HARMLESS and row.scenario not in (ORIGINALS, UNKNOWN)]
+    own, others = ([row for row in part if row.scenario == name] for name in (ORIGINALS, UNKNOWN))
     groups = [(one, [row for row in changed if row.group == one]) for one in GROUPS]
     lines = [[title, str(len({row.scenario for row in some})), rate(sum(named(r) == "odd" for r in some), len(some)),
               str(sum(named(r) == "refused" for r in some))]
              for title, some in [*groups, ("all of these", changed), ("written anew, nothing changed", calm),
-                                 ("as they came", own)]]
+                                 ("as they came", own), ("of unknown history", others)]]
     parts = [table(("what", "scenarios", "named as changed", "refused by the reader"), lines)]
     each = []
     for name in dict.fromkeys((row.scenario, row.kind) for row in changed):
@@ -190,9 +192,9 @@ def report(rows: Sequence[Row], half: str) -> str:
                      ", ".join(facts) or "–"])
     parts.append(table(("scenario", "named", "by"), each))
     found = sorted({one for row in part for one in telling(row)})
-    parts.append(table(("fact", "weight", "changed samples", "written anew", "as they came"), [
+    parts.append(table(("fact", "weight", "changed samples", "written anew", "as they came", "of unknown history"), [
         [one, f"{weight_of(Fact(one, '')):.2f}", *(f"{sum(one in telling(row) for row in some)}/{len(some)}"
-                                                  for some in (changed, calm, own))] for one in found]))
+                                                  for some in (changed, calm, own, others))] for one in found]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -201,7 +203,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("bench"))
     parser.add_argument("--weights", action="store_true", help="print the weights that the tuning half gives")
-    parser.add_argument("--more", type=Path, help="a folder of other DICOM files, which are counted by themselves")
+    parser.add_argument("--more", type=Path, help="a folder with folders of other DICOM files")
     parser.add_argument("--only", default="", help="scenarios whose names hold this")
     given = parser.parse_args()
     if ORTHANC is None:
@@ -230,8 +232,6 @@ def main() -> None:
     text = report(rows, "report")
     (given.output / "structure.md").write_text(text)
     print(text)
-    if given.more is not None:
-        _more(given.more)
 
 
 def _new(given: argparse.Namespace, among: list[Host], known: set[tuple[str, str, str]],
@@ -242,7 +242,7 @@ def _new(given: argparse.Namespace, among: list[Host], known: set[tuple[str, str
             if given.only not in scenario.name or scenario.kind not in ("harmless", "film" if film else "series"):
                 continue
             for more in range(2 if scenario.kind == "harmless" and not film else 1):
-                host = part[(at + 3 * number + 5 * more) % len(part)]
+                host = part[(at + _TURN[number] + 5 * more) % len(part)]
                 donor = _other(host, among, at)
                 if (half, scenario.name, host.patient) not in known:
                     known.add((half, scenario.name, host.patient))
@@ -251,6 +251,8 @@ def _new(given: argparse.Namespace, among: list[Host], known: set[tuple[str, str
                         yield row
     if not given.only and not any(name == ORIGINALS for _, name, _ in known):
         yield from originals(given.data, among)
+    if given.more is not None and not any(name == UNKNOWN for _, name, _ in known):
+        yield from _unknown(given.more)
 
 
 def _other(host: Host, among: Sequence[Host], at: int) -> Host:
@@ -260,14 +262,14 @@ def _other(host: Host, among: Sequence[Host], at: int) -> Host:
     return near[at % len(near)]
 
 
-def _more(folder: Path) -> None:
-    """Files of unknown history: how many are odd, and why."""
-    rows = [Row("", "", "", str(source.path), source.kind, *said([source])) for source in formats.find([folder])[0]]
-    read = [row for row in rows if row.facts]
-    print(rate(sum(named(row) == "odd" for row in read), len(read)), "of files of unknown history are odd:")
-    for row in read:
-        if named(row) == "odd":
-            print("-", row.host, sorted(telling(row)))
+def _unknown(folder: Path) -> Iterator[Row]:
+    """Images of which nobody knows what they went through, one folder for the weights, the next for the table."""
+    for number, place in enumerate(sorted(folder.iterdir())):
+        for source in formats.find([place])[0]:
+            facts, refused = said([source])
+            if facts:
+                yield Row(("tune", "report")[number % 2], UNKNOWN, HARMLESS, f"{place.name}/{source.path.name}",
+                          source.kind, facts, refused)
 
 
 if __name__ == "__main__":

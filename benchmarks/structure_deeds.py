@@ -32,6 +32,7 @@ from structure_scenarios import (
 
 GROUPS = EDIT, REPLACE, COPY, HEADER = ("pixels edited", "images replaced", "copied between patients",
                                         "header edited")
+TO_ANOTHER = '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}'
 OF_WHOM = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "SeriesInstanceUID",
            "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "FrameOfReferenceUID", "SeriesNumber")
 
@@ -228,13 +229,13 @@ def _(work: Work) -> None:
 
 @scenario("given to another patient by Orthanc", COPY)
 def _(work: Work) -> None:
-    whole_by_orthanc(work, "patients", "modify", '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}')
+    whole_by_orthanc(work, "patients", "modify", TO_ANOTHER)
 
 
 @scenario("given to another patient by Orthanc, the original there", COPY)
 def _(work: Work) -> None:
     copied(work.host, work.folder / "a")
-    whole_by_orthanc(work, "patients", "modify", '{"Replace": {"PatientID": "OTHER", "PatientName": "OTHER"}, "Force": true}')
+    whole_by_orthanc(work, "patients", "modify", TO_ANOTHER)
 
 
 @scenario("given to another patient by pydicom, new UIDs", COPY, "series", "film")

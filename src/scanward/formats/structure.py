@@ -36,7 +36,8 @@ class Named:
     study: str
     patient: tuple[str, str]
     """Number and name."""
-    nameless: bool
+    nameless: str
+    """What it says of how names were taken out of it; empty where it says nothing."""
     lossy: bool
 
 

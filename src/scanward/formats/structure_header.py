@@ -62,11 +62,12 @@ def derived(sheet: Sheet) -> bool:
     return sheet.text("ImageType").upper().startswith("DERIVED") or sheet.text("LossyImageCompression") == "01"
 
 
-def nameless(sheet: Sheet) -> bool:
-    """Whether somebody took out of it whose it is: dates and UIDs are others then, and rightly."""
-    return sheet.text("PatientIdentityRemoved").upper() == "YES" or bool(
-        sheet.text("DeidentificationMethod") or sheet.value("DeidentificationMethodCodeSequence")
-        or sheet.text("LongitudinalTemporalInformationModified") not in ("", "UNMODIFIED"))
+def nameless(sheet: Sheet) -> str:
+    """What it says of somebody's having taken out of it whose it is; empty where nobody did."""
+    said = [sheet.text(keyword) for keyword in ("DeidentificationMethod", "LongitudinalTemporalInformationModified")]
+    told = [text for text in said if text not in ("", "UNMODIFIED")]
+    told += ["codes"] if sheet.value("DeidentificationMethodCodeSequence") else []
+    return " ".join([*(["YES"] if sheet.text("PatientIdentityRemoved").upper() == "YES" else []), *told])
 
 
 def preamble_facts(sheets: Iterable[Sheet]) -> Iterator[Fact]:
@@ -134,7 +135,7 @@ def _dates(sheet: Sheet) -> Iterator[Fact]:
     if study and birth and birth > study:
         yield Fact("born after", f"Its patient was born on {birth}, after its study of {study}.")
     age = re.fullmatch(r"(\d{3})Y", sheet.text("PatientAge"))
-    if study and birth and age:
+    if study and birth and birth <= study and age:
         years = (study - birth).days / YEAR
         if not -1.1 <= years - int(age[1]) < 2.1:
             yield Fact("age", f"Its patient is {int(age[1])} years old as it says, and {years:.0f} by the dates of "

@@ -48,7 +48,7 @@ class Seen:
         what = which(where) + (" has the SOP Instance UID" if len(where) == 1 else " have the SOP Instance UIDs") \
             if where else "It has the SOP Instance UID"
         lossy = any(own.lossy or before.lossy for own, before in pairs)
-        unnamed = any(own.nameless or before.nameless for own, before in pairs)
+        unnamed = any(own.nameless != before.nameless for own, before in pairs)
         yield Fact("same name", f"{what} of {shown(pairs[0][1].path.name)}, which holds other pixels.", lossy,
                    proof=not lossy and not unnamed, slices=where)
 
@@ -69,8 +69,8 @@ class Seen:
             yield Fact("foreign slice", f"{which(where)} {'holds' if len(where) == 1 else 'hold'} the values of "
                        f"{whose}'s slice, {name}, noise and all.", proof=True, slices=where)
             return
-        # a copy without names, or with its patient put right, is a copy; two patients do not share an image
-        ordinary = (whose == "another study" or own.nameless or known.nameless or own.instance == known.instance)
+        # a copy that somebody took names out of, or whose patient was put right, is a copy; patients share no image
+        ordinary = whose == "another study" or own.nameless != known.nameless or own.instance == known.instance
         yield Fact("same values", f"It holds the values of {whose}'s image, {name}, noise and all.",
                    harmless=ordinary, slices=where)
 
