@@ -23,8 +23,12 @@ from scanward.formats.structure_series import odd_ones, out_of_order
 
 def told(folder):
     """The facts of the one source there that are not harmless: name to fact."""
+    return {fact.name: fact for fact in facts_in(folder) if not fact.harmless}
+
+
+def facts_in(folder):
     (source,), _ = find([folder])
-    return {fact.name: fact for fact in said_of(source, read(source)).facts if not fact.harmless}
+    return said_of(source, read(source)).facts
 
 
 def sets(**values):
@@ -70,10 +74,11 @@ def test_a_slice_that_is_not_as_the_others_is_named(tmp_path, act, name, word):
 
 def test_no_patient_is_named_in_a_sentence(tmp_path):
     paths = stack(tmp_path)
-    change(paths[5:6], sets(PatientName="Roe^Jane", PatientID="4711", InstitutionName="Elsewhere"))
-    said = " ".join(fact.says for fact in told(tmp_path).values())
-    assert "PatientName" in said
-    assert not any(secret in said for secret in ("Roe", "Jane", "4711", "Doe", "Elsewhere"))
+    change(paths[5:6], sets(PatientName="Roe^Jane", PatientID="4711", InstitutionName="Elsewhere",
+                            PatientBirthDate="20301231"))
+    said = " ".join(fact.says for fact in facts_in(tmp_path))
+    assert "another PatientName" in said
+    assert not any(secret in said for secret in ("Roe", "Jane", "4711", "Doe", "Elsewhere", "2030", "1950"))
 
 
 def test_positions_that_were_swapped_are_seen_by_number_and_location(tmp_path):
@@ -219,3 +224,10 @@ def test_levels_by_hand():
 def test_noise_has_no_blocks(seed):
     noise = np.random.default_rng(seed).normal(0, 20, (128, 128)).astype(np.float32)
     assert blockiness(noise) < BLOCKY
+
+
+def test_dates_are_not_told_either(tmp_path):
+    stack(tmp_path, PatientBirthDate="20301231", StudyDate="20201224")
+    said = " ".join(fact.says for fact in facts_in(tmp_path))
+    assert "born after its study" in said
+    assert not any(year in said for year in ("2030", "2020"))
