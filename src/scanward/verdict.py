@@ -26,6 +26,10 @@ COLOURS: dict[Label, str] = {"tampered": "bold red", "authentic": "green", "inco
 """On a terminal; a page has a CSS class of the label's name."""
 SEAL = "seal"
 """The method of evidence that a key gives."""
+FILE = "file"
+"""The method of evidence that files give beside their pixels."""
+BESIDE = (SEAL, FILE)
+"""What is no detector's."""
 DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
 """The reason where a score is neither."""
 
@@ -118,6 +122,8 @@ class Verdict:
     weights_sha256: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    file: dict[str, Any] | None = None
+    """What the files say beside their pixels, odd or not, as JSON values; None where they say nothing."""
 
     __repr__ = brief
 
@@ -160,6 +166,7 @@ class Verdict:
             "parameters": self.parameters,
             "seconds": round(self.seconds, 3),
             **{e.method: e.facts for e in self.evidence if e.facts is not None},
+            **({} if self.file is None else {FILE: self.file}),
         }
 
 

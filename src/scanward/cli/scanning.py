@@ -27,6 +27,7 @@ from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.image import Modality
 from scanward.judging.case import Terms
 from scanward.judging.scan import Result, scan_source
+from scanward.judging.seen import Seen
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site
 from scanward.protection import beside, key_in, read_record
@@ -128,7 +129,7 @@ def terms_of(request: Request) -> Terms:
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
                  beside if record is None else lambda source: {record: True},
-                 trusted(None, request.certificates, request.trust), Objects(request.paths))
+                 trusted(None, request.certificates, request.trust), Objects(request.paths), seen=Seen())
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

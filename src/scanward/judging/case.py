@@ -11,6 +11,7 @@ from scanward import formats, methods
 from scanward.errors import ArgumentError, InputError
 from scanward.formats import Source
 from scanward.image import Image, Modality
+from scanward.judging.seen import Seen
 from scanward.judging.site import Site
 from scanward.protection import Sealed, beside, sealed
 from scanward.seals.check import Checked
@@ -43,6 +44,8 @@ class Terms:
     """Where seals in DICOM objects are looked for; beside the images where it is None."""
     known: Callable[[Source], Checked | None] | None = None
     """What a gateway's own seals say of an image, asked in the place of one beside it. Raises `InputError`."""
+    seen: Seen | None = None
+    """Remembers the slices of a run, where images are to be held against one another."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,16 @@ class Case:
     """What the image may have been protected with, where there is a key."""
     checked: Checked | InputError | None = None
     """What the site's own seal beside the image says of it, or why that cannot be told; None where there is none."""
+    source: Source | None = None
+    """The files that the image was read from, and that hold these pixels still; None of an image in memory."""
+    seen: Seen | None = None
+    """What was judged before it in the same run."""
 
 
 def case_of(source: Source, terms: Terms) -> Case:
     """One source, read. Raises `InputError` where the image cannot be."""
     return Case(formats.read(source, modality=terms.modality, spacing=terms.spacing), terms.site,
-                seal_of(source, terms), checked_of(source, terms))
+                seal_of(source, terms), checked_of(source, terms), source, terms.seen)
 
 
 def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:

@@ -18,7 +18,7 @@ from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.witnesses import names_of, witnesses
 from scanward.modality import traits
-from scanward.verdict import SEAL, Evidence, Finding, Label, Verdict
+from scanward.verdict import BESIDE, FILE, SEAL, Evidence, Finding, Label, Verdict
 from scanward.version import __version__
 
 MIDDLE = 0.5
@@ -37,7 +37,8 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
         witness.load()
     # Copy-move uses one core most of the time, and lets go of Python's lock in OpenCV and NumPy.
     with ThreadPoolExecutor(len(called)) as pool:
-        evidence = tuple(e for e in pool.map(lambda witness: witness.testify(case), called) if e is not None)
+        said = tuple(e for e in pool.map(lambda witness: witness.testify(case), called) if e is not None)
+    evidence = tuple(e for e in said if e.concerned)
     if not evidence and names_of(method, image.modality):
         row = traits(image.modality)
         raise UnjudgedError(f"{image.name} is a {row.noun} that shows no {row.shows}, and detectors look at "
@@ -45,16 +46,18 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
     if not evidence:
         raise UnsupportedError(f"{image.name} is a {traits(image.modality).noun}, and {method} judges none; leave out "
                                "--method.")
-    seen = tuple(e for e in evidence if e.method != SEAL)
+    seen = tuple(e for e in evidence if e.method not in BESIDE)
     verdict = combine(image, evidence) if method == methods.DEFAULT or seen != evidence else alone(image, evidence[0])
     hashes = dict.fromkeys(e.weights_sha256 for e in seen if e.weights_sha256)
     parameters = {"detectors": list(names_of(method, image.modality)),
                   "thresholds": {e.method: round(e.threshold, 6) for e in seen},
                   "engines": {e.method: e.engine for e in seen if e.engine},
                   "doubts": {e.method: round(e.doubt, 6) for e in seen if e.doubt is not None}}
-    asked = " + ".join(([] if seen == evidence else [SEAL]) + ([method] if seen else []))
+    sealed = any(e.method == SEAL for e in evidence)
+    asked = " + ".join(([SEAL] if sealed else []) + ([method] if seen or not sealed else []))
+    file = next((e.facts for e in said if e.method == FILE), None)
     return dataclasses.replace(verdict, method=asked, version=__version__, weights_sha256=" ".join(hashes) or None,
-                               parameters=parameters, seconds=time.perf_counter() - start)
+                               parameters=parameters, seconds=time.perf_counter() - start, file=file)
 
 
 def alone(image: Image, evidence: Evidence) -> Verdict:

@@ -22,12 +22,13 @@ from scanward.formats.sources import TAKES, named
 from scanward.image import Image, Modality
 from scanward.judging.case import Case, Terms, case_of, checked_of, seal_of
 from scanward.judging.judge import judge
+from scanward.judging.seen import Seen
 from scanward.judging.site import Site, check_rate, site_of
 from scanward.judging.witnesses import check_site
 from scanward.modality import traits
 from scanward.protection import Key, Record, key_in, seal_for
 from scanward.seals.trust import Trust, read_trust
-from scanward.verdict import SEAL, StudyLabel, Verdict
+from scanward.verdict import BESIDE, StudyLabel, Verdict
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     elif record is not None:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
     checked = None if found is None else checked_of(found, terms)
-    return dataclasses.replace(judge(Case(image, site, seal, checked), method), seconds=time.perf_counter() - start)
+    verdict = judge(Case(image, site, seal, checked, found), method)
+    return dataclasses.replace(verdict, seconds=time.perf_counter() - start)
 
 
 def _terms(method: str, modality: Modality | None, spacing: tuple[float, float] | None, site: Site | None,
@@ -140,7 +142,8 @@ def scan_many(sources: Iterable[Source | PathLike] | PathLike, *, method: str = 
     An unusable file never stops the others: its result holds the error. Other arguments are as for `scan`; what is
     wrong with them is raised at once.
     """
-    return _scanned(named(sources), _terms(method, modality, spacing, site, key, trust))
+    terms = _terms(method, modality, spacing, site, key, trust)
+    return _scanned(named(sources), dataclasses.replace(terms, seen=Seen()))
 
 
 def _scanned(sources: Iterable[Source | Path], terms: Terms) -> Iterator[Result]:
@@ -176,7 +179,7 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
             judged.append(result.verdict)
     for verdict in judged:
         for evidence in verdict.evidence:
-            if evidence.method == SEAL:
+            if evidence.method in BESIDE:
                 continue
             found = scores.setdefault(evidence.method, [])
             if evidence.conclusive:
@@ -188,4 +191,4 @@ def calibrate(results: Iterable[Result], false_alarms: float = 0.02) -> Site:
 def _seen(verdict: Verdict) -> tuple[float, ...]:
     """What a detector saw, to the last bit: another copy of an image tells no more of a site. Empty where that is not
     known."""
-    return tuple(value for evidence in verdict.evidence if evidence.method != SEAL for value in evidence.features)
+    return tuple(value for evidence in verdict.evidence if evidence.method not in BESIDE for value in evidence.features)

@@ -21,7 +21,7 @@ from scanward.judging.judge import judge
 from scanward.judging.site import Sight, Site
 from scanward.judging.witnesses import placed
 from scanward.methods import build
-from scanward.verdict import SEAL
+from scanward.verdict import BESIDE
 
 IMAGES = 16
 """Of the site's, spread evenly, that are forged in."""
@@ -82,7 +82,7 @@ def _forged_in_film(host: Image, breast: Breast, attack: Attack, mm: float, seed
 
 def _found(made: Tamper, site: Site) -> tuple[bool, bool]:
     """At the shipped thresholds and at the site's: an alarm with a region that meets what was forged."""
-    evidence = [one for one in judge(Case(made.image)).evidence if one.method != SEAL]
+    evidence = [one for one in judge(Case(made.image)).evidence if one.method not in BESIDE]
     before, now = (any(one.label == "tampered" and any(made.mask[region.box.slices].any() for region in one.findings)
                        for one in some) for some in (evidence, [placed(one, site) for one in evidence]))
     return before, now

@@ -1,4 +1,4 @@
-"""Who is asked: detectors, which see pixels alone, and the seal."""
+"""Who is asked: detectors, which see pixels alone, the seal, and the file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from scanward.errors import InputError
 from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
+from scanward.judging.structure import File
 from scanward.modality import MODALITIES, traits
 from scanward.seals.known import Known
 from scanward.verdict import DOUBT, SEAL, Evidence, Finding
@@ -114,8 +115,10 @@ def _unasked(case: Case, why: str) -> Evidence:
 
 
 def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:
-    """Whom `method` calls for an image of a modality: the seal, and detectors; `ArgumentError` for an unknown name."""
-    return Beside(), Seal(), *(Pixels(detector(name)) for name in names_of(method, modality))
+    """Whom `method` calls for an image of a modality: the seal and detectors, and for the default the file;
+    `ArgumentError` for an unknown name."""
+    file = (File(),) if method == methods.DEFAULT else ()
+    return Beside(), Seal(), *file, *(Pixels(detector(name)) for name in names_of(method, modality))
 
 
 def names_of(method: str = methods.DEFAULT, modality: Modality | None = None) -> tuple[str, ...]:

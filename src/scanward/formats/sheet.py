@@ -1,0 +1,138 @@
+"""What a DICOM file says up to its pixels, and how it is written: what the file as a witness is asked of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+
+from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, guess, inflated, meta_of
+from scanward.formats.guard import clean, open_file
+from scanward.formats.walk import LONG, PIXELS, UNDEFINED
+
+LARGE = 1 << 16
+"""Bytes of a value that is left in the file; nothing that is asked is so long."""
+_OPEN = b"\xff\xff\xff\xff"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One file."""
+
+    path: Path
+    preamble: bytes
+    """128 bytes; empty where there is none."""
+    meta: Dataset
+    data: Dataset
+    """Elements before the pixels, as they lie there; long values are left in the file."""
+    syntax: str
+    """Transfer syntax."""
+    pixels: str
+    """Value representation of the pixel data, and whether it has a length."""
+
+    def value(self, keyword: str) -> Any:
+        """As `Header.value`."""
+        try:
+            return self.data.get(keyword)
+        except Exception:  # pydicom raises what its parts raise
+            return None
+
+    def text(self, keyword: str) -> str:
+        """On one line; empty where it is absent."""
+        value = self.value(keyword)
+        if isinstance(value, MultiValue):
+            return "\\".join(clean(one) for one in value)
+        return "" if value is None else clean(value)
+
+    def numbers(self, keyword: str) -> tuple[float, ...]:
+        """All that it says; nothing where one of them is no number."""
+        value = self.value(keyword)
+        try:
+            return tuple(float(one) for one in (value if isinstance(value, MultiValue) else [value]))
+        except (TypeError, ValueError):
+            return ()
+
+    def number(self, keyword: str) -> float | None:
+        """The first of them."""
+        found = self.numbers(keyword)
+        return found[0] if found else None
+
+    def meta_text(self, keyword: str) -> str:
+        """Of the file meta group."""
+        try:
+            return clean(self.meta.get(keyword) or "")
+        except Exception:  # as above
+            return ""
+
+    @cached_property
+    def creators(self) -> frozenset[str]:
+        """Who made the private blocks."""
+        return frozenset(clean(_raw(element).decode("latin-1")).strip() for element in self._elements()
+                         if element.tag.is_private_creator)
+
+    @cached_property
+    def tags(self) -> frozenset[int]:
+        """Elements that are there, but for lengths of groups and what is private."""
+        return frozenset(int(element.tag) for element in self._elements()
+                         if element.tag.group % 2 == 0 and element.tag.element)
+
+    @cached_property
+    def style(self) -> dict[str, str]:
+        """How a program wrote the file, by the part of it."""
+        elements = list(self._elements())
+        sequences = [element for element in elements if element.VR in ("SQ", "UN") and isinstance(
+            element, RawDataElement)]
+        ends = {_raw(element)[-1:] for element in elements if element.VR == "UI" and len(_raw(element)) % 2 == 0}
+        program = self.meta_text("ImplementationClassUID"), self.meta_text("ImplementationVersionName")
+        return {
+            "preamble": self.preamble[:16].hex() if any(self.preamble) else "empty" if self.preamble else "none",
+            "program": " ".join(program).strip(),
+            "syntax": self.syntax,
+            "meta": " ".join(f"{int(tag):08X}" for tag in sorted(self.meta.keys())),
+            "sequences": " ".join(sorted({"open" if element.length == UNDEFINED else "closed"
+                                          for element in sequences})),
+            "group lengths": "yes" if any(element.tag.element == 0 for element in elements) else "no",
+            "blanks": " ".join(sorted({"space" for end in ends if end == b" "})),
+            "pixels": self.pixels,
+        }
+
+    def _elements(self) -> list[Any]:
+        return [self.data.get_item(tag, keep_deferred=True) for tag in sorted(self.data.keys())]
+
+
+def _raw(element: RawDataElement | DataElement) -> bytes:
+    value = element.value
+    return value if isinstance(value, bytes) else b""
+
+
+def read_sheet(path: Path) -> Sheet:
+    """The file's; raises what pydicom raises where it is no DICOM file."""
+    with open_file(path) as file:
+        head = file.read(132)
+        file.seek(0)
+        meta = meta_of(file)
+        syntax = clean(meta.get("TransferSyntaxUID", ""))
+        stream: BinaryIO = inflated(file, path) if syntax == DEFLATED else file
+        start = stream.tell()
+        little = syntax != EXPLICIT_BIG
+        if not syntax:
+            syntax, little = guess(stream)
+            stream.seek(start)
+        implicit = syntax == IMPLICIT_LITTLE
+
+        def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
+            return int(tag) in PIXELS
+
+        data = read_dataset(stream, implicit, little, stop_when=stop, defer_size=LARGE)
+        lead = stream.read(12)
+    vr = lead[4:6].decode("latin-1") if not implicit else ""
+    length = lead[8:12] if lead[4:6] in LONG and not implicit else lead[4:8]
+    return Sheet(path, head[:128] if head[128:] == b"DICM" else b"", meta, data, syntax,
+                 f"{vr} {'open' if length == _OPEN else 'closed'}".strip())

@@ -1,0 +1,86 @@
+"""What a DICOM file, or the files of a series, say about themselves beside the image: facts for the witness.
+
+Facts that an archive's ordinary work leaves behind, too, are told as harmless. Nothing here looks for what is forged in
+the pixels; how much a fact weighs, `judging/structure.py` says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scanward.formats.fact import Fact
+from scanward.formats.guard import decoding, open_file
+from scanward.formats.pixels import LOSSY
+from scanward.formats.sheet import Sheet, read_sheet
+from scanward.formats.sniff import HEAD
+from scanward.formats.sources import Source
+from scanward.formats.structure_header import header_facts, nameless, preamble_facts
+from scanward.formats.structure_pixels import marks_of, pixel_facts
+from scanward.formats.structure_series import series_facts
+from scanward.image import Image
+
+_EDITORS = re.compile(rb"Adobe Photoshop|GIMP|Affinity Photo|Paint\.NET|ImageJ|ImageMagick|Pixelmator|Krita")
+
+
+@dataclass(frozen=True)
+class Named:
+    """What one slice, or the whole file, is called."""
+
+    path: Path
+    instance: str
+    series: str
+    study: str
+    patient: tuple[str, str]
+    """Number and name."""
+    nameless: str
+    """What it says of how names were taken out of it; empty where it says nothing."""
+    lossy: bool
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What a source says."""
+
+    facts: tuple[Fact, ...]
+    slices: tuple[Named, ...] = ()
+    """By slice of the image; empty where the files do not say."""
+    marks: tuple[bytes | None, ...] = ()
+    """What tells a slice's values from others', by slice."""
+
+
+def said_of(source: Source, image: Image) -> Testimony:
+    """Of the files that `image` was read from. What cannot be read says nothing: reading it raised nothing, either."""
+    if image.provenance.format != "dicom":
+        return Testimony(tuple(_edited(source.path)))
+    paths = [path for path, _ in image.provenance.slices] or [source.path]
+    try:
+        with decoding(source.path):
+            sheets = {path: read_sheet(path) for path in dict.fromkeys(paths)}
+            ordered = [sheets[path] for path in paths]
+            marks = marks_of(image)
+            facts = [*preamble_facts(sheets.values()), *header_facts(ordered[0])]
+            if len(sheets) == len(image.pixels) > 1:
+                step = (image.spacing or (1.0,))[0]
+                facts += series_facts(ordered, step * np.arange(len(ordered), dtype=np.float64))
+            facts += pixel_facts(image, ordered, marks)
+    except Exception:  # a header may hold anything, and it was read once: no fact is worth an answer
+        return Testimony(())
+    named = tuple(map(_named, ordered)) if len(ordered) == len(image.pixels) else ()
+    return Testimony(tuple(facts), named, tuple(marks))
+
+
+def _named(sheet: Sheet) -> Named:
+    return Named(sheet.path, sheet.text("SOPInstanceUID"), sheet.text("SeriesInstanceUID"),
+                 sheet.text("StudyInstanceUID"), (sheet.text("PatientID"), sheet.text("PatientName")),
+                 nameless(sheet), sheet.syntax in LOSSY or sheet.text("LossyImageCompression") == "01")
+
+
+def _edited(path: Path) -> list[Fact]:
+    """Of a picture: programs for pictures name themselves in it."""
+    with open_file(path) as file:
+        found = _EDITORS.search(file.read(HEAD))
+    return [Fact("picture program", f"{found[0].decode()} wrote it, as it says.", harmless=True)] if found else []

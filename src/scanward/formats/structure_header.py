@@ -1,0 +1,191 @@
+"""What one DICOM header says that does not fit together, and what it tells of who wrote the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date
+
+from pydicom.datadict import tag_for_keyword
+
+from scanward.formats.dicom import CAPTURE
+from scanward.formats.fact import Fact
+from scanward.formats.sheet import Sheet
+
+_PROGRAMS = ((b"MZ", "a Windows program"), (b"\x7fELF", "a Linux program"), (b"#!", "a script"),
+             (b"\xcf\xfa\xed\xfe", "a macOS program"), (b"\xca\xfe\xba\xbe", "a macOS or Java program"),
+             (b"<scr", "a web page"), (b"<htm", "a web page"), (b"<?ph", "a script"))
+"""First bytes of what runs (CVE-2019-11687)."""
+_TOOLS = {"1.2.276.0.7230010.3": "DCMTK or Orthanc", "1.2.826.0.1.3680043.8.498": "pydicom",
+          "1.2.826.0.1.3680043.2.1143": "GDCM", "1.2.826.0.1.3680043.2.1125": "ITK",
+          "1.2.40.0.13": "dcm4che", "1.3.6.1.4.1.9590.100": "MATLAB",
+          "1.2.826.0.1.3680043.10.511": "highdicom", "1.2.826.0.1.3680043.10.543": "fo-dicom"}
+"""Roots under which tools for DICOM make UIDs."""
+_MAKERS = {"siemens": ("1.3.12.2.1107", "SIEMENS"), "ge medical": ("1.2.840.113619", "GEMS"),
+           "philips": ("1.3.46.670589", "Philips"), "toshiba": ("1.2.392.200036.9116", "TOSHIBA"),
+           "hologic": ("1.2.840.113681", "HOLOGIC"), "fuji": ("1.2.392.200036.9125", "FDMS"),
+           "canon": ("1.2.392.200036.9116", "TOSHIBA"), "lorad": ("1.2.840.113681", "LORAD")}
+"""What a manufacturer's name holds, the root of its UIDs, and how its private blocks begin."""
+_BLOCKS = ("SIEMENS", "GEMS", "TOSHIBA", "HOLOGIC", "LORAD", "FDMS")
+"""Private blocks that another maker's scanner does not write; others' are found in many makers' files."""
+_ALWAYS = ("ImageType", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName",
+           "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "SeriesNumber", "InstanceNumber", "Manufacturer")
+"""Elements of types 1 and 2, which may be empty and may not be missing."""
+BARE = 4
+_APART = 0.02
+"""Part by which two statements of one length may differ."""
+YEAR = 365.25
+
+
+def header_facts(sheet: Sheet) -> Iterator[Fact]:
+    """Of one file, or of the first slice of a series."""
+    yield from _uids(sheet)
+    yield from _blocks(sheet)
+    yield from _dates(sheet)
+    yield from _sizes(sheet)
+    yield from _missing(sheet)
+    yield from _notes(sheet)
+
+
+def root_of(uid: str) -> str:
+    """The tool that makes UIDs under this root; empty where none is known to."""
+    return next((name for root, name in _TOOLS.items() if uid.startswith(root + ".")), "")
+
+
+def maker_root(uid: str) -> bool:
+    """Whether a scanner's maker makes UIDs under this root."""
+    return any(uid.startswith(root + ".") for root, _ in _MAKERS.values())
+
+
+def derived(sheet: Sheet) -> bool:
+    """Whether it says that it was made of another image, as a new SOP Instance UID is honest then."""
+    return sheet.text("ImageType").upper().startswith("DERIVED") or sheet.text("LossyImageCompression") == "01"
+
+
+def nameless(sheet: Sheet) -> str:
+    """What it says of somebody's having taken out of it whose it is; empty where nobody did."""
+    said = [sheet.text(keyword) for keyword in ("DeidentificationMethod", "LongitudinalTemporalInformationModified")]
+    told = [text for text in said if text not in ("", "UNMODIFIED")]
+    told += ["codes"] if sheet.value("DeidentificationMethodCodeSequence") else []
+    return " ".join([*(["YES"] if sheet.text("PatientIdentityRemoved").upper() == "YES" else []), *told])
+
+
+def preamble_facts(sheets: Iterable[Sheet]) -> Iterator[Fact]:
+    """Of every file: one is enough."""
+    for head, what in _PROGRAMS:
+        if any(sheet.preamble.startswith(head) for sheet in sheets):
+            yield Fact("program", f"Its first bytes are those of {what}: the file can be run as one.")
+
+
+def _uids(sheet: Sheet) -> Iterator[Fact]:
+    own, stated = sheet.text("SOPInstanceUID"), sheet.meta_text("MediaStorageSOPInstanceUID")
+    if own and stated and own != stated:
+        yield Fact("two names", "Its file meta group names another SOP Instance UID than its data set: the UID was "
+                   "changed after the file was written.")
+    kind, said = sheet.text("SOPClassUID"), sheet.meta_text("MediaStorageSOPClassUID")
+    if kind and said and kind != said:
+        yield Fact("two classes", "Its file meta group names another SOP class than its data set.")
+    tool = root_of(own)
+    series, study = sheet.text("SeriesInstanceUID"), sheet.text("StudyInstanceUID")
+    if tool and not root_of(series) and series and not derived(sheet):
+        yield Fact("instance root", f"Its SOP Instance UID was made by {tool}, that of its series was not, and it does "
+                   "not say that it was derived.")
+    if root_of(series) and study and not root_of(study) and maker_root(study):
+        yield Fact("series root", f"The UID of its series was made by {root_of(series)}, that of its study by a "
+                   "scanner.", harmless=True)
+
+
+def _blocks(sheet: Sheet) -> Iterator[Fact]:
+    maker = sheet.text("Manufacturer").lower()
+    own = next((begin for name, (_, begin) in _MAKERS.items() if name in maker), None)
+    if own is None:
+        return
+    foreign = sorted(one for one in sheet.creators if one.upper().startswith(_BLOCKS)
+                     and not one.upper().startswith(own.upper()) and not ("LORAD" in one.upper() and own == "HOLOGIC"))
+    if foreign:
+        yield Fact("foreign blocks", f"It is by {sheet.text('Manufacturer')} as it says, and holds private elements of "
+                   f"another maker ({foreign[0]}).")
+    root = next((root for name, (root, _) in _MAKERS.items() if name in maker), "")
+    for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
+        if maker_root(sheet.text(keyword)) and not sheet.text(keyword).startswith(root + "."):
+            yield Fact("foreign root", f"It is by {sheet.text('Manufacturer')} as it says, and another maker's scanner "
+                       f"made its {keyword}.")
+            break
+    if not any(one.upper().startswith(own.upper()) for one in sheet.creators):
+        yield Fact("no blocks", f"It holds none of the private elements that {sheet.text('Manufacturer')} writes, as "
+                   "after a de-identification.", harmless=True)
+
+
+def day_of(text: str) -> date | None:
+    """A DICOM date; None for anything else."""
+    found = re.fullmatch(r"(\d{4})\.?(\d\d)\.?(\d\d)", text[:10].strip())
+    try:
+        return None if found is None else date(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:
+        return None
+
+
+def _dates(sheet: Sheet) -> Iterator[Fact]:
+    study, birth = day_of(sheet.text("StudyDate")), day_of(sheet.text("PatientBirthDate"))
+    taken = day_of(sheet.text("AcquisitionDate")) or day_of(sheet.text("ContentDate"))
+    if study and taken and (study - taken).days > 1:
+        yield Fact("taken before", "It was taken days before its study began.")
+    if study and taken and (taken - study).days > 7:
+        yield Fact("taken after", "It was taken more than a week after its study began.")
+    if study and birth and birth > study:
+        yield Fact("born after", "Its patient was born after its study.")
+    age = re.fullmatch(r"(\d{3})Y", sheet.text("PatientAge"))
+    if study and birth and birth <= study and age:
+        years = (study - birth).days / YEAR
+        if not -1.1 <= years - int(age[1]) < 2.1:
+            yield Fact("age", "Its patient is of another age than the dates of birth and study give.")
+    dated = uid_day(sheet)
+    if study and dated and abs((dated - study).days) > 7:
+        yield Fact("dated uid", "The scanner dated its UIDs otherwise than its study.")
+
+
+def uid_day(sheet: Sheet) -> date | None:
+    """The day that Siemens' scanners write into UIDs, the same in those of its study and its series."""
+    days = set()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        uid = sheet.text(keyword)
+        found = re.search(r"\.((?:19|20)\d{6})\d{4,}", uid)
+        if uid.startswith("1.3.12.2.1107.5.") and found and (day := day_of(found[1])):
+            days.add(day)
+    return days.pop() if len(days) == 1 else None
+
+
+def _sizes(sheet: Sheet) -> Iterator[Fact]:
+    spacing, whole, rows = (sheet.numbers("PixelSpacing"), sheet.number("ReconstructionDiameter"),
+                            sheet.number("Rows"))
+    if len(spacing) == 2 and whole and rows and rows == sheet.number("Columns") and \
+            abs(spacing[0] * rows / whole - 1) > _APART:
+        yield Fact("diameter", f"It was reconstructed over {whole:g} mm as it says, and its pixels span "
+                   f"{spacing[0] * rows:.0f} mm.")
+    padding, signed = sheet.number("PixelPaddingValue"), sheet.number("PixelRepresentation")
+    if padding is not None and padding < 0 and signed == 0:
+        yield Fact("padding", f"Its padding is {padding:g}, and its pixels are unsigned.", harmless=True)
+
+
+def _missing(sheet: Sheet) -> Iterator[Fact]:
+    """What every CT image and mammogram has, if only as an empty element (PS3.3, A.3 and A.26)."""
+    gone = [keyword for keyword in _ALWAYS if tag_for_keyword(keyword) not in sheet.tags]
+    if len(gone) >= BARE:
+        yield Fact("bare", f"It lacks {len(gone)} elements that its kind of image always has, such as "
+                   f"{' and '.join(gone[:2])}.")
+    if sheet.text("SOPClassUID") == CAPTURE and sheet.text("Modality") == "CT":
+        yield Fact("capture", "It is a Secondary Capture, a picture, and says that it is a CT.")
+
+
+def _notes(sheet: Sheet) -> Iterator[Fact]:
+    wrote = sheet.style["program"]
+    if wrote:
+        yield Fact("written by", f"It was written last by {wrote.split(' ', 1)[-1]}.", harmless=True)
+    if nameless(sheet):
+        yield Fact("nameless", "It says that its patient's identity was removed.", harmless=True)
+    if sheet.text("SyntheticData").upper() == "YES":
+        yield Fact("synthetic", "It says of itself that it is synthetic.", harmless=True)
+    if sheet.text("ImageType").upper().startswith("DERIVED"):
+        yield Fact("derived", "It says that it was derived from another image.", harmless=True)
+    if sheet.text("LossyImageCompression") == "01":
+        yield Fact("lossy", "It says that it was compressed with loss.", harmless=True)

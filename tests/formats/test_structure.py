@@ -1,0 +1,233 @@
+"""What files say beside their pixels: each fact in a file that was made to show it, and none in one that was not."""
+
+from __future__ import annotations
+
+import subprocess
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import JPEGLSLossless, generate_uid
+from stacks import SIDE, change, repaint, stack
+
+from scanward.formats import find, read
+from scanward.formats.structure import said_of
+from scanward.formats.structure_pixels import BLOCKY, blockiness, occupancy
+from scanward.formats.structure_series import odd_ones, out_of_order
+
+
+def told(folder):
+    """The facts of the one source there that are not harmless: name to fact."""
+    return {fact.name: fact for fact in facts_in(folder) if not fact.harmless}
+
+
+def facts_in(folder):
+    (source,), _ = find([folder])
+    return said_of(source, read(source)).facts
+
+
+def sets(**values):
+    return lambda data: [setattr(data, keyword, value) for keyword, value in values.items()]
+
+
+def renamed(data):
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+
+
+def swapped(paths):
+    first, last = (pydicom.dcmread(path) for path in paths)
+    first.ImagePositionPatient, last.ImagePositionPatient = last.ImagePositionPatient, first.ImagePositionPatient
+    first.save_as(paths[0])
+    last.save_as(paths[1])
+
+
+def test_nothing_is_odd_in_a_series_as_a_scanner_writes_it(tmp_path):
+    stack(tmp_path)
+    assert told(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("act", "name", "word"), [
+    (lambda data: setattr(data.file_meta, "ImplementationVersionName", "PAINT"), "odd writing", "program"),
+    (lambda data: data.compress(JPEGLSLossless, generate_instance_uid=False), "odd writing", "in another form"),
+    (sets(PatientComments="x"), "odd elements", "PatientComments there"),
+    (lambda data: delattr(data, "StudyTime"), "odd elements", "StudyTime missing"),
+    (lambda data: data.remove_private_tags(), "odd blocks", "private blocks"),
+    (sets(ConvolutionKernel="BONE"), "odd value", "(BONE, not STANDARD)"),
+    (sets(PatientName="Roe^Jane"), "odd value", "another PatientName than the others."),
+    (renamed, "odd uid", "another root"),
+    (sets(AcquisitionTime="090000"), "time order", "order"),
+    (sets(InstanceNumber=99), "number order", "InstanceNumber"),
+    (sets(SliceLocation=99), "location", "SliceLocation"),
+])
+def test_a_slice_that_is_not_as_the_others_is_named(tmp_path, act, name, word):
+    paths = stack(tmp_path)
+    change(paths[5:6], act)
+    found = told(tmp_path)
+    assert found[name].slices == (5,)
+    assert word in found[name].says
+
+
+def test_no_patient_is_named_in_a_sentence(tmp_path):
+    paths = stack(tmp_path)
+    change(paths[5:6], sets(PatientName="Roe^Jane", PatientID="4711", InstitutionName="Elsewhere",
+                            PatientBirthDate="20301231"))
+    said = " ".join(fact.says for fact in facts_in(tmp_path))
+    assert "another PatientName" in said
+    assert not any(secret in said for secret in ("Roe", "Jane", "4711", "Doe", "Elsewhere", "2030", "1950"))
+
+
+def test_positions_that_were_swapped_are_seen_by_number_and_location(tmp_path):
+    paths = stack(tmp_path)
+    swapped([paths[2], paths[9]])
+    assert {"number order", "location"} <= set(told(tmp_path))
+
+
+def test_half_of_a_series_is_no_odd_one(tmp_path):
+    paths = stack(tmp_path)
+    change(paths[:6], sets(ConvolutionKernel="BONE"))
+    assert "odd value" not in told(tmp_path)
+
+
+@pytest.mark.parametrize(("elements", "name"), [
+    ({"PatientBirthDate": "20300101"}, "born after"), ({"StudyDate": "20201224"}, "taken before"),
+    ({"StudyDate": "20200101"}, "taken after"), ({"PatientAge": "020Y"}, "age"),
+    ({"ReconstructionDiameter": 0.35 * SIDE}, "diameter"), ({"Manufacturer": "SIEMENS"}, "foreign blocks"),
+    ({"RescaleIntercept": -800}, "air"),
+])
+def test_a_header_that_contradicts_itself_says_so(tmp_path, elements, name):
+    stack(tmp_path, **elements)
+    assert name in told(tmp_path)
+
+
+@pytest.mark.parametrize("head", [b"MZ\x90", b"\x7fELF", b"#!/bin/sh\n"])
+def test_a_preamble_that_runs_is_named(tmp_path, head):
+    paths = stack(tmp_path)
+    whole = paths[0].read_bytes()
+    paths[0].write_bytes(head.ljust(128, b"\0") + whole[128:])
+    assert "run" in told(tmp_path)["program"].says
+
+
+def test_a_uid_changed_behind_the_meta_group_is_named(tmp_path):
+    change(stack(tmp_path), lambda data: setattr(data, "SOPInstanceUID", data.SOPInstanceUID + ".9"))
+    assert "two names" in told(tmp_path)
+
+
+def test_slices_copied_over_others_are_named_with_both(tmp_path):
+    paths = stack(tmp_path)
+    values = pydicom.dcmread(paths[2]).pixel_array
+    change(paths[8:9], lambda data: repaint(data, values))
+    assert told(tmp_path)["slice twice"].slices == (2, 8)
+
+
+def test_another_patients_slices_stand_out_from_their_neighbours(tmp_path):
+    paths, others = stack(tmp_path / "own"), stack(tmp_path / "other", 1)
+    for path, other in zip(paths[5:7], others[5:7], strict=True):
+        values = pydicom.dcmread(other).pixel_array
+        change([path], lambda data, values=values: repaint(data, values))
+    assert set(told(tmp_path / "own")["jump"].slices) >= {5, 7}
+
+
+def test_a_value_above_the_stated_largest_is_named(tmp_path):
+    paths = stack(tmp_path)
+
+    def act(data):
+        values = data.pixel_array.copy()
+        values[40:44, 40:44] = 4000
+        repaint(data, values)
+    change(paths[3:4], act)
+    assert told(tmp_path)["largest"].slices == (3,)
+
+
+def test_a_picture_put_back_shows_its_eight_bits(tmp_path):
+    change(stack(tmp_path), lambda data: repaint(data, np.clip(data.pixel_array / 8, 0, 255).round().astype(int) * 8))
+    assert "as after eight bits" in told(tmp_path)["levels"].says
+
+
+def test_eight_bits_as_such_are_named(tmp_path):
+    def act(data):
+        data.PixelData = np.clip(data.pixel_array / 8, 0, 255).astype(np.uint8).tobytes()
+        data["PixelData"].VR = "OB"
+        data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    change(stack(tmp_path), act)
+    assert "eight bits" in told(tmp_path)
+
+
+@pytest.mark.parametrize("quality", [50, 85])
+def test_jpeg_leaves_blocks_wherever_it_was(quality):
+    grey = cv2.GaussianBlur(np.random.default_rng(0).normal(128, 60, (256, 256)), (0, 0), 1.5).clip(0, 255)
+    made = cv2.imdecode(cv2.imencode(".jpg", grey.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1],
+                        cv2.IMREAD_UNCHANGED)
+    assert blockiness(grey.astype(np.float32)) < BLOCKY < blockiness(made.astype(np.float32) * 4 + 100)
+
+
+def test_an_icon_of_another_image_is_named_and_its_own_is_not(tmp_path):
+    paths = stack(tmp_path)
+
+    def icon(values):
+        item = Dataset()
+        item.SamplesPerPixel, item.PhotometricInterpretation, item.Rows, item.Columns = 1, "MONOCHROME2", 48, 48
+        item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 8, 8, 7, 0
+        item.PixelData = cv2.resize(np.clip(values / 8, 0, 255).astype(np.uint8), (48, 48),
+                                    interpolation=cv2.INTER_AREA).tobytes()
+        item["PixelData"].VR = "OB"
+        return Sequence([item])
+    for path in paths:
+        change([path], lambda data: setattr(data, "IconImageSequence", icon(data.pixel_array)))
+    assert told(tmp_path) == {}
+    change(paths[:1], lambda data: setattr(data, "IconImageSequence", icon(data.pixel_array[::-1, ::-1])))
+    assert told(tmp_path)["icon"].slices == (0,)
+
+
+@pytest.mark.needs("dcmconv", "dcmcrle")
+@pytest.mark.parametrize("command", [("dcmconv", "+ti"), ("dcmconv", "+tb"), ("dcmconv", "+te", "+g"), ("dcmcrle",)])
+def test_what_dcmtk_writes_anew_is_not_odd(tmp_path, command):
+    for path in stack(tmp_path):
+        subprocess.run([*command, path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    assert told(tmp_path) == {}
+
+
+def test_odd_ones_by_hand():
+    assert odd_ones("aaaabaaaac") == (4, 9)
+    assert odd_ones("aabb") == ()
+    assert odd_ones("aaaaa") == ()
+    assert odd_ones("abcdef") == ()
+
+
+def test_order_by_hand():
+    assert out_of_order(np.array([1.0, 2, 9, 4, 5, 6])) == (2,)
+    assert out_of_order(np.array([9.0, 8, 7, 6, 99, 5])) == (4,)
+    assert out_of_order(np.array([1.0, 1, 2, 2, 3]), strict=False) == ()
+
+
+@given(st.integers(6, 40), st.data())
+def test_one_that_is_moved_is_the_one_that_is_named(count, data):
+    values = np.arange(count, dtype=np.float64)
+    at = data.draw(st.integers(2, count - 3))
+    values[at] = -50
+    assert out_of_order(values) == (at,)
+
+
+def test_levels_by_hand():
+    values = np.random.default_rng(0).integers(0, 200, 50_000)
+    assert occupancy(values) == 1
+    assert occupancy(2 * values) == pytest.approx(0.5, abs=0.01)
+    assert occupancy(values[:100]) is None
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_noise_has_no_blocks(seed):
+    noise = np.random.default_rng(seed).normal(0, 20, (128, 128)).astype(np.float32)
+    assert blockiness(noise) < BLOCKY
+
+
+def test_dates_are_not_told_either(tmp_path):
+    stack(tmp_path, PatientBirthDate="20301231", StudyDate="20201224")
+    said = " ".join(fact.says for fact in facts_in(tmp_path))
+    assert "born after its study" in said
+    assert not any(year in said for year in ("2030", "2020"))

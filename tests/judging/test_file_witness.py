@@ -1,0 +1,128 @@
+"""What the file's word does to a verdict: nothing where it is ordinary, and never more than doubt but for proof."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+from stacks import COUNT, change, repaint, stack
+
+from scanward import formats
+from scanward.formats.fact import Fact
+from scanward.judging.scan import scan, scan_many
+from scanward.judging.structure import LIMIT, WEIGHTS, evidence_of
+
+
+def lesion(data):
+    values = data.pixel_array.copy()
+    values[40:52, 40:52] = values[20:32, 20:32]
+    repaint(data, values)
+
+
+def verdicts(*folders):
+    return [result.verdict for result in scan_many(folders)]
+
+
+def anonymous(data):
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(data, keyword, generate_uid(entropy_srcs=[str(getattr(data, keyword))]))
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.PatientName = data.PatientID = "ANON"
+    data.PatientIdentityRemoved = "YES"
+
+
+def test_an_ordinary_series_is_judged_as_without_the_file_and_its_notes_are_told(tmp_path, bright):
+    stack(tmp_path / "ct")
+    verdict = scan(tmp_path / "ct")
+    assert verdict.label == "authentic"
+    assert [one.method for one in verdict.evidence] == ["bright", "bright"]
+    (note,) = verdict.to_json()["file"]["facts"]
+    assert (note["name"], note["harmless"], note["weight"]) == ("written by", True, 0.0)
+
+
+def test_slices_from_elsewhere_leave_the_answer_open_with_a_sentence(tmp_path, bright):
+    paths = stack(tmp_path / "ct")
+    change(paths[5:7], lambda data: (lesion(data), setattr(data.file_meta, "ImplementationVersionName", "PAINT")))
+    verdict = scan(tmp_path / "ct")
+    assert (verdict.label, verdict.findings) == ("inconclusive", ())
+    assert "Slices 5 to 6 were written by another program" in verdict.reason
+    told = json.loads(json.dumps(verdict.to_json()))["file"]["facts"]
+    assert any(fact["slices"] == [5, 6] for fact in told if not fact["harmless"])
+
+
+def test_one_method_asked_for_hears_no_file(tmp_path, bright):
+    paths = stack(tmp_path / "ct")
+    change(paths[5:7], lambda data: setattr(data.file_meta, "ImplementationVersionName", "PAINT"))
+    verdict = scan(tmp_path / "ct", method="ct-self-reference")
+    assert (verdict.label, verdict.file) == ("authentic", None)
+
+
+def test_an_image_in_memory_has_no_file(tmp_path, bright):
+    paths = stack(tmp_path / "ct")
+    change(paths[5:7], lambda data: setattr(data.file_meta, "ImplementationVersionName", "PAINT"))
+    assert scan(formats.read(tmp_path / "ct")).label == "authentic"
+
+
+def test_one_uid_with_two_images_is_proof(tmp_path, bright):
+    stack(tmp_path / "a")
+    change(stack(tmp_path / "b")[5:7], lesion)
+    first, second = verdicts(tmp_path)
+    assert first.label == "authentic"
+    assert second.label == "tampered"
+    assert [finding.box[::3] for finding in second.findings if finding.method == "file"] == [(5, 7)]
+    assert "other pixels" in second.reason
+
+
+def test_a_lossy_copy_under_its_uid_is_no_proof(tmp_path, bright):
+    stack(tmp_path / "a")
+
+    def lossy(data):
+        repaint(data, data.pixel_array // 2 * 2)
+        data.LossyImageCompression = "01"
+    change(stack(tmp_path / "b"), lossy)
+    assert [verdict.label for verdict in verdicts(tmp_path)] == ["authentic", "authentic"]
+
+
+def test_another_patients_slice_in_a_series_is_proof(tmp_path, bright):
+    stack(tmp_path / "a")
+    paths = stack(tmp_path / "b", 1)
+    values = pydicom.dcmread(tmp_path / "a" / "006.dcm").pixel_array
+    change(paths[3:4], lambda data: repaint(data, values))
+    _, second = verdicts(tmp_path)
+    assert second.label == "tampered"
+    assert "Slice 3 holds the values of another patient's slice, 006.dcm" in second.reason
+
+
+@pytest.mark.parametrize("keep", [COUNT, 6])
+def test_a_copy_without_names_or_a_part_of_it_is_ordinary(tmp_path, bright, keep):
+    stack(tmp_path / "b")
+    paths = stack(tmp_path / "a")
+    change(paths, anonymous)
+    for path in paths[keep:]:
+        path.unlink()
+    assert [verdict.label for verdict in verdicts(tmp_path)] == ["authentic", "authentic"]
+
+
+def test_a_copy_that_is_another_in_two_slices_is_told_of(tmp_path, bright):
+    stack(tmp_path / "a")
+    paths = stack(tmp_path / "b")
+    change(paths[5:7], lesion)
+    change(paths, anonymous)
+    _, second = verdicts(tmp_path)
+    assert second.label == "inconclusive"
+    assert "All but 2 of its slices" in second.reason
+
+
+def test_facts_of_one_name_count_once_and_proof_alone_says_tampered():
+    light = min((name for name, weight in WEIGHTS.items() if 0 < weight < LIMIT), key=lambda name: WEIGHTS[name])
+    many = tuple(Fact(light, f"It is {i}.") for i in range(20))
+    assert not evidence_of(many, (1, 4, 4)).concerned
+    heavy = max(WEIGHTS, key=lambda name: WEIGHTS[name])
+    doubt = evidence_of((Fact(heavy, "It is so."),), (1, 4, 4))
+    assert (doubt.label, doubt.score, doubt.reason) == ("inconclusive", 0, "It is so.")
+    assert not evidence_of((Fact(heavy, "It is so.", harmless=True),), (1, 4, 4)).concerned
+    proof = evidence_of((Fact("same name", "It is so.", proof=True),), (2, 4, 4))
+    assert (proof.label, np.unique(proof.heat).tolist()) == ("tampered", [1])
