@@ -21,7 +21,7 @@ from scanward.verdict import FILE, Evidence, Finding
 
 WEIGHTS = {
     "odd writing": 1.81, "jump": 1.52, "odd value": 1.46, "odd elements": 1.39, "location": 1.3, "odd uid": 1.19,
-    "time order": 1.19, "number order": 1.05, "odd blocks": 1.05, "levels": 0.72, "blocks": 0.57, "instance root": 0.57,
+    "time order": 1.19, "number order": 1.05, "odd blocks": 0.5, "levels": 0.72, "blocks": 0.57, "instance root": 0.57,
     "age": 0.83, "born after": 0.83, "capture": 0.83, "combed": 0.83, "two names": 0.35, "taken after": 0.13,
     "taken before": 0.13, "air": 0.13,
     **dict.fromkeys(("program", "slice twice", "largest", "icon", "nearly same", "same values", "same name",
