@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from scanward import cli, formats, weights
+from scanward import cli, formats
 from scanward.cli import calibrating
 from scanward.errors import ArgumentError
 from scanward.image import Image, Provenance
 from scanward.judging import sight
 from scanward.judging.scan import Result, calibrate, scan
 from scanward.judging.site import NEVER, Sight, Site, read_site, site_of, threshold_of
-from scanward.judging.witnesses import check_site, placed
+from scanward.judging.witnesses import check_site, detector, placed
 from scanward.verdict import Evidence, Verdict
 
 
@@ -233,7 +233,7 @@ def test_what_is_still_found_in_a_ct(tmp_path):
 
 
 def test_a_site_that_knows_mammograms_only_leaves_ct_its_shipped_threshold():
-    own = {name: weights.entry(name).sha256 for name in ("self-reference", "ct-self-reference")}
+    own = {name: detector(name).weights_sha256 for name in ("self-reference", "ct-self-reference")}
     films = {"self-reference": 0.99, "copy-move": 0.99}
     site = Site(films, films, {"self-reference": own["self-reference"], "copy-move": None}, 20, 0.02)
     check_site(site)

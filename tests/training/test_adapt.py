@@ -33,13 +33,13 @@ def forged(tmp_path_factory):
 
 def test_pairs_hold_a_forged_crop_and_one_from_off_it(forged, tmp_path):
     records = module._records(forged)
-    pool = module._pool(records, tmp_path / "bank")
+    pool = module._pool(records, tmp_path / "bank", varies=False)
     assert len(pool) >= 4 * module.EACH
     for bank, i in pool:
         assert bank.masks[i].any()
         assert not np.array_equal(bank.planes[i, 0], bank.planes[i, 1])
         assert bank.about[i]["attack"] == "composed-mass"
-    assert len(pool) == len(module._pool(records, tmp_path / "bank"))  # made anew, not added to
+    assert len(pool) == len(module._pool(records, tmp_path / "bank", varies=False))  # made anew, not added to
 
 
 def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path, monkeypatch):
@@ -47,19 +47,27 @@ def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path,
     monkeypatch.setattr(module, "calibrated", lambda *_, **__: {"threshold": 0.5})
     monkeypatch.setattr(module, "digital", lambda *_: [])
     assert cli.run(["train", "self-reference", "--adapt", str(forged), "--output", str(tmp_path)]) == 0
-    entry = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
+    entry = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference-film"]
     assert "--adapt" in entry["command"] and "adapted to 6 forgeries: composed-mass" in entry["trained_on"]
-    assert entry["sha256"] != weights.entry("self-reference").sha256
-    assert entry["licence"] == weights.entry("self-reference").licence
+    assert entry["sha256"] != weights.entry("self-reference-film").sha256
+    assert entry["licence"] == weights.entry("self-reference-film").licence
     # Other forgeries are another training, in the same folder too.
     one = next(forged.glob("*/record.json")).parent
     monkeypatch.setattr(module, "LEAST", 1)
     assert cli.run(["train", "self-reference", "--adapt", str(one), "--output", str(tmp_path)]) == 0
-    other = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference"]
+    other = tomllib.loads((tmp_path / "adapt" / "manifest.toml").read_text())["self-reference-film"]
     assert other["sha256"] != entry["sha256"] and "adapted to 1 forgeries" in other["trained_on"]
 
 
-def test_digital_films_are_asked_for_before_anything_is_trained(forged, tmp_path, capsys):
+def test_the_network_of_film_learns_from_film_alone(forged, monkeypatch):
+    records = module._records(forged)
+    assert module._of_film(records)
+    monkeypatch.setattr(module, "unevenness", lambda *_: 0.2)
+    assert not module._of_film(records)
+
+
+def test_digital_films_are_asked_for_before_anything_is_trained(forged, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "unevenness", lambda *_: 0.2)
     (tmp_path / "mias").mkdir()
     (tmp_path / "mias" / "annotations.csv").write_text("film\n")
     assert cli.run(["train", "self-reference", "--adapt", str(forged), "--data", str(tmp_path), "--output",
