@@ -22,8 +22,6 @@ Snippet = namedtuple("Snippet", "page line language text")
 SHELLS = ("sh", "bash", "console", "shell")
 
 NO_COMMAND_OF_OURS = {
-    'pip install "scanward[archive]"': "asks the network",
-    'pip install "scanward[ray]"': "asks the network",
     "git clone REPOSITORY scanward && cd scanward": "asks the network",
     ".venv/bin/python -m pynetdicom storescu 127.0.0.1 11112 scanward-demo -q -r -cx -aec SCANWARD":
     "needs the gateway; tests/gateway/test_node.py sends to one",

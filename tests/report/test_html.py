@@ -156,7 +156,7 @@ def test_method_says_what_it_was_trained_on(tmp_path, monkeypatch):
     entry = weights.Entry("self-reference", "x.safetensors", SHA, 1, "mini-MIAS, 90 films", "research use only", "-")
     monkeypatch.setattr(weights, "manifest", lambda: {"self-reference": entry})
     text = page(tmp_path, case()).text
-    assert "mini-MIAS, 90 films" in text and "research use only" in text and "weights 0123456789ab…" in text
+    assert "mini-MIAS, 90 films" in text and "research use only" in text and "weights SHA-256 0123456789ab…" in text
 
 
 def test_reading_aid_is_there(tmp_path):

@@ -55,6 +55,11 @@ class Preset:
     """The weights of so many of the last rounds are averaged (Wortsman et al. 2022, model soups): calmer on scanners
     that none of them knows."""
 
+    @property
+    def kind(self) -> type[OfFilm | SelfReference]:
+        """Whose network it is."""
+        return SelfReference if self.onwards else OfFilm
+
 
 PRESETS = {
     "quick": Preset(Recipe(1200), Schedule(300, 2e-3), (Schedule(100, 1e-3),), visits=1),
@@ -71,7 +76,7 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
                 leave_out: frozenset[str] = frozenset(), seed: int = 0, resume: bool = True) -> Arrays:
     """Every round, on the banks without the families of `leave_out`; the arrays are also saved under `out`."""
     pool = pool_of(bank, leave_out)
-    label = "self-reference" + "".join(f"-no-{name}" for name in sorted(leave_out))
+    label = preset.kind.weights_name + "".join(f"-no-{name}" for name in sorted(leave_out))
     torch.manual_seed(seed)
     net = SelfReferenceNet()
     if preset.onwards:
@@ -160,14 +165,13 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
     further = banks_of([recipe for recipe, _ in chosen.further], films, out)
     command, trained_on, licence = f"scanward train {name} --preset {preset}", TRAINED_ON, LICENCE
-    kind: type[OfFilm | SelfReference] = OfFilm
     more: list[Film] = []
     if chosen.onwards:
         command = f"{weights.entry(OfFilm.weights_name).command}; {command}"
         trained_on, licence = TRAINED_ON + DIGITAL, f"{LICENCE}; CDD-CESM: CC BY 4.0"
-        kind, more = SelfReference, digital("val", data)
-    made = kind.weights_name
+        more = digital("val", data)
+    made = chosen.kind.weights_name
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
-    settings = calibrated(kind, arrays, out / preset, made, data, steps=SHOWN, more=more)
+    settings = calibrated(chosen.kind, arrays, out / preset, made, data, steps=SHOWN, more=more)
     return ship(made, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + FORGED,
                 licence)
