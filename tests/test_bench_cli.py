@@ -54,7 +54,7 @@ def test_two_films_of_the_source_domain(tmp_path, monkeypatch, capsys):
     report = json.loads((out / "source.json").read_text())
     group = report["methods"]["default"]["groups"][0]
     assert group["tn"] + group["fp"] == group["fn"] + group["tp"] == 2
-    assert report["attacks"]["mammo-cgan"] and len(report["methods"]["default"]["weights_sha256"]) == 1
+    assert report["attacks"]["mammo-cgan"] and len(report["methods"]["default"]["weights_sha256"]) == 2
     assert cv2.imread(str(out / "source-default.png")).std() > 5
     assert (out / "source-default-misses.png").exists() == (group["fn"] > 0)
     answers = next((out / "answers").iterdir())
