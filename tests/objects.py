@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 MG_CLASS = "1.2.840.10008.5.1.4.1.1.1.2"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def change(data: Dataset, elements: dict[str, Any]) -> None:
+    """Replaces header elements; None removes them."""
+    for keyword, value in elements.items():
+        if value is None:
+            delattr(data, keyword)
+        else:
+            setattr(data, keyword, value)
 
 
 def dicom_file(path: Path, **elements: Any) -> Path:
@@ -37,11 +46,7 @@ def dicom_file(path: Path, **elements: Any) -> Path:
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
     data.PixelData = pixels.tobytes()
     data["PixelData"].VR = "OW"
-    for keyword, value in elements.items():
-        if value is None:
-            delattr(data, keyword)
-        else:
-            setattr(data, keyword, value)
+    change(data, elements)
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = data.SOPClassUID, data.SOPInstanceUID
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)

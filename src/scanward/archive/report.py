@@ -76,7 +76,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
     left = max(0, listed.units - total["images"])
     apart, same = repeats.of_content(answers, LISTED)
     write_page(
-        path, files("scanward.archive").joinpath("report.template.html"),
+        path, files("scanward.archive").joinpath("report.template.html"), title="Archive report",
         source=clean(answers.terms.get("source", ""), LONGEST), method=clean(answers.terms.get("method", "")),
         listed=listed, left=left, counts=rows, total=total, symbols=SYMBOLS, tables=_tables(answers),
         alarms=[_alarm(answers.folder, row) for row in figures.worst(answers, WORST)],

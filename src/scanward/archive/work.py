@@ -24,8 +24,8 @@ from scanward.archive.unit import Archive, Unit
 from scanward.detectors.ct_self_reference.kind import KINDS
 from scanward.errors import InputError
 from scanward.formats import Source
+from scanward.formats.glance import origin_of
 from scanward.formats.guard import clean, shown
-from scanward.formats.identity import origin_of
 from scanward.image import Image, Modality
 from scanward.judging.case import Terms
 from scanward.judging.scan import Result, scan_source

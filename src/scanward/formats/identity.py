@@ -9,14 +9,12 @@ from typing import BinaryIO
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from scanward.errors import ScanwardError, UnreadableError
-from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, inflated, meta_of
+from scanward.formats.dataset import meta_of
 from scanward.formats.dicom import (
     CAPTURE,
     CT_CLASSES,
@@ -25,6 +23,7 @@ from scanward.formats.dicom import (
     modality_of,
     opened,
 )
+from scanward.formats.glance import first_elements
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sources import Source
 from scanward.formats.views import HANGING, laterality_of, view_of
@@ -35,11 +34,6 @@ SCANNED = (*MG_CLASSES, *CT_CLASSES)
 SENDER = "SendingApplicationEntityTitle"
 ALSO = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyDescription", "StudyDate",
         *HANGING)
-GLANCE = (0x00080016, 0x0020000E)
-"""SOP class and series."""
-ORIGIN = (0x00080018, 0x00080020, 0x00080070, 0x00080080, 0x00081010, 0x00081090, 0x0020000D, 0x0020000E)
-"""What `Origin` has, in its order."""
-CHARSET = 0x00080005
 SORTING = (0x00080016, 0x00080018, 0x00080060, 0x0020000D)
 """SOP class, SOP instance, modality, study: all that a node reads of what it is sent."""
 
@@ -145,57 +139,8 @@ def head_in(stream: BinaryIO) -> bytes:
 def sort_of(stream: BinaryIO, syntax: str) -> tuple[str, str, str, str]:
     """SOP class, SOP instance, modality and study of an encoded data set without file meta information, each empty
     where it says none."""
-    try:
-        data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
-                            stop_when=lambda tag, vr, length: int(tag) > SORTING[-1],
-                            specific_tags=[BaseTag(tag) for tag in SORTING])
-        found = [clean(data[tag].value) if tag in data else "" for tag in SORTING]
-    except Exception:  # pydicom raises what its parts raise, and whatever it is, there is no study to be had
-        return "", "", "", ""
+    found = first_elements(stream, syntax, SORTING)
     return found[0], found[1], found[2], found[3]
-
-
-def glance(path: Path) -> tuple[bool, str]:
-    """Whether a DICOM file begins as a mammogram does, and of a CT slice its series; False and empty of all else. Only
-    the elements up to the series are read, and none is looked for twice."""
-    kind, series = _first(path, GLANCE)
-    return kind in MG_CLASSES, series if kind in CT_CLASSES else ""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an image says that it comes from, each on one line and empty where it does not; empty of what is no DICOM
-    file, too. Anybody may have written it."""
-
-    sop_instance: str
-    date: str
-    """YYYYMMDD of the study."""
-    manufacturer: str
-    institution: str
-    station: str
-    model: str
-    study: str
-    series: str
-
-
-def origin_of(path: Path) -> Origin:
-    """Of a file; as `glance`, it takes no part in what an image is judged by."""
-    return Origin(*_first(path, ORIGIN))
-
-
-def _first(path: Path, tags: tuple[int, ...]) -> list[str]:
-    """The elements with these tags, ascending, of a DICOM file; empty where there are none."""
-    try:
-        with open_file(path) as file:
-            syntax = str(meta_of(file).get("TransferSyntaxUID", ""))
-            stream = inflated(file, path) if syntax == DEFLATED else file
-            data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE,
-                                is_little_endian=syntax != EXPLICIT_BIG,
-                                stop_when=lambda tag, vr, length: int(tag) > tags[-1],
-                                specific_tags=[BaseTag(tag) for tag in (CHARSET, *tags)])
-            return [clean(data[tag].value) if tag in data else "" for tag in tags]
-    except Exception:  # as `sort_of`
-        return [""] * len(tags)
 
 
 def file_head(meta: FileMetaDataset) -> bytes:

@@ -273,7 +273,7 @@ def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
 
 def _quick_key(path: Path) -> tuple[str, ...] | None:
     """As `_dicom_key`, of a CT slice or a mammogram whose first elements say that it is one; None of all else."""
-    from scanward.formats.identity import glance
+    from scanward.formats.glance import glance
 
     film, series = glance(path)
     return (str(path),) if film else (str(path.parent), series) if series else None

@@ -12,15 +12,18 @@ from scanward.disk import whole_file
 
 
 def write_page(path: Path, template: Traversable, **values: Any) -> Path:
-    """Write a template of Jinja with these values to `path`, whole or not at all; the path. The template has the shared
-    style as `style`, and everything else is escaped in it. Raises `ArgumentError` where the file cannot be written."""
-    from jinja2 import Environment, StrictUndefined
+    """Write a template of Jinja with these values to `path`, whole or not at all; the path. The template includes
+    `head.html`, up to the shared style, which wants a `title` and, where a script is to run, its `script_digest`;
+    everything is escaped in it. Raises `ArgumentError` where the file cannot be written."""
+    from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    style = files("scanward.report").joinpath("page.css").read_text(encoding="utf-8").removesuffix("\n")
+    style, head = (files("scanward.report").joinpath(name).read_text(encoding="utf-8") for name in
+                   ("page.css", "head.html"))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                              loader=DictLoader({"head.html": head + "\n"}))
     parts = environment.from_string(template.read_text(encoding="utf-8")).generate(
-        style=Markup(style), **values)  # noqa: S704  # our own file
+        style=Markup(style.removesuffix("\n")), **values)  # noqa: S704  # our own file
     with whole_file(path) as file:
         for part in parts:
             # File names may hold bytes that are no UTF-8; a page must.

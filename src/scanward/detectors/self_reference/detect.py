@@ -64,7 +64,6 @@ digital ones .17 and more, .14 where they were resampled."""
 UNEVEN = ("Over more than 5 % of the breast, and not in compact regions, grain is unlike that of any image that the "
           "detector was tested on, as after resampling, strong compression or unusual processing; a forgery cannot be "
           "told from that.")
-
 NOTHING_LIKE = ("What looks forged is a place that hardly anything else in the breast is as bright as, so that its "
                 "grain cannot be held against any; a dense mass may look so.")
 SILENT = np.float32(-8.0)
@@ -81,11 +80,8 @@ class Seen:
     """Why there are none."""
     settings: dict[str, Any]
     """Of the network that looked."""
-
-    @property
-    def strange(self) -> bool:
-        """Whether the breast looks unlike any that the network knows."""
-        return self.logits is not None and widespread(self.logits)
+    strange: bool = False
+    """Whether the breast looks unlike any that the network knows."""
 
 
 class Network(Trained):
@@ -152,7 +148,8 @@ class Network(Trained):
 
     def look_at(self, plane: Plane, tissue: Mask, reference: Reference) -> Seen:
         """The same, once its reference was measured."""
-        return Seen(dense_logits(plane, tissue, reference, self.infer), "", self.settings)
+        logits = dense_logits(plane, tissue, reference, self.infer)
+        return Seen(logits, "", self.settings, widespread(logits))
 
 
 class OfFilm(Network):

@@ -1,0 +1,70 @@
+"""What a DICOM file says at its beginning: only so much is read, and none of it is looked for twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+
+from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, inflated, meta_of
+from scanward.formats.dicom import CT_CLASSES, MG_CLASSES
+from scanward.formats.guard import clean, open_file
+
+GLANCE = (0x00080016, 0x0020000E)
+"""SOP class and series."""
+ORIGIN = (0x00080018, 0x00080020, 0x00080070, 0x00080080, 0x00081010, 0x00081090, 0x0020000D, 0x0020000E)
+"""What `Origin` has, in its order."""
+CHARSET = 0x00080005
+
+
+def first_elements(stream: BinaryIO, syntax: str, tags: tuple[int, ...], *also: int) -> list[str]:
+    """The elements with these tags, ascending, of an encoded data set without file meta information, each on one line
+    and empty where there is none. `also` are read before them, for what they tell of the others."""
+    try:
+        data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
+                            stop_when=lambda tag, vr, length: int(tag) > tags[-1],
+                            specific_tags=[BaseTag(tag) for tag in (*also, *tags)])
+        return [clean(data[tag].value) if tag in data else "" for tag in tags]
+    except Exception:  # pydicom raises what its parts raise, and whatever it is, there is nothing to be had
+        return [""] * len(tags)
+
+
+def glance(path: Path) -> tuple[bool, str]:
+    """Whether a DICOM file begins as a mammogram does, and of a CT slice its series; False and empty of all else. Only
+    the elements up to the series are read, and none is looked for twice."""
+    kind, series = _first(path, GLANCE)
+    return kind in MG_CLASSES, series if kind in CT_CLASSES else ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an image says that it comes from, each on one line and empty where it does not; empty of what is no DICOM
+    file, too. Anybody may have written it."""
+
+    sop_instance: str
+    date: str
+    """YYYYMMDD of the study."""
+    manufacturer: str
+    institution: str
+    station: str
+    model: str
+    study: str
+    series: str
+
+
+def origin_of(path: Path) -> Origin:
+    """Of a file; as `glance`, it takes no part in what an image is judged by."""
+    return Origin(*_first(path, ORIGIN))
+
+
+def _first(path: Path, tags: tuple[int, ...]) -> list[str]:
+    """As `first_elements`, of a DICOM file; empty of what is none."""
+    try:
+        with open_file(path) as file:
+            syntax = str(meta_of(file).get("TransferSyntaxUID", ""))
+            return first_elements(inflated(file, path) if syntax == DEFLATED else file, syntax, tags, CHARSET)
+    except Exception:  # as there
+        return [""] * len(tags)
