@@ -115,10 +115,22 @@ def _cpu() -> float:
 
 def runners(nodes: list[int]) -> Iterator[tuple[str, Any]]:
     """Ways to run, each in a context."""
-    yield "one process", _watched(1)
+    yield "one core", _one_core()
+    yield "one process, all cores", _watched(1)
     yield "two processes", _watched(2)
     for count in nodes:
         yield f"Ray, {count} nodes of one core", _cluster(count)
+
+
+@contextmanager
+def _one_core() -> Iterator[Watching]:
+    """One process, none of whose threads runs on another core."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        yield Watched(1, Limits())
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 @contextmanager
