@@ -177,9 +177,9 @@ def _commonest(values: Plane) -> float:
 
 def _in_a_row(glyphs: Iterable[tuple[int, int, int, int]]) -> bool:
     """Whether enough boxes (y, x, height, width) follow each other as letters do."""
-    some = sorted(glyphs, key=lambda one: (one[0] + one[2], one[1]))
-    for base, _, height, _ in some:
-        line = sorted(one[1::2] for one in some if abs(one[0] + one[2] - base) <= height / 3
+    some = sorted(glyphs)
+    for y, _, height, _ in some:
+        line = sorted((one[1], one[3]) for one in some if abs(one[0] + one[2] - y - height) <= height / 3
                       and height / 2 <= one[2] <= 2 * height)
         run = 1
         for (x, width), (following, _) in pairwise(line):
