@@ -9,7 +9,7 @@ from datetime import date
 from pydicom.datadict import tag_for_keyword
 
 from scanward.formats.dicom import CAPTURE
-from scanward.formats.fact import Fact
+from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
 
 _PROGRAMS = ((b"MZ", "a Windows program"), (b"\x7fELF", "a Linux program"), (b"#!", "a script"),
@@ -54,14 +54,8 @@ YEAR = 365.25
 
 def header_facts(sheet: Sheet) -> Iterator[Fact]:
     """Of one file, or of the first slice of a series."""
-    yield from _uids(sheet)
-    yield from _blocks(sheet)
-    yield from _made(sheet)
-    yield from _moved(sheet)
-    yield from _dates(sheet)
-    yield from _sizes(sheet)
-    yield from _missing(sheet)
-    yield from _notes(sheet)
+    parts = _uids, _blocks, _made, _moved, _dates, _sizes, _missing, _notes
+    yield from gathered(*(part(sheet) for part in parts))
 
 
 def root_of(uid: str) -> str:

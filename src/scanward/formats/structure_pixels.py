@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from scanward.formats.fact import Fact
+from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
 from scanward.formats.structure_series import LEAST, MOST_ODD, which
 from scanward.formats.structure_shown import Plane, shown_facts
@@ -40,19 +40,21 @@ def pixel_facts(image: Image, sheets: Sequence[Sheet], marks: Sequence[bytes | N
     """`sheets` by slice, in the order of the volume; one of a file of several frames. `marks` as `marks_of`."""
     picked = np.unique(np.linspace(0, len(image.pixels) - 1, LOOKED_AT).round().astype(int))
     planes = [image.pixels[z] for z in picked]
-    yield from _levels(image, planes)
-    if sheets[0].text("LossyImageCompression") != "01" and all(blockiness(plane) > BLOCKY for plane in planes
-                                                               if plane.max() > plane.min()):
-        yield Fact("blocks", "Its pixels step at every eighth row and column, as JPEG leaves them, and it says of no "
-                   "compression with loss.")
+    yield from gathered(_levels(image, planes), _blocks(sheets[0], planes), shown_facts(image, sheets, planes))
     if len(sheets) == len(image.pixels):
-        yield from _extremes(image, sheets)
-    yield from shown_facts(image, sheets, planes)
-    if image.modality == "CT" and len(image.pixels) >= LEAST:
-        yield from _repeats(marks)
-        yield from _jumps(image)
+        yield from gathered(_extremes(image, sheets))
     if image.modality == "CT":
         yield from _air(image, planes)
+        if len(image.pixels) >= LEAST:
+            yield from _repeats(marks)
+            yield from _jumps(image)
+
+
+def _blocks(sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
+    if sheet.text("LossyImageCompression") != "01" and all(blockiness(plane) > BLOCKY for plane in planes
+                                                           if plane.max() > plane.min()):
+        yield Fact("blocks", "Its pixels step at every eighth row and column, as JPEG leaves them, and it says of no "
+                   "compression with loss.")
 
 
 def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:

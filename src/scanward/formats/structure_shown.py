@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.formats.fact import Fact
+from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
 from scanward.image import Image
 
@@ -18,8 +18,8 @@ Plane = npt.NDArray[np.float32]
 
 _ALIKE = 0.55
 """Correlation of an icon with its image."""
-_ICON = 1 << 20
-"""Pixels of the largest icon that is looked at."""
+_ICON, _SMALL = 1 << 20, 64
+"""Pixels of the largest icon that is looked at, and about the side at which it is."""
 HIDDEN, TISSUE, THERE = 0.01, -500.0, 0.05
 """Part of what is there that a window shows at least (0.02 in images as they came); HU of what is there in a CT, and
 the part of a slice that it takes up."""
@@ -27,6 +27,8 @@ COVERED = 0.05
 """Part of an image that an overlay of lines and words does not reach."""
 BEND = 0.05
 """Part of its range by which a lookup table may fall before it rises on."""
+MOST = 16
+"""Windows and tables that are looked at."""
 _OVERLAYS = range(0x6000, 0x6020, 2)
 GLYPHS, LOW, HIGH, MANY = 4, 5, 48, 1000
 """Letters in a row that are text; pixels of their height; and how many are looked at."""
@@ -38,20 +40,20 @@ DARK = -900.0
 
 def shown_facts(image: Image, sheets: Sequence[Sheet], planes: Sequence[Plane]) -> Iterator[Fact]:
     """`sheets` by slice, or one of a file of several frames; `planes`, some of the slices."""
-    yield from _window(image, sheets[len(sheets) // 2], planes)
-    yield from _tables(sheets[0])
-    yield from _overlays(sheets)
-    if len(sheets) == len(image.pixels):
-        yield from _icons(image, sheets)
+    yield from gathered(_window(image, sheets[len(sheets) // 2], planes), _tables(sheets[0]), _overlays(sheets),
+                        _icons(image, sheets), _text(image, sheets[0], planes))
+
+
+def _text(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
     if image.modality == "CT" and any(written(plane) for plane in planes):
-        said = sheets[0].text("BurnedInAnnotation").upper()
+        said = sheet.text("BurnedInAnnotation").upper()
         yield Fact("text", "Text is written into its pixels beside its patient" + (
             ", and it says that there is none." if said == "NO" else "."), harmless=said == "YES")
 
 
 def _window(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
     """A window between whose ends nearly nothing lies, where no table goes before it (PS3.3, C.11.2)."""
-    centers, widths = sheet.numbers("WindowCenter"), sheet.numbers("WindowWidth")
+    centers, widths = sheet.numbers("WindowCenter")[:MOST], sheet.numbers("WindowWidth")[:MOST]
     if not centers or len(centers) != len(widths) or min(widths) < 1 or sheet.value("VOILUTSequence") is not None:
         return
     values = np.concatenate([plane.ravel() for plane in planes])
@@ -72,7 +74,7 @@ def _window(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fac
 def _tables(sheet: Sheet) -> Iterator[Fact]:
     """VOI LUTs that neither rise nor fall: what is brighter in the image may be darker to the eye."""
     items: Any = sheet.value("VOILUTSequence")
-    for item in items if items is not None else ():
+    for item in items[:MOST] if items is not None else ():
         table = table_of(item)
         if table is not None and bent(table):
             yield Fact("table", "Its lookup table for viewers (VOI LUT) does not keep the order of its grey levels.")
@@ -123,7 +125,7 @@ def covered_by(sheet: Sheet, group: int) -> float:
 
 
 def _icons(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    for z, sheet in enumerate(sheets):
+    for z, sheet in enumerate(sheets if len(sheets) == len(image.pixels) else ()):
         icon = icon_of(sheet)
         if icon is None or icon.std() < 1:
             continue
@@ -149,7 +151,8 @@ def icon_of(sheet: Sheet) -> Plane | None:
         rows, columns = int(item.Rows), int(item.Columns)
         if int(item.BitsAllocated) != 8 or int(item.get("SamplesPerPixel", 1)) != 1 or not 8 <= rows * columns <= _ICON:
             return None
-        return np.frombuffer(item.PixelData[:rows * columns], np.uint8).reshape(rows, columns).astype(np.float32)
+        whole = np.frombuffer(item.PixelData[:rows * columns], np.uint8).reshape(rows, columns)
+        return whole[::1 + rows // (2 * _SMALL), ::1 + columns // (2 * _SMALL)].astype(np.float32)
     except Exception:  # pydicom raises what its parts raise, and an icon may be compressed, or none
         return None
 
