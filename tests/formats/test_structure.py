@@ -171,6 +171,8 @@ def test_a_value_above_the_stated_largest_is_named(tmp_path):
 def test_a_picture_put_back_shows_its_eight_bits(tmp_path):
     change(stack(tmp_path), lambda data: repaint(data, np.clip(data.pixel_array / 8, 0, 255).round().astype(int) * 8))
     assert "as after eight bits" in told(tmp_path)["levels"].says
+    change(sorted(tmp_path.glob("*.dcm")), sets(ImageType=["DERIVED", "PRIMARY", "PERFUSION"]))
+    assert "levels" not in told(tmp_path)
 
 
 def test_eight_bits_as_such_are_named(tmp_path):

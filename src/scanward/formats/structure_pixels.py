@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter, uniform_filter1d
 
+from scanward.formats.dicom import CAPTURE
 from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
+from scanward.formats.structure_header import derived
 from scanward.formats.structure_series import LEAST, MOST_ODD, which
 from scanward.formats.structure_shown import Plane, shown_facts
 from scanward.image import Image
@@ -40,7 +42,8 @@ def pixel_facts(image: Image, sheets: Sequence[Sheet], marks: Sequence[bytes | N
     """`sheets` by slice, in the order of the volume; one of a file of several frames. `marks` as `marks_of`."""
     picked = np.unique(np.linspace(0, len(image.pixels) - 1, LOOKED_AT).round().astype(int))
     planes = [image.pixels[z] for z in picked]
-    yield from gathered(_levels(image, planes), _blocks(sheets[0], planes), shown_facts(image, sheets, planes))
+    yield from gathered(_levels(image, sheets[0], planes), _blocks(sheets[0], planes),
+                        shown_facts(image, sheets, planes))
     if len(sheets) == len(image.pixels):
         yield from gathered(_extremes(image, sheets))
     if image.modality == "CT":
@@ -57,7 +60,7 @@ def _blocks(sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
                    "compression with loss.")
 
 
-def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
+def _levels(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
     if image.modality == "CT" and image.bits <= 8:
         yield Fact("eight bits", f"It is a CT that stores {image.bits} bits a pixel, as pictures do and no scanner.")
     if not image.integer or image.bits <= 8:
@@ -65,12 +68,13 @@ def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
     step = image.grid[0] if image.grid else 1.0
     found = [occupancy(np.rint(plane / step).astype(np.int64).ravel()) for plane in planes]
     filled = float(np.median([one for one in found if one is not None] or [1.0]))
-    film = "" if image.modality == "CT" else "film "  # scanners of films leave levels out, too
+    made = derived(sheet) or sheet.text("SOPClassUID") == CAPTURE  # maps and scanned films have what levels they like
     if filled < FEW:
-        yield Fact(f"{film}levels", f"Of the grey levels within its range it has {filled:.0%}, as after eight bits.")
+        yield Fact("levels", f"Of the grey levels within its range it has {filled:.0%}, as after eight bits.",
+                   harmless=made)
     elif filled < FILLED:
-        yield Fact(f"{film}combed", f"Of the grey levels within its range it has {filled:.0%}, as after its contrast "
-                   "was stretched.")
+        yield Fact("combed", f"Of the grey levels within its range it has {filled:.0%}, as after its contrast "
+                   "was stretched.", harmless=made)
 
 
 def occupancy(values: npt.NDArray[np.int64]) -> float | None:
