@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import structure_views  # noqa: F401  its scenarios
 from gateway import ORTHANC, Orthanc
 from structure_deeds import GROUPS
 from structure_rewrites import HARMLESS
@@ -40,12 +41,15 @@ from scanward.judging.structure import LIMIT, File, weight_of
 from scanward.metrics import wilson
 
 SLICES = 8
-PASSES = (("report", False), ("report", True), ("tune", False), ("tune", True), ("report", False), ("tune", False))
-"""Half, and whether films or series: in each pass a host more for every scenario, harmless ones twice."""
-_TURN = (0, 0, 3, 0, 9, 12)
+SERIES, FILMS = (("report", False), ("tune", False)), (("report", True), ("tune", True))
+PASSES = (*SERIES, FILMS[0], *SERIES, *SERIES, FILMS[1], *FILMS)
+"""Half, and whether films or series: in each pass a host more for every scenario, harmless ones thrice."""
+_TURN = (0, 3, 0, 9, 12, 5, 7, 0, 1, 1)
 """Where in the list of hosts a pass begins."""
 LARGEST = 2.0
 """The largest weight: of so few files nobody knows more."""
+A_FOLDER = 3
+"""Images of unknown history of one folder."""
 ORIGINALS, UNKNOWN = "originals", "unknown history"
 
 
@@ -236,12 +240,16 @@ def main() -> None:
 
 def _new(given: argparse.Namespace, among: list[Host], known: set[tuple[str, str, str]],
          orthanc: Orthanc) -> Iterator[Row]:
+    if not given.only and not any(name == ORIGINALS for _, name, _ in known):
+        yield from originals(given.data, among)
+    if given.more is not None and not any(name == UNKNOWN for _, name, _ in known):
+        yield from _unknown(given.more)
     for number, (half, film) in enumerate(PASSES):
         part = [one for one in among if one.half == half and one.film == film]
         for at, scenario in enumerate(SCENARIOS):
             if given.only not in scenario.name or scenario.kind not in ("harmless", "film" if film else "series"):
                 continue
-            for more in range(2 if scenario.kind == "harmless" and not film else 1):
+            for more in range(3 if scenario.kind == "harmless" and not film else 1):
                 host = part[(at + _TURN[number] + 5 * more) % len(part)]
                 donor = _other(host, among, at)
                 if (half, scenario.name, host.patient) not in known:
@@ -249,10 +257,6 @@ def _new(given: argparse.Namespace, among: list[Host], known: set[tuple[str, str
                     row = done(scenario, host, donor, orthanc)
                     if row is not None:
                         yield row
-    if not given.only and not any(name == ORIGINALS for _, name, _ in known):
-        yield from originals(given.data, among)
-    if given.more is not None and not any(name == UNKNOWN for _, name, _ in known):
-        yield from _unknown(given.more)
 
 
 def _other(host: Host, among: Sequence[Host], at: int) -> Host:
@@ -263,9 +267,10 @@ def _other(host: Host, among: Sequence[Host], at: int) -> Host:
 
 
 def _unknown(folder: Path) -> Iterator[Row]:
-    """Images of which nobody knows what they went through, one folder for the weights, the next for the table."""
+    """Images of which nobody knows what they went through, one folder for the weights, the next for the table; of a
+    folder, which is mostly one program's, no more than a few."""
     for number, place in enumerate(sorted(folder.iterdir())):
-        for source in formats.find([place])[0]:
+        for source in formats.find([place])[0][:A_FOLDER]:
             facts, refused = said([source])
             if facts:
                 yield Row(("tune", "report")[number % 2], UNKNOWN, HARMLESS, f"{place.name}/{source.path.name}",

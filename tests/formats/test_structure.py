@@ -97,11 +97,32 @@ def test_half_of_a_series_is_no_odd_one(tmp_path):
     ({"PatientBirthDate": "20300101"}, "born after"), ({"StudyDate": "20201224"}, "taken before"),
     ({"StudyDate": "20200101"}, "taken after"), ({"PatientAge": "020Y"}, "age"),
     ({"ReconstructionDiameter": 0.35 * SIDE}, "diameter"), ({"Manufacturer": "SIEMENS"}, "foreign blocks"),
-    ({"RescaleIntercept": -800}, "air"),
+    ({"RescaleIntercept": -800}, "air"), ({"ConvolutionKernel": "FC13"}, "foreign kernel"),
+    ({"ConvolutionKernel": "Br38f"}, "foreign kernel"), ({"ManufacturerModelName": "Aquilion ONE"}, "foreign model"),
+    ({"Manufacturer": "Vendor", "ReconstructionTargetCenterPatient": [0.0, 0, 90]}, "moved"),
 ])
 def test_a_header_that_contradicts_itself_says_so(tmp_path, elements, name):
     stack(tmp_path, **elements)
     assert name in told(tmp_path)
+
+
+@pytest.mark.parametrize(("mm", "named"), [(50, True), (3, False)])
+def test_a_series_that_was_moved_lies_elsewhere_by_slice_location(tmp_path, mm, named):
+    def act(data):
+        x, y, z = data.ImagePositionPatient
+        data.ImagePositionPatient = [x, y, z + mm]
+    change(stack(tmp_path), act)
+    assert set(told(tmp_path)) == ({"moved"} if named else set())
+
+
+@pytest.mark.parametrize("elements", [
+    {"ManufacturerModelName": "LightSpeed VCT"}, {"ConvolutionKernel": "BONEPLUS"},
+    {"Manufacturer": "Vendor", "ConvolutionKernel": "FC13"}, {"ReconstructionDiameter": 0.7 * 512},
+    {"ReconstructionDiameter": 0.35 * SIDE, "ImageType": ["DERIVED", "SECONDARY"]},
+])
+def test_what_makers_and_crops_say_is_no_contradiction(tmp_path, elements):
+    stack(tmp_path, **elements)
+    assert told(tmp_path) == {}
 
 
 @pytest.mark.parametrize("head", [b"MZ\x90", b"\x7fELF", b"#!/bin/sh\n"])
@@ -141,11 +162,17 @@ def test_a_value_above_the_stated_largest_is_named(tmp_path):
         repaint(data, values)
     change(paths[3:4], act)
     assert told(tmp_path)["largest"].slices == (3,)
+    change(paths, act)
+    assert told(tmp_path)["largest"].slices == tuple(range(len(paths)))
+    change(paths, sets(LossyImageCompression="01"))
+    assert "largest" not in told(tmp_path)
 
 
 def test_a_picture_put_back_shows_its_eight_bits(tmp_path):
     change(stack(tmp_path), lambda data: repaint(data, np.clip(data.pixel_array / 8, 0, 255).round().astype(int) * 8))
     assert "as after eight bits" in told(tmp_path)["levels"].says
+    change(sorted(tmp_path.glob("*.dcm")), sets(ImageType=["DERIVED", "PRIMARY", "PERFUSION"]))
+    assert "levels" not in told(tmp_path)
 
 
 def test_eight_bits_as_such_are_named(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,3 +26,17 @@ class Fact:
         """As `--json` has it."""
         return {"name": self.name, "says": self.says, "harmless": self.harmless, "weight": weight,
                 **({"slices": list(self.slices)} if self.slices else {})}
+
+
+def gathered(*parts: Iterator[Fact]) -> Iterator[Fact]:
+    """What all parts say. One that a header stops, which may hold anything, stops no other, and is told of: else it
+    would be a way round the rest."""
+    for part in parts:
+        try:
+            yield from part
+        except Exception:  # pydicom raises what its parts raise
+            yield UNREAD
+
+
+UNREAD = Fact("unread", "Its header holds what the standard does not allow there: not all of it could be held against "
+              "the rest.")

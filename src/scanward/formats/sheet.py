@@ -47,7 +47,7 @@ class Sheet:
     def text(self, keyword: str) -> str:
         """On one line; empty where it is absent."""
         value = self.value(keyword)
-        if isinstance(value, MultiValue):
+        if isinstance(value, list | MultiValue):
             return "\\".join(clean(one) for one in value)
         return "" if value is None else clean(value)
 
@@ -55,7 +55,7 @@ class Sheet:
         """All that it says; nothing where one of them is no number."""
         value = self.value(keyword)
         try:
-            return tuple(float(one) for one in (value if isinstance(value, MultiValue) else [value]))
+            return tuple(float(one) for one in (value if isinstance(value, list | MultiValue) else [value]))
         except (TypeError, ValueError):
             return ()
 

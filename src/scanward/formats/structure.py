@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scanward.formats.fact import Fact
+from scanward.errors import InputError
+from scanward.formats.fact import UNREAD, Fact, gathered
 from scanward.formats.guard import decoding, open_file
 from scanward.formats.pixels import LOSSY
 from scanward.formats.sheet import Sheet, read_sheet
@@ -53,24 +54,25 @@ class Testimony:
 
 
 def said_of(source: Source, image: Image) -> Testimony:
-    """Of the files that `image` was read from. What cannot be read says nothing: reading it raised nothing, either."""
+    """Of the files that `image` was read from."""
     if image.provenance.format != "dicom":
         return Testimony(tuple(_edited(source.path)))
     paths = [path for path, _ in image.provenance.slices] or [source.path]
+    marks = marks_of(image)
     try:
         with decoding(source.path):
             sheets = {path: read_sheet(path) for path in dict.fromkeys(paths)}
             ordered = [sheets[path] for path in paths]
-            marks = marks_of(image)
-            facts = [*preamble_facts(sheets.values()), *header_facts(ordered[0])]
+            parts = [preamble_facts(sheets.values()), header_facts(ordered[0])]
             if len(sheets) == len(image.pixels) > 1:
                 step = (image.spacing or (1.0,))[0]
-                facts += series_facts(ordered, step * np.arange(len(ordered), dtype=np.float64))
-            facts += pixel_facts(image, ordered, marks)
-    except Exception:  # a header may hold anything, and it was read once: no fact is worth an answer
-        return Testimony(())
+                parts.append(series_facts(ordered, step * np.arange(len(ordered), dtype=np.float64)))
+            facts = gathered(*parts, pixel_facts(image, ordered, marks))
+            told = tuple({(fact.name, fact.says): fact for fact in facts}.values())
+    except InputError:
+        return Testimony((UNREAD,))
     named = tuple(map(_named, ordered)) if len(ordered) == len(image.pixels) else ()
-    return Testimony(tuple(facts), named, tuple(marks))
+    return Testimony(told, named, tuple(marks))
 
 
 def _named(sheet: Sheet) -> Named:

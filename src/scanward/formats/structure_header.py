@@ -9,7 +9,7 @@ from datetime import date
 from pydicom.datadict import tag_for_keyword
 
 from scanward.formats.dicom import CAPTURE
-from scanward.formats.fact import Fact
+from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
 
 _PROGRAMS = ((b"MZ", "a Windows program"), (b"\x7fELF", "a Linux program"), (b"#!", "a script"),
@@ -22,12 +22,27 @@ _TOOLS = {"1.2.276.0.7230010.3": "DCMTK or Orthanc", "1.2.826.0.1.3680043.8.498"
           "1.2.826.0.1.3680043.10.511": "highdicom", "1.2.826.0.1.3680043.10.543": "fo-dicom"}
 """Roots under which tools for DICOM make UIDs."""
 _MAKERS = {"siemens": ("1.3.12.2.1107", "SIEMENS"), "ge medical": ("1.2.840.113619", "GEMS"),
+           "ge health": ("1.2.840.113619", "GEMS"),
            "philips": ("1.3.46.670589", "Philips"), "toshiba": ("1.2.392.200036.9116", "TOSHIBA"),
            "hologic": ("1.2.840.113681", "HOLOGIC"), "fuji": ("1.2.392.200036.9125", "FDMS"),
            "canon": ("1.2.392.200036.9116", "TOSHIBA"), "lorad": ("1.2.840.113681", "LORAD")}
 """What a manufacturer's name holds, the root of its UIDs, and how its private blocks begin."""
 _BLOCKS = ("SIEMENS", "GEMS", "TOSHIBA", "HOLOGIC", "LORAD", "FDMS")
 """Private blocks that another maker's scanner does not write; others' are found in many makers' files."""
+_KERNELS = {"FC": r"FC\d\d", "SIEMENS": r"(59 \.\d\d\.)?(A?[BDHIJQTU])[a-z]?\d\d[a-z]*",
+            "GEMS": r"STANDARD|SOFT|DETAIL|LUNG|BONE|BONEPLUS|EDGE|CHEST"}
+"""Reconstruction kernels as one maker alone names them. FC: Toshiba, and Canon after it."""
+_MODELS = {"GEMS": "LightSpeed|HiSpeed|BrightSpeed|ProSpeed|Discovery (CT|ST|LS|MI)|Optima CT|Revolution CT|Senograph",
+           "SIEMENS": "SOMATOM|Sensation|Emotion|Biograph|Definition|Volume Zoom|MAMMOMAT",
+           "Philips": "Brilliance|Ingenuity|iCT|IQon", "TOSHIBA": "Aquilion", "HOLOGIC": "Selenia|Lorad"}
+"""What scanners of one maker are called."""
+_QUOTED = 40
+"""Letters of a header's own that a sentence holds."""
+MOVED = 5.0
+"""Millimetres between SliceLocation and position, which GE's and Siemens' scanners say alike but for the sign: of 250
+images as they came the two differ by 1.5 at most."""
+_MATRICES = (256, 340, 512, 768, 1024)
+"""Rows of a reconstruction, before anybody crops it."""
 _ALWAYS = ("ImageType", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName",
            "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "SeriesNumber", "InstanceNumber", "Manufacturer")
 """Elements of types 1 and 2, which may be empty and may not be missing."""
@@ -39,12 +54,8 @@ YEAR = 365.25
 
 def header_facts(sheet: Sheet) -> Iterator[Fact]:
     """Of one file, or of the first slice of a series."""
-    yield from _uids(sheet)
-    yield from _blocks(sheet)
-    yield from _dates(sheet)
-    yield from _sizes(sheet)
-    yield from _missing(sheet)
-    yield from _notes(sheet)
+    parts = _uids, _blocks, _made, _moved, _dates, _sizes, _missing, _notes
+    yield from gathered(*(part(sheet) for part in parts))
 
 
 def root_of(uid: str) -> str:
@@ -96,24 +107,63 @@ def _uids(sheet: Sheet) -> Iterator[Fact]:
 
 
 def _blocks(sheet: Sheet) -> Iterator[Fact]:
-    maker = sheet.text("Manufacturer").lower()
-    own = next((begin for name, (_, begin) in _MAKERS.items() if name in maker), None)
-    if own is None:
+    own, whose = _maker(sheet), sheet.text("Manufacturer")[:_QUOTED]
+    if not own:
         return
     foreign = sorted(one for one in sheet.creators if one.upper().startswith(_BLOCKS)
                      and not one.upper().startswith(own.upper()) and not ("LORAD" in one.upper() and own == "HOLOGIC"))
     if foreign:
-        yield Fact("foreign blocks", f"It is by {sheet.text('Manufacturer')} as it says, and holds private elements of "
-                   f"another maker ({foreign[0]}).")
-    root = next((root for name, (root, _) in _MAKERS.items() if name in maker), "")
+        yield Fact("foreign blocks", f"It is by {whose} as it says, and holds private elements of another maker "
+                   f"({foreign[0][:_QUOTED]}).")
+    root = next(root for root, begin in _MAKERS.values() if begin == own)
     for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
         if maker_root(sheet.text(keyword)) and not sheet.text(keyword).startswith(root + "."):
-            yield Fact("foreign root", f"It is by {sheet.text('Manufacturer')} as it says, and another maker's scanner "
-                       f"made its {keyword}.")
+            yield Fact("foreign root", f"It is by {whose} as it says, and another maker's scanner made its {keyword}.")
             break
     if not any(one.upper().startswith(own.upper()) for one in sheet.creators):
-        yield Fact("no blocks", f"It holds none of the private elements that {sheet.text('Manufacturer')} writes, as "
-                   "after a de-identification.", harmless=True)
+        yield Fact("no blocks", f"It holds none of the private elements that {whose} writes, as after a "
+                   "de-identification.", harmless=True)
+
+
+def _maker(sheet: Sheet) -> str:
+    """How the private blocks of its maker begin, as it says; empty where nobody here knows its maker."""
+    maker = sheet.text("Manufacturer").lower()
+    return next((begin for name, (_, begin) in _MAKERS.items() if name in maker), "")
+
+
+def _made(sheet: Sheet) -> Iterator[Fact]:
+    """Whether a kernel's and a model's name are another maker's."""
+    maker, whose = _maker(sheet), sheet.text("Manufacturer")[:_QUOTED]
+    if not maker:
+        return
+    kernel = sheet.text("ConvolutionKernel")[:_QUOTED].split("\\")[0].strip()
+    model = sheet.text("ManufacturerModelName")[:_QUOTED]
+    theirs = next((one for one, names in _KERNELS.items() if re.fullmatch(names, kernel)), "")
+    if theirs and {"FC": "TOSHIBA"}.get(theirs, theirs) != maker:
+        yield Fact("foreign kernel", f"It is by {whose} as it says, and names its kernel ({kernel}) as another maker "
+                   "does.")
+    theirs = next((one for one, names in _MODELS.items() if re.match(names, model)), "")
+    if theirs and theirs != {"LORAD": "HOLOGIC"}.get(maker, maker):
+        yield Fact("foreign model", f"It is by {whose} as it says, and another maker's scanner is called {model}.")
+
+
+def _moved(sheet: Sheet) -> Iterator[Fact]:
+    """Whether an axial slice lies elsewhere by one element than by another."""
+    place, axes = sheet.numbers("ImagePositionPatient"), sheet.numbers("ImageOrientationPatient")
+    if len(place) != 3 or len(axes) != 6 or sheet.text("Modality") != "CT":
+        return
+    if any(abs(abs(one) - whole) > 1e-3 for one, whole in zip(axes, (1, 0, 0, 0, 1, 0), strict=True)):
+        return
+    where = sheet.number("SliceLocation")
+    if _maker(sheet) in ("GEMS", "SIEMENS") and where is not None and abs(abs(where) - abs(place[2])) > MOVED:
+        yield Fact("moved", f"By SliceLocation it lies at {where:g} mm, by ImagePositionPatient at {place[2]:g} mm.")
+        return
+    for keyword in ("DataCollectionCenterPatient", "ReconstructionTargetCenterPatient"):
+        center = sheet.numbers(keyword)
+        if len(center) == 3 and abs(center[2] - place[2]) > MOVED:
+            yield Fact("moved", f"By {keyword} it lies at {center[2]:g} mm, by ImagePositionPatient at "
+                       f"{place[2]:g} mm.")
+            return
 
 
 def day_of(text: str) -> date | None:
@@ -127,7 +177,7 @@ def day_of(text: str) -> date | None:
 
 def _dates(sheet: Sheet) -> Iterator[Fact]:
     study, birth = day_of(sheet.text("StudyDate")), day_of(sheet.text("PatientBirthDate"))
-    taken = day_of(sheet.text("AcquisitionDate")) or day_of(sheet.text("ContentDate"))
+    taken = day_of(sheet.text("AcquisitionDate"))
     if study and taken and (study - taken).days > 1:
         yield Fact("taken before", "It was taken days before its study began.")
     if study and taken and (taken - study).days > 7:
@@ -158,8 +208,8 @@ def uid_day(sheet: Sheet) -> date | None:
 def _sizes(sheet: Sheet) -> Iterator[Fact]:
     spacing, whole, rows = (sheet.numbers("PixelSpacing"), sheet.number("ReconstructionDiameter"),
                             sheet.number("Rows"))
-    if len(spacing) == 2 and whole and rows and rows == sheet.number("Columns") and \
-            abs(spacing[0] * rows / whole - 1) > _APART:
+    if len(spacing) == 2 and whole and rows and rows == sheet.number("Columns") and not derived(sheet) and \
+            all(abs(spacing[0] * one / whole - 1) > _APART for one in (rows, *_MATRICES)):
         yield Fact("diameter", f"It was reconstructed over {whole:g} mm as it says, and its pixels span "
                    f"{spacing[0] * rows:.0f} mm.")
     padding, signed = sheet.number("PixelPaddingValue"), sheet.number("PixelRepresentation")

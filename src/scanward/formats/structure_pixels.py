@@ -1,22 +1,22 @@
-"""What stored values tell of the ways that an image went: levels left out, a lossy past, an icon of another image."""
+"""What stored values tell of the ways that an image went: levels left out, a lossy past, extremes, jumps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from scanward.formats.fact import Fact
+from scanward.formats.dicom import CAPTURE
+from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
+from scanward.formats.structure_header import derived
 from scanward.formats.structure_series import LEAST, MOST_ODD, which
+from scanward.formats.structure_shown import Plane, shown_facts
 from scanward.image import Image
-
-Plane = npt.NDArray[np.float32]
 
 LOOKED_AT = 5
 """Slices of a volume, at even steps, in which a lossy past and levels are looked for."""
@@ -30,10 +30,6 @@ ROWS = 1024
 """Rows of an image, about, in which blocks are looked for."""
 BLOCKY = 5.0
 """Standard deviations by which steps at every eighth pixel pass the other steps."""
-_ALIKE = 0.55
-"""Correlation of an icon with its image."""
-_ICON = 1 << 20
-"""Pixels of the largest icon that is looked at."""
 _SMALL = 64
 LONE, JUMP, LEAST_JUMP = 1.1, 4.0, 15.0
 """Times the difference of a slice's neighbours (0.65 at most in scans as they came), times that of slices near by, and
@@ -46,22 +42,25 @@ def pixel_facts(image: Image, sheets: Sequence[Sheet], marks: Sequence[bytes | N
     """`sheets` by slice, in the order of the volume; one of a file of several frames. `marks` as `marks_of`."""
     picked = np.unique(np.linspace(0, len(image.pixels) - 1, LOOKED_AT).round().astype(int))
     planes = [image.pixels[z] for z in picked]
-    yield from _levels(image, planes)
-    if sheets[0].text("LossyImageCompression") != "01" and all(blockiness(plane) > BLOCKY for plane in planes
-                                                               if plane.max() > plane.min()):
-        yield Fact("blocks", "Its pixels step at every eighth row and column, as JPEG leaves them, and it says of no "
-                   "compression with loss.")
+    yield from gathered(_levels(image, sheets[0], planes), _blocks(sheets[0], planes),
+                        shown_facts(image, sheets, planes))
     if len(sheets) == len(image.pixels):
-        yield from _extremes(image, sheets)
-        yield from _icons(image, sheets)
-    if image.modality == "CT" and len(image.pixels) >= LEAST:
-        yield from _repeats(marks)
-        yield from _jumps(image)
+        yield from gathered(_extremes(image, sheets))
     if image.modality == "CT":
         yield from _air(image, planes)
+        if len(image.pixels) >= LEAST:
+            yield from _repeats(marks)
+            yield from _jumps(image)
 
 
-def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
+def _blocks(sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
+    if sheet.text("LossyImageCompression") != "01" and all(blockiness(plane) > BLOCKY for plane in planes
+                                                           if plane.max() > plane.min()):
+        yield Fact("blocks", "Its pixels step at every eighth row and column, as JPEG leaves them, and it says of no "
+                   "compression with loss.")
+
+
+def _levels(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
     if image.modality == "CT" and image.bits <= 8:
         yield Fact("eight bits", f"It is a CT that stores {image.bits} bits a pixel, as pictures do and no scanner.")
     if not image.integer or image.bits <= 8:
@@ -69,11 +68,13 @@ def _levels(image: Image, planes: Sequence[Plane]) -> Iterator[Fact]:
     step = image.grid[0] if image.grid else 1.0
     found = [occupancy(np.rint(plane / step).astype(np.int64).ravel()) for plane in planes]
     filled = float(np.median([one for one in found if one is not None] or [1.0]))
+    made = derived(sheet) or sheet.text("SOPClassUID") == CAPTURE  # maps and scanned films have what levels they like
     if filled < FEW:
-        yield Fact("levels", f"Of the grey levels within its range it has {filled:.0%}, as after eight bits.")
+        yield Fact("levels", f"Of the grey levels within its range it has {filled:.0%}, as after eight bits.",
+                   harmless=made)
     elif filled < FILLED:
-        yield Fact("combed", f"Of the grey levels within its range it has {filled:.0%}, as after its contrast was "
-                   "stretched.")
+        yield Fact("combed", f"Of the grey levels within its range it has {filled:.0%}, as after its contrast "
+                   "was stretched.", harmless=made)
 
 
 def occupancy(values: npt.NDArray[np.int64]) -> float | None:
@@ -111,56 +112,21 @@ def _steps(plane: Plane) -> float:
 
 
 def _extremes(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    """Whether Largest Image Pixel Value, where most slices state it exactly, is another than it is."""
+    """Whether slices hold larger values than Largest Image Pixel Value: no scanner's do, and masks make none larger."""
+    if image.inverted or image.modality != "CT" or len(sheets) < LEAST:
+        return
     off: list[int] = []
-    exact = 0
     for z, sheet in enumerate(sheets):
         said = sheet.number("LargestImagePixelValue")
-        if said is None or image.inverted:
+        if said is None:
             return
         slope, intercept = sheet.number("RescaleSlope") or 1.0, sheet.number("RescaleIntercept") or 0.0
-        if image.modality != "CT":
-            slope, intercept = 1.0, 0.0
-        most = float(image.pixels[z].max())
-        if abs(said * slope + intercept - most) <= 0.5 * abs(slope):
-            exact += 1
-        elif most > said * slope + intercept:
+        if float(image.pixels[z].max()) > said * slope + intercept + abs(slope) / 2:
             off.append(z)
-    if off and len(sheets) >= LEAST and exact >= (1 - MOST_ODD) * len(sheets):
+    if off:
         yield Fact("largest", f"{which(off)} {'holds' if len(off) == 1 else 'hold'} larger values than "
-                   "LargestImagePixelValue says, which is exact in the others.", slices=tuple(off))
-
-
-def _icons(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    for z, sheet in enumerate(sheets):
-        icon = icon_of(sheet)
-        if icon is None or icon.std() < 1:
-            continue
-        small = cv2.resize(image.pixels[z], icon.shape[::-1], interpolation=cv2.INTER_AREA)
-        if small.std() > 0 and _likeness(small, icon) < _ALIKE:
-            yield Fact("icon", "The small picture of it that it holds (IconImageSequence) shows another image.",
-                       slices=(z,) if len(sheets) > 1 else ())
-            return
-
-
-def _likeness(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """The rank correlation, whose sign a window may turn: no window changes the order."""
-    a, b = (np.argsort(np.argsort(part.ravel())) for part in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return abs(float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b))))
-
-
-def icon_of(sheet: Sheet) -> Plane | None:
-    """Its icon (y, x), where it has one of grey bytes."""
-    sequence: Any = sheet.value("IconImageSequence")
-    try:
-        item = sequence[0]
-        rows, columns = int(item.Rows), int(item.Columns)
-        if int(item.BitsAllocated) != 8 or int(item.get("SamplesPerPixel", 1)) != 1 or not 8 <= rows * columns <= _ICON:
-            return None
-        return np.frombuffer(item.PixelData[:rows * columns], np.uint8).reshape(rows, columns).astype(np.float32)
-    except Exception:  # pydicom raises what its parts raise, and an icon may be compressed, or none
-        return None
+                   "LargestImagePixelValue says.", harmless=sheets[0].text("LossyImageCompression") == "01",
+                   slices=tuple(off))
 
 
 def marks_of(image: Image) -> list[bytes | None]:

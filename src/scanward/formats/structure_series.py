@@ -7,6 +7,7 @@ differed in what `SAME` names.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.datadict import keyword_for_tag
 
-from scanward.formats.fact import Fact
+from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
 
 LEAST = 5
@@ -49,12 +50,8 @@ def series_facts(sheets: Sequence[Sheet], heights: npt.NDArray[np.float64]) -> I
     """`sheets` by slice in the order of the volume; `heights` (z,), mm along the normal."""
     if len(sheets) < LEAST:
         return
-    yield from _written(sheets)
-    yield from _elements(sheets)
-    yield from _values(sheets)
-    yield from _roots(sheets)
-    yield from _order(sheets)
-    yield from _locations(sheets, heights)
+    parts = _written, _elements, _values, _roots, _order
+    yield from gathered(*(part(sheets) for part in parts), _locations(sheets, heights))
 
 
 def odd_ones(values: Sequence[Hashable]) -> tuple[int, ...]:
@@ -148,12 +145,12 @@ def out_of_order(values: npt.NDArray[np.float64], strict: bool = True) -> tuple[
 def _rising(values: npt.NDArray[np.float64], strict: bool) -> list[int]:
     """A longest rising subsequence, by its places (patience sorting)."""
     tails: list[int] = []
+    held: list[float] = []
     before = [-1] * len(values)
-    for z, value in enumerate(values):
-        held = np.array([values[tail] for tail in tails])
-        at = int(np.searchsorted(held, value, "left" if strict else "right"))
+    for z, value in enumerate(values.tolist()):
+        at = (bisect_left if strict else bisect_right)(held, value)
         before[z] = tails[at - 1] if at else -1
-        tails[at:at + 1] = [z]
+        tails[at:at + 1], held[at:at + 1] = [z], [value]
     found, z = [], tails[-1] if tails else -1
     while z >= 0:
         found.append(z)

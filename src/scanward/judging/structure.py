@@ -24,7 +24,7 @@ WEIGHTS = {
     "time order": 1.19, "number order": 1.05, "odd blocks": 0.5, "levels": 0.72, "blocks": 0.57, "instance root": 0.57,
     "age": 0.83, "born after": 0.83, "capture": 0.83, "combed": 0.83, "two names": 0.35, "taken after": 0.13,
     "taken before": 0.13, "air": 0.13,
-    **dict.fromkeys(("program", "slice twice", "largest", "icon", "nearly same", "same values", "same name",
+    **dict.fromkeys(("unread", "program", "slice twice", "largest", "icon", "nearly same", "same values", "same name",
                      "foreign slice"), 1.0),
 }
 """By a fact's name; others weigh nothing. The last ones are too seldom to be measured, and nothing ordinary makes
