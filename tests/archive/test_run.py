@@ -71,7 +71,7 @@ def test_an_alarm_has_its_picture_and_what_was_done(out):
         ("tampered", [METHOD], "authentic", [])
     pictures = list((out / "pictures").rglob("*.png"))
     assert [path.relative_to(out).as_posix() for path in pictures] == \
-        [f"pictures/{forged['unit'][:2]}/{forged['unit'][:16]}.png"]
+        [f"pictures/{forged['unit'][:2]}/{forged['unit']}.png"]
     assert cv2.imread(str(pictures[0])) is not None
     assert json.loads(forged["evidence"])[0]["label"] == "tampered"
 

@@ -183,6 +183,14 @@ def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:
         WHERE error IS NOT NULL GROUP BY ALL ORDER BY n DESC, what LIMIT {most}""")  # type: ignore[return-value]  # noqa: S608
 
 
+def set_aside(answers: Answers, most: int) -> tuple[list[dict[str, Any]], int]:
+    """The first of the images that were set aside, and how many are."""
+    rows = answers.rows(f"""
+        SELECT path, attempts, error, count(*) OVER () FROM answers WHERE aside
+        ORDER BY path, unit LIMIT {most}""")  # noqa: S608
+    return [{"path": row[0], "attempts": row[1], "reason": row[2]} for row in rows], int(rows[0][3]) if rows else 0
+
+
 def costs(answers: Answers) -> list[Cost]:
     """A row a modality."""
     return [Cost(_named(row[0]), *row[1:]) for row in answers.rows(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import cv2
 import numpy as np
 
 from scanward.archive import figures, repeats
-from scanward.archive.answers import SET_ASIDE, picture_path
+from scanward.archive.answers import picture_path
 from scanward.archive.figures import Group, Groups
 from scanward.archive.listing import progress_of
 from scanward.archive.reading import Answers
@@ -83,7 +80,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
         repeats=(apart, repeats.of_one_uid(answers, LISTED), repeats.of_slices(answers, LISTED), same),
         errors=[(clean(what, LONGEST), label, n, clean(first, LONGEST))
                 for what, label, n, first in figures.errors(answers, LISTED)],
-        aside=_set_aside(answers.folder), costs=figures.costs(answers), pace=pace,
+        aside=figures.set_aside(answers, LISTED), costs=figures.costs(answers), pace=pace,
         rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
         clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
     return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
@@ -125,26 +122,6 @@ def _picture(path: Path) -> tuple[str, int, int] | None:
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         return picture_uri(jpeg(small.astype(np.uint8, copy=False))), *size
     return None
-
-
-def _set_aside(folder: Path) -> tuple[list[dict[str, str]], int]:
-    """The first of the units that were set aside, and how many are."""
-    try:
-        with plain_file(folder / SET_ASIDE) as file:
-            lines = _objects(file)
-            first = [{key: clean(one.get(key, ""), LONGEST) for key in ("path", "unit", "attempts", "reason")}
-                     for one in islice(lines, LISTED)]
-            return first, len(first) + sum(1 for _ in lines)
-    except OSError:
-        return [], 0
-
-
-def _objects(lines: Iterator[bytes] | Any) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                yield found
 
 
 def percent(value: float) -> str:

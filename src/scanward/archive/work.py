@@ -10,7 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import methods
+from scanward.archive.ahead import Ahead
 from scanward.archive.answers import Answer
 from scanward.archive.fetching import sweep
 from scanward.archive.unit import Archive, Unit
@@ -74,17 +75,37 @@ class Judging:
             detector(name).load()
         terms = Terms(self.method, self.site, self.modality, self.spacing)
         worker = f"{socket.gethostname()}:{os.getpid()}"
+        if self.archive.distant:
+            return Fetching(self.archive, terms, worker)
         return lambda task: judged(task.unit, self.archive, terms, worker)
 
 
-def judged(unit: Unit, archive: Archive, terms: Terms, worker: str) -> Judged:
-    """The answer of one unit."""
+class Fetching:
+    """The work, where files are fetched: those of the next image while one is judged; as `Crew.work` has it."""
+
+    def __init__(self, archive: Archive, terms: Terms, worker: str) -> None:
+        self._archive, self._terms, self._worker = archive, terms, worker
+        self._files = Ahead(archive)
+
+    def __call__(self, task: Task) -> Judged:
+        return judged(task.unit, self._archive, self._terms, self._worker, self._files.fetched)
+
+    def ahead(self, task: Task | None) -> None:
+        self._files.following = None if task is None else task.unit
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def judged(unit: Unit, archive: Archive, terms: Terms, worker: str,
+           fetched: Callable[[Unit], AbstractContextManager[Source]] | None = None) -> Judged:
+    """The answer of one unit, whose files `fetched` brings, or the archive itself."""
     start = time.perf_counter()
     _forget_peak()
     blank = replace(unjudged(unit, archive), method=terms.method)
     picture = None
     try:
-        with archive.fetched(unit) as source:
+        with (fetched or archive.fetched)(unit) as source:
             answer, picture = _answer(blank, scan_source(source, terms), source, archive)
     except InputError as error:
         answer = replace(blank, label="inconclusive", error=_kept(str(error)))

@@ -46,6 +46,8 @@ def archive_run(
     seconds: Annotated[float, typer.Option(min=1, help="What one image or series may take.")] = 900,
     memory: Annotated[float, typer.Option(min=500, metavar="MB", help="What the process that judges it may hold.")] =
     8192,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what was set aside or ended in an error before; "
+                                        "--seconds and --memory may be other ones.")] = False,
     user: Annotated[str, typer.Option(help="Of a server.")] = "",
     password_file: Annotated[Path | None, typer.Option(metavar="FILE", help="With the password in its first "
                                                        "line.")] = None,
@@ -59,4 +61,4 @@ def archive_run(
 
     choose_device(device)
     return run_archive(Request(source, output, workers, ray, method, modality, spacing, site, seconds, memory, user,
-                               password_file, authority, quiet))
+                               password_file, authority, quiet, retry))

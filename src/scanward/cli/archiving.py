@@ -49,17 +49,19 @@ class Request:
     password_file: Path | None = None
     authority: Path | None = None
     quiet: bool = False
+    retry: bool = False
 
 
 def run_archive(request: Request) -> int:
     """Judge the archive and return the exit code."""
     site = None if request.site is None else read_site(request.site)
     check_site(site, request.method)
-    judging = Judging(archive_of(request.source, Login(request.user, request.password_file, request.authority)),
-                      request.method, site, parse_modality(request.modality), parse_spacing(request.spacing),
+    login = Login(request.user, request.password_file, request.authority)
+    judging = Judging(archive_of(request.source, login, request.output), request.method, site,
+                      parse_modality(request.modality), parse_spacing(request.spacing),
                       os.environ.get("SCANWARD_DEVICE", ""))
     runner = runner_of(request)
-    run = Run(request.output, judging)
+    run = Run(request.output, judging, request.retry)
     told = Told(request.quiet)
     interrupted = False
     with told, _terminable():
@@ -73,6 +75,8 @@ def run_archive(request: Request) -> int:
         return INTERRUPTED
     if not request.quiet:
         print(summary(run.counts))
+        if run.counts.errors:
+            print("The same command with --retry tries what ended in an error again.", file=sys.stderr)
         print(f"Its report: scanward archive report {shown(str(request.output))}", file=sys.stderr)
     return code_of(run.counts)
 
