@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,13 +101,14 @@ class OnServer:
 
 
 def _server(url: str, login: Login) -> Server:
-    found: dict[Any, Server] = vars(_OPEN).setdefault("servers", {})
+    found: dict[Any, tuple[Server, AbstractContextManager[Any]]] = vars(_OPEN).setdefault("servers", {})
     if (url, login) not in found:
-        server = found[url, login] = Server(url, url)
+        server = Server(url, url)
         opened: AbstractContextManager[Any] = client(url, login.user, login.password_file, Tls(ca=login.authority),
                                                      timeout=ANSWER)
-        server.web = ExitStack().enter_context(opened)
-    return found[url, login]
+        server.web = opened.__enter__()
+        found[url, login] = server, opened  # which closes what it opened when nobody holds it
+    return found[url, login][0]
 
 
 _OPEN = threading.local()
