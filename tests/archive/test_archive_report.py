@@ -103,6 +103,24 @@ def test_the_worst_come_first_with_picture_score_reason_and_path(run, tmp_path):
     assert "023/23/film-94.dcm" in page.part("worst")
 
 
+def test_what_to_look_at_first_is_said_first(run, tmp_path):
+    rows = [made.row(i, "tampered" if i % 4 == 0 else "authentic") for i in range(80)]
+    rows[8] = made.row(8, "tampered", kinds=("seal", "file"), score=0.501, reason="It was altered in one place.")
+    rows[9] = made.row(9, sop_uid=rows[10].sop_uid)
+    rows[11] = made.row(11, "inconclusive", error="It hangs.", aside=True)
+    run("archive", "report", made.run(tmp_path, rows))
+    page = Page(tmp_path / "report.html")
+    answers, worst = page.part("answers"), page.part("worst")
+    assert "20 alarms among 79 judged images; 1 by a seal or the file itself , which is proof" in answers
+    assert "1 SOP Instance UID with different pixels : one of the images was changed or swapped." in answers
+    assert "1 error , 1 of them set aside: nobody has judged these images" in answers
+    assert "1. film-8.dcm ▲ tampered 0.501" in worst and "12. film" in worst.split("The other 8")[0]
+    assert "13. film" in worst.split("The other 8")[1] and page.text.index("The worst") < page.text.index("Alarms by s")
+    run("archive", "report", made.run(tmp_path / "clean", [made.row(i) for i in range(8)]))
+    clean = Page(tmp_path / "clean" / "report.html").part("answers")
+    assert clean.startswith("Answers 0 alarms among 8 judged images. Modality"), clean
+
+
 def test_a_run_that_goes_on_says_how_far_it_is(run, tmp_path):
     out = made.run(tmp_path, [made.row(i) for i in range(120)], listed=240, complete=False)
     code, said, _ = run("archive", "report", out, "-o", tmp_path / "new" / "page.html")

@@ -25,6 +25,10 @@ HANGS = 60.0
 """Seconds after which a file is one over which the disk hangs."""
 HIDDEN = -1
 """The size of a hidden folder, which is listed like a file."""
+NAMELESS = -2
+"""The size of what lies in a store under an empty name, `folder//`, where no file system has anything."""
+SAID = {HIDDEN: PASSED["hidden"],
+        NAMELESS: "A folder or an object there has an empty name, which Scanward does not enter; rename it."}
 LONGEST_LINE = 1 << 16
 """Bytes of a line of a list."""
 
@@ -128,12 +132,12 @@ def units_of(found: Found, local: Callable[[str], Path]) -> list[Unit]:
         return [Unit((f"{prefix}.",), 0, said="inconclusive", reason=str(found.error))]
     sizes = {entry.name: entry.size for entry in found.files}
     passed: list[Passed] = []
-    groups = _looked_into([local(name) for name, size in sizes.items() if size != HIDDEN], passed)
+    groups = _looked_into([local(name) for name, size in sizes.items() if size >= 0], passed)
     units = [Unit(tuple(prefix + path.name for path in paths), sum(sizes[path.name] for path in paths), len(paths) > 1)
              for paths in groups]
     units += [Unit((prefix + one.path.name,), 0, said="unscanned", reason=one.reason) for one in passed]
-    units += [Unit((prefix + name,), 0, said="unscanned", reason=PASSED["hidden"])
-              for name, size in sizes.items() if size == HIDDEN]
+    units += [Unit((prefix + name,), 0, said="unscanned", reason=SAID[size])
+              for name, size in sizes.items() if size in SAID]
     return sorted(units, key=lambda unit: unit.parts[0])
 
 

@@ -32,7 +32,6 @@ from scanward.errors import ArgumentError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean
 from scanward.judging.asked import asked_of
 from scanward.judging.batch import Done
-from scanward.judging.case import Terms
 from scanward.judging.watched import SetAsideError, Watching
 
 FORMAT, RETRIED = "scanward-archive", "retried"
@@ -86,22 +85,21 @@ class Run:
         self._out, self._archive, self._judging = out, judging.archive, judging
         self._open: dict[int, Part] = {}
         self.counts = Counts()
+        terms = self._terms()
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._lock = held(out, f"Another run is writing into {out}; wait for it, or choose another folder.")
         except OSError as error:
             raise unwritten(out, error) from error
         try:
-            _check(out, self._terms())
+            _check(out, terms)
             self._since = _retried(out, retry)
         except BaseException:
             os.close(self._lock)
             raise
 
     def _terms(self) -> dict[str, Any]:
-        judging = self._judging
-        terms = Terms(judging.method, judging.site, judging.modality, judging.spacing)
-        return {"source": self._archive.name, **self._archive.terms(), **asked_of(terms, None)}
+        return {"source": self._archive.name, **self._archive.terms(), **asked_of(self._judging.terms(), None)}
 
     def go(self, runner: Watching, told: Callable[[Counts], None]) -> Counts:
         """Judges what has no answer yet; `told` hears again and again how far it is.

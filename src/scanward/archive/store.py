@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scanward.archive.fetching import fetching, no_room
-from scanward.archive.folder import HIDDEN, units_of
+from scanward.archive.folder import HIDDEN, NAMELESS, units_of
 from scanward.archive.patience import patient
 from scanward.archive.unit import Cursor, Unit
 from scanward.archive.walk import Entry, Found, walk
@@ -81,13 +81,18 @@ class Store:
             system.invalidate_cache()  # or it keeps all listings for ever
         except (FileNotFoundError, PermissionError) as error:
             raise UnreadableError(f"{self.url}/{folder} may not be searched ({clean(error)}).") from error
+        here, nameless = f"{root}/{folder}".rstrip("/"), False
         for one in found:
-            name = str(one["name"]).rstrip("/").rpartition("/")[2]
-            inside = one.get("type") == "directory"
-            if inside and name.startswith("."):
+            whole, inside, size = str(one["name"]), one.get("type") == "directory", int(one.get("size") or 0)
+            name = whole.rstrip("/").rpartition("/")[2]
+            if whole.rstrip("/") == here:  # the folder's own entry, if it holds nothing
+                nameless |= (inside and whole != here) or size > 0
+            elif inside and name.startswith("."):
                 yield Entry(False, name, HIDDEN)
-            elif name and f"{root}/{folder}".rstrip("/") != str(one["name"]).rstrip("/"):
-                yield Entry(inside, name, 0 if inside else int(one.get("size") or 0))
+            else:
+                yield Entry(inside, name, 0 if inside else size)
+        if nameless:
+            yield Entry(False, "/", NAMELESS)
 
     def listed(self, after: Cursor, scratch: Path) -> Iterator[tuple[Unit, Cursor]]:
         """As a folder of this machine, by the heads of the files."""
@@ -100,7 +105,7 @@ class Store:
             prefix = f"{found.folder}/" if found.folder else ""
             units += [Unit((prefix + one.name,), one.size) for one in lost]
             for unit in sorted(units, key=lambda unit: unit.parts[0]):
-                first = unit.parts[0].rpartition("/")[2]
+                first = unit.parts[0].removeprefix(prefix)
                 if not here or first > last:
                     yield unit, [found.folder, found.before, first]
 
@@ -129,7 +134,7 @@ def _plain(part: str) -> str:
 
 def _heads(url: str, found: Found, heads: Path) -> Iterator[Entry]:
     """Puts the head of each file there, with the file's length; gives those of which none can be had."""
-    files = [one for one in found.files if one.size != HIDDEN]
+    files = [one for one in found.files if one.size >= 0]
     for some in (files[at:at + AT_ONCE] for at in range(0, len(files), AT_ONCE)):
         got = _begins(url, found.folder, some)
         for one, head in zip(some, got, strict=True):

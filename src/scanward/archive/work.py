@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,11 @@ from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import Site
 from scanward.judging.watched import memory_of
 from scanward.judging.witnesses import detector, names_of
+from scanward.protection import key_in
 from scanward.report.heat import heat_png
 from scanward.report.jsonl import plain
+from scanward.seals.objects import Objects
+from scanward.seals.trust import Trust
 from scanward.verdict import Evidence, Verdict
 from scanward.version import __version__
 
@@ -65,6 +69,15 @@ class Judging:
     modality: Modality | None = None
     spacing: tuple[float, float] | None = None
     device: str = ""
+    key: Path | None = None
+    """The file of the site's key, which every process reads for itself: the key goes nowhere."""
+    trust: Trust | None = None
+
+    def terms(self) -> Terms:
+        """Raises `InputError` where there is no such key."""
+        key = None if self.key is None else key_in(self.key)
+        return Terms(self.method, self.site, self.modality, self.spacing, key, trust=self.trust,
+                     objects=Objects(standing=True))
 
     def __call__(self) -> Callable[[Task], Judged]:
         """The work; where the networks run is settled before they are loaded. Raises `WeightsError`."""
@@ -73,7 +86,7 @@ class Judging:
         sweep()
         for name in names_of(self.method, self.modality):
             detector(name).load()
-        terms = Terms(self.method, self.site, self.modality, self.spacing)
+        terms = self.terms()
         worker = f"{socket.gethostname()}:{os.getpid()}"
         if self.archive.distant:
             return Fetching(self.archive, terms, worker)
@@ -106,7 +119,8 @@ def judged(unit: Unit, archive: Archive, terms: Terms, worker: str,
     picture = None
     try:
         with (fetched or archive.fetched)(unit) as source:
-            answer, picture = _answer(blank, scan_source(source, terms), source, archive)
+            answer, picture = _answer(blank, scan_source(source, terms), source, [
+                archive.address(replace(unit, parts=(part,))) for part in unit.parts])
     except InputError as error:
         answer = replace(blank, label="inconclusive", error=_kept(str(error)))
     now = datetime.datetime.now(datetime.UTC)
@@ -122,13 +136,16 @@ def unjudged(unit: Unit, archive: Archive) -> Answer:
                   version=__version__)
 
 
-def _answer(blank: Answer, result: Result, source: Source, archive: Archive) -> Judged:
+def _answer(blank: Answer, result: Result, source: Source, addresses: list[str]) -> Judged:
+    """`addresses` are those of the source's files, for people."""
     first = source.paths[0]
 
     def here(text: str) -> str:
         """What was fetched lies where nobody finds it later."""
-        if str(first) != blank.path:
-            text = text.replace(str(first), blank.path).replace(str(first.parent), archive.name)
+        if str(first.parent) in text and str(first) != addresses[0]:
+            for path, address in zip(source.paths, addresses, strict=True):
+                text = text.replace(str(path), address)
+            text = text.replace(str(first.parent), addresses[0])
         return _kept(text)
 
     origin = origin_of(first)
