@@ -92,7 +92,7 @@ def many(count: int, out: Path, a_part: int = 50_000, slices: int = 0) -> Path:
         "score": "if(i % 500 = 1, NULL, if(hash(i) % 200 = 7, 0.5 + (i * 37 % 500) / 1000, (i * 31 % 400) / 1000))",
         "threshold": "0.5", "reason": "if(hash(i) % 200 = 7, 'Grain here is not that of the rest.', '')",
         "kinds": "if(hash(i) % 200 = 7, ['self-reference'], [])", "findings": "'[]'", "evidence": "'[]'",
-        "error": "if(i % 500 = 1, path || ' is cut short; copy it again.', NULL)", "attempts": "1",
+        "error": "if(i % 500 = 1, path || ' is cut short; copy it again.', NULL)", "attempts": "1", "aside": "false",
         "manufacturer": f"split_part({texts['scanner']}[1 + i // 4 % 5], '|', 1)",
         "model": f"split_part({texts['scanner']}[1 + i // 4 % 5], '|', 2)",
         "station": f"split_part({texts['site']}[1 + i // 4 % 4], '|', 2)",

@@ -60,13 +60,12 @@ def three_hundred(out: Path, **run) -> Path:
         if i in (60, 90):
             other = {"content": "f" * 32}
         if i == 200:
-            label, other = "inconclusive", {"score": None, "error": "It was set aside after 2 tries.", "attempts": 2}
+            label, other = "inconclusive", {"score": None, "error": "It hangs.", "attempts": 2, "aside": True}
         rows.append(made.row(i, label, **other))
     made.run(out, rows[:64], rows[64:], **run)
     for one in rows:
         if one.label == "tampered":
             made.picture(out, one.unit, 500)
-    (out / "set-aside.jsonl").write_text('{"unit": "u", "path": "a/b.dcm", "attempts": 2, "reason": "It hangs."}\n')
     return out
 
 
@@ -85,7 +84,8 @@ def test_a_page_says_what_came_of_a_run(run, tmp_path):
     assert "One image in several studies 1 content, 2 images. Copied" in page.part("repeats")
     assert "Slices in several series 1 set of slices is each in more than one series." in page.part("repeats")
     assert "… is cut short; copy it again. ? inconclusive 3 025/25/film-100.dcm" in page.part("errors")
-    assert "a/b.dcm 2 It hangs." in page.part("errors")
+    assert "1 image was set aside" in page.part("answers")
+    assert "050/50/film-200.dcm 2 It hangs." in page.part("errors")
     assert "by 2 processes" in page.part("cost") and "MG 285" in page.part("cost")
 
 
@@ -101,6 +101,24 @@ def test_the_worst_come_first_with_picture_score_reason_and_path(run, tmp_path):
     assert "1. film-94.dcm ▲ tampered 0.978 / 0.50 MG self-reference Grain here is not that of the rest." \
         in page.part("worst")
     assert "023/23/film-94.dcm" in page.part("worst")
+
+
+def test_what_to_look_at_first_is_said_first(run, tmp_path):
+    rows = [made.row(i, "tampered" if i % 4 == 0 else "authentic") for i in range(80)]
+    rows[8] = made.row(8, "tampered", kinds=("seal", "file"), score=0.501, reason="It was altered in one place.")
+    rows[9] = made.row(9, sop_uid=rows[10].sop_uid)
+    rows[11] = made.row(11, "inconclusive", error="It hangs.", aside=True)
+    run("archive", "report", made.run(tmp_path, rows))
+    page = Page(tmp_path / "report.html")
+    answers, worst = page.part("answers"), page.part("worst")
+    assert "20 alarms among 79 judged images; 1 by a seal or the file itself , which is proof" in answers
+    assert "1 SOP Instance UID with different pixels : one of the images was changed or swapped." in answers
+    assert "1 error , 1 of them set aside: nobody has judged these images" in answers
+    assert "1. film-8.dcm ▲ tampered 0.501" in worst and "12. film" in worst.split("The other 8")[0]
+    assert "13. film" in worst.split("The other 8")[1] and page.text.index("The worst") < page.text.index("Alarms by s")
+    run("archive", "report", made.run(tmp_path / "clean", [made.row(i) for i in range(8)]))
+    clean = Page(tmp_path / "clean" / "report.html").part("answers")
+    assert clean.startswith("Answers 0 alarms among 8 judged images. Modality"), clean
 
 
 def test_a_run_that_goes_on_says_how_far_it_is(run, tmp_path):
@@ -127,11 +145,10 @@ def test_a_site_above_the_others_is_marked(run, tmp_path):
 def test_hostile_text_stays_text(run, tmp_path):
     row = made.row(1, "tampered", path=NASTY + ".dcm", reason=NASTY, kinds=(NASTY,), manufacturer=NASTY, model=NASTY,
                    station=NASTY, institution=NASTY + "x" * 5000, modality=NASTY, source=NASTY)
-    error = made.row(2, "inconclusive", error=f"{NASTY} is cut short.", content="1" * 32, study_uid=NASTY)
+    error = made.row(2, "inconclusive", error=f"{NASTY} is cut short.", content="1" * 32, study_uid=NASTY, aside=True)
     same = made.row(9, "authentic", content="1" * 32, path=NASTY)
     out = made.run(tmp_path, [row, error, same])
     (out / "run.json").write_text(json.dumps({"format": made.FORMAT, "terms": {"source": NASTY, "method": 7}}))
-    (out / "set-aside.jsonl").write_text(json.dumps({"path": NASTY, "reason": [NASTY]}) + "\nno JSON\n[]\n")
     assert run("archive", "report", out)[0] == 0
     page = Page(out / "report.html")
     assert not [tag for tag, values in page.tags if tag in ("script", "img") or any(n.startswith("on") for n in values)]

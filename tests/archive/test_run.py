@@ -13,6 +13,8 @@ from objects import ct_files, dicom_file
 
 from scanward import formats
 from scanward.archive import folder
+from scanward.archive.answers import picture_path
+from scanward.archive.unit import Unit
 from scanward.formats import sources
 from scanward.judging.case import Terms
 from scanward.judging.scan import scan_source
@@ -71,7 +73,7 @@ def test_an_alarm_has_its_picture_and_what_was_done(out):
         ("tampered", [METHOD], "authentic", [])
     pictures = list((out / "pictures").rglob("*.png"))
     assert [path.relative_to(out).as_posix() for path in pictures] == \
-        [f"pictures/{forged['unit'][:2]}/{forged['unit'][:16]}.png"]
+        [f"pictures/{forged['unit'][:2]}/{forged['unit']}.png"]
     assert cv2.imread(str(pictures[0])) is not None
     assert json.loads(forged["evidence"])[0]["label"] == "tampered"
 
@@ -123,6 +125,51 @@ def test_a_list_names_files_from_its_own_folder_on_each_once(archive, tmp_path, 
     assert "is a folder" in found[f"{tmp_path.name}/films"]["error"]
 
 
+def test_a_list_as_other_systems_write_it(tmp_path, run):
+    noise(tmp_path / "ä.png", 1, side=100)
+    lines = b"\xef\xbb\xbf" + "ä.png\r\n\r\nä.png\r\n".encode()
+    (tmp_path / "list.txt").write_bytes(lines)
+    asked = ("-o", tmp_path / "out", "--method", METHOD, "--workers", 1)
+    assert run("archive", tmp_path / "list.txt", *asked)[:2] == (0, "1 image: 1 authentic.\n")
+    (tmp_path / "other.txt").write_text("ä.png\n", "utf-16")
+    code, _, err = run("archive", tmp_path / "other.txt", "-o", tmp_path / "new")
+    assert code == 2 and "is a list in UTF-16; save it as UTF-8." in err and not (tmp_path / "new").exists()
+
+
+def test_answers_that_go_into_the_archive_itself_are_none_of_its_images(tmp_path, run):
+    noise(tmp_path / "1.png", 1, copied=True)
+    (tmp_path / "link").symlink_to(tmp_path / "night")
+    for _ in range(2):
+        asked = ("archive", tmp_path, "-o", tmp_path / "night", "--method", METHOD, "--workers", 1)
+        assert run(*asked)[:2] == (1, "1 image: 1 tampered.\n")
+    assert len(rows(tmp_path / "night")) == listed(tmp_path / "night") == 1
+    assert run("archive", tmp_path, "-o", tmp_path / "other", "--method", METHOD, "--workers", 1)[0] == 1
+    assert sorted(row["label"] for row in rows(tmp_path / "other").values()) == ["tampered", "unscanned"], \
+        "another run's pictures are Scanward's own"
+
+
+def test_a_source_that_goes_away_is_no_error_of_its_images(tmp_path, run):
+    """As a disk that is no longer mounted."""
+    for number in range(3):
+        noise(tmp_path / "films" / f"{number}.png", number, side=100)
+    asked = ("archive", tmp_path / "films", "-o", tmp_path / "out", "--method", METHOD, "--workers", 1)
+    assert run(*asked)[0] == 0
+    (tmp_path / "out" / "answers" / "part-00000000.parquet").unlink()
+    (tmp_path / "films").rename(tmp_path / "away")
+    (tmp_path / "films").mkdir()
+    code, _, err = run(*asked)
+    assert code == 2 and f"{tmp_path / 'films'} is empty or gone; when its files are back" in err
+    (tmp_path / "films").rmdir()
+    (tmp_path / "away").rename(tmp_path / "films")
+    assert run(*asked)[:2] == (0, "3 images: 3 authentic.\n")
+
+
+def test_names_that_look_like_others_are_others():
+    """A line break may be in a name, and a picture's name is a hash that nobody finds twice."""
+    one, two = Unit(("x/a", "x/b"), 1, True), Unit(("x/a\nx/b",), 1)
+    assert one.id != two.id and picture_path(one.id) != picture_path(one.id[:16] + "0" * 16)
+
+
 @pytest.mark.parametrize(("source", "words"), [
     ("gone", "does not exist"), ("film.png", "`scanward scan` is for one image"),
     ("http://pacs", "orthanc:http://pacs"), ("orthanc:pacs", "names no server"),
@@ -139,6 +186,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(archive, tmp_path, run
     (tmp_path / "run.json").write_text("{}")
     code, _, err = run("archive", archive, "-o", tmp_path)
     assert code == 2 and "belongs to something else" in err and os.listdir(tmp_path) == ["run.json"]
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "listing").mkdir()
+    code, _, err = run("archive", archive, "-o", tmp_path)
+    assert code == 2 and "listing belongs to something else" in err and os.listdir(tmp_path) == ["listing"]
 
 
 def test_answers_that_are_damaged_are_named(archive, out, tmp_path, run):

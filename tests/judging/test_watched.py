@@ -80,3 +80,47 @@ def test_what_there_is_not_yet_is_waited_for():
 def test_a_process_that_cannot_begin_ends_the_run(make, words):
     with pytest.raises(ScanwardError, match=words):
         list(Watched(1).run(make, [("good", 1)]))
+
+
+class Ready:
+    """Work that notes what it is told to make ready, and which of it it is given."""
+
+    def __init__(self):
+        self.told = None
+
+    def ahead(self, item):
+        self.told, self.before = item, self.told
+        if item and item[0] == "poison":
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, item):
+        time.sleep(item[2])
+        if item[0] == "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return item, self.told, self.before == item
+
+
+def test_work_is_told_what_is_likely_to_come_next():
+    items = [("good", n, 0.01) for n in range(12)]
+    done = [one.answer() for one in Watched(2, LIMITS).run(Ready, iter(items))]
+    assert sorted(item for item, _, _ in done) == items
+    assert sum(ready for _, _, ready in done) >= 9, "most were ready when they were given"
+    told = [told for _, told, _ in done if told is not None]
+    assert len(set(told)) == len(told), "none is made ready twice where nothing goes wrong"
+
+
+def test_what_is_ready_for_one_is_done_by_another_that_is_free():
+    start = time.monotonic()
+    items = [("good", 0, 6.0), ("good", 1, 1.0), *(("good", n, 0.01) for n in range(2, 6))]
+    done = [one.answer()[0] for one in Watched(2).run(Ready, iter(items))]
+    assert sorted(done) == items and done[-1] == items[0], "nothing waits for the slow one"
+    assert time.monotonic() - start < 60
+
+
+def test_what_kills_whoever_makes_it_ready_costs_nobody_an_answer():
+    items = [("poison" if n == 5 else "good", n, 0.02) for n in range(12)]
+    done = {one.item: one for one in Watched(2, LIMITS).run(Ready, iter(items))}
+    assert len(done) == len(items)
+    assert [item[1] for item, one in done.items() if one.error is not None] == [5]
+    assert "its process died (SIGKILL)" in str(done["poison", 5, 0.02].error)

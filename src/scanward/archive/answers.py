@@ -5,9 +5,8 @@ OUT/run.json                       what was asked for; a run with other terms is
 OUT/listing/NNNNNNNN.jsonl         the units of a part, in order; its first line says where the listing goes on
 OUT/listing/complete               the listing has ended; how many parts and units it has
 OUT/answers/part-NNNNNNNN.parquet  the answers of a part, in its order: the part is done if this is there
-OUT/answers/part-NNNNNNNN.jsonl    those of a part that is not done yet
-OUT/pictures/NN/KEY.png            heat maps of alarms, written before the answers that speak of them
-OUT/set-aside.jsonl                what ended its process, or took too much of it, again and again
+OUT/answers/part-NNNNNNNN.jsonl    those of a part that is not done yet, or is tried again
+OUT/pictures/NN/UNIT.png           heat maps of alarms, written before the answers that speak of them
 ```
 """
 
@@ -23,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanward.disk import sync_folder, whole_file
-from scanward.errors import ArgumentError, MissingExtraError
+from scanward.errors import ArgumentError, MissingExtraError, UnreadableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RUN, LISTING, ANSWERS, PICTURES, SET_ASIDE = "run.json", "listing", "answers", "pictures", "set-aside.jsonl"
+RUN, LISTING, ANSWERS, PICTURES = "run.json", "listing", "answers", "pictures"
 COMPLETE = "complete"
 
 
@@ -37,7 +36,7 @@ class Answer:
     """A row: one image or series. Texts of headers and names of files are clean, and the attacker's choice."""
 
     unit: str
-    """A stable name: SHA-256 over the paths within the source, or the UIDs; 32 hexadecimal digits."""
+    """`Unit.id`."""
     path: str
     """As it was listed; of a series its first file."""
     files: int
@@ -55,6 +54,8 @@ class Answer:
     evidence: str = "[]"
     """JSON: of each witness its method, label, score, threshold, conclusive, reason and facts."""
     error: str | None = None
+    aside: bool = False
+    """It ended its process, or took more of it than it may, at every try; `error` says so."""
     attempts: int = 1
     manufacturer: str | None = None
     model: str | None = None
@@ -86,8 +87,9 @@ def schema() -> pa.Schema:
     """The columns, in the order of `Answer`; `MissingExtraError` without pyarrow."""
     pa = arrow()
     text, number = pa.string(), pa.float32()
-    kinds = {"files": pa.int32(), "attempts": pa.int8(), "kinds": pa.list_(text), "slices": pa.list_(text),
-             "study_date": pa.date32(), "judged_at": pa.timestamp("us", "UTC"),
+    kinds = {"files": pa.int32(), "attempts": pa.int8(), "aside": pa.bool_(),
+             "kinds": pa.list_(text), "slices": pa.list_(text), "study_date": pa.date32(),
+             "judged_at": pa.timestamp("us", "UTC"),
              **dict.fromkeys(("score", "threshold", "seconds", "peak_mb"), number)}
     return pa.schema([pa.field(one.name, kinds.get(one.name, text), nullable="None" in str(one.type))
                       for one in dataclasses.fields(Answer)])
@@ -116,6 +118,25 @@ def write_part(out: Path, number: int, answers: Sequence[Answer]) -> None:
     sync_folder(path.parent)
 
 
+def read_answers(out: Path, number: int) -> list[Answer]:
+    """The answers of a part that is done, in its order. Raises `UnreadableError` where they cannot be read."""
+    rows = columns_of(out, number, *schema().names)
+    lists = ("kinds", "slices")
+    return [Answer(**{**row, **{name: row[name] and tuple(row[name]) for name in lists}}) for row in rows]
+
+
+def columns_of(out: Path, number: int, *names: str) -> list[dict[str, Any]]:
+    """Columns of the answers of a part that is done, a row each. Raises as `read_answers`."""
+    path = part_path(out, number)
+    try:
+        found: list[dict[str, Any]] = arrow().parquet.read_table(path, columns=list(names)).to_pylist()
+        if found and set(found[0]) != set(names):
+            raise ValueError("columns are missing")
+    except Exception as error:  # pyarrow has errors of its own, and whatever it is, the file is not ours
+        raise UnreadableError(f"{path} is damaged; remove it, and its images are judged again.") from error
+    return found
+
+
 def unwritten(out: Path, error: Exception) -> ArgumentError:
     """Of a run whose folder cannot be written any more."""
     why = error.strerror if isinstance(error, OSError) else str(error)
@@ -129,4 +150,4 @@ def part_path(out: Path, number: int) -> Path:
 
 def picture_path(unit: str) -> Path:
     """Where in OUT the picture of an alarm is."""
-    return Path(PICTURES, unit[:2], f"{unit[:16]}.png")
+    return Path(PICTURES, unit[:2], f"{unit}.png")

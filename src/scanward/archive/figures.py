@@ -13,10 +13,13 @@ from typing import Any
 from scanward.archive.reading import Answers
 from scanward.formats.guard import clean
 from scanward.metrics import wilson
+from scanward.verdict import FILE, SEAL
 
 UNSAID = "not said"
 JUDGED = "(error IS NULL AND label <> 'unscanned')"
 ALARM = "(label = 'tampered')"
+PROOF = f"list_has_any(kinds, ['{SEAL}', '{FILE}'])"
+"""Raised by witnesses whose alarm is no likelihood."""
 STUDY = "hash(coalesce(study_uid, unit))"
 """What says of no study is one of its own."""
 MOST = 50
@@ -167,12 +170,17 @@ def counts(answers: Answers) -> list[Count]:
 
 
 def worst(answers: Answers, most: int) -> list[dict[str, Any]]:
-    """The alarms with the highest scores."""
+    """The alarms that are proof, then those with the highest scores."""
     names = ("unit", "path", "files", "score", "threshold", "reason", "kinds", "modality", "manufacturer", "model",
              "institution", "station", "study_date")
     return [dict(zip(names, row, strict=True)) for row in answers.rows(
-        f"SELECT {', '.join(names)} FROM answers WHERE {ALARM} ORDER BY score DESC NULLS LAST, unit "  # noqa: S608
+        f"SELECT {', '.join(names)} FROM answers WHERE {ALARM} ORDER BY {PROOF} DESC, score DESC NULLS LAST, unit "  # noqa: S608
         f"LIMIT {most}")]
+
+
+def proofs(answers: Answers) -> int:
+    """Alarms that are proof."""
+    return int(answers.rows(f"SELECT count(*) FROM answers WHERE {ALARM} AND {PROOF}")[0][0])  # noqa: S608
 
 
 def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:
@@ -181,6 +189,14 @@ def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:
     return answers.rows(f"""
         SELECT replace(error, path, '…') AS what, label, count(*) AS n, min(path) FROM answers
         WHERE error IS NOT NULL GROUP BY ALL ORDER BY n DESC, what LIMIT {most}""")  # type: ignore[return-value]  # noqa: S608
+
+
+def set_aside(answers: Answers, most: int) -> tuple[list[dict[str, Any]], int]:
+    """The first of the images that were set aside, and how many are."""
+    rows = answers.rows(f"""
+        SELECT path, attempts, error, count(*) OVER () FROM answers WHERE aside
+        ORDER BY path, unit LIMIT {most}""")  # noqa: S608
+    return [{"path": row[0], "attempts": row[1], "reason": row[2]} for row in rows], int(rows[0][3]) if rows else 0
 
 
 def costs(answers: Answers) -> list[Cost]:

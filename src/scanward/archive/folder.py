@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import threading
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from scanward.archive.unit import Cursor, Unit
 from scanward.archive.walk import TOGETHER, Entry, Found, walk
-from scanward.errors import ArgumentError, InputError, UnreadableError
+from scanward.errors import ArgumentError, InputError, ScanwardError, UnreadableError
 from scanward.formats import Source
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
@@ -24,6 +25,10 @@ HANGS = 60.0
 """Seconds after which a file is one over which the disk hangs."""
 HIDDEN = -1
 """The size of a hidden folder, which is listed like a file."""
+NAMELESS = -2
+"""The size of what lies in a store under an empty name, `folder//`, where no file system has anything."""
+SAID = {HIDDEN: PASSED["hidden"],
+        NAMELESS: "A folder or an object there has an empty name, which Scanward does not enter; rename it."}
 LONGEST_LINE = 1 << 16
 """Bytes of a line of a list."""
 
@@ -32,8 +37,9 @@ class Local:
     """A folder of this machine as a `Tree`. Links to files are files. A folder that a link leads to is searched there,
     unless it lies in what is searched already, or holds all of it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, out: Path | None = None) -> None:
+        """`out`, wherever it lies, is not searched."""
+        self.root, self._out = root, out and os.stat(out)
         self._entered = [os.path.realpath(root)]
 
     def entries(self, folder: str) -> Iterator[Entry]:
@@ -55,6 +61,8 @@ class Local:
             return
         if not stat.S_ISDIR(status.st_mode):
             yield Entry(False, one.name, status.st_size)
+        elif self._out and os.path.samestat(status, self._out):
+            return
         elif one.name.startswith("."):
             yield Entry(False, one.name, HIDDEN)
         elif not one.is_symlink() or self._enters(one.path):
@@ -71,10 +79,11 @@ class Local:
 
 @dataclass(frozen=True)
 class Folder:
-    """All images below a folder."""
+    """All images below a folder, but for those in `out`, where answers go."""
 
     root: Path
-    relisted = repeats = False
+    out: Path | None = None
+    relisted = repeats = distant = False
 
     @property
     def name(self) -> str:
@@ -87,7 +96,7 @@ class Folder:
         """By folder and name. The cursor: a folder, what came before the files that were looked at together, and the
         last of them that has its unit."""
         folder, before, last = after or ("", "", "")
-        for found in walk(Local(self.root), (folder, before) if after else None, scratch):
+        for found in walk(Local(self.root, self.out), (folder, before) if after else None, scratch):
             here = after is not None and (found.folder, found.before) == (folder, before)
             for unit in units_of(found, (self.root / found.folder).joinpath):
                 first = unit.parts[0].rpartition("/")[2]
@@ -99,7 +108,21 @@ class Folder:
 
     @contextmanager
     def fetched(self, unit: Unit) -> Iterator[Source]:
-        yield Source(tuple(self.root / part for part in unit.parts), "series" if unit.series else "file")
+        paths = tuple(self.root / part for part in unit.parts)
+        if not os.path.lexists(paths[0]):
+            self._stands()
+        yield Source(paths, "series" if unit.series else "file")
+
+    def _stands(self) -> None:
+        """Raises `ScanwardError` where what befell one file befalls every one: a disk that is no longer there leaves an
+        empty folder."""
+        try:
+            with os.scandir(self.root) as found:
+                if next(found, None) is not None:
+                    return
+        except OSError:
+            pass
+        raise ScanwardError(f"{shown(self.root)} is empty or gone; when its files are back, the same command goes on.")
 
 
 def units_of(found: Found, local: Callable[[str], Path]) -> list[Unit]:
@@ -109,12 +132,12 @@ def units_of(found: Found, local: Callable[[str], Path]) -> list[Unit]:
         return [Unit((f"{prefix}.",), 0, said="inconclusive", reason=str(found.error))]
     sizes = {entry.name: entry.size for entry in found.files}
     passed: list[Passed] = []
-    groups = _looked_into([local(name) for name, size in sizes.items() if size != HIDDEN], passed)
+    groups = _looked_into([local(name) for name, size in sizes.items() if size >= 0], passed)
     units = [Unit(tuple(prefix + path.name for path in paths), sum(sizes[path.name] for path in paths), len(paths) > 1)
              for paths in groups]
     units += [Unit((prefix + one.path.name,), 0, said="unscanned", reason=one.reason) for one in passed]
-    units += [Unit((prefix + name,), 0, said="unscanned", reason=PASSED["hidden"])
-              for name, size in sizes.items() if size == HIDDEN]
+    units += [Unit((prefix + name,), 0, said="unscanned", reason=SAID[size])
+              for name, size in sizes.items() if size in SAID]
     return sorted(units, key=lambda unit: unit.parts[0])
 
 
@@ -167,7 +190,7 @@ class Listed:
     their lines follow each other, at most `TOGETHER`."""
 
     path: Path
-    relisted, repeats = False, True
+    relisted, repeats, distant = False, True, False
 
     @property
     def name(self) -> str:
@@ -192,8 +215,9 @@ class Listed:
             at = file.seek(start)
             while line := file.readline(LONGEST_LINE):
                 if len(line) == LONGEST_LINE or b"\0" in line:
-                    raise UnreadableError(f"{shown(self.path)} is no list of files; write one path a line.")
-                name = os.fsdecode(line.rstrip(b"\r\n"))
+                    raise UnreadableError(f"{shown(self.path)} is no list of files; write one path a line, in UTF-8.")
+                first = file.tell() == len(line)
+                name = os.fsdecode((line.removeprefix(BOM_UTF8) if first else line).rstrip(b"\r\n"))
                 if run and (len(run) == TOGETHER or os.path.dirname(name) != os.path.dirname(run[0])):
                     yield at, run
                     at, run = file.tell() - len(line), []
@@ -237,19 +261,22 @@ def _size(path: Path) -> int:
         return 0
 
 
-def local_archive(path: Path) -> Folder | Listed:
-    """What a path of this machine names. Raises `ArgumentError` where it is neither a folder nor a list."""
+def local_archive(path: Path, out: Path | None = None) -> Folder | Listed:
+    """What a path of this machine names; `out` as in `Folder`. Raises `ArgumentError` where it is neither a folder
+    nor a list."""
     path = Path(os.path.abspath(path))
     try:
         if path.is_dir():
             os.scandir(path).close()
-            return Folder(path)
+            return Folder(path, out)
         with decoding(path), open_file(path) as file:
             head = file.read(HEAD)
     except OSError as error:
         raise ArgumentError(f"{shown(path)} may not be searched ({clean(error.strerror)}).") from error
     except InputError as error:
         raise ArgumentError(str(error)) from error
+    if head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise ArgumentError(f"{shown(path)} is a list in UTF-16; save it as UTF-8.")
     if kind_of(path, head) is not None or b"\0" in head:
         raise ArgumentError(f"{shown(path)} is no folder and no list of files; `scanward scan` is for one image.")
     return Listed(path)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scanward.archive.answers import ANSWERS, Answer, write_part
+from scanward.archive.answers import ANSWERS, Answer, arrow, part_path, read_answers, schema, write_part
 from scanward.archive.unit import Unit
 from scanward.disk import Journal
 
@@ -19,18 +19,29 @@ _LISTS = ("kinds", "slices")
 
 
 class Part:
-    """Each of its answers counts once: the first that is kept."""
+    """Each of its answers counts once: the first that is kept, or the last where it was tried again."""
 
-    def __init__(self, out: Path, number: int, units: Sequence[Unit]) -> None:
-        """What an earlier run kept is read. Raises `OSError` where that cannot be."""
+    def __init__(self, out: Path, number: int, units: Sequence[Unit], since: datetime.datetime | None = None) -> None:
+        """What an earlier run kept is read. What ended in an error before `since`, and might not do so again, counts as
+        missing. Raises `OSError` and `UnreadableError` where that cannot be read."""
         self._out, self.number, self.units = out, number, units
         self._journal = Journal(out / ANSWERS / f"part-{number:08d}.jsonl", synced=False)
         self._places = {unit.id: place for place, unit in enumerate(units)}
         self.answers: dict[int, Answer] = {}
+        if part_path(out, number).exists():
+            self.answers = dict(enumerate(read_answers(out, number)))
         for value in self._journal.values():
             with suppress(TypeError, ValueError, KeyError):
-                answer = _read(value)
-                self.answers.setdefault(self._places[answer.unit], answer)
+                self._read(_answer(value))
+        self.answers = {place: one for place, one in self.answers.items()
+                        if not again(units[place], one.error, one.judged_at, since)}
+
+    def _read(self, answer: Answer) -> None:
+        """A line that is older than what is there was left behind by a kill."""
+        place = self._places[answer.unit]
+        before = self.answers.get(place)
+        if before is None or (before.judged_at and answer.judged_at and answer.judged_at > before.judged_at):
+            self.answers[place] = answer
 
     @property
     def missing(self) -> list[int]:
@@ -56,7 +67,15 @@ class Part:
         self._journal.path.unlink(missing_ok=True)
 
 
-def _read(value: dict[str, Any]) -> Answer:
+def again(unit: Unit, error: str | None, judged_at: datetime.datetime | None, since: datetime.datetime | None) -> bool:
+    """Whether an answer is to be given anew: an error before `since`, of what was looked at."""
+    return since is not None and error is not None and not unit.said and judged_at is not None and judged_at < since
+
+
+def _answer(value: dict[str, Any]) -> Answer:
+    """Raises where it is none that can be kept."""
     times = {name: made(value[name]) for name, made in _TIMES.items() if value[name] is not None}
     lists = {name: tuple(value[name]) for name in _LISTS if value[name] is not None}
-    return Answer(**{**value, **times, **lists})
+    found = Answer(**{**value, **times, **lists})
+    arrow().Table.from_pylist([dataclasses.asdict(found)], schema())
+    return found

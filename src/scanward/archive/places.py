@@ -15,8 +15,9 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 SERVERS = {"orthanc:": OrthancServer, "dicomweb:": DicomWebServer}
 
 
-def archive_of(source: str, login: Login) -> Archive:
-    """A folder, a list, a server, or a URL of fsspec's. Raises `ArgumentError` for what names none."""
+def archive_of(source: str, login: Login, out: Path | None = None) -> Archive:
+    """A folder, a list, a server, or a URL of fsspec's; `out` is where answers go. Raises `ArgumentError` for what
+    names none."""
     if re.match(r"[^/]*//[^/@]*:[^/@]*@", source):
         raise ArgumentError("A password in an address would be kept in every answer; give it by --user and "
                             "--password-file, or as the driver's settings.")
@@ -36,4 +37,4 @@ def archive_of(source: str, login: Login) -> Archive:
         store = Store(source)
         store.check()
         return store
-    return local_archive(Path(source))
+    return local_archive(Path(source), out)

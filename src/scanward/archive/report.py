@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +14,7 @@ import cv2
 import numpy as np
 
 from scanward.archive import figures, repeats
-from scanward.archive.answers import SET_ASIDE, picture_path
+from scanward.archive.answers import picture_path
 from scanward.archive.figures import Group, Groups
 from scanward.archive.listing import progress_of
 from scanward.archive.reading import Answers
@@ -27,10 +25,10 @@ from scanward.report.page import picture_uri, write_page
 from scanward.verdict import SYMBOLS
 
 NAME = "report.html"
-WORST = 100
-"""Alarms with their pictures."""
-LISTED = 50
-"""Rows of a list of files."""
+WORST, SEEN = 100, 12
+"""Alarms with their pictures, and how many of them are seen before somebody asks for the others."""
+LISTED, ABOVE = 50, 10
+"""Rows of a list of files, and of one of groups above the others."""
 SIDE = 420
 """Pixels of a picture's longer side."""
 LARGEST = 1 << 26
@@ -64,6 +62,21 @@ class Table:
         return others > 0 and group.alarms >= FEW and group.low > (self.groups.alarms - group.alarms) / others
 
 
+@dataclass(frozen=True)
+class First:
+    """What somebody has to look at first, as counts; empty of what there is none of."""
+
+    judged: int
+    proofs: int
+    above: tuple[tuple[str, str], ...]
+    """Groups above the others: of which table, and their names."""
+    one_uid: int
+    apart: int
+    slices: int
+    errors: int
+    aside: int
+
+
 def write_archive_report(answers: Answers, path: Path) -> str:
     """Write the page to `path`, whole or not at all; one sentence of what it says.
 
@@ -75,15 +88,22 @@ def write_archive_report(answers: Answers, path: Path) -> str:
              for name in ("images", "tampered", "inconclusive", "authentic", "unscanned", "errors")}
     left = max(0, listed.units - total["images"])
     apart, same = repeats.of_content(answers, LISTED)
+    tables, one_uid, aside = _tables(answers), repeats.of_one_uid(answers, LISTED), figures.set_aside(answers, LISTED)
+    slices = repeats.of_slices(answers, LISTED)
+    first = First(tables[0].groups.judged,
+                  figures.proofs(answers),
+                  tuple(islice(((table.name, _name(group)) for table in tables[:-1] for group in table.groups.shown
+                                if table.above(group)), ABOVE)),
+                  one_uid.count, apart.count, slices.count, total["errors"], aside[1])
     write_page(
         path, files("scanward.archive").joinpath("report.template.html"), title="Archive report",
         source=clean(answers.terms.get("source", ""), LONGEST), method=clean(answers.terms.get("method", "")),
-        listed=listed, left=left, counts=rows, total=total, symbols=SYMBOLS, tables=_tables(answers),
+        listed=listed, left=left, counts=rows, total=total, symbols=SYMBOLS, tables=tables, first=first, seen=SEEN,
         alarms=[_alarm(answers.folder, row) for row in figures.worst(answers, WORST)],
-        repeats=(apart, repeats.of_one_uid(answers, LISTED), repeats.of_slices(answers, LISTED), same),
+        repeats=(one_uid, apart, slices, same),
         errors=[(clean(what, LONGEST), label, n, clean(first, LONGEST))
                 for what, label, n, first in figures.errors(answers, LISTED)],
-        aside=_set_aside(answers.folder), costs=figures.costs(answers), pace=pace,
+        aside=aside, costs=figures.costs(answers), pace=pace,
         rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
         clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
     return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
@@ -100,6 +120,10 @@ def _tables(answers: Answers) -> tuple[Table, ...]:
               figures.by(answers, "strftime(study_date, '%Y-%m')", months=True)),
         Table("kind", "Alarms by what raised them", ("Witness",), figures.by_kind(answers),
               "An image that several called tampered counts for each of them."))
+
+
+def _name(group: Group) -> str:
+    return " ".join(name for name in group.names if name != figures.UNSAID) or figures.UNSAID
 
 
 def _alarm(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
@@ -125,26 +149,6 @@ def _picture(path: Path) -> tuple[str, int, int] | None:
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         return picture_uri(jpeg(small.astype(np.uint8, copy=False))), *size
     return None
-
-
-def _set_aside(folder: Path) -> tuple[list[dict[str, str]], int]:
-    """The first of the units that were set aside, and how many are."""
-    try:
-        with plain_file(folder / SET_ASIDE) as file:
-            lines = _objects(file)
-            first = [{key: clean(one.get(key, ""), LONGEST) for key in ("path", "unit", "attempts", "reason")}
-                     for one in islice(lines, LISTED)]
-            return first, len(first) + sum(1 for _ in lines)
-    except OSError:
-        return [], 0
-
-
-def _objects(lines: Iterator[bytes] | Any) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                yield found
 
 
 def percent(value: float) -> str:

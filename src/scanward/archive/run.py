@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scanward.archive.answers import ANSWERS, RUN, SET_ASIDE, Answer, arrow, part_path, picture_path, unwritten
+from scanward.archive.answers import (
+    ANSWERS,
+    LISTING,
+    RUN,
+    Answer,
+    arrow,
+    columns_of,
+    part_path,
+    picture_path,
+    unwritten,
+)
 from scanward.archive.listing import Lister, Progress, parts, progress_of
-from scanward.archive.parts import Part
+from scanward.archive.parts import Part, again
 from scanward.archive.unit import Unit
 from scanward.archive.work import Judged, Judging, Task, unjudged
-from scanward.disk import Journal, held, read_json, whole_file, write_json
+from scanward.disk import held, read_json, whole_file, write_json
 from scanward.errors import ArgumentError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean
 from scanward.judging.asked import asked_of
 from scanward.judging.batch import Done
-from scanward.judging.case import Terms
 from scanward.judging.watched import SetAsideError, Watching
 
-FORMAT = "scanward-archive"
+FORMAT, RETRIED = "scanward-archive", "retried"
 ROUND = 1.0
 """Seconds between two looks at how far the listing is."""
 
@@ -59,37 +68,38 @@ class Counts:
             return None
         return (self.listed.cost - self.cost) * self.seconds / self.now_cost
 
-    def add(self, label: str, error: bool, cost: int) -> None:
+    def add(self, label: str, error: bool, aside: bool, cost: int) -> None:
         self.labels[label] += 1
         self.errors += error
+        self.aside += aside
         self.cost += cost
 
 
 class Run:
     """One at a time in a folder."""
 
-    def __init__(self, out: Path, judging: Judging) -> None:
-        """Raises `ArgumentError` where the folder holds a run with other terms, is in use, or cannot be written."""
+    def __init__(self, out: Path, judging: Judging, retry: bool = False) -> None:
+        """With `retry`, what ended in an error before is tried again, and what a run that was to do so left. Raises
+        `ArgumentError` where the folder holds a run with other terms, is in use, or cannot be written."""
         arrow()
         self._out, self._archive, self._judging = out, judging.archive, judging
         self._open: dict[int, Part] = {}
-        self._aside = Journal(out / SET_ASIDE, synced=False)
         self.counts = Counts()
+        terms = self._terms()
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._lock = held(out, f"Another run is writing into {out}; wait for it, or choose another folder.")
         except OSError as error:
             raise unwritten(out, error) from error
         try:
-            _check(out, self._terms())
+            _check(out, terms)
+            self._since = _retried(out, retry)
         except BaseException:
             os.close(self._lock)
             raise
 
     def _terms(self) -> dict[str, Any]:
-        judging = self._judging
-        terms = Terms(judging.method, judging.site, judging.modality, judging.spacing)
-        return {"source": self._archive.name, **self._archive.terms(), **asked_of(terms, None)}
+        return {"source": self._archive.name, **self._archive.terms(), **asked_of(self._judging.terms(), None)}
 
     def go(self, runner: Watching, told: Callable[[Counts], None]) -> Counts:
         """Judges what has no answer yet; `told` hears again and again how far it is.
@@ -104,6 +114,8 @@ class Run:
             for one in done:
                 self._take(one)
                 self._tell(began, told)
+            if self._since is not None:
+                _mark(self._out, None)
         finally:
             getattr(done, "close", lambda: None)()
             lister.close()
@@ -125,12 +137,11 @@ class Run:
                 yield None
                 continue
             number, units = found
-            if part_path(self._out, number).exists():
-                self._count(number, units)
+            if part_path(self._out, number).exists() and self._counted(number, units):
                 continue
-            part = self._open[number] = Part(self._out, number, units)
+            part = self._open[number] = Part(self._out, number, units, self._since)
             for place, answer in part.answers.items():
-                self.counts.add(answer.label, answer.error is not None, units[place].cost)
+                self._count(answer, units[place])
             for place in part.missing:
                 if units[place].said:
                     self._keep(part, place, unjudged(units[place], self._archive))
@@ -138,18 +149,20 @@ class Run:
                     yield Task(number, place, units[place])
             self._close(part)
 
-    def _count(self, number: int, units: list[Unit]) -> None:
-        """What an earlier run answered."""
-        path = part_path(self._out, number)
-        try:
-            table = arrow().parquet.read_table(path, columns=["label", "error"])
-            labels, errors = (table.column(name).to_pylist() for name in ("label", "error"))
-        except Exception as error:  # pyarrow has errors of its own, and whatever it is, the file is not ours
-            raise UnreadableError(f"{path} is damaged; remove it, and its images are judged again.") from error
-        if len(labels) != len(units):
-            raise UnreadableError(f"{path} belongs to another listing; begin anew in another folder.")
-        for label, wrong, unit in zip(labels, errors, units, strict=True):
-            self.counts.add(label, wrong is not None, unit.cost)
+    def _counted(self, number: int, units: list[Unit]) -> bool:
+        """What an earlier run answered; False, and nothing is counted, where some of it is to be tried again."""
+        rows = columns_of(self._out, number, "unit", "label", "error", "aside", "judged_at")
+        if [row["unit"] for row in rows] != [unit.id for unit in units]:
+            raise UnreadableError(f"{part_path(self._out, number)} belongs to another listing; begin anew in another "
+                                  "folder.")
+        if any(again(unit, row["error"], row["judged_at"], self._since) for row, unit in zip(rows, units, strict=True)):
+            return False
+        for row, unit in zip(rows, units, strict=True):
+            self.counts.add(row["label"], row["error"] is not None, row["aside"], unit.cost)
+        return True
+
+    def _count(self, answer: Answer, unit: Unit) -> None:
+        self.counts.add(answer.label, answer.error is not None, answer.aside, unit.cost)
 
     def _take(self, done: Done[Task, Judged]) -> None:
         """Keeps what a worker says, the picture before the answer."""
@@ -175,16 +188,8 @@ class Run:
     def _set_aside(self, task: Task, error: Exception, tries: int) -> Answer:
         why = str(error) if isinstance(error, ScanwardError) else \
             f"Internal error ({type(error).__name__}: {clean(error)}); please report it at the project's issue tracker."
-        blank = unjudged(task.unit, self._archive)
-        now = datetime.datetime.now(datetime.UTC)
-        line = {"unit": task.unit.id, "path": blank.path, "attempts": tries, "reason": why,
-                "at": now.isoformat(timespec="seconds")}
-        try:
-            self._aside.append(json.dumps(line).encode())
-        except OSError as failed:
-            raise unwritten(self._out, failed) from failed
-        self.counts.aside += 1
-        return replace(blank, error=why, attempts=tries, method=self._judging.method, judged_at=now)
+        return replace(unjudged(task.unit, self._archive), error=why, aside=True, attempts=tries,
+                       method=self._judging.method, judged_at=datetime.datetime.now(datetime.UTC))
 
     def _keep(self, part: Part, place: int, answer: Answer) -> None:
         try:
@@ -192,7 +197,7 @@ class Run:
         except OSError as error:
             raise unwritten(self._out, error) from error
         if new:
-            self.counts.add(answer.label, answer.error is not None, part.units[place].cost)
+            self._count(answer, part.units[place])
 
     def _close(self, part: Part) -> None:
         if part.whole and part.number in self._open:
@@ -204,9 +209,10 @@ def _check(out: Path, terms: dict[str, Any]) -> None:
     """Begins a run, or holds its terms against those that it began with."""
     path = out / RUN
     if not path.exists():
-        if (out / ANSWERS).exists():
-            raise ArgumentError(f"{out / ANSWERS} belongs to something else and is not overwritten; choose another "
-                                "folder.")
+        for name in (LISTING, ANSWERS):
+            if (out / name).exists():
+                raise ArgumentError(f"{out / name} belongs to something else and is not overwritten; choose another "
+                                    "folder.")
         try:
             write_json(path, {"format": FORMAT, "terms": terms,
                               "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
@@ -221,3 +227,25 @@ def _check(out: Path, terms: dict[str, Any]) -> None:
         if before.get(name) != value:
             raise ArgumentError(f"{out} holds the answers of a run that differs in its {name}; choose another folder, "
                                 "or the same options to go on.")
+
+
+def _retried(out: Path, retry: bool) -> datetime.datetime | None:
+    """Before when an answer has to be of which errors are to be tried again; None where none is. It stays on disk until
+    all of them were."""
+    with suppress(TypeError, ValueError, KeyError):
+        began = datetime.datetime.fromisoformat(read_json(out / RUN)[RETRIED])
+        if began.tzinfo is not None:
+            return began
+    if not retry:
+        return None
+    began = datetime.datetime.now(datetime.UTC)
+    _mark(out, began)
+    return began
+
+
+def _mark(out: Path, began: datetime.datetime | None) -> None:
+    found = {name: value for name, value in read_json(out / RUN).items() if name != RETRIED}
+    try:
+        write_json(out / RUN, found if began is None else {**found, RETRIED: began.isoformat()})
+    except OSError as error:
+        raise unwritten(out, error) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from scanward.archive.fetching import fetching, no_room
 from scanward.archive.patience import patient
@@ -23,11 +25,10 @@ from scanward.delivery.server import (
     STUDY,
     UID,
     Server,
-    entries,
     tags_of,
     text_of,
 )
-from scanward.delivery.spool import Unreachable
+from scanward.delivery.spool import Refused, Unreachable
 from scanward.delivery.webclient import Declined, Faulty, NotFound, client
 from scanward.errors import UnreadableError
 from scanward.formats import Source
@@ -39,6 +40,8 @@ FILM, SLICE = 20 << 20, 1 << 19
 """Bytes that an object is taken for before it is fetched."""
 FILMS = ("MG", "OT", "SC", "")
 """Modalities of which each object is an image that may be a mammogram."""
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+"""Of Orthanc's resources."""
 PASSES = 3
 """How often Orthanc is gone through where series were deleted meanwhile, which moves those behind them."""
 
@@ -49,7 +52,7 @@ class OnServer:
 
     address_: str
     login: Login = field(default_factory=Login)
-    relisted = repeats = True
+    relisted = repeats = distant = True
     kind = ""
 
     @property
@@ -84,10 +87,12 @@ class OnServer:
         with fetching() as folder:
             paths = [Path(folder, f"{number:06d}.dcm") for number in range(len(unit.parts))]
             for part, path in zip(unit.parts, paths, strict=True):
-                where = self._path(unit, part)
                 try:
-                    patient(partial(server.fetch, where, path, accept, still_alive))
+                    patient(partial(server.fetch, self._path(unit, part), path, accept, still_alive))
                 except (NotFound, Declined, Faulty) as error:
+                    raise UnreadableError(str(error)) from error
+                except (Refused, Unreachable) as error:
+                    self.check()  # or it befalls every object
                     raise UnreadableError(str(error)) from error
                 except OSError as error:
                     raise no_room(error) from error
@@ -95,17 +100,19 @@ class OnServer:
             yield Source(tuple(paths), "series" if unit.series else "file")
 
 
-@cache
 def _server(url: str, login: Login) -> Server:
-    server = Server(url, url)
-    opened: AbstractContextManager[Any] = client(url, login.user, login.password_file, Tls(ca=login.authority),
-                                                 timeout=ANSWER)
-    server.web = _OPEN.enter_context(opened)
-    return server
+    found: dict[Any, tuple[Server, AbstractContextManager[Any]]] = vars(_OPEN).setdefault("servers", {})
+    if (url, login) not in found:
+        server = Server(url, url)
+        opened: AbstractContextManager[Any] = client(url, login.user, login.password_file, Tls(ca=login.authority),
+                                                     timeout=ANSWER)
+        server.web = opened.__enter__()
+        found[url, login] = server, opened  # which closes what it opened when nobody holds it
+    return found[url, login][0]
 
 
-_OPEN = ExitStack()
-"""Connections, which stay for as long as the process lives."""
+_OPEN = threading.local()
+"""Connections, of one thread each, which stay for as long as it lives."""
 
 
 @dataclass(frozen=True)
@@ -121,26 +128,41 @@ class OrthancServer(OnServer):
     def listed(self, after: Cursor, scratch: Path) -> Iterator[tuple[Unit, Cursor]]:
         server = self.server()
         for _ in range(PASSES):
-            since = 0
-            while True:
-                ask = {"expand": "", "since": str(since), "limit": str(PAGE)}
-                found = patient(partial(server.json, "/series", ask))
-                if not isinstance(found, list):
-                    _no_list(server)
-                for series in entries(found):
-                    for unit in _of_orthanc(series):
+            seen = 0
+            for found in _pages(server):
+                seen += len(found)
+                for series in found:
+                    for unit in _of_orthanc(series, server):
                         yield unit, None
-                since += len(found)
-                if len(found) < PAGE:
-                    break
             count = patient(partial(server.json, "/statistics"))
-            if not isinstance(count, dict) or since >= int(count.get("CountSeries", 0)):
+            total = count.get("CountSeries") if isinstance(count, dict) else None
+            if not isinstance(total, int) or seen >= total:
                 return
 
 
-def _of_orthanc(series: dict[str, Any]) -> list[Unit]:
-    instances = sorted(map(str, series.get("Instances") or ()))
-    return _units(str(tags_of(series).get("Modality", "")), str(series["ID"]), instances)
+def _pages(server: Server) -> Iterator[list[Any]]:
+    """Orthanc's series, so many at a time."""
+    since, before = 0, None
+    while True:
+        ask = {"expand": "", "since": str(since), "limit": str(PAGE)}
+        found = patient(partial(server.json, "/series", ask))
+        if not isinstance(found, list):
+            raise Unreachable(f"{server.name} answers with no list of series; check the address.")
+        if found and found == before:
+            raise Unreachable(f"{server.name} lists the same series again and again; check the address.")
+        yield found
+        since, before = since + len(found), found
+        if len(found) < PAGE:
+            return
+
+
+def _of_orthanc(series: Any, server: Server) -> list[Unit]:
+    """Names become parts of addresses, and so must be none but Orthanc's."""
+    names = series.get("Instances") if isinstance(series, dict) else None
+    names = [series.get("ID"), *names] if isinstance(names, list) else [None]
+    if not all(isinstance(name, str) and ID.fullmatch(name) for name in names):
+        raise Unreachable(f"{server.name} names a series as Orthanc does not; check the address.")
+    return _units(str(tags_of(series).get("Modality", "")), names[0], sorted(names[1:]))
 
 
 @dataclass(frozen=True)
@@ -155,24 +177,40 @@ class DicomWebServer(OnServer):
         return "".join(f"/{name}/{uid}" for name, uid in zip(names, part.split("/"), strict=False))
 
     def listed(self, after: Cursor, scratch: Path) -> Iterator[tuple[Unit, Cursor]]:
-        server = self.server()
-        for study in server.all("/studies", {}, ask=patient):
-            uid = _uid(study, STUDY)
-            for series in server.all(f"/studies/{uid}/series", {}, ask=patient) if uid else ():
-                own, modality = _uid(series, SERIES), text_of(series, MODALITY)
-                place = f"{uid}/{own}"
-                names: list[str] = []
-                if own and modality in ("CT", *FILMS):
-                    found = server.all(f"/studies/{uid}/series/{own}/instances", {}, ask=patient)
-                    names = sorted(f"{place}/{name}" for one in found if (name := _uid(one, INSTANCE)))
-                for unit in _units(modality, place, names) if own else ():
-                    yield unit, None
+        for study, strange in self._below((), STUDY):
+            if strange:
+                yield _unnamed(strange), None
+                continue
+            for unit in self._of_study(study):
+                yield unit, None
+
+    def _of_study(self, study: dict[str, Any]) -> Iterator[Unit]:
+        uid = text_of(study, STUDY)
+        for series, strange in self._below((uid,), SERIES):
+            own, modality = text_of(series, SERIES), text_of(series, MODALITY)
+            if strange:
+                yield _unnamed(f"{uid}/{strange}")
+                continue
+            names: list[str] = []
+            for one, odd in self._below((uid, own), INSTANCE) if modality in ("CT", *FILMS) else ():
+                if odd:
+                    yield _unnamed(f"{uid}/{own}/{odd}")
+                else:
+                    names.append(f"{uid}/{own}/{text_of(one, INSTANCE)}")
+            yield from _units(modality, f"{uid}/{own}", sorted(names))
+
+    def _below(self, uids: tuple[str, ...], tag: str) -> Iterator[tuple[dict[str, Any], str]]:
+        """What the server has there; and its name where that cannot be asked for: UIDs become parts of addresses, and
+        so must be none but UIDs."""
+        names = ("/studies", "/series", "/instances")
+        path = "".join(f"{name}/{uid}" for name, uid in zip(names, uids, strict=False)) + names[len(uids)]
+        for found in self.server().all(path, {}, ask=patient):
+            yield found, "" if UID.fullmatch(uid := text_of(found, tag)) else clean(uid) or "no UID"
 
 
-def _uid(found: dict[str, Any], tag: str) -> str:
-    """UIDs become parts of addresses, and so must be none but UIDs."""
-    uid = text_of(found, tag)
-    return uid if UID.fullmatch(uid) else ""
+def _unnamed(place: str) -> Unit:
+    return Unit((place,), 0, said="inconclusive", reason=f"The server names {place}, which is no UID that can be asked "
+                                                         "for; look at it on the server.")
 
 
 def _units(modality: str, series: str, instances: list[str]) -> list[Unit]:
@@ -185,5 +223,3 @@ def _units(modality: str, series: str, instances: list[str]) -> list[Unit]:
                                                         "chest CT (CT).")]
 
 
-def _no_list(server: Server) -> NoReturn:
-    raise Unreachable(f"{server.name} answers with no list of series; check the address.")

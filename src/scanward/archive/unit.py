@@ -32,8 +32,9 @@ class Unit:
 
     @property
     def id(self) -> str:
-        """A stable name: SHA-256 over its parts, 32 hexadecimal digits."""
-        return hashlib.sha256("\n".join(self.parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        """A stable name: SHA-256 over its parts as JSON, which tells a name with a line break from two names; 32
+        hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.parts).encode()).hexdigest()[:32]
 
     def line(self) -> str:
         """As a line of a listing, without its end."""
@@ -70,6 +71,10 @@ class Archive(Protocol):
     @property
     def name(self) -> str:
         """As the user gave it."""
+
+    @property
+    def distant(self) -> bool:
+        """Files are fetched before they are judged."""
 
     def terms(self) -> dict[str, Any]:
         """What a run's answers depend on besides its name, as JSON values."""

@@ -10,14 +10,16 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from scanward import methods
+from scanward.archive.ahead import Ahead
 from scanward.archive.answers import Answer
 from scanward.archive.fetching import sweep
 from scanward.archive.unit import Archive, Unit
@@ -32,8 +34,11 @@ from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import Site
 from scanward.judging.watched import memory_of
 from scanward.judging.witnesses import detector, names_of
+from scanward.protection import key_in
 from scanward.report.heat import heat_png
 from scanward.report.jsonl import plain
+from scanward.seals.objects import Objects
+from scanward.seals.trust import Trust
 from scanward.verdict import Evidence, Verdict
 from scanward.version import __version__
 
@@ -64,6 +69,15 @@ class Judging:
     modality: Modality | None = None
     spacing: tuple[float, float] | None = None
     device: str = ""
+    key: Path | None = None
+    """The file of the site's key, which every process reads for itself: the key goes nowhere."""
+    trust: Trust | None = None
+
+    def terms(self) -> Terms:
+        """Raises `InputError` where there is no such key."""
+        key = None if self.key is None else key_in(self.key)
+        return Terms(self.method, self.site, self.modality, self.spacing, key, trust=self.trust,
+                     objects=Objects(standing=True))
 
     def __call__(self) -> Callable[[Task], Judged]:
         """The work; where the networks run is settled before they are loaded. Raises `WeightsError`."""
@@ -72,20 +86,41 @@ class Judging:
         sweep()
         for name in names_of(self.method, self.modality):
             detector(name).load()
-        terms = Terms(self.method, self.site, self.modality, self.spacing)
+        terms = self.terms()
         worker = f"{socket.gethostname()}:{os.getpid()}"
+        if self.archive.distant:
+            return Fetching(self.archive, terms, worker)
         return lambda task: judged(task.unit, self.archive, terms, worker)
 
 
-def judged(unit: Unit, archive: Archive, terms: Terms, worker: str) -> Judged:
-    """The answer of one unit."""
+class Fetching:
+    """The work, where files are fetched: those of the next image while one is judged; as `Crew.work` has it."""
+
+    def __init__(self, archive: Archive, terms: Terms, worker: str) -> None:
+        self._archive, self._terms, self._worker = archive, terms, worker
+        self._files = Ahead(archive)
+
+    def __call__(self, task: Task) -> Judged:
+        return judged(task.unit, self._archive, self._terms, self._worker, self._files.fetched)
+
+    def ahead(self, task: Task | None) -> None:
+        self._files.following = None if task is None else task.unit
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def judged(unit: Unit, archive: Archive, terms: Terms, worker: str,
+           fetched: Callable[[Unit], AbstractContextManager[Source]] | None = None) -> Judged:
+    """The answer of one unit, whose files `fetched` brings, or the archive itself."""
     start = time.perf_counter()
     _forget_peak()
     blank = replace(unjudged(unit, archive), method=terms.method)
     picture = None
     try:
-        with archive.fetched(unit) as source:
-            answer, picture = _answer(blank, scan_source(source, terms), source, archive)
+        with (fetched or archive.fetched)(unit) as source:
+            answer, picture = _answer(blank, scan_source(source, terms), source, [
+                archive.address(replace(unit, parts=(part,))) for part in unit.parts])
     except InputError as error:
         answer = replace(blank, label="inconclusive", error=_kept(str(error)))
     now = datetime.datetime.now(datetime.UTC)
@@ -101,13 +136,16 @@ def unjudged(unit: Unit, archive: Archive) -> Answer:
                   version=__version__)
 
 
-def _answer(blank: Answer, result: Result, source: Source, archive: Archive) -> Judged:
+def _answer(blank: Answer, result: Result, source: Source, addresses: list[str]) -> Judged:
+    """`addresses` are those of the source's files, for people."""
     first = source.paths[0]
 
     def here(text: str) -> str:
         """What was fetched lies where nobody finds it later."""
-        if str(first) != blank.path:
-            text = text.replace(str(first), blank.path).replace(str(first.parent), archive.name)
+        if str(first.parent) in text and str(first) != addresses[0]:
+            for path, address in zip(source.paths, addresses, strict=True):
+                text = text.replace(str(path), address)
+            text = text.replace(str(first.parent), addresses[0])
         return _kept(text)
 
     origin = origin_of(first)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from scanward.cli.codes import JUDGING
-from scanward.cli.options import Debug, Device, Kind, Quiet, Spacing
+from scanward.cli.options import Certificates, Debug, Device, Kind, Quiet, Spacing, Trusted
 
 
 class SourceFirst(TyperGroup):
@@ -43,9 +43,15 @@ def archive_run(
     modality: Kind = None, spacing: Spacing = None, device: Device = "cpu",
     site: Annotated[Path | None, typer.Option(metavar="FILE", help="Thresholds of this site, from `scanward "
                                               "calibrate`.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: what "
+                                             "was sealed with it is verified, too. With --ray the file must be there "
+                                             "on every node.")] = None,
+    certificate: Certificates = None, trust: Trusted = None,
     seconds: Annotated[float, typer.Option(min=1, help="What one image or series may take.")] = 900,
     memory: Annotated[float, typer.Option(min=500, metavar="MB", help="What the process that judges it may hold.")] =
     8192,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what was set aside or ended in an error before; "
+                                        "--seconds and --memory may be other ones.")] = False,
     user: Annotated[str, typer.Option(help="Of a server.")] = "",
     password_file: Annotated[Path | None, typer.Option(metavar="FILE", help="With the password in its first "
                                                        "line.")] = None,
@@ -59,4 +65,4 @@ def archive_run(
 
     choose_device(device)
     return run_archive(Request(source, output, workers, ray, method, modality, spacing, site, seconds, memory, user,
-                               password_file, authority, quiet))
+                               password_file, authority, quiet, retry, key, tuple(certificate or ()), trust))

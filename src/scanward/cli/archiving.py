@@ -18,7 +18,9 @@ from scanward.archive.unit import Login
 from scanward.archive.work import Judging
 from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED, UNSURE
 from scanward.cli.scanning import parse_modality, parse_spacing
+from scanward.cli.sealing import trusted
 from scanward.cli.words import complain, counted, shown
+from scanward.errors import ArgumentError
 from scanward.judging.site import read_site
 from scanward.judging.watched import Limits, Watched, cores
 from scanward.judging.witnesses import check_site
@@ -49,17 +51,26 @@ class Request:
     password_file: Path | None = None
     authority: Path | None = None
     quiet: bool = False
+    retry: bool = False
+    key: Path | None = None
+    certificates: tuple[Path, ...] = ()
+    trust: Path | None = None
 
 
 def run_archive(request: Request) -> int:
     """Judge the archive and return the exit code."""
     site = None if request.site is None else read_site(request.site)
     check_site(site, request.method)
-    judging = Judging(archive_of(request.source, Login(request.user, request.password_file, request.authority)),
-                      request.method, site, parse_modality(request.modality), parse_spacing(request.spacing),
-                      os.environ.get("SCANWARD_DEVICE", ""))
+    archive = archive_of(request.source, Login(request.user, request.password_file, request.authority), request.output)
+    sealed = request.key is not None or request.certificates or request.trust is not None
+    if sealed and archive.distant:
+        raise ArgumentError("--key, --certificate and --trust are for folders and lists, where seals lie beside the "
+                            "images; leave them out.")
+    judging = Judging(archive, request.method, site, parse_modality(request.modality), parse_spacing(request.spacing),
+                      os.environ.get("SCANWARD_DEVICE", ""), request.key and request.key.absolute(),
+                      trusted(None, request.certificates, request.trust) if sealed else None)
     runner = runner_of(request)
-    run = Run(request.output, judging)
+    run = Run(request.output, judging, request.retry)
     told = Told(request.quiet)
     interrupted = False
     with told, _terminable():
@@ -73,6 +84,8 @@ def run_archive(request: Request) -> int:
         return INTERRUPTED
     if not request.quiet:
         print(summary(run.counts))
+        if run.counts.errors:
+            print("The same command with --retry tries what ended in an error again.", file=sys.stderr)
         print(f"Its report: scanward archive report {shown(str(request.output))}", file=sys.stderr)
     return code_of(run.counts)
 

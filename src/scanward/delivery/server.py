@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanward.delivery.spool import Refused, Unreachable
-from scanward.delivery.webclient import request, streamed
+from scanward.delivery.webclient import Faulty, request, streamed
 
 if TYPE_CHECKING:
     import httpx
@@ -90,7 +90,7 @@ class Server:
 
 
 def unwrap(path: Path, kind: str, name: str) -> None:
-    """The first part of a multipart answer, in place of the whole; `Unreachable` where it is cut short."""
+    """The first part of a multipart answer, in place of the whole; `Faulty` where it is cut short."""
     from email.message import Message
 
     header = Message()
@@ -105,7 +105,7 @@ def unwrap(path: Path, kind: str, name: str) -> None:
     opening, start = head.find(b"--" + boundary), head.find(b"\r\n\r\n")
     end = tail.rfind(b"\r\n--" + boundary + b"--")
     if not boundary or opening < 0 or start < opening or end < 0 or tail_at + end < start + 4:
-        raise Unreachable(f"{name} sends a multipart answer that is cut short.")
+        raise Faulty(f"{name} sends a multipart answer that is cut short.")
     part = path.with_name(path.name + ".part")
     try:
         with path.open("rb") as source, part.open("wb") as sink:

@@ -48,7 +48,7 @@ class Declined(Refused):
 
 
 class Faulty(Unreachable):
-    """500: a fault of the server with this very request, maybe for good."""
+    """500, or an answer without its end: a fault of the server with this very request, maybe for good."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import get_context
@@ -48,6 +49,8 @@ class _Job(Generic[Item]):
     number: int
     item: Item
     tries: int = 0
+    alone: bool = False
+    """No other is made ready while it is worked at, nor it while another is: one of them ended a process."""
     why: list[str] = field(default_factory=list)
 
 
@@ -70,32 +73,37 @@ class Crew(Generic[Item, Answer]):
         """What became of every item, as they are done; an item that is None says that there is none yet.
 
         What the work raises of `ScanwardError` is an answer; any other exception, a death, and what takes more than it
-        may, is tried again.
+        may, is tried again. Work that has a method `ahead` is told by it, before an item, which one it is likely to
+        be given next, or None; and, if it has such a method, to `close`, in the end.
         """
-        todo, again, number = _begun(iter(items)), deque[_Job[Item]](), 0
-        if todo is None:
+        begun = _begun(iter(items))
+        if begun is None:
             return
-        more = True
+        todo, again = _Todo(begun), deque[_Job[Item]]()
         while True:
             self._complete()
-            idle = [hand for hand in self._hands if hand.ready and hand.job is None]
-            lacking = False
-            while idle and (again or (more and not lacking)):
-                job = again.popleft() if again else None
-                if job is None:
-                    try:
-                        item = next(todo)
-                    except StopIteration:
-                        more = False
-                        continue
-                    if item is None:
-                        lacking = True
-                        continue
-                    job, number = _Job(number, item), number + 1
-                idle.pop().take(job)
-            if not more and not again and all(hand.job is None for hand in self._hands):
+            for hand in self._hands:
+                if hand.ready and hand.job is None:
+                    self._give(hand, todo, again)
+            if todo.over and not again and all(hand.job is None for hand in self._hands):
                 return
             yield from self._heard(again)
+
+    def _give(self, hand: _Hand[Item], todo: _Todo[Item], again: deque[_Job[Item]]) -> None:
+        """What it made ready, if nobody else has it; or what is to be tried again; or what nobody makes ready, or in
+        the end what another does."""
+        todo.draw(1 + sum(one.ahead for one in self._hands))
+        own = hand.next and todo.drawn.get(hand.next.number)
+        job = own or (again.popleft() if again else self._free(todo) or next(iter(todo.drawn.values()), None))
+        if job is not None:
+            todo.drawn.pop(job.number, None)
+            hand.next = None
+            following = self._free(todo) if hand.ahead and not again and not job.alone else None
+            hand.take(job, None if following is None or following.alone else following)
+
+    def _free(self, todo: _Todo[Item]) -> _Job[Item] | None:
+        kept = {hand.next.number for hand in self._hands if hand.next is not None}
+        return next((job for number, job in todo.drawn.items() if number not in kept), None)
 
     def _complete(self) -> None:
         try:
@@ -123,7 +131,7 @@ class Crew(Generic[Item, Answer]):
                 if job is not None:
                     yield from self._finished(job, found, error, again)
             elif word == "ready":
-                self._stillborn, hand.ready = 0, True
+                self._stillborn, hand.ready, hand.ahead = 0, True, value
             hand.since = time.monotonic()
         for hand in list(self._hands):
             if why := hand.overdue(self._limits):
@@ -142,6 +150,9 @@ class Crew(Generic[Item, Answer]):
         how = hand.end()
         self._hands.remove(hand)
         job = hand.job
+        for one in (job, hand.next):
+            if one is not None:
+                one.alone = True
         if job is None:
             self._stillborn += not hand.ready
             if self._stillborn >= STILLBORN:
@@ -160,12 +171,37 @@ class Crew(Generic[Item, Answer]):
     def close(self) -> None:
         """Ends all processes."""
         for hand in self._hands:
-            hand.process.kill()
+            hand.dismiss()
         for hand in self._hands:
             hand.end()
         self._hands.clear()
         self._ours.close()
         self._theirs.close()
+
+
+class _Todo(Generic[Item]):
+    """Items that were drawn and are given to nobody yet, by their numbers."""
+
+    def __init__(self, items: Iterator[Item | None]) -> None:
+        self._items, self._number, self._more = items, 0, True
+        self.drawn: dict[int, _Job[Item]] = {}
+
+    @property
+    def over(self) -> bool:
+        return not self._more and not self.drawn
+
+    def draw(self, wanted: int) -> None:
+        """Has so many, or all that there are yet."""
+        while self._more and len(self.drawn) < wanted:
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self._more = False
+                return
+            if item is None:
+                return
+            self.drawn[self._number] = _Job(self._number, item)
+            self._number += 1
 
 
 def _begun(items: Iterator[Item | None]) -> Iterator[Item | None] | None:
@@ -188,13 +224,24 @@ class _Hand(Generic[Item]):
             self.process.start()
         theirs.close()
         self.job: _Job[Item] | None = None
-        self.ready, self.since = False, time.monotonic()
+        self.next: _Job[Item] | None = None
+        """What it makes ready meanwhile."""
+        self.ready = self.ahead = False
+        self.since = time.monotonic()
 
-    def take(self, job: _Job[Item]) -> None:
+    def take(self, job: _Job[Item], following: _Job[Item] | None) -> None:
         """One that just died is noticed when it is listened to."""
-        self.job, self.since = job, time.monotonic()
+        self.job, self.next, self.since = job, following, time.monotonic()
         with suppress(OSError):
-            self.line.send(job.item)
+            self.line.send((job.item, following and following.item))
+
+    def dismiss(self) -> None:
+        """Kills the process, but lets one that has nothing in hand clear up first what it made ready."""
+        if self.ahead and self.job is None:
+            with suppress(OSError):
+                self.line.send(None)
+                self.process.join(GONE)
+        self.process.kill()
 
     def overdue(self, limits: Limits) -> str:
         """What of the limits the job in hand goes beyond, a clause; empty where it keeps to them."""
@@ -262,12 +309,27 @@ def memory_of(pid: int | None) -> float:
 
 
 _LINE: list[Connection] = []
+_THREAD = threading.local()
 
 
 def still_alive() -> None:
     """To be called by work that waits for others: its time begins anew."""
+    told = getattr(_THREAD, "told", None)
+    if told is not None:
+        told()
+        return
     for line in _LINE:
         line.send(("alive", None))
+
+
+@contextmanager
+def told_instead(told: Callable[[], None]) -> Iterator[None]:
+    """In this thread `still_alive` calls `told`: what it does is not what the time is measured of."""
+    _THREAD.told = told
+    try:
+        yield
+    finally:
+        _THREAD.told = None
 
 
 def _serve(make_work: Callable[[], Callable[[Any], Any]], line: Connection, life: Connection) -> None:
@@ -278,11 +340,16 @@ def _serve(make_work: Callable[[], Callable[[Any], Any]], line: Connection, life
         line.send(("unmade", _sendable(noted(error))))
         return
     _LINE[:] = [line]
-    line.send(("ready", None))
+    ahead = getattr(work, "ahead", None)
+    line.send(("ready", ahead is not None))
     with suppress(EOFError):
-        while True:
-            found, raised = tried(work, line.recv())
+        while (given := line.recv()) is not None:
+            item, following = given
+            if ahead is not None:
+                ahead(following)
+            found, raised = tried(work, item)
             line.send(("done", (found, None if raised is None else _sendable(noted(raised)))))
+    getattr(work, "close", lambda: None)()
 
 
 def _sendable(error: Exception) -> Exception:

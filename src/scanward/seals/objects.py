@@ -6,6 +6,7 @@ import datetime
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from scanward.disk import whole_file
@@ -44,9 +45,10 @@ def is_written(seal: Path) -> bool:
 
 class Objects:
     """The objects with seals that lie in some places, which are searched once; and in the folder of an image that is in
-    none of them, each time anew."""
+    none of them, each time anew, or once where `standing` says that nothing is laid there meanwhile."""
 
-    def __init__(self, named: Iterable[Path] = ()) -> None:
+    def __init__(self, named: Iterable[Path] = (), standing: bool = False) -> None:
+        self._beside = lru_cache(8)(_in_folder) if standing else _in_folder
         self._named = [Path(os.path.realpath(path)) for path in named]
         self._searched: list[KeyObject] | None = None
         self._places: set[Path] = set()
@@ -67,7 +69,7 @@ class Objects:
         found = list(self.named)
         folder = Path(os.path.realpath(source.paths[0])).parent
         beside = [folder, folder.parent] if source.kind == "series" else [folder]
-        found += [one for place in beside if place not in self._places for one in _in_folder(place)]
+        found += [one for place in beside if place not in self._places for one in self._beside(place)]
         if not found:
             return []
         instances, series = (set(uids) - {""} for uids in zip(*map(uids_of, source.paths), strict=True))
