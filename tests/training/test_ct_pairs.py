@@ -113,6 +113,15 @@ def test_a_bank_shows_the_same_slices_twice_and_what_was_forged(scans, tmp_path,
     assert isinstance(again, Bank)
 
 
+def test_windows_are_told_by_whose_tissue_they_show():
+    rows = [{"scan": "a"}, {"scan": "a", "donor": ""}, {"scan": "a", "donor": "b"}, {"scan": "b", "donor": ""}]
+    none = np.zeros(0)
+    bank = Bank(none, none, none, rows, none)
+    assert bank.showing({"a", "b"}) == [0, 1, 2, 3]
+    assert bank.showing({"a"}) == [0, 1]
+    assert bank.showing({"b"}) == [3]
+
+
 def test_a_single_slice_shows_no_neighbours(tmp_path, monkeypatch):
     image = chest(3, depth=1)
     lungs = lungs_alone(Image(image.pixels, "CT", (60.0, 0.8, 0.8)))
