@@ -118,7 +118,7 @@ def _seen(row: Thorax) -> str:
     """What the scan has been to the detector."""
     if row.name in weights.entry(METHOD).trained_on.replace(";", ",").split(", "):
         return "trained on"
-    return "test" if row.split == "test" else "validation"
+    return "test" if row.split == "test" else "not trained on"
 
 
 def _cell(rows: dict[str, Row], name: str) -> str:
