@@ -8,8 +8,8 @@ import pytest
 from scanward.anatomy.lung import lungs_of
 from scanward.bench import ct
 from scanward.bench.ct import DIAMETERS, STEPS, TRAINED, UNSEEN, Item, Row, items_of, peaks_of
-from scanward.bench.ct_tables import kinds, level_at, report
-from scanward.datasets.thorax import SCANS, Scan, Thorax, scans
+from scanward.bench.ct_tables import kinds, left_out, level_at, report
+from scanward.datasets.thorax import SCANS, Scan, Thorax, maker_of, scans
 from scanward.detectors.ct_self_reference.kind import KINDS
 from scanward.errors import UnreadableError
 from scanward.image import Image
@@ -68,6 +68,30 @@ def test_kinds_are_counted_by_what_the_reason_says_of_those_that_were_called_tam
         ["3", "1", "1", "1 |"], ["1", "1", "0", "0 |"]]
 
 
+def test_makers_left_out_are_told_beside_all_makers_and_the_shipped_where_it_judged_the_same():
+    def judged(*heats):
+        return [row("a", peaks=[(0.5, False), (0.4, False)]),
+                *(row("a", "ct-gan-b", number, 0.9, "tampered", [(heat, True)]) for number, heat in enumerate(heats))]
+
+    networks = {"all makers": judged(0.6, 0.6, 0.3), "without this one": judged(0.6, 0.3, 0.6)}
+    text = left_out({"GE": networks, "Philips": {name: rows[:2] for name, rows in networks.items()}}, judged(0.6)[:2])
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert [(line[0], line[1], line[6].split(";")[0]) for line in lines[2:7]] == [
+        ("GE", "all makers", "66.7 % (2/3"), ("GE", "without this one", "66.7 % (2/3"),
+        ("Philips", "all makers", "100.0 % (1/1"), ("Philips", "without this one", "100.0 % (1/1"),
+        ("Philips", "as shipped", "100.0 % (1/1")]
+    assert all(line[-1].startswith("0.0 % (0/1") for line in lines[2:7])
+    assert lines[-2:] == [["GE", "1", "1", "1", "0"], ["Philips", "1", "0", "0", "0"]]
+
+
+def test_makers_are_told_by_the_table_and_by_headers():
+    named = {one.name: one.maker for one in SCANS}
+    assert named["lidc-idri-0314"] == "Philips" and named["r01-001"] == "Siemens" and named["tcga-slices"] == ""
+    assert all(one.maker for one in SCANS if not one.single)
+    assert [maker_of(said) for said in ("GE MEDICAL SYSTEMS", "SIEMENS", "Philips Healthcare", "TOSHIBA", "")] == [
+        "GE", "Siemens", "Philips", "TOSHIBA", ""]
+
+
 def test_a_forgery_is_found_once_and_other_peaks_are_false():
     heat, truth = np.zeros((20, 100, 100), np.float32), np.zeros((20, 100, 100), bool)
     truth[8:12, 20:50, 20:50] = True
@@ -115,3 +139,8 @@ def test_the_command_says_which_scans_it_wants(tmp_path, run):
     (tmp_path / "mias" / "annotations.csv").write_text("film\n")
     code, _, error = run("bench", "ct", "--data", tmp_path, "-o", tmp_path / "out")
     assert code == 2 and "ct-more" in error and "Traceback" not in error
+
+
+def test_the_command_says_which_protocols_there_are(tmp_path, run):
+    code, _, error = run("bench", "ct", "leave-none-out", "-o", tmp_path / "out")
+    assert code == 2 and "leave-one-out" in error and "Traceback" not in error and not (tmp_path / "out").exists()

@@ -135,6 +135,11 @@ def test_report_says_the_scores_and_draws_the_outlines(image, tmp_path):
     assert measurements(whole) == {
         "Image tampering score": 0.873, "Decision threshold of tampering score": 0.5}
     assert decision(whole) == "Tampered"
+    (border,) = whole.get_measurements()[0][0].ContentSequence  # OHIF opens no report with a group without coordinates
+    height, width = image.plane.shape
+    assert list(border.GraphicData) == [0, 0, width, 0, width, height, 0, height, 0, 0]
+    assert border.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == (
+        image.provenance.sop_instance_uid)
     assert len({g.tracking_uid for g in [*groups, whole]}) == 3
     text = " ".join(str(e.value) for e in report.iterall())
     assert SHA in text

@@ -146,6 +146,8 @@ def test_the_report_says_the_scores_and_draws_each_finding_in_each_of_its_slices
     assert {m.name.meaning: float(m.value) for m in whole.get_measurements()} == {
         "Image tampering score": 0.873, "Decision threshold of tampering score": 0.5}
     assert "Tampered" in [e.value.meaning for e in whole.get_qualitative_evaluations()]
+    (border,) = whole.get_measurements()[0][0].ContentSequence
+    assert border.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.4.3"  # of 2, 3 and 4
     assert {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in whole.source_images} == set(
         uids_of(image))
     assert "Computed tomography" in {str(e.value) for e in report.iterall() if e.keyword == "CodeMeaning"}

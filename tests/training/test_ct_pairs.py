@@ -84,10 +84,11 @@ def test_another_scanners_scan_is_whole_numbers_of_the_same_patient():
 
 def test_a_forgery_changes_the_box_that_it_names(scans):
     made = [forge_once(scans[0], scans[0].image, scans, np.random.default_rng(seed)) for seed in range(8)]
-    for name, box, values, truth in filter(None, made):
-        before = scans[0].image.pixels[box]
-        assert values.shape == truth.shape == before.shape and truth.any(), name
-        assert np.abs(values - before)[truth].mean() > 0.5
+    for one in filter(None, made):
+        before = scans[0].image.pixels[one.box]
+        assert one.values.shape == one.truth.shape == before.shape and one.truth.any(), one.name
+        assert np.abs(one.values - before)[one.truth].mean() > 0.5
+        assert one.donor == ("b" if one.name == "foreign" else "")
 
 
 def test_a_bank_shows_the_same_slices_twice_and_what_was_forged(scans, tmp_path, monkeypatch):
@@ -110,6 +111,15 @@ def test_a_bank_shows_the_same_slices_twice_and_what_was_forged(scans, tmp_path,
     again = bank_of(tmp_path, scans[0], [], 40, seed=2)
     assert again is not None and np.array_equal(np.asarray(again.planes), np.asarray(bank.planes))
     assert isinstance(again, Bank)
+
+
+def test_windows_are_told_by_whose_tissue_they_show():
+    rows = [{"scan": "a"}, {"scan": "a", "donor": ""}, {"scan": "a", "donor": "b"}, {"scan": "b", "donor": ""}]
+    none = np.zeros(0)
+    bank = Bank(none, none, none, rows, none)
+    assert bank.showing({"a", "b"}) == [0, 1, 2, 3]
+    assert bank.showing({"a"}) == [0, 1]
+    assert bank.showing({"b"}) == [3]
 
 
 def test_a_single_slice_shows_no_neighbours(tmp_path, monkeypatch):

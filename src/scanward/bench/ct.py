@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from scanward.detectors.ct_self_reference.detect import odd_sides
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.judge import judge
+from scanward.verdict import Verdict
 
 METHOD = "ct-self-reference"
 """What is measured; copies within a scan have a bench of their own."""
@@ -90,12 +91,16 @@ def run(data: Path | None, keep: Path) -> list[Row]:
         scans = list(read(row, data))
         for item in track(items_of(row) if scans else [], row.name, console=Console(stderr=True)):
             if item not in done:
-                made = answer(item, scans[0], data)
-                with keep.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(made)) + "\n")
-                done[item] = made
+                done[item] = added(keep, answer(item, scans[0], data))
             rows.append(done[item])
     return rows
+
+
+def added(keep: Path, row: Row) -> Row:
+    """The row, which is now also the last in a file of JSON lines."""
+    with keep.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(row)) + "\n")
+    return row
 
 
 def kept(keep: Path) -> Iterator[Row]:
@@ -113,9 +118,14 @@ def row_of(said: dict[str, Any]) -> Row:
 def answer(item: Item, scan: Scan, data: Path | None = None) -> Row:
     """Forge, pass through the step, judge."""
     image, truth, diameter = forged(item, scan, data)
-    image, truth = stepped(item.step, image, truth)
+    return judged(item, *stepped(item.step, image, truth), diameter, lambda case: judge(case, METHOD))
+
+
+def judged(item: Item, image: Image, truth: npt.NDArray[np.bool_], diameter: float,
+           by: Callable[[Case], Verdict]) -> Row:
+    """What becomes of an image whose truth (z, y, x) and diameter in mm are known."""
     start = time.perf_counter()
-    verdict = judge(Case(image), METHOD)
+    verdict = by(Case(image))
     seconds = time.perf_counter() - start
     evidence = next(e for e in verdict.evidence if e.method != "seal")
     return Row(item, verdict.label, evidence.score, verdict.reason, diameter, peaks_of(evidence.heat, truth, image),

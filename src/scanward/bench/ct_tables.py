@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,6 +50,40 @@ def _line(rows: Sequence[Row], calm: Sequence[Row]) -> list[str]:
     return [str(len(own)), score, rate([row.label == "tampered" for row in rows], members), *found,
             rate([bool(row.peaks) and row.peaks[0][1] for row in rows], members),
             estimate(*mean_interval([row.overlap for row in rows], members))]
+
+
+def left_out(makers: Mapping[str, Mapping[str, Sequence[Row]]], shipped: Sequence[Row]) -> str:
+    """Of each maker, by network: what it makes of that maker's scans; the `shipped` rows of the same images where they
+    are known. Below, of each forgery whether both networks found it."""
+    body, pairs = [], []
+    for maker, networks in makers.items():
+        asked = {row.item for rows in networks.values() for row in rows}
+        known = {**networks, "as shipped": [row for row in shipped if row.item in asked]}
+        for name, rows in known.items():
+            if {row.item for row in rows} == asked:
+                calm, forged = _parted(rows)
+                body.append([maker, name, *_line(forged, calm),
+                             rate([row.label == "tampered" for row in calm], [row.item.scan for row in calm])])
+        pairs.append([maker, *_both(list(networks.values()))])
+    heads = (("scans of", "trained on", *HEAD, "authentic scans that alarm"),
+             ("found at 1 a scan, in scans of", "by both", "by that of all makers", "by that without", "by neither"))
+    return "\n\n".join(table(head, rows) for head, rows in zip(heads, (body, pairs), strict=True))
+
+
+def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Authentic ones, and forged ones."""
+    return [row for row in rows if not row.item.attack], [row for row in rows if row.item.attack]
+
+
+def _both(networks: Sequence[Sequence[Row]]) -> list[str]:
+    """How many forgeries two networks find at one false finding a scan: both, the first, the second, none."""
+    found = []
+    for rows in networks:
+        calm, forged = _parted(rows)
+        found.append({row.item: peak(row) > level_at(1.0, calm) for row in forged})
+    first, second = found
+    pairs = [(first[item], second[item]) for item in first]
+    return [str(pairs.count(pair)) for pair in ((True, True), (True, False), (False, True), (False, False))]
 
 
 def level_at(allowed: float, calm: Sequence[Row]) -> float:

@@ -32,7 +32,7 @@ from scanward.report.heat import png
 from scanward.version import __version__
 
 LEFT_OUT = "leave-one-out"
-"""The one protocol that trains networks first (an hour and more), and is run only where it is named."""
+"""The protocol that trains networks first (an hour and more), and is run only where it is named."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +91,30 @@ def run_protection_bench(tables: tuple[str, ...], places: int, slices: str | Non
     return CLEAN
 
 
-def run_ct_bench(data: Path | None, output: Path) -> int:
+def run_ct_bench(protocol: str | None, data: Path | None, output: Path) -> int:
     """Print the tables, and write them into the folder, beside the answers."""
+    from scanward.bench.ct import kept
     from scanward.bench.ct import run as judged
-    from scanward.bench.ct_tables import report
+    from scanward.bench.ct_tables import left_out, report
     from scanward.datasets.films import data_folder
 
+    if protocol not in (None, LEFT_OUT):
+        raise ArgumentError(f"No CT protocol is called {protocol!r}; leave it out, or name {LEFT_OUT}.")
     folder = data_folder(data)
     prepare(output)
-    rows = judged(folder, output / f"ct-{weights.entry('ct-self-reference').sha256[:8]}.jsonl")
+    keep = output / f"ct-{weights.entry('ct-self-reference').sha256[:8]}.jsonl"
+    if protocol == LEFT_OUT:
+        _need({"lightning": "train"})
+        from scanward.training.ct_left_out import outcomes
+
+        made = {one.maker: one.rows for one in outcomes(folder, output / "ct-leave-one-out")}
+        _tell(output / "ct-leave-one-out.md", left_out(made, list(kept(keep))))
+        return CLEAN
+    rows = judged(folder, keep)
     if not rows:
         raise ArgumentError(f"{folder} holds none of the chest CTs in ct or ct-more; docs/how-to/bench.md names "
                             "them.")
-    text = report(rows)
-    _write(output / "ct.md", text)
-    print(text, flush=True)
+    _tell(output / "ct.md", report(rows))
     return CLEAN
 
 
@@ -197,6 +206,11 @@ def _markdown(protocol: str, method: str, outcomes: list[Outcome]) -> str:
         if outcome.published:
             parts += [f"{outcome.title}:", "", confusion_table(outcome), ""]
     return "\n".join(parts)
+
+
+def _tell(path: Path, text: str) -> None:
+    _write(path, text)
+    print(text, flush=True)
 
 
 def _write(path: Path, text: str) -> None:

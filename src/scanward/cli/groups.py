@@ -56,6 +56,8 @@ def bench_mammography(
 
 @bench_app.command("ct", epilog=PLAIN)
 def bench_ct(
+    protocol: Annotated[str | None, typer.Argument(metavar="[PROTOCOL]", help="None: the shipped detector; or "
+                        "leave-one-out, which trains networks without each maker's scanners first.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/, ct-more/ and "
                                               "lidc-nodules/.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
@@ -65,7 +67,7 @@ def bench_ct(
     """Forge lesions in whole chest CTs of scanners that no detector was trained on, scan them, and print the tables."""
     from scanward.cli.benching import run_ct_bench
 
-    return run_ct_bench(data, output)
+    return run_ct_bench(protocol, data, output)
 
 
 @bench_app.command("protection", epilog=PLAIN)

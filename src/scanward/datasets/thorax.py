@@ -20,6 +20,8 @@ from scanward.image import Image
 LEAST_SIDE = 144
 """Pixels of a slice."""
 BY3, BY4 = "CC BY 3.0", "CC BY 4.0"
+MAKERS = ("GE", "Siemens", "Philips")
+"""Of whose scanners there are scans to test on."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,19 @@ class Thorax:
     source: str
     """Data set and licence."""
     scanner: str
-    """Maker, model and kernel as the header gives them, and the slices' distance."""
+    """Maker, model and kernel as the header gives them, and the slices' distance. Where it names no maker, the kernel's
+    name tells whose it is."""
     single: bool = False
     """A folder of single slices of many patients."""
     known_to: tuple[str, ...] = ()
     """Attackers that were trained on its lungs, which forge it too well to be tested there."""
     forged: bool = True
     """Whether a bench forges it, or only looks for false alarms: one scan of a scanner is enough to be forged."""
+
+    @property
+    def maker(self) -> str:
+        """One of `MAKERS`; empty of a folder whose slices are of several."""
+        return next((name for name in MAKERS if self.scanner.startswith(name)), "")
 
 
 _OURS = ("ct-gan", "ct-gan-plain", "ct-gan-remove", "ct-diffusion", "ct-diffusion-remove")
@@ -52,9 +60,9 @@ SCANS: tuple[Thorax, ...] = (
     Thorax("lidc-idri-0003", "train", f"LIDC-IDRI: {BY3}", "GE, 2.5 mm", known_to=_OURS),
     Thorax("cmb-crc-msb-01068", "train", f"CMB-CRC: {BY4}", "GE LightSpeed VCT, LUNG, 2.5 mm"),
     Thorax("rider-pilot-0117", "train", "RIDER Pilot: TCIA", "GE LightSpeed16, STANDARD, .8 mm"),
-    Thorax("r01-001", "train", f"NSCLC Radiogenomics: {BY3}", "B45f, 1 mm"),
+    Thorax("r01-001", "train", f"NSCLC Radiogenomics: {BY3}", "Siemens, B45f, 1 mm"),
     Thorax("nlst-100252", "train", f"NLST: {BY4}", "GE HiSpeed QX/i, STANDARD, 2.5 mm"),
-    Thorax("4dlung-113", "train", f"4D-Lung: {BY3}", "4-D CT, 3 mm"),
+    Thorax("4dlung-113", "train", f"4D-Lung: {BY3}", "Philips, 4-D CT, 3 mm"),
     Thorax("tcga-slices", "train", f"TCGA-LUAD and TCGA-LUSC: {BY3}", "19 models of Siemens and GE, single slices",
            True),
     Thorax("covid-nysbu", "train", f"COVID-19-NY-SBU: {BY4}", "GE and Toshiba, single slices", True),
@@ -64,7 +72,7 @@ SCANS: tuple[Thorax, ...] = (
         ("lsc-0003", "40, B41f"), ("lsc-0014", "40, B41f"), ("lsc-0028", "16, B41f"), ("lung-01-0013", "16, B41f"),
         ("lsc-0088", "16, B40f"))),
     Thorax("nsclc-lung1-001", "val", "NSCLC-Radiomics: CC BY-NC 3.0", "Siemens Biograph 40, B19f, 3 mm"),
-    *(Thorax(f"ricord-{name}", "val", "MIDRC-RICORD-1A/1B: CC BY-NC 4.0", "STANDARD, 3 mm, ten slices")
+    *(Thorax(f"ricord-{name}", "val", "MIDRC-RICORD-1A/1B: CC BY-NC 4.0", "GE, STANDARD, 3 mm, ten slices")
       for name in ("neg-1", "neg-2", "neg-3", "neg-4", "neg-5", "pos-1", "pos-2", "pos-3")),
     Thorax("osic-00423", "val", "OSIC Pulmonary Fibrosis Progression: competition rules, research only",
            "Philips Brilliance 64, D, 1 mm"),
@@ -72,7 +80,7 @@ SCANS: tuple[Thorax, ...] = (
     Thorax("lidc-idri-0314", "test", f"LIDC-IDRI: {BY3}", "Philips Brilliance 16P, D, 1 mm"),
     Thorax("lung-fused-ct-pathology-1", "test", f"Lung-Fused-CT-Pathology: {BY3}", "Siemens, B31f, 1 mm",
            known_to=_OURS),
-    Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A: CC BY-NC 4.0", "STANDARD, 1.25 mm"),
+    Thorax("ricord-1a-001012", "test", "MIDRC-RICORD-1A: CC BY-NC 4.0", "GE, STANDARD, 1.25 mm"),
     Thorax("lidc-idri-1011", "test", f"LIDC-IDRI: {BY3}", "GE LightSpeed Plus, STANDARD, 2.5 mm"),
     Thorax("qin-lung-01-0007", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 64, B30f, 3 mm", forged=False),
     Thorax("qin-lsc-0049", "test", f"QIN LUNG CT: {BY3}", "Siemens Sensation 40, B41f, 3 mm", forged=False),
@@ -90,6 +98,8 @@ class Scan:
     name: str
     image: Image
     lungs: Lungs
+    maker: str = ""
+    """One of `MAKERS`, or what the header says of a maker that is none of them."""
 
 
 def scans(split: Split, data: Path | None = None) -> Iterator[Scan]:
@@ -121,7 +131,12 @@ def read(row: Thorax, data: Path | None = None) -> Iterator[Scan]:
         # a single slice has too little of a lung to be found by its volume
         lungs = lungs_alone(replace(image, spacing=(60.0, *spacing[1:])) if row.single else image)
         if lungs.mask.any():
-            yield Scan(name, image, lungs)
+            yield Scan(name, image, lungs, row.maker or maker_of(image.provenance.manufacturer or ""))
+
+
+def maker_of(said: str) -> str:
+    """One of `MAKERS` where a header's manufacturer begins with its name, in any case; otherwise what it says."""
+    return next((name for name in MAKERS if said.upper().startswith(name.upper())), said)
 
 
 def images(row: Thorax, data: Path | None = None) -> Iterator[tuple[str, Image]]:

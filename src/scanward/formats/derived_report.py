@@ -118,11 +118,26 @@ def _image_group(job: Job) -> Any:
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(job.uid("tracking", "image"), "Image"),
         finding_type=DECISION, algorithm_id=_algorithm(job),
-        measurements=[sr.Measurement(SCORE, round(verdict.score, 6), NO_UNITS),
+        measurements=[sr.Measurement(SCORE, round(verdict.score, 6), NO_UNITS, referenced_coordinates=[_border(job)]),
                       sr.Measurement(THRESHOLD, round(verdict.threshold, 6), NO_UNITS)],
         qualitative_evaluations=[sr.QualitativeEvaluation(DECISION, DECISIONS[verdict.label])],
         source_images=[sr.SourceImageForMeasurementGroup(one.SOPClassUID, one.SOPInstanceUID)
                        for one in job.references])
+
+
+def _border(job: Job) -> Any:
+    """The border of the film, or of the slice through the middle of the first finding, or of the series.
+
+    OHIF 3.13 shows nothing of a report with a measurement group that names no coordinates.
+    """
+    from highdicom import sr
+
+    depth, height, width = job.image.shape
+    found = job.verdict.findings
+    z = (found[0].box.z0 + found[0].box.z1 - 1) // 2 if found else depth // 2
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], np.float64)
+    source = sr.SourceImageForRegion(job.references[z].SOPClassUID, job.references[z].SOPInstanceUID)
+    return sr.CoordinatesForMeasurement(sr.GraphicTypeValues.POLYLINE, corners, source)
 
 
 def _finding_group(job: Job, rank: int, finding: Finding) -> Any:

@@ -8,11 +8,11 @@ scanners teach more than more forgeries.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -72,6 +72,10 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.about)
+
+    def showing(self, scans: Collection[str]) -> list[int]:
+        """The windows that show tissue of no scan but these."""
+        return [i for i, row in enumerate(self.about) if {row["scan"], row.get("donor") or row["scan"]} <= set(scans)]
 
     def save(self, folder: Path) -> None:
         """All of it, the list last: a bank without one is not finished."""
@@ -168,15 +172,23 @@ def visit(scan: Scan, image: Image, donors: Sequence[Scan], count: int, rng: np.
         diameter = float(np.exp(rng.uniform(*np.log(SIZES))))
         made = _forge(scan, image, _place(image, lungs, places, rng), diameter, donors, places, lungs, rng)
         if made is not None:
-            rows += _windows(image, reference, *made, diameter, scan.name, rng)
+            rows += _windows(image, reference, made, diameter, scan.name, rng)
     if not rows:
         return None
     planes, gains, masks, about = zip(*rows, strict=True)
     return Bank(np.stack(planes), np.stack(gains), np.stack(masks), list(about), table_of(reference)[None])
 
 
-Forged = tuple[str, tuple[slice, ...], npt.NDArray[np.float32], npt.NDArray[np.bool_]]
-"""What an attack or a recipe changed: its name, the box, the HU in it, the truth."""
+class Forged(NamedTuple):
+    """What an attack or a recipe changed."""
+
+    name: str
+    box: tuple[slice, ...]
+    values: npt.NDArray[np.float32]
+    """(z, y, x) of the box, HU."""
+    truth: npt.NDArray[np.bool_]
+    donor: str = ""
+    """The other scan whose tissue was pasted; empty where it is the scan's own."""
 
 
 def forge_once(scan: Scan, image: Image, donors: Sequence[Scan], rng: np.random.Generator) -> Forged | None:
@@ -205,16 +217,20 @@ def _forge(scan: Scan, image: Image, centre: tuple[float, float, float], diamete
         patch = attack.apply(image, attack.draw(image, lesion, rng, anatomy=lungs))
         if patch.mask.sum() < 8:
             return None
-        return name, patch.box.slices, patch.values, ndimage.binary_closing(patch.mask, iterations=1) | patch.mask
+        truth = ndimage.binary_closing(patch.mask, iterations=1) | patch.mask
+        return Forged(name, patch.box.slices, patch.values, truth)
     name = pick(rng, SHARES)
     where = region(image, centre, diameter, rng)
     cube = image.pixels[where.box]
     spacing = image.spacing or (1.0, 1.0, 1.0)
-    scene = Scene(cube, spacing, where.weight, _elsewhere(image, places, lungs, cube.shape, rng),
-                  _donor(donors, scan.name, cube.shape, spacing, rng), rng)
+    elsewhere = _elsewhere(image, places, lungs, cube.shape, rng)
+    donor, tissue = _donor(donors, scan.name, cube.shape, spacing, rng)
+    scene = Scene(cube, spacing, where.weight, elsewhere, tissue, rng)
     made = np.clip(np.rint(forged(name, scene)), min(-1024.0, float(cube.min())), 3071)
     changed = (where.weight >= 0.5) & (np.abs(made - cube) >= 1)
-    return (name, where.box, made, where.weight >= 0.5) if changed.sum() >= 12 else None
+    if changed.sum() < 12:
+        return None
+    return Forged(name, where.box, made, where.weight >= 0.5, donor if name == "foreign" else "")
 
 
 @cache
@@ -231,8 +247,8 @@ def _elsewhere(image: Image, places: npt.NDArray[np.intp], lungs: Lungs, shape: 
 
 
 def _donor(donors: Sequence[Scan], name: str, shape: tuple[int, ...], spacing: tuple[float, float, float],
-           rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A box of another scan's lungs, at this spacing."""
+           rng: np.random.Generator) -> tuple[str, npt.NDArray[np.float32]]:
+    """Another scan's name, and a box of its lungs at this spacing."""
     others = [one for one in donors if one.name != name and (one.image.shape[0] > 8 or shape[0] == 1)]
     donor = others[int(rng.integers(len(others)))]
     places = np.argwhere(donor.lungs.depth > 4)
@@ -244,14 +260,15 @@ def _donor(donors: Sequence[Scan], name: str, shape: tuple[int, ...], spacing: t
     starts = [int(np.clip(c - n / 2, 0, max(0, m - n)))
               for c, n, m in zip(centre, size, donor.image.shape, strict=True)]
     part = donor.image.pixels[tuple(slice(s, s + n) for s, n in zip(starts, size, strict=True))]
-    return np.asarray(ndimage.affine_transform(part, steps, np.minimum(1, rng.uniform(0, 1, 3)), shape,
-                                               order=int(rng.choice([1, 3])), mode="nearest"), np.float32)
+    made = ndimage.affine_transform(part, steps, np.minimum(1, rng.uniform(0, 1, 3)), shape,
+                                    order=int(rng.choice([1, 3])), mode="nearest")
+    return donor.name, np.asarray(made, np.float32)
 
 
-def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ...], made: npt.NDArray[np.float32],
-             truth: npt.NDArray[np.bool_], diameter: float, scan: str,
+def _windows(image: Image, reference: Reference, forgery: Forged, diameter: float, scan: str,
              rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """Windows of slices through a forgery, (planes, gains, mask, about)."""
+    box, truth = forgery.box, forgery.truth
     areas = truth.sum((1, 2))
     usable = np.flatnonzero(areas >= max(6, 0.25 * areas.max()))
     for k in rng.choice(usable, min(SLICES, len(usable)), replace=False):
@@ -260,7 +277,7 @@ def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ..
         after = before.copy()
         for layer, there in enumerate((max(z - 1, 0), z, min(z + 1, len(image.pixels) - 1))):
             if box[0].start <= there < box[0].stop:
-                after[layer][box[1:]] = made[there - box[0].start]
+                after[layer][box[1:]] = forgery.values[there - box[0].start]
         mask = np.zeros(image.shape[1:], np.bool_)
         mask[box[1:]] = truth[k]
         middle = np.argwhere(mask).mean(0)
@@ -272,8 +289,9 @@ def _windows(image: Image, reference: Reference, name: str, box: tuple[slice, ..
         if image.shape[0] == 1:
             gains[:, list(ACROSS)] = 0
         window = slice(corner[0], corner[0] + SIDE), slice(corner[1], corner[1] + SIDE)
-        yield planes, gains, mask[window].astype(np.uint8) * 255, {"scan": scan, "table": 0, "recipe": name,
-                                                                   "diameter": round(diameter, 2), "z": z}
+        yield planes, gains, mask[window].astype(np.uint8) * 255, {
+            "scan": scan, "table": 0, "recipe": forgery.name, "donor": forgery.donor, "diameter": round(diameter, 2),
+            "z": z}
 
 
 def corner_of(middle: npt.NDArray[np.floating], shape: tuple[int, ...],

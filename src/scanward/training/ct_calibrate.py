@@ -20,20 +20,22 @@ from scanward.image import Image
 from scanward.training.calibrate import regress, threshold_among
 from scanward.training.ct_bank import forge_once, variant
 
-FORGERIES = 8
-"""A scan."""
-CONTROLS = 5
-"""Of each authentic scan: as it is, and as other scanners might have made it."""
+FORGERIES, CONTROLS = 8, 5
+"""A scan, and of it authentic: as it is, and as other scanners might have made it."""
 LEVELS = np.linspace(-3, 5, 33)
 """Logits among which the heat's threshold is chosen."""
 
 
-def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequence[Scan], keep: Path) -> dict[str, Any]:
-    """`slopes`, `offset` and `threshold` of the score, and the heat's; what they were fitted to stays in `keep`."""
+def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequence[Scan], keep: Path,
+                counts: tuple[int, int] = (FORGERIES, CONTROLS)) -> dict[str, Any]:
+    """`slopes`, `offset` and `threshold` of the score, and the heat's; what they were fitted to stays in `keep`.
+
+    `counts` are of forgeries and of controls a scan.
+    """
     detector = make({})
     rows: list[dict[str, Any]] = []
     for number, scan in enumerate(track(known, "calibrating", console=Console(stderr=True))):
-        rows += _rows(detector, scan, known, np.random.default_rng((number, 79)))
+        rows += _rows(detector, scan, known, np.random.default_rng((number, 79)), *counts)
     keep.write_text(json.dumps(rows))
     x = np.array([row["features"] for row in rows])
     forged = np.array([row["forged"] for row in rows])
@@ -45,23 +47,22 @@ def settings_of(make: Callable[[dict[str, Any]], CtSelfReference], known: Sequen
 
 
 def _rows(detector: CtSelfReference, scan: Scan, known: Sequence[Scan],
-          rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+          rng: np.random.Generator, forgeries: int, controls: int) -> Iterator[dict[str, Any]]:
     spacing = scan.image.spacing or (1.0, 1.0, 1.0)
-    for number in range(CONTROLS):
+    for number in range(controls):
         image = scan.image if number == 0 else variant(scan.image, rng)
         logits = detector.logits(image)
         if logits is not None:
             yield {"scan": scan.name, "forged": False, "ious": None,
                    "features": features_of(logits, image.spacing or spacing)}
-    for _ in range(FORGERIES):
+    for _ in range(forgeries):
         made = forge_once(scan, scan.image, known, rng)
         if made is None:
             continue
-        name, box, values, truth = made
-        logits = detector.logits(_with(scan.image, box, values))
+        logits = detector.logits(_with(scan.image, made.box, made.values))
         if logits is not None:
-            overlap = _ious(pooled(logits, spacing, HEAT_MM), box, truth)
-            yield {"scan": scan.name, "forged": True, "recipe": name, "ious": overlap,
+            overlap = _ious(pooled(logits, spacing, HEAT_MM), made.box, made.truth)
+            yield {"scan": scan.name, "forged": True, "recipe": made.name, "ious": overlap,
                    "features": features_of(logits, spacing)}
 
 

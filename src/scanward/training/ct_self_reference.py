@@ -21,12 +21,13 @@ from scanward.detectors.ct_self_reference.reference import BLOCK
 from scanward.detectors.ct_self_reference.train import sample
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.training.ct_bank import SIDE, Bank, bank_of, stabilised
-from scanward.training.ct_calibrate import settings_of
+from scanward.training.ct_calibrate import CONTROLS, FORGERIES, settings_of
 from scanward.training.ct_mining import mined
 from scanward.training.finish import preset_of, ship
 from scanward.training.loop import Loss, Schedule, fit
 from scanward.training.self_reference import Arrays, arrays_of
 
+FILE = "ct-self-reference.safetensors"
 CROP = 112
 PAIRS, NEGATIVES = 12, 6
 """Pairs a step, and authentic crops of places where a round before alarmed."""
@@ -47,9 +48,12 @@ class Preset:
     visits: int = 2
     """How often each scan is searched for false alarms before a round, every time but the first as another scanner
     might have made it."""
+    counts: tuple[int, int] = (FORGERIES, CONTROLS)
+    """On which scores are calibrated, of each scan."""
 
 
 PRESETS = {
+    "ablation": Preset(80, (Schedule(500, 2e-3), Schedule(250, 1e-3)), visits=1, counts=(4, 3)),
     "quick": Preset(160, (Schedule(1200, 2e-3), Schedule(800, 1e-3)), visits=1),
     "full": Preset(560, (Schedule(2600, 2e-3), Schedule(3000, 1.5e-3), Schedule(2000, 1e-3), Schedule(3000, 1.5e-3),
                          Schedule(3600, 1.3e-3), Schedule(1600, 7e-4))),
@@ -62,10 +66,9 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     chosen: Preset = preset_of(PRESETS, preset)
     folder = out / preset
     known = list(scans("train", data))
-    banks = [bank_of(folder / "banks", scan, known, chosen.forgeries, seed=number, resume=resume)
-             for number, scan in enumerate(known)]
-    arrays = _rounds([bank for bank in banks if bank is not None], known, chosen, folder, resume)
-    settings = settings_of(partial(CtSelfReference, arrays), list(scans("val", data)), folder / f"{name}.val.json")
+    arrays = fit_network(banks_of(folder / "banks", known, chosen, resume), known, chosen, folder, resume)
+    settings = settings_of(partial(CtSelfReference, arrays), list(scans("val", data)), folder / f"{name}.val.json",
+                           chosen.counts)
     return ship(name, arrays, settings, f"scanward train {name} --preset {preset}",
                 weights.FOLDER if install else folder, *_origin({scan.name.split("/")[0] for scan in known}))
 
@@ -78,21 +81,32 @@ def _origin(names: set[str]) -> tuple[str, str]:
     return f"{said}; forged by recipes, ct-gan, ct-gan-plain and ct-gan-remove", "; ".join(sources)
 
 
-def _rounds(banks: Sequence[Bank], known: Sequence[Scan], preset: Preset, folder: Path, resume: bool) -> Arrays:
+def banks_of(folder: Path, known: Sequence[Scan], preset: Preset, resume: bool = True) -> list[Bank]:
+    """A bank of each scan that can be its own reference."""
+    banks = [bank_of(folder, scan, known, preset.forgeries, seed=number, resume=resume)
+             for number, scan in enumerate(known)]
+    return [bank for bank in banks if bank is not None]
+
+
+def fit_network(banks: Sequence[Bank], known: Sequence[Scan], preset: Preset, folder: Path,
+                resume: bool = True) -> Arrays:
+    """Every round, on those windows of the banks that show no scan but the `known`; the arrays are also saved in
+    `folder`."""
     torch.manual_seed(0)
     net, negatives = CtSelfReferenceNet(), []
+    names = {scan.name for scan in known}
+    pool = [(bank, i) for bank in banks for i in bank.showing(names)]
     for number, schedule in enumerate(preset.rounds, 1):
         if number > 1:
             negatives.append(mined(folder / f"mined-{number}", known, arrays_of(net), preset.visits, number, resume))
-        fit(net, _loss(banks, negatives), schedule, folder / f"round-{number}.ckpt", seed=number, resume=resume,
+        fit(net, _loss(pool, negatives), schedule, folder / f"round-{number}.ckpt", seed=number, resume=resume,
             title=f"ct-self-reference, round {number}")
     arrays = arrays_of(net)
-    save_file(arrays, folder / "ct-self-reference.safetensors")
+    save_file(arrays, folder / FILE)
     return arrays
 
 
-def _loss(banks: Sequence[Bank], negatives: Sequence[Bank]) -> Loss:
-    pool = [(bank, i) for bank in banks for i in range(len(bank))]
+def _loss(pool: Sequence[tuple[Bank, int]], negatives: Sequence[Bank]) -> Loss:
     often = np.array([TWICE if bank.about[i]["diameter"] < SMALL_MM else 1.0 for bank, i in pool])
     alarms = [(bank, i) for bank in negatives for i in range(len(bank))]
     # every place may come up, those that still sound like a forgery most of all
