@@ -78,18 +78,15 @@ class Averages:
 
 def averages(reads: Sequence[Read]) -> Averages | str:
     """The averages of a study, or why there are none."""
-    tasks = {one.title: (one, own) for one in ASKED if (own := [r for r in reads if _sign(one, r) is not None])}
-    tasks = {title: (one, own) for title, (one, own) in tasks.items() if len({_sign(one, r) for r in own}) == 2}
+    asked = {one: [read for read in reads if _sign(one, read) is not None] for one in ASKED}
+    tasks = {one.title: (one, own) for one, own in asked.items() if _enough(one, own)}
     if not tasks:
-        return "no two kinds of film have been answered yet"
+        return "no two kinds of film, each of two patients or more, have been answered yet"
     readers = [name for name in dict.fromkeys(read.reader for read in reads)
                if all(len({_sign(one, r) for r in own if r.reader == name}) == 2 for one, own in tasks.values())]
     if not readers:
         return "no reader has answered films of all kinds yet"
     made = [_task(one, own, readers) for one, own in tasks.values()]
-    if any(len({group for group, of in zip(task.groups, task.positive, strict=True) if of == kind}) < 2
-           for task in made for kind in (False, True)):
-        return "some kind of film is of one patient only"
     return Averages(tuple(tasks), tuple(readers), {figure: studied(made, figure) for figure in FIGURES})
 
 
@@ -128,6 +125,12 @@ def _tested(one: Average) -> str:
         return "–"
     ratio = (one.value / one.error) ** 2
     return f"{'z²' if np.isinf(one.df) else f'F(1, {one.df:.1f})'} = {ratio:.2f}, p = {shown_p(one.p)}"
+
+
+def _enough(asked: Asked, reads: Sequence[Read]) -> bool:
+    """Whether there are two patients of either kind: the jackknife leaves out one at a time."""
+    return all(len({whose for whose, read in zip(members(reads), reads, strict=True) if _sign(asked, read) == kind}) > 1
+               for kind in (False, True))
 
 
 def _sign(asked: Asked, read: Read) -> bool | None:
