@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanward.bench.multireader import (
+    VAN_DYKE as PARTS,
+)
+from scanward.bench.multireader import (
     Components,
     Task,
     average,
@@ -16,6 +19,7 @@ from scanward.bench.multireader import (
     components,
     difference,
     drawn_interval,
+    power,
     studied,
 )
 
@@ -41,6 +45,23 @@ def test_one_reader_is_compared_over_cases_only():
     assert found.error == pytest.approx(0.02551, abs=5e-6) and found.p == pytest.approx(0.2693, abs=5e-5)
     assert np.isinf(found.df)
     assert (found.low, found.high) == (pytest.approx(-0.02182, abs=1e-5), pytest.approx(0.07818, abs=1e-5))
+
+
+@pytest.mark.parametrize(("effect", "readers", "cases", "published"), [(0.043800322, 10, 165, 0.80541995),
+                                                                       (0.043800322, 6, 111, 0.5526116)])
+def test_the_published_power(effect, readers, cases, published):
+    """As RJafroc prints it of the same components."""
+    assert power(effect, readers, cases, PARTS) == pytest.approx(published, abs=2e-6)
+
+
+def test_the_published_number_of_cases():
+    """RJafroc: six readers need 251 cases for a power of .80."""
+    assert power(0.043800322, 6, 250, PARTS) < 0.80 <= power(0.043800322, 6, 251, PARTS)
+
+
+def test_power_without_an_effect_is_the_level():
+    assert power(1e-6, 4, 100, PARTS) == pytest.approx(0.05)
+    assert power(0.05, 8, 100, PARTS) > power(0.05, 4, 100, PARTS) > power(0.05, 4, 50, PARTS)
 
 
 def test_the_jackknife_by_hand():

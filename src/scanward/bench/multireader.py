@@ -19,6 +19,7 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 Figure = Literal["AUC", "sensitivity", "specificity", "accuracy"]
 DRAWS = 2000
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Components:
     cov2: float
     cov3: float
     cases: int
+
+
+VAN_DYKE = Components(test_reader=0.00020040252, error=0.00080228827, cov1=0.00034661371, cov2=0.00034407483,
+                      cov3=0.00023902837, cases=114)
+"""Of AUCs: five readers, two kinds of MRI (Van Dyke 1993), the example of Hillis and others 2011; as OR-DBM MRMC 2.51
+prints them, with the digits of RJafroc."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,21 @@ def components(found: Studied, first: int, second: int) -> Components:
     cov2, cov3 = (_off_diagonal(own) + _off_diagonal(other)) / 2, _off_diagonal(cross)
     spread = _interaction(found.figures[[first, second]]) if len(own) > 1 else float("nan")
     return Components(spread - error + cov1 + max(cov2 - cov3, 0.0), error, cov1, cov2, cov3, found.cases)
+
+
+def power(effect: float, readers: int, cases: int, parts: Components, alpha: float = ALPHA) -> float:
+    """The probability that a study of so many readers, who all read all of so many cases with both tests, gives
+    p < `alpha` where the averages differ by `effect` > 0 (Hillis, Obuchowski and Berbaum 2011). The error's components
+    shrink as 1 / cases, which takes the same share of positive cases for granted:
+
+    λ = r d² / 2 / [Var(τR) + c*/c (Var − Cov1 + (r − 1) max(Cov2 − Cov3, 0))], with 1 and
+    [the same]² (r − 1) / [Var(τR) + c*/c (Var − Cov1 − max(Cov2 − Cov3, 0))]² degrees of freedom.
+    """
+    known, own = parts.cases / cases, max(parts.test_reader, 0.0)
+    apart, shared = parts.error - parts.cov1, max(parts.cov2 - parts.cov3, 0.0)
+    whole, spread = own + known * (apart + (readers - 1) * shared), own + known * (apart - shared)
+    df = whole**2 * (readers - 1) / spread**2
+    return float(stats.ncf.sf(stats.f.isf(alpha, 1, df), 1, df, readers * effect**2 / 2 / whole))
 
 
 def drawn_interval(values: Floats) -> tuple[float, float]:
