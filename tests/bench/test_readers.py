@@ -3,7 +3,7 @@
 import pytest
 
 from scanward.bench.confusion import SOURCE, TARGET, Confusion
-from scanward.bench.readers import BLIND, WARNED, association, power, resampled_power
+from scanward.bench.readers import BLIND, WARNED, association, power, power_of, resampled_power
 from scanward.errors import ArgumentError
 
 
@@ -38,6 +38,11 @@ def test_the_published_power_is_what_so_few_draws_may_give():
     assert low < exact < high
     assert low <= 0.968 <= high  # as printed
     assert power(BLIND, corrected=True) < exact
+
+
+def test_power_before_the_study_is_the_same_as_after():
+    assert power_of((36 / 80, 124 / 180), (80, 180)) == pytest.approx(power(BLIND))
+    assert power_of((0.5, 0.5), (400, 400)) == pytest.approx(0.05, abs=0.01)
 
 
 def test_resampling_nears_the_exact_power():

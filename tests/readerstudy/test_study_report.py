@@ -10,6 +10,7 @@ from study_films import archive, drawn, protocol
 
 from scanward.bench.readers import cohen, fleiss, fleiss_interval
 from scanward.readerstudy import tables
+from scanward.readerstudy.averages import averages, averages_table
 from scanward.readerstudy.folder import Truth, read_study, read_truth
 from scanward.readerstudy.log import Log, Mark, Reading, parts_of
 from scanward.readerstudy.outcome import Read, located
@@ -58,6 +59,36 @@ def test_the_published_counts_give_the_published_figures():
     assert "13.35, p = 0.00026 | p = 0.00026" in text and "96.8 %" in text
     for rate in ("76.2 % (48/63", "61.9 % (13/21", "85.7 % (48/56", "46.4 % (13/28", "72.6 % (61/84"):
         assert text.count(rate) == 2  # ours, and the published one beside
+
+
+def test_averages_over_readers_by_hand():
+    reads = published()
+    found = averages(reads)
+    assert found.titles == ("blind: unhealthy from healthy", "blind: lesions put in from healthy",
+                            "open: fake from real")
+    made = found.estimates()
+    rates = {title: [made["tasks"][title][figure]["value"] for figure in ("sensitivity", "specificity", "AUC")]
+             for title in found.titles}
+    # All sure to the same degree, so that the AUC is the mean of both rates; each reader has the same number of films.
+    assert rates == {"blind: unhealthy from healthy": [45 / 60, 44 / 80, pytest.approx((45 / 60 + 44 / 80) / 2)],
+                     "blind: lesions put in from healthy": [pytest.approx(124 / 180), 44 / 80,
+                                                            pytest.approx((124 / 180 + 44 / 80) / 2)],
+                     "open: fake from real": [pytest.approx(13 / 28), pytest.approx(48 / 56),
+                                              pytest.approx((13 / 28 + 48 / 56) / 2)]}
+    fooled, unmasked = made["comparisons"].values()
+    assert fooled["value"] == pytest.approx((124 / 180 - 45 / 60) / 2) and fooled["low"] < 0 < fooled["high"]
+    assert abs(unmasked["components"]["cov1"]) < 1e-6  # no film is in both parts
+    text = averages_table(found)
+    assert text.startswith("4 readers;") and "| open: fake from real | specificity | .857 (" in text
+
+
+def test_one_reader_says_nothing_of_others_and_nobody_is_invented():
+    reads = [read for read in published() if read.reader == "Reader 1"]
+    text = averages_table(averages(reads))
+    assert "say nothing of other readers" in text and "z² = " in text and "F(1" not in text
+    assert averages_table(averages([r for r in reads if r.truth.forged])).startswith("Not averaged: no two kinds")
+    lacking = [read for read in published() if read.reader != "Reader 2" or read.part == "open"]
+    assert averages(lacking).readers == ("Reader 1", "Reader 3", "Reader 4")
 
 
 def test_kappa_by_hand():
@@ -141,6 +172,10 @@ def test_the_report_exports_every_answer_and_mark(study, run, tmp_path):
     marks = list(csv.DictReader((out / "marks.csv").read_text().splitlines()))
     assert len(marks) == 12 and all(float(m["x0"]) == float(m["forged_x0"]) for m in marks)
     found = json.loads((out / "report.json").read_text())
+    only = {"blind: lesions put in from healthy"}  # of the other kinds there are films of one patient only
+    assert set(found["averages"]["tasks"]) == only and found["averages"]["comparisons"] == {}
+    assert found["averages"]["readers"]["Ada"][only.pop()]["AUC"] == 1
+    assert "## Averaged over readers" in text
     assert found["groups"]["pooled"]["open"]["tp"] == 2 and found["agreement"]["blind"]["films"] == 10
     assert (out / "report.md").read_text() == text
     page = (out / "report.html").read_text()

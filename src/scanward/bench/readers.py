@@ -52,8 +52,16 @@ def power(table: Table, *, alpha: float = ALPHA, corrected: bool = False) -> flo
     """The probability that a study of this size and these rates gives p < `alpha`: over every table two binomials can
     give, weighted by their probabilities."""
     (a, n), (b, m) = _totals(table)
+    return power_of((a / n, b / m), (n, m), alpha=alpha, corrected=corrected)
+
+
+def power_of(rates: tuple[float, float], readings: tuple[int, int], *, alpha: float = ALPHA,
+             corrected: bool = False) -> float:
+    """`power` before there is a table: from the rates at which both groups will be called unhealthy, and how many
+    readings of each there will be."""
+    (p, q), (n, m) = rates, readings
     first, second = np.arange(n + 1)[:, None], np.arange(m + 1)[None]
-    weight = stats.binom.pmf(first, n, a / n) * stats.binom.pmf(second, m, b / m)
+    weight = stats.binom.pmf(first, n, p) * stats.binom.pmf(second, m, q)
     return float(weight[_p(first, n, second, m, corrected) < alpha].sum())
 
 

@@ -150,3 +150,21 @@ def study_report(
     from scanward.cli.studying import run_report
 
     return run_report(folder, output)
+
+
+@study_app.command("power", epilog=PLAIN)
+def study_power(
+    readers: Annotated[str, typer.Option(help="Numbers of readers, the table's rows.")] = "4,6,8,10",
+    films: Annotated[str, typer.Option(help="Numbers of films, its columns; 20+45 says how many are healthy and how "
+                                       "many are fakes.")] = "50,100,200",
+    effect: Annotated[float, typer.Option(help="The difference of two AUCs that is to be found.")] = 0.05,
+    components: Annotated[str | None, typer.Option(metavar="Var(tR),Cov1,Cov2,Cov3,Var,CASES", help="Of a pilot: what "
+                                                   "its report.json has under averages.")] = None,
+    rates: Annotated[str | None, typer.Option(metavar="HEALTHY,FAKE", help="Plan the blind part's χ² test instead: how "
+                                              "often each kind will be called unhealthy.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Tell before a study how likely it is to find a difference: a table of readers and films."""
+    from scanward.cli.study_power import run_power
+
+    return run_power(readers, films, effect, components, rates)

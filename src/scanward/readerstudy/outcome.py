@@ -17,6 +17,8 @@ from scanward.readerstudy.log import Mark, Reading, State, parts_of, read_log
 from scanward.readerstudy.protocol import PARTS, Part
 from scanward.report.heat import EDGE, FOUND, TRUTH, png
 
+INJECTED, REMOVED = "fake: a lesion put in", "fake: a lesion taken out"
+"""What `described` says of forgeries."""
 TITLES: dict[Part, str] = {"blind": "healthy or unhealthy", "open": "real or fake"}
 
 

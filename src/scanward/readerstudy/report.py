@@ -15,12 +15,12 @@ from typing import Any
 from scanward.bench.readers import BLIND
 from scanward.disk import whole_folder
 from scanward.readerstudy import tables
+from scanward.readerstudy.averages import averages, averages_table
 from scanward.readerstudy.folder import read_study
 from scanward.readerstudy.log import State
-from scanward.readerstudy.outcome import Read, collect, described, located
+from scanward.readerstudy.outcome import INJECTED, REMOVED, Read, collect, described, located
 from scanward.readerstudy.protocol import PARTS
 
-INJECTED, REMOVED = "fake: a lesion put in", "fake: a lesion taken out"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would take for a formula where a cell begins with it."""
 STYLE = ("body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1d21;"
@@ -60,7 +60,7 @@ def _text(title: str, reads: Sequence[Read], states: Sequence[State], readers: S
     if opened:
         parts += ["## Open part: real or fake?", tables.open_table(opened), tables.readers_table(opened, "open")]
     parts += ["## Where the fakes were marked", tables.located_table(reads), "## Agreement",
-              tables.agreement_table(reads, used), _foot()]
+              tables.agreement_table(reads, used), "## Averaged over readers", averages_table(averages(reads)), _foot()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,7 +68,8 @@ def _foot() -> str:
     return ("Intervals of rates are the wider of Wilson's and that of drawing patients with replacement; all others "
             "draw patients, those of κ films. χ², Fisher and power take readings as independent, as the report does; "
             "several readings of one film are not, and the resampled difference allows for that. A fake of the blind "
-            "part has no right answer. Bar-on 2020: four radiologists, 80 films each, then 21.")
+            "part has no right answer. The AUC is of the answers with their sureness; where nobody said how sure, it "
+            "is the mean of sensitivity and specificity. Bar-on 2020: four radiologists, 80 films each, then 21.")
 
 
 def _progress(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str], closed: bool) -> Iterator[str]:
@@ -97,6 +98,8 @@ def _facts(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str
             "open": {"tn": confusion.tn, "fp": confusion.fp, "fn": confusion.fn, "tp": confusion.tp,
                      **{rate: getattr(confusion, rate) for rate in ("npv", "ppv", "tnr", "tpr", "accuracy")}}}
     found["agreement"] = {part: asdict(tables.agreement(reads, part)) for part in PARTS}
+    averaged = averages(reads)
+    found["averages"] = {"error": averaged} if isinstance(averaged, str) else averaged.estimates()
     found["progress"] = {name: {part: {"missing": len(state.missing(part)), "closed": state.closed.get(part)}
                                 for part in PARTS} for name, state in zip(readers, states, strict=True)}
     return found

@@ -25,10 +25,10 @@ from scanward.bench.readers import (
 from scanward.bench.tables import estimate, rate, rate_interval, table
 from scanward.errors import ArgumentError
 from scanward.metrics import auc_interval, mean_interval
-from scanward.readerstudy.outcome import Read, described, located
+from scanward.readerstudy.outcome import INJECTED, Read, described, located
 from scanward.readerstudy.protocol import CHOICES, Part
 
-PUBLISHED = {"healthy": BLIND[0], "fake: a lesion put in": BLIND[1]}
+PUBLISHED = {"healthy": BLIND[0], INJECTED: BLIND[1]}
 """Unhealthy, healthy. What the report's readers said of real unhealthy films it does not print."""
 
 
@@ -130,9 +130,9 @@ def tests_table(found: Comparison | str, published: Table | None) -> str:
     known = association(published) if published else None
     drawn, low, high = found.power_resampled
     value, least, most = found.difference
-    body = [("χ²", f"{found.chi2:.2f}, p = {_p(found.p)}", f"p = {_p(known.p)}" if known else "–"),
-            ("χ², Yates", f"{found.chi2_yates:.2f}, p = {_p(found.p_yates)}", "–"),
-            ("Fisher", f"p = {_p(found.p_fisher)}", "–"),
+    body = [("χ²", f"{found.chi2:.2f}, p = {shown_p(found.p)}", f"p = {shown_p(known.p)}" if known else "–"),
+            ("χ², Yates", f"{found.chi2_yates:.2f}, p = {shown_p(found.p_yates)}", "–"),
+            ("Fisher", f"p = {shown_p(found.p_fisher)}", "–"),
             (f"power at p < {ALPHA:g}",
              f"{100 * found.power:.1f} %; with Yates {100 * found.power_yates:.1f} %", "–"),
             (f"the same from {DRAWS:,} draws",
@@ -193,9 +193,13 @@ def _auc(reads: Sequence[Read]) -> str:
     positive = [r.truth.forged if r.part == "open" else r.truth.kind == "unhealthy" for r in rated]
     if len(set(positive)) < 2:
         return "–"
-    sign = [1 if r.answer == CHOICES[r.part][1] else -1 for r in rated]
-    scores = [s * (r.reading.confidence or 3) for s, r in zip(sign, rated, strict=True)]
-    return estimate(*auc_interval(scores, positive, members(rated)))
+    return estimate(*auc_interval([score(r) for r in rated], positive, members(rated)))
+
+
+def score(read: Read) -> int:
+    """An answer with its sureness: 5 for certainly unhealthy or fake, −5 for certainly healthy or real; 3 and −3
+    where the reader did not say how sure."""
+    return (1 if read.answer == CHOICES[read.part][1] else -1) * (read.reading.confidence or 3)
 
 
 def located_table(reads: Sequence[Read]) -> str:
@@ -259,5 +263,6 @@ def rates(reads: Sequence[Read], word: str) -> dict[str, Any]:
     return {"count": sum(hits), "of": len(hits), "interval": rate_interval(hits, members(reads))}
 
 
-def _p(value: float) -> str:
+def shown_p(value: float) -> str:
+    """A p with two digits."""
     return f"{value:.2g}" if value >= 1e-4 else f"{value:.1e}"
