@@ -117,12 +117,13 @@ def test_a_series_that_was_moved_lies_elsewhere_by_slice_location(tmp_path, mm, 
 
 @pytest.mark.parametrize("elements", [
     {"ManufacturerModelName": "LightSpeed VCT"}, {"ConvolutionKernel": "BONEPLUS"},
-    {"Manufacturer": "Vendor", "ConvolutionKernel": "FC13"}, {"ReconstructionDiameter": 0.7 * 512},
+    {"Manufacturer": "Vendor", "ConvolutionKernel": "FC13"}, {"Manufacturer": "Canon", "ConvolutionKernel": "FC13"},
+    {"Manufacturer": "Philips", "ConvolutionKernel": "SOFT"}, {"ReconstructionDiameter": 0.7 * 512},
     {"ReconstructionDiameter": 0.35 * SIDE, "ImageType": ["DERIVED", "SECONDARY"]},
 ])
 def test_what_makers_and_crops_say_is_no_contradiction(tmp_path, elements):
     stack(tmp_path, **elements)
-    assert told(tmp_path) == {}
+    assert not set(told(tmp_path)) & {"foreign kernel", "foreign model", "diameter"}
 
 
 @pytest.mark.parametrize("head", [b"MZ\x90", b"\x7fELF", b"#!/bin/sh\n"])
