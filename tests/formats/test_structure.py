@@ -87,6 +87,14 @@ def test_positions_that_were_swapped_are_seen_by_number_and_location(tmp_path):
     assert {"number order", "location"} <= set(told(tmp_path))
 
 
+def test_a_scale_of_its_own_is_odd_unless_it_was_compressed_with_loss(tmp_path):
+    paths = stack(tmp_path)
+    change(paths[5:6], sets(RescaleIntercept=-1020))
+    assert "RescaleIntercept" in told(tmp_path)["odd value"].says
+    change(paths, sets(LossyImageCompression="01"))
+    assert told(tmp_path) == {}
+
+
 def test_half_of_a_series_is_no_odd_one(tmp_path):
     paths = stack(tmp_path)
     change(paths[:6], sets(ConvolutionKernel="BONE"))
