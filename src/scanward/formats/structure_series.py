@@ -37,6 +37,8 @@ SAME = (
 )  # fmt: skip
 """What the slices of a series have in common."""
 _TECHNICAL = SAME[SAME.index("SOPClassUID"):SAME.index("DeidentificationMethod")]
+_SCALED = ("RescaleSlope", "RescaleIntercept", "BitsStored", "HighBit", "PixelRepresentation")
+"""What a compression with loss may set anew, slice by slice, as DCMTK's does."""
 _STYLE = {"program": "was written by another program", "syntax": "has another transfer syntax",
           "meta": "has other elements in its file meta group", "pixels": "holds its pixels in another form",
           "sequences": "holds its sequences in another form", "preamble": "has another preamble",
@@ -97,6 +99,7 @@ def _elements(sheets: Sequence[Sheet]) -> Iterator[Fact]:
 
 
 def _values(sheets: Sequence[Sheet]) -> Iterator[Fact]:
+    lossy = all(sheet.text("LossyImageCompression") == "01" for sheet in sheets)
     for keyword in SAME:
         said = [sheet.text(keyword) for sheet in sheets]
         odd = odd_ones(said)
@@ -104,7 +107,8 @@ def _values(sheets: Sequence[Sheet]) -> Iterator[Fact]:
             usual = next(text for z, text in enumerate(said) if z not in set(odd))
             quoted = keyword in _TECHNICAL  # a report names no patient
             yield Fact("odd value", f"{which(odd)} {'says' if len(odd) == 1 else 'say'} another {keyword} than the "
-                       "others" + (f" ({said[odd[0]][:40]}, not {usual[:40]})." if quoted else "."), slices=odd)
+                       "others" + (f" ({said[odd[0]][:40]}, not {usual[:40]})." if quoted else "."),
+                       harmless=lossy and keyword in _SCALED, slices=odd)
 
 
 def _roots(sheets: Sequence[Sheet]) -> Iterator[Fact]:
