@@ -34,7 +34,7 @@ class Thorax:
     """Data set and licence."""
     scanner: str
     """Maker, model and kernel as the header gives them, and the slices' distance. Where it names no maker, the kernel's
-    name tells whose it is."""
+    name tells whose it is; 4D-Lung's names a planning system alone."""
     single: bool = False
     """A folder of single slices of many patients."""
     known_to: tuple[str, ...] = ()
