@@ -38,7 +38,7 @@ from scanward.protection import key_in
 from scanward.report.heat import heat_png
 from scanward.report.jsonl import plain
 from scanward.seals.objects import Objects
-from scanward.seals.trust import Trust
+from scanward.seals.trust import trust_from
 from scanward.verdict import Evidence, Verdict
 from scanward.version import __version__
 
@@ -70,13 +70,16 @@ class Judging:
     spacing: tuple[float, float] | None = None
     device: str = ""
     key: Path | None = None
-    """The file of the site's key, which every process reads for itself: the key goes nowhere."""
-    trust: Trust | None = None
+    """The file of the site's key, which every process reads for itself, as it does the next two: the key goes
+    nowhere."""
+    certificates: tuple[Path, ...] = ()
+    trust: Path | None = None
 
     def terms(self) -> Terms:
-        """Raises `InputError` where there is no such key."""
+        """Raises `InputError` where one of its files cannot be used."""
         key = None if self.key is None else key_in(self.key)
-        return Terms(self.method, self.site, self.modality, self.spacing, key, trust=self.trust,
+        trust = trust_from(self.certificates, self.trust)
+        return Terms(self.method, self.site, self.modality, self.spacing, key, trust=trust,
                      objects=Objects(standing=True))
 
     def __call__(self) -> Callable[[Task], Judged]:

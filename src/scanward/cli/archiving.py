@@ -18,7 +18,6 @@ from scanward.archive.unit import Login
 from scanward.archive.work import Judging
 from scanward.cli.codes import CLEAN, ERROR, FOUND, INTERRUPTED, UNSURE
 from scanward.cli.scanning import parse_modality, parse_spacing
-from scanward.cli.sealing import trusted
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError
 from scanward.judging.site import read_site
@@ -68,7 +67,8 @@ def run_archive(request: Request) -> int:
                             "images; leave them out.")
     judging = Judging(archive, request.method, site, parse_modality(request.modality), parse_spacing(request.spacing),
                       os.environ.get("SCANWARD_DEVICE", ""), request.key and request.key.absolute(),
-                      trusted(None, request.certificates, request.trust) if sealed else None)
+                      tuple(path.absolute() for path in request.certificates),
+                      request.trust and request.trust.absolute())
     runner = runner_of(request)
     run = Run(request.output, judging, request.retry)
     told = Told(request.quiet)

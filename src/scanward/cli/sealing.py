@@ -34,8 +34,8 @@ from scanward.seals.heads import read_heads
 from scanward.seals.log import History, Log
 from scanward.seals.objects import Objects, is_written, objects_of, write_object
 from scanward.seals.record import Seal
-from scanward.seals.signing import Signer, pem_of, read_certificate, read_signer, signer_of
-from scanward.seals.trust import Anchor, Trust, read_trust
+from scanward.seals.signing import Signer, pem_of, read_signer, signer_of
+from scanward.seals.trust import Anchor, Trust, trust_from
 from scanward.verdict import Label
 
 MOST = 20
@@ -127,9 +127,8 @@ class Checking:
 def trusted(key: Path | None, certificates: Sequence[Path], trust: Path | None) -> Trust:
     """Whose seals count."""
     own = () if key is None else (Anchor(signer_of(read_key(key)).certificate),)
-    given = Trust(()) if trust is None else read_trust(trust)
-    return Trust((*own, *(Anchor(read_certificate(path, authority=True)) for path in certificates), *given.anchors),
-                 given.heads)
+    given = trust_from(certificates, trust)
+    return Trust((*own, *given.anchors), given.heads)
 
 
 def checking(known: Trust, where: Path | None, identity: str, log: Path | None, heads: Sequence[Path],

@@ -163,6 +163,14 @@ def _extensions(certificate: x509.Certificate) -> dict[type, Any] | None:
     return {type(one.value): one.value for one in found}
 
 
+def trust_from(certificates: Sequence[Path], file: Path | None) -> Trust:
+    """The owners of certificates and of the authorities among them, and what a trust file names. Raises `InputError`
+    where one cannot be read."""
+    given = Trust(()) if file is None else read_trust(file)
+    return Trust((*(Anchor(read_certificate(path, authority=True)) for path in certificates), *given.anchors),
+                 given.heads)
+
+
 def read_trust(path: PathLike) -> Trust:
     """Whose seals count, by a trust file: `[[certificate]]` tables with a `file` and, where its key was lost, the date
     `compromised`; `heads` names files with heads of logs that were kept elsewhere. Files are named from where it lies.
