@@ -63,8 +63,10 @@ def plain_logits(image, lungs, reference, infer):
 
 
 def plain_pooled(logits, spacing, mm):
-    clipped = np.clip(logits, OUTSIDE, -OUTSIDE)
-    return ndimage.uniform_filter(clipped.astype(np.float64), sides_of(spacing, mm), mode="nearest")
+    clipped = np.clip(logits, OUTSIDE, -OUTSIDE).astype(np.float64)
+    sides = sides_of(spacing, mm)
+    planes = ndimage.uniform_filter(clipped, (1, *sides[1:]), mode="nearest")
+    return ndimage.uniform_filter1d(planes, sides[0], axis=0, mode="constant", cval=OUTSIDE)
 
 
 def plain_features(logits, spacing):
@@ -147,6 +149,13 @@ def test_features_and_heat_are_those_of_the_whole_volume(seed, depth, height, wi
     for odd in (0, 1):
         image = Image(np.zeros((depth, 2 * height - odd, 2 * width - odd), np.float32), "CT", spacing)
         assert np.abs(heat_of(logits, image, SETTINGS) - plain_heat(logits, image)).max() < 1e-5
+
+
+def test_a_slice_at_the_end_of_a_scan_counts_once():
+    logits = np.zeros((9, 20, 20), np.float32)
+    logits[0] = 3.0
+    means = pooled(logits, (2.0, 0.5, 0.5), 6.0)  # of three slices
+    assert np.allclose(means[:, 10, 10], [-1, 1, 0, 0, 0, 0, 0, 0, -2])  # (-6 + 3 + 0) / 3 first
 
 
 def test_without_lungs_nothing_is_loud_and_there_is_no_heat():

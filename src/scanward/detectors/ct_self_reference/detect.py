@@ -159,11 +159,14 @@ def _gains(reference: Reference, plane: Volume, z: int, corner: tuple[int, int],
 
 
 def pooled(logits: Volume, spacing: tuple[float, float, float], side: float) -> Volume:
-    """Mean logit of the cube of `side` mm about each place, (z, y / 2, x / 2); outside the lungs counts -6."""
+    """Mean logit of the cube of `side` mm about each place, (z, y / 2, x / 2); outside the lungs counts -6, and so does
+    what lies beyond the first and the last slice, or one slice would count for several there."""
     high, *sides = _sides(spacing, side)
     planes = np.stack([cv2.blur(plane, sides[::-1], borderType=cv2.BORDER_REPLICATE)
                        for plane in np.clip(logits, OUTSIDE, -OUTSIDE)])
-    means = cv2.blur(planes.reshape(len(planes), -1), (1, high), borderType=cv2.BORDER_REPLICATE)
+    beyond = [(high // 2, high // 2), (0, 0)]
+    lines = np.pad(planes.reshape(len(planes), -1), beyond, constant_values=OUTSIDE)
+    means = cv2.blur(lines, (1, high), borderType=cv2.BORDER_REPLICATE)[high // 2:][:len(planes)]
     return np.asarray(means.reshape(planes.shape), np.float32)
 
 
