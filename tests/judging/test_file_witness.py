@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from stacks import COUNT, change, repaint, stack
 
 from scanward import formats
-from scanward.cli.codes import FOUND
+from scanward.cli.codes import CLEAN, FOUND
 from scanward.cli.scanning import Request, run_scan
 from scanward.formats.fact import Fact
 from scanward.judging.scan import scan, scan_many
@@ -33,15 +33,15 @@ def enhanced(paths, path):
     data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence = [Dataset()], []
     for one in each:
         groups = Dataset()
-        for name, keyword in (("PlanePosition", "ImagePositionPatient"), ("PlaneOrientation", "ImageOrientationPatient"),
-                              ("PixelMeasures", "PixelSpacing")):
+        for name, keyword in (("PlanePosition", "ImagePositionPatient"), ("PixelMeasures", "PixelSpacing"),
+                              ("PlaneOrientation", "ImageOrientationPatient")):
             item = Dataset()
             setattr(item, keyword, getattr(one, keyword))
             setattr(groups, f"{name}Sequence", [item])
         data.PerFrameFunctionalGroupsSequence.append(groups)
     data.PixelData, data.NumberOfFrames = b"".join(one.PixelData for one in each), len(each)
     data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "LargestImagePixelValue"):
         delattr(data, keyword)
     data.save_as(path)
 
@@ -110,7 +110,8 @@ def test_an_argument_that_comes_later_leaves_the_earlier_answer_as_it_was(tmp_pa
     change(stack(tmp_path / "b")[5:6], lesion)
     first, second = verdicts(tmp_path / "a", tmp_path / "b")
     assert (first.label, second.label) == ("authentic", "tampered")
-    assert second.reason == f"Slice 6 has the SOP Instance UID of {tmp_path / 'a' / '005.dcm'}, with other pixels: {TWO}"
+    name = tmp_path / "a" / "005.dcm"
+    assert second.reason == f"Slice 6 has the SOP Instance UID of {name}, with other pixels: {TWO}"
 
 
 def test_the_command_knows_all_of_its_arguments_before_the_first_answer(tmp_path, bright, capsys):
@@ -183,3 +184,30 @@ def test_facts_of_one_name_count_once_and_proof_alone_says_tampered():
     assert not evidence_of((Fact(heavy, "It is so.", harmless=True),), (1, 4, 4)).concerned
     proof = evidence_of((Fact("same name", "It is so.", proof=True),), (2, 4, 4))
     assert (proof.label, np.unique(proof.heat).tolist()) == ("tampered", [1])
+
+
+def test_what_weighs_too_little_to_be_heard_is_a_remark_in_table_and_report(tmp_path, bright, capsys):
+    change(stack(tmp_path / "ct"), lambda data: setattr(data, "PatientAge", "030Y"))
+    remark = "Its patient is of another age than the dates of birth and study give."
+    assert run_scan(Request((tmp_path / "ct",), output=tmp_path / "out")) == CLEAN
+    assert f"\n  Remark: {remark}\n" in capsys.readouterr().out
+    assert remark in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_fact_that_is_heard_is_no_remark_and_a_harmless_one_neither(tmp_path, bright):
+    change(stack(tmp_path / "ct")[5:7], lambda data: setattr(data.file_meta, "ImplementationVersionName", "PAINT"))
+    assert scan(tmp_path / "ct").remarks == ""
+    stack(tmp_path / "plain")
+    plain = scan(tmp_path / "plain")
+    assert plain.file and plain.remarks == ""
+
+
+def test_a_report_names_the_other_image_without_its_folder(tmp_path, bright):
+    stack(tmp_path / "ct" / "Doe")
+    change(stack(tmp_path / "ct" / "copy")[5:6], lesion)
+    assert run_scan(Request((tmp_path / "ct",), output=tmp_path / "out", quiet=True)) == FOUND
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Slice 6 has the SOP Instance UID of 005.dcm, with other pixels" in page
+    assert str(tmp_path) not in page
+    line = json.loads((tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()[0])
+    assert str(tmp_path / "ct" / "copy" / "005.dcm") in line["reason"]

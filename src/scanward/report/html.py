@@ -108,7 +108,8 @@ def render_card(case: Case) -> Card:
         base=picture_uri(heat.jpeg(layers.grey[..., 0])), heat=picture_uri(heat.png(layers.heat)),
         marks=picture_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
         findings=tuple(_finding(image, verdict, f, rank) for rank, f in enumerate(verdict.findings, 1)),
-        evidence=tuple(_evidence(e, verdict) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index),
+        evidence=tuple(_evidence(e, verdict) for e in verdict.evidence),
+        facts=_facts(image, verdict, layers.slice_index),
         montage=picture_uri(heat.jpeg(montage(image, verdict))) if image.shape[0] > 1 else None)
 
 
