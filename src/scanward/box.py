@@ -66,6 +66,11 @@ def told(z: int, y: int, x: int) -> str:
     return f"x {x}, y {y} in slice {z + 1}"
 
 
+def slices_of(box: Box) -> str:
+    """`slice 20` or `slices 20 to 24` of a volume: counted as `told` does."""
+    return f"slice {box.z1}" if box.z1 == box.z0 + 1 else f"slices {box.z0 + 1} to {box.z1}"
+
+
 def flat(box: Sequence[Number], planar: bool) -> list[Number]:
     """A box as files hold it: [x0, y0, x1, y1] of a `planar` image, [x0, y0, z0, x1, y1, z1] of a volume."""
     z0, y0, x0, z1, y1, x1 = box

@@ -135,7 +135,14 @@ class Verdict:
     @property
     def reason(self) -> str:
         """What the methods say of their answers, in sentences."""
-        return " ".join(e.reason for e in self.evidence if e.reason)
+        return " ".join(dict.fromkeys(e.reason for e in self.evidence if e.reason))
+
+    @property
+    def remarks(self) -> str:
+        """What is odd about the files and weighs too little to be heard, in sentences."""
+        if self.file is None or any(e.method == FILE for e in self.evidence):
+            return ""
+        return " ".join(fact["says"] for fact in self.file["facts"] if not fact["harmless"])
 
     def to_json(self) -> dict[str, Any]:
         """The object that `scanward scan --json` prints for this image."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from outside import DATA
 from pydicom.dataset import Dataset
+from stacks import repaint, stack
 
 from scanward.errors import UnsupportedError
 from scanward.formats import find, read
@@ -138,3 +140,18 @@ def test_what_is_not_in_hu_is_refused(phantom, write, elements, words):
         read(write(phantom.ct_slice(0.0, 1000, **elements)))
     with pytest.raises(UnsupportedError, match=words):
         read(series(phantom, write, [0, 1, 2], slice1=elements))
+
+
+@pytest.mark.parametrize(("elements", "named"), [({}, True), ({"LossyImageCompression": "01"}, False),
+                                                 ({"SOPInstanceUID": "1.2.3"}, False)])
+def test_two_slices_of_one_uid_and_place_with_other_voxels_are_called_a_change(tmp_path, elements, named):
+    paths = stack(tmp_path)
+    data = pydicom.dcmread(paths[4])
+    repaint(data, data.pixel_array[::-1])
+    for keyword, value in elements.items():
+        setattr(data, keyword, value)
+    data.save_as(tmp_path / "again.dcm")
+    with pytest.raises(UnsupportedError, match="several slices with other voxels at one position") as refused:
+        read(tmp_path)
+    assert ("004.dcm and again.dcm carry one SOP Instance UID, as no two images may: one of the two was changed"
+            in str(refused.value)) == named

@@ -18,7 +18,7 @@ from stacks import SIDE, change, repaint, stack
 from scanward.formats import find, read
 from scanward.formats.structure import said_of
 from scanward.formats.structure_pixels import BLOCKY, blockiness, occupancy
-from scanward.formats.structure_series import odd_ones, out_of_order
+from scanward.formats.structure_series import odd_ones, out_of_order, which
 
 
 def told(folder):
@@ -151,7 +151,17 @@ def test_slices_copied_over_others_are_named_with_both(tmp_path):
     paths = stack(tmp_path)
     values = pydicom.dcmread(paths[2]).pixel_array
     change(paths[8:9], lambda data: repaint(data, values))
-    assert told(tmp_path)["slice twice"].slices == (2, 8)
+    fact = told(tmp_path)["slice twice"]
+    assert fact.slices == (2, 8)
+    assert fact.says == "Slice 9 holds the same values as slice 3, noise and all."
+
+
+@pytest.mark.parametrize(("odd", "words"), [
+    ((0,), "Slice 1"), ((4, 5), "Slices 5 and 6"), ((4, 5, 6), "Slices 5 to 7"), ((3, 13, 14), "Slices 4, 14 and 15"),
+    ((0, 1, 2, 9), "Slices 1 to 3 and 10"), (range(0, 20, 2), "Slices 1, 3, 5, 7, 9, 11 and 4 more"),
+])  # fmt: skip
+def test_slices_in_a_sentence_are_listed_and_counted_from_one(odd, words):
+    assert which(tuple(odd)) == words
 
 
 def test_another_patients_slices_stand_out_from_their_neighbours(tmp_path):

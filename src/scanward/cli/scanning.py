@@ -97,6 +97,8 @@ def run_scan(request: Request) -> int:
         if request.record is not None and len(sources) > 1:
             raise ArgumentError(f"--record belongs to one image, and {counted(len(sources), 'image')} were found; name "
                                 "that one alone.")
+        if terms.seen is not None:
+            terms.seen.expect(sources, terms.modality)
         outlet.pass_over(passed)
         for result in unusable:
             outlet.scanned(result)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from scanward.box import Box, places
+from scanward.box import Box, places, slices_of
 from scanward.cli.codes import CLEAN, ERROR, FOUND, worst
 from scanward.cli.words import busy, complain, shown
 from scanward.disk import whole_file
@@ -174,8 +174,8 @@ def lost_image(path: Path, asked: Checking, held: Collection[bytes]) -> str | No
 def say_places(boxes: Sequence[Box], deep: bool, done: str) -> None:
     """Where an image, of several slices where it is `deep`, is other than when something was `done` to it."""
     for box in boxes[:MOST]:
-        (z, y, x), (high, tall, wide) = box.centre, box.size
-        where = f"x {x:.0f}, y {y:.0f}" + (f", z {z:.0f}" if deep else "")
+        (_, y, x), (high, tall, wide) = box.centre, box.size
+        where = f"x {x:.0f}, y {y:.0f}" + (f", {slices_of(box)}" if deep else "")
         print(f"  {where}: {wide} x {tall} x {high} voxels, others than were {done}")
     if len(boxes) > MOST:
         print(f"  and {len(boxes) - MOST} more")

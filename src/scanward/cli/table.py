@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scanward import weights
+from scanward.box import slices_of
 from scanward.cli.words import counted, shown
 from scanward.methods import DEFAULT, METHODS, Kind
 from scanward.modality import MODALITIES
@@ -37,6 +38,8 @@ class Row:
     path: str
     reason: str
     """Printed below where it is inconclusive."""
+    remarks: str = ""
+    """Printed below whatever it is."""
 
 
 def row_of(result: Result) -> Row | None:
@@ -45,7 +48,7 @@ def row_of(result: Result) -> Row | None:
     if verdict is None:
         return None
     text = f"{verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  {described(verdict):<60}"
-    return Row(verdict.label, text, str(result.path), verdict.reason)
+    return Row(verdict.label, text, str(result.path), verdict.reason, verdict.remarks)
 
 
 class Lines:
@@ -74,6 +77,8 @@ class Lines:
         self._console.print(line)
         if row.label == "inconclusive":
             self._console.print(Text(f"  {row.reason}", style="dim"))
+        if row.remarks:
+            self._console.print(Text(f"  Remark: {row.remarks}", style="dim"))
 
     def summary(self) -> str:
         """`3 images: 1 tampered, 2 authentic.`, with the errors if there were any."""
@@ -112,10 +117,9 @@ def described(verdict: Verdict) -> str:
     if not verdict.findings:
         return "none"
     first = verdict.findings[0]
-    (z, y, x), (z0, y0, x0) = first.box.centre, first.box[:3]
-    deep = verdict.heat.shape[0] > 1
-    return (f"{len(verdict.findings)}: {extent(first)}, centre x {x:.0f}, y {y:.0f}{f', z {z:.0f}' * deep}, "
-            f"corner x {x0}, y {y0}{f', z {z0}' * deep}")
+    (_, y, x), (_, y0, x0) = first.box.centre, first.box[:3]
+    deep = f", {slices_of(first.box)}" if verdict.heat.shape[0] > 1 else ""
+    return f"{len(verdict.findings)}: {extent(first)}, centre x {x:.0f}, y {y:.0f}, corner x {x0}, y {y0}{deep}"
 
 
 def extent(finding: Finding) -> str:

@@ -372,7 +372,7 @@ def _volume(path: Path, kind: str) -> Content:
     x, y = (float(np.linalg.norm(world[:, i])) for i in range(2))
     corners = tuple(tuple(float(v) for v in world[:, 3] + k * world[:, 2]) for k in range(len(values)))
     return Content(values, (scale,), (y, x), tuple(float(v) for v in (*world[:, 0] / x, *world[:, 1] / y)),
-                   corners, names=tuple(f"slice {k}" for k in range(len(values))))  # type: ignore[arg-type]
+                   corners, names=tuple(f"slice {k + 1}" for k in range(len(values))))  # type: ignore[arg-type]
 
 
 def _raster(path: Path, kind: str) -> Content:

@@ -21,11 +21,14 @@ class Fact:
     """Whether nothing but another image explains it."""
     slices: tuple[int, ...] = ()
     """The slices (z) that it is seen in, where it is not all of them."""
+    other: str = ""
+    """The path of another image that it names, as it stands in the sentence."""
 
     def to_json(self, weight: float) -> dict[str, Any]:
         """As `--json` has it."""
         return {"name": self.name, "says": self.says, "harmless": self.harmless, "weight": weight,
-                **({"slices": list(self.slices)} if self.slices else {})}
+                **({"slices": list(self.slices)} if self.slices else {}),
+                **({"other": self.other} if self.other else {})}
 
 
 def gathered(*parts: Iterator[Fact]) -> Iterator[Fact]:

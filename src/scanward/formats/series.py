@@ -29,7 +29,7 @@ from scanward.formats.dicom import (
 from scanward.formats.dicom import whole_hounsfield as whole
 from scanward.formats.frames import GROUPS, frames_of, single
 from scanward.formats.guard import check_packed, check_size, decoding, rows_of, shown, three
-from scanward.formats.pixels import read_frame, read_frames
+from scanward.formats.pixels import LOSSY, read_frame, read_frames
 from scanward.image import Image, Modality
 
 _STEP_TOLERANCE = 0.02
@@ -282,8 +282,24 @@ def _at_one_place(slices: Sequence[Slice], close: npt.NDArray[np.bool_], folder:
     rest = sum(map(len, several)) - sum(len(place[:LISTED]) for place in first)
     words += f" and {rest} more" if rest else ""
     return (f"{folder} holds copies of one slice at one position ({words}); keep one of each." if copies else
-            f"{folder} has several slices with other voxels at one position ({words}); nobody can tell which are "
-            "meant, so keep those that are.")
+            f"{folder} has several slices with other voxels at one position ({words}){_one_name(several)}; nobody can "
+            "tell which are meant, so keep those that are.")
+
+
+def _one_name(places: Sequence[Sequence[Slice]]) -> str:
+    """Of the slices at one place the first that carry one SOP Instance UID and other voxels, none of which a
+    compression explains: ends a sentence; empty where there are none."""
+    for place in places:
+        named: dict[str, Slice] = {}
+        for one in place:
+            with decoding(one.path), opened(one.path, ("LossyImageCompression",)) as (header, _):
+                lossy = header.syntax in LOSSY or header.text("LossyImageCompression") == "01"
+                uid = "" if lossy else header.text("SOPInstanceUID")
+            other = named.setdefault(uid, one)
+            if uid and other.path != one.path and not np.array_equal(_pixels(other), _pixels(one)):
+                return (f", and {shown(other.name)} and {shown(one.name)} carry one SOP Instance UID, as no two images "
+                        "may: one of the two was changed")
+    return ""
 
 
 def _pixels(one: Slice) -> npt.NDArray[np.float32]:

@@ -7,6 +7,7 @@ the pixels; how much a fact weighs, `judging/structure.py` says.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,22 +58,38 @@ def said_of(source: Source, image: Image) -> Testimony:
     """Of the files that `image` was read from."""
     if image.provenance.format != "dicom":
         return Testimony(tuple(_edited(source.path)))
-    paths = [path for path, _ in image.provenance.slices] or [source.path]
     marks = marks_of(image)
     try:
+        ordered = _sheets_of(source, image)
+        parts = [preamble_facts(ordered), header_facts(ordered[0])]
+        if len({sheet.path for sheet in ordered}) == len(image.pixels) > 1:
+            step = (image.spacing or (1.0,))[0]
+            parts.append(series_facts(ordered, step * np.arange(len(ordered), dtype=np.float64)))
         with decoding(source.path):
-            sheets = {path: read_sheet(path) for path in dict.fromkeys(paths)}
-            ordered = [sheets[path] for path in paths]
-            parts = [preamble_facts(sheets.values()), header_facts(ordered[0])]
-            if len(sheets) == len(image.pixels) > 1:
-                step = (image.spacing or (1.0,))[0]
-                parts.append(series_facts(ordered, step * np.arange(len(ordered), dtype=np.float64)))
             facts = gathered(*parts, pixel_facts(image, ordered, marks))
             told = tuple({(fact.name, fact.says): fact for fact in facts}.values())
     except InputError:
         return Testimony((UNREAD,))
-    named = tuple(map(_named, ordered)) if len(ordered) == len(image.pixels) else ()
-    return Testimony(told, named, tuple(marks))
+    return Testimony(told, _all_named(ordered, image), tuple(marks))
+
+
+def names_of(source: Source, image: Image) -> Testimony:
+    """As `said_of`, without facts."""
+    if image.provenance.format != "dicom":
+        return Testimony(())
+    return Testimony((), _all_named(_sheets_of(source, image), image), tuple(marks_of(image)))
+
+
+def _sheets_of(source: Source, image: Image) -> list[Sheet]:
+    """By slice, or one of a file of which it is not known what lies where."""
+    paths = [path for path, _ in image.provenance.slices] or [source.path]
+    with decoding(source.path):
+        sheets = {path: read_sheet(path) for path in dict.fromkeys(paths)}
+    return [sheets[path] for path in paths]
+
+
+def _all_named(sheets: Sequence[Sheet], image: Image) -> tuple[Named, ...]:
+    return tuple(map(_named, sheets)) if len(sheets) == len(image.pixels) else ()
 
 
 def _named(sheet: Sheet) -> Named:

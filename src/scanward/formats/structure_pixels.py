@@ -140,7 +140,7 @@ def _repeats(marks: Sequence[bytes | None]) -> Iterator[Fact]:
     seen: dict[bytes, int] = {}
     for z, mark in enumerate(marks):
         if mark is not None and seen.setdefault(mark, z) != z:
-            yield Fact("slice twice", f"Slice {z} holds the same values as slice {seen[mark]}, noise and all.",
+            yield Fact("slice twice", f"Slice {z + 1} holds the same values as slice {seen[mark] + 1}, noise and all.",
                        slices=(seen[mark], z))
 
 

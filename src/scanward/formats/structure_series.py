@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ LEAST = 5
 """Slices among which a few can be the odd ones."""
 MOST_ODD = 1 / 3
 """Part of the slices that counts as a few."""
+LISTED = 6
+"""Slices, or runs of three or more, that a sentence names."""
 SAME = (
     "StudyInstanceUID", "PatientID", "PatientName", "PatientSex", "PatientBirthDate", "PatientAge", "StudyDate",
     "StudyTime", "StudyID", "SeriesNumber", "SeriesDate", "SeriesDescription", "AccessionNumber", "Manufacturer",
@@ -64,11 +67,15 @@ def odd_ones(values: Sequence[Hashable]) -> tuple[int, ...]:
 
 
 def which(odd: Sequence[int]) -> str:
-    """`Slice 4` or `Slices 4 to 9`, for a sentence."""
-    if len(odd) == 1:
-        return f"Slice {odd[0]}"
-    whole = odd[-1] - odd[0] + 1 == len(odd)
-    return f"Slices {odd[0]} to {odd[-1]}" if whole else f"{len(odd)} slices, {odd[0]} the first,"
+    """`Slice 5`, `Slices 5 to 10`, or `Slices 5, 15 and 16`, counted from 1, for a sentence. `odd` ascends from 0."""
+    starts = [i for i, z in enumerate(odd) if i == 0 or z != odd[i - 1] + 1]
+    runs = [odd[a:b] for a, b in pairwise([*starts, len(odd)])]
+    parts = [part for run in runs for part in ([run] if len(run) > 2 else [run[i:i + 1] for i in range(len(run))])]
+    words = [f"{part[0] + 1} to {part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}" for part in parts[:LISTED]]
+    rest = sum(map(len, parts[LISTED:]))
+    words += [f"{rest} more"] if rest else []
+    listed = " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + words[-1:])
+    return f"{'Slice' if len(odd) == 1 else 'Slices'} {listed}"
 
 
 def _written(sheets: Sequence[Sheet]) -> Iterator[Fact]:

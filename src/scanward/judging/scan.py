@@ -149,6 +149,8 @@ def scan_many(sources: Iterable[Source | PathLike] | PathLike, *, method: str = 
 def _scanned(sources: Iterable[Source | Path], terms: Terms) -> Iterator[Result]:
     for one in sources:
         found, errors = formats.find([one])
+        if terms.seen is not None:
+            terms.seen.expect(found, terms.modality)
         for source in found:
             yield scan_source(source, terms)
         for error in errors:

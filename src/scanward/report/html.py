@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward import weights
-from scanward.box import flat
+from scanward.box import flat, slices_of
 from scanward.errors import WeightsError
 from scanward.image import Image
 from scanward.methods import METHODS
@@ -108,7 +108,8 @@ def render_card(case: Case) -> Card:
         base=picture_uri(heat.jpeg(layers.grey[..., 0])), heat=picture_uri(heat.png(layers.heat)),
         marks=picture_uri(heat.png(layers.marks)), truth=truth, size=(layers.grey.shape[1], layers.grey.shape[0]),
         findings=tuple(_finding(image, verdict, f, rank) for rank, f in enumerate(verdict.findings, 1)),
-        evidence=tuple(_evidence(e) for e in verdict.evidence), facts=_facts(image, verdict, layers.slice_index),
+        evidence=tuple(_evidence(e, verdict) for e in verdict.evidence),
+        facts=_facts(image, verdict, layers.slice_index),
         montage=picture_uri(heat.jpeg(montage(image, verdict))) if image.shape[0] > 1 else None)
 
 
@@ -135,8 +136,8 @@ def _finding(image: Image, verdict: Verdict, finding: Finding, rank: int) -> dic
         "rank": rank,
         "score": finding.score,
         "method": finding.method or verdict.method,
-        "box": f"{', '.join(map(str, box[:half]))} to {', '.join(map(str, box[half:]))}",
-        "slices": "" if planar else _slices(finding.box.z0 + 1, finding.box.z1, image.shape[0]),
+        "box": f"{', '.join(map(str, box[:2]))} to {', '.join(map(str, box[half:half + 2]))}",
+        "slices": "" if planar else f"{slices_of(finding.box)} of {image.shape[0]}",
         "where": _where(box, "px" if planar else "voxels"),
         "where_mm": None if finding.box_mm is None else _where(flat(finding.box_mm, planar), "mm"),
         "picture": _picture(image, verdict, finding) if rank <= CLOSE_UPS else None,
@@ -149,11 +150,6 @@ def _picture(image: Image, verdict: Verdict, finding: Finding) -> str:
     return picture_uri(heat.jpeg(of(image, verdict, finding)))
 
 
-def _slices(first: int, last: int, count: int) -> str:
-    """Slices in words, counted from 1."""
-    return f"slice {first} of {count}" if first == last else f"slices {first} to {last} of {count}"
-
-
 def _where(box: Sequence[float], unit: str) -> str:
     """Size and centre of a box in words."""
     half = len(box) // 2
@@ -164,7 +160,15 @@ def _where(box: Sequence[float], unit: str) -> str:
     return f"{extent} {unit}, centre {', '.join(centre)}"
 
 
-def _evidence(evidence: Evidence) -> dict[str, Any]:
+def _nameless(verdict: Verdict, sentence: str) -> str:
+    """Without the folders of other images that the files' facts name: a report says of no file where it lies."""
+    for fact in () if verdict.file is None else verdict.file["facts"]:
+        if "other" in fact:
+            sentence = sentence.replace(fact["other"], Path(fact["other"]).name)
+    return sentence
+
+
+def _evidence(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
     own = {SEAL: "the image held against its seal", FILE: "what the file says beside its pixels"}
     summary = own[evidence.method] if evidence.method in own else next(
         (m.summary for m in METHODS if m.kind == "detector" and m.name == evidence.method), "")
@@ -178,7 +182,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "scored": evidence.conclusive,
         "score": evidence.score,
         "threshold": evidence.threshold,
-        "reason": evidence.reason,
+        "reason": _nameless(verdict, evidence.reason),
         "findings": len(evidence.findings),
         "seconds": evidence.seconds,
         "weights": _short(evidence.weights_sha256) if evidence.weights_sha256 else None,
@@ -211,6 +215,7 @@ def _facts(image: Image, verdict: Verdict, slice_index: int) -> tuple[tuple[str,
         ("Depth", f"{image.bits} bits" + (", stored inverted (MONOCHROME1)" if image.inverted else "")),
         ("File format", " · ".join(filter(None, (image.provenance.format, image.provenance.transfer_syntax)))),
         ("Equipment", image.provenance.manufacturer or ""),
+        ("Remarks", _nameless(verdict, verdict.remarks)),
         ("Method", verdict.method),
         ("Weights", _short(verdict.weights_sha256)),
         ("Scanward version", verdict.version),

@@ -50,7 +50,7 @@ def verified_picture(image: Image, altered: npt.NDArray[np.float32]) -> Rgb:
         inside = (altered[index] == 1).astype(np.uint8)
         contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, [np.rint((c + 0.5) * scale).astype(np.int32) for c in contours], -1, ALTERED, 1)
-        panels.append((f"slice {index}" if image.shape[0] > 1 else "altered", picture))
+        panels.append((f"slice {index + 1}" if image.shape[0] > 1 else "altered", picture))
     return row(panels)
 
 
