@@ -81,7 +81,7 @@ def test_a_page_says_what_came_of_a_run(run, tmp_path):
     # studies 1, 16, 31, … of 75: every one of the three scanners' in its turn has alarms or none
     assert page.part("scanner").count("FUJIFILM Corporation AMULET") == 1
     assert re.search(r"self-reference 10 296 6 3\.38 % \(1\.\d\d–6\.\d\d\)", page.part("kind"))
-    assert "One image in several studies 1 content, 2 images. Copied" in page.part("repeats")
+    assert "One image in several studies 1 content, 2 images. As a rule a copy without names" in page.part("repeats")
     assert "Slices in several series 1 set of slices is each in more than one series." in page.part("repeats")
     assert "… is cut short; copy it again. ? inconclusive 3 025/25/film-100.dcm" in page.part("errors")
     assert "1 image was set aside" in page.part("answers")

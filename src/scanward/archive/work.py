@@ -155,7 +155,8 @@ def _answer(blank: Answer, result: Result, source: Source, addresses: list[str])
     blank = replace(
         blank, label=result.label, manufacturer=origin.manufacturer or None, model=origin.model or None,
         station=origin.station or None, institution=origin.institution or None, study_date=_date(origin.date),
-        study_uid=origin.study or None, series_uid=origin.series or None, sop_uid=origin.sop_instance or None)
+        study_uid=origin.study or None, series_uid=origin.series or None, sop_uid=origin.sop_instance or None,
+        modality=shown(origin.modality) or None, remade=origin.remade or None)
     if result.image is not None:
         content, slices = content_of(result.image)
         blank = replace(blank, content=content, slices=slices, modality=result.image.modality)
