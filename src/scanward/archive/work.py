@@ -162,7 +162,8 @@ def _answer(blank: Answer, result: Result, source: Source, addresses: list[str])
         blank = replace(blank, content=content, slices=slices, modality=result.image.modality)
     verdict = result.verdict
     if verdict is None or result.image is None:
-        return replace(blank, error=here(str(result.error))), None
+        why = here(str(result.error))
+        return (replace(blank, reason=why) if result.label == "unscanned" else replace(blank, error=why)), None
     said = verdict.to_json()
     answer = replace(
         blank, modality=verdict.modality, score=verdict.score, threshold=verdict.threshold, reason=here(verdict.reason),
