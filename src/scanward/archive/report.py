@@ -130,7 +130,7 @@ def _alarm(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     cleaned = {key: clean(value, LONGEST) for key, value in row.items() if isinstance(value, str)}
     where = (row["manufacturer"], row["model"], row["institution"], row["station"])
     return {**row, **cleaned, "kinds": ", ".join(clean(kind) for kind in row["kinds"]),
-            "where": " · ".join(clean(text) for text in where if text), "name": clean(Path(row["path"]).name),
+            "where": " · ".join(clean(text) for text in where if text), "name": clean("/".join(Path(row["path"]).parts[-2:])),
             "picture": _picture(folder / picture_path(row["unit"]))}
 
 
