@@ -144,6 +144,16 @@ def test_a_site_above_the_others_is_marked(run, tmp_path):
     assert site.count("above the others") == 1
 
 
+def test_copies_of_one_alarm_are_one_case_and_mark_no_site(run, tmp_path):
+    rows = [made.row(4 * i, "tampered" if i % 4 == 3 and i < 80 else "authentic",
+                     **({"content": "a" * 32} if i % 4 == 3 else {})) for i in range(100)]
+    run("archive", "report", made.run(tmp_path, rows))
+    site = Page(tmp_path / "report.html").part("site")
+    assert "Harbour Clinic ROOM3 20 25 0 80.0 %" in site and "above the others" not in site
+    answers = Page(tmp_path / "report.html").part("answers")
+    assert "20 alarms among 100 judged images, 1 image and copies of it; look at the worst first" in answers
+
+
 def test_hostile_text_stays_text(run, tmp_path):
     row = made.row(1, "tampered", path=NASTY + ".dcm", reason=NASTY, kinds=(NASTY,), manufacturer=NASTY, model=NASTY,
                    station=NASTY, institution=NASTY + "x" * 5000, modality=NASTY, source=NASTY)

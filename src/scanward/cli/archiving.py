@@ -85,7 +85,8 @@ def run_archive(request: Request) -> int:
     if not request.quiet:
         print(summary(run.counts))
         if run.counts.errors:
-            print("The report says what is wrong; --retry tries errors again, for what was set aside or not reached.", file=sys.stderr)
+            print("The report says what is wrong; --retry tries errors again, for what was set aside or not "
+                  "reached.", file=sys.stderr)
         print(f"Its report: scanward archive report {shown(str(request.output))}", file=sys.stderr)
     return code_of(run.counts)
 
