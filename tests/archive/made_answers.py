@@ -98,7 +98,7 @@ def many(count: int, out: Path, a_part: int = 50_000, slices: int = 0) -> Path:
         "station": f"split_part({texts['site']}[1 + i // 4 % 4], '|', 2)",
         "institution": f"split_part({texts['site']}[1 + i // 4 % 4], '|', 1)",
         "study_date": "DATE '2020-01-01' + (i // 4 % 1800)::INTEGER", "study_uid": "'1.2.840.113619.2.1.' || (i // 4)",
-        "series_uid": "study_uid || '.1'", "sop_uid": "study_uid || '.1.' || i",
+        "series_uid": "study_uid || '.1'", "sop_uid": "study_uid || '.1.' || i", "remade": "NULL",
         "content": "md5('c' || (i - if(i % 1000 = 5, 4, 0)))",
         "slices": f"if(i % 5 = 0 AND {slices} > 0, [md5(i || '/' || s) FOR s IN range({slices})], NULL)",
         "method": "'default'", "version": "'0.1.0'", "weights": "md5('w')", "seconds": "1.5 + (i * 7 % 100) / 50",

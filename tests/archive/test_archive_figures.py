@@ -112,9 +112,9 @@ def test_what_occurs_twice(tmp_path):
         apart, together = repeats.of_content(opened, 50)
         uid = repeats.of_one_uid(opened, 50)
         slices = repeats.of_slices(opened, 50)
-    assert apart.shown == (repeats.Repeat(2, 2, "a", "b", 1),) and (apart.count, apart.images) == (1, 2)
-    assert together.shown == (repeats.Repeat(2, 1, "c", "d", 0),)
-    assert uid.shown == (repeats.Repeat(2, 2, "e", "f", 1),)
+    assert apart.shown == (repeats.Repeat(2, 2, ("a", "b"), 1),) and (apart.count, apart.images) == (1, 2)
+    assert together.shown == (repeats.Repeat(2, 1, ("c", "d"), 0),)
+    assert uid.shown == (repeats.Repeat(2, 2, ("e", "f"), 1),)
     assert slices.shown == () and slices.count == 0
 
 
@@ -123,6 +123,21 @@ def test_one_uid_with_the_same_pixels_and_the_uids_of_series_are_no_contradictio
                made.row(2, sop_uid="1.3", files=80), made.row(3, sop_uid="1.3", files=90)]
     with Answers(made.run(tmp_path, answers)) as opened:
         assert repeats.of_one_uid(opened, 50).shown == ()
+
+
+def test_of_one_uid_each_content_is_named_once_and_forgiven_copies_are_not(tmp_path):
+    def one(i, uid, content, **other):
+        return made.row(i, sop_uid=uid, content=content * 32, path=f"{i}", **other)
+
+    answers = [
+        one(0, "1.1", "a"), one(1, "1.1", "a"), one(2, "1.1", "b", remade="lossy"),  # a copy, and one with loss
+        one(3, "1.2", "a"), one(4, "1.2", "b", remade="derived"),
+        one(5, "1.3", "a", remade="derived"), one(6, "1.3", "b", remade="derived"),  # films for reading all say so
+        one(7, "1.4", "a"), one(8, "1.4", "a"), one(9, "1.4", "b", label="tampered"), one(10, "1.4", "c")]
+    with Answers(made.run(tmp_path, answers)) as opened:
+        found = repeats.of_one_uid(opened, 50)
+    assert found.shown == (repeats.Repeat(2, 1, ("5", "6"), 0), repeats.Repeat(4, 2, ("10", "7", "9"), 1))
+    assert (found.count, found.images) == (2, 6)
 
 
 def test_series_that_share_slices(tmp_path):
@@ -135,5 +150,5 @@ def test_series_that_share_slices(tmp_path):
                series(4, 12, 99), series(5, 20, 20)]
     with Answers(made.run(tmp_path, answers)) as opened:
         found = repeats.of_slices(opened, 50)
-    assert found.shown == (repeats.Repeat(2, 2, "ct/0", "ct/1", 1, 2), repeats.Repeat(3, 2, "ct/2", "ct/4", 0, 1))
+    assert found.shown == (repeats.Repeat(2, 2, ("ct/0", "ct/1"), 1, 2), repeats.Repeat(3, 2, ("ct/2", "ct/4"), 0, 1))
     assert (found.count, found.images) == (2, 5)

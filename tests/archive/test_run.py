@@ -93,6 +93,25 @@ def test_a_header_says_whose_it_is_and_the_content_what_is_there_twice(tmp_path,
     assert first["content"] != chest["content"] and len(set(chest["slices"])) == 2 and first["slices"] is None
 
 
+def test_everyday_images_of_other_kinds_are_no_errors(tmp_path, run):
+    capture = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "BodyPartExamined": None}
+    dicom_file(tmp_path / "a" / "dose.dcm", Modality=None, **capture)
+    dicom_file(tmp_path / "a" / "echo.dcm", Modality="US", SOPClassUID="1.2.840.10008.5.1.4.1.1.6.1")
+    out = tmp_path.with_name("others")
+    code, said, told = run("archive", tmp_path, "-o", out, "--method", METHOD, "--workers", 1)
+    assert code == 0 and said == "2 images: 2 unscanned.\n" and "--retry" not in told
+    found = rows(out)
+    assert [row["error"] for row in found.values()] == [None, None]
+    assert "names no modality" in found["a/dose.dcm"]["reason"] and found["a/echo.dcm"]["modality"] == "US"
+    dicom_file(tmp_path / "a" / "cut.dcm", Manufacturer="M").write_bytes((tmp_path / "a/cut.dcm").read_bytes()[:-90])
+    dicom_file(tmp_path / "a" / "odd.dcm", Modality=None, SOPClassUID="1.2.3")
+    out = tmp_path.with_name("wrong")
+    assert run("archive", tmp_path, "-o", out, "--method", METHOD, "--workers", 1)[0] == 2
+    found = rows(out)
+    assert [found["a/cut.dcm"][name] for name in ("label", "modality", "manufacturer")] == ["inconclusive", "MG", "M"]
+    assert found["a/cut.dcm"]["error"] and found["a/odd.dcm"]["error"], "who hides a film behind a class hides nothing"
+
+
 def test_the_same_command_has_nothing_to_do_and_another_is_refused(archive, out, run):
     asked = ("archive", archive, "-o", out, "--workers", 1)
     part = next((out / "answers").glob("*.parquet"))

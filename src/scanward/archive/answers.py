@@ -66,6 +66,8 @@ class Answer:
     series_uid: str | None = None
     sop_uid: str | None = None
     """Of a series its first file's."""
+    remade: str | None = None
+    """`lossy` or `derived`, where the file says that it was compressed with loss or made of another image."""
     content: str | None = None
     """SHA-256 over the decoded values, 32 hexadecimal digits: two images of one content have the same."""
     slices: tuple[str, ...] | None = None

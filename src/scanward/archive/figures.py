@@ -40,6 +40,8 @@ class Group:
     low: float
     """95 % interval of alarms / judged."""
     high: float
+    cases: int = 0
+    """Alarms of different contents: copies are one."""
 
     @property
     def share(self) -> float | None:
@@ -125,6 +127,7 @@ def by(answers: Answers, *columns: str, months: bool = False) -> Groups:
     """Groups by the text of columns of ours, those with the most alarms first, or months in their order."""
     parts = ", ".join(f"{column} AS c{i}" for i, column in enumerate(columns))
     names = ", ".join(f"c{i}" for i in range(len(columns)))
+    same = " AND ".join(f"cases.c{i} IS NOT DISTINCT FROM groups.c{i}" for i in range(len(columns)))
     rows = answers.rows(f"""
         WITH studies AS (
             SELECT {parts}, {STUDY} AS study, count(*) AS images, count(*) FILTER {where(JUDGED)} AS n,
@@ -134,12 +137,14 @@ def by(answers: Answers, *columns: str, months: bool = False) -> Groups:
         groups AS (
             SELECT {names}, sum(images) AS images, sum(u) AS unsure, count(*) FILTER (WHERE n > 0) AS m, sum(n) AS n,
                    sum(k) AS k, sum(n * n) AS nn, sum(n * k) AS nk, sum(k * k) AS kk
-            FROM studies GROUP BY {names})
-        SELECT images, unsure, m, n, k, nn, nk, kk, count(*) OVER (), sum(k) OVER (), sum(n) OVER (), {names}
+            FROM studies GROUP BY {names}),
+        cases AS (SELECT {parts}, count(DISTINCT coalesce(content, unit)) AS d FROM answers WHERE {ALARM} GROUP BY ALL)
+        SELECT images, unsure, m, n, k, nn, nk, kk, count(*) OVER (), sum(k) OVER (), sum(n) OVER (),
+               coalesce((SELECT any_value(d) FROM cases WHERE {same}), 0), {names}
         FROM groups ORDER BY k DESC, n DESC, {names} LIMIT {MOST}""")  # noqa: S608
     if months:
-        rows.sort(key=lambda row: (row[11] is None, str(row[11])))
-    return Groups(tuple(_group(row[0], row[1], row[2:8], row[11:]) for row in rows), *_totals(rows))
+        rows.sort(key=lambda row: (row[12] is None, str(row[12])))
+    return Groups(tuple(_group(row[0], row[1], row[2:8], row[12:], row[11]) for row in rows), *_totals(rows))
 
 
 def by_kind(answers: Answers) -> Groups:
@@ -176,6 +181,11 @@ def worst(answers: Answers, most: int) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in answers.rows(
         f"SELECT {', '.join(names)} FROM answers WHERE {ALARM} ORDER BY {PROOF} DESC, score DESC NULLS LAST, unit "  # noqa: S608
         f"LIMIT {most}")]
+
+
+def cases(answers: Answers) -> int:
+    """Alarms of different contents."""
+    return int(answers.rows(f"SELECT count(DISTINCT coalesce(content, unit)) FROM answers WHERE {ALARM}")[0][0])  # noqa: S608
 
 
 def proofs(answers: Answers) -> int:
@@ -222,10 +232,11 @@ def where(condition: str) -> str:
     return f"(WHERE {condition})"
 
 
-def _group(images: float, unsure: float, sums: Sequence[Any], names: Sequence[str | None]) -> Group:
+def _group(images: float, unsure: float, sums: Sequence[Any], names: Sequence[str | None],
+           cases: int = 0) -> Group:
     m, n, k, nn, nk, kk = map(_number, sums)
     low, high = interval((m, n, k, nn, nk, kk))
-    return Group(tuple(map(_named, names)), int(images), int(n), int(k), int(unsure), low, high)
+    return Group(tuple(map(_named, names)), int(images), int(n), int(k), int(unsure), low, high, int(cases))
 
 
 def _named(text: str | None) -> str:

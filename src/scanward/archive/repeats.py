@@ -12,6 +12,8 @@ from typing import Any, Literal
 from scanward.archive.reading import Answers
 
 Kind = Literal["studies", "copies", "uid", "slices"]
+SHOWN = 8
+"""Paths of what occurs more than once."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,8 @@ class Repeat:
     times: int
     """Images; series, where slices are shared."""
     studies: int
-    first: str
-    """The paths of two of them, the first and last by their names."""
-    last: str
+    paths: tuple[str, ...]
+    """The first `SHOWN` by their names; of one UID one of each content."""
     alarms: int
     """Of them; of the two that are named, where slices are shared."""
     shared: int = 0
@@ -43,33 +44,45 @@ class Repeats:
 
 def of_content(answers: Answers, most: int) -> tuple[Repeats, Repeats]:
     """Images of one content in several studies, and those that occur more than once in a single one."""
-    rows = _same(answers, "content", "unit", most, "true", "content IS NOT NULL")
+    rows = answers.rows(f"""
+        WITH often AS (
+            SELECT hash(content) AS h FROM answers WHERE content IS NOT NULL
+            GROUP BY h HAVING min(hash(unit)) <> max(hash(unit))),
+        found AS (
+            SELECT content, count(*) AS n, count(DISTINCT coalesce(study_uid, unit)) AS studies,
+                   min(path, {SHOWN}) AS paths, count(*) FILTER (WHERE label = 'tampered') AS alarms
+            FROM answers WHERE content IS NOT NULL AND hash(content) IN (SELECT h FROM often)
+            GROUP BY content HAVING count(DISTINCT unit) > 1)
+        SELECT studies > 1 AS a, n, studies, paths, alarms, 0, count(*) OVER parts, sum(n) OVER parts
+        FROM found WINDOW parts AS (PARTITION BY studies > 1)
+        QUALIFY row_number() OVER (PARTITION BY studies > 1 ORDER BY n, alarms DESC, content) <= {most}
+        ORDER BY n, alarms DESC, content""")  # noqa: S608
     apart, together = ([row for row in rows if row[0] is several] for several in (True, False))
     return _repeats("studies", apart), _repeats("copies", together)
 
 
 def of_one_uid(answers: Answers, most: int) -> Repeats:
     """Images of one SOP Instance UID whose pixels differ, which no two images may be. A series has its first file's UID
-    and is left out."""
-    return _repeats("uid", _same(answers, "sop_uid", "content", most, "false",
-                                 "files = 1 AND sop_uid IS NOT NULL AND content IS NOT NULL"))
-
-
-def _same(answers: Answers, same: str, other: str, most: int, apart: str, among: str) -> list[tuple[Any, ...]]:
-    """Rows of what has one `same` and more than one `other`; those of several studies apart where `apart` is true."""
-    return answers.rows(f"""
-        WITH often AS (
-            SELECT hash({same}) AS h FROM answers WHERE {among}
-            GROUP BY h HAVING min(hash({other})) <> max(hash({other}))),
+    and is left out; so is what says that it was compressed with loss, or was derived from one that does not say so, as
+    scans forgive it, too: many programs keep the UID then."""
+    rows = answers.rows(f"""
+        WITH asked AS (
+            SELECT sop_uid, content, remade, study_uid, unit, path, label FROM answers
+            WHERE files = 1 AND sop_uid IS NOT NULL AND content IS NOT NULL AND remade IS DISTINCT FROM 'lossy'),
+        often AS (
+            SELECT hash(sop_uid) AS h FROM asked GROUP BY h HAVING min(hash(content)) <> max(hash(content))),
+        meant AS (
+            SELECT * FROM asked WHERE hash(sop_uid) IN (SELECT h FROM often)
+            QUALIFY remade IS NULL OR count(*) FILTER (WHERE remade IS NULL) OVER (PARTITION BY sop_uid) = 0),
+        contents AS (SELECT sop_uid, min(path) AS path FROM meant GROUP BY sop_uid, content),
+        paths AS (SELECT sop_uid, min(path, {SHOWN}) AS paths FROM contents GROUP BY sop_uid HAVING count(*) > 1),
         found AS (
-            SELECT {same} AS same, count(*) AS n, count(DISTINCT coalesce(study_uid, unit)) AS studies,
-                   min(path) AS first, max(path) AS last, count(*) FILTER (WHERE label = 'tampered') AS alarms
-            FROM answers WHERE {among} AND hash({same}) IN (SELECT h FROM often)
-            GROUP BY {same} HAVING count(DISTINCT {other}) > 1)
-        SELECT {apart} AND studies > 1 AS a, n, studies, first, last, alarms, 0, count(*) OVER parts, sum(n) OVER parts
-        FROM found WINDOW parts AS (PARTITION BY {apart} AND studies > 1)
-        QUALIFY row_number() OVER (PARTITION BY {apart} AND studies > 1 ORDER BY n, alarms DESC, same) <= {most}
-        ORDER BY n, alarms DESC, same""")  # noqa: S608
+            SELECT sop_uid, count(*) AS n, count(DISTINCT coalesce(study_uid, unit)) AS studies,
+                   count(*) FILTER (WHERE label = 'tampered') AS alarms
+            FROM meant GROUP BY sop_uid)
+        SELECT false, n, studies, paths, alarms, 0, count(*) OVER (), sum(n) OVER ()
+        FROM found JOIN paths USING (sop_uid) ORDER BY n, alarms DESC, sop_uid LIMIT {most}""")  # noqa: S608
+    return _repeats("uid", rows)
 
 
 def of_slices(answers: Answers, most: int) -> Repeats:
@@ -84,7 +97,7 @@ def of_slices(answers: Answers, most: int) -> Repeats:
         pairs AS (SELECT a, b, n, count(*) AS slices FROM shared GROUP BY ALL),
         totals AS (SELECT count(*) AS pairs, coalesce(sum(n), 0) AS series FROM pairs),
         few AS (SELECT * FROM pairs ORDER BY n, slices DESC, a, b LIMIT {most})
-        SELECT true, n, 1 + (x.study_uid IS DISTINCT FROM y.study_uid)::INTEGER, x.path, y.path,
+        SELECT true, n, 1 + (x.study_uid IS DISTINCT FROM y.study_uid)::INTEGER, [x.path, y.path],
                (x.label = 'tampered')::INTEGER + (y.label = 'tampered')::INTEGER, few.slices, pairs, series
         FROM few JOIN answers x ON x.unit = few.a JOIN answers y ON y.unit = few.b, totals
         ORDER BY n, few.slices DESC, few.a, few.b""")  # noqa: S608
@@ -92,4 +105,6 @@ def of_slices(answers: Answers, most: int) -> Repeats:
 
 
 def _repeats(kind: Kind, rows: Sequence[tuple[Any, ...]]) -> Repeats:
-    return Repeats(kind, tuple(Repeat(*row[1:7]) for row in rows), *(map(int, rows[0][7:9]) if rows else (0, 0)))
+    shown = tuple(Repeat(n, studies, tuple(paths), alarms, shared)
+                  for _, n, studies, paths, alarms, shared, *_ in rows)
+    return Repeats(kind, shown, *(map(int, rows[0][6:8]) if rows else (0, 0)))

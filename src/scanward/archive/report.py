@@ -36,7 +36,7 @@ LARGEST = 1 << 26
 COMPARED = 30
 """Judged images from which a group's interval counts for the scale that intervals are drawn on."""
 FEW = 3
-"""Alarms from which a group is held against the others."""
+"""Alarms of different contents from which a group is held against the others."""
 LONGEST = 240
 """Characters of a text that is the attacker's choice."""
 
@@ -57,9 +57,9 @@ class Table:
         return max((g.high for g in self.groups.shown if g.judged >= COMPARED), default=1.0) or 1.0
 
     def above(self, group: Group) -> bool:
-        """Whether it has alarms, and all of its interval lies above the share of the others together."""
+        """Whether it has alarms of several contents, and all of its interval lies above the others' share."""
         others = self.groups.judged - group.judged
-        return others > 0 and group.alarms >= FEW and group.low > (self.groups.alarms - group.alarms) / others
+        return others > 0 and group.cases >= FEW and group.low > (self.groups.alarms - group.alarms) / others
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class First:
     """What somebody has to look at first, as counts; empty of what there is none of."""
 
     judged: int
+    cases: int
+    """Alarms of different contents."""
     proofs: int
     above: tuple[tuple[str, str], ...]
     """Groups above the others: of which table, and their names."""
@@ -91,7 +93,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
     tables, one_uid, aside = _tables(answers), repeats.of_one_uid(answers, LISTED), figures.set_aside(answers, LISTED)
     slices = repeats.of_slices(answers, LISTED)
     first = First(tables[0].groups.judged,
-                  figures.proofs(answers),
+                  figures.cases(answers), figures.proofs(answers),
                   tuple(islice(((table.name, _name(group)) for table in tables[:-1] for group in table.groups.shown
                                 if table.above(group)), ABOVE)),
                   one_uid.count, apart.count, slices.count, total["errors"], aside[1])
@@ -130,7 +132,8 @@ def _alarm(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
     cleaned = {key: clean(value, LONGEST) for key, value in row.items() if isinstance(value, str)}
     where = (row["manufacturer"], row["model"], row["institution"], row["station"])
     return {**row, **cleaned, "kinds": ", ".join(clean(kind) for kind in row["kinds"]),
-            "where": " · ".join(clean(text) for text in where if text), "name": clean(Path(row["path"]).name),
+            "where": " · ".join(clean(text) for text in where if text),
+            "name": clean("/".join(Path(row["path"]).parts[-2:])),
             "picture": _picture(folder / picture_path(row["unit"]))}
 
 

@@ -155,13 +155,15 @@ def _answer(blank: Answer, result: Result, source: Source, addresses: list[str])
     blank = replace(
         blank, label=result.label, manufacturer=origin.manufacturer or None, model=origin.model or None,
         station=origin.station or None, institution=origin.institution or None, study_date=_date(origin.date),
-        study_uid=origin.study or None, series_uid=origin.series or None, sop_uid=origin.sop_instance or None)
+        study_uid=origin.study or None, series_uid=origin.series or None, sop_uid=origin.sop_instance or None,
+        modality=shown(origin.modality) or None, remade=origin.remade or None)
     if result.image is not None:
         content, slices = content_of(result.image)
         blank = replace(blank, content=content, slices=slices, modality=result.image.modality)
     verdict = result.verdict
     if verdict is None or result.image is None:
-        return replace(blank, error=here(str(result.error))), None
+        why = here(str(result.error))
+        return (replace(blank, reason=why) if result.label == "unscanned" else replace(blank, error=why)), None
     said = verdict.to_json()
     answer = replace(
         blank, modality=verdict.modality, score=verdict.score, threshold=verdict.threshold, reason=here(verdict.reason),

@@ -85,7 +85,8 @@ def run_archive(request: Request) -> int:
     if not request.quiet:
         print(summary(run.counts))
         if run.counts.errors:
-            print("The same command with --retry tries what ended in an error again.", file=sys.stderr)
+            print("The report says what is wrong; --retry tries errors again, for what was set aside or not "
+                  "reached.", file=sys.stderr)
         print(f"Its report: scanward archive report {shown(str(request.output))}", file=sys.stderr)
     return code_of(run.counts)
 
@@ -156,7 +157,11 @@ class Told:
         now = time.monotonic()
         if self._quiet or (not self._terminal and now - self._last < EVERY):
             return
-        self._last, self._written = now, True
+        self._last = now
+        kept = 0 if self._written else counts.images - counts.now
+        if kept:
+            print(f"{counted(kept, 'answer')} kept from before.", file=sys.stderr, flush=True)
+        self._written = True
         if self._terminal:
             print(f"\r{line_of(counts)}\x1b[K", end="", file=sys.stderr, flush=True)
         else:

@@ -12,10 +12,12 @@ from pydicom.tag import BaseTag
 from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, inflated, meta_of
 from scanward.formats.dicom import CT_CLASSES, MG_CLASSES
 from scanward.formats.guard import clean, open_file
+from scanward.formats.pixels import LOSSY
 
 GLANCE = (0x00080016, 0x0020000E)
 """SOP class and series."""
-ORIGIN = (0x00080018, 0x00080020, 0x00080070, 0x00080080, 0x00081010, 0x00081090, 0x0020000D, 0x0020000E)
+ORIGIN = (0x00080008, 0x00080018, 0x00080020, 0x00080060, 0x00080070, 0x00080080, 0x00081010, 0x00081090, 0x0020000D,
+          0x0020000E, 0x00282110)
 """What `Origin` has, in its order."""
 CHARSET = 0x00080005
 
@@ -35,7 +37,7 @@ def first_elements(stream: BinaryIO, syntax: str, tags: tuple[int, ...], *also: 
 def glance(path: Path) -> tuple[bool, str]:
     """Whether a DICOM file begins as a mammogram does, and of a CT slice its series; False and empty of all else. Only
     the elements up to the series are read, and none is looked for twice."""
-    kind, series = _first(path, GLANCE)
+    kind, series, _ = _first(path, GLANCE)
     return kind in MG_CLASSES, series if kind in CT_CLASSES else ""
 
 
@@ -44,15 +46,29 @@ class Origin:
     """Where an image says that it comes from, each on one line and empty where it does not; empty of what is no DICOM
     file, too. Anybody may have written it."""
 
+    kind: str
+    """Its ImageType."""
     sop_instance: str
     date: str
     """YYYYMMDD of the study."""
+    modality: str
     manufacturer: str
     institution: str
     station: str
     model: str
     study: str
     series: str
+    lossy: str
+    """`01` of what was ever compressed with loss."""
+    syntax: str = ""
+
+    @property
+    def remade(self) -> str:
+        """`lossy` or `derived`, as it says itself that it was compressed with loss or made of another image; else
+        empty."""
+        if self.lossy == "01" or self.syntax in LOSSY:
+            return "lossy"
+        return "derived" if self.kind.upper().startswith("DERIVED") else ""
 
 
 def origin_of(path: Path) -> Origin:
@@ -61,10 +77,11 @@ def origin_of(path: Path) -> Origin:
 
 
 def _first(path: Path, tags: tuple[int, ...]) -> list[str]:
-    """As `first_elements`, of a DICOM file; empty of what is none."""
+    """As `first_elements`, of a DICOM file, and then its transfer syntax; empty of what is none."""
     try:
         with open_file(path) as file:
             syntax = str(meta_of(file).get("TransferSyntaxUID", ""))
-            return first_elements(inflated(file, path) if syntax == DEFLATED else file, syntax, tags, CHARSET)
+            data = inflated(file, path) if syntax == DEFLATED else file
+            return [*first_elements(data, syntax, tags, CHARSET), syntax]
     except Exception:  # as there
-        return [""] * len(tags)
+        return [""] * (len(tags) + 1)

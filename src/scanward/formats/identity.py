@@ -13,7 +13,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
-from scanward.errors import ScanwardError, UnreadableError
+from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
 from scanward.formats.dataset import meta_of
 from scanward.formats.dicom import (
     CAPTURE,
@@ -104,6 +104,22 @@ def modality_in(source: Source) -> Modality | None:
             return modality_of(header)
     except ScanwardError:
         return None
+
+
+def of_others(source: Source) -> bool:
+    """Whether a DICOM source says by its SOP class, one of the standard's for images, and by its modality that it is
+    neither a mammogram nor a CT: ultrasound, say, or a Secondary Capture that names no modality."""
+    path = source.paths[0]
+    try:
+        with decoding(path), opened(path, ()) as (header, _):
+            kind = header.text("SOPClassUID") or header.media_class
+            try:
+                modality_of(header)
+            except UnsupportedError:
+                return " Image " in class_name(kind)
+    except ScanwardError:
+        pass
+    return False
 
 
 def _identity(header: Header, sender: str) -> Identity:

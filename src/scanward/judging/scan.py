@@ -16,7 +16,7 @@ from scanward.brief import brief
 from scanward.errors import ArgumentError, InputError, UnjudgedError
 from scanward.formats import Source
 from scanward.formats.guard import check_arguments
-from scanward.formats.identity import modality_in
+from scanward.formats.identity import modality_in, of_others
 from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import TAKES, named
 from scanward.image import Image, Modality
@@ -129,7 +129,8 @@ def _unjudged(source: Source, terms: Terms, image: Image | None, error: InputErr
         return "unscanned"
     modality = terms.modality or (image.modality if image else modality_in(source))
     seal = seal_of(source, terms)
-    looked_at = modality is None or bool(traits(modality).detectors) or (seal is not None and seal.claimed)
+    of_ours = bool(traits(modality).detectors) if modality else not of_others(source)
+    looked_at = of_ours or (seal is not None and seal.claimed)
     looked_at = looked_at or (terms.known is not None and image is None)  # it might be known by its pixels
     return "inconclusive" if looked_at else "unscanned"
 
