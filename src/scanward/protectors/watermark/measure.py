@@ -28,8 +28,9 @@ Planes = Callable[[int, Window], Signs]
 
 REACH = 3
 """Pixels from which a voxel is predicted, in its slice; one in the slices above and below."""
-LOW, HIGH = -1024.0, 200.0
-"""HU between which a scan is looked at: bone and metal would outshine the lungs."""
+LOW, HIGH = -1024.0, 1000.0
+"""HU between which a scan is looked at: metal would outshine the lungs. What lies beyond carries no pattern that could be
+seen, and does not count; vessels full of contrast medium lie within."""
 TURN = 600.0
 """HU of local level over which the pattern turns once: what is put on top of a marked lung is of another level, and
 carries the wrong pattern."""
@@ -127,8 +128,9 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
 
     def one(z: int) -> tuple[Plane, ...]:
         error, spread = normalised(pixels[:, rows, columns], z, how, spacing)
-        lung = inside(lungs, z, pixels.shape[1:])[window].astype(np.float32)
-        level = level_of(pixels[z][window], spacing)
+        own = pixels[z][window]
+        lung = (inside(lungs, z, pixels.shape[1:])[window] & (own > LOW) & (own < HIGH)).astype(np.float32)
+        level = level_of(own, spacing)
         agreement = error * turned(planes(z, window), level)
         return (4 * halved(agreement * lung), 4 * halved(np.square(error) * lung), 4 * halved(lung), halved(level),
                 halved(spread))
