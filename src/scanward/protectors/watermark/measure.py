@@ -29,8 +29,8 @@ Planes = Callable[[int, Window], Signs]
 REACH = 3
 """Pixels from which a voxel is predicted, in its slice; one in the slices above and below."""
 LOW, HIGH = -1024.0, 1000.0
-"""HU between which a scan is looked at: metal would outshine the lungs. What lies beyond carries no pattern that could be
-seen, and does not count; vessels full of contrast medium lie within."""
+"""HU between which a scan is looked at: metal would outshine the lungs. What lies beyond carries no pattern that could
+be seen, and does not count; vessels full of contrast medium lie within."""
 TURN = 600.0
 """HU of local level over which the pattern turns once: what is put on top of a marked lung is of another level, and
 carries the wrong pattern."""
