@@ -1,17 +1,22 @@
 """The watermark: woven within its bound, found again by pixels alone, missing where something was painted in."""
 
 import dataclasses
+import json
 
 import cv2
+import nibabel
 import numpy as np
 import pytest
 
+import scanward
+from scanward import formats
 from scanward.anatomy.airways import lungs_alone
 from scanward.bench.purify import blurred, jpeg2000, median
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.witnesses import Watermarked
+from scanward.protectors.seal import read_key
 from scanward.protectors.watermark import Watermark, read
 from scanward.protectors.watermark.measure import level_of, turned
 from scanward.protectors.watermark.planes import COUNT, TILE, plane, tile
@@ -141,3 +146,19 @@ def test_planes_are_cut_out_of_tiles_and_turn_with_the_level():
     assert np.allclose(turned(found, flat - 450), found[1], atol=1e-5)
     assert np.allclose(turned(found, flat - 300), -found[0], atol=1e-5)
     assert np.allclose(level_of(flat - 700, SPACING), -700)
+
+
+def test_the_command_line_marks_a_ct_under_a_key_and_seals_the_copy(run, plain, tmp_path):
+    path, key, out = tmp_path / "chest.nii.gz", tmp_path / "site.key", tmp_path / "out"
+    stored = plain.pixels.transpose(2, 1, 0).astype(np.int16)
+    nibabel.Nifti1Image(stored, np.diag([SPACING[2], SPACING[1], SPACING[0], 1])).to_filename(path)
+    scanward.make_key(key)
+    code, _, err = run("protect", path, "--method", "watermark", "-o", out)
+    assert code == 2 and "--key" in err and not out.exists()
+    code, printed, err = run("protect", path, "--method", "watermark", "--epsilon", "12", "--key", key, "-o", out)
+    assert (code, err) == (0, "")
+    assert "chest-protected.nii.gz.seal" in printed
+    facts = json.loads((out / "perturbation.json").read_text())
+    assert (facts["method"], facts["epsilon"], facts["largest_change"]) == ("watermark", 12.0, 12.0)
+    found = heard(formats.read(out / "chest-protected.nii.gz"), read_key(key))
+    assert found is not None and found.label == "authentic"
