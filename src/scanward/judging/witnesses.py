@@ -32,7 +32,8 @@ ALARM, STEP = 20.0, 5.0
 how much the score's own logit grows by one. Chosen on the validation scan NSCLC-Radiomics LUNG1-001, where the loudest
 authentic place lies below through eight clean-ups."""
 CARRIES = 4.0
-"""Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to clear a scan."""
+"""Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
+there authentic places come near to `ALARM`, too."""
 
 
 class Witness(Protocol):
@@ -129,12 +130,13 @@ class Watermarked:
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
-        alarm, weak = score >= 0.5, found.strength < CARRIES
+        weak = found.strength < CARRIES
+        alarm = score >= 0.5 and not weak
         reason = ("The site's watermark is in this scan, and missing there, as where something was painted in or over."
                   if alarm else "The site's watermark is in this scan, too weakened to tell where it is missing; it "
                   "was processed since it was marked." if weak else "")
         return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
-                        conclusive=alarm or not weak, reason=reason, seconds=time.perf_counter() - start,
+                        conclusive=not weak, reason=reason, seconds=time.perf_counter() - start,
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
 
 

@@ -27,7 +27,7 @@ from scanward.protectors.watermark.measure import (
     turned,
 )
 from scanward.protectors.watermark.planes import COUNT, TILE, key_for, plane, tile
-from scanward.protectors.watermark.weave import window_of
+from scanward.protectors.watermark.weave import MARGIN_MM, window_of
 
 CUBES_MM = (5.0, 8.0, 12.0)
 """Sides of the cubes over which agreement is summed."""
@@ -67,7 +67,7 @@ def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
     if found is None:
         return None
     start, shift = found
-    window, slices = window_of(lungs, image.shape, 0.0, spacing), _slices(lungs)
+    window, slices = window_of(lungs, image.shape, MARGIN_MM, spacing), _slices(lungs)
     seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
     expected = Expected(seen)(seen)
     missing = np.full(image.shape, -np.inf, np.float32)
