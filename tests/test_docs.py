@@ -41,8 +41,9 @@ TAKEN_ONLY = {
     r"scanward .*\bscanner\.crt": "a key of the site's authority; tests/seals/test_dicom_signature.py signs",
     r"scanward inject chest\.nii\.gz |scanward inject SERIES/ --at|scanward remove forged/SERIES-forged ":
     "seconds each; tests/forgery/test_chest.py forges in each way",
-    r"scanward protect SERIES/ --method ":
-    "the page perturbs from Python; tests/protection/test_perturb_cli.py at the command line",
+    r"scanward protect SERIES/ --method |scanward scan marked/":
+    "the page perturbs from Python; tests/protection/test_perturb_cli.py and tests/protectors/test_watermark.py at the "
+    "command line",
 }
 """Commands whose options are bound and no more, and why."""
 NOT_EXECUTED = {

@@ -129,6 +129,8 @@ METHODS: tuple[Method, ...] = (
     Method("tafim", "protector", "scanward.protectors.tafim:Tafim", "CT",
            "TAFIM (Aneja et al. 2022) adapted to CT, whole slices, without a bound", ("tafim",),
            "scanward.training.tafim:train"),
+    Method("watermark", "protector", "scanward.protectors.watermark:Watermark", "CT",
+           "a keyed pattern of a few HU over the lungs, missing where something is painted in later; untrained"),
     Method("nodule-judge", "judge", "scanward.bench.judge:NoduleJudge", "CT",
            "whether a place shows a nodule; measures attacks on the scans that ct-gan has not seen", ("nodule-judge",),
            "scanward.training.judge:train"),

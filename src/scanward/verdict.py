@@ -28,7 +28,9 @@ SEAL = "seal"
 """The method of evidence that a key gives."""
 FILE = "file"
 """The method of evidence that files give beside their pixels."""
-BESIDE = (SEAL, FILE)
+WATERMARK = "watermark"
+"""The method of evidence that a site's watermark gives."""
+BESIDE = (SEAL, FILE, WATERMARK)
 """What is no detector's."""
 DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
 """The reason where a score is neither."""

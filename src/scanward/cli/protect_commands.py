@@ -35,11 +35,12 @@ def protect(
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: "
                                              "without --method as `scanward seal --key FILE -o DIR`, with it the "
                                              "copy is sealed.")] = None,
-    method: Annotated[str | None, typer.Option(help="A perturbation against some forgers (CT): mits-gan, or "
+    method: Annotated[str | None, typer.Option(help="What is changed in a CT against forgers: watermark (with "
+                                               "--key), which makes forgeries show; mits-gan, or "
                                                "mits-gan-published, mits-gan-repaired or tafim for "
                                                "comparison.")] = None,
     epsilon: Annotated[float | None, typer.Option(metavar="HU", help="What a voxel changes by at most; 16 where "
-                                                  "nothing is said (mits-gan, mits-gan-repaired).")] = None,
+                                                  "nothing is said (mits-gan, mits-gan-repaired, watermark).")] = None,
     around: Annotated[list[str] | None, typer.Option(metavar="X,Y,Z:MM", help="A place in voxels, x to the right, y "
                                                      "down, z the slice (Python's Around takes z, y, x), and the "
                                                      "diameter of what is there; may be given several "

@@ -62,12 +62,14 @@ class Case:
     """The files that the image was read from, and that hold these pixels still; None of an image in memory."""
     seen: Seen | None = None
     """What was judged before it in the same run."""
+    key: bytes | None = None
+    """The site's key, under which the image may have been watermarked."""
 
 
 def case_of(source: Source, terms: Terms) -> Case:
     """One source, read. Raises `InputError` where the image cannot be."""
     return Case(formats.read(source, modality=terms.modality, spacing=terms.spacing), terms.site,
-                seal_of(source, terms), checked_of(source, terms), source, terms.seen)
+                seal_of(source, terms), checked_of(source, terms), source, terms.seen, terms.key)
 
 
 def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:

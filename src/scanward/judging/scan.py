@@ -87,7 +87,7 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     elif record is not None:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
     checked = None if found is None else checked_of(found, terms)
-    verdict = judge(Case(image, site, seal, checked, found), method)
+    verdict = judge(Case(image, site, seal, checked, found, key=terms.key), method)
     return dataclasses.replace(verdict, seconds=time.perf_counter() - start)
 
 

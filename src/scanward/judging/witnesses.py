@@ -11,19 +11,29 @@ from typing import Protocol
 import numpy as np
 
 from scanward import methods, protection, weights
+from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.implant import shows_implant
-from scanward.detectors.base import Detector
+from scanward.detectors.base import Detector, regions
 from scanward.errors import InputError
 from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.judging.structure import File
 from scanward.modality import MODALITIES, traits
+from scanward.protectors.watermark import read
 from scanward.seals.known import Known
-from scanward.verdict import DOUBT, SEAL, Evidence, Finding
+from scanward.verdict import DOUBT, SEAL, WATERMARK, Evidence, Finding
 
 SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
 """A seal gives an answer and no score."""
+
+ALARM, STEP = 20.0, 5.0
+"""How much likelier, as a logarithm, a place must be without the watermark than with it, to be called forged; and by
+how much the score's own logit grows by one. Chosen on the validation scan NSCLC-Radiomics LUNG1-001, where the loudest
+authentic place lies below through eight clean-ups."""
+CARRIES = 4.0
+"""Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
+there authentic places come near to `ALARM`, too."""
 
 
 class Witness(Protocol):
@@ -102,6 +112,34 @@ class Seal:
                         seconds=time.perf_counter() - start, facts=protection.facts(answer))
 
 
+class Watermarked:
+    """The watermark that a CT carries under the site's key, found by its pixels alone."""
+
+    def load(self) -> None:
+        """Nothing: it is arithmetic."""
+
+    def testify(self, case: Case) -> Evidence | None:
+        image = case.image
+        if case.key is None or image.modality != "CT" or image.spacing is None:
+            return None
+        start = time.perf_counter()
+        lungs = lungs_alone(image)
+        found = read(image, lungs, case.key) if lungs.mask.any() else None
+        if found is None:
+            return None
+        heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
+        heat[np.isneginf(found.missing)] = 0
+        score = float(heat.max())
+        weak = found.strength < CARRIES
+        alarm = score >= 0.5 and not weak
+        reason = ("The site's watermark is in this scan, and missing there, as where something was painted in or over."
+                  if alarm else "The site's watermark is in this scan, too weakened to tell where it is missing; it "
+                  "was processed since it was marked." if weak else "")
+        return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
+                        conclusive=not weak, reason=reason, seconds=time.perf_counter() - start,
+                        facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
+
+
 def _unseen(detector: Detector, case: Case, kind: str) -> Evidence:
     """Of an image of a kind that no detector was tested on: neither an alarm nor a pass."""
     return Evidence(detector.name, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False,
@@ -118,7 +156,7 @@ def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:
     """Whom `method` calls for an image of a modality: the seal and detectors, and for the default the file;
     `ArgumentError` for an unknown name."""
     file = (File(),) if method == methods.DEFAULT else ()
-    return Beside(), Seal(), *file, *(Pixels(detector(name)) for name in names_of(method, modality))
+    return Beside(), Seal(), Watermarked(), *file, *(Pixels(detector(name)) for name in names_of(method, modality))
 
 
 def names_of(method: str = methods.DEFAULT, modality: Modality | None = None) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from scanward.formats.write_volume import target_of, write_altered_volume
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.protection.answer import Answer, facts
-from scanward.protection.make import Key, Perturb, key_in, perturbed
+from scanward.protection.make import KEYED, Key, Perturb, key_in, perturbed
 from scanward.protection.records import RECORD, record_beside, record_in
 from scanward.protectors.base import Protected
 from scanward.protectors.seal import Record, unweave
@@ -42,14 +42,15 @@ def protect(source: Given, key: Key | None = None, *, perturb: Perturb | None = 
     """An image perturbed against forgers.
 
     `source` is a path (of a CT in DICOM: the folder of its series), what `find` found, an array as `load` takes it, or
-    an `Image`. `Protected.save` writes what `scanward protect` writes. Earlier versions wove a pattern under a `key`
-    into the image; now `ArgumentError` where one is given. Other `InputError` for what cannot be read or perturbed.
+    an `Image`. `Protected.save` writes what `scanward protect` writes. `key` is for `watermark`; `ArgumentError` where
+    one is given for another method. Other `InputError` for what cannot be read or perturbed.
     """
-    if key is not None:
-        raise ArgumentError("Nothing is woven under a key into images any more; leave key= out, and seal the file with "
-                            "scanward.seal(path, key), which changes no voxel.")
-    order, image = check_order(None, perturb), _image(source)
-    made, done = perturbed(image, order)
+    keyed = isinstance(perturb, Perturb) and perturb.method in KEYED
+    if key is not None and not keyed:
+        raise ArgumentError("Nothing is woven under a key into images by this method; leave key= out, and seal the "
+                            "file with scanward.seal(path, key), which changes no voxel.")
+    order, image = check_order(key, perturb), _image(source)
+    made, done = perturbed(image, order, None if key is None else key_in(key))
     return Protected(made, partial(_saved, host_of(source, image), order, done))
 
 
@@ -67,6 +68,8 @@ def check_order(key: Key | None, perturb: object) -> Perturb:
                             "(scanward.seal, or perturb= in Python), or both.")
     if not isinstance(perturb, Perturb):
         raise refused("perturb", "a scanward.Perturb", perturb)
+    if perturb.method in KEYED and key is None:
+        raise ArgumentError(f"{perturb.method} is woven under a site's key; name it with --key FILE (key= in Python).")
     return perturb
 
 
@@ -91,7 +94,7 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
     source = series_or_file(path)
     image = formats.read(source)
     target_of(image, source, folder, "protected")
-    made, done = perturbed(image, order)
+    made, done = perturbed(image, order, master)
     return _write_protected(folder, source, image, made, master, order, done)
 
 

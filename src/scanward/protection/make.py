@@ -16,8 +16,10 @@ from scanward.image import AIR, Image
 from scanward.protectors.mits_gan import Around
 from scanward.protectors.seal import read_key
 
-BOUNDED = ("mits-gan", "mits-gan-repaired")
+BOUNDED = ("mits-gan", "mits-gan-repaired", "watermark")
 """Protectors that change a voxel by so much at most."""
+KEYED = ("watermark",)
+"""Protectors that work under a site's key."""
 Key = bytes | PathLike
 """32 secret bytes, or the file that `make_key` made."""
 
@@ -50,11 +52,14 @@ class Perturb:
     __repr__ = brief
 
 
-def perturbed(image: Image, order: Perturb) -> tuple[Image, dict[str, object]]:
-    """The perturbed image, and what was done, for JSON. Raises `InputError`."""
+def perturbed(image: Image, order: Perturb, master: bytes | None = None) -> tuple[Image, dict[str, object]]:
+    """The perturbed image, and what was done, for JSON; `master` is the site's key, for those of `KEYED`. Raises
+    `InputError`."""
     if order.epsilon is not None and order.method not in BOUNDED:
-        raise ArgumentError(f"{order.method} has no bound; --epsilon is for {' and '.join(BOUNDED)}.")
-    method = methods.build(order.method, "protector", **({} if order.epsilon is None else {"epsilon": order.epsilon}))
+        raise ArgumentError(f"{order.method} has no bound; --epsilon is for {', '.join(BOUNDED)}.")
+    options = ({} if order.epsilon is None else {"epsilon": order.epsilon}) | (
+        {"key": master} if order.method in KEYED else {})
+    method = methods.build(order.method, "protector", **options)
     # What lies at the floor is padding, or was cut off there: readers raise it, and a change would be written for good.
     floor = max(image.pixels.min(), AIR)
     pixels = np.where(image.pixels <= floor, image.pixels, method.protect(image, order.around).pixels)

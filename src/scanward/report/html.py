@@ -24,7 +24,7 @@ from scanward.report import heat
 from scanward.report.montage import montage
 from scanward.report.page import picture_uri, write_page
 from scanward.report.planes import finding_planes
-from scanward.verdict import DOUBT, FILE, SEAL, SYMBOLS, Evidence, Finding, Label, Verdict
+from scanward.verdict import DOUBT, FILE, SEAL, SYMBOLS, WATERMARK, Evidence, Finding, Label, Verdict
 
 WIDTH = 900
 """Pixels; the widest picture that is embedded."""
@@ -169,7 +169,8 @@ def _nameless(verdict: Verdict, sentence: str) -> str:
 
 
 def _evidence(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
-    own = {SEAL: "the image held against its seal", FILE: "what the file says beside its pixels"}
+    own = {SEAL: "the image held against its seal", FILE: "what the file says beside its pixels",
+           WATERMARK: "the site's watermark, and where it is missing"}
     summary = own[evidence.method] if evidence.method in own else next(
         (m.summary for m in METHODS if m.kind == "detector" and m.name == evidence.method), "")
     trained_on, licence = _training(evidence.weights_sha256)

@@ -68,7 +68,7 @@ class MitsGan(Trained):
     def __init__(self, arrays: dict[str, np.ndarray] | None = None, settings: dict[str, float] | None = None, *,
                  epsilon: float = EPSILON) -> None:
         super().__init__(arrays, settings)
-        self.epsilon = _checked(epsilon)
+        self.epsilon = checked_bound(epsilon)
 
     def protect(self, image: Image, around: Sequence[Around]) -> Image:
         """The image with the neighbourhoods of these places protected, as its file stores it.
@@ -135,7 +135,7 @@ class MitsGanRepaired(Trained):
     def __init__(self, arrays: dict[str, np.ndarray] | None = None, settings: dict[str, float] | None = None, *,
                  epsilon: float = EPSILON) -> None:
         super().__init__(arrays, settings)
-        self.epsilon = _checked(epsilon)
+        self.epsilon = checked_bound(epsilon)
 
     def protect(self, image: Image, around: Sequence[Around] = ()) -> Image:
         """The whole image protected, places or not, as its file stores it. Raises `UnsupportedError`."""
@@ -212,7 +212,8 @@ def check(image: Image, around: Sequence[Around]) -> None:
                                 f"{LARGEST_MM:g} mm.")
 
 
-def _checked(epsilon: float) -> float:
+def checked_bound(epsilon: float) -> float:
+    """A bound in HU; `ArgumentError` for one out of range."""
     if not BOUNDS[0] <= float(epsilon) <= BOUNDS[1]:
         raise ArgumentError(f"--epsilon {epsilon:g} is out of range; give {BOUNDS[0]:g} to {BOUNDS[1]:g} HU.")
     return float(epsilon)

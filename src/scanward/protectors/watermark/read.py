@@ -1,0 +1,198 @@
+"""A scan's watermark found, and where it is missing."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from scanward.anatomy.lung import Lungs, inside
+from scanward.image import Image
+from scanward.protectors.watermark.measure import (
+    Expected,
+    Plane,
+    Prediction,
+    Sums,
+    Volume,
+    Window,
+    level_of,
+    normalised,
+    prediction_of,
+    sums,
+    turned,
+)
+from scanward.protectors.watermark.planes import COUNT, TILE, key_for, plane, tile
+from scanward.protectors.watermark.weave import MARGIN_MM, window_of
+
+CUBES_MM = (5.0, 8.0, 12.0)
+"""Sides of the cubes over which agreement is summed."""
+FULL = 0.5
+"""Share of a cube that is lung, at least."""
+QUIET = 0.4
+"""Power of the error, as a share of what it is on average, that a cube counts as having at least."""
+TRIED, KEPT, TILES = 2, 2000, 12
+"""Tiles of a slice by which all planes are tried, how many planes are kept, and the tiles by which these are."""
+SURE = 9.0
+"""Standard deviations from which on a plane is the scan's own: of 65,536 the loudest chance lies at about 4.3."""
+SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""Pixels by which a scan that was resampled may lie off."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a scan's watermark says."""
+
+    start: int
+    """Number of the first slice's plane."""
+    shift: tuple[float, float]
+    """Pixels (y, x) by which the scan lies off."""
+    strength: float
+    """Agreement that a cube of 8 mm should show, median, in standard deviations of an unmarked one's."""
+    missing: Volume
+    """(z, y, x) of the whole scan: the logarithm of how much likelier a place is unmarked than marked, the largest of
+    the cubes about it; at most 0 where nothing is missing, outside the lungs -inf."""
+
+
+def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
+    """What this site's watermark says of a CT of known spacing; None where it carries none that can be seen."""
+    spacing, how = image.spacing or (1.0, 1.0, 1.0), prediction_of(image.pixels, lungs)
+    if how is None:
+        return None
+    found = start_in(image.pixels, lungs, spacing, how, key := key_for(master))
+    if found is None:
+        return None
+    start, shift = found
+    window, slices = window_of(lungs, image.shape, MARGIN_MM, spacing), _slices(lungs)
+    seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
+    expected = Expected(seen)(seen)
+    missing = np.full(image.shape, -np.inf, np.float32)
+    for z, plane_of in zip(slices, missing_in(seen, expected, spacing), strict=True):
+        size = tuple(part.stop - part.start for part in window)[::-1]
+        missing[z][window] = cv2.resize(plane_of, size, interpolation=cv2.INTER_NEAREST)
+    agreed = agreement_in(seen, expected, spacing, CUBES_MM[1])
+    strength = float(np.median(agreed.expected[agreed.full])) if agreed.full.any() else 0.0
+    return Reading(start, shift, strength, missing)
+
+
+def _slices(lungs: Lungs) -> list[int]:
+    found: list[int] = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
+    return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of cubes of one size, (z, y / 2, x / 2), in standard deviations of an unmarked one's."""
+
+    found: Volume
+    expected: Volume
+    full: npt.NDArray[np.bool_]
+    """Enough of it is lung."""
+
+
+def agreement_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float], side_mm: float) -> Agreement:
+    """Sums over cubes, in units of the root of their summed squares: where the pattern is not there, each product has
+    a sign by chance, so that they are of unit variance whatever the scan shows."""
+    sides = [max(1, round(side_mm / step)) for step in (spacing[0], 2 * spacing[1], 2 * spacing[2])]
+    count = _boxes(seen.count, sides)
+    power = _boxes(seen.power, sides)
+    scale = np.sqrt(np.maximum(power, QUIET * count) + np.float32(1e-6))
+    return Agreement(_boxes(seen.agreement, sides) / scale, _boxes(expected * seen.count, sides) / scale,
+                     count > FULL * 4 * np.prod(sides))
+
+
+def missing_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float]) -> Volume:
+    """As `Reading.missing`, of a window, (z, y / 2, x / 2): the logarithm of the likelihood ratio of two normal
+    distributions of unit variance, one about the expected agreement and one about none."""
+    made = np.full(seen.count.shape, -np.inf, np.float32)
+    for side in CUBES_MM:
+        one = agreement_in(seen, expected, spacing, side)
+        ratio = one.expected * (one.expected / 2 - one.found)
+        np.maximum(made, np.where(one.full, ratio, -np.inf), out=made)
+    return made
+
+
+def _boxes(values: Volume, sides: list[int]) -> Volume:
+    planes = np.stack([cv2.boxFilter(one, -1, (sides[2], sides[1]), normalize=False, borderType=cv2.BORDER_CONSTANT)
+                       for one in values])
+    flat = cv2.boxFilter(planes.reshape(len(planes), -1), -1, (1, sides[0]), normalize=False,
+                         borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(flat.reshape(planes.shape), np.float32)
+
+
+def start_in(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], how: Prediction,
+             key: bytes) -> tuple[int, tuple[float, float]] | None:
+    """The number of the first slice's plane and the shift of a scan; None where none of this key's agrees with it."""
+    z = int(lungs.mask.sum((1, 2)).argmax())
+    both, lung = _turning(pixels, z, how, spacing), inside(lungs, z, pixels.shape[1:])
+    tiles = _tiles_of(lung)
+    if not tiles:
+        return None
+    numbers = np.arange(COUNT)
+    scores = _scores(key, numbers, both, lung, tiles[:TRIED])
+    numbers = numbers[np.argsort(-scores)[:KEPT]]
+    number = int(numbers[np.argmax(_scores(key, numbers, both, lung, tiles))])
+    shift, score = _shift_of(key, number, both, lung)
+    return ((number - z) % COUNT, shift) if score >= SURE else None
+
+
+def _turning(pixels: Volume, z: int, how: Prediction, spacing: tuple[float, float, float]) -> Plane:
+    """(2, y, x) of a slice: what the products with either of a plane's patterns are taken of."""
+    error, level = normalised(pixels, z, how, spacing)[0], level_of(pixels[z], spacing)
+    one, other = np.ones_like(level), np.zeros_like(level)
+    return np.stack([error * turned(np.stack(parts), level) for parts in ((one, other), (other, one))])
+
+
+def _tiles_of(lung: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Rows and columns of the tiles that hold most lung, at least half of them."""
+    places = itertools.product(*(range(n // TILE) for n in lung.shape))
+    held = {(y, x): float(lung[y * TILE:(y + 1) * TILE, x * TILE:(x + 1) * TILE].mean()) for y, x in places}
+    return [place for place in sorted(held, key=lambda one: -held[one])[:TILES] if held[place] > 0.5]
+
+
+def _scores(key: bytes, numbers: npt.NDArray[np.intp], both: Plane, lung: npt.NDArray[np.bool_],
+            tiles: list[tuple[int, int]]) -> npt.NDArray[np.float64]:
+    """How well planes agree with a slice, in standard deviations of chance."""
+    total, power = np.zeros(len(numbers)), 0.0
+    for row, column in tiles:
+        part = np.s_[row * TILE:(row + 1) * TILE, column * TILE:(column + 1) * TILE]
+        here = (both[:, *part] * lung[part]).ravel()
+        power += float(np.square(here, dtype=np.float64).sum())
+        for first in range(0, len(numbers), 2048):
+            some = np.stack([tile(key, int(number), row, column).ravel() for number in numbers[first:first + 2048]])
+            total[first:first + 2048] += some.astype(np.float32) @ here
+    return total / max(power, 1e-9) ** 0.5
+
+
+def _shift_of(key: bytes, number: int, both: Plane, lung: npt.NDArray[np.bool_]) -> tuple[tuple[float, float], float]:
+    """The shift by which a plane agrees best with a slice, and how well, in standard deviations of chance."""
+    window = slice(0, lung.shape[0]), slice(0, lung.shape[1])
+    signs, inner = plane(key, number, window), both * lung
+    scale = float(np.sqrt(np.square(inner, dtype=np.float64).sum())) or 1.0
+    found = {shift: float((moved(signs, shift) * inner).sum()) / scale for shift in itertools.product(SHIFTS, SHIFTS)}
+    best = max(found, key=lambda shift: found[shift])
+    return best, found[best]
+
+
+def planes_at(key: bytes, start: int, shift: tuple[float, float], z: int, window: Window) -> Plane:
+    """The signs (2, y, x) of a window of a slice of a scan that lies off by so many pixels."""
+    if shift == (0.0, 0.0):
+        return plane(key, start + z, window)
+    wide = [slice(max(0, part.start - TILE), part.stop + TILE) for part in window]
+    made = moved(plane(key, start + z, (wide[0], wide[1])), shift)
+    y, x = (slice(part.start - more.start, part.stop - more.start) for part, more in zip(window, wide, strict=True))
+    return made[:, y, x]
+
+
+def moved(signs: Plane, shift: tuple[float, float]) -> Plane:
+    """Planes (n, y, x) moved by fractions of pixels, in the frequency domain; they are taken as periodic."""
+    if shift == (0.0, 0.0):
+        return signs
+    height, width = signs.shape[1:]
+    turns = np.fft.fftfreq(height)[:, None] * shift[0] + np.fft.rfftfreq(width) * shift[1]
+    phase = np.exp(-2j * np.pi * turns)
+    return np.asarray(fft.irfft2(fft.rfft2(signs) * phase, (height, width)), np.float32)

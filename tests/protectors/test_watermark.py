@@ -1,0 +1,164 @@
+"""The watermark: woven within its bound, found again by pixels alone, missing where something was painted in."""
+
+import dataclasses
+import json
+
+import cv2
+import nibabel
+import numpy as np
+import pytest
+
+import scanward
+from scanward import formats
+from scanward.anatomy.airways import lungs_alone
+from scanward.bench.purify import blurred, jpeg2000, median
+from scanward.errors import ArgumentError, UnsupportedError
+from scanward.image import Image
+from scanward.judging.case import Case
+from scanward.judging.witnesses import Watermarked
+from scanward.protectors.seal import read_key
+from scanward.protectors.watermark import Watermark, read
+from scanward.protectors.watermark.measure import level_of, turned
+from scanward.protectors.watermark.planes import COUNT, TILE, plane, tile
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+SPACING = (2.0, 1.2, 1.2)
+PLACE = (slice(8, 16), slice(110, 124), slice(60, 74))
+"""In the left of the pictures' lungs; about 16 mm."""
+
+
+def noise(shape, seed, sigma=25.0):
+    """As of a smooth kernel."""
+    white = np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
+    soft = np.stack([cv2.GaussianBlur(one, (0, 0), 0.8) for one in white])
+    return sigma * soft / soft.std()
+
+
+def chest(seed=0, pixels=None):
+    """A body with two lungs, (24, 256, 256)."""
+    y, x = np.ogrid[:256, :256]
+    plane_of = np.full((256, 256), -1000.0, np.float32)
+    plane_of[((y - 128) / 95) ** 2 + ((x - 128) / 115) ** 2 < 1] = 20
+    for middle in (70, 186):
+        plane_of[((y - 128) / 70) ** 2 + ((x - middle) / 42) ** 2 < 1] = -850
+    if pixels is None:
+        pixels = np.rint(plane_of + noise((24, 256, 256), seed)).clip(-1024, 3071)
+    return Image(pixels.astype(np.float32), "CT", SPACING, grid=(1.0, -1024.0, 3071.0))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return chest()
+
+
+@pytest.fixture(scope="module")
+def marked(plain):
+    return Watermark(key=KEY).protect(plain)
+
+
+def heard(image, key=KEY):
+    return Watermarked().testify(Case(image, key=key))
+
+
+def with_values(image, values):
+    pixels = image.pixels.copy()
+    pixels[PLACE] = values
+    return dataclasses.replace(image, pixels=pixels)
+
+
+@pytest.mark.parametrize("epsilon", [4.0, 16.0])
+def test_no_voxel_moves_by_more_than_the_bound_and_the_mean_stays(plain, epsilon):
+    made = Watermark(key=KEY, epsilon=epsilon).protect(plain)
+    change = made.pixels - plain.pixels
+    assert 0.9 * epsilon <= np.abs(change).max() <= epsilon
+    assert np.array_equal(made.pixels, np.rint(made.pixels)) and abs(change.mean()) < 0.02
+    assert not change[plain.pixels <= -1024].any()
+    assert not change[:, :20, :20].any()
+
+
+def test_the_same_key_and_pixels_give_the_same_bits_and_another_key_others(plain, marked):
+    assert np.array_equal(Watermark(key=KEY).protect(plain).pixels, marked.pixels)
+    assert not np.array_equal(Watermark(key=OTHER).protect(plain).pixels, marked.pixels)
+
+
+def test_a_marked_scan_is_known_by_its_pixels_under_its_key_alone(plain, marked):
+    found = heard(marked)
+    assert found is not None and found.label == "authentic" and found.findings == ()
+    assert heard(marked, OTHER) is None and heard(plain) is None and heard(marked, None) is None
+
+
+@pytest.mark.parametrize("step", [lambda p: p, jpeg2000, blurred(0.5)])
+def test_what_was_painted_in_lacks_it_after_clean_ups_too(marked, step):
+    forged = with_values(marked, np.rint(-850 + noise((8, 14, 14), 7)))
+    clean, dirty = (heard(dataclasses.replace(one, pixels=step(one.pixels))) for one in (marked, forged))
+    assert clean.label == "authentic"
+    assert dirty.label == "tampered"
+    box = dirty.findings[0].box
+    assert all(a.start < b.stop and b.start < a.stop for a, b in zip(box.slices, PLACE, strict=True))
+
+
+def test_a_smooth_lump_on_top_keeps_the_pattern_and_still_shows(marked):
+    z, y, x = (np.linspace(-1, 1, n) for n in (8, 14, 14))
+    ball = np.clip(1.6 - 1.6 * np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2), 0, 1)
+    forged = with_values(marked, np.rint(marked.pixels[PLACE] + 800 * ball))
+    assert heard(forged).label == "tampered"
+
+
+def test_lung_copied_within_the_scan_shows(marked):
+    away = (PLACE[0], slice(140, 154), slice(70, 84))
+    assert heard(with_values(marked, marked.pixels[away])).label == "tampered"
+
+
+def test_some_slices_of_a_scan_and_half_a_pixel_off_are_still_known(plain, marked):
+    part = dataclasses.replace(marked, pixels=marked.pixels[4:20].copy())
+    found = read(part, lungs_alone(part), KEY)
+    whole = read(marked, lungs_alone(marked), KEY)
+    assert found.start == (whole.start + 4) % COUNT and found.shift == (0.0, 0.0)
+    move = np.float32([[1, 0, 0.5], [0, 1, 0]])
+    off = np.stack([cv2.warpAffine(one, move, one.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+                    for one in marked.pixels])
+    found = read(dataclasses.replace(marked, pixels=np.rint(off)), lungs_alone(marked), KEY)
+    assert found.start == whole.start and found.shift == (0.0, 0.5)
+
+
+def test_where_it_was_filtered_out_nothing_is_vouched_for(marked):
+    found = heard(dataclasses.replace(marked, pixels=blurred(1.5)(median(marked.pixels))))
+    assert found is None or found.label == "inconclusive"
+
+
+def test_without_a_key_or_lungs_nothing_is_woven(plain):
+    with pytest.raises(ArgumentError, match="key"):
+        Watermark().protect(plain)
+    with pytest.raises(UnsupportedError, match="lung"):
+        Watermark(key=KEY).protect(chest(pixels=np.full((6, 64, 64), 20.0)))
+    with pytest.raises(ArgumentError, match="epsilon"):
+        Watermark(key=KEY, epsilon=0.5)
+
+
+def test_planes_are_cut_out_of_tiles_and_turn_with_the_level():
+    window = (slice(10, 100), slice(60, 130))
+    found = plane(KEY, 5, window)
+    assert found.shape == (2, 90, 70) and set(np.unique(found)) == {-1.0, 1.0}
+    assert np.array_equal(found[:, :TILE - 10, 4:4 + TILE], tile(KEY, 5, 0, 1)[:, 10:])
+    assert abs(float((found[0] * found[1]).mean())) < 0.1
+    flat = np.zeros((90, 70), np.float32)
+    assert np.allclose(turned(found, flat - 600), found[0], atol=1e-5)
+    assert np.allclose(turned(found, flat - 450), found[1], atol=1e-5)
+    assert np.allclose(turned(found, flat - 300), -found[0], atol=1e-5)
+    assert np.allclose(level_of(flat - 700, SPACING), -700)
+
+
+def test_the_command_line_marks_a_ct_under_a_key_and_seals_the_copy(run, plain, tmp_path):
+    path, key, out = tmp_path / "chest.nii.gz", tmp_path / "site.key", tmp_path / "out"
+    stored = plain.pixels.transpose(2, 1, 0).astype(np.int16)
+    nibabel.Nifti1Image(stored, np.diag([SPACING[2], SPACING[1], SPACING[0], 1])).to_filename(path)
+    scanward.make_key(key)
+    code, _, err = run("protect", path, "--method", "watermark", "-o", out)
+    assert code == 2 and "--key" in err and not out.exists()
+    code, printed, err = run("protect", path, "--method", "watermark", "--epsilon", "12", "--key", key, "-o", out)
+    assert (code, err) == (0, "")
+    assert "chest-protected.nii.gz.seal" in printed
+    facts = json.loads((out / "perturbation.json").read_text())
+    assert (facts["method"], facts["epsilon"], facts["largest_change"]) == ("watermark", 12.0, 12.0)
+    found = heard(formats.read(out / "chest-protected.nii.gz"), read_key(key))
+    assert found is not None and found.label == "authentic"
