@@ -1,7 +1,7 @@
 """What it is worth that a worker fetches the next image while it judges one: a server here that waits before each
 answer, and sends no faster than a line does.
 
-    python benchmarks/archive_latency.py [--images 24] [--latency 0.2] [--rate 12.5]
+    python benchmarks/archive_latency.py FILM [--images 24] [--latency 0.2] [--rate 12.5]
 """
 
 from __future__ import annotations

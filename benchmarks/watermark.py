@@ -51,8 +51,8 @@ from scanward.metrics import auc_interval
 from scanward.modality import traits
 from scanward.protectors.watermark import Watermark
 from scanward.protectors.watermark.measure import Expected, prediction_of, sums
-from scanward.protectors.watermark.planes import key_for
-from scanward.protectors.watermark.read import missing_in, planes_at, start_in
+from scanward.protectors.watermark.planes import key_for, planes_at
+from scanward.protectors.watermark.read import missing_in, start_in
 from scanward.report.heat import to_grey
 from scanward.tiles import widened
 
@@ -178,9 +178,7 @@ def about(box: Sequence[slice], image: Image) -> tuple[Box, Box]:
 def answer(side: Side, pixels: Volume, change: Change) -> dict[str, float]:
     """What one who judges makes of a forged scan: its score, the loudest place in the forgery by the first two maps."""
     box, small = about(change.box, side.scan.image)
-    truth = np.zeros(side.scan.image.shape, np.bool_)[box]
-    truth[tuple(slice(one.start - first.start, one.stop - first.start)
-                for one, first in zip(change.box, box, strict=True))] = change.truth
+    truth = change.mask(side.scan.image.shape)[box]
     near = ndimage.binary_dilation(truth[:, ::2, ::2], iterations=2)
     loudest, hits = [], []
     for new, known in zip(side.anew(pixels, box, small), side.peaks, strict=True):

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from stacks import SIDE, change, repaint, stack
-from test_structure import told
+from test_structure import sets, told
 
 from scanward.formats import find, read
 from scanward.formats.structure import said_of
@@ -100,7 +100,7 @@ def test_text_is_told_unless_the_file_says_so_itself(tmp_path, said, words):
     (40, 400, False), ([2500, 40], [10, 400], False), (2500, 10, True), (-500, -1500, False), ([40], [400, 3], False),
 ])
 def test_a_window_that_shows_nothing_is_named(tmp_path, center, width, black):
-    change(stack(tmp_path), lambda data: (setattr(data, "WindowCenter", center), setattr(data, "WindowWidth", width)))
+    change(stack(tmp_path), sets(WindowCenter=center, WindowWidth=width))
     assert ("window" in told(tmp_path)) == black
 
 

@@ -22,6 +22,8 @@ PROOF = f"list_has_any(kinds, ['{SEAL}', '{FILE}'])"
 """Raised by witnesses whose alarm is no likelihood."""
 STUDY = "hash(coalesce(study_uid, unit))"
 """What says of no study is one of its own."""
+CASE = "coalesce(content, unit)"
+"""Images of one content are one case; what has none is one of its own."""
 MOST = 50
 """Groups of a table: header values are the attacker's, who may have as many as there are images."""
 PAUSE = 600
@@ -138,7 +140,7 @@ def by(answers: Answers, *columns: str, months: bool = False) -> Groups:
             SELECT {names}, sum(images) AS images, sum(u) AS unsure, count(*) FILTER (WHERE n > 0) AS m, sum(n) AS n,
                    sum(k) AS k, sum(n * n) AS nn, sum(n * k) AS nk, sum(k * k) AS kk
             FROM studies GROUP BY {names}),
-        cases AS (SELECT {parts}, count(DISTINCT coalesce(content, unit)) AS d FROM answers WHERE {ALARM} GROUP BY ALL)
+        cases AS (SELECT {parts}, count(DISTINCT {CASE}) AS d FROM answers WHERE {ALARM} GROUP BY ALL)
         SELECT images, unsure, m, n, k, nn, nk, kk, count(*) OVER (), sum(k) OVER (), sum(n) OVER (),
                coalesce((SELECT any_value(d) FROM cases WHERE {same}), 0), {names}
         FROM groups ORDER BY k DESC, n DESC, {names} LIMIT {MOST}""")  # noqa: S608
@@ -183,14 +185,10 @@ def worst(answers: Answers, most: int) -> list[dict[str, Any]]:
         f"LIMIT {most}")]
 
 
-def cases(answers: Answers) -> int:
-    """Alarms of different contents."""
-    return int(answers.rows(f"SELECT count(DISTINCT coalesce(content, unit)) FROM answers WHERE {ALARM}")[0][0])  # noqa: S608
-
-
-def proofs(answers: Answers) -> int:
-    """Alarms that are proof."""
-    return int(answers.rows(f"SELECT count(*) FROM answers WHERE {ALARM} AND {PROOF}")[0][0])  # noqa: S608
+def cases_and_proofs(answers: Answers) -> tuple[int, int]:
+    """Alarms of different contents, and alarms that are proof."""
+    row = answers.rows(f"SELECT count(DISTINCT {CASE}), count(*) FILTER {where(PROOF)} FROM answers WHERE {ALARM}")[0]  # noqa: S608
+    return int(row[0]), int(row[1])
 
 
 def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:

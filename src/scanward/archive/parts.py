@@ -31,7 +31,7 @@ class Part:
         if part_path(out, number).exists():
             self.answers = dict(enumerate(read_answers(out, number)))
         for value in self._journal.values():
-            with suppress(TypeError, ValueError, KeyError):
+            with suppress(TypeError, ValueError, KeyError, OverflowError):
                 self._read(_answer(value))
         self.answers = {place: one for place, one in self.answers.items()
                         if not again(units[place], one.error, one.judged_at, since)}

@@ -57,7 +57,8 @@ class Table:
         return max((g.high for g in self.groups.shown if g.judged >= COMPARED), default=1.0) or 1.0
 
     def above(self, group: Group) -> bool:
-        """Whether it has alarms of several contents, and all of its interval lies above the others' share."""
+        """Whether it has alarms of several contents, and all of its interval lies above the others' share; never of
+        kinds, which count no contents."""
         others = self.groups.judged - group.judged
         return others > 0 and group.cases >= FEW and group.low > (self.groups.alarms - group.alarms) / others
 
@@ -75,8 +76,6 @@ class First:
     one_uid: int
     apart: int
     slices: int
-    errors: int
-    aside: int
 
 
 def write_archive_report(answers: Answers, path: Path) -> str:
@@ -92,11 +91,9 @@ def write_archive_report(answers: Answers, path: Path) -> str:
     apart, same = repeats.of_content(answers, LISTED)
     tables, one_uid, aside = _tables(answers), repeats.of_one_uid(answers, LISTED), figures.set_aside(answers, LISTED)
     slices = repeats.of_slices(answers, LISTED)
-    first = First(tables[0].groups.judged,
-                  figures.cases(answers), figures.proofs(answers),
-                  tuple(islice(((table.name, _name(group)) for table in tables[:-1] for group in table.groups.shown
-                                if table.above(group)), ABOVE)),
-                  one_uid.count, apart.count, slices.count, total["errors"], aside[1])
+    above = ((table.name, _name(group)) for table in tables for group in table.groups.shown if table.above(group))
+    first = First(tables[0].groups.judged, *figures.cases_and_proofs(answers), tuple(islice(above, ABOVE)),
+                  one_uid.count, apart.count, slices.count)
     write_page(
         path, files("scanward.archive").joinpath("report.template.html"), title="Archive report",
         source=clean(answers.terms.get("source", ""), LONGEST), method=clean(answers.terms.get("method", "")),

@@ -221,5 +221,3 @@ def _units(modality: str, series: str, instances: list[str]) -> list[Unit]:
     what = f"of modality {clean(modality, 16)}" if modality != "CT" else "empty"
     return [Unit((series,), 0, said="unscanned", reason=f"The series is {what}; Scanward reads mammograms (MG) and "
                                                         "chest CT (CT).")]
-
-

@@ -58,6 +58,8 @@ def left_out(makers: Mapping[str, Mapping[str, Sequence[Row]]], shipped: Sequenc
     body, pairs = [], []
     for maker, networks in makers.items():
         asked = {row.item for rows in networks.values() for row in rows}
+        if not asked:
+            continue
         known = {**networks, "as shipped": [row for row in shipped if row.item in asked]}
         for name, rows in known.items():
             if {row.item for row in rows} == asked:

@@ -86,8 +86,7 @@ def run_protection_bench(tables: tuple[str, ...], places: int, slices: str | Non
     bench = Bench(places, data, output / "protection.jsonl", part)
     for name in tables or tuple(TABLES):
         text = f"## protection, {name}\n\n{TABLES[name](bench)}\n"
-        _write(output / f"protection-{name}.md", text)
-        print(text, flush=True)
+        _tell(output / f"protection-{name}.md", text)
     return CLEAN
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scanward import formats
+from scanward import formats, methods
 from scanward.cli.codes import INTERRUPTED
 from scanward.cli.outlet import Outlet, Outlets
 from scanward.cli.output import prepare
@@ -131,7 +131,8 @@ def terms_of(request: Request) -> Terms:
         read_record(record, key)
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
                  beside if record is None else lambda source: {record: True},
-                 trusted(None, request.certificates, request.trust), Objects(request.paths), seen=Seen())
+                 trusted(None, request.certificates, request.trust), Objects(request.paths),
+                 seen=Seen() if request.method == methods.DEFAULT else None)
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

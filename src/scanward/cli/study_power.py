@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import TypeVar
 
 from scanward.bench import multireader
 from scanward.bench.multireader import VAN_DYKE, Components
@@ -12,6 +13,7 @@ from scanward.cli.codes import CLEAN
 from scanward.errors import ArgumentError
 
 MOST_READERS, MOST_FILMS, MOST_READINGS = 100, 100_000, 5000
+N = TypeVar("N", int, float)
 ORDER = "Var(tR),Cov1,Cov2,Cov3,Var,CASES"
 
 
@@ -43,8 +45,8 @@ def run_power(readers: str, films: str, effect: float, parts: str | None, rates:
 
 def _films(text: str) -> tuple[int, int]:
     """`65` halves, `20+45` says how many are healthy and how many are fakes."""
-    whole = _numbers(text.replace("+", ","), "--films", 1, MOST_FILMS)
-    if len(whole) > 2 or (len(whole) == 1 and whole[0] < 2):
+    whole = _parsed(text.split("+"), int)
+    if not whole or min(whole) < 1 or max(whole) > MOST_FILMS or len(whole) > 2 or (len(whole) == 1 and whole[0] < 2):
         raise ArgumentError(f"--films {text!r} is no number of films; write 60, or 20+45 for healthy and fake ones.")
     return (whole[0] // 2, whole[0] - whole[0] // 2) if len(whole) == 1 else (whole[0], whole[1])
 
@@ -53,21 +55,23 @@ def _said(pair: tuple[int, int]) -> str:
     return f"{pair[0]} + {pair[1]} films"
 
 
-def _numbers(text: str, option: str, least: int, most: int) -> list[int]:
+def _parsed(parts: list[str], kind: Callable[[str], N]) -> list[N]:
+    """Nothing where one of them is none."""
     try:
-        found = [int(one) for one in text.split(",")]
+        return [kind(one) for one in parts]
     except ValueError:
-        found = []
+        return []
+
+
+def _numbers(text: str, option: str, least: int, most: int) -> list[int]:
+    found = _parsed(text.split(","), int)
     if not found or min(found) < least or max(found) > most:
         raise ArgumentError(f"{option} needs whole numbers from {least} to {most}, as in 4,6,10; not {text!r}.")
     return found
 
 
 def _floats(text: str, option: str, count: int, example: str) -> list[float]:
-    try:
-        found = [float(one) for one in text.split(",")]
-    except ValueError:
-        found = []
+    found = _parsed(text.split(","), float)
     if len(found) != count or not all(abs(one) < float("inf") for one in found):
         raise ArgumentError(f"{option} needs {count} numbers, as in {example}; not {text!r}.")
     return found
@@ -83,7 +87,7 @@ def _rates(text: str) -> tuple[float, float]:
 def _components(text: str) -> Components:
     test_reader, cov1, cov2, cov3, error, cases = _floats(text, "--components", 6,
                                                           "0.0002,0.00035,0.00034,0.00024,0.0008,114")
-    made = replace(VAN_DYKE, test_reader=test_reader, cov1=cov1, cov2=cov2, cov3=cov3, error=error, cases=int(cases))
+    made = Components(test_reader, error, cov1, cov2, cov3, int(cases))
     if made.cases < 1 or not error - cov1 > max(cov2 - cov3, 0.0):
         raise ArgumentError(f"--components ({ORDER}) must leave Var − Cov1 larger than Cov2 − Cov3, with a case or "
                             "more.")

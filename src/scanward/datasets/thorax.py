@@ -45,7 +45,7 @@ class Thorax:
     @property
     def maker(self) -> str:
         """One of `MAKERS`; empty of a folder whose slices are of several."""
-        return next((name for name in MAKERS if self.scanner.startswith(name)), "")
+        return "" if self.single else next((name for name in MAKERS if self.scanner.startswith(name)), "")
 
 
 _OURS = ("ct-gan", "ct-gan-plain", "ct-gan-remove", "ct-diffusion", "ct-diffusion-remove")

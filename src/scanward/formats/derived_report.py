@@ -135,7 +135,7 @@ def _border(job: Job) -> Any:
     depth, height, width = job.image.shape
     found = job.verdict.findings
     z = (found[0].box.z0 + found[0].box.z1 - 1) // 2 if found else depth // 2
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]], np.float64)
+    corners = closed(np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64))
     source = sr.SourceImageForRegion(job.references[z].SOPClassUID, job.references[z].SOPInstanceUID)
     return sr.CoordinatesForMeasurement(sr.GraphicTypeValues.POLYLINE, corners, source)
 

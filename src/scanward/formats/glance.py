@@ -60,7 +60,7 @@ class Origin:
     series: str
     lossy: str
     """`01` of what was ever compressed with loss."""
-    syntax: str = ""
+    syntax: str
 
     @property
     def remade(self) -> str:
@@ -74,6 +74,11 @@ class Origin:
 def origin_of(path: Path) -> Origin:
     """Of a file; as `glance`, it takes no part in what an image is judged by."""
     return Origin(*_first(path, ORIGIN))
+
+
+def instance_of(path: Path) -> str:
+    """The SOP Instance UID of a file, as `origin_of`."""
+    return _first(path, (0x00080018,))[0]
 
 
 def _first(path: Path, tags: tuple[int, ...]) -> list[str]:

@@ -29,9 +29,9 @@ _MAKERS = {"siemens": ("1.3.12.2.1107", "SIEMENS"), "ge medical": ("1.2.840.1136
 """What a manufacturer's name holds, the root of its UIDs, and how its private blocks begin."""
 _BLOCKS = ("SIEMENS", "GEMS", "TOSHIBA", "HOLOGIC", "LORAD", "FDMS")
 """Private blocks that another maker's scanner does not write; others' are found in many makers' files."""
-_KERNELS = {"FC": r"FC\d\d", "SIEMENS": r"(59 \.\d\d\.)?(A?[BDHIJQTU])[a-z]?\d\d[a-z]*",
+_KERNELS = {"TOSHIBA": r"FC\d\d", "SIEMENS": r"(59 \.\d\d\.)?(A?[BDHIJQTU])[a-z]?\d\d[a-z]*",
             "GEMS": r"STANDARD|SOFT|DETAIL|LUNG|BONE|BONEPLUS|EDGE|CHEST"}
-"""Reconstruction kernels as one maker alone names them. FC: Toshiba, and Canon after it. Philips sells others'
+"""Reconstruction kernels as one maker alone names them; Canon as Toshiba before it. Philips sells others'
 scanners, whose kernels are words."""
 _MODELS = {"GEMS": "LightSpeed|HiSpeed|BrightSpeed|ProSpeed|Discovery (CT|ST|LS|MI)|Optima CT|Revolution CT|Senograph",
            "SIEMENS": "SOMATOM|Sensation|Emotion|Biograph|Definition|Volume Zoom|MAMMOMAT",
@@ -140,7 +140,7 @@ def _made(sheet: Sheet) -> Iterator[Fact]:
     kernel = sheet.text("ConvolutionKernel")[:_QUOTED].split("\\")[0].strip()
     model = sheet.text("ManufacturerModelName")[:_QUOTED]
     theirs = next((one for one, names in _KERNELS.items() if re.fullmatch(names, kernel)), "")
-    if theirs and {"FC": "TOSHIBA"}.get(theirs, theirs) != maker and (theirs, maker) != ("GEMS", "Philips"):
+    if theirs and theirs != maker and (theirs, maker) != ("GEMS", "Philips"):
         yield Fact("foreign kernel", f"It is by {whose} as it says, and names its kernel ({kernel}) as another maker "
                    "does.")
     theirs = next((one for one, names in _MODELS.items() if re.match(names, model)), "")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scanward.errors import InputError
 from scanward.formats.fact import Fact
-from scanward.formats.glance import origin_of
+from scanward.formats.glance import instance_of
 from scanward.formats.guard import shown
 from scanward.formats.reader import read
 from scanward.formats.sources import Source
@@ -37,7 +38,7 @@ class Seen:
     _sizes: Counter[str] = field(default_factory=Counter)
     _expected: dict[str, list[Source]] = field(default_factory=dict)
     """Who will be judged, by UID."""
-    _named: set[tuple[Path, ...]] = field(default_factory=set)
+    _named: set[frozenset[Path]] = field(default_factory=set)
     """Files whose slices are in `_by_name`."""
     _modality: Modality | None = None
 
@@ -45,7 +46,7 @@ class Seen:
         """Take down the UIDs of what will be judged, by first elements alone; `modality` goes before what files say."""
         self._modality = modality
         for source in sources:
-            for uid in dict.fromkeys(origin_of(path).sop_instance for path in source.paths):
+            for uid in dict.fromkeys(map(instance_of, source.paths)):
                 if uid and len(self._expected) < MOST:
                     self._expected.setdefault(uid, []).append(source)
 
@@ -65,14 +66,13 @@ class Seen:
         own = {one.path for one in said.slices}
         others = {source.paths: source for one in said.slices for source in self._expected.get(one.instance, ())}
         for paths, source in others.items():
-            if paths not in self._named and own.isdisjoint(paths):
-                try:
+            if frozenset(paths) not in self._named and own.isdisjoint(paths):
+                self._named.add(frozenset(paths))
+                with suppress(InputError):  # its own answer says what is wrong with it
                     self._name(names_of(source, read(source, modality=self._modality)))
-                except InputError:
-                    self._named.add(paths)  # its own answer says what is wrong with it
 
     def _name(self, said: Testimony) -> None:
-        self._named.add(tuple(dict.fromkeys(own.path for own in said.slices)))
+        self._named.add(frozenset(own.path for own in said.slices))
         for z, key, mark in _keyed(said):
             known = self._by_name.setdefault(key, []) if len(self._by_name) < MOST else self._by_name.get(key, [])
             if all(mark != other for other, _ in known):
@@ -93,7 +93,8 @@ class Seen:
             if where else "It has the SOP Instance UID"
         lossy = any(own.lossy or before.lossy for own, before in pairs)
         unnamed = any(own.nameless != before.nameless for own, before in pairs)
-        more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+        others = len({before.path for _, before in pairs}) - 1
+        more = f" and {others} more" if others else ""
         guess = "" if lossy else ": one of the two is not what it was, and the files do not tell which"
         name = shown(str(pairs[0][1].path))
         yield Fact("same name", f"{what} of {name}{more}, with other pixels{guess}.", lossy,

@@ -44,9 +44,8 @@ class Limits:
     tries: int = 2
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job(Generic[Item]):
-    number: int
     item: Item
     tries: int = 0
     alone: bool = False
@@ -82,9 +81,11 @@ class Crew(Generic[Item, Answer]):
         todo, again = _Todo(begun), deque[_Job[Item]]()
         while True:
             self._complete()
-            for hand in self._hands:
-                if hand.ready and hand.job is None:
-                    self._give(hand, todo, again)
+            idle = [hand for hand in self._hands if hand.ready and hand.job is None]
+            if idle:
+                todo.draw(len(idle) + sum(hand.ahead for hand in self._hands))
+            for hand in idle:
+                self._give(hand, todo, again)
             if todo.over and not again and all(hand.job is None for hand in self._hands):
                 return
             yield from self._heard(again)
@@ -92,18 +93,18 @@ class Crew(Generic[Item, Answer]):
     def _give(self, hand: _Hand[Item], todo: _Todo[Item], again: deque[_Job[Item]]) -> None:
         """What it made ready, if nobody else has it; or what is to be tried again; or what nobody makes ready, or in
         the end what another does."""
-        todo.draw(1 + sum(one.ahead for one in self._hands))
-        own = hand.next and todo.drawn.get(hand.next.number)
-        job = own or (again.popleft() if again else self._free(todo) or next(iter(todo.drawn.values()), None))
+        own = hand.next if hand.next in todo.drawn else None
+        job = own or (again.popleft() if again else self._free(todo) or next(iter(todo.drawn), None))
         if job is not None:
-            todo.drawn.pop(job.number, None)
+            with suppress(ValueError):  # of what is tried again
+                todo.drawn.remove(job)
             hand.next = None
             following = self._free(todo) if hand.ahead and not again and not job.alone else None
             hand.take(job, None if following is None or following.alone else following)
 
     def _free(self, todo: _Todo[Item]) -> _Job[Item] | None:
-        kept = {hand.next.number for hand in self._hands if hand.next is not None}
-        return next((job for number, job in todo.drawn.items() if number not in kept), None)
+        kept = [hand.next for hand in self._hands]
+        return next((job for job in todo.drawn if job not in kept), None)
 
     def _complete(self) -> None:
         try:
@@ -172,6 +173,9 @@ class Crew(Generic[Item, Answer]):
         """Ends all processes."""
         for hand in self._hands:
             hand.dismiss()
+        patience = time.monotonic() + GONE
+        for hand in self._hands:
+            hand.process.join(max(0.0, patience - time.monotonic()))
         for hand in self._hands:
             hand.end()
         self._hands.clear()
@@ -180,11 +184,11 @@ class Crew(Generic[Item, Answer]):
 
 
 class _Todo(Generic[Item]):
-    """Items that were drawn and are given to nobody yet, by their numbers."""
+    """Items that were drawn and are given to nobody yet."""
 
     def __init__(self, items: Iterator[Item | None]) -> None:
-        self._items, self._number, self._more = items, 0, True
-        self.drawn: dict[int, _Job[Item]] = {}
+        self._items, self._more = items, True
+        self.drawn: list[_Job[Item]] = []
 
     @property
     def over(self) -> bool:
@@ -200,8 +204,7 @@ class _Todo(Generic[Item]):
                 return
             if item is None:
                 return
-            self.drawn[self._number] = _Job(self._number, item)
-            self._number += 1
+            self.drawn.append(_Job(item))
 
 
 def _begun(items: Iterator[Item | None]) -> Iterator[Item | None] | None:
@@ -236,11 +239,11 @@ class _Hand(Generic[Item]):
             self.line.send((job.item, following and following.item))
 
     def dismiss(self) -> None:
-        """Kills the process, but lets one that has nothing in hand clear up first what it made ready."""
+        """Kills the process, but only tells one that has nothing in hand to clear up what it made ready, and to end."""
         if self.ahead and self.job is None:
             with suppress(OSError):
                 self.line.send(None)
-                self.process.join(GONE)
+                return
         self.process.kill()
 
     def overdue(self, limits: Limits) -> str:

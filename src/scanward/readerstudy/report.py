@@ -15,7 +15,7 @@ from typing import Any
 from scanward.bench.readers import BLIND
 from scanward.disk import whole_folder
 from scanward.readerstudy import tables
-from scanward.readerstudy.averages import averages, averages_table
+from scanward.readerstudy.averages import Averages, averages, averages_table
 from scanward.readerstudy.folder import read_study
 from scanward.readerstudy.log import State
 from scanward.readerstudy.outcome import INJECTED, REMOVED, Read, collect, described, located
@@ -35,11 +35,12 @@ def report(folder: Path, output: Path | None = None) -> str:
     folder holds a report."""
     study = read_study(folder)
     reads, states = collect(study)
-    text = _text(study.title, reads, states, study.readers, study.closed)
+    averaged = averages(reads)
+    text = _text(study.title, reads, states, study.readers, study.closed, averaged)
     if output is not None:
         files = {"answers.csv": _csv(_answers(reads)), "marks.csv": _csv(_marks(reads)), "report.md": text,
                  "report.html": _html(text, study.title),
-                 "report.json": json.dumps(_finite(_facts(reads, states, study.readers)), indent=1,
+                 "report.json": json.dumps(_finite(_facts(reads, states, study.readers, averaged)), indent=1,
                                            ensure_ascii=False) + "\n"}
         with whole_folder(output, last="report.json", taken=tuple(files)) as draft:
             for name, content in files.items():
@@ -47,7 +48,8 @@ def report(folder: Path, output: Path | None = None) -> str:
     return text
 
 
-def _text(title: str, reads: Sequence[Read], states: Sequence[State], readers: Sequence[str], closed: bool) -> str:
+def _text(title: str, reads: Sequence[Read], states: Sequence[State], readers: Sequence[str], closed: bool,
+          averaged: Averages | str) -> str:
     blind, opened = ([read for read in reads if read.part == part] for part in PARTS)
     used = [part for part in PARTS if any(read.part == part for read in reads)]
     parts = [f"# {title}", " ".join(_progress(reads, states, readers, closed)), "## Blind part: healthy or unhealthy?",
@@ -60,7 +62,7 @@ def _text(title: str, reads: Sequence[Read], states: Sequence[State], readers: S
     if opened:
         parts += ["## Open part: real or fake?", tables.open_table(opened), tables.readers_table(opened, "open")]
     parts += ["## Where the fakes were marked", tables.located_table(reads), "## Agreement",
-              tables.agreement_table(reads, used), "## Averaged over readers", averages_table(averages(reads)), _foot()]
+              tables.agreement_table(reads, used), "## Averaged over readers", averages_table(averaged), _foot()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,7 +86,8 @@ def _progress(reads: Sequence[Read], states: Sequence[State], readers: Sequence[
             yield f"{state.ignored} damaged lines of {name}'s log were passed over."
 
 
-def _facts(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str]) -> dict[str, Any]:
+def _facts(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str],
+           averaged: Averages | str) -> dict[str, Any]:
     """Everything in numbers: pooled, and of each reader."""
     groups = {"pooled": list(reads), **{name: [r for r in reads if r.reader == name] for name in readers}}
     found: dict[str, Any] = {"readings": len(reads), "answered": sum(r.answer is not None for r in reads), "groups": {}}
@@ -98,7 +101,6 @@ def _facts(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str
             "open": {"tn": confusion.tn, "fp": confusion.fp, "fn": confusion.fn, "tp": confusion.tp,
                      **{rate: getattr(confusion, rate) for rate in ("npv", "ppv", "tnr", "tpr", "accuracy")}}}
     found["agreement"] = {part: asdict(tables.agreement(reads, part)) for part in PARTS}
-    averaged = averages(reads)
     found["averages"] = {"error": averaged} if isinstance(averaged, str) else averaged.estimates()
     found["progress"] = {name: {part: {"missing": len(state.missing(part)), "closed": state.closed.get(part)}
                                 for part in PARTS} for name, state in zip(readers, states, strict=True)}
@@ -176,5 +178,3 @@ def _html(text: str, title: str) -> str:
     return ("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\""
             f"width=device-width, initial-scale=1\"><title>{html.escape(title)}</title><style>{STYLE}</style></head>"
             f"<body>\n{chr(10).join(parts)}\n</body></html>\n")
-
-

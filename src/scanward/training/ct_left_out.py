@@ -62,6 +62,11 @@ class Networks:
         return list(scans("train", self.data))
 
     @cached_property
+    def held(self) -> list[Scan]:
+        """What thresholds are chosen on."""
+        return list(scans("val", self.data))
+
+    @cached_property
     def banks(self) -> list[Bank]:
         """Of all scans; each network takes the windows that it may see."""
         return banks_of(self.out / "banks", self.known, self.preset)
@@ -71,9 +76,9 @@ class Networks:
         named."""
         folder = self.out / (f"no-{maker.lower()}" if maker else "all")
         if not (folder / SETTINGS).is_file():
-            known = [scan for scan in self.known if scan.maker != maker]
+            known, others = ([scan for scan in every if not maker or scan.maker != maker]
+                             for every in (self.known, self.held))
             arrays = fit_network(self.banks, known, self.preset, folder)
-            others = [scan for scan in scans("val", self.data) if scan.maker != maker]
             settings = settings_of(partial(CtSelfReference, arrays), others, folder / "val.json", self.preset.counts)
             write_json(folder / SETTINGS, settings)
         return folder

@@ -76,9 +76,9 @@ def prediction_of(pixels: Volume, lungs: Lungs) -> Prediction | None:
     kernels = np.zeros((3, 2 * REACH + 1, 2 * REACH + 1), np.float32)
     for (turn, y, x), share in zip(_NEAR, answer, strict=True):
         kernels[1 + turn, REACH + y, REACH + x] = -share
-    own_slice = np.array([turn == 0 for turn, _, _ in _NEAR])
-    for y, x in [(y, x) for turn, y, x in _NEAR if turn == 0]:
-        kernels[1, REACH + y, REACH + x] += (answer.sum() - 1) / own_slice.sum()
+    beside = [(y, x) for turn, y, x in _NEAR if turn == 0]
+    for y, x in beside:
+        kernels[1, REACH + y, REACH + x] += (answer.sum() - 1) / len(beside)
     kernels[1, REACH, REACH] = 1
     return Prediction(kernels, float(np.median(np.square(own - known @ answer)) / 0.455))
 

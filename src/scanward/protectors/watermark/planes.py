@@ -7,6 +7,7 @@ import hmac
 
 import numpy as np
 import numpy.typing as npt
+from scipy import fft
 
 from scanward.protectors.seal.keys import key_of
 
@@ -45,3 +46,23 @@ def plane(key: bytes, number: int, window: tuple[slice, slice]) -> Signs:
             whole[:, i * TILE:(i + 1) * TILE, j * TILE:(j + 1) * TILE] = tile(key, number, row, column)
     y, x = (slice(part.start % TILE, part.start % TILE + part.stop - part.start) for part in window)
     return whole[:, y, x]
+
+
+def planes_at(key: bytes, start: int, shift: tuple[float, float], z: int, window: tuple[slice, slice]) -> Signs:
+    """The signs (2, y, x) of a window of a slice of a scan that lies off by so many pixels."""
+    if shift == (0.0, 0.0):
+        return plane(key, start + z, window)
+    wide = [slice(max(0, part.start - TILE), part.stop + TILE) for part in window]
+    made = moved(plane(key, start + z, (wide[0], wide[1])), shift)
+    y, x = (slice(part.start - more.start, part.stop - more.start) for part, more in zip(window, wide, strict=True))
+    return made[:, y, x]
+
+
+def moved(signs: Signs, shift: tuple[float, float]) -> Signs:
+    """Planes (n, y, x) moved by fractions of pixels, in the frequency domain; they are taken as periodic."""
+    if shift == (0.0, 0.0):
+        return signs
+    height, width = signs.shape[1:]
+    turns = np.fft.fftfreq(height)[:, None] * shift[0] + np.fft.rfftfreq(width) * shift[1]
+    phase = np.exp(-2j * np.pi * turns)
+    return np.asarray(fft.irfft2(fft.rfft2(signs) * phase, (height, width)), np.float32)

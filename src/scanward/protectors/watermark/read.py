@@ -9,7 +9,6 @@ from functools import partial
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
 from scanward.anatomy.lung import Lungs, inside
 from scanward.image import Image
@@ -19,15 +18,14 @@ from scanward.protectors.watermark.measure import (
     Prediction,
     Sums,
     Volume,
-    Window,
     level_of,
     normalised,
     prediction_of,
     sums,
     turned,
 )
-from scanward.protectors.watermark.planes import COUNT, TILE, key_for, plane, tile
-from scanward.protectors.watermark.weave import MARGIN_MM, window_of
+from scanward.protectors.watermark.planes import COUNT, TILE, key_for, moved, plane, planes_at, tile
+from scanward.protectors.watermark.weave import slices_of, window_of
 
 CUBES_MM = (5.0, 8.0, 12.0)
 """Sides of the cubes over which agreement is summed."""
@@ -67,21 +65,16 @@ def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
     if found is None:
         return None
     start, shift = found
-    window, slices = window_of(lungs, image.shape, MARGIN_MM, spacing), _slices(lungs)
+    window, slices = window_of(lungs, image.shape, spacing), slices_of(lungs)
     seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
     expected = Expected(seen)(seen)
     missing = np.full(image.shape, -np.inf, np.float32)
+    size = tuple(part.stop - part.start for part in window)[::-1]
     for z, plane_of in zip(slices, missing_in(seen, expected, spacing), strict=True):
-        size = tuple(part.stop - part.start for part in window)[::-1]
         missing[z][window] = cv2.resize(plane_of, size, interpolation=cv2.INTER_NEAREST)
     agreed = agreement_in(seen, expected, spacing, CUBES_MM[1])
     strength = float(np.median(agreed.expected[agreed.full])) if agreed.full.any() else 0.0
     return Reading(start, shift, strength, missing)
-
-
-def _slices(lungs: Lungs) -> list[int]:
-    found: list[int] = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
-    return found
 
 
 @dataclass(frozen=True)
@@ -176,23 +169,3 @@ def _shift_of(key: bytes, number: int, both: Plane, lung: npt.NDArray[np.bool_])
     found = {shift: float((moved(signs, shift) * inner).sum()) / scale for shift in itertools.product(SHIFTS, SHIFTS)}
     best = max(found, key=lambda shift: found[shift])
     return best, found[best]
-
-
-def planes_at(key: bytes, start: int, shift: tuple[float, float], z: int, window: Window) -> Plane:
-    """The signs (2, y, x) of a window of a slice of a scan that lies off by so many pixels."""
-    if shift == (0.0, 0.0):
-        return plane(key, start + z, window)
-    wide = [slice(max(0, part.start - TILE), part.stop + TILE) for part in window]
-    made = moved(plane(key, start + z, (wide[0], wide[1])), shift)
-    y, x = (slice(part.start - more.start, part.stop - more.start) for part, more in zip(window, wide, strict=True))
-    return made[:, y, x]
-
-
-def moved(signs: Plane, shift: tuple[float, float]) -> Plane:
-    """Planes (n, y, x) moved by fractions of pixels, in the frequency domain; they are taken as periodic."""
-    if shift == (0.0, 0.0):
-        return signs
-    height, width = signs.shape[1:]
-    turns = np.fft.fftfreq(height)[:, None] * shift[0] + np.fft.rfftfreq(width) * shift[1]
-    phase = np.exp(-2j * np.pi * turns)
-    return np.asarray(fft.irfft2(fft.rfft2(signs) * phase, (height, width)), np.float32)

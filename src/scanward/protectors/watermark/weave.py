@@ -30,7 +30,7 @@ from scanward.protectors.watermark.measure import (
     sums,
     turned,
 )
-from scanward.protectors.watermark.planes import key_for, plane, start_of
+from scanward.protectors.watermark.planes import key_for, planes_at, start_of
 from scanward.tiles import extent
 
 SHARE = 0.5
@@ -74,24 +74,26 @@ class Watermark:
         if how is None:
             raise UnsupportedError(f"{image.name} shows too little lung to carry a watermark; seal it instead.")
         key = key_for(self.key)
-        planes = partial(_planes, key, start_of(key, image.pixels))
+        planes = partial(planes_at, key, start_of(key, image.pixels), (0.0, 0.0))
         change = _Weaving(image.pixels, lungs, spacing, planes, self.epsilon).change(how)
         return dataclasses.replace(image, pixels=bounded(image, image.pixels + change, self.epsilon))
 
 
-def _planes(key: bytes, start: int, z: int, window: Window) -> npt.NDArray[np.float32]:
-    return plane(key, start + z, window)
-
-
-def window_of(lungs: Lungs, shape: tuple[int, ...], margin_mm: float, spacing: tuple[float, float, float]) -> Window:
-    """Rows and columns about the lungs, from even ones to even ones."""
+def window_of(lungs: Lungs, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Window:
+    """Rows and columns up to `MARGIN_MM` about the lungs, from even ones to even ones."""
     _, *parts = extent(lungs.mask)
     found = []
     for part, step, side, size in zip(parts, lungs.step[1:], shape[1:], spacing[1:], strict=True):
-        wide = margin_mm / size
+        wide = MARGIN_MM / size
         first, last = max(0, int(part.start * step - wide)), min(side, int(part.stop * step + wide) + 1)
         found.append(slice(first // 2 * 2, min(side // 2 * 2, -(-last // 2) * 2)))
     return found[0], found[1]
+
+
+def slices_of(lungs: Lungs) -> list[int]:
+    """Those that hold lung."""
+    found: list[int] = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
+    return found
 
 
 class _Weaving:
@@ -100,8 +102,8 @@ class _Weaving:
     def __init__(self, pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], planes: Planes,
                  epsilon: float) -> None:
         self.pixels, self.lungs, self.spacing, self.planes, self.epsilon = pixels, lungs, spacing, planes, epsilon
-        self.slices = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
-        self.window = window_of(lungs, pixels.shape, MARGIN_MM, spacing)
+        self.slices = slices_of(lungs)
+        self.window = window_of(lungs, pixels.shape, spacing)
         self.place = (slice(self.slices[0], self.slices[-1] + 1), *self.window)
 
     def change(self, how: Prediction) -> Volume:
