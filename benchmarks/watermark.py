@@ -24,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from purifier import loaded
 from rich.console import Console
 from rich.progress import track
 from scipy import ndimage
@@ -59,7 +60,9 @@ from scanward.tiles import widened
 KEY = b"a key for the bench, no secret!!"
 ABOUT_MM = 14.0
 """About a forgery, what is judged anew."""
-DETECTOR = ("as it is", "JPEG 2000, 7:1")
+LEARNED = "learned purifier"
+"""That of `benchmarks/purifier.py`, as a clean-up."""
+DETECTOR = ("as it is", "JPEG 2000, 7:1", LEARNED)
 """Clean-ups after which the detector is asked, too."""
 Volume = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
@@ -201,6 +204,9 @@ def judge(args: argparse.Namespace) -> None:
     """Rows of scans, plain and marked."""
     journal = args.keep / "rows.jsonl"
     args.keep.mkdir(parents=True, exist_ok=True)
+    ways = {step: PURIFICATIONS[step] for step in args.steps}
+    if args.purifier:
+        ways[LEARNED] = loaded(args.purifier)
     done = {(r["scan"], r["epsilon"], r["step"]) for r in rows_in(journal)}
     for row in (one for one in SCANS if one.name in args.scans):
         scan = next(iter(read(row, args.data)))
@@ -210,15 +216,15 @@ def judge(args: argparse.Namespace) -> None:
             items = [Item(scan.name, attack, n) for attack in UNSEEN if attack not in row.known_to
                      for n in range(len(DIAMETERS))]
             forged = list(changes(items, marked, args.keep / f"{epsilon:g}", args.data))
-            for step in args.steps:
+            for step, purify in ways.items():
                 if (scan.name, epsilon, step) not in done and (epsilon or step in DETECTOR):
-                    for made in judged(marked, forged, epsilon, step):
+                    for made in judged(marked, forged, epsilon, step, purify):
                         Journal(journal).append(json.dumps(made).encode())
 
 
-def judged(scan: Scan, forged: Sequence[Change], epsilon: float, step: str) -> list[dict[str, Any]]:
+def judged(scan: Scan, forged: Sequence[Change], epsilon: float, step: str, purify: Purify) -> list[dict[str, Any]]:
     """Of the authentic scan and of its forgeries, through a clean-up."""
-    purify, base = PURIFICATIONS[step], PURIFICATIONS[step](scan.image.pixels)
+    base = purify(scan.image.pixels)
     sides: list[Side] = [ByDetector(scan, base)] if step in DETECTOR else []
     if epsilon and (mark := ByWatermark(scan, base)).there:
         sides.append(mark)
@@ -342,7 +348,8 @@ def main() -> None:
             kind.add_argument("--epsilons", nargs="+", type=float, default=[0.0, 16.0] if run is judge else [16.0])
             kind.add_argument("--data", type=Path)
         if run is judge:
-            kind.add_argument("--steps", nargs="+", choices=PURIFICATIONS, default=list(PURIFICATIONS))
+            kind.add_argument("--steps", nargs="*", choices=PURIFICATIONS, default=list(PURIFICATIONS))
+            kind.add_argument("--purifier", type=Path, help=f"a file of benchmarks/purifier.py, as one more: {LEARNED}")
         if run is harm:
             kind.add_argument("--picture", type=Path)
         else:
