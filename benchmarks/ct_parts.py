@@ -30,7 +30,7 @@ from scanward.disk import Journal
 from scanward.errors import ScanwardError, UnreadableError
 from scanward.image import Image
 
-LENGTHS = (25.0, 50.0, 75.0, 100.0, 150.0)
+LENGTHS = (25.0, 50.0, 100.0)
 """Millimetres of a part."""
 HEIGHTS = (0.0, 0.5, 1.0)
 """Where parts lie, 0 at one end of the lungs and 1 at the other."""
