@@ -121,10 +121,12 @@ def test_a_bench_goes_on_where_it_was_interrupted(monkeypatch, tmp_path):
     first = ct.run(None, keep)
     assert [one.item.step for one in first] == list(STEPS) and len(judged) == len(STEPS)
     assert judged[2].shape == (60, 144, 144)
-    keep.write_text("".join(keep.read_text().splitlines(keepends=True)[:2]))
+    lines = keep.read_text().splitlines(keepends=True)
+    keep.write_text("".join(lines[:2]) + lines[2][:40])  # as a kill leaves it
     again = ct.run(None, keep)
     assert [one.item for one in again] == [one.item for one in first] and again[:2] == first[:2]
     assert len(judged) == len(STEPS) + 2
+    assert list(ct.kept(keep)) == again
 
 
 def test_without_a_scan_the_folder_is_named(tmp_path, monkeypatch):

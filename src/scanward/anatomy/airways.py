@@ -95,6 +95,15 @@ def airways_of(image: Image, lungs: Lungs) -> Mask:
     return _airways(*_levelled(coarse(image), lungs), lungs) if lungs.mask.any() else np.zeros_like(lungs.mask)
 
 
+def windpipe_mm(image: Image, lungs: Lungs) -> float:
+    """Millimetres of slices that the trachea is seen in, or what looks most like one; 0 where nothing does."""
+    if not lungs.mask.any():
+        return 0.0
+    small, level = _levelled(coarse(image), lungs)
+    shown = _trachea(small < -1000 + TOWARDS_AIR * (level + 1000), lungs).any((1, 2))
+    return float(shown.sum() * lungs.spacing[0])
+
+
 def _airways(small: npt.NDArray[np.float32], level: float, lungs: Lungs) -> Mask:
     for share in (TOWARDS_AIR, TOWARDS_AIR / 2):
         air = small < -1000 + share * (level + 1000)

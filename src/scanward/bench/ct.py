@@ -26,6 +26,7 @@ from scanward.bench.purify import eight_bits, jpeg2000
 from scanward.datasets.chests import candidates, nodules, planted
 from scanward.datasets.thorax import SCANS, Scan, Thorax, read
 from scanward.detectors.ct_self_reference.detect import odd_sides
+from scanward.disk import Journal
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.judge import judge
@@ -98,15 +99,13 @@ def run(data: Path | None, keep: Path) -> list[Row]:
 
 def added(keep: Path, row: Row) -> Row:
     """The row, which is now also the last in a file of JSON lines."""
-    with keep.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(row)) + "\n")
+    Journal(keep).append(json.dumps(asdict(row)).encode())
     return row
 
 
 def kept(keep: Path) -> Iterator[Row]:
-    """The rows in a file of JSON lines; none where there is none."""
-    for line in keep.read_text(encoding="utf-8").splitlines() if keep.is_file() else ():
-        yield row_of(json.loads(line))
+    """The rows in a file of JSON lines; none where there is none. A line that a kill cut short is no row."""
+    yield from map(row_of, Journal(keep).values())
 
 
 def row_of(said: dict[str, Any]) -> Row:

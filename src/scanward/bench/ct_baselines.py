@@ -29,6 +29,7 @@ from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.detectors.ct_self_reference.detect import OUTSIDE, dense_logits, pooled
 from scanward.detectors.ct_self_reference.reference import measure
+from scanward.disk import Journal
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.tiles import widened
 
@@ -226,8 +227,7 @@ def run(name: str, data: Path | None, folder: Path) -> list[Answer]:
             todo = track([authentic(scan), *changes(items, scan, folder / "changes", data)], f"{name}, {row.name}",
                          console=Console(stderr=True))
             made = [one for one in _of_scan(yardstick, scan, todo, level, chosen) if one.row.item not in done]
-            with keep.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(one)) + "\n" for one in made)
+            Journal(keep).append(*(json.dumps(asdict(one)).encode() for one in made))
             answers += made
         if chosen:
             level = level_of(answers, yardstick.levels)
@@ -247,8 +247,7 @@ def answers_of(name: str, folder: Path) -> Path:
 
 def kept(path: Path) -> Iterator[Answer]:
     """The answers in a file of JSON lines."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        said = json.loads(line)
+    for said in Journal(path).values():
         row, places = row_of(said.pop("row")), said.pop("places")
         yield Answer(row, places=(float(places[0]), float(places[1])) if places else None, **said)
 

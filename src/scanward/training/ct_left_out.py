@@ -18,9 +18,11 @@ from safetensors.numpy import load_file
 
 from scanward.bench.ct import Row, added, judged, kept
 from scanward.bench.ct_changes import authentic, changes, wanted
-from scanward.datasets.thorax import MAKERS, SCANS, Scan, read, scans
+from scanward.datasets.films import data_folder
+from scanward.datasets.thorax import MAKERS, SCANS, Scan, place_of, read, scans
 from scanward.detectors.ct_self_reference import CtSelfReference
 from scanward.disk import read_json, write_json
+from scanward.errors import UnreadableError
 from scanward.judging.case import Case
 from scanward.judging.judge import alone
 from scanward.training.ct_bank import Bank
@@ -43,9 +45,14 @@ class LeftOut:
 
 def outcomes(data: Path | None, out: Path, preset: str = "ablation",
              makers: Sequence[str] = MAKERS) -> Iterator[LeftOut]:
-    """One maker after the other. Whatever is finished under `out` is used again."""
+    """One maker after the other, of whose scans there are some to test on; `UnreadableError`, before anything is
+    trained, where there are none of any. Whatever is finished under `out` is used again."""
+    tested = {row.maker for row in SCANS if row.split == "test" and place_of(row.name, data)}
+    if not tested.intersection(makers):
+        raise UnreadableError(f"{data_folder(data)} holds no chest CT of the split test, in ct or ct-more; name the "
+                              "data folder with --data or SCANWARD_DATA.")
     networks = Networks(data, out, preset)
-    for maker in makers:
+    for maker in (one for one in makers if one in tested):
         made = {ALL: networks.without(""), WITHOUT: networks.without(maker)}
         yield LeftOut(maker, {name: _rows(maker, folder, data, out) for name, folder in made.items()})
 

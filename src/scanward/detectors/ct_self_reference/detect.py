@@ -16,6 +16,7 @@ from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs, inside
 from scanward.detectors.base import Arrays, regions
 from scanward.detectors.ct_self_reference.describe import described
+from scanward.detectors.ct_self_reference.part import cut_off
 from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, measure, stack
 from scanward.image import Image
 from scanward.nets.engine import at_once, cores, engine, named, precision
@@ -71,8 +72,12 @@ class CtSelfReference(Trained):
         heat = heat_of(logits, image, settings)
         found = regions(heat, level, image, self.name) if score >= threshold else ()
         reason = described(image, reference, found[0]) if found else ""
-        return Evidence(self.name, score, threshold, heat, level, found, reason=reason, features=features,
-                        engine=named(), weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+        part = cut_off(image, lungs) if score >= threshold else ""
+        if part:  # neither an alarm nor a pass
+            found, reason = (), f"{reason[:-1]}, but {part}." if reason else f"{part[0].upper()}{part[1:]}."
+        return Evidence(self.name, score, threshold, heat, level, found, conclusive=not part, reason=reason,
+                        features=features, engine=named(), weights_sha256=self.weights_sha256,
+                        seconds=time.perf_counter() - start)
 
     def load(self) -> None:
         """The weights and the engine, in the caller's thread."""
