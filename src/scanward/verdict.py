@@ -72,7 +72,8 @@ class Evidence:
     heat_threshold: float
     findings: tuple[Finding, ...] = ()
     conclusive: bool = True
-    """False where the image gives the method nothing to judge (too small, no grain, no tissue)."""
+    """False where the image gives the method nothing to judge (too small, no grain, no tissue), or too little for what
+    would be an alarm."""
     reason: str = ""
     """One sentence on why it is not conclusive, or on what the finding shows (`copied from (x, y)`)."""
     weights_sha256: str | None = None
