@@ -161,7 +161,7 @@ def test_dragging_sets_the_window(tab, site):
     page.fill("#level", "40")
     page.fill("#width", "400")
     page.keyboard.press("Enter")
-    until(page, "document.getElementById('window').selectedOptions[0].textContent === 'Soft tissue'")
+    until(page, "document.getElementById('window').selectedOptions[0].textContent === 'Mediastinum'")
 
 
 def test_measuring_in_mm(tab, site):
