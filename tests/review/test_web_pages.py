@@ -242,7 +242,7 @@ def test_a_ct(tab, site):
     slide(page, "threshold", 99)
     page.wait_for_timeout(300)
     assert warm(picture(page)) < 10
-    first = page.inner_text("#place")
+    first = page.inner_text("#voxel")
     assert first.startswith("x 20, y 32, slice 13")
     page.keyboard.press("2")
     until(page, "document.getElementById('place').textContent.startsWith('x 44, y 34, slice 19')")

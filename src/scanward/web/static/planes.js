@@ -6,9 +6,9 @@
   const MOST_ZOOM = 12;
 
   /** `place` holds a figure `[data-plane=N]` for each of `facts.planes`; `facts` are base, shape, spacing, windows and
-   *  planes. Hooks, each of which may lack: `smooth`, `zooms`, `under(pen, plane)` and `over(pen, plane)` draw,
-   *  `drag(plane, from)` may answer with `{move, end}` of a drag of its own, `clicked(plane)`, `typed(plane, event)` is
-   *  true where it took the key, `moved()` after the crosshair, `came(z)` after a slice. */
+   *  planes. Hooks, each of which may lack: `smooth`, `zooms`, `gap` in the cross, `under(pen, plane)` and
+   *  `over(pen, plane)` draw, `drag(plane, from)` may answer with `{move, end, over}` of a drag of its own,
+   *  `clicked(plane)`, `typed(plane, event)` is true where it took the key, `came(z)` after a slice. */
   kit.planes = (place, facts, hooks) => {
     const field = (name) => document.getElementById(name);
     const over = new AbortController();
@@ -120,8 +120,11 @@
     const drawCross = (pen, plane) => {
       const middle = onScreen(plane, [at[plane.across] + 0.5, at[plane.down] + 0.5]);
       const [wide, high] = [plane.canvas.clientWidth, plane.canvas.clientHeight];
-      line(pen, "rgb(108 193 245 / .75)", 1, [0, middle[1]], [wide, middle[1]]);
-      line(pen, "rgb(108 193 245 / .75)", 1, [middle[0], 0], [middle[0], high]);
+      const gap = hooks.gap ?? 0; // so that the cross does not hide what it points to
+      for (const side of [-1, 1]) {
+        line(pen, "rgb(108 193 245 / .75)", 1, [middle[0] + side * gap, middle[1]], [side < 0 ? 0 : wide, middle[1]]);
+        line(pen, "rgb(108 193 245 / .75)", 1, [middle[0], middle[1] + side * gap], [middle[0], side < 0 ? 0 : high]);
+      }
     };
     const drawPlane = (plane) => {
       const ratio = devicePixelRatio || 1;
@@ -155,7 +158,7 @@
     // --- What is said, and where the planes lie -------------------------------------------------------------------
     const tell = (voxel) => {
       const hu = volume?.there[voxel[2]] ? `${volume.values[voxel[0] + voxel[1] * steps[1] + voxel[2] * steps[2]]} HU` : "loading";
-      field("place").textContent = `x ${voxel[0]}, y ${voxel[1]}, slice ${voxel[2] + 1} · ${hu}`;
+      field("voxel").textContent = `x ${voxel[0]}, y ${voxel[1]}, slice ${voxel[2] + 1} · ${hu}`;
     };
     const go = (voxel) => {
       for (const plane of planes) {
@@ -164,7 +167,6 @@
         if (value !== at[axis]) [at[axis], plane.stale] = [value, true];
       }
       tell(at);
-      hooks.moved?.();
       draw();
     };
     const turn = (plane, by) => { const voxel = [...at]; voxel[plane.through] += by; go(voxel); };
@@ -253,8 +255,9 @@
 
     // --- Start and end --------------------------------------------------------------------------------------------
     const sizer = new ResizeObserver(draw);
+    const fit = () => { for (const plane of planes) [plane.zoom, plane.shift] = [1, [0, 0]]; draw(); };
     const reset = () => {
-      for (const plane of planes) [plane.zoom, plane.shift] = [1, [0, 0]];
+      fit();
       showPreset(0);
       go(sizes.map((size) => Math.floor(size / 2)));
     };
@@ -273,6 +276,6 @@
       tell(at);
       return volume;
     };
-    return { at, sizes, mm, planes, state, frame, onScreen, inside, fill, line, word, draw, go, turn, typed, zoom, showPreset, reset, start, close };
+    return { at, sizes, mm, planes, state, frame, onScreen, inside, fill, line, word, draw, go, turn, typed, zoom, fit, showPreset, reset, start, close };
   };
 })();
