@@ -263,7 +263,7 @@ def _public(film: Shown, state: State) -> dict[str, Any]:
     return {"id": film.id, "width": film.width, "height": film.height, "answer": reading.answer,
             "confidence": reading.confidence, "remark": reading.remark,
             "views": [asdict(view) for view in film.views],
-            "marks": [asdict(mark) for mark in (*reading.marks, *reading.spots)]}
+            "marks": [*map(asdict, reading.marks), *map(asdict, reading.spots)]}
 
 
 def _check(given: Answer, film: Shown, part: Part) -> None:

@@ -26,7 +26,7 @@
       const [width, height] = [sizes[plane.across], sizes[plane.down]];
       const made = {
         ...plane, number, figure, width, height, canvas: figure.querySelector("canvas"), slider: figure.querySelector("input"),
-        said: figure.querySelector("output"), stale: true, zoom: 1, shift: [0, 0],
+        said: figure.querySelector("output"), stale: true, zoom: 1, shift: [0, 0], // in voxels
         grey: Object.assign(document.createElement("canvas"), { width, height }),
       };
       made.slider.max = sizes[plane.through];
@@ -38,7 +38,7 @@
       const [across, down] = mm ? [mm[plane.across], mm[plane.down]] : [1, 1];
       const scale = plane.zoom * Math.min(wide / (plane.width * across), high / (plane.height * down));
       const [sx, sy] = [scale * across, scale * down];
-      return { x: (wide - sx * plane.width) / 2 + plane.shift[0], y: (high - sy * plane.height) / 2 + plane.shift[1], sx, sy };
+      return { x: (wide - sx * plane.width) / 2 + plane.shift[0] * sx, y: (high - sy * plane.height) / 2 + plane.shift[1] * sy, sx, sy };
     };
     const turned = (plane, i, value) => (plane.turned[i] ? [plane.width, plane.height][i] - value : value);
     /** Voxels across and down, broken, to the canvas; and back. */
@@ -65,16 +65,21 @@
       const [wide, high] = [plane.canvas.clientWidth, plane.canvas.clientHeight];
       const from = point ?? onScreen(plane, [at[plane.across] + 0.5, at[plane.down] + 0.5]);
       const to = point ?? [wide / 2, high / 2];
-      const before = plane.zoom;
-      plane.zoom = Math.max(1, Math.min(MOST_ZOOM, before * factor));
-      const grown = plane.zoom / before;
-      plane.shift = [wide, high].map((side, i) => to[i] - side / 2 - grown * (from[i] - side / 2 - plane.shift[i]));
+      const before = frame(plane);
+      plane.zoom = Math.max(1, Math.min(MOST_ZOOM, plane.zoom * factor));
+      const { sx, sy } = frame(plane);
+      plane.shift = [[wide, before.sx, sx], [high, before.sy, sy]].map(([side, old, now], i) => (
+        (to[i] - side / 2) / now - (from[i] - side / 2) / old + plane.shift[i]));
       shift(plane, 0, 0);
     };
+    /** By pixels of the canvas; the picture does not leave it where it is larger. */
     const shift = (plane, x, y) => {
       const { sx, sy } = frame(plane);
-      const most = [Math.max(0, sx * plane.width - plane.canvas.clientWidth), Math.max(0, sy * plane.height - plane.canvas.clientHeight)];
-      plane.shift = [x, y].map((by, i) => Math.max(-most[i] / 2, Math.min(most[i] / 2, plane.shift[i] + by)));
+      const sides = [[plane.canvas.clientWidth, sx, plane.width, x], [plane.canvas.clientHeight, sy, plane.height, y]];
+      plane.shift = sides.map(([side, scale, voxels, by], i) => {
+        const most = Math.max(0, voxels - side / scale) / 2;
+        return Math.max(-most, Math.min(most, plane.shift[i] + by / scale));
+      });
       draw();
     };
 
