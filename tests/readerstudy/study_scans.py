@@ -21,7 +21,7 @@ def hounsfield(seed, shape=SHAPE):
     z, y, x = np.mgrid[:shape[0], :shape[1], :shape[2]]
     values = np.where(np.hypot((y - 60) / 55, (x - 60) / 58) < 1, 40.0, -1000.0)
     for side in (35, 85):
-        values = np.where(np.hypot((y - 60) / (46 - z), (x - side) / 18) < 1, -860.0, values)
+        values = np.where(np.hypot((y - 60) / (46 - z), (x - side) / (21 - z / 2)) < 1, -860.0, values)
         middle = rng.uniform((6, 50, side - 4), (14, 70, side + 4))
         values[np.sqrt((z - middle[0])**2 + (y - middle[1])**2 + (x - middle[2])**2) < 2] = 30
     return np.rint(values + rng.normal(0, 15, shape)).astype(np.int16)

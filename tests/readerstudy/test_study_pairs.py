@@ -108,8 +108,9 @@ def test_dicom_headers_say_which_views_belong_together(tmp_path, run):
         for view in ("CC", "MLO"):
             film(tmp_path / "real" / f"woman{number}" / f"{view}.dcm", breast(10 * number + len(view)), view)
     film(tmp_path / "real" / "woman1" / "ML.dcm", breast(77), "ML")
-    hosts = [film(tmp_path / "hosts" / "woman3" / f"{view}.dcm", breast(30 + len(view)), view) for view in ("CC", "MLO")]
-    forge_file(hosts[1], tmp_path / "set", Order("composed-mass", (8.0, 12.0)), "inject")
+    for view in ("CC", "MLO"):
+        host = film(tmp_path / "hosts" / "woman3" / f"{view}.dcm", breast(30 + len(view)), view)
+    forge_file(host, tmp_path / "set", Order("composed-mass", (8.0, 12.0)), "inject")
     path = protocol(tmp_path, films={"fake": ["set", "hosts"], "healthy": ["real"]}, open_share=0)
     path.write_text(path.read_text().replace('patients = "patients.csv"', ""))
     code, _, err = run("study", "new", path, "-o", tmp_path / "study", "-q", "--views")

@@ -164,8 +164,9 @@ window.Viewer = class {
     film.drawImage(this.image, this.left, this.top, this.size.width * this.scale, this.size.height * this.scale);
     for (const view of this.size.views ?? []) {
       paper.font = "600 15px system-ui, sans-serif";
-      paper.fillStyle = "#e8edf2";
-      paper.fillText(view.name, Math.max(view.left * this.scale + this.left, 0) + 8, Math.max(this.top, 0) + 20);
+      paper.lineWidth = 4; paper.strokeStyle = "rgb(0 0 0 / .75)"; paper.fillStyle = "#e8edf2";
+      const corner = [Math.max(view.left * this.scale + this.left, 0) + 8, Math.max(this.top, 0) + 20];
+      paper.strokeText(view.name, ...corner); paper.fillText(view.name, ...corner);
     }
     this.marks.forEach((mark, number) => this.outline(paper, mark, `${number + 1}`, "#6cc1f5"));
     if (this.draft) {
