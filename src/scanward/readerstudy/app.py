@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from scanward.errors import ScanwardError
+from scanward.errors import ScanwardError, UnreadableError
 from scanward.readerstudy.folder import Shown, Study, read_truth, reader_of, secret_of, stamp_of
 from scanward.readerstudy.log import MOST_MARKS, MOST_REMARK, MOST_SECONDS, Log, State, parts_of
 from scanward.readerstudy.outcome import results_of
@@ -213,7 +213,11 @@ def _add_pictures(app: FastAPI, study: Study, desks: list[Desk]) -> None:
     if study.shows == "scan":
         @app.get("/film/{name}/facts")
         def facts(request: Request, name: str) -> dict[str, Any]:
-            found = layout(seen(request, name))
+            path = seen(request, name)
+            try:
+                found = layout(path)
+            except (OSError, IndexError, UnreadableError):
+                raise RequestError(404, NONE) from None
             to_mm = [[-v for v in found.affine[0]], [-v for v in found.affine[1]], list(found.affine[2])]
             return {"base": f"/film/{name}", "shape": found.shape, "spacing": found.spacing, "windows": WINDOWS,
                     "planes": [asdict(plane) for plane in planes_of(found)], "to_mm": to_mm}
