@@ -109,9 +109,9 @@ def test_wheel_keys_slider_window_and_zoom(study, page):
             CORONAL]["height"]
         page.mouse.move(*spot(page, AXIAL, 60, 60))
         page.mouse.wheel(0, 100)
-        page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output').value === '14 / 24'")
-        press(page, "PageDown", "PageDown")
         page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output').value === '12 / 24'")
+        press(page, "PageDown", "PageDown")
+        page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output').value === '10 / 24'")
         page.locator("[data-plane='0'] input").fill("3")
         said(page, 60, 60, 3)
         assert (page.input_value("#level"), page.input_value("#width")) == ("-600", "1500")

@@ -148,11 +148,13 @@
       hooks.under?.(pen, plane);
       if (state.cross) drawCross(pen, plane);
       hooks.over?.(pen, plane);
+      pen.font = "600 12px system-ui, sans-serif";
+      pen.textBaseline = "middle";
+      [pen.lineWidth, pen.strokeStyle, pen.fillStyle] = [3, "#000", "#e8edf2"];
       plane.edges.forEach((letter, i) => {
-        pen.fillStyle = "#e8edf2";
-        pen.font = "600 12px system-ui, sans-serif";
-        pen.textBaseline = "middle";
-        pen.fillText(letter, ...[[5, high / 2], [wide - 15, high / 2], [wide / 2 - 4, 10], [wide / 2 - 4, high - 10]][i]);
+        const there = [[5, high / 2], [wide - 15, high / 2], [wide / 2 - 4, 10], [wide / 2 - 4, high - 10]][i];
+        pen.strokeText(letter, ...there);
+        pen.fillText(letter, ...there);
       });
       plane.said.value = `${at[plane.through] + 1} / ${sizes[plane.through]}`;
       plane.slider.value = at[plane.through] + 1;
@@ -243,7 +245,7 @@
         const slices = Math.trunc(turnedBy / 50) || 0;
         if (!slices) return;
         turnedBy = 0;
-        turn(plane, Math.sign(slices));
+        turn(plane, -Math.sign(slices)); // as Page Down: of an axial scan towards the feet
       };
     };
     const serve = (plane) => {
