@@ -175,7 +175,7 @@ def test_the_report_of_a_study(study, run, tmp_path):
     assert [(r["in_it"], r["within_margin"], r["nearest_mm"]) for r in rows if r["kind"] == "fake"] == [
         ("1", "1", "0.0")] * 4
     marks = list(csv.DictReader((tmp_path / "report" / "marks.csv").read_text().splitlines()))
-    assert len(marks) == 4
+    assert len(marks) == 4 and all(10 <= float(r["size_mm"]) <= 12 for r in rows if r["kind"] == "fake")
     for mark in marks:  # voxels of 2.5 mm that count to the left, the back and the head from the first
         assert [float(mark[f"{axis}_mm"]) for axis in "xyz"] == [MM * int(mark[axis]) for axis in "xyz"]
         assert (mark["rating"], mark["on_it"], mark["away_mm"]) == ("5", "1", "0.0")

@@ -86,7 +86,7 @@ class Truth:
     method: str
     patient: str
     source: str
-    size_mm: Any
+    size_mm: float | list[float] | None
     """As the record has it: a number, or one of each lesion."""
     box: tuple[int, ...] | None
     """(x0, y0, x1, y1) of the forged region in pixels of the picture; (x0, y0, z0, x1, y1, z1) in a scan's voxels."""

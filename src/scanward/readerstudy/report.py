@@ -136,7 +136,8 @@ def _answers(reads: Sequence[Read]) -> Iterator[dict[str, Any]]:
     for read in reads:
         yield {"reader": read.reader, "part": read.part, "place": read.place, "film": read.film,
                "source": read.truth.source, "patient": read.truth.patient, "kind": read.truth.kind,
-               "action": read.truth.action, "method": read.truth.method, "size_mm": read.truth.size_mm,
+               "action": read.truth.action, "method": read.truth.method,
+               "size_mm": " ".join(map(str, size)) if isinstance(size := read.truth.size_mm, list) else size,
                "answer": read.answer, "right": {True: 1, False: 0, None: None}[read.right],
                "confidence": read.reading.confidence, "marks": len(read.reading.marks) + len(read.reading.spots),
                **_placed(read), "seconds": round(read.reading.seconds, 1),
