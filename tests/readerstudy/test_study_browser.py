@@ -6,23 +6,17 @@ from itertools import pairwise
 
 import pytest
 from accessible import untabbed, violations
-from outside import program
 from study_films import TELLING, archive, drawn, protocol, served
+from study_reader import at, enter, focus, press, saved, state
+from study_scans import pairs
 
 from scanward.readerstudy.folder import close, read_study, read_truth
-from scanward.readerstudy.log import parts_of, read_log
+from scanward.readerstudy.make import new_study
+from scanward.readerstudy.protocol import read_protocol
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.needs("chromium")
 pytest.importorskip("fastapi")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -31,56 +25,6 @@ def study(tmp_path):
     path = protocol(tmp_path, readers=["Ada"], blind={"fake": 2, "healthy": 2, "unhealthy": 0},
                     open={"fake": 1, "healthy": 1, "unhealthy": 1})
     return drawn(path, tmp_path / "study")
-
-
-@pytest.fixture
-def page(chromium):
-    """A page whose every complaint and every request to elsewhere fails the test."""
-    with chromium.new_context(viewport={"width": 1280, "height": 800}) as context:
-        page, trouble = context.new_page(), []
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("console", lambda said: trouble.append(said.text) if said.type == "error" else None)
-        page.on("request", lambda asked: None if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-                else trouble.append(asked.url))
-        page.trouble = trouble
-        yield page
-
-
-def state(made):
-    study = read_study(made.folder)
-    return read_log(study.answers(0), parts_of(study.lists[0]))
-
-
-def saved(page):
-    page.wait_for_function("() => document.getElementById('saved').textContent === 'Saved'")
-
-
-def at(page, number, of):
-    page.wait_for_function("start => document.getElementById('place').textContent.startsWith(start)",
-                           arg=f"film {number} of {of} ")
-
-
-def press(page, *keys):
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def focus(page, selector):
-    """By Tab, as without a mouse."""
-    for _ in range(30):
-        if page.evaluate("selector => document.activeElement?.matches(selector) ?? false", selector):
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"{selector} cannot be reached by Tab")
-
-
-def enter(page, address, made):
-    page.goto(address + made.links[0][1])
-    page.wait_for_url(f"{address}/")
-    focus(page, "#go")
-    press(page, "Enter")
-    page.wait_for_selector("#choices button")
-    saved(page)
 
 
 def open_part_by_keyboard(page):
@@ -176,6 +120,32 @@ def test_marks_by_mouse_lie_where_they_were_drawn(study, page):
         page.click("#marks li:first-child button")
         saved(page)
         assert state(study).reading(film).marks == [two]
+    assert page.trouble == []
+
+
+def test_marks_on_either_view_of_a_pair(page, tmp_path):
+    """The MLO begins at 245 of 505 columns."""
+    made = new_study(read_protocol(pairs(tmp_path, healthy=1, fakes=1), "pair"), tmp_path / "study")
+    with served(made.folder) as (address, _):
+        enter(page, address, made)
+        at(page, 1, 2, "case")
+        page.wait_for_function("() => document.getElementById('film').width > 300")
+        box = page.locator("#film").bounding_box()
+        scale = min(box["width"] / 505, box["height"] / 360)
+        left, top = box["x"] + (box["width"] - 505 * scale) / 2, box["y"] + (box["height"] - 360 * scale) / 2
+        page.click("[data-tool=box]")
+        for x in (100, 300):
+            page.mouse.move(left + x * scale, top + 150 * scale)
+            page.mouse.down()
+            page.mouse.move(left + (x + 40) * scale, top + 200 * scale, steps=3)
+            page.mouse.up()
+        saved(page)
+        assert [one.split()[:3] for one in page.locator("#marks li").all_inner_texts()] == [
+            ["1", "▢", "CC"], ["2", "▢", "MLO"]]
+        film = read_study(made.folder).lists[0]["blind"][0].id
+        one, two = state(made).reading(film).marks
+        assert one.box == pytest.approx((100, 150, 140, 200), abs=1.5)
+        assert two.box == pytest.approx((300, 150, 340, 200), abs=1.5)
     assert page.trouble == []
 
 

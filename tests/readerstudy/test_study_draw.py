@@ -96,11 +96,11 @@ def test_kinds_without_a_count_are_split_by_share():
 
 
 def test_more_films_than_there_are():
-    with pytest.raises(ArgumentError, match="asks for 12 fake films and 10 are there"):
+    with pytest.raises(ArgumentError, match="asks for 12 fake cases and 10 are there"):
         wanted({"fake": 10}, {"blind": {"fake": 12}}, 0)
 
 
 def test_one_woman_with_most_of_the_films_is_refused():
     pool = [Candidate(f"f{n}", "healthy", "w", f"f{n}") for n in range(3)] + [Candidate("g", "fake", "v", "g")]
-    with pytest.raises(ArgumentError, match="3 of 4 films are of one patient"):
+    with pytest.raises(ArgumentError, match="3 of 4 cases are of one patient"):
         orders([pool], 0, "blind", [None])

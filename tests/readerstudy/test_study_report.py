@@ -149,14 +149,14 @@ def test_an_unfinished_study_says_what_is_missing(study, run):
     text = run("study", "report", study.folder)[1]
     assert "The study is still open." in text and "Ada lacks 3 of the open part." in text
     assert "=Ben lacks 10 of the blind part and 3 of the open part." in text
-    assert "No film was answered by two readers yet." in text
+    assert "No case was answered by two readers yet." in text
 
 
 def test_the_report_exports_every_answer_and_mark(study, run, tmp_path):
     for reader in (0, 1):
         answer(study, reader, "blind", lambda one: "unhealthy" if one.action == "inject" else "healthy")
         answer(study, reader, "open", lambda one: "fake" if one.forged else "real")
-    assert run("study", "close", study.folder, "--yes")[1].endswith("every film was read.\n")
+    assert run("study", "close", study.folder, "--yes")[1].endswith("everything was read.\n")
     code, text, err = run("study", "report", study.folder, "-o", tmp_path / "report")
     assert (code, err) == (0, "") and "26 of 26 readings by 2 readers. The study is closed." in text
     assert "| open | =Ben" not in text and "| accuracy | 100.0 % (6/6" in text

@@ -19,7 +19,7 @@ from scanward.box import Box
 from scanward.errors import UnreadableError
 from scanward.image import Provenance
 from scanward.report.slices import layout, pack, packed_slice, unpacked
-from scanward.review.slices import Plane, planes_of
+from scanward.web.volumes import Plane, planes_of
 
 NAME = "0000000000000001"
 

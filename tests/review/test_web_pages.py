@@ -242,10 +242,10 @@ def test_a_ct(tab, site):
     slide(page, "threshold", 99)
     page.wait_for_timeout(300)
     assert warm(picture(page)) < 10
-    first = page.inner_text("#place")
+    first = page.inner_text("#voxel")
     assert first.startswith("x 20, y 32, slice 13")
     page.keyboard.press("2")
-    until(page, "document.getElementById('place').textContent.startsWith('x 44, y 34, slice 19')")
+    until(page, "document.getElementById('voxel').textContent.startsWith('x 44, y 34, slice 19')")
     page.keyboard.press("x")
     assert page.get_attribute("[data-do=cross]", "aria-pressed") == "false"
     page.select_option("#window", "2")

@@ -88,8 +88,8 @@ def bench_protection(
     return run_protection_bench(tuple(tables or ()), places, slices, data, output)
 
 
-study_app = typer.Typer(name="study", help="A reader study: blinded films for people to judge, and the tables of it.",
-                        no_args_is_help=True, epilog=PLAIN)
+study_app = typer.Typer(name="study", help="A reader study: blinded mammograms or chest CT for people to judge, and "
+                        "the tables of it.", no_args_is_help=True, epilog=PLAIN)
 Study = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")]
 Address = Annotated[str, typer.Option("--url", help="What the printed links begin with.")]
 
@@ -98,12 +98,14 @@ Address = Annotated[str, typer.Option("--url", help="What the printed links begi
 def study_new(
     protocol: Annotated[Path, typer.Argument(metavar="PROTOCOL", help="A TOML file: readers, folders, counts, seed.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The study's folder, which is made.")],
+    modality: Annotated[str, typer.Option("--modality", help="MG or CT: what the readers read.")] = "MG",
+    views: Annotated[bool, typer.Option("--views", help="Show the CC and MLO views of a breast as one case.")] = False,
     url: Address = "http://127.0.0.1:8043", quiet: Quiet = False, debug: Debug = False,
 ) -> int:
-    """Draw a blinded mixture of fakes, healthy and unhealthy films, and print each reader's link."""
+    """Draw a blinded mixture of fakes, healthy and unhealthy mammograms or chest CT, and print each reader's link."""
     from scanward.cli.studying import run_new
 
-    return run_new(protocol, output, url, quiet)
+    return run_new(protocol, output, modality, views, url, quiet)
 
 
 @study_app.command("serve", epilog=PLAIN)
@@ -155,8 +157,8 @@ def study_report(
 @study_app.command("power", epilog=PLAIN)
 def study_power(
     readers: Annotated[str, typer.Option(help="Numbers of readers, the table's rows.")] = "4,6,8,10",
-    films: Annotated[str, typer.Option(help="Numbers of films, its columns; 20+45 says how many are healthy and how "
-                                       "many are fakes.")] = "50,100,200",
+    films: Annotated[str, typer.Option(help="Numbers of films or scans, its columns; 20+45 says how many are healthy "
+                                       "and how many are fakes.")] = "50,100,200",
     effect: Annotated[float, typer.Option(help="The difference of two AUCs that is to be found.")] = 0.05,
     components: Annotated[str | None, typer.Option(metavar="Var(tR),Cov1,Cov2,Cov3,Var,CASES", help="Of a pilot: what "
                                                    "its report.json has under averages.")] = None,

@@ -1,4 +1,4 @@
-"""`scanward study`: a blinded reading of films, from the draw to the report."""
+"""`scanward study`: a blinded reading of mammograms or chest CT, from the draw to the report."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from pathlib import Path
 from rich.console import Console
 
 from scanward.cli.codes import CLEAN
+from scanward.cli.scanning import parse_modality
 from scanward.cli.words import counted, shown
 from scanward.errors import ArgumentError, MissingExtraError
 
 NEEDS = "The pages of a reader study need the web server; install it with `pip install 'scanward[serve]'`."
 
 
-def run_new(protocol: Path, output: Path, url: str, quiet: bool) -> int:
+def run_new(protocol: Path, output: Path, modality: str, views: bool, url: str, quiet: bool) -> int:
     """Draw a study, and print the readers' links, which are kept nowhere."""
     from scanward.readerstudy.make import new_study
-    from scanward.readerstudy.protocol import read_protocol
+    from scanward.readerstudy.protocol import NOUNS, read_protocol
 
+    chest = parse_modality(modality) == "CT"
+    if chest and views:
+        raise ArgumentError("--views is of mammograms, and a CT has none; leave one of --views and --modality CT out.")
     console = Console(stderr=True)
-    wanted = read_protocol(protocol)
-    with console.status("rendering the films") as status:
-        made = new_study(wanted, output, lambda done, total: status.update(f"rendering the films: {done} of {total}"))
+    wanted = read_protocol(protocol, "scan" if chest else "pair" if views else "film")
+    doing = f"rendering the {NOUNS[wanted.shows]}s"
+    with console.status(doing) as status:
+        made = new_study(wanted, output, lambda done, total: status.update(f"{doing}: {done} of {total}"))
     if not quiet:
         for part, counts in made.counts.items():
             print(f"{part} part: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
@@ -76,7 +81,7 @@ def run_close(folder: Path, yes: bool) -> int:
     reads, _ = collect(study)
     missing = sum(read.answer is None for read in reads)
     name = shown(str(folder))
-    said = f"{counted(missing, 'reading')} of {len(reads)} will stay missing." if missing else "every film was read."
+    said = f"{counted(missing, 'reading')} of {len(reads)} will stay missing." if missing else "everything was read."
     if not yes and not study.closed:
         if not sys.stdin.isatty():
             raise ArgumentError(f"Closing {name} cannot be undone, and nobody is there to be asked; add --yes.")

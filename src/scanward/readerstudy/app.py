@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -10,24 +9,30 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
+from fastapi import Path as Number
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from scanward.errors import ScanwardError
+from scanward.errors import ScanwardError, UnreadableError
 from scanward.readerstudy.folder import Shown, Study, read_truth, reader_of, secret_of, stamp_of
 from scanward.readerstudy.log import MOST_MARKS, MOST_REMARK, MOST_SECONDS, Log, State, parts_of
-from scanward.readerstudy.outcome import outlined, results_of
-from scanward.readerstudy.protocol import CHOICES, PARTS, TELLING, Part
+from scanward.readerstudy.outcome import results_of
+from scanward.readerstudy.outlined import outlined, outlined_scan
+from scanward.readerstudy.protocol import CHOICES, NOUNS, PARTS, TELLING, Part
+from scanward.report.slices import layout
 from scanward.web.pages import HERE as SHARED
 from scanward.web.pages import page as made_page
 from scanward.web.security import new_session, secure
+from scanward.web.volumes import WINDOWS, planes_of, slice_answer
 
 HERE = Path(__file__).parent
-SCRIPTS = {"keys.js": SHARED, "viewer.js": HERE, "reading.js": HERE, "icon.svg": SHARED}
+SCRIPTS = {"keys.js": SHARED, "slices.js": SHARED, "planes.js": SHARED, "viewer.js": HERE, "films.js": HERE,
+           "scans.js": HERE, "reading.js": HERE, "icon.svg": SHARED}
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".css": "text/css"}
 COOKIE = "reading"
 GONE = "This study is closed; nothing is saved any more."
+NONE = "There is no such page."
 FULL = "The server could not save this (its disk is full, perhaps). Keep this page open; it tries again."
 
 
@@ -45,13 +50,22 @@ class Mark(BaseModel):
         return self
 
 
+class Spot(BaseModel):
+    """A place that a reader marked in a scan: the voxel (x, y, z)."""
+
+    model_config = ConfigDict(extra="forbid")
+    shape: Literal["point"]
+    at: tuple[int, int, int]
+    rating: Annotated[int, Field(ge=1, le=5)]
+
+
 class Answer(BaseModel):
     """All of what a reader has said of a film so far; a later one takes its place."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     answer: str | None = None
     confidence: Annotated[int, Field(ge=1, le=5)] | None = None
-    marks: Annotated[list[Mark], Field(max_length=MOST_MARKS)] = []
+    marks: Annotated[list[Annotated[Mark | Spot, Field(discriminator="shape")]], Field(max_length=MOST_MARKS)] = []
     remark: Annotated[str, Field(max_length=MOST_REMARK)] = ""
     seconds: Annotated[float, Field(ge=0, le=10 * MOST_SECONDS)] = 0.0
     """For which the film was in view since the last save."""
@@ -89,6 +103,7 @@ def build(study: Study, *, https: bool = False) -> FastAPI:
     desks = [Desk(study, reader) for reader in range(len(study.readers))]
     _add_pages(app, study, desks)
     _add_reading(app, study, desks)
+    _add_pictures(app, study, desks)
     _add_files(app)
 
     @app.exception_handler(RequestError)
@@ -105,7 +120,8 @@ def build(study: Study, *, https: bool = False) -> FastAPI:
 
 def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
     def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-        return made_page(request, template, package=__package__, status=status, study=study.title, **values)
+        return made_page(request, template, package=__package__, status=status, study=study.title,
+                         shows=study.shows, noun=NOUNS[study.shows], **values)
 
     @app.get("/r/{token}")
     def enter(request: Request, token: str) -> HTMLResponse:
@@ -145,7 +161,7 @@ def _add_pages(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         if part is None or number != _number(part):
             return RedirectResponse("/", 303)
         if desk.state.missing(part):
-            raise RequestError(409, "Some films have no answer yet; go back and answer them.")
+            raise RequestError(409, "Some have no answer yet; go back and answer them.")
         _save(desk, {"kind": "close", "at": _now(), "part": part})
         return RedirectResponse("/", 303)
 
@@ -156,7 +172,7 @@ def _add_files(app: FastAPI) -> None:
         if name == "study.css":
             return Response(style(), media_type=TYPES[".css"])
         if name not in SCRIPTS:
-            raise RequestError(404, "There is no such page.")
+            raise RequestError(404, NONE)
         path = SCRIPTS[name] / "static" / name
         return Response(path.read_bytes(), media_type=TYPES[path.suffix])
 
@@ -169,37 +185,64 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         if part is None:
             raise RequestError(409, "You have answered everything; thank you.")
         return {"number": _number(part), "reader": desk.name, "at": desk.state.at.get(part),
+                "noun": NOUNS[study.shows],
                 "choices": [{"value": word, "key": word[0], "label": word.capitalize()} for word in CHOICES[part]],
                 "films": [_public(film, desk.state) for film in desk.own(part)]}
-
-    @app.get("/film/{name}.png")
-    def film(request: Request, name: str) -> Response:
-        desk = _desk(request, desks)
-        known = desk.films.get(name) if desk else None
-        if desk is None or known is None or not (study.closed or desk.state.parts[name] == desk.state.part):
-            raise RequestError(404, "There is no such film.")
-        return Response(study.film(known.film).read_bytes(), media_type="image/png")
-
-    @app.get("/result/{name}.png")
-    def result(request: Request, name: str) -> Response:
-        desk = _desk(request, desks)
-        known = desk.films.get(name) if desk else None
-        if desk is None or known is None or not study.closed:
-            raise RequestError(404, "There is no such film.")
-        made = outlined(study.film(known.film), read_truth(study.folder)[known.film], desk.state.reading(name).marks)
-        return Response(made, media_type="image/png")
 
     @app.put("/api/film/{name}")
     def answer(request: Request, name: str, given: Answer) -> dict[str, Any]:
         desk = _asked(request, study, desks)
         part = desk.state.parts.get(name)
         if part is None:
-            raise RequestError(404, "There is no such film.")
+            raise RequestError(404, NONE)
         if part != desk.state.part:
             raise RequestError(409, "This part is closed; its answers stay as they are.")
         _check(given, desk.films[name], part)
         _save(desk, {"kind": "reading", "at": _now(), "film": name, **given.model_dump(mode="json")})
         return {"saved": True, "missing": len(desk.state.missing(part))}
+
+
+def _add_pictures(app: FastAPI, study: Study, desks: list[Desk]) -> None:
+    def seen(request: Request, name: str) -> Path:
+        desk = _desk(request, desks)
+        known = desk.films.get(name) if desk else None
+        if desk is None or known is None or not (study.closed or desk.state.parts[name] == desk.state.part):
+            raise RequestError(404, NONE)
+        return study.film(known.film)
+
+    if study.shows == "scan":
+        @app.get("/film/{name}/facts")
+        def facts(request: Request, name: str) -> dict[str, Any]:
+            path = seen(request, name)
+            try:
+                found = layout(path)
+            except (OSError, IndexError, UnreadableError):
+                raise RequestError(404, NONE) from None
+            to_mm = [[-v for v in found.affine[0]], [-v for v in found.affine[1]], list(found.affine[2])]
+            return {"base": f"/film/{name}", "shape": found.shape, "spacing": found.spacing, "windows": WINDOWS,
+                    "planes": [asdict(plane) for plane in planes_of(found)], "to_mm": to_mm}
+
+        @app.get("/film/{name}/volume/{z}")
+        def one_slice(request: Request, name: str, z: Annotated[int, Number(ge=0)]) -> Response:
+            made = slice_answer(request, seen(request, name), z)
+            if made is None:
+                raise RequestError(404, NONE)
+            return made
+    else:
+        @app.get("/film/{name}.png")
+        def film(request: Request, name: str) -> Response:
+            return Response(seen(request, name).read_bytes(), media_type="image/png")
+
+    @app.get("/result/{name}.png")
+    def result(request: Request, name: str) -> Response:
+        desk = _desk(request, desks)
+        known = desk.films.get(name) if desk else None
+        if desk is None or known is None or not study.closed:
+            raise RequestError(404, NONE)
+        path, truth, reading = study.film(known.film), read_truth(study.folder)[known.film], desk.state.reading(name)
+        made = outlined_scan(path, truth, reading.spots) if study.shows == "scan" else \
+            outlined(path, truth, reading.marks)
+        return Response(made, media_type="image/png")
 
 
 def _desk(request: Request, desks: list[Desk]) -> Desk | None:
@@ -223,16 +266,22 @@ def _public(film: Shown, state: State) -> dict[str, Any]:
     reading = state.reading(film.id)
     return {"id": film.id, "width": film.width, "height": film.height, "answer": reading.answer,
             "confidence": reading.confidence, "remark": reading.remark,
-            "marks": [asdict(mark) for mark in reading.marks]}
+            "views": [asdict(view) for view in film.views],
+            "marks": [*map(asdict, reading.marks), *map(asdict, reading.spots)]}
 
 
 def _check(given: Answer, film: Shown, part: Part) -> None:
     if given.answer is not None and given.answer not in CHOICES[part]:
         raise RequestError(422, "This is no answer; reload the page and try again.")
+    size = (film.width, film.height, film.slices)
     for mark in given.marks:
-        x0, y0, x1, y1 = mark.box
-        if not all(map(math.isfinite, mark.box)) or min(x0, y0) < 0 or x1 > film.width or y1 > film.height:
-            raise RequestError(422, "A mark lies beyond the film; reload the page and try again.")
+        if isinstance(mark, Spot):
+            lies = film.slices > 1 and all(0 <= v < side for v, side in zip(mark.at, size, strict=True))
+        else:
+            x0, y0, x1, y1 = mark.box
+            lies = film.slices == 1 and min(x0, y0) >= 0 and x1 <= film.width and y1 <= film.height
+        if not lies:
+            raise RequestError(422, "A mark lies beyond the image; reload the page and try again.")
 
 
 def _save(desk: Desk, event: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from scanward.bench.multireader import (
     studied,
 )
 from scanward.bench.tables import estimate, table
-from scanward.readerstudy.outcome import INJECTED, REMOVED, Read, described
+from scanward.readerstudy.outcome import INJECTED, REMOVED, Read, described, on_it
 from scanward.readerstudy.protocol import Part
 from scanward.readerstudy.tables import members, score, shown_p
 
@@ -31,7 +31,7 @@ FIGURES: tuple[Figure, ...] = ("AUC", "sensitivity", "specificity", "accuracy")
 
 @dataclass(frozen=True)
 class Asked:
-    """Two kinds of film that readers may or may not tell apart."""
+    """Two kinds of case that readers may or may not tell apart."""
 
     title: str
     part: Part
@@ -53,6 +53,8 @@ class Averages:
     readers: tuple[str, ...]
     """Who answered films of both kinds in every task; nobody else counts."""
     figures: dict[Figure, Studied]
+    afroc: tuple[tuple[str, ...], Studied] | None = None
+    """Of scans, the tasks whose positives were forged at a known place, and the area under the AFROC curve of each."""
 
     def estimates(self) -> dict[str, dict[str, Any]]:
         """For JSON: of each task, each figure; of each comparison, the difference of AUCs and its components."""
@@ -64,6 +66,11 @@ class Averages:
             for reader, name in enumerate(self.readers):
                 made["readers"][name][title] = {figure: float(found.figures[at, reader])
                                                 for figure, found in self.figures.items()}
+        for at, title in enumerate(self.afroc[0] if self.afroc else ()):
+            found = self.afroc[1]  # type: ignore[index]
+            made["tasks"][title]["AFROC"] = asdict(average(found, at)) | {"drawn": drawn_interval(found.drawn[:, at])}
+            for reader, name in enumerate(self.readers):
+                made["readers"][name][title]["AFROC"] = float(found.figures[at, reader])
         for title, (found, drawn, parts) in self.comparisons().items():
             made["comparisons"][title] = asdict(found) | {"drawn": drawn, "components": asdict(parts)}
         return made
@@ -81,21 +88,34 @@ def averages(reads: Sequence[Read]) -> Averages | str:
     asked = {one: [read for read in reads if _sign(one, read) is not None] for one in ASKED}
     tasks = {one.title: (one, own) for one, own in asked.items() if _enough(one, own)}
     if not tasks:
-        return "no two kinds of film, each of two patients or more, have been answered yet"
+        return "no two kinds of case, each of two patients or more, have been answered yet"
     readers = [name for name in dict.fromkeys(read.reader for read in reads)
                if all(len({_sign(one, r) for r in own if r.reader == name}) == 2 for one, own in tasks.values())]
     if not readers:
-        return "no reader has answered films of all kinds yet"
-    made = [_task(one, own, readers) for one, own in tasks.values()]
-    return Averages(tuple(tasks), tuple(readers), {figure: studied(made, figure) for figure in FIGURES})
+        return "no reader has answered cases of all kinds yet"
+    made = [_task(one, own, readers, score) for one, own in tasks.values()]
+    return Averages(tuple(tasks), tuple(readers), {figure: studied(made, figure) for figure in FIGURES},
+                    _afroc(list(tasks.values()), readers))
+
+
+def _afroc(tasks: Sequence[tuple[Asked, list[Read]]], readers: Sequence[str]) -> tuple[tuple[str, ...], Studied] | None:
+    """Chakraborty and Winter 1990: how often the best mark on what was forged is rated above every mark on a scan with
+    nothing to find, ties counting half; what is not marked is rated below all."""
+    known = [(one, own) for one, own in tasks
+             if all(r.truth.scan and r.truth.forged for r in own if _sign(one, r))]
+    if not known:
+        return None
+    return tuple(one.title for one, _ in known), studied([_task(one, own, readers, rated) for one, own in known], "AUC")
 
 
 def averages_table(found: Averages | str) -> str:
     """The averages as Markdown: of each task, and the comparisons."""
     if isinstance(found, str):
         return f"Not averaged: {found}."
-    rows = [(title, name, _told(average(one, at)), "{:.3f}–{:.3f}".format(*drawn_interval(one.drawn[:, at])).replace(
-             "0.", ".")) for at, title in enumerate(found.titles) for name, one in found.figures.items()]
+    rows: list[tuple[str, ...]] = [(title, name, *_cells(one, at)) for at, title in enumerate(found.titles)
+                                   for name, one in found.figures.items()]
+    if found.afroc:
+        rows += [(title, "AFROC", *_cells(found.afroc[1], at)) for at, title in enumerate(found.afroc[0])]
     parts = [_whom(found), table(("told apart", "figure", "mean of the readers (95 %)",
                                   f"95 % of {DRAWS:,} draws"), rows)]
     compared = [(title, f"{one.value:+.3f} " + ("(–)" if np.isnan(one.low) else f"({one.low:+.3f} to {one.high:+.3f})"),
@@ -104,6 +124,10 @@ def averages_table(found: Averages | str) -> str:
     if compared:
         parts.append(table(("difference of AUCs", "here (95 %)", "test", f"95 % of {DRAWS:,} draws"), compared))
     return "\n\n".join(parts)
+
+
+def _cells(found: Studied, at: int) -> tuple[str, str]:
+    return _told(average(found, at)), "{:.3f}–{:.3f}".format(*drawn_interval(found.drawn[:, at])).replace("0.", ".")
 
 
 def _whom(found: Averages) -> str:
@@ -141,12 +165,18 @@ def _sign(asked: Asked, read: Read) -> bool | None:
     return True if kind in asked.positive else False if kind in asked.negative else None
 
 
-def _task(asked: Asked, reads: Sequence[Read], readers: Sequence[str]) -> Task:
+def rated(read: Read) -> int:
+    """The highest rating of a scan's marks, of a forged one's of those on what was forged; 0 without any."""
+    return max((spot.rating for spot in read.reading.spots if not read.truth.forged or on_it(spot, read.truth)),
+               default=0)
+
+
+def _task(asked: Asked, reads: Sequence[Read], readers: Sequence[str], value: Callable[[Read], int]) -> Task:
     films = {read.film: read for read in reads if read.reader in readers}
     place = {film: at for at, film in enumerate(films)}
     scores = np.full((len(readers), len(films)), np.nan)
     for read in reads:
         if read.reader in readers:
-            scores[readers.index(read.reader), place[read.film]] = score(read)
+            scores[readers.index(read.reader), place[read.film]] = value(read)
     return Task(scores, np.array([_sign(asked, read) for read in films.values()], bool),
                 tuple(members(list(films.values()))))

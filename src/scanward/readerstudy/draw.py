@@ -41,7 +41,7 @@ def wanted(available: Mapping[Kind, int], counts: Mapping[Part, Mapping[Kind, in
         if blind is None:
             blind = have - opened
         if min(blind, opened) < 0 or blind + opened > have:
-            raise ArgumentError(f"The study asks for {max(0, blind) + max(0, opened)} {kind} films and {have} are "
+            raise ArgumentError(f"The study asks for {max(0, blind) + max(0, opened)} {kind} cases and {have} are "
                                 "there; ask for fewer, or name more folders.")
         made["blind"][kind], made["open"][kind] = blind, opened
     return made
@@ -98,8 +98,8 @@ def _order(films: Sequence[Candidate], rng: np.random.Generator, last: str | Non
     counts = Counter(group[f.name] for f in left)
     if not _possible(counts, None):
         patient, most = counts.most_common(1)[0]
-        raise ArgumentError(f"{most} of {len(left)} films are of one patient ({patient}), so some would be neighbours; "
-                            "take films of more patients.")
+        raise ArgumentError(f"{most} of {len(left)} cases are of one patient ({patient}), so some would be neighbours; "
+                            "take those of more patients.")
     before = next((group[f.name] for f in left if f.patient == last), None)
     if not _possible(counts, before):
         before = None

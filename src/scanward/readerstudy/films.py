@@ -1,12 +1,8 @@
-"""The films that a study may show: forgeries with their truth, and real ones with their patients."""
+"""The films and scans that a study may show, each read with its truth."""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,138 +13,119 @@ import numpy.typing as npt
 from scanward import formats
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.forgery.files import RECORD
-from scanward.forgery.replay import read_record
+from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
-from scanward.formats.sniff import HEAD, kind_of
-from scanward.formats.write import companion_of
 from scanward.formats.write_volume import hash_of
 from scanward.image import Image, digest
 from scanward.readerstudy.draw import Candidate
-from scanward.readerstudy.protocol import KINDS, Kind, Protocol
-
-LARGEST = 1 << 24
-"""Bytes of a table of patients."""
+from scanward.readerstudy.protocol import Kind, Shows
+from scanward.readerstudy.whose import Whose
 
 
 @dataclass(frozen=True)
-class Film:
-    """One film that may be drawn."""
+class Picture:
+    """One image of a case."""
 
-    path: Path
-    kind: Kind
-    patient: str
+    source: Source
+    whose: Whose
+    original: str
+    """The path of what it was made of; its own where it is real."""
     record: dict[str, Any] | None = None
     """Of a forgery, what its `record.json` holds."""
 
     @property
-    def family(self) -> str:
-        """The original's path."""
-        return str(self.record["host"]) if self.record else os.path.realpath(self.path)
+    def path(self) -> Path:
+        """The file, or the folder of the series."""
+        return self.source.path
+
+
+@dataclass(frozen=True)
+class Film:
+    """One case that may be drawn."""
+
+    pictures: tuple[Picture, ...]
+    """One, or of a pair the CC and then the MLO view."""
+    kind: Kind
+
+    @property
+    def path(self) -> Path:
+        """Of what makes it its kind: the first forged image, or the first."""
+        return next((one.path for one in self.pictures if one.record), self.pictures[0].path)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The first of its pictures' records; empty of a real one."""
+        return next((one.record for one in self.pictures if one.record), {})
+
+    @property
+    def patient(self) -> str:
+        return self.pictures[0].whose.patient
 
     @property
     def candidate(self) -> Candidate:
-        return Candidate(str(self.path), self.kind, self.patient, self.family)
+        """For the draw; the family are the originals."""
+        name = "\n".join(str(one.source.paths[0]) for one in self.pictures)
+        return Candidate(name, self.kind, self.patient, "\n".join(one.original for one in self.pictures))
 
 
-def gather(protocol: Protocol) -> list[Film]:
-    """Every film that the protocol's folders hold, in a fixed order. Raises `InputError`, also for a film that two
-    kinds claim and for one that is marked as altered but not listed as a fake."""
-    patients = _patients(protocol.patients)
-    found: dict[str, Film] = {}
-    for kind in KINDS:
-        for path in protocol.films.get(kind, ()):
-            for film in _fakes(path, patients) if kind == "fake" else _real(path, kind, patients):
-                key = os.path.realpath(film.path)
-                if key in found and found[key].kind != kind:
-                    raise ArgumentError(f"{shown(film.path)} is listed as {found[key].kind} and as {kind}; leave it in "
-                                        "one of them.")
-                found.setdefault(key, film)
-    return list(found.values())
+@dataclass(frozen=True)
+class Seen:
+    """A picture that was read."""
+
+    image: Image
+    family: str
+    """The digest of its original."""
+    mask: npt.NDArray[np.bool_] | None
+    """(z, y, x) of what was forged."""
+
+    def mirrored(self) -> Seen:
+        """Left to right."""
+        pixels = np.ascontiguousarray(self.image.pixels[:, :, ::-1])
+        return replace(self, image=replace(self.image, pixels=pixels),
+                       mask=None if self.mask is None else self.mask[:, :, ::-1])
 
 
-def read_film(film: Film) -> tuple[Image, str, npt.NDArray[np.bool_] | None]:
-    """A film's image, the digest of its original, and of a forgery the (y, x) truth.
-
-    Raises `UnreadableError` where a forgery is not the recorded one, `UnsupportedError` for a CT.
-    """
-    record = film.record or {}
+def read_picture(picture: Picture, shows: Shows) -> Seen:
+    """Raises `UnreadableError` where a forgery is not the recorded one, `UnsupportedError` for what such a study does
+    not show."""
+    record = picture.record or {}
     spacing = tuple(record["spacing"]) if record.get("spacing") else None
-    image = formats.read(film.path, modality=record.get("modality"), spacing=spacing)
-    if image.modality != "MG" or image.shape[0] != 1:
-        raise UnsupportedError(f"{shown(film.path)} is a CT; a reader study shows mammograms.")
-    if film.record is None:
+    image = formats.read(picture.source, modality=record.get("modality"), spacing=spacing)
+    _check(image, picture.path, shows)
+    if picture.record is None:
         if image.provenance.synthetic:
-            raise ArgumentError(f"{shown(film.path)} says that it is synthetic; list its folder under fake.")
-        return image, digest(image), None
-    with decoding(film.path):
-        same = hash_of(film.path) == record["image_sha256"]
+            raise ArgumentError(f"{shown(picture.path)} says that it is synthetic; list its folder under fake.")
+        return Seen(image, digest(image), None)
+    with decoding(picture.path):
+        same = hash_of(picture.path) == record["image_sha256"]
     if not same:
-        raise UnreadableError(f"{shown(film.path)} is not what {RECORD} beside it says; forge it again.")
-    return image, record["host_sha256"], _mask(film.path.parent / Path(str(record["mask"])).name, image)
+        raise UnreadableError(f"{shown(picture.path)} is not what {RECORD} beside it says; forge it again.")
+    with decoding(picture.path):
+        beside = picture.path.parent / Path(str(record["mask"])).name
+    return Seen(image, str(record["host_sha256"]), _mask(beside, image))
+
+
+def _check(image: Image, path: Path, shows: Shows) -> None:
+    if shows != "scan":
+        if image.modality != "MG" or image.shape[0] != 1:
+            raise UnsupportedError(f"{shown(path)} is a CT; this study shows mammograms (see --modality).")
+        return
+    if image.modality != "CT" or image.shape[0] == 1:
+        raise UnsupportedError(f"{shown(path)} is no CT volume; with --modality CT a study shows those alone.")
+    if image.spacing is None:
+        raise UnsupportedError(f"{shown(path)} does not say how large its voxels are, and marks are held against the "
+                               "truth in mm; leave it out.")
 
 
 def _mask(path: Path, image: Image) -> npt.NDArray[np.bool_]:
-    with decoding(path):
-        with open_file(path) as file:
-            data = file.read()
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if found is None or found.shape != image.shape[1:] or not found.any():
-        raise UnreadableError(f"{shown(path)} is not the truth of the film beside it; forge it again.")
-    return np.asarray(found) > 127
-
-
-def _fakes(path: Path, patients: Mapping[str, str]) -> Iterator[Film]:
-    records = [path] if path.is_file() else sorted(path.rglob(RECORD))
-    if not records:
-        raise UnreadableError(f"{shown(path)} holds no {RECORD}; name a folder that `scanward inject` or `remove` "
-                              "wrote.")
-    for found in records:
-        record = read_record(found)
-        host = Path(record["host"])
-        image = found.parent / Path(record["image"]).name
-        yield Film(image, "fake", _patient(host, image, patients), record)
-
-
-def _real(path: Path, kind: Kind, patients: Mapping[str, str]) -> Iterator[Film]:
-    sources, errors = formats.find([path])
-    if errors:
-        raise errors[0]
-    for source in sources:
-        if source.kind == "series":
-            raise UnsupportedError(f"{shown(source.path)} is a CT; a reader study shows mammograms.")
-        if companion_of(source.path).exists():
-            raise ArgumentError(f"{shown(source.path)} is marked as altered; list its folder under fake.")
-        yield Film(source.path, kind, _patient(source.path, source.path, patients))
-
-
-def _patient(original: Path, image: Path, patients: Mapping[str, str]) -> str:
-    """From the table, by the original's name with or without its ending, or from the image's DICOM header; otherwise
-    each original has a patient of its own."""
-    known = patients.get(original.name) or patients.get(original.stem)
-    return known or _patient_of_header(image) or os.path.realpath(original)
-
-
-def _patient_of_header(path: Path) -> str:
-    from scanward.formats.dicom import opened
-
-    with decoding(path):
-        with open_file(path) as file:
-            if kind_of(path, file.read(HEAD)) != "dicom":
-                return ""
-        with opened(path, ("PatientID",)) as (header, _):
-            found = header.text("PatientID")
-    return f"patient {found}" if found else ""
-
-
-def _patients(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    with decoding(path):
-        with open_file(path) as file:
-            data = file.read(LARGEST + 1)
-        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
-    column = next((name for name in ("film", "file") if rows and name in rows[0]), None)
-    if column is None or "patient" not in rows[0] or len(data) > LARGEST:
-        raise UnreadableError(f"{shown(path)} is no table of patients; it needs the columns film (or file) and "
-                              "patient.")
-    return {str(row[column]): f"patient {row['patient']}" for row in rows if row[column] and row["patient"]}
+    if image.modality == "CT":
+        found = formats.read(path).pixels > 0
+    else:
+        with decoding(path):
+            with open_file(path) as file:
+                data = file.read()
+            read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        found = np.zeros(0, np.bool_) if read is None else np.asarray(read)[None] > 127
+    if found.shape != image.shape or not found.any():
+        raise UnreadableError(f"{shown(path)} is not the truth of the image beside it; forge it again.")
+    return np.asarray(found, np.bool_)

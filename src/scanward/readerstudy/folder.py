@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,22 @@ import numpy.typing as npt
 from scanward.disk import whole_file, write_json
 from scanward.errors import ArgumentError, UnreadableError
 from scanward.formats.guard import decoding, open_file, shown
-from scanward.readerstudy.protocol import PARTS, Part
+from scanward.readerstudy.protocol import NOUNS, PARTS, Part, Shows
 
 STUDY, TRUTH, READERS, CLOSED = "study.json", "truth.json", "readers.json", "closed.json"
 FILMS, MASKS, ANSWERS = "films", "truth", "answers"
 VERSION = 1
 LARGEST = 1 << 28
+
+
+@dataclass(frozen=True)
+class View:
+    """One of the two views of a pair."""
+
+    name: str
+    left: int
+    right: int
+    """Columns of the picture, the right one exclusive."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,10 @@ class Shown:
     """The name of its file."""
     width: int
     height: int
+    slices: int = 1
+    """More than one of a scan."""
+    views: tuple[View, ...] = ()
+    """Of a pair."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Study:
     readers: tuple[str, ...]
     lists: tuple[dict[Part, tuple[Shown, ...]], ...]
     """Of each reader, the films of both parts in their order."""
+    shows: Shows = "film"
 
     @property
     def closed(self) -> bool:
@@ -52,8 +67,8 @@ class Study:
         return (self.folder / CLOSED).exists()
 
     def film(self, name: str) -> Path:
-        """The picture of a film."""
-        return self.folder / FILMS / f"{name}.png"
+        """The picture of a film; of a scan the packed volume."""
+        return picture_in(self.folder, name, self.shows)
 
     def answers(self, reader: int) -> Path:
         """The log of a reader."""
@@ -71,19 +86,29 @@ class Truth:
     method: str
     patient: str
     source: str
-    size_mm: float | None
-    box: tuple[int, int, int, int] | None
-    """(x0, y0, x1, y1) of the forged region in pixels of the picture."""
+    size_mm: float | list[float] | None
+    """As the record has it: a number, or one of each lesion."""
+    box: tuple[int, ...] | None
+    """(x0, y0, x1, y1) of the forged region in pixels of the picture; (x0, y0, z0, x1, y1, z1) in a scan's voxels."""
     mask: npt.NDArray[np.bool_] | None
-    """(y, x) at the picture's size."""
+    """(y, x) at the picture's size; of a scan (z, y, x) of the box."""
+    to_mm: list[list[float]] = field(default_factory=list)
+    """Of a scan: three rows that take (x, y, z, 1) in voxels to mm of the patient (LPS)."""
+    margin_mm: float = 0.0
+    """How far from a scan's forged voxels a mark still is on them."""
 
     @property
     def forged(self) -> bool:
         return self.kind == "fake"
 
+    @property
+    def scan(self) -> bool:
+        """Whether it is one, and no film."""
+        return bool(self.to_mm)
+
     def to_json(self) -> dict[str, object]:
-        """The film's row in `truth.json`; the mask is a file beside it."""
-        return {name: value for name, value in asdict(self).items() if name != "mask"}
+        """The film's row in `truth.json`; the mask is a file beside it, and the margin all films'."""
+        return {name: value for name, value in asdict(self).items() if name not in ("mask", "margin_mm")}
 
 
 def read_study(folder: Path) -> Study:
@@ -92,10 +117,18 @@ def read_study(folder: Path) -> Study:
     with decoding(folder / STUDY):
         if found["version"] != VERSION:
             raise UnreadableError(f"{shown(folder)} is a study of another version of Scanward; use that one.")
-        sizes = {name: (int(w), int(h)) for name, (w, h) in found["films"].items()}
-        lists = tuple({part: tuple(Shown(str(key), str(film), *sizes[film]) for key, film in own[part])
+        shows: Shows = found.get("shows", "film")
+        facts = {name: _facts(row) for name, row in found["films"].items()}
+        lists = tuple({part: tuple(Shown(str(key), str(film), **facts[film]) for key, film in own[part])
                        for part in PARTS} for own in found["lists"])
-        return Study(folder, str(found["title"]), tuple(map(str, found["readers"])), lists)
+        if shows not in NOUNS:
+            raise UnreadableError(f"{shown(folder)} is a study of another version of Scanward; use that one.")
+        return Study(folder, str(found["title"]), tuple(map(str, found["readers"])), lists, shows)
+
+
+def picture_in(folder: Path, name: str, shows: Shows) -> Path:
+    """Where a study keeps what readers see of a case."""
+    return folder / FILMS / f"{name}.{'nii.gz' if shows == 'scan' else 'png'}"
 
 
 def read_truth(folder: Path) -> dict[str, Truth]:
@@ -104,8 +137,9 @@ def read_truth(folder: Path) -> dict[str, Truth]:
     with decoding(folder / TRUTH):
         return {name: Truth(kind=row["kind"], action=row["action"], method=row["method"], patient=row["patient"],
                             source=row["source"], size_mm=row["size_mm"],
-                            box=tuple(row["box"]) if row["box"] else None,  # type: ignore[arg-type]
-                            mask=_mask(folder / MASKS / f"{name}.png") if row["kind"] == "fake" else None)
+                            box=tuple(row["box"]) if row["box"] else None,
+                            mask=_mask(folder / MASKS / f"{name}.png", row["box"]) if row["kind"] == "fake" else None,
+                            to_mm=row.get("to_mm", []), margin_mm=float(found.get("margin_mm", 0.0)))
                 for name, row in found["films"].items()}
 
 
@@ -160,11 +194,23 @@ def close(folder: Path, when: str) -> None:
         file.write(json.dumps({"closed": when}).encode())
 
 
-def _mask(path: Path) -> npt.NDArray[np.bool_]:
+def _facts(row: Any) -> dict[str, Any]:
+    """What `Shown` holds of a film beside its names; an earlier form is its width and height alone."""
+    if isinstance(row, list):
+        return {"width": int(row[0]), "height": int(row[1])}
+    views = tuple(View(str(one["name"]), int(one["left"]), int(one["right"])) for one in row.get("views", ()))
+    return {"width": int(row["width"]), "height": int(row["height"]), "slices": int(row.get("slices", 1)),
+            "views": views}
+
+
+def _mask(path: Path, box: list[int]) -> npt.NDArray[np.bool_]:
     with decoding(path):
         with open_file(path) as file:
             found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_GRAYSCALE)
-        return np.asarray(found) > 127
+        inside = np.asarray(found) > 127
+        if len(box) == 6:
+            inside = inside.reshape(box[5] - box[2], box[4] - box[1], box[3] - box[0])
+        return inside
 
 
 def _json(path: Path) -> dict[str, Any]:

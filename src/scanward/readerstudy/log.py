@@ -17,6 +17,8 @@ MOST_SECONDS = 3600.0
 """Of one film between two saves: a page left open overnight is no reading time."""
 MOST_MARKS, MOST_REMARK = 50, 4000
 SHAPES = ("box", "ellipse")
+POINT = "point"
+SURE = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,17 @@ class Mark:
     """(x0, y0, x1, y1) in pixels of the picture, around the shape."""
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A place that a reader marked in a scan."""
+
+    at: tuple[int, int, int]
+    """(x, y, z) of the voxel."""
+    rating: int
+    """1 (hardly suspicious) to 5 (certain)."""
+    shape: str = POINT
+
+
 @dataclass
 class Reading:
     """A reader's answer to one film, so far."""
@@ -37,6 +50,8 @@ class Reading:
     confidence: int | None = None
     """1 (guessing) to 5 (certain)."""
     marks: list[Mark] = field(default_factory=list)
+    spots: list[Spot] = field(default_factory=list)
+    """Marks in a scan."""
     remark: str = ""
     seconds: float = 0.0
     """For which the film was in view."""
@@ -96,8 +111,11 @@ class State:
             reading.changes += reading.answer not in (None, answer)
             reading.answer = answer
         confidence = event.get("confidence")
-        reading.confidence = confidence if confidence in (1, 2, 3, 4, 5) else None
-        reading.marks = [mark for one in event.get("marks") or [] if (mark := _mark(one)) is not None]
+        reading.confidence = confidence if confidence in SURE else None
+        given = event.get("marks")
+        found = [_mark(one) for one in given] if isinstance(given, list) else []
+        reading.marks = [one for one in found if isinstance(one, Mark)]
+        reading.spots = [one for one in found if isinstance(one, Spot)]
         reading.remark = str(event.get("remark") or "")
         seconds = event.get("seconds")
         reading.seconds += min(max(float(seconds), 0.0), MOST_SECONDS) if isinstance(seconds, int | float) else 0.0
@@ -139,15 +157,23 @@ class Log:
             self.state.apply(event)
 
 
-def _mark(found: object) -> Mark | None:
+def _mark(found: object) -> Mark | Spot | None:
     """None for what has no shape or no area; the pages let no such mark in, but a log may be damaged."""
-    if not isinstance(found, dict) or found.get("shape") not in SHAPES:
+    if not isinstance(found, dict):
         return None
-    box = found.get("box")
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+    if found.get("shape") == POINT:
+        at, rating = _numbers(found.get("at"), 3), found.get("rating")
+        return Spot((int(at[0]), int(at[1]), int(at[2])), int(rating)) if at and rating in SURE else None
+    box = _numbers(found.get("box"), 4)
+    if not box or found.get("shape") not in SHAPES:
         return None
     x0, y0, x1, y1 = box
     return Mark(found["shape"], (x0, y0, x1, y1)) if x0 < x1 and y0 < y1 else None
+
+
+def _numbers(found: object, count: int) -> list[Any] | None:
+    good = isinstance(found, list) and len(found) == count and all(isinstance(v, int | float) for v in found)
+    return found if good else None  # type: ignore[return-value]
 
 
 def _event(line: bytes) -> object:

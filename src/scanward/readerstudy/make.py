@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -19,9 +20,11 @@ from scanward.formats.guard import shown
 from scanward.readerstudy import folder as on_disk
 from scanward.readerstudy import render
 from scanward.readerstudy.draw import Candidate, allot, mixture, orders, wanted
-from scanward.readerstudy.films import Film, gather, read_film
+from scanward.readerstudy.films import Film
 from scanward.readerstudy.folder import Truth
-from scanward.readerstudy.protocol import KINDS, PARTS, Kind, Part, Protocol
+from scanward.readerstudy.gather import gather
+from scanward.readerstudy.hung import hang
+from scanward.readerstudy.protocol import KINDS, NOUNS, PARTS, Kind, Part, Protocol
 
 MODE = 0o600
 
@@ -40,11 +43,12 @@ class Made:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """One drawn film: its picture on disk, and what is true of it."""
+    """One drawn case: its picture on disk, and what is true of it."""
 
     candidate: Candidate
     name: str
-    size: tuple[int, int]
+    facts: dict[str, Any]
+    """Of `study.json`."""
     bits: int
     truth: Truth
     """Without its mask, which is on disk."""
@@ -85,35 +89,30 @@ def _check(counts: Mapping[Part, Mapping[Kind, int]]) -> None:
 
 def _render(films: Sequence[Film], draft: Path, protocol: Protocol,
             advance: Callable[[int, int], None]) -> list[_Drawn]:
-    """Write the pictures, in the order of their random names, all of the same length."""
+    """Write the cases, in the order of their random names; pictures all of the same length."""
     names = sorted(secrets.token_hex(8) for _ in films)
     # The names are sorted and dealt at random, so that neither says which film was drawn first.
     mixed = [films[i] for i in np.random.default_rng(secrets.randbits(64)).permutation(len(films))]
     made: list[_Drawn] = []
-    seen: dict[bytes, Path] = {}
-    for done, (name, film) in enumerate(zip(names, mixed, strict=True)):
+    seen: dict[str, Path] = {}
+    files = [on_disk.picture_in(draft, name, protocol.shows) for name in names]
+    for done, (name, path, film) in enumerate(zip(names, files, mixed, strict=True)):
         advance(done, len(films))
-        image, family, mask = read_film(film)
-        size = render.size_of(image, protocol.longest)
-        data = render.png(render.picture(image, protocol.longest, protocol.bits))
-        if data in seen:
-            raise ArgumentError(f"{shown(film.path)} shows the same as {shown(seen[data])}; leave one of them out.")
-        seen[data] = film.path
-        box = None
-        if mask is not None:
-            inside = render.truth(mask, size)
-            ys, xs = np.nonzero(inside)
-            box = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
-            _keep(draft / on_disk.MASKS / f"{name}.png", render.png(inside.astype(np.uint8) * 255), MODE)
-        record = film.record or {}
+        hung = hang(film, protocol, path)
+        same = hashlib.sha256(path.read_bytes()).hexdigest()
+        if same in seen:
+            raise ArgumentError(f"{shown(film.path)} shows the same as {shown(seen[same])}; leave one of them out.")
+        seen[same] = film.path
+        if hung.truth:
+            _keep(draft / on_disk.MASKS / f"{name}.png", hung.truth, MODE)
+        record = film.record
         truth = Truth(film.kind, record.get("action", ""), record.get("method", ""), film.patient,
-                      str(film.path.resolve()), record.get("size_mm"), box, mask=None)
-        made.append(_Drawn(replace(film.candidate, family=family), name, size, image.bits, truth))
-        (draft / on_disk.FILMS / f"{name}.png").write_bytes(data)
-    longest = max(map(len, seen))
-    for one in made:
-        path = draft / on_disk.FILMS / f"{one.name}.png"
-        path.write_bytes(render.padded(path.read_bytes(), longest))
+                      str(film.path.resolve()), record.get("size_mm"), hung.box, None, hung.to_mm)
+        made.append(_Drawn(replace(film.candidate, family=hung.family), name, hung.facts, hung.bits, truth))
+    if protocol.shows != "scan":  # a scan is never sent whole
+        longest = max(path.stat().st_size for path in files)
+        for path in files:
+            path.write_bytes(render.padded(path.read_bytes(), longest))
     advance(len(films), len(films))
     return made
 
@@ -126,8 +125,8 @@ def _lists(parts: Mapping[Part, Sequence[Candidate]], known: Mapping[str, _Drawn
     for part in PARTS:
         hands = [list(parts[part])] * len(lists) if protocol.share == "all" else allot(parts[part], len(lists))
         if any(not hand for hand in hands) and parts[part]:
-            raise ArgumentError(f"The {part} part has {len(parts[part])} films for {len(lists)} readers; allot more "
-                                "films, or to fewer readers.")
+            raise ArgumentError(f"The {part} part has {len(parts[part])} {NOUNS[protocol.shows]}s for {len(lists)} "
+                                "readers; allot more, or to fewer readers.")
         for number, own in enumerate(orders(hands, protocol.seed, part, last)):
             lists[number][part] = [(secrets.token_hex(8), known[film.name].name) for film in own]
             last[number] = own[-1].patient if own else None
@@ -139,8 +138,8 @@ def _write(draft: Path, protocol: Protocol, drawn: Sequence[_Drawn], lists: Any,
     now = datetime.now(UTC).isoformat(timespec="seconds")
     in_order = sorted(drawn, key=lambda one: one.name)
     study = {"version": on_disk.VERSION, "title": protocol.title, "created": now, "readers": protocol.readers,
-             "films": {one.name: one.size for one in in_order}, "lists": lists}
-    truth = {"seed": protocol.seed, "share": protocol.share, "counts": counts,
+             "shows": protocol.shows, "films": {one.name: one.facts for one in in_order}, "lists": lists}
+    truth = {"seed": protocol.seed, "margin_mm": protocol.margin_mm, "share": protocol.share, "counts": counts,
              "films": {one.name: one.truth.to_json() for one in in_order}}
     readers = {"secret": secrets.token_hex(32),
                "readers": [{"name": name, "token_sha256": on_disk.hashed(token)}
@@ -166,15 +165,18 @@ def _notes(drawn: Sequence[_Drawn], protocol: Protocol) -> tuple[str, ...]:
     notes = []
     forged = [one for one in drawn if one.candidate.kind == "fake"]
     real = [one for one in drawn if one.candidate.kind != "fake"]
-    if not {one.size for one in forged} & {one.size for one in real}:
-        notes.append("No real film has the size of a fake, so the size tells which is which; take films of one "
+    noun = NOUNS[protocol.shows]
+    forged_sizes, real_sizes = ({(one.facts["width"], one.facts["height"]) for one in own} for own in (forged, real))
+    if not forged_sizes & real_sizes:
+        notes.append(f"No real {noun} has the size of a fake, so the size tells which is which; take {noun}s of one "
                      "archive.")
     if not {one.bits for one in forged} & {one.bits for one in real}:
-        notes.append("No real film has the depth of a fake; take films of one archive.")
+        notes.append(f"No real {noun} has the depth of a fake; take {noun}s of one archive.")
     if protocol.patients is None and not any(one.candidate.patient.startswith("patient ") for one in drawn):
-        notes.append("Without a table of patients every film counts as a patient of its own; name one with `patients`, "
-                     "so that two films of a woman are never neighbours.")
+        notes.append(f"Without a table of patients every {noun} counts as a patient of its own; name one with "
+                     f"`patients`, so that two {noun}s of a patient are never neighbours.")
     hosts = {one.candidate.family for one in forged} & {one.candidate.family for one in real}
     if hosts:
-        notes.append(f"{len(hosts)} real films are shown that a fake was made of, too; name more films to avoid it.")
+        notes.append(f"{len(hosts)} real {noun}s are shown that a fake was made of, too; name more {noun}s to avoid "
+                     "it.")
     return tuple(notes)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scanward.errors import UnreadableError
-from scanward.formats.guard import shown
-from scanward.readerstudy.folder import Study, Truth, read_truth
-from scanward.readerstudy.log import Mark, Reading, State, parts_of, read_log
+from scanward.readerstudy.folder import Study, Truth, View, read_truth
+from scanward.readerstudy.log import Mark, Reading, Spot, State, parts_of, read_log
 from scanward.readerstudy.protocol import PARTS, Part
-from scanward.report.heat import EDGE, FOUND, TRUTH, png
 
 INJECTED, REMOVED = "fake: a lesion put in", "fake: a lesion taken out"
 """What `described` says of forgeries."""
+TINY = 1e-6
+"""Millimetres: steps of a slanted scan are no round numbers."""
 TITLES: dict[Part, str] = {"blind": "healthy or unhealthy", "open": "real or fake"}
 
 
@@ -34,6 +31,8 @@ class Read:
     truth: Truth
     reading: Reading
     size: tuple[int, int]
+    views: tuple[View, ...] = ()
+    """Of a pair."""
 
     @property
     def answer(self) -> str | None:
@@ -54,11 +53,11 @@ class Located:
 
     marked: bool
     inside: bool
-    """The centre of a mark lies in it."""
+    """The centre of a mark lies in it; of a scan, a mark lies on it or within the study's margin of it."""
     touched: bool
-    """A mark overlaps it: IoU > 0."""
+    """A mark overlaps it: IoU > 0; of a scan, a mark lies on it."""
     iou: float
-    """The largest of a mark's."""
+    """The largest of a mark's; of a scan 0."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,16 @@ def collect(study: Study) -> tuple[list[Read], list[State]]:
     """Every film of every reader, answered or not, and each reader's state."""
     truth = read_truth(study.folder)
     reads, states = [], []
-    for number, name in enumerate(study.readers):
-        own = study.lists[number]
-        state = read_log(study.answers(number), parts_of(own))
+    for number in range(len(study.readers)):
+        state = read_log(study.answers(number), parts_of(study.lists[number]))
         states.append(state)
-        reads += [Read(name, part, place, film.film, truth[film.film], state.reading(film.id),
-                       (film.width, film.height)) for part in PARTS for place, film in enumerate(own[part], 1)]
+        reads += [read for part in PARTS for read in _reads(study, number, part, state, truth)]
     return reads, states
+
+
+def _reads(study: Study, reader: int, part: Part, state: State, truth: Mapping[str, Truth]) -> list[Read]:
+    return [Read(study.readers[reader], part, place, film.film, truth[film.film], state.reading(film.id),
+                 (film.width, film.height), film.views) for place, film in enumerate(study.lists[reader][part], 1)]
 
 
 def located(read: Read) -> Located:
@@ -100,14 +102,56 @@ def located(read: Read) -> Located:
     mask = read.truth.mask
     if mask is None:
         raise ValueError("a real film has no forged region")
+    if read.truth.scan:
+        spots, truth = read.reading.spots, read.truth
+        return Located(bool(spots), any(on_it(spot, truth) for spot in spots),
+                       any(distance_mm(spot, truth) == 0 for spot in spots), 0.0)
     inside, best = False, 0.0
     for mark in read.reading.marks:
         x0, y0, x1, y1 = mark.box
         row, column = (min(int((a + b) / 2), side - 1) for (a, b), side in zip(((y0, y1), (x0, x1)), mask.shape,
                                                                               strict=True))
         inside |= bool(mask[row, column])
-        best = max(best, _iou(mark, mask))
+        best = max(best, _iou(mark, in_view(mark, mask, read.views)))
     return Located(bool(read.reading.marks), inside, best > 0, best)
+
+
+def distance_mm(spot: Spot, truth: Truth) -> float:
+    """From a mark's voxel to the nearest forged one, centre to centre; `ValueError` for a real scan."""
+    if truth.mask is None or truth.box is None:
+        raise ValueError("a real scan has no forged region")
+    forged = np.argwhere(truth.mask)[:, ::-1] + np.array(truth.box[:3])
+    steps = np.array(truth.to_mm)[:, :3]
+    return float(np.sqrt((((forged - np.array(spot.at)) @ steps.T) ** 2).sum(1).min()))
+
+
+def on_it(spot: Spot, truth: Truth) -> bool:
+    """Whether a mark lies in what was forged, dilated by the study's margin; as `distance_mm`."""
+    return distance_mm(spot, truth) <= truth.margin_mm + TINY
+
+
+def view_of(mark: Mark, views: Sequence[View]) -> View | None:
+    """The view of a pair in which a mark's middle lies, or the nearest; None of a film."""
+    middle = (mark.box[0] + mark.box[2]) / 2
+    return min(views, key=lambda view: max(view.left - middle, middle - view.right), default=None)
+
+
+def in_view(mark: Mark, mask: npt.NDArray[np.bool_], views: Sequence[View]) -> npt.NDArray[np.bool_]:
+    """What is true in the view of a pair that a mark is in; of a film all of it."""
+    view = view_of(mark, views)
+    if view is None:
+        return mask
+    made = np.zeros_like(mask)
+    made[:, view.left:view.right] = mask[:, view.left:view.right]
+    return made
+
+
+def box_in(view: View, truth: Truth) -> tuple[int, int, int, int] | None:
+    """What was forged in a view of a pair, as `Truth.box`; None where nothing was."""
+    if truth.mask is None or not (part := truth.mask[:, view.left:view.right]).any():
+        return None
+    rows, columns = (np.flatnonzero(part.any(axis)) for axis in (1, 0))
+    return (view.left + int(columns[0]), int(rows[0]), view.left + int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
 def _iou(mark: Mark, mask: npt.NDArray[np.bool_]) -> float:
@@ -120,7 +164,7 @@ def _iou(mark: Mark, mask: npt.NDArray[np.bool_]) -> float:
     if mark.shape == "ellipse":
         held &= ((2 * x - x0 - x1) / (x1 - x0)) ** 2 + ((2 * y - y0 - y1) / (y1 - y0)) ** 2 <= 1
     both = int(np.count_nonzero(held & part))
-    return both / (int(np.count_nonzero(held)) + int(np.count_nonzero(mask)) - both)
+    return both / max(1, int(np.count_nonzero(held)) + int(np.count_nonzero(mask)) - both)
 
 
 def results_of(study: Study, reader: int, state: State) -> list[PartResult]:
@@ -131,34 +175,11 @@ def results_of(study: Study, reader: int, state: State) -> list[PartResult]:
         own = study.lists[reader][part]
         if not own:
             continue
-        reads = [Read(study.readers[reader], part, i, film.film, truth[film.film], state.reading(film.id),
-                      (film.width, film.height)) for i, film in enumerate(own, 1)]
+        reads = _reads(study, reader, part, state, truth)
         rows = [FilmResult(film.id, read.answer or "–", str(read.reading.confidence or "–"), described(read.truth),
                            _marks(read)) for film, read in zip(own, reads, strict=True)]
         made.append(PartResult(TITLES[part], rows, _counts(reads)))
     return made
-
-
-def outlined(picture: Path, truth: Truth, marks: Sequence[Mark]) -> bytes:
-    """A film of a closed study as PNG, with the forged region outlined in white and the reader's marks in blue."""
-    grey = cv2.imread(str(picture), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
-        raise UnreadableError(f"{shown(picture)} is damaged; take it from a copy.")
-    made = np.dstack([np.asarray(grey, np.uint8)] * 3)
-    thick = max(2, max(grey.shape) // 500)
-    if truth.mask is not None:
-        around, _ = cv2.findContours(truth.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(made, around, -1, EDGE, thick + 2)
-        cv2.drawContours(made, around, -1, TRUTH, thick)
-    for mark in marks:
-        x0, y0, x1, y1 = (round(v) for v in mark.box)
-        for colour, width in ((EDGE, thick + 2), (FOUND, thick)):
-            if mark.shape == "box":
-                cv2.rectangle(made, (x0, y0), (x1, y1), colour, width)
-            else:
-                cv2.ellipse(made, ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2), 0, 0, 360,
-                            colour, width)
-    return png(np.asarray(made, np.uint8))
 
 
 def described(truth: Truth) -> str:
@@ -177,8 +198,10 @@ def _counts(reads: Sequence[Read]) -> list[str]:
 
 
 def _marks(read: Read) -> str:
-    if not read.reading.marks:
+    count = len(read.reading.marks) + len(read.reading.spots)
+    if not count:
         return "none"
     if not read.truth.forged:
-        return f"{len(read.reading.marks)}"
-    return f"{len(read.reading.marks)}, " + ("on what was altered" if located(read).touched else "elsewhere")
+        return f"{count}"
+    found = located(read)
+    return f"{count}, " + ("on what was altered" if found.touched or found.inside else "elsewhere")

@@ -14,16 +14,24 @@ from scanward.formats.guard import decoding, open_file, shown
 
 Kind = Literal["fake", "healthy", "unhealthy"]
 Part = Literal["blind", "open"]
+Shows = Literal["film", "pair", "scan"]
+"""What one case of a study is: a mammogram, the CC and MLO views of a breast, or a chest CT."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PARTS: tuple[Part, ...] = get_args(Part)
 CHOICES: dict[Part, tuple[str, str]] = {"blind": ("healthy", "unhealthy"), "open": ("real", "fake")}
 """What a reader may answer."""
+NOUNS: dict[Shows, str] = {"film": "film", "pair": "case", "scan": "scan"}
+"""Of a case, for readers."""
+TITLES: dict[Shows, str] = {"film": "Reading of mammograms", "pair": "Reading of mammograms",
+                            "scan": "Reading of chest CT"}
+OTHERS: dict[Shows, tuple[str, ...]] = {"film": ("margin_mm",), "pair": ("margin_mm",), "scan": ("bits", "longest")}
+"""Settings that a study which shows this has not."""
 LARGEST = 1 << 20
 TELLING = re.compile(r"fake|forge|tamper|manipulat|\bsynthetic|inject|inpaint|\bc?gan\b|genuine|authentic|scanward",
                      re.IGNORECASE)
 """Words that would tell a reader of the blind part what the study is about."""
 KNOWN = {"title": str, "readers": list, "seed": int, "share": str, "open_share": (int, float), "patients": str,
-         "bits": int, "longest": int, "films": dict, "blind": dict, "open": dict}
+         "bits": int, "longest": int, "margin_mm": (int, float), "films": dict, "blind": dict, "open": dict}
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Protocol:
     readers: tuple[str, ...]
     films: Mapping[Kind, tuple[Path, ...]]
     """Files and folders of each kind; those of fakes as `inject` and `remove` write them."""
-    title: str = "Reading of mammograms"
+    title: str = TITLES["film"]
     """Readers see it."""
     seed: int = 0
     share: Literal["all", "allotted"] = "all"
@@ -42,15 +50,20 @@ class Protocol:
     """The part of the films that the open part gets, of kinds that have no count."""
     counts: Mapping[Part, Mapping[Kind, int]] = field(default_factory=dict)
     patients: Path | None = None
-    """A CSV table with the columns `film` (or `file`) and `patient`."""
+    """A CSV table with the columns `film` (or `file`) and `patient`; of pairs also `case` and `view`, where DICOM
+    headers do not say."""
     bits: int = 8
     """Of a pixel in what readers are shown: 8 or 16."""
     longest: int = 4096
     """Pixels of a film's longer side, at most."""
+    shows: Shows = "film"
+    margin_mm: float = 5.0
+    """How far from a scan's forged voxels a mark still is on them."""
 
 
-def read_protocol(path: Path) -> Protocol:
-    """The protocol in a TOML file; paths in it begin at the file's folder. Raises `InputError`."""
+def read_protocol(path: Path, shows: Shows = "film") -> Protocol:
+    """The protocol in a TOML file, of a study that shows this; paths in it begin at the file's folder. Raises
+    `InputError`."""
     with decoding(path):
         with open_file(path) as file:
             data = file.read(LARGEST + 1)
@@ -60,7 +73,7 @@ def read_protocol(path: Path) -> Protocol:
             raise UnreadableError(f"{shown(path)} is no TOML ({str(error).rstrip('.')}); mend it there.") from None
     if found is None:
         raise UnreadableError(f"{shown(path)} is too large for a protocol; name a small TOML file.")
-    return _Draft(path, found).protocol()
+    return _Draft(path, found, shows).protocol()
 
 
 @dataclass(frozen=True)
@@ -69,23 +82,26 @@ class _Draft:
 
     path: Path
     found: dict[str, Any]
+    shows: Shows
 
     def protocol(self) -> Protocol:
         for key, value in self.found.items():
-            if key not in KNOWN:
-                raise self._bad(f"{key!r} is no setting of a study; those are {', '.join(KNOWN)}")
+            known = [name for name in KNOWN if name not in OTHERS[self.shows]]
+            if key not in known:
+                raise self._bad(f"{key!r} is no setting of such a study; those are {', '.join(known)}")
             if not isinstance(value, KNOWN[key]) or isinstance(value, bool):  # type: ignore[arg-type]
                 raise self._bad(f"{key} has a value of the wrong kind")
         made = Protocol(self._readers(), self._films(), self._title(), self._whole("seed", 0, 0, 2**63),
                         self._one_of("share", ("all", "allotted")), self._share(), self._counts(), self._table(),
-                        int(self._one_of("bits", (8, 16))), self._whole("longest", 4096, 64, 8192))
+                        int(self._one_of("bits", (8, 16))), self._whole("longest", 4096, 64, 8192), self.shows,
+                        self._margin())
         return made
 
     def _bad(self, why: str) -> ArgumentError:
         return ArgumentError(f"{shown(self.path)}: {why}.")
 
     def _title(self) -> str:
-        title = " ".join(self.found.get("title", Protocol.title).split())
+        title = " ".join(self.found.get("title", TITLES[self.shows]).split())
         if TELLING.search(title):
             raise self._bad(f"readers see the title, and {title!r} would tell them what to look for; choose another")
         if not 0 < len(title) <= 120:
@@ -135,6 +151,12 @@ class _Draft:
         if not 0 <= share <= 1:
             raise self._bad("open_share must lie between 0 and 1")
         return share
+
+    def _margin(self) -> float:
+        margin = float(self.found.get("margin_mm", Protocol.margin_mm))
+        if not 0 <= margin <= 50:
+            raise self._bad("margin_mm must lie between 0 and 50")
+        return margin
 
     def _table(self) -> Path | None:
         return self.path.parent / self.found["patients"] if "patients" in self.found else None

@@ -16,17 +16,11 @@ from scanward.report.heat import window
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def size_of(image: Image, longest: int) -> tuple[int, int]:
-    """(width, height) of the picture: the film's, or smaller, so that the longer side is `longest`."""
-    _, y, x = image.shape
-    scale = min(1.0, longest / max(y, x))
-    return max(1, round(x * scale)), max(1, round(y * scale))
-
-
-def picture(image: Image, longest: int, bits: int) -> npt.NDArray[Any]:
-    """The film between the 1st and the 99.5th percentile of its breast: (y, x), uint8 or uint16."""
+def picture(image: Image, size: tuple[int, int], bits: int) -> npt.NDArray[Any]:
+    """The film between the 1st and the 99.5th percentile of its breast, `size` being (width, height): (y, x), uint8 or
+    uint16."""
     low, high = window(image)
-    plane = _resized(image.plane, size_of(image, longest))
+    plane = _resized(image.plane, size)
     values = np.clip((plane - low) / max(high - low, 1e-9), 0, 1) * (2**bits - 1)
     return np.rint(values).astype(np.uint8 if bits == 8 else np.uint16)
 

@@ -12,13 +12,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scanward.bench.readers import BLIND
 from scanward.disk import whole_folder
 from scanward.readerstudy import tables
 from scanward.readerstudy.averages import Averages, averages, averages_table
-from scanward.readerstudy.folder import read_study
+from scanward.readerstudy.folder import Truth, read_study
 from scanward.readerstudy.log import State
-from scanward.readerstudy.outcome import INJECTED, REMOVED, Read, collect, described, located
+from scanward.readerstudy.outcome import (
+    INJECTED,
+    REMOVED,
+    Read,
+    box_in,
+    collect,
+    described,
+    distance_mm,
+    located,
+    on_it,
+    view_of,
+)
 from scanward.readerstudy.protocol import PARTS
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -51,27 +64,34 @@ def report(folder: Path, output: Path | None = None) -> str:
 def _text(title: str, reads: Sequence[Read], states: Sequence[State], readers: Sequence[str], closed: bool,
           averaged: Averages | str) -> str:
     blind, opened = ([read for read in reads if read.part == part] for part in PARTS)
+    scans = any(read.truth.scan for read in reads)
     used = [part for part in PARTS if any(read.part == part for read in reads)]
     parts = [f"# {title}", " ".join(_progress(reads, states, readers, closed)), "## Blind part: healthy or unhealthy?",
              tables.blind_table(blind)]
-    for first, second, published in (("healthy", INJECTED, BLIND), ("unhealthy", REMOVED, None)):
+    for first, second, published in (("healthy", INJECTED, None if scans else BLIND), ("unhealthy", REMOVED, None)):
         if any(described(read.truth) == second for read in blind):
-            parts += [f"Real {first} films against fakes ({second.removeprefix('fake: ')}):",
+            parts += [f"Real {first} cases against fakes ({second.removeprefix('fake: ')}):",
                       tables.tests_table(tables.comparison(blind, first, second), published)]
     parts += [tables.readers_table(blind, "blind")]
     if opened:
         parts += ["## Open part: real or fake?", tables.open_table(opened), tables.readers_table(opened, "open")]
     parts += ["## Where the fakes were marked", tables.located_table(reads), "## Agreement",
-              tables.agreement_table(reads, used), "## Averaged over readers", averages_table(averaged), _foot()]
+              tables.agreement_table(reads, used), "## Averaged over readers", averages_table(averaged),
+              _foot(reads[0].truth)]
     return "\n\n".join(parts) + "\n"
 
 
-def _foot() -> str:
-    return ("Intervals of rates are the wider of Wilson's and that of drawing patients with replacement; all others "
-            "draw patients, those of κ films. χ², Fisher and power take readings as independent, as the report does; "
-            "several readings of one film are not, and the resampled difference allows for that. A fake of the blind "
+def _foot(truth: Truth) -> str:
+    text = ("Intervals of rates are the wider of Wilson's and that of drawing patients with replacement; all others "
+            "draw patients, those of κ cases. χ², Fisher and power take readings as independent, as the report does; "
+            "several readings of one case are not, and the resampled difference allows for that. A fake of the blind "
             "part has no right answer. The AUC is of the answers with their sureness; where nobody said how sure, it "
-            "is the mean of sensitivity and specificity. Bar-on 2020: four radiologists, 80 films each, then 21.")
+            "is the mean of sensitivity and specificity. ")
+    if not truth.scan:
+        return text + "Bar-on 2020: four radiologists, 80 films each, then 21."
+    return text + (f"A mark is on what was forged where its voxel lies within {truth.margin_mm:g} mm of a forged one, "
+                   "centre to centre. AFROC: how often the best mark on what was forged is rated above every mark on "
+                   "a scan with nothing to find; what is not marked is rated below all.")
 
 
 def _progress(reads: Sequence[Read], states: Sequence[State], readers: Sequence[str], closed: bool) -> Iterator[str]:
@@ -114,27 +134,48 @@ def _compared(reads: Sequence[Read], first: str, second: str) -> dict[str, Any]:
 
 def _answers(reads: Sequence[Read]) -> Iterator[dict[str, Any]]:
     for read in reads:
-        place = located(read) if read.truth.forged else None
         yield {"reader": read.reader, "part": read.part, "place": read.place, "film": read.film,
                "source": read.truth.source, "patient": read.truth.patient, "kind": read.truth.kind,
-               "action": read.truth.action, "method": read.truth.method, "size_mm": read.truth.size_mm,
+               "action": read.truth.action, "method": read.truth.method,
+               "size_mm": " ".join(map(str, size)) if isinstance(size := read.truth.size_mm, list) else size,
                "answer": read.answer, "right": {True: 1, False: 0, None: None}[read.right],
-               "confidence": read.reading.confidence, "marks": len(read.reading.marks),
-               "centre_inside": int(place.inside) if place else None, "touched": int(place.touched) if place else None,
-               "iou": round(place.iou, 4) if place else None, "seconds": round(read.reading.seconds, 1),
+               "confidence": read.reading.confidence, "marks": len(read.reading.marks) + len(read.reading.spots),
+               **_placed(read), "seconds": round(read.reading.seconds, 1),
                "changes": read.reading.changes, "first": read.reading.first, "last": read.reading.last,
                "remark": read.reading.remark}
 
 
+def _placed(read: Read) -> dict[str, Any]:
+    """Where the marks lie on what was forged; empty of a real one."""
+    place = located(read) if read.truth.forged else None
+    if read.truth.scan:
+        away = [distance_mm(spot, read.truth) for spot in read.reading.spots] if place else []
+        return {"in_it": int(place.touched) if place else None, "within_margin": int(place.inside) if place else None,
+                "nearest_mm": round(min(away), 2) if away else None}
+    return {"centre_inside": int(place.inside) if place else None, "touched": int(place.touched) if place else None,
+            "iou": round(place.iou, 4) if place else None}
+
+
 def _marks(reads: Sequence[Read]) -> Iterator[dict[str, Any]]:
     for read in reads:
+        whose = {"reader": read.reader, "part": read.part, "film": read.film, "kind": read.truth.kind,
+                 "answer": read.answer}
         for number, mark in enumerate(read.reading.marks, 1):
-            box = read.truth.box or (None,) * 4
-            yield {"reader": read.reader, "part": read.part, "film": read.film, "kind": read.truth.kind,
-                   "answer": read.answer, "mark": number, "shape": mark.shape,
+            view = view_of(mark, read.views)
+            box = (read.truth.box if view is None else box_in(view, read.truth)) or (None,) * 4
+            yield {**whose, "mark": number, "shape": mark.shape, **({"view": view.name} if view else {}),
                    **dict(zip(("x0", "y0", "x1", "y1"), mark.box, strict=True)),
                    "width": read.size[0], "height": read.size[1],
                    **dict(zip(("forged_x0", "forged_y0", "forged_x1", "forged_y1"), box, strict=True))}
+        for number, spot in enumerate(read.reading.spots, 1):
+            millimetres = np.array(read.truth.to_mm) @ np.array([*spot.at, 1.0])
+            forged = read.truth.forged
+            yield {**whose, "mark": number, **dict(zip(("x", "y", "z"), spot.at, strict=True)),
+                   **{f"{axis}_mm": round(float(v), 2) for axis, v in zip("xyz", millimetres, strict=True)},
+                   "rating": spot.rating, "away_mm": round(distance_mm(spot, read.truth), 2) if forged else None,
+                   "on_it": int(on_it(spot, read.truth)) if forged else None,
+                   **dict(zip(("forged_x0", "forged_y0", "forged_z0", "forged_x1", "forged_y1", "forged_z1"),
+                              read.truth.box or (None,) * 6, strict=True))}
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> str:

@@ -25,7 +25,7 @@ from scanward.bench.readers import (
 from scanward.bench.tables import estimate, rate, rate_interval, table
 from scanward.errors import ArgumentError
 from scanward.metrics import auc_interval, mean_interval
-from scanward.readerstudy.outcome import INJECTED, Read, described, located
+from scanward.readerstudy.outcome import INJECTED, Read, described, located, on_it
 from scanward.readerstudy.protocol import CHOICES, Part
 
 PUBLISHED = {"healthy": BLIND[0], INJECTED: BLIND[1]}
@@ -90,14 +90,14 @@ def blind_table(reads: Sequence[Read]) -> str:
         known = PUBLISHED.get(kind)
         published = f"{known[0]} / {known[1]} ({100 * known[0] / sum(known):.1f} %)" if known else "–"
         body.append((kind, f"{ill} / {well}", rate(called(own, "unhealthy"), members(own)), published))
-    return table(("films", "called unhealthy / healthy", "unhealthy (95 %)", "Bar-on 2020"), body)
+    return _beside(("cases", "called unhealthy / healthy", "unhealthy (95 %)", "Bar-on 2020"), body, reads)
 
 
 def comparison(reads: Sequence[Read], first: str, second: str) -> Comparison | str:
     """χ² and power of two kinds of film in the blind part, or why they cannot be compared."""
     counts = blind_counts(reads)
     if first not in counts or second not in counts:
-        return f"no films that are {first if first not in counts else second}"
+        return f"no cases that are {first if first not in counts else second}"
     pair: Table = (counts[first], counts[second])
     try:
         tests = association(pair)
@@ -140,7 +140,8 @@ def tests_table(found: Comparison | str, published: Table | None) -> str:
              "96.8 %" if known else "–"),
             ("difference, patients resampled",
              f"{100 * value:+.1f} points ({100 * least:+.1f} to {100 * most:+.1f})", "–")]
-    return table(("test", "here", "Bar-on 2020"), body)
+    return table(("test", "here", "Bar-on 2020"), body) if known else \
+        table(("test", "here"), [row[:-1] for row in body])
 
 
 def open_confusion(reads: Sequence[Read]) -> Confusion:
@@ -160,10 +161,17 @@ def open_table(reads: Sequence[Read]) -> str:
         known = getattr(WARNED, name.lower())
         rows.append((name, rate([bool(r.right) for r in own], members(own)),
                      f"{100 * known[0] / known[1]:.1f} % ({known[0]}/{known[1]})"))
-    counts = table(("films", "called real", "called fake", "Bar-on 2020: real, fake"),
-                   [("real", str(found.tn), str(found.fp), f"{WARNED.tn}, {WARNED.fp}"),
-                    ("fake", str(found.fn), str(found.tp), f"{WARNED.fn}, {WARNED.tp}")])
-    return counts + "\n\n" + table(("rate", "here (95 %)", "Bar-on 2020"), rows)
+    counts = _beside(("cases", "called real", "called fake", "Bar-on 2020: real, fake"),
+                     [("real", str(found.tn), str(found.fp), f"{WARNED.tn}, {WARNED.fp}"),
+                      ("fake", str(found.fn), str(found.tp), f"{WARNED.fn}, {WARNED.tp}")], reads)
+    return counts + "\n\n" + _beside(("rate", "here (95 %)", "Bar-on 2020"), rows, reads)
+
+
+def _beside(head: tuple[str, ...], body: Sequence[tuple[str, ...]], reads: Sequence[Read]) -> str:
+    """A table whose last column is the published one, which is of mammograms: of scans it goes without."""
+    if any(read.truth.scan for read in reads):
+        return table(head[:-1], [row[:-1] for row in body])
+    return table(head, body)
 
 
 def readers_table(reads: Sequence[Read], part: Part) -> str:
@@ -180,7 +188,7 @@ def readers_table(reads: Sequence[Read], part: Part) -> str:
         body.append((name, f"{sum(r.answer is not None for r in own)}/{len(own)}", *cells, _auc(own),
                      f"{np.median(times):.0f}" if times else "–"))
     return table(("reader", "answered", *(f"{kind}: called {word}" for kind in kinds), "AUC of sureness",
-                  "seconds a film (median)"), body)
+                  "seconds a case (median)"), body)
 
 
 def _share(reads: Sequence[Read], word: str) -> str:
@@ -214,12 +222,19 @@ def located_table(reads: Sequence[Read]) -> str:
                 body.append((part, kind, name, *_found(some)))
     if not body:
         return "No fake was answered yet."
-    return table(("part", "films", "readings", "marked", "a mark's centre in it", "a mark over it (IoU > 0)",
+    if reads[0].truth.scan:
+        return table(("part", "cases", "readings", "marked", "a mark in it",
+                      f"a mark within {reads[0].truth.margin_mm:g} mm of it", "marks beyond, a reading"), body)
+    return table(("part", "cases", "readings", "marked", "a mark's centre in it", "a mark over it (IoU > 0)",
                   "mean IoU of the marked"), body)
 
 
 def _found(reads: Sequence[Read]) -> tuple[str, ...]:
     places, whose = [located(read) for read in reads], members(reads)
+    if any(read.truth.scan for read in reads):
+        beyond = [sum(not on_it(spot, read.truth) for spot in read.reading.spots) for read in reads]
+        return (rate([p.marked for p in places], whose), rate([p.touched for p in places], whose),
+                rate([p.inside for p in places], whose), f"{np.mean(beyond):.2f}")
     marked = [(p.iou, m) for p, m in zip(places, whose, strict=True) if p.marked]
     overlap = estimate(*mean_interval([i for i, _ in marked], [m for _, m in marked])) if marked else "–"
     return (rate([p.marked for p in places], whose), rate([p.inside for p in places], whose),
@@ -254,7 +269,7 @@ def agreement_table(reads: Sequence[Read], parts: Sequence[Part]) -> str:
         body.append((part, "all (Fleiss)", kappa, str(found.films)))
         body += [(part, f"{pair} (Cohen)", "–" if np.isnan(k) else f"{k:.3f}".replace("0.", "."), str(n))
                  for pair, (k, n) in found.cohen.items()]
-    return table(("part", "readers", "κ (95 %)", "films"), body) if body else "No film was answered by two readers yet."
+    return table(("part", "readers", "κ (95 %)", "cases"), body) if body else "No case was answered by two readers yet."
 
 
 def rates(reads: Sequence[Read], word: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from scanward.disk import whole_folder
 from scanward.image import Image
 from scanward.modality import traits
 from scanward.report import heat as drawing
-from scanward.report.slices import ZIP, pack
+from scanward.report.slices import ZIP, affine_of, pack_image
 from scanward.verdict import Finding, Label, Verdict
 
 FORM = 2
@@ -109,14 +109,8 @@ def _tiles(plane: npt.NDArray[np.uint8], folder: Path, suffix: str, options: lis
 
 def _volumes(image: Image, heat: npt.NDArray[np.float32], folder: Path) -> None:
     """Image and heat as NIfTI-1 that lie where the image does in the patient."""
-    if image.provenance.to_world is not None:
-        affine = np.vstack([np.diag([-1.0, -1.0, 1.0]) @ np.array(image.provenance.to_world), [0, 0, 0, 1]])
-    else:
-        z, y, x = image.spacing or (1.0, 1.0, 1.0)
-        affine = np.diag([-x, -y, z, 1.0])
-    values = np.clip(np.rint(image.pixels), -32768, 32767).astype(np.int16)
-    pack(values, affine, folder / "volume.nii.gz", known=image.provenance.to_world is not None)
-    _nifti(_bytes(heat), affine, folder / "heat.nii.gz")
+    pack_image(image, folder / "volume.nii.gz")
+    _nifti(_bytes(heat), affine_of(image), folder / "heat.nii.gz")
 
 
 def _nifti(values: npt.NDArray[Any], affine: npt.NDArray[np.float64], path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError
+from scanward.image import Image
 
 ZIP = 1
 """A volume is read once or twice and drawn for every study, so it is packed fast rather than small."""
@@ -41,6 +42,27 @@ class Layout:
     """(4, 4): (x, y, z, 1) in voxels to mm, right, anterior and superior."""
     known: bool
     """The directions are the file's own; otherwise they are those of an ordinary axial scan."""
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres a voxel, (z, y, x)."""
+        x, y, z = (float(step) for step in np.linalg.norm(self.affine[:3, :3], axis=0))
+        return z, y, x
+
+
+def affine_of(image: Image) -> npt.NDArray[np.float64]:
+    """(4, 4): (x, y, z, 1) in an image's voxels to mm, right, anterior and superior; where it does not say how it lies,
+    as an ordinary axial scan does."""
+    if image.provenance.to_world is not None:
+        return np.vstack([np.diag([-1.0, -1.0, 1.0]) @ np.array(image.provenance.to_world), [0, 0, 0, 1]])
+    z, y, x = image.spacing or (1.0, 1.0, 1.0)
+    return np.diag([-x, -y, z, 1.0])
+
+
+def pack_image(image: Image, path: Path) -> None:
+    """A CT as `pack` writes it, in whole HU."""
+    values = np.clip(np.rint(image.pixels), -32768, 32767).astype(np.int16)
+    pack(values, affine_of(image), path, known=image.provenance.to_world is not None)
 
 
 def pack(values: npt.NDArray[np.int16], affine: npt.NDArray[np.float64], path: Path, *, known: bool) -> None:
@@ -96,6 +118,15 @@ def unpacked(parts: Iterable[bytes], path: Path) -> Iterator[bytes]:
         raise UnreadableError(f"{path.name} is damaged ({error}); scan the study again.") from error
     if not packer.eof:
         raise UnreadableError(f"{path.name} is damaged; scan the study again.")
+
+
+def volume_in(path: Path) -> npt.NDArray[np.int16]:
+    """All of a packed volume, HU (z, y, x)."""
+    found = layout(path)
+    made = np.empty(found.shape, "<i2")
+    for z in range(len(made)):
+        made[z] = np.frombuffer(b"".join(unpacked(packed_slice(path, z)[1], path)), "<i2").reshape(found.shape[1:])
+    return made.astype(np.int16, copy=False)
 
 
 def _parts(path: Path, start: int, length: int) -> Iterator[bytes]:

@@ -26,9 +26,10 @@ from scanward.review.links import elsewhere, others_of
 from scanward.review.pages import page
 from scanward.review.queue_page import events_of, lines, when_sent
 from scanward.review.reviewing import save
-from scanward.review.slices import Plane, layout_in, planes_of
+from scanward.review.slices import layout_in
 from scanward.review.worklist import LABELS, SEALS, STATES, filter_of
 from scanward.web.security import client_of
+from scanward.web.volumes import WINDOWS, Plane, planes_of
 
 if TYPE_CHECKING:
     from scanward.inbox.record import FindingRecord, ImageRecord, Study
@@ -51,8 +52,6 @@ SAID = {"accept": "Saved: you accepted the result.", "reject": "Saved: you rejec
         "comment": "Saved: your comment."}
 LEAST_HEAT = 0.01
 """Where the threshold's slider begins."""
-WINDOWS = (("Lung", -1350, 150), ("Soft tissue", -160, 240), ("Bone", -450, 1050))
-"""Name, and the HU that are black and white."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 "use strict";
-// One part of a study: films in order, an answer for each, every change saved before anything else is said.
+// One part of a study: films or scans in order, an answer for each, every change saved before anything else is said.
+// `openDesk`, of films.js or scans.js, shows them and marks on them.
 (async () => {
   const by = (id) => document.getElementById(id);
   const trouble = (text) => { by("trouble").textContent = text; by("trouble").hidden = !text; };
@@ -7,8 +8,8 @@
   if (!got?.ok) { if (got) location.replace("/"); else trouble("The server does not answer; reload the page."); return; }
   const part = await got.json();
   const films = part.films;
+  const named = part.noun[0].toUpperCase() + part.noun.slice(1);
   let at = Math.max(0, films.findIndex((film) => film.id === part.at));
-  const viewer = new Viewer(by("film"), by("paper"), () => changed());
 
   // Time in view: only while the page can be seen.
   let since = document.hidden ? null : performance.now(), seen = 0;
@@ -53,18 +54,6 @@
   });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
-  // Pictures: the one at hand and the next.
-  const pictures = new Map();
-  function picture(film) {
-    if (!pictures.has(film.id)) {
-      const image = new Image();
-      image.src = `/film/${film.id}.png`;
-      pictures.set(film.id, image.decode().then(() => image).catch((error) => { pictures.delete(film.id); throw error; }));
-    }
-    while (pictures.size > 4) pictures.delete(pictures.keys().next().value);
-    return pictures.get(film.id);
-  }
-
   // What is on the page
   const make = (tag, text, attributes = {}) => {
     const made = document.createElement(tag);
@@ -73,6 +62,7 @@
     return made;
   };
   const press = (button, act) => button.addEventListener("click", () => { act(); button.blur(); });
+  const desk = openDesk({ changed: () => changed(), make, press, trouble });
   const sureKeys = by("key-list").firstElementChild;
   for (const choice of part.choices) {
     const button = make("button", choice.label, { type: "button", role: "radio", "data-value": choice.value });
@@ -103,21 +93,22 @@
   function refresh() {
     const film = films[at];
     const missing = films.filter((one) => one.answer === null).length;
-    by("place").textContent = `film ${at + 1} of ${films.length}` + (missing ? ` · ${missing} to answer` : " · all answered");
+    by("place").textContent = `${part.noun} ${at + 1} of ${films.length}` + (missing ? ` · ${missing} to answer` : " · all answered");
     for (const [list, value] of [["choices", film.answer], ["sure", film.confidence]])
       for (const button of by(list).children) button.setAttribute("aria-checked", String(button.dataset.value === String(value)));
     by("marks").replaceChildren(...film.marks.map((mark, number) => {
-      const item = make("li", `${number + 1}  ${mark.shape === "box" ? "▢" : "◯"}`);
+      const item = make("li", "");
+      item.append(...desk.row(film, mark, number));
       const button = make("button", "Take away", { type: "button", class: "quiet", "aria-label": `Take mark ${number + 1} away` });
-      button.addEventListener("click", () => viewer.take(number));
+      button.addEventListener("click", () => desk.take(number));
       item.append(button);
       return item;
     }));
-    if (!film.marks.length) by("marks").append(make("li", "None. Draw on the film, or press m.", { class: "none" }));
+    if (!film.marks.length) by("marks").append(make("li", desk.none, { class: "none" }));
     [...by("all").children].forEach((item, number) => {
       const button = item.firstChild;
       button.classList.toggle("done", films[number].answer !== null);
-      button.setAttribute("aria-label", `Film ${number + 1}, ${films[number].answer ?? "no answer"}`);
+      button.setAttribute("aria-label", `${named} ${number + 1}, ${films[number].answer ?? "no answer"}`);
       if (number === at) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
     });
     by("back").disabled = at === 0;
@@ -133,18 +124,16 @@
     at = number;
     const film = films[at];
     by("remark").value = film.remark;
-    viewer.show(null, film, film.marks);
-    tool("move");
+    const shown = desk.show(film);
     refresh();
-    kit.say(`Film ${at + 1} of ${films.length}`);
+    kit.say(`${named} ${at + 1} of ${films.length}`);
     save();
     try {
-      const image = await picture(film);
-      if (films[at] === film) viewer.show(image, film, film.marks);
+      await shown;
     } catch {
-      trouble("The film could not be loaded; go to another and back, or reload the page.");
+      if (films[at] === film) trouble(`The ${part.noun} could not be loaded; go to another and back, or reload the page.`);
     }
-    if (at + 1 < films.length) picture(films[at + 1]).catch(() => {});
+    if (at + 1 < films.length) desk.preload(films[at + 1]);
   }
   async function next() {
     if (at < films.length - 1) { go(at + 1); return; }
@@ -159,37 +148,14 @@
   by("remark").addEventListener("input", () => { clearTimeout(typing); films[at].remark = by("remark").value; typing = setTimeout(keepRemark, 400); });
   by("remark").addEventListener("blur", () => { if (typing) keepRemark(); });
 
-  function tool(name) {
-    viewer.tool = name;
-    by("film").dataset.tool = viewer.ring ? "ring" : name;
-    for (const button of document.querySelectorAll("[data-tool][aria-pressed]")) button.setAttribute("aria-pressed", String(button.dataset.tool === name));
-  }
-  for (const button of document.querySelectorAll("button[data-tool]")) press(button, () => tool(button.dataset.tool));
-  for (const name of ["brightness", "contrast"]) by(name).addEventListener("input", () => { viewer.look[name] = Number(by(name).value); viewer.draw(); });
   // What was clicked must not take Enter and the arrows from the film.
-  for (const one of document.querySelectorAll(".s-bar input, .s-all summary")) one.addEventListener("pointerup", () => setTimeout(() => one.blur()));
-  const invert = () => { viewer.look.invert = !viewer.look.invert; by("invert").setAttribute("aria-pressed", String(viewer.look.invert)); viewer.draw(); };
-  press(by("invert"), invert);
-  press(by("fit"), () => viewer.fit());
-  press(by("larger"), () => viewer.zoom(1.3));
-  press(by("smaller"), () => viewer.zoom(1 / 1.3));
+  for (const one of document.querySelectorAll(".s-bar input:not([type=number]), .s-all summary")) one.addEventListener("pointerup", () => setTimeout(() => one.blur()));
   press(by("next"), next);
   press(by("back"), () => { if (at) go(at - 1); });
   by("ask").addEventListener("submit", (event) => event.preventDefault());
 
-  const arrow = (x, y) => (event) => {
-    if (viewer.ring) viewer.ringMove(x * (event.shiftKey ? 8 : 1), y * (event.shiftKey ? 8 : 1));
-    else viewer.pan(-x * 60, -y * 60);
-  };
-  const larger = (factor) => () => { if (viewer.ring) viewer.ringSize(factor); else viewer.zoom(factor); };
-  const ring = () => { if (viewer.ring) viewer.ringOff(); else { viewer.ringOn(); kit.say("A ring is in the middle; move it with the arrows, set it with Space"); } tool(viewer.tool); };
   Object.assign(kit.keys, {
-    Enter: next, Backspace: () => { if (at) go(at - 1); },
-    ArrowLeft: arrow(-1, 0), ArrowRight: arrow(1, 0), ArrowUp: arrow(0, -1), ArrowDown: arrow(0, 1),
-    "+": larger(1.2), "=": larger(1.2), "-": larger(1 / 1.2), 0: () => viewer.fit(),
-    m: ring, x: () => viewer.take(), i: invert, c: () => by("remark").focus(),
-    " ": () => { if (viewer.ring) viewer.ringSet(); },
-    Escape: () => { if (viewer.ring) viewer.ringOff(); tool("move"); },
+    Enter: next, Backspace: () => { if (at) go(at - 1); }, x: () => desk.take(films[at].marks.length - 1), c: () => by("remark").focus(),
   });
   go(at);
 })();

@@ -117,7 +117,13 @@ window.Viewer = class {
     this.draw();
     this.changed();
   }
-  take(index = this.marks.length - 1) {
+  /** The name of the view that a mark's middle lies in, or the nearest; empty of a single film. */
+  viewOf({ box }) {
+    const middle = (box[0] + box[2]) / 2;
+    const away = (view) => Math.max(view.left - middle, middle - view.right);
+    return (this.size.views ?? []).reduce((best, view) => (!best || away(view) < away(best) ? view : best), null)?.name ?? "";
+  }
+  take(index) {
     if (index < 0) return;
     this.marks.splice(index, 1);
     this.draw();
@@ -156,6 +162,12 @@ window.Viewer = class {
     film.imageSmoothingEnabled = this.scale < 3;
     film.imageSmoothingQuality = "high";
     film.drawImage(this.image, this.left, this.top, this.size.width * this.scale, this.size.height * this.scale);
+    for (const view of this.size.views ?? []) {
+      paper.font = "600 15px system-ui, sans-serif";
+      paper.lineWidth = 4; paper.strokeStyle = "rgb(0 0 0 / .75)"; paper.fillStyle = "#e8edf2";
+      const corner = [Math.max(view.left * this.scale + this.left, 0) + 8, Math.max(this.top, 0) + 20];
+      paper.strokeText(view.name, ...corner); paper.fillText(view.name, ...corner);
+    }
     this.marks.forEach((mark, number) => this.outline(paper, mark, `${number + 1}`, "#6cc1f5"));
     if (this.draft) {
       const { shape, from, to } = this.draft;

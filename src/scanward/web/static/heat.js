@@ -22,6 +22,14 @@
     return table;
   };
 
+  /** The heat of a volume's every voxel, 0 to 255, (z, y, x). */
+  kit.loadHeat = async (base, [slices, rows, columns]) => {
+    const answer = await kit.load(`${base}/heat.nii.gz`);
+    const data = await new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    const first = new DataView(data).getFloat32(108, true); // NIfTI-1: vox_offset
+    return new Uint8Array(data, first, slices * rows * columns);
+  };
+
   /** The sliders, the box and its key: `draw` where only the opacity is another, `recolour` for the threshold. */
   kit.heatControls = (draw, recolour) => {
     const [on, opacity, threshold] = ["heat-on", "opacity", "threshold"].map((name) => document.getElementById(name));
