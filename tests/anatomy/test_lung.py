@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from scanward.anatomy.lung import Lungs, grown, lungs_of
+from scanward.anatomy.lung import Lungs, grown, lungs_of, near
 from scanward.datasets.chests import SHARP, scan_of
 from scanward.image import Image
 
@@ -120,3 +120,22 @@ def test_holes_are_filled_where_a_lesion_could_leave_them():
     found = lungs_of(Image(np.ascontiguousarray(pixels), "CT", image.spacing))
     assert found.mask[found.at((12, 100, 50 - 34))]
     assert not found.mask[found.at((12, 80, 130 - 34))] and not found.mask[found.at((12, 80, 2))]
+
+
+def test_gas_of_the_bowel_below_and_of_the_throat_above_is_no_lung_but_a_collapsed_lung_beside_the_other_one_is():
+    mask = np.zeros((60, 20, 40), np.bool_)
+    mask[15:45, 3:17, 22:38] = True  # one lung
+    collapsed, bowel, throat = mask.copy(), mask.copy(), mask.copy()
+    collapsed[20:32, 5:12, 5:10] = True
+    bowel[0:13, 4:12, 10:16] = True
+    throat[50:58, 8:12, 18:22] = True
+    assert np.array_equal(near(collapsed), collapsed)
+    assert np.array_equal(near(bowel), mask)
+    assert np.array_equal(near(throat), mask)
+
+
+def test_two_lungs_however_unlike_stay_where_neither_is_a_tenth_of_the_other():
+    mask = np.zeros((40, 10, 30), np.bool_)
+    mask[20:40, :, 20:30] = True
+    mask[0:9, 0:5, 0:5] = True  # 225 of 2000 voxels
+    assert np.array_equal(near(mask), mask)

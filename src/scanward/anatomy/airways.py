@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from scanward.anatomy.lung import Lungs, coarse, grown, lungs_in
+from scanward.anatomy.lung import Lungs, coarse, grown, lungs_in, near
 from scanward.image import Image
 
 Mask = npt.NDArray[np.bool_]
@@ -63,7 +63,7 @@ def _alone(image: Image) -> Lungs:
     if not lungs.mask.any():
         return lungs
     shrunk = _levelled(small, lungs)
-    return replace(lungs, mask=lungs.mask & ~_airways(*shrunk, lungs) & ~_pockets(*shrunk, lungs))
+    return replace(lungs, mask=near(lungs.mask & ~_airways(*shrunk, lungs) & ~_pockets(*shrunk, lungs)))
 
 
 def pockets_of(image: Image, lungs: Lungs) -> Mask:

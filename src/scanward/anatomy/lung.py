@@ -30,6 +30,10 @@ WITHIN = 0.3
 view cuts off; what lies in the couch does not."""
 LEAST_ML = 30.0
 """Smaller airy regions are bowel, throat or a gap in the clothes."""
+SMALL = 0.1
+"""Of the largest region of lung: what is smaller may be bowel or throat."""
+BESIDE = 0.05
+"""Of the largest slice of the others: a small region is lung only where they show more than that beside its middle."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,30 @@ def lungs_in(image: Image, small: npt.NDArray[np.float32]) -> Lungs:
             region = labels[boxes[number - 1]] == number
             keep[number] = np.median(small[boxes[number - 1]][region]) > AIR_ALONE and \
                 body[boxes[number - 1]][region].mean() > WITHIN
-    mask = keep[labels]
+    mask = near(keep[labels])
     ball = np.linalg.norm(np.mgrid[-1:2, -3:4, -3:4] * np.reshape(spacing, (3, 1, 1, 1)), axis=0) <= 9.5
     wide = np.pad(mask, ((1, 1), (3, 3), (3, 3)), mode="edge")
     closed = ~grown(~grown(wide, ball), ball)[1:-1, 3:-3, 3:-3]
     return Lungs(_filled(closed | mask, spacing[1] * spacing[2]), step, spacing)
+
+
+def near(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The mask (z, y, x) without small regions above or below the lungs: gas of the throat, and of the bowel, whose
+    contents make it as dense as lung. A collapsed lung lies beside the other one and stays."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    small = sizes < SMALL * sizes.max()
+    others = (mask & ~small[labels]).sum((1, 2))
+    shown = others > BESIDE * others.max()
+    keep = ~small
+    for number in np.flatnonzero(small[1:]) + 1:
+        heights = np.flatnonzero((labels == number).any((1, 2)))
+        keep[number] = shown[int(np.median(heights))]
+    keep[0] = False
+    return keep[labels]
 
 
 def _filled(mask: npt.NDArray[np.bool_], pixel: float) -> npt.NDArray[np.bool_]:
