@@ -1,7 +1,8 @@
 """What the published protections are trained on and followed by: crops of whole slices; slices and scenes of others.
 
 The generator is convolutional and sees few pixels around each, so crops teach it what slices do. A crop's rim, where it
-would see past the edge, feeds it only and is not judged.
+would see past the crop's edge, feeds it only and is not judged; at a slice's own edge it sees what it sees in use, so
+there all is judged.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from scanward.image import Image
 from scanward.protectors.mits_gan.network import RIM
 from scanward.protectors.mits_gan.protect import Levels, levels_of
 
-SLICES = 4
-"""Neighbours of a published batch."""
+LEAST = 4
+"""Slices of a scan; of what has fewer, one is repeated."""
 SIDE = 96
 """Pixels of a crop."""
+JUDGED = SIDE - 2 * RIM
+"""Of them, those that are judged."""
 REACH_MM = 16.0
 """Of an attacked cuboid about its place."""
 KEPT_OUT = (SHARP, "tcga-slices")
@@ -50,7 +53,7 @@ def slices(data: Path | None) -> dict[str, Image]:
     found = {name: image for row in (*rows, PHILIPS) for name, image in images(row, data) if image.spacing is not None}
     if not found:
         raise UnreadableError("No chest CT to train on was found; name the data folder with --data or SCANWARD_DATA.")
-    return {name: _thick(image) if len(image.pixels) < SLICES else image for name, image in found.items()}
+    return {name: _thick(image) if len(image.pixels) < LEAST else image for name, image in found.items()}
 
 
 def licence_of(names: Iterable[str]) -> str:
@@ -61,30 +64,47 @@ def licence_of(names: Iterable[str]) -> str:
 
 def _thick(image: Image) -> Image:
     spacing = (image.spacing or (1.0,))[0]
-    return replace(image, pixels=np.repeat(image.pixels, max(SLICES, math.ceil(2 * REACH_MM / spacing)), 0))
+    return replace(image, pixels=np.repeat(image.pixels, max(LEAST, math.ceil(2 * REACH_MM / spacing)), 0))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Neighbouring slices of a part of a scan."""
+    """A part of one slice, without its rim."""
 
     image: Image
     levels: Levels
-    box: tuple[slice, slice, slice]
+    judged: tuple[slice, slice, slice]
 
     @property
-    def judged(self) -> tuple[slice, slice, slice]:
-        """The box without its rim."""
-        z, y, x = self.box
-        return z, slice(y.start + RIM, y.stop - RIM), slice(x.start + RIM, x.stop - RIM)
+    def box(self) -> tuple[slice, slice, slice]:
+        """What is judged, and what the generator sees about it: of a slice's edge nothing lies beyond."""
+        z, y, x = self.judged
+        _, height, width = self.image.shape
+        return z, _rimmed(y, height), _rimmed(x, width)
+
+    @property
+    def share(self) -> float:
+        """What is judged, as a part of the slice."""
+        return JUDGED**2 / math.prod(self.image.shape[1:])
 
     def real(self) -> Tensor:
-        """(z, 1, y, x) in [-1, 1]."""
+        """The box, (1, 1, y, x) in [-1, 1]."""
         return self.levels.of(torch.from_numpy(self.image.pixels[self.box].copy()))[:, None]
+
+    def inner(self, made: Tensor) -> Tensor:
+        """What is judged of the box, (1, 1, y, x)."""
+        y, x = (slice(part.start - whole.start, part.stop - whole.start)
+                for part, whole in zip(self.judged[1:], self.box[1:], strict=True))
+        return made[..., y, x]
+
+
+def _rimmed(part: slice, length: int) -> slice:
+    start = min(max(0, part.start - RIM), length - SIDE)
+    return slice(start, start + SIDE)
 
 
 class Crops:
-    """Draws crops of `SLICES` × `SIDE` × `SIDE` from images, each slice as often as any other."""
+    """Draws crops of `JUDGED` × `JUDGED` from images, each slice as often as any other."""
 
     def __init__(self, found: Sequence[Image]) -> None:
         self.images = [(image, levels_of(image)) for image in found]
@@ -92,11 +112,11 @@ class Crops:
         self._share = heights / heights.sum()
 
     def draw(self, rng: np.random.Generator) -> Crop:
-        """One, anywhere."""
+        """One, anywhere: what would lie half beyond a slice's edge is put at it, so that edges too are drawn."""
         image, levels = self.images[int(rng.choice(len(self.images), p=self._share))]
-        start = [int(rng.integers(n - side + 1)) for n, side in zip(image.shape, (SLICES, SIDE, SIDE), strict=True)]
-        z, y, x = (slice(s, s + side) for s, side in zip(start, (SLICES, SIDE, SIDE), strict=True))
-        return Crop(image, levels, (z, y, x))
+        z, beyond = int(rng.integers(image.shape[0])), JUDGED // 2
+        y, x = (int(np.clip(rng.integers(-beyond, n - JUDGED + beyond + 1), 0, n - JUDGED)) for n in image.shape[1:])
+        return Crop(image, levels, (slice(z, z + 1), slice(y, y + JUDGED), slice(x, x + JUDGED)))
 
 
 def inner(crops: Tensor) -> Tensor:
