@@ -18,7 +18,7 @@ from scanward.protectors.mits_gan.train import discriminator_loss, generator_los
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, licence_of, slices
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")

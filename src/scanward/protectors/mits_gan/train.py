@@ -23,8 +23,8 @@ def generator_loss(judged: Tensor, protected: Tensor, tampered: Tensor, share: f
     """`L_d` + `L_m`: what is protected passes for real, and differs from what the attacker makes of it.
 
     `L_m` is a mean over whole slices, of which an attack leaves most as they are: of crops with the attacked cuboid in
-    them, which are a `share` of a slice, it takes as much less. The released code passes the attacker's answer through NumPy, so that no gradient goes through the attacker; nor
-    does it here.
+    them, which are a `share` of a slice, it takes as much less. The released code passes the attacker's answer through
+    NumPy, so that no gradient goes through the attacker; nor does it here.
     """
     domain = functional.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
     return domain - MANIPULATION * share * functional.mse_loss(protected, tampered.detach())
