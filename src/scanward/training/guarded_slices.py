@@ -1,8 +1,7 @@
 """What the published protections are trained on and followed by: crops of whole slices; slices and scenes of others.
 
 The generator is convolutional and sees few pixels around each, so crops teach it what slices do. A crop's rim, where it
-would see past the crop's edge, feeds it only and is not judged; at a slice's own edge it sees what it sees in use, so
-there all is judged.
+would see past the edge, feeds it only and is not judged; in use slices get such a rim (`network.rimmed`).
 """
 
 from __future__ import annotations
@@ -69,18 +68,17 @@ def _thick(image: Image) -> Image:
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of one slice, without its rim."""
+    """A part of one slice."""
 
     image: Image
     levels: Levels
-    judged: tuple[slice, slice, slice]
+    box: tuple[slice, slice, slice]
 
     @property
-    def box(self) -> tuple[slice, slice, slice]:
-        """What is judged, and what the generator sees about it: of a slice's edge nothing lies beyond."""
-        z, y, x = self.judged
-        _, height, width = self.image.shape
-        return z, _rimmed(y, height), _rimmed(x, width)
+    def judged(self) -> tuple[slice, slice, slice]:
+        """The box without its rim."""
+        z, y, x = self.box
+        return z, slice(y.start + RIM, y.stop - RIM), slice(x.start + RIM, x.stop - RIM)
 
     @property
     def share(self) -> float:
@@ -88,23 +86,12 @@ class Crop:
         return JUDGED**2 / math.prod(self.image.shape[1:])
 
     def real(self) -> Tensor:
-        """The box, (1, 1, y, x) in [-1, 1]."""
+        """(1, 1, y, x) in [-1, 1]."""
         return self.levels.of(torch.from_numpy(self.image.pixels[self.box].copy()))[:, None]
-
-    def inner(self, made: Tensor) -> Tensor:
-        """What is judged of the box, (1, 1, y, x)."""
-        y, x = (slice(part.start - whole.start, part.stop - whole.start)
-                for part, whole in zip(self.judged[1:], self.box[1:], strict=True))
-        return made[..., y, x]
-
-
-def _rimmed(part: slice, length: int) -> slice:
-    start = min(max(0, part.start - RIM), length - SIDE)
-    return slice(start, start + SIDE)
 
 
 class Crops:
-    """Draws crops of `JUDGED` × `JUDGED` from images, each slice as often as any other."""
+    """Draws crops of `SIDE` × `SIDE` from images, each slice as often as any other."""
 
     def __init__(self, found: Sequence[Image]) -> None:
         self.images = [(image, levels_of(image)) for image in found]
@@ -112,11 +99,11 @@ class Crops:
         self._share = heights / heights.sum()
 
     def draw(self, rng: np.random.Generator) -> Crop:
-        """One, anywhere: what would lie half beyond a slice's edge is put at it, so that edges too are drawn."""
+        """One, anywhere."""
         image, levels = self.images[int(rng.choice(len(self.images), p=self._share))]
-        z, beyond = int(rng.integers(image.shape[0])), JUDGED // 2
-        y, x = (int(np.clip(rng.integers(-beyond, n - JUDGED + beyond + 1), 0, n - JUDGED)) for n in image.shape[1:])
-        return Crop(image, levels, (slice(z, z + 1), slice(y, y + JUDGED), slice(x, x + JUDGED)))
+        z, y, x = (slice(start, start + side) for n, side in zip(image.shape, (1, SIDE, SIDE), strict=True)
+                   for start in (int(rng.integers(n - side + 1)),))
+        return Crop(image, levels, (z, y, x))
 
 
 def inner(crops: Tensor) -> Tensor:

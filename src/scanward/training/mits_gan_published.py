@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from scanward import methods, weights
 from scanward.attacks.base import Attack, Lesion
 from scanward.image import Image
-from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
+from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights, rimmed
 from scanward.protectors.mits_gan.protect import Levels
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, licence_of, slices
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
@@ -63,9 +63,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 
 
 def answered(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:
-    """What the published generator makes of slices: the protected slices themselves."""
-    made: Tensor = net(real, torch.rand(real.shape, device=real.device))
-    return made
+    """What the published generator makes of whole slices: the protected slices themselves."""
+    return rimmed(net, real)
 
 
 def step_of(crops: Crops, attacks: list[Attack], curve: Curve) -> Step:
@@ -73,10 +72,9 @@ def step_of(crops: Crops, attacks: list[Attack], curve: Curve) -> Step:
 
     def step(net: nn.Module, judge: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
         drawn = [crops.draw(rng) for _ in range(PLACES)]
-        whole = torch.cat([crop.real() for crop in drawn]).to(device_of(net))
-        made = answered(net, whole, drawn[0].levels).to(whole.dtype)
-        real, protected = (torch.cat([crop.inner(part) for crop, part in zip(drawn, one.split(1), strict=True)])
-                           for one in (whole, made))
+        real = torch.cat([crop.real() for crop in drawn]).to(device_of(net))
+        made = net(real, torch.rand(real.shape, device=real.device)).to(real.dtype)
+        real, protected = inner(real), inner(made)
         aimed = protected[:len(attacks)]
         after = torch.cat([tampered(crop, part, attack, rng) for crop, part, attack in
                            zip(drawn, aimed.detach().float().cpu().split(1), attacks, strict=False)])
