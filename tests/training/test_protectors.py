@@ -12,8 +12,9 @@ from scanward.datasets.scenes import Scene, Scenes, mirrored
 from scanward.errors import UnreadableError
 from scanward.image import Image
 from scanward.nets.cube import Cuboid
-from scanward.protectors.mits_gan.network import Discriminator, Generator, Guard
+from scanward.protectors.mits_gan.network import Discriminator, Generator, Guard, rimmed
 from scanward.protectors.mits_gan.protect import Levels
+from scanward.protectors.mits_gan.train import generator_loss
 from scanward.protectors.tafim.network import Perturber
 from scanward.training import guarded_slices, mits_gan, mits_gan_published, mits_gan_repaired, tafim
 from scanward.training.curve import Curve
@@ -159,7 +160,7 @@ def test_a_published_step_injects_and_removes_and_counts_the_pixels_it_judged(tm
     value, told = of_judge()
     assert float(value.detach()) == pytest.approx(told)
     of_net().backward()
-    assert curve.pixels == 2 * 4 * 82 * 82
+    assert curve.pixels == 8 * 82 * 82
     assert all(one.grad is not None for one in net.parameters())
 
 
@@ -173,6 +174,26 @@ def test_a_crop_without_its_rim_is_what_the_whole_slice_becomes():
     assert torch.allclose(inner(whole[part]), inner(crop), atol=1e-5)
     wider = (..., slice(26, 110), slice(36, 120))  # one pixel more of each side is not the same any more
     assert not torch.allclose(whole[wider], crop[..., 6:-6, 6:-6], atol=1e-5)
+
+
+def test_whole_slices_are_answered_alike_at_their_edges_and_within():
+    torch.manual_seed(1)
+    net = Generator(8).eval()
+    net.noise = nn.Sequential(nn.Identity())  # the answer to a level is a level, but where zeros are seen beside it
+    with torch.no_grad():
+        level = torch.full((1, 1, 60, 60), -0.9)
+        bare = net(level, torch.zeros_like(level))[0, 0]
+        with_rim = rimmed(lambda x, noise: net(x, 0 * noise), level)[0, 0]
+    assert with_rim.shape == (60, 60)
+    assert torch.allclose(with_rim, bare[30, 30].expand(60, 60), atol=1e-6)
+    assert not torch.allclose(bare, with_rim, atol=1e-3)
+
+
+def test_the_published_manipulation_loss_is_of_whole_slices():
+    judged, protected, after = torch.zeros(3, 2), torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 2.0)
+    domain = np.log(2)
+    assert float(generator_loss(judged, protected, after)) == pytest.approx(domain - 0.1 * 4)
+    assert float(generator_loss(judged, protected, after, 0.25)) == pytest.approx(domain - 0.1)
 
 
 def test_levels_go_there_and_back():

@@ -1,7 +1,7 @@
 """What the published protections are trained on and followed by: crops of whole slices; slices and scenes of others.
 
 The generator is convolutional and sees few pixels around each, so crops teach it what slices do. A crop's rim, where it
-would see past the edge, feeds it only and is not judged.
+would see past the edge, feeds it only and is not judged; in use slices get such a rim (`network.rimmed`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from scanward.image import Image
 from scanward.protectors.mits_gan.network import RIM
 from scanward.protectors.mits_gan.protect import Levels, levels_of
 
-SLICES = 4
-"""Neighbours of a published batch."""
+LEAST = 4
+"""Slices of a scan; of what has fewer, one is repeated."""
 SIDE = 96
 """Pixels of a crop."""
+JUDGED = SIDE - 2 * RIM
+"""Of them, those that are judged."""
 REACH_MM = 16.0
 """Of an attacked cuboid about its place."""
 KEPT_OUT = (SHARP, "tcga-slices")
@@ -50,7 +52,7 @@ def slices(data: Path | None) -> dict[str, Image]:
     found = {name: image for row in (*rows, PHILIPS) for name, image in images(row, data) if image.spacing is not None}
     if not found:
         raise UnreadableError("No chest CT to train on was found; name the data folder with --data or SCANWARD_DATA.")
-    return {name: _thick(image) if len(image.pixels) < SLICES else image for name, image in found.items()}
+    return {name: _thick(image) if len(image.pixels) < LEAST else image for name, image in found.items()}
 
 
 def licence_of(names: Iterable[str]) -> str:
@@ -61,12 +63,12 @@ def licence_of(names: Iterable[str]) -> str:
 
 def _thick(image: Image) -> Image:
     spacing = (image.spacing or (1.0,))[0]
-    return replace(image, pixels=np.repeat(image.pixels, max(SLICES, math.ceil(2 * REACH_MM / spacing)), 0))
+    return replace(image, pixels=np.repeat(image.pixels, max(LEAST, math.ceil(2 * REACH_MM / spacing)), 0))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Neighbouring slices of a part of a scan."""
+    """A part of one slice."""
 
     image: Image
     levels: Levels
@@ -78,13 +80,18 @@ class Crop:
         z, y, x = self.box
         return z, slice(y.start + RIM, y.stop - RIM), slice(x.start + RIM, x.stop - RIM)
 
+    @property
+    def share(self) -> float:
+        """What is judged, as a part of the slice."""
+        return JUDGED**2 / math.prod(self.image.shape[1:])
+
     def real(self) -> Tensor:
-        """(z, 1, y, x) in [-1, 1]."""
+        """(1, 1, y, x) in [-1, 1]."""
         return self.levels.of(torch.from_numpy(self.image.pixels[self.box].copy()))[:, None]
 
 
 class Crops:
-    """Draws crops of `SLICES` × `SIDE` × `SIDE` from images, each slice as often as any other."""
+    """Draws crops of `SIDE` × `SIDE` from images, each slice as often as any other."""
 
     def __init__(self, found: Sequence[Image]) -> None:
         self.images = [(image, levels_of(image)) for image in found]
@@ -94,8 +101,8 @@ class Crops:
     def draw(self, rng: np.random.Generator) -> Crop:
         """One, anywhere."""
         image, levels = self.images[int(rng.choice(len(self.images), p=self._share))]
-        start = [int(rng.integers(n - side + 1)) for n, side in zip(image.shape, (SLICES, SIDE, SIDE), strict=True)]
-        z, y, x = (slice(s, s + side) for s, side in zip(start, (SLICES, SIDE, SIDE), strict=True))
+        z, y, x = (slice(start, start + side) for n, side in zip(image.shape, (1, SIDE, SIDE), strict=True)
+                   for start in (int(rng.integers(n - side + 1)),))
         return Crop(image, levels, (z, y, x))
 
 

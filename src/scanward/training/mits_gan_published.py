@@ -1,4 +1,4 @@
-"""`scanward train mits-gan-published`: neighbouring slices, injected into and removed from, the published losses."""
+"""`scanward train mits-gan-published`: crops of slices, injected into and removed from, the published losses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scanward import methods, weights
 from scanward.attacks.base import Attack, Lesion
 from scanward.image import Image
-from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
+from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights, rimmed
 from scanward.protectors.mits_gan.protect import Levels
 from scanward.protectors.mits_gan.train import discriminator_loss, generator_loss
 from scanward.training.adversarial import PLAIN, Step, fit
@@ -23,6 +23,8 @@ from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
 """Of a step's crops the first is injected into and the second removed from, where published steps take turns."""
+PLACES = 8
+"""Crops of a step, each of another slice: of two places alone, batch norms know too little of what a slice holds."""
 HIGH_MM = 17.0
 """Of the scan above and below the slices that an attack reads."""
 DIAMETER_MM = 12.0
@@ -37,7 +39,7 @@ class Preset:
 
 
 PRESETS = {"quick": Preset(Schedule(20, 2e-4, falls=False, every=10)),
-           "full": Preset(Schedule(20_000, 2e-4, falls=False, every=250))}
+           "full": Preset(Schedule(20_000, 2e-4, falls=False, every=200))}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
@@ -61,29 +63,29 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
 
 
 def answered(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:
-    """What the published generator makes of slices: the protected slices themselves."""
-    made: Tensor = net(real, torch.rand(real.shape, device=real.device))
-    return made
+    """What the published generator makes of whole slices: the protected slices themselves."""
+    return rimmed(net, real)
 
 
 def step_of(crops: Crops, attacks: list[Attack], curve: Curve) -> Step:
-    """One step on as many crops as there are attacks."""
+    """One step on `PLACES` crops, of which as many are attacked as there are attacks."""
 
     def step(net: nn.Module, judge: nn.Module, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-        drawn = [crops.draw(rng) for _ in attacks]
+        drawn = [crops.draw(rng) for _ in range(PLACES)]
         real = torch.cat([crop.real() for crop in drawn]).to(device_of(net))
-        protected = inner(answered(net, real, drawn[0].levels).to(real.dtype))
-        real = inner(real)
-        parts = protected.detach().float().cpu().chunk(len(drawn))
-        after = torch.cat([tampered(crop, part, attack, rng)
-                           for crop, part, attack in zip(drawn, parts, attacks, strict=True)])
+        made = net(real, torch.rand(real.shape, device=real.device)).to(real.dtype)
+        real, protected = inner(real), inner(made)
+        aimed = protected[:len(attacks)]
+        after = torch.cat([tampered(crop, part, attack, rng) for crop, part, attack in
+                           zip(drawn, aimed.detach().float().cpu().split(1), attacks, strict=False)])
+        share = float(np.mean([crop.share for crop in drawn[:len(attacks)]]))
         curve.saw(real.numel())
 
         def of_judge() -> tuple[Tensor, float]:
             return domain_of(judge, real, protected)
 
         def of_net() -> Tensor:
-            return generator_loss(judge(protected), protected, after.to(real.device))
+            return generator_loss(judge(protected), aimed, after.to(real.device), share)
 
         return of_judge, of_net
 
@@ -97,7 +99,7 @@ def domain_of(judge: nn.Module, real: Tensor, protected: Tensor) -> tuple[Tensor
 
 
 def tampered(crop: Crop, protected: Tensor, attack: Attack, rng: np.random.Generator) -> Tensor:
-    """A crop's protected slices (z, 1, y, x) in [-1, 1], without its rim, after an attack that knows NumPy only, so
+    """A crop's protected slice (1, 1, y, x) in [-1, 1], without its rim, after an attack that knows NumPy only, so
     that no gradient comes back: as released."""
     hu = crop.levels.back(protected[:, 0]).numpy()
     return crop.levels.of(torch.from_numpy(attacked(crop.image, hu, crop.judged, attack, rng)))[:, None]
@@ -117,7 +119,7 @@ def attacked(image: Image, hu: np.ndarray, box: tuple[slice, ...], attack: Attac
     y, x = (float(rng.uniform(edge, n - 1 - edge)) for n, edge in
             zip(hu.shape[1:], (min(REACH_MM / s, n / 2 - 1) for n, s in zip(hu.shape[1:], spacing[1:], strict=True)),
                 strict=True))
-    lesion = Lesion((inside.start + len(hu) / 2, y, x), DIAMETER_MM)
+    lesion = Lesion((inside.start + len(hu) // 2, y, x), DIAMETER_MM)
     patch = attack.apply(host, attack.draw(host, lesion, rng))
     pixels[patch.box.slices] = patch.values
     return pixels[inside]

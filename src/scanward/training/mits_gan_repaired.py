@@ -14,7 +14,7 @@ from scanward.attacks.ct_gan.tamper import Forger
 from scanward.datasets.chests import nodules
 from scanward.datasets.scenes import Scene, Scenes
 from scanward.nets.cube import SIDE
-from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights
+from scanward.protectors.mits_gan.network import Discriminator, Generator, published_weights, rimmed
 from scanward.protectors.mits_gan.protect import EPSILON, EVERY_SCAN, Levels
 from scanward.protectors.mits_gan.train import repaired_loss
 from scanward.training.adversarial import PLAIN, Step, fit
@@ -114,7 +114,7 @@ def answered(net: nn.Module, hu: Tensor) -> Tensor:
 def followed(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:
     """Slices of a scan of these levels, protected within the bound that is the default."""
     hu = levels.back(real)
-    return levels.of(hu + EPSILON * answered(net, hu))
+    return levels.of(hu + EPSILON * rimmed(net, EVERY_SCAN.of(hu)).to(hu.dtype))
 
 
 def attacked(net: nn.Module, scene: Scene) -> Tensor:

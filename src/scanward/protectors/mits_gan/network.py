@@ -59,6 +59,14 @@ class Generator(nn.Module):
         return torch.tanh(self.main(torch.cat([self.noise(noise), x], 1)).to(x.dtype))
 
 
+def rimmed(net: nn.Module, slices: Tensor, chance: torch.Generator | None = None) -> Tensor:
+    """A generator's answer to whole slices (n, 1, y, x), which repeat their outermost pixels over a rim, so that at
+    their edges too it sees an image and not the zeros that convolutions add."""
+    wider = functional.pad(slices, (RIM,) * 4, mode="replicate")
+    made: Tensor = net(wider, torch.rand(wider.shape, device=wider.device, generator=chance))
+    return made[..., RIM:-RIM, RIM:-RIM]
+
+
 class Discriminator(nn.Module):
     """Slices (n, 1, y, x), at least 64 × 64, to logits (n, rows, columns), above 0 for real ones: DCGAN's, as narrow as
     published, in patch form (Isola et al. 2017), each logit of a square of 94 pixels."""

@@ -167,12 +167,13 @@ def _answers(net: Generator, slices: Volume) -> Volume:
     """What the generator makes of each slice (z, y, x), in [-1, 1]; its noise is the same at each call."""
     import torch
 
+    from scanward.protectors.mits_gan.network import rimmed
+
     chance = torch.Generator().manual_seed(0)
     made = np.empty(slices.shape, np.float32)
     with torch.inference_mode():
         for number, plane in enumerate(slices):
-            x = torch.from_numpy(plane)[None, None]
-            made[number] = net(x, torch.rand(x.shape, generator=chance))[0, 0].numpy()
+            made[number] = rimmed(net, torch.from_numpy(plane)[None, None], chance)[0, 0].numpy()
     return made
 
 

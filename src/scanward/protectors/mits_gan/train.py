@@ -19,14 +19,15 @@ def discriminator_loss(real: Tensor, protected: Tensor) -> Tensor:
         + functional.binary_cross_entropy_with_logits(protected, torch.zeros_like(protected))
 
 
-def generator_loss(judged: Tensor, protected: Tensor, tampered: Tensor) -> Tensor:
+def generator_loss(judged: Tensor, protected: Tensor, tampered: Tensor, share: float = 1.0) -> Tensor:
     """`L_d` + `L_m`: what is protected passes for real, and differs from what the attacker makes of it.
 
-    The released code passes the attacker's answer through NumPy, so that no gradient goes through the attacker; nor
-    does it here.
+    `L_m` is a mean over whole slices, of which an attack leaves most as they are: of crops with the attacked cuboid in
+    them, which are a `share` of a slice, it takes as much less. The released code passes the attacker's answer through
+    NumPy, so that no gradient goes through the attacker; nor does it here.
     """
     domain = functional.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))
-    return domain - MANIPULATION * functional.mse_loss(protected, tampered.detach())
+    return domain - MANIPULATION * share * functional.mse_loss(protected, tampered.detach())
 
 
 def repaired_loss(judged: Tensor, change: Tensor, more: Tensor) -> Tensor:
