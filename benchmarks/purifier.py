@@ -121,7 +121,7 @@ def train(args: argparse.Namespace) -> None:
         return ((net(given) - change) * SCALE).square().mean()
 
     net = fit(Purifier(), loss, LONG, args.out.with_suffix(".ckpt"), seed=1, title="purifier")
-    save_file(net.state_dict(), args.out)
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, args.out)
 
 
 def harm(args: argparse.Namespace) -> None:
