@@ -84,6 +84,11 @@ def _(work: Work) -> None:
              "-ea", "ReferencedPerformedProcedureStepSequence", "-i", "RetrieveAETitle=PACS")
 
 
+@scenario("dcmodify, patient's name corrected in half", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    dcmodify(work.files[len(work.files) // 2:], "-i", "PatientName=CORRECTED^NAME")
+
+
 @scenario("Orthanc stored and fetched", HARMLESS, "harmless")
 def _(work: Work) -> None:
     by_orthanc(work, work.files, "file", "")

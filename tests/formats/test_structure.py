@@ -95,10 +95,50 @@ def test_a_scale_of_its_own_is_odd_unless_it_was_compressed_with_loss(tmp_path):
     assert told(tmp_path) == {}
 
 
-def test_half_of_a_series_is_no_odd_one(tmp_path):
+def test_half_of_a_series_is_no_odd_one_and_is_told(tmp_path):
     paths = stack(tmp_path)
-    change(paths[:6], sets(ConvolutionKernel="BONE"))
-    assert "odd value" not in told(tmp_path)
+    change(paths[6:], sets(ConvolutionKernel="BONE", StudyInstanceUID="1.2.3"))
+    found = told(tmp_path)
+    assert list(found) == ["parts"]
+    assert found["parts"].says == "Slices 7 to 12 say another StudyInstanceUID and ConvolutionKernel (BONE, not " \
+        "STANDARD) than the rest of the series."
+
+
+@pytest.mark.parametrize("slices", [slice(0, 1), slice(2, 8), slice(6, 12), slice(1, 12, 2)])
+def test_two_patients_in_one_series_are_told_in_whatever_parts(tmp_path, slices):
+    paths = stack(tmp_path)
+    change(paths[slices], sets(PatientID="4711", PatientName="Roe^Jane", PatientBirthDate="19800229"))
+    fact = told(tmp_path)["two patients"]
+    assert fact.slices == tuple(range(12))[slices]
+    assert fact.says.endswith("of another patient than the rest of the series, by number and date of birth.")
+
+
+@pytest.mark.parametrize(("elements", "names"), [
+    ({"PatientName": "Roe^Jane"}, {"parts"}), ({"PatientID": "4711", "PatientName": "Roe^Jane"}, {"parts"}),
+    ({"PatientID": "4711", "PatientBirthDate": ""}, {"parts"}), ({"AccessionNumber": "A1"}, set()),
+    ({"PatientID": ""}, {"parts"}),
+    ({"PatientBirthDate": "19500110"}, {"parts"}), ({"PatientID": "4711", "PatientSex": "M"}, {"parts"}),
+])
+def test_a_patient_put_right_in_half_a_series_is_told_as_that(tmp_path, elements, names):
+    change(stack(tmp_path)[6:], sets(**elements))
+    assert set(told(tmp_path)) == names
+
+
+@pytest.mark.parametrize(("slices", "name"), [(slice(0, 3), "parts"), (slice(9, 12), "parts"),
+                                              (slice(4, 7), "odd value")])
+def test_a_name_put_right_while_a_scan_runs_stands_at_an_end(tmp_path, slices, name):
+    change(stack(tmp_path)[slices], sets(PatientName="Roe^Jane"))
+    assert set(told(tmp_path)) == {name}
+
+
+@pytest.mark.parametrize("first", [6, 9])
+def test_a_scan_may_run_past_midnight(tmp_path, first):
+    for z, path in enumerate(stack(tmp_path)):
+        second = 86400 - first + z
+        day, (minute, second) = "2020060" + str(1 + second // 86400), divmod(second % 86400, 60)
+        change([path], sets(AcquisitionDate=day, ContentDate=day,
+                            AcquisitionTime=f"{minute // 60:02d}{minute % 60:02d}{second:02d}"))
+    assert told(tmp_path) == {}
 
 
 @pytest.mark.parametrize(("elements", "name"), [
