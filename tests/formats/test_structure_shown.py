@@ -3,6 +3,9 @@ was not."""
 
 from __future__ import annotations
 
+import struct
+import subprocess
+
 import cv2
 import numpy as np
 import pytest
@@ -45,6 +48,17 @@ def table(data, values):
     item.LUTDescriptor, item.LUTData = [len(values), 0, 16], np.asarray(values, "<u2").tobytes()
     item["LUTData"].VR, item["LUTDescriptor"].VR = "OW", "US"
     data.VOILUTSequence = Sequence([item])
+
+
+def icon(values):
+    """Grey bytes (y, x) as an icon."""
+    item = Dataset()
+    item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
+    item.Rows, item.Columns = values.shape
+    item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 8, 8, 7, 0
+    item.PixelData = np.clip(values, 0, 255).astype(np.uint8).tobytes()
+    item["PixelData"].VR = "OB"
+    return item
 
 
 @pytest.mark.parametrize(("software", "named"), [("GIMP 2.10", True), ("Adobe Photoshop 25.0", True),
@@ -110,6 +124,27 @@ def test_a_lookup_table_that_turns_is_named_and_a_curve_is_not(tmp_path):
     assert told(tmp_path) == {}
     change(paths, lambda data: table(data, 32767 + 32767 * np.cos(np.linspace(0, 6, 256))))
     assert "order of its grey levels" in told(tmp_path)["table"].says
+
+
+@pytest.mark.needs("dcmconv")
+def test_big_endian_turns_no_table_and_no_icon_and_tells_nothing_of_what_is_unknown(tmp_path):
+    def act(data):
+        table(data, 65535 / (1 + np.exp(-np.linspace(-6, 6, 256))))
+        data.IconImageSequence = Sequence([icon(data.pixel_array[::3, ::3] / 8)])
+        data.IconImageSequence[0]["PixelData"].VR = "OW"
+        x, y, z = data.ImagePositionPatient
+        data.ImagePositionPatient = [x, y, z + 100]
+        data.add_new(0x00189313, "OB", struct.pack("<3d", 0.0, 0.0, z + 100))
+        data[0x00189313].VR = "UN"
+    paths = stack(tmp_path, Manufacturer="Vendor")
+    change(paths, act)
+    assert told(tmp_path) == {}
+    for path in paths:
+        subprocess.run(["dcmconv", "+tb", path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    assert told(tmp_path) == {}
+    change(paths, lambda data: data.add_new(0x00189313, "FD", [0.0, 0.0, 900.0]))
+    assert set(told(tmp_path)) == {"moved"}
 
 
 def test_bent_by_hand():

@@ -37,10 +37,17 @@ class Sheet:
     pixels: str
     """Value representation of the pixel data, and whether it has a length."""
 
+    @property
+    def big(self) -> bool:
+        """Whether it is in big endian."""
+        return self.syntax == EXPLICIT_BIG
+
     def value(self, keyword: str) -> Any:
-        """As `Header.value`."""
+        """As `Header.value`; None, too, for what nobody can tell: programs that write big endian leave the bytes of
+        what is UN as they were."""
         try:
-            return self.data.get(keyword)
+            element = self.data.get_item(keyword) if self.big and keyword in self.data else None
+            return None if element is not None and element.VR == "UN" else self.data.get(keyword)
         except Exception:  # pydicom raises what its parts raise
             return None
 

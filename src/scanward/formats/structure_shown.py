@@ -75,17 +75,18 @@ def _tables(sheet: Sheet) -> Iterator[Fact]:
     """VOI LUTs that neither rise nor fall: what is brighter in the image may be darker to the eye."""
     items: Any = sheet.value("VOILUTSequence")
     for item in items[:MOST] if items is not None else ():
-        table = table_of(item)
+        table = table_of(item, sheet.big)
         if table is not None and bent(table):
             yield Fact("table", "Its lookup table for viewers (VOI LUT) does not keep the order of its grey levels.")
             return
 
 
-def table_of(item: Any) -> npt.NDArray[np.float64] | None:
-    """A lookup table's values (n,); None where they are not to be had."""
+def table_of(item: Any, big: bool = False) -> npt.NDArray[np.float64] | None:
+    """A lookup table's values (n,); None where they are not to be had. `big`: in big endian."""
     try:
         data = item.LUTData
-        values = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.array(data, np.float64).ravel()
+        order = ">u2" if big else "<u2"
+        values = np.frombuffer(data, order) if isinstance(data, bytes) else np.array(data, np.float64).ravel()
     except Exception:  # pydicom raises what its parts raise
         return None
     finite = np.isfinite(values).all()
@@ -151,7 +152,10 @@ def icon_of(sheet: Sheet) -> Plane | None:
         rows, columns = int(item.Rows), int(item.Columns)
         if int(item.BitsAllocated) != 8 or int(item.get("SamplesPerPixel", 1)) != 1 or not 8 <= rows * columns <= _ICON:
             return None
-        whole = np.frombuffer(item.PixelData[:rows * columns], np.uint8).reshape(rows, columns)
+        data = np.frombuffer(item.PixelData, np.uint8)
+        if sheet.big and item["PixelData"].VR == "OW":  # two bytes a word
+            data = data.reshape(-1, 2)[:, ::-1].ravel()
+        whole = data[:rows * columns].reshape(rows, columns)
         return whole[::1 + rows // (2 * _SMALL), ::1 + columns // (2 * _SMALL)].astype(np.float32)
     except Exception:  # pydicom raises what its parts raise, and an icon may be compressed, or none
         return None
