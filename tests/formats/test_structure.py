@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGLSLossless, generate_uid
@@ -276,6 +277,35 @@ def test_what_dcmtk_writes_anew_is_not_odd(tmp_path, command):
         subprocess.run([*command, path, path.with_suffix(".new")], check=True)
         path.with_suffix(".new").replace(path)
     assert told(tmp_path) == {}
+
+
+@pytest.mark.needs("dcmconv")
+def test_padding_is_the_same_by_its_bits_whichever_sign_a_program_gave_it(tmp_path):
+    def act(data):
+        data.PixelRepresentation = 1
+        data.add_new(0x00280120, "US", 63536)
+    paths = stack(tmp_path)
+    change(paths, act)
+    for path in paths[9:]:
+        subprocess.run(["dcmconv", "+ti", path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    found = [fact.says for fact in facts_in(tmp_path) if fact.name == "odd value"]
+    assert found == []
+    change(paths[4:6], lambda data: data.add_new(0x00280120, "SS", -1999))
+    found = [fact.says for fact in facts_in(tmp_path) if fact.name == "odd value"]
+    assert found == ["Slices 5 and 6 say another PixelPaddingValue than the others (-1999, not -2000)."]
+
+
+@pytest.mark.parametrize("largest", [40000, 50000])
+def test_a_largest_value_that_was_written_as_signed_is_read_as_the_pixels_are(tmp_path, largest):
+    def act(data):
+        values = data.pixel_array.astype(np.uint16)
+        values[40:44, 40:44] = 40000
+        repaint(data, values)
+        data.BitsStored, data.HighBit = 16, 15
+        data["LargestImagePixelValue"] = DataElement(0x00280107, "SS", largest - 65536)
+    change(stack(tmp_path), act)
+    assert "largest" not in told(tmp_path)
 
 
 def test_odd_ones_by_hand():

@@ -71,6 +71,15 @@ class Sheet:
         found = self.numbers(keyword)
         return found[0] if found else None
 
+    def stored(self, keyword: str) -> float | None:
+        """A number of 16 bits that is signed where the pixels are (`US or SS` in the dictionary): programs write it
+        with either sign, or with none where a value representation is implied."""
+        number = self.number(keyword)
+        if number is None or not number.is_integer():
+            return number
+        bits = int(number) % (1 << 16)
+        return float(bits - (1 << 16) if self.number("PixelRepresentation") == 1 and bits >> 15 else bits)
+
     def meta_text(self, keyword: str) -> str:
         """Of the file meta group."""
         try:

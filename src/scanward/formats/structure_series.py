@@ -48,6 +48,8 @@ _STYLE = {"program": "was written by another program", "syntax": "has another tr
           "sequences": "holds its sequences in another form", "preamble": "has another preamble",
           "group lengths": "has other lengths of groups",
           "blanks": "ends its UIDs otherwise"}
+_SIGNED = ("PixelPaddingValue",)
+"""What has either sign, as the program that wrote it took it."""
 _TYPED = ("PatientName", "SeriesDescription", "ReferringPhysicianName", "AccessionNumber")
 """What people type at a console, and put right while a scan runs."""
 _WHOSE = ("StudyInstanceUID", "PatientID", "PatientName", "PatientSex", "PatientBirthDate")
@@ -148,7 +150,7 @@ def _values(sheets: Sequence[Sheet]) -> Iterator[Fact]:
     lossy = all(sheet.text("LossyImageCompression") == "01" for sheet in sheets)
     parts: dict[tuple[int, ...], list[str]] = {}
     for keyword in SAME:
-        said = [sheet.text(keyword) for sheet in sheets]
+        said = [_said(sheet, keyword) for sheet in sheets]
         few, odd = odd_ones(said) if all(said) else (), _others(said)
         if not (few or (odd and (all(said) or keyword in _WHOSE))) or (keyword in _DAYS and _midnight(said)):
             continue
@@ -164,6 +166,11 @@ def _values(sheets: Sequence[Sheet]) -> Iterator[Fact]:
     for odd, names in parts.items():
         yield Fact("parts", f"{which(odd)} {'says' if len(odd) == 1 else 'say'} another "
                    f"{_listed(names[:LISTED], len(names[LISTED:]))} than the rest of the series.", slices=odd)
+
+
+def _said(sheet: Sheet, keyword: str) -> str:
+    number = sheet.stored(keyword) if keyword in _SIGNED else None
+    return sheet.text(keyword) if number is None else f"{number:g}"
 
 
 def _at_an_end(odd: Sequence[int], count: int) -> bool:
