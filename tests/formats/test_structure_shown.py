@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from stacks import SIDE, change, repaint, stack
-from test_structure import sets, told
+from test_structure import facts_in, sets, told
 
 from scanward.formats import find, read
 from scanward.formats.structure import said_of
@@ -59,6 +59,23 @@ def icon(values):
     item.PixelData = np.clip(values, 0, 255).astype(np.uint8).tobytes()
     item["PixelData"].VR = "OB"
     return item
+
+
+def small(values, low, high):
+    """Stored values as an icon, seen through a window from `low` to `high`."""
+    made = cv2.resize(((values - float(low)) * 255 / (high - low)).clip(0, 255), (48, 48), interpolation=cv2.INTER_AREA)
+    return Sequence([icon(made)])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2040), (700, 900), (990, 1010), (1300, 1500)])
+def test_an_icon_of_another_image_is_named_and_its_own_is_not_at_any_window(tmp_path, low, high):
+    paths = stack(tmp_path)
+    change(paths, lambda data: setattr(data, "IconImageSequence", small(data.pixel_array, low, high)))
+    assert told(tmp_path) == {}
+    if low < 1300:  # brighter is nearly nothing
+        change(paths[:1], lambda data: setattr(
+            data, "IconImageSequence", small(data.pixel_array[::-1, ::-1], low, high)))
+        assert told(tmp_path)["icon"].slices == (0,)
 
 
 @pytest.mark.parametrize(("software", "named"), [("GIMP 2.10", True), ("Adobe Photoshop 25.0", True),
@@ -166,3 +183,17 @@ def test_an_overlay_that_covers_is_named_and_one_of_lines_is_not(tmp_path):
     bar[:24] = True
     change(paths, lambda data: overlay(data, bar))
     assert "covers 25% of it" in told(tmp_path)["overlay"].says
+
+
+def test_key_slices_may_have_overlays_and_icons_of_their_own(tmp_path):
+    line = np.zeros((SIDE, SIDE), bool)
+    line[40:42] = True
+
+    def act(data):
+        overlay(data, line)
+        data.IconImageSequence = small(data.pixel_array, 0, 2040)
+        data.OriginalAttributesSequence = Sequence([Dataset()])
+    change(stack(tmp_path)[3:6], act)
+    assert [fact.says for fact in facts_in(tmp_path) if fact.slices] == [
+        "Slices 4 to 6 have overlays, unlike the rest of the series."]
+    assert told(tmp_path) == {}

@@ -45,8 +45,8 @@ _SCALED = ("RescaleSlope", "RescaleIntercept", "BitsStored", "HighBit", "PixelRe
 """What a compression with loss may set anew, slice by slice, as DCMTK's does."""
 _STYLE = {"program": "was written by another program", "syntax": "has another transfer syntax",
           "meta": "has other elements in its file meta group", "pixels": "holds its pixels in another form",
-          "sequences": "holds its sequences in another form", "preamble": "has another preamble",
-          "group lengths": "has other lengths of groups",
+          "sequences": "says the lengths of sequences in another way", "preamble": "has another preamble",
+          "group lengths": "says the lengths of groups otherwise",
           "blanks": "ends its UIDs otherwise"}
 _SIGNED = ("PixelPaddingValue",)
 """What has either sign, as the program that wrote it took it."""
@@ -62,8 +62,12 @@ _DAY = 86400.0
 """Seconds."""
 MOST_PARTS = 3
 """Values that the parts of a series may have before each slice counts as having its own."""
-_OPTIONAL = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "ImageComments")
-"""What some scanners leave out of some slices."""
+_OPTIONAL = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "ImageComments", "IconImageSequence",
+             "OriginalAttributesSequence", "RetrieveAETitle")
+"""What some scanners leave out of some slices, and what archives and readers add to some."""
+_HAVE, _LACK = ("has", "have"), ("lacks", "lack")
+OVERLAYS = range(0x6000, 0x6020, 2)
+"""Groups that readers draw into on key slices."""
 
 
 def series_facts(sheets: Sequence[Sheet], heights: npt.NDArray[np.float64]) -> Iterator[Fact]:
@@ -98,26 +102,34 @@ def _listed(words: Sequence[str], rest: int = 0) -> str:
 
 
 def _written(sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    styles = [sheet.style for sheet in sheets]
+    shared = set(sheets[0].lengths).intersection(*(sheet.lengths for sheet in sheets))
+    styles = [sheet.style | {"sequences": " ".join(sorted({sheet.lengths[tag] for tag in shared}))} for sheet in sheets]
     for part, what in _STYLE.items():
         odd = odd_ones([style[part] for style in styles])
         if odd:
-            plural = what if len(odd) == 1 else re.sub(r"^(was|has|holds|ends)", lambda found: {
-                "was": "were", "has": "have", "holds": "hold", "ends": "end"}[found[1]], what)
+            plural = what if len(odd) == 1 else re.sub(r"^(\w+)s", lambda found: {
+                "wa": "were", "ha": "have"}.get(found[1], found[1]), what)
             yield Fact("odd writing", f"{which(odd)} {plural} than the other {len(sheets) - len(odd)} of the series.",
                        slices=odd)
 
 
 def _elements(sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    found: dict[tuple[int, ...], list[str]] = {}
+    found: dict[tuple[int, ...], dict[tuple[str, str], list[str]]] = {}
     for tag in sorted(frozenset().union(*(sheet.tags for sheet in sheets))):
         name = keyword_for_tag(tag) or f"{tag:08X}"
         odd = odd_ones([tag in sheet.tags for sheet in sheets])
-        if odd and name not in _OPTIONAL:
-            found.setdefault(odd, []).append(f"{name} {'there' if tag in sheets[odd[0]].tags else 'missing'}")
-    for odd, names in found.items():
-        yield Fact("odd elements", f"{which(odd)} {'has' if len(odd) == 1 else 'have'} other elements than the rest of "
-                   f"the series ({', '.join(names[:3])}).", slices=odd)
+        if odd and name not in _OPTIONAL and tag >> 16 not in OVERLAYS:
+            way = _HAVE if tag in sheets[odd[0]].tags else _LACK
+            found.setdefault(odd, {}).setdefault(way, []).append(name)
+    for odd, ways in found.items():
+        said = [f"{way[len(odd) > 1]} {_listed(names[:3], len(names[3:]))}" for way, names in ways.items()]
+        yield Fact("odd elements", f"{which(odd)} {' and '.join(said)}, unlike the rest of the series.", slices=odd)
+    drawn = [any(tag >> 16 in OVERLAYS for tag in sheet.tags) for sheet in sheets]
+    odd = odd_ones(drawn)
+    if odd:
+        way = _HAVE if drawn[odd[0]] else _LACK
+        yield Fact("some overlays", f"{which(odd)} {way[len(odd) > 1]} overlays, unlike the rest of the series.", True,
+                   slices=odd)
     odd = odd_ones([sheet.creators for sheet in sheets])
     if odd:
         yield Fact("odd blocks", f"{which(odd)} {'has' if len(odd) == 1 else 'have'} other private blocks than the "

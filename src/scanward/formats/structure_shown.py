@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
+from scanward.formats.structure_series import OVERLAYS
 from scanward.image import Image
 
 Plane = npt.NDArray[np.float32]
 
 _ALIKE = 0.55
-"""Correlation of an icon with its image."""
+"""Likeness of an icon to its image: at six windows 0.59 at least in 32 scans, and less in half of others' icons."""
 _ICON, _SMALL = 1 << 20, 64
 """Pixels of the largest icon that is looked at, and about the side at which it is."""
 HIDDEN, TISSUE, THERE = 0.01, -500.0, 0.05
@@ -29,7 +30,6 @@ BEND = 0.05
 """Part of its range by which a lookup table may fall before it rises on."""
 MOST = 16
 """Windows and tables that are looked at."""
-_OVERLAYS = range(0x6000, 0x6020, 2)
 GLYPHS, LOW, HIGH, MANY = 4, 5, 48, 1000
 """Letters in a row that are text; pixels of their height; and how many are looked at."""
 EVEN = 0.6
@@ -104,7 +104,7 @@ def bent(table: npt.NDArray[np.float64]) -> bool:
 def _overlays(sheets: Sequence[Sheet]) -> Iterator[Fact]:
     """Overlays that hide a part of the image (PS3.3, C.9.2): lines and words cover less."""
     for z, sheet in enumerate(sheets):
-        for group in _OVERLAYS:
+        for group in OVERLAYS:
             covered = covered_by(sheet, group)
             if covered > COVERED:
                 yield Fact("overlay", f"Its overlay, which viewers show over it, covers {covered:.0%} of it.",
@@ -131,17 +131,24 @@ def _icons(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
         if icon is None or icon.std() < 1:
             continue
         small = cv2.resize(image.pixels[z], icon.shape[::-1], interpolation=cv2.INTER_AREA)
-        if small.std() > 0 and _likeness(small, icon) < _ALIKE:
+        if small.std() > 0 and likeness(small, icon) < _ALIKE:
             yield Fact("icon", "The small picture of it that it holds (IconImageSequence) shows another image.",
                        slices=(z,) if len(sheets) > 1 else ())
             return
 
 
-def _likeness(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """The rank correlation, whose sign a window may turn: no window changes the order."""
-    a, b = (np.argsort(np.argsort(part.ravel())) for part in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return abs(float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b))))
+def likeness(one: npt.NDArray[Any], icon: npt.NDArray[Any]) -> float:
+    """The rank correlation, as a part of the largest that the icon's ties allow: windows change no order, turn it
+    round at most, and make one value of all that lies beside them."""
+    a, b = _ranks(one), _ranks(icon)
+    return abs(float(a @ b)) / float(np.sort(a) @ np.sort(b))
+
+
+def _ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Mean ranks (n,) about zero."""
+    _, where, times = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    ranks = np.asarray((np.cumsum(times) - (times + 1) / 2)[where], np.float64)
+    return ranks - ranks.mean()
 
 
 def icon_of(sheet: Sheet) -> Plane | None:
