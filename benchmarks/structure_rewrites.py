@@ -90,6 +90,11 @@ def _deidentified(work: Work, name: str = "ANON") -> None:
     edited(work.files, act)
 
 
+@scenario("dcmconv implicit, last two slices", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    through("dcmconv", work.files[-2:], "+ti")
+
+
 @scenario("dcmodify, patient corrected", HARMLESS, "harmless")
 def _(work: Work) -> None:
     dcmodify(work.files, "-i", "PatientName=CORRECTED^NAME", "-i", "InstitutionName=Elsewhere")

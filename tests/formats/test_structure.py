@@ -260,6 +260,18 @@ def test_what_dcmtk_writes_anew_is_not_odd(tmp_path, command):
 
 
 @pytest.mark.needs("dcmconv")
+@pytest.mark.parametrize(("slices", "name"), [(slice(9, 12), "parts"), (slice(5, 8), "odd writing")])
+def test_the_rest_of_a_series_may_have_come_another_way(tmp_path, slices, name):
+    for path in stack(tmp_path)[slices]:
+        subprocess.run(["dcmconv", "+ti", path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    found = told(tmp_path)
+    assert set(found) == {name}
+    assert f"Slices {slices.start + 1} to {slices.stop} were written by another program, have another transfer syntax" \
+        in found[name].says
+
+
+@pytest.mark.needs("dcmconv")
 def test_padding_is_the_same_by_its_bits_whichever_sign_a_program_gave_it(tmp_path):
     def act(data):
         data.PixelRepresentation = 1

@@ -104,13 +104,17 @@ def _listed(words: Sequence[str], rest: int = 0) -> str:
 def _written(sheets: Sequence[Sheet]) -> Iterator[Fact]:
     shared = set(sheets[0].lengths).intersection(*(sheet.lengths for sheet in sheets))
     styles = [sheet.style | {"sequences": " ".join(sorted({sheet.lengths[tag] for tag in shared}))} for sheet in sheets]
+    found: dict[tuple[int, ...], list[str]] = {}
     for part, what in _STYLE.items():
         odd = odd_ones([style[part] for style in styles])
         if odd:
-            plural = what if len(odd) == 1 else re.sub(r"^(\w+)s", lambda found: {
-                "wa": "were", "ha": "have"}.get(found[1], found[1]), what)
-            yield Fact("odd writing", f"{which(odd)} {plural} than the other {len(sheets) - len(odd)} of the series.",
-                       slices=odd)
+            found.setdefault(odd, []).append(what if len(odd) == 1 else re.sub(
+                r"^(\w+)s", lambda word: {"wa": "were", "ha": "have"}.get(word[1], word[1]), what))
+    for odd, ways in found.items():
+        # what an archive lacked may come later, another way
+        name = "parts" if _at_an_end(odd, len(sheets)) else "odd writing"
+        yield Fact(name, f"{which(odd)} {_listed(ways)} than the other {len(sheets) - len(odd)} of the series.",
+                   slices=odd)
 
 
 def _elements(sheets: Sequence[Sheet]) -> Iterator[Fact]:
