@@ -153,6 +153,18 @@ def test_a_header_that_contradicts_itself_says_so(tmp_path, elements, name):
     assert name in told(tmp_path)
 
 
+@pytest.mark.parametrize(("elements", "says"), [
+    ({"StudyDate": "20990601"}, "It was taken 79 years before its study began."),
+    ({"StudyDate": "20200603"}, "It was taken 2 days before its study began."),
+    ({"StudyDate": "20181201"}, "It was taken 548 days after its study began."),
+    ({"PatientBirthDate": "20200602"}, "Its patient was born 1 day after its study."),
+    ({"Manufacturer": "SIEMENS", "SeriesInstanceUID": "1.3.12.2.1107.5.1.4.2017060112345678"}, "The scanner dated its UIDs 3 years before its study."),
+])
+def test_dates_apart_are_said_by_how_much(tmp_path, elements, says):
+    stack(tmp_path, **elements)
+    assert says in [fact.says for fact in told(tmp_path).values()]
+
+
 @pytest.mark.parametrize(("mm", "named"), [(50, True), (3, False)])
 def test_a_series_that_was_moved_lies_elsewhere_by_slice_location(tmp_path, mm, named):
     def act(data):
@@ -337,5 +349,5 @@ def test_noise_has_no_blocks(seed):
 def test_dates_are_not_told_either(tmp_path):
     stack(tmp_path, PatientBirthDate="20301231", StudyDate="20201224")
     said = " ".join(fact.says for fact in facts_in(tmp_path))
-    assert "born after its study" in said
+    assert "born 10 years after its study" in said
     assert not any(year in said for year in ("2030", "2020"))
