@@ -58,6 +58,23 @@ def _(work: Work) -> None:
 
 @scenario("pydicom, de-identified with new UIDs and dates", HARMLESS, "harmless")
 def _(work: Work) -> None:
+    _deidentified(work)
+
+
+@scenario("pydicom, de-identified, and then once more with the first there", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    _deidentified(work)
+    copied(work.files, work.folder / "a")
+    _deidentified(work, "ANON2")
+
+
+@scenario("pydicom, de-identified, the original there", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    copied(work.host, work.folder / "a")
+    _deidentified(work)
+
+
+def _deidentified(work: Work, name: str = "ANON") -> None:
     uids: dict[str, str] = {}
 
     def act(data: Dataset) -> None:
@@ -67,10 +84,15 @@ def _(work: Work) -> None:
         for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
             if data.get(keyword):
                 setattr(data, keyword, "19000101")
-        data.PatientName, data.PatientID, data.PatientBirthDate = "ANON", "ANON", ""
+        data.PatientName, data.PatientID, data.PatientBirthDate = name, name, ""
         data.PatientIdentityRemoved, data.DeidentificationMethod = "YES", "a script"
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     edited(work.files, act)
+
+
+@scenario("dcmconv implicit, last two slices", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    through("dcmconv", work.files[-2:], "+ti")
 
 
 @scenario("dcmodify, patient corrected", HARMLESS, "harmless")
@@ -82,6 +104,11 @@ def _(work: Work) -> None:
 def _(work: Work) -> None:
     dcmodify(work.files, "-i", "AccessionNumber=A1", "-i", "StudyDescription=CHEST", "-ea", "RequestAttributesSequence",
              "-ea", "ReferencedPerformedProcedureStepSequence", "-i", "RetrieveAETitle=PACS")
+
+
+@scenario("dcmodify, patient's name corrected in half", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    dcmodify(work.files[len(work.files) // 2:], "-i", "PatientName=CORRECTED^NAME")
 
 
 @scenario("Orthanc stored and fetched", HARMLESS, "harmless")

@@ -45,6 +45,21 @@ def _(work: Work) -> None:
     edited(work.files, act)
 
 
+@scenario("an overlay and an icon on key slices", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    def act(data: Dataset) -> None:
+        mask = np.zeros((int(data.Rows), int(data.Columns)), np.uint8)
+        cv2.line(mask, (9, 9), (90, 90), 1, 2)
+        _laid(data, mask)
+        _icon(data, data.pixel_array)
+    edited(work.some, act)
+
+
+@scenario("its own icon at a bone window, all", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    edited(work.files, lambda data: _icon(data, data.pixel_array, (97, 99.9)))
+
+
 @scenario("a lookup table that falls and rises, all", HEADER, "series", "film")
 def _(work: Work) -> None:
     def act(data: Dataset) -> None:
@@ -86,9 +101,9 @@ def _laid(data: Dataset, mask: Pixels) -> None:
     data.add_new(0x60003000, "OW", bits + b"\0" * (len(bits) % 2))
 
 
-def _icon(data: Dataset, values: Pixels) -> None:
-    """A small grey picture of `values` as its icon."""
-    low, high = np.percentile(values, (1, 99))
+def _icon(data: Dataset, values: Pixels, window: tuple[float, float] = (1, 99)) -> None:
+    """A small grey picture of `values` as its icon; `window` in percentiles."""
+    low, high = np.percentile(values, window)
     grey = np.clip((values - low) * (255 / max(1.0, float(high - low))), 0, 255).astype(np.uint8)
     item = Dataset()
     item.SamplesPerPixel, item.PhotometricInterpretation, item.Rows, item.Columns = 1, "MONOCHROME2", 64, 64
