@@ -16,6 +16,8 @@ from outside import program
 
 NASTY = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>\u202egpj"
 
+OLD = "<!DOCTYPE html><title>Archive report</title>old"
+
 
 class Page(HTMLParser):
     """Tags, and the words outside of the style."""
@@ -232,17 +234,32 @@ def _listing(out):
 def test_what_cannot_be_read_is_one_sentence_and_the_old_page_stays(run, tmp_path, spoil, words):
     out = tmp_path / "out"
     spoil(out)
-    (out / "report.html").write_text("old")
+    (out / "report.html").write_text(OLD)
     code, said, told = run("archive", "report", out)
     assert (code, said, told.count("\n")) == (2, "", 1)
     assert re.search(words, told), told
-    assert "Traceback" not in told and (out / "report.html").read_text() == "old"
+    assert "Traceback" not in told and (out / "report.html").read_text() == OLD
     assert not list(out.glob(".scanward-*"))
 
 
 def test_a_folder_that_is_none(run, tmp_path):
     code, _, told = run("archive", "report", tmp_path / "missing")
     assert code == 2 and "holds no run" in told
+
+
+@pytest.mark.parametrize("name", ["report.html", "film.png", "answers/part-00000001.parquet", "listing/x", "link.html"])
+def test_a_page_takes_no_name_of_something_else(run, tmp_path, name):
+    out = made.run(tmp_path, [made.row(0)])
+    for taken in ("report.html", "film.png", "aim.html"):
+        (out / taken).write_text("<html><title>Scanward report</title>")
+    (out / "link.html").symlink_to(out / "aim.html")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, said, told = run("archive", "report", out, *([] if name == "report.html" else ["-o", out / name]))
+    assert (code, said, told.count("\n")) == (2, "", 1)
+    assert "is no page of an archive and is not overwritten" in told or "lie among the run's own files" in told
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run("archive", "report", out, "-o", out / "new.html", "-q") == (0, "", "")
+    assert run("archive", "report", out, "-o", out / "new.html", "-q") == (0, "", ""), "an earlier page is replaced"
 
 
 @pytest.mark.needs("chromium")

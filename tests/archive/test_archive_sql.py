@@ -86,6 +86,13 @@ def test_a_query_that_fails_on_its_way_leaves_no_file(run, out, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("name", ["answers/part-00000009.parquet", "listing/9.jsonl", "answers/../pictures/a.csv"])
+def test_a_table_does_not_lie_among_the_answers(run, out, name):
+    before = sorted(out.rglob("*"))
+    code, _, told = run("archive", "report", out, "--sql", "select 1", "--csv", out / name)
+    assert code == 2 and "would lie among the run's own files" in told and sorted(out.rglob("*")) == before
+
+
 @pytest.mark.parametrize(("more", "words"), [
     (["--csv", "x.csv"], "--csv says where the answer of --sql goes; give --sql, too."),
     (["--sql", "select 1", "-o", "x.html"], "give --csv FILE for a file."),

@@ -206,9 +206,12 @@ def test_a_folder_that_holds_something_else_is_left_alone(archive, tmp_path, run
     code, _, err = run("archive", archive, "-o", tmp_path)
     assert code == 2 and "belongs to something else" in err and os.listdir(tmp_path) == ["run.json"]
     (tmp_path / "run.json").unlink()
-    (tmp_path / "listing").mkdir()
-    code, _, err = run("archive", archive, "-o", tmp_path)
-    assert code == 2 and "listing belongs to something else" in err and os.listdir(tmp_path) == ["listing"]
+    for name in ("listing", "verdicts.jsonl", "film.png"):
+        (tmp_path / name).mkdir()
+        code, _, err = run("archive", archive, "-o", tmp_path)
+        assert code == 2 and f"{name} belongs to something else; choose an empty folder" in err
+        assert os.listdir(tmp_path) == [name]
+        (tmp_path / name).rmdir()
 
 
 def test_answers_that_are_damaged_are_named(archive, out, tmp_path, run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from scanward.archive.listing import progress_of
 from scanward.archive.oddities import oddities
 from scanward.archive.reading import Answers
 from scanward.disk import plain_file
-from scanward.formats.guard import clean
+from scanward.errors import ArgumentError
+from scanward.formats.guard import clean, shown
 from scanward.report.heat import jpeg
 from scanward.report.page import picture_uri, write_page
 from scanward.verdict import SYMBOLS
 
-NAME = "report.html"
+NAME, TITLE = "report.html", "Archive report"
+HEAD = 1 << 12
+"""Bytes of a page within which its title stands."""
 WORST, SEEN = 100, 12
 """Alarms with their pictures, and how many of them are seen before somebody asks for the others."""
 LISTED, ABOVE = 50, 10
@@ -81,6 +85,18 @@ class First:
     slices: int
 
 
+def check_page(path: Path) -> None:
+    """Raises `ArgumentError` where something other than a page of an archive has that name."""
+    if not os.path.lexists(path):
+        return
+    ours = False
+    with suppress(OSError), plain_file(path) as file:
+        ours = f"<title>{TITLE}</title>".encode() in file.read(HEAD)
+    if not ours:
+        raise ArgumentError(f"{shown(path)} exists already, is no page of an archive and is not overwritten; choose "
+                            "another name with -o.")
+
+
 def write_archive_report(answers: Answers, path: Path) -> str:
     """Write the page to `path`, whole or not at all; one sentence of what it says.
 
@@ -98,7 +114,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
     first = First(tables[0].groups.judged, *figures.cases_and_proofs(answers), tuple(islice(above, ABOVE)),
                   one_uid.count, apart.count, slices.count)
     write_page(
-        path, files("scanward.archive").joinpath("report.template.html"), title="Archive report",
+        path, files("scanward.archive").joinpath("report.template.html"), title=TITLE,
         source=clean(answers.terms.get("source", ""), LONGEST), method=clean(answers.terms.get("method", "")),
         listed=listed, left=left, counts=rows, total=total, symbols=SYMBOLS, tables=tables, first=first, seen=SEEN,
         alarms=[_alarm(answers.folder, row) for row in figures.worst(answers, WORST)],

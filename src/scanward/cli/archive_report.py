@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -14,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scanward.archive.answers import ANSWERS, LISTING, PICTURES, RUN
 from scanward.archive.reading import Answers
-from scanward.archive.report import write_archive_report
+from scanward.archive.report import NAME, check_page, write_archive_report
 from scanward.cli.codes import CLEAN
 from scanward.cli.csvfile import cell
 from scanward.cli.words import busy, shown
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 
-NAME = "report.html"
 PRINTED = 1000
 """Rows of a table: a terminal needs all of them at once to draw it."""
 
@@ -32,8 +33,10 @@ def run_archive_report(folder: Path, output: Path | None, sql: str | None, csv_f
     if sql is None:
         if csv_file is not None:
             raise ArgumentError("--csv says where the answer of --sql goes; give --sql, too.")
+        page = folder / NAME if output is None else output
+        _check_apart(page, folder)
+        check_page(page)
         with Answers(folder) as answers, busy("reading the answers", quiet):
-            page = folder / NAME if output is None else output
             said = write_archive_report(answers, page)
         if not quiet:
             print(said)
@@ -41,8 +44,10 @@ def run_archive_report(folder: Path, output: Path | None, sql: str | None, csv_f
         return CLEAN
     if output is not None:
         raise ArgumentError("-o says where the page goes, and --sql asks for none; give --csv FILE for a file.")
-    if csv_file is not None and csv_file.exists():
-        raise ArgumentError(f"{csv_file} exists already and is not overwritten; choose another name.")
+    if csv_file is not None:
+        _check_apart(csv_file, folder)
+        if csv_file.exists():
+            raise ArgumentError(f"{csv_file} exists already and is not overwritten; choose another name.")
     with Answers(folder) as answers:
         names, rows = answers.asked(sql)
         if csv_file is None:
@@ -50,6 +55,13 @@ def run_archive_report(folder: Path, output: Path | None, sql: str | None, csv_f
         else:
             _write(names, rows, csv_file)
     return CLEAN
+
+
+def _check_apart(path: Path, folder: Path) -> None:
+    """Raises `ArgumentError` for what would lie among the run's own files, where the run looks for its answers."""
+    whole = Path(os.path.realpath(path))
+    if any(whole.is_relative_to(os.path.realpath(folder / name)) for name in (RUN, LISTING, ANSWERS, PICTURES)):
+        raise ArgumentError(f"{shown(str(path))} would lie among the run's own files; choose another folder.")
 
 
 def _print(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
