@@ -226,8 +226,7 @@ class Listed:
             yield at, run
 
     def _units(self, lines: list[str]) -> Iterator[Unit]:
-        root = self.path.parent
-        named = {str(root / line): line for line in lines}
+        named = {str(self.path.parent / part): part for part in map(self._part, lines)}
         folders = [path for path in named if os.path.isdir(path)]
         passed: list[Passed] = []
         groups = {str(paths[0]): paths for paths in _looked_into(
@@ -245,6 +244,16 @@ class Listed:
                 yield Unit((line,), 0, said="unscanned", reason=reasons[path])
             elif path not in members:
                 yield Unit((line,), 0)  # reading says what it is
+
+    def _part(self, line: str) -> str:
+        """A line without its detours, `a/../b` and the list's own folder: a file that is named twice is one. Where a
+        link makes something else of them they stay."""
+        whole, root = os.path.join(self.path.parent, line), str(self.path.parent)
+        short = os.path.normpath(whole)
+        if ".." in line.split("/") and os.path.realpath(os.path.dirname(short)) != os.path.realpath(
+                os.path.dirname(whole)):
+            return line
+        return os.path.relpath(short, root) if os.path.commonpath([short, root]) == root else short
 
     def address(self, unit: Unit) -> str:
         return str(self.path.parent / unit.parts[0])

@@ -78,7 +78,7 @@ def _print(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
 
 def _write(names: list[str], rows: Iterator[tuple[Any, ...]], path: Path) -> None:
     with whole_file(path, replace=False) as file:
-        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         writer = csv.writer(text)
         for row in chain([tuple(names)], rows):
             writer.writerow([cell(value if isinstance(value, str | int | float) else _text(value)) for value in row])
@@ -88,6 +88,8 @@ def _write(names: list[str], rows: Iterator[tuple[Any, ...]], path: Path) -> Non
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value))
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else str(value)
