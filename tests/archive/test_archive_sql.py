@@ -1,9 +1,13 @@
 """`scanward archive report --sql`: answers, and nothing else of the machine."""
 
 import csv
+import os
+import pty
+import subprocess
 
 import made_answers as made
 import pytest
+from archives import command
 
 
 @pytest.fixture
@@ -22,6 +26,38 @@ def test_a_query_prints_a_table(run, out):
         ["label", "n", "last"], ["tampered", "2", "2026-11-30", "00:00:02"],
         ["authentic", "8", "2026-11-30", "00:00:04"]]
     assert not (out / "report.html").exists()
+
+
+def test_what_goes_into_a_pipe_is_not_broken(run, tmp_path):
+    long = "x" * 300 + "/film.dcm"
+    out = made.run(tmp_path, [made.row(0, path=long), made.row(1, reason="r" * 500), made.row(2, path="文.png")])
+    code, said, _ = run("archive", "report", out, "--sql", "select label, path, reason from answers order by unit")
+    assert code == 0 and [line.split() for line in said.splitlines()] == [
+        ["label", "path", "reason"], ["authentic", long], ["authentic", "000/0/film-1.dcm", "r" * 500],
+        ["authentic", "文.png"]]
+    said = run("archive", "report", out, "--sql", "select * from answers order by unit limit 2")[1]
+    blocks = said.split("\n\n")
+    assert len(blocks) == 2 and all(len(block.splitlines()) == len(made.schema().names) for block in blocks)
+    assert f"\npath          {long}\n" in said and f"\nreason        {'r' * 500}\n" in said
+    described = run("archive", "report", out, "--sql", "summarize answers")[1]
+    assert f"\nmax              {long}\n" in described
+
+
+def test_a_table_that_a_terminal_is_too_narrow_for_is_told_by_columns(out):
+    asked = ["report", out, "--sql", "select unit, label, station from answers where label = 'tampered' order by unit"]
+    command_, environment = command(*asked)
+    for width, lines in ((100, 3), (30, 7)):
+        ours, theirs = pty.openpty()
+        try:
+            done = subprocess.run(command_, env=environment | {"COLUMNS": str(width), "TERM": "xterm"}, stdout=theirs,
+                                  check=True)
+            assert done.returncode == 0
+            said = os.read(ours, 10_000).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert len(said.splitlines()) == lines, said
+        assert f"{3:032x}" in said and f"{5:032x}" in said and "\x1b[31m" not in said
 
 
 def test_a_file_gets_every_row_and_no_formula(run, out, tmp_path):

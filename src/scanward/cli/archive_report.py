@@ -11,9 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from scanward.archive.answers import ANSWERS, LISTING, PICTURES, RUN
 from scanward.archive.reading import Answers
@@ -25,7 +24,9 @@ from scanward.disk import whole_file
 from scanward.errors import ArgumentError
 
 PRINTED = 1000
-"""Rows of a table: a terminal needs all of them at once to draw it."""
+"""Rows of a table, which needs all of them at once to be drawn."""
+FEW, GAP = 8, "  "
+"""Columns of a table that goes to no terminal, and what is between two."""
 
 
 def run_archive_report(folder: Path, output: Path | None, sql: str | None, csv_file: Path | None, quiet: bool) -> int:
@@ -65,15 +66,26 @@ def _check_apart(path: Path, folder: Path) -> None:
 
 
 def _print(names: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(Text(shown(name)), overflow="fold")
-    for row in islice(rows, PRINTED):
-        table.add_row(*(Text(shown(_text(value))) for value in row))
-    console.print(table)
+    """A table; or, where a terminal is too narrow for it or elsewhere it has more than `FEW` columns, a line for each
+    column of each row. No line is broken: what is in it can be found and copied."""
+    heads = [shown(name) for name in names]
+    cells = [[shown(_text(value)) for value in row] for row in islice(rows, PRINTED)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    fits = sum(widths) + len(GAP) * (len(widths) - 1) <= Console().width if sys.stdout.isatty() else len(heads) <= FEW
+    if fits or len(heads) == 1:
+        for line in (heads, *cells):
+            print(GAP.join(map(_padded, line, widths)).rstrip())
+    else:
+        margin = max(map(cell_len, heads))
+        for number, line in enumerate(cells):
+            print("\n" * (number > 0) + "\n".join(
+                f"{_padded(head, margin)}{GAP}{text}".rstrip() for head, text in zip(heads, line, strict=True)))
     if next(rows, None) is not None:
         print(f"Only the first {PRINTED} rows are printed; --csv FILE writes all.", file=sys.stderr)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
 
 
 def _write(names: list[str], rows: Iterator[tuple[Any, ...]], path: Path) -> None:
