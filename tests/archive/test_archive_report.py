@@ -125,6 +125,25 @@ def test_what_to_look_at_first_is_said_first(run, tmp_path):
     assert clean.startswith("Answers 0 alarms among 8 judged images. Modality"), clean
 
 
+def test_what_nobody_looked_at_is_listed(run, tmp_path):
+    hidden = "It is hidden: its name begins with a dot."
+    rows = [made.row(i, "unscanned", reason=hidden, path=f"ward/.film-{i:02}.png") for i in range(11)]
+    lungs = "ward/lung.dcm is a CT volume that shows no lungs."
+    rows += [made.row(20, "unscanned", reason=lungs, path="ward/lung.dcm"),
+             made.row(21, "unscanned", reason="It is packed.", path="ward/exam.zip"), made.row(22),
+             made.row(23, "unscanned", reason="", error="ward/x.dcm may not be read.", path="ward/x.dcm")]
+    run("archive", "report", made.run(tmp_path, rows))
+    page = Page(tmp_path / "report.html")
+    assert "13 files not looked at : who puts a dot before a name, or packs an image, hides it" in page.part("answers")
+    listed = page.part("unscanned")
+    assert f"{hidden} 11 ward/.film-00.png ward/.film-01.png" in listed and "ward/.film-07.png and 3 more" in listed
+    assert "It is packed. 1 ward/exam.zip … is a CT volume that shows no lungs. 1 ward/lung.dcm" in listed
+    assert "ward/x.dcm" not in listed and "ward/x.dcm" in page.part("errors")
+    run("archive", "report", made.run(tmp_path / "all", [made.row(0)]))
+    page = Page(tmp_path / "all" / "report.html")
+    assert page.part("unscanned").endswith("None.") and "looked at" not in page.part("answers")
+
+
 def test_a_run_that_goes_on_says_how_far_it_is(run, tmp_path):
     out = made.run(tmp_path, [made.row(i) for i in range(120)], listed=240, complete=False)
     code, said, _ = run("archive", "report", out, "-o", tmp_path / "new" / "page.html")

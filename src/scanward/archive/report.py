@@ -121,6 +121,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
         repeats=(one_uid, apart, slices, same), odd=odd, named=NAMED,
         errors=[(clean(what, LONGEST), label, n, clean(first, LONGEST))
                 for what, label, n, first in figures.errors(answers, LISTED)],
+        unscanned=figures.unscanned(answers, LISTED),
         aside=aside, costs=figures.costs(answers), pace=pace,
         rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
         clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
