@@ -95,6 +95,17 @@ def test_a_list_that_names_a_file_by_detours_names_it_once(tmp_path, run):
         f"{tmp_path}/far/a.png", f"{tmp_path}/films/a.png"]
 
 
+def test_a_line_of_a_list_that_is_a_url_is_said_to_be_one(tmp_path, run):
+    noise(tmp_path / "a.png", 1, side=100)
+    (tmp_path / "list.txt").write_text("file:///etc/passwd\na.png\ns3://bucket/a.png\nfile:///etc/passwd\n")
+    out = tmp_path / "out"
+    assert run("archive", tmp_path / "list.txt", "-o", out, "--method", "copy-move", "--workers", 1)[0] == 2
+    found = {row["path"]: row["error"] for row in parquet.read_table(part_path(out, 0)).to_pylist()}
+    mend = "is a URL; list files of this machine, or name the URL of a folder in the place of the list."
+    assert found == {f"{tmp_path}/a.png": None, "file:///etc/passwd": f"file:///etc/passwd {mend}",
+                     "s3://bucket/a.png": f"s3://bucket/a.png {mend}"}
+
+
 def test_answers_of_an_earlier_version_are_read_beside_new_ones(run, tmp_path):
     out = made.run(tmp_path, [made.row(0, content="f" * 32)], [made.row(4, content="f" * 32, raw_path="/a/\udce9")])
     early = part_path(out, 0)

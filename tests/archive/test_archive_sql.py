@@ -28,6 +28,14 @@ def test_a_query_prints_a_table(run, out):
     assert not (out / "report.html").exists()
 
 
+@pytest.mark.parametrize(("query", "words"), [
+    ("pivot (select label from answers) on label in ('tampered') using count(*)", "2"), ("summarize answers", "null_percentage"),
+    ("select count(*) as all_of_it from read_parquet('{out}/answers/part-00000000.parquet')", "4")])
+def test_what_the_refusal_and_the_manual_name_is_taken(run, out, query, words):
+    code, said, told = run("archive", "report", out, "--sql", query.format(out=out))
+    assert (code, told) == (0, "") and words in said, said
+
+
 def test_what_goes_into_a_pipe_is_not_broken(run, tmp_path):
     long = "x" * 300 + "/film.dcm"
     out = made.run(tmp_path, [made.row(0, path=long), made.row(1, reason="r" * 500), made.row(2, path="文.png")])
@@ -104,7 +112,10 @@ def test_nothing_else_is_read_or_written(run, out, tmp_path, query):
 
 
 @pytest.mark.parametrize(("query", "words"), [
-    ("", "--sql takes one query that only reads"), ("selct 1", "--sql failed (Parser Error: syntax error"),
+    ("", "--sql takes one select, describe or summarize"),
+    ("explain select 1", "--sql takes one select, describe or"),
+    ("pivot answers on label using count(*)", "a pivot needs its values (pivot answers on label in ('tampered') using"),
+    ("selct 1", "--sql failed (Parser Error: syntax error"),
     ("select nothing from answers", 'Referenced column "nothing" not found'),
     ("select error('a') from answers", "--sql failed (Invalid Input Error: a)"),
     ("select '\udcff'", "--sql is no text in UTF-8"),

@@ -68,7 +68,8 @@ class Answers:
 
     def asked(self, query: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """The names of the columns and, as they are asked for, the rows of one query of the user's, which may only
-        read `answers`. Raises `InputError` where it is no such query or fails, also while rows are asked for."""
+        read `answers` and the files that it shows. Raises `InputError` where it is no such query or fails, also while
+        rows are asked for."""
         import duckdb
 
         try:
@@ -78,8 +79,9 @@ class Answers:
         with self._explained(), _interruptible():
             statements = duckdb.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise ArgumentError("--sql takes one query that only reads, such as: select label, count(*) from "
-                                    "answers group by label.")
+                raise ArgumentError("--sql takes one select, describe or summarize, such as: select label, count(*) "
+                                    "from answers group by label; a pivot needs its values (pivot answers on label in "
+                                    "('tampered') using count(*)).")
             found = self._connection.execute(statements[0])
         return [column[0] for column in found.description or ()], self._rest(found)
 
