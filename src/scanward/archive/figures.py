@@ -26,6 +26,8 @@ CASE = "coalesce(content, unit)"
 """Images of one content are one case; what has none is one of its own."""
 MOST = 50
 """Groups of a table: header values are the attacker's, who may have as many as there are images."""
+NAMED = 8
+"""Files of one reason for which nobody looked at them."""
 PAUSE = 600
 """Seconds without an answer after which a run counts as paused."""
 
@@ -197,6 +199,15 @@ def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:
     return answers.rows(f"""
         SELECT replace(error, path, '…') AS what, label, count(*) AS n, min(path) FROM answers
         WHERE error IS NOT NULL GROUP BY ALL ORDER BY n DESC, what LIMIT {most}""")  # type: ignore[return-value]  # noqa: S608
+
+
+def unscanned(answers: Answers, most: int) -> tuple[list[tuple[str, int, list[str]]], int]:
+    """What nobody looked at and is no error, most frequent first: the reason without the file's name, how often, and
+    the first `NAMED` of the files; and how many there are in all."""
+    rows = answers.rows(f"""
+        SELECT replace(reason, path, '…') AS what, count(*) AS n, min(path, {NAMED}), sum(n) OVER () FROM answers
+        WHERE error IS NULL AND label = 'unscanned' GROUP BY what ORDER BY n DESC, what LIMIT {most}""")  # noqa: S608
+    return [(row[0], row[1], row[2]) for row in rows], int(rows[0][3]) if rows else 0
 
 
 def set_aside(answers: Answers, most: int) -> tuple[list[dict[str, Any]], int]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from scanward.archive.answers import (
-    ANSWERS,
-    LISTING,
     RUN,
     Answer,
     arrow,
@@ -29,12 +27,14 @@ from scanward.archive.unit import Unit
 from scanward.archive.work import Judged, Judging, Task, unjudged
 from scanward.disk import held, read_json, whole_file, write_json
 from scanward.errors import ArgumentError, ScanwardError, UnreadableError
-from scanward.formats.guard import clean
+from scanward.formats.guard import clean, shown
 from scanward.judging.asked import asked_of
 from scanward.judging.batch import Done
 from scanward.judging.watched import SetAsideError, Watching
 
 FORMAT, RETRIED = "scanward-archive", "retried"
+ORDINARY = ("lost+found",)
+"""What a file system puts into an empty folder of its own."""
 ROUND = 1.0
 """Seconds between two looks at how far the listing is."""
 
@@ -209,11 +209,11 @@ def _check(out: Path, terms: dict[str, Any]) -> None:
     """Begins a run, or holds its terms against those that it began with."""
     path = out / RUN
     if not path.exists():
-        for name in (LISTING, ANSWERS):
-            if (out / name).exists():
-                raise ArgumentError(f"{out / name} belongs to something else and is not overwritten; choose another "
-                                    "folder.")
         try:
+            foreign = sorted(name for name in os.listdir(out) if not name.startswith(".") and name not in ORDINARY)
+            if foreign:
+                raise ArgumentError(f"{shown(out / foreign[0])} belongs to something else; choose an empty folder, or "
+                                    "one that is not there yet.")
             write_json(path, {"format": FORMAT, "terms": terms,
                               "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
         except OSError as error:

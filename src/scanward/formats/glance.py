@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,13 +27,13 @@ CHARSET = 0x00080005
 def first_elements(stream: BinaryIO, syntax: str, tags: tuple[int, ...], *also: int) -> list[str]:
     """The elements with these tags, ascending, of an encoded data set without file meta information, each on one line
     and empty where there is none. `also` are read before them, for what they tell of the others."""
-    try:
+    with suppress(Exception), warnings.catch_warnings():  # pydicom raises, and warns of, what its parts do
+        warnings.simplefilter("ignore")
         data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
                             stop_when=lambda tag, vr, length: int(tag) > tags[-1],
                             specific_tags=[BaseTag(tag) for tag in (*also, *tags)])
         return [clean(data[tag].value) if tag in data else "" for tag in tags]
-    except Exception:  # pydicom raises what its parts raise, and whatever it is, there is nothing to be had
-        return [""] * len(tags)
+    return [""] * len(tags)
 
 
 def glance(path: Path) -> tuple[bool, str]:
