@@ -29,7 +29,8 @@ def test_a_query_prints_a_table(run, out):
 
 
 @pytest.mark.parametrize(("query", "words"), [
-    ("pivot (select label from answers) on label in ('tampered') using count(*)", "2"), ("summarize answers", "null_percentage"),
+    ("pivot (select label from answers) on label in ('tampered') using count(*)", "2"),
+    ("summarize answers", "null_percentage"),
     ("select count(*) as all_of_it from read_parquet('{out}/answers/part-00000000.parquet')", "4")])
 def test_what_the_refusal_and_the_manual_name_is_taken(run, out, query, words):
     code, said, told = run("archive", "report", out, "--sql", query.format(out=out))

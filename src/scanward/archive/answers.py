@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -140,7 +140,8 @@ def table_of(answers: Sequence[Answer]) -> pa.Table:
 def read_answers(out: Path, number: int) -> list[Answer]:
     """The answers of a part that is done, in its order. Raises `UnreadableError` where they cannot be read."""
     rows = columns_of(out, number, *schema().names)
-    as_kept = {"kinds": tuple, "slices": tuple, **dict.fromkeys(LATER, os.fsdecode)}
+    as_kept: dict[str, Callable[[Any], Any]] = {
+        "kinds": tuple, "slices": tuple, **dict.fromkeys(LATER, os.fsdecode)}
     return [Answer(**{**row, **{name: row[name] and kept(row[name]) for name, kept in as_kept.items()}})
             for row in rows]
 

@@ -237,6 +237,13 @@ def pace(answers: Answers) -> Pace | None:
     return None if first is None else Pace(first, last, float(seconds), int(pauses), int(workers))
 
 
+def rate_of(a_second: float, what: str = "") -> str:
+    """`2.03 images a second`, `40.50 images a minute`: in the unit in which there is one or more, if there is."""
+    name, times = next(((name, times) for name, times in (("second", 1), ("minute", 60)) if a_second * times >= 1),
+                       ("hour", 3600))
+    return f"{a_second * times:,.2f} {what}{' ' if what else ''}a{'n' * (name == 'hour')} {name}"
+
+
 def where(condition: str) -> str:
     return f"(WHERE {condition})"
 

@@ -123,7 +123,7 @@ def write_archive_report(answers: Answers, path: Path) -> str:
                 for what, label, n, first in figures.errors(answers, LISTED)],
         unscanned=figures.unscanned(answers, LISTED),
         aside=aside, costs=figures.costs(answers), pace=pace,
-        rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
+        rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds, rate_of=figures.rate_of,
         clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
     return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
             f"answered: {total['tampered']:,} tampered, {total['inconclusive']:,} inconclusive, "
