@@ -63,6 +63,18 @@ def test_a_folder_is_searched_whole(study):
     assert errors == []
 
 
+def test_an_object_about_images_may_say_rows_and_one_with_pixels_is_an_image(phantom, write, tmp_path):
+    write(phantom.dataset(phantom.breast()), "study/film.dcm")
+    report = phantom.dataset(phantom.breast(), SOPClassUID=OTHERS["report.dcm"])
+    write(report, "study/film-as-report.dcm")
+    del report.PixelData
+    write(report, "study/report.dcm")
+    passed = []
+    sources, _ = find([tmp_path / "study"], passed=passed)
+    assert names(sources, tmp_path / "study") == ["film-as-report.dcm", "film.dcm"]
+    assert [(one.path.name, one.what) for one in passed] == [("report.dcm", "that are no images")]
+
+
 def test_a_folder_is_searched_without_what_lies_below(study):
     sources, errors = find([study / "a", study / "ct"], below=False)
     assert names(sources, study) == ["a/film.png", "a/right.dcm", "ct"]

@@ -75,6 +75,8 @@ class Header:
     little: bool
     media_class: str = ""
     """The SOP class that the file meta group states; a directory has no other."""
+    pixels: bool = True
+    """Whether pixel data follow."""
 
     def text(self, keyword: str) -> str:
         """The element on one line; empty where it is absent."""
@@ -143,20 +145,23 @@ def opened(path: Path, also: tuple[str, ...] = (), whole: bool = False) -> Itera
     (or the end). The pixels are not read. Raises `UnreadableError` where one of them is said twice, in items, too."""
     with open_file(path) as file:
         data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also), whole)
-        yield Header(path, data, syntax, little, media_class), stream
+        at = stream.tell()
+        follows = bool(stream.read(1))
+        stream.seek(at)
+        yield Header(path, data, syntax, little, media_class, follows), stream
 
 
 def is_image(header: Header) -> bool:
     """Whether the SOP class is one of images, as every Storage class that has Image in its name is; of objects about
     images (reports, segmentations, documents, raw data, directories) a study's folder holds some beside its images.
 
-    What has rows is an image whatever its class, and so is what has no class or one that DICOM does not know: a header
-    must not get a picture passed over.
+    What has rows and pixels is an image whatever its class, and so is what has no class or one that DICOM does not
+    know: a header must not get a picture passed over.
     """
     uid = UID(header.text("SOPClassUID") or header.media_class)
     if " Image " in uid.name or (uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008"))):
         return True
-    return uid.name not in _WITH_ROWS and "Rows" in header.data
+    return uid.name not in _WITH_ROWS and "Rows" in header.data and header.pixels
 
 
 def is_own(header: Header) -> bool:
