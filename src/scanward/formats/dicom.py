@@ -34,6 +34,8 @@ TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1", TOMOSYNTHESIS)
 CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 """CT, Enhanced CT, Legacy Converted Enhanced CT."""
+LOCALIZER = "LOCALIZER"
+"""In the ImageType of a scout (PS3.3, C.8.2.1.1.1)."""
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture: digitised films are kept so, with modality MG."""
 HEADER = (
