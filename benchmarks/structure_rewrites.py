@@ -79,14 +79,14 @@ def _deidentified(work: Work, name: str = "ANON") -> None:
 
     def act(data: Dataset) -> None:
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
-            if keyword in data:
+            if data.get(keyword):
                 setattr(data, keyword, uids.setdefault(str(getattr(data, keyword)), generate_uid()))
         for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
             if data.get(keyword):
                 setattr(data, keyword, "19000101")
         data.PatientName, data.PatientID, data.PatientBirthDate = name, name, ""
         data.PatientIdentityRemoved, data.DeidentificationMethod = "YES", "a script"
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "1.2.3"
     edited(work.files, act)
 
 

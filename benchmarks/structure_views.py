@@ -77,6 +77,26 @@ def _(work: Work) -> None:
         edited([path], lambda data, donor=donor: _icon(data, stored(donor)))
 
 
+@scenario("a shutter over a half, all", HEADER)
+def _(work: Work) -> None:
+    edited(work.files, lambda data: _shut(data, int(data.Columns) // 2))
+
+
+@scenario("a shutter at the edge, all", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    edited(work.files, lambda data: _shut(data, 4))
+
+
+@scenario("soft tissue as padding, all", HEADER)
+def _(work: Work) -> None:
+    def act(data: Dataset) -> None:
+        slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+        kind = "SS" if data.PixelRepresentation else "US"
+        for tag, value in ((0x00280120, -100), (0x00280121, 200)):
+            data.add_new(tag, kind, int((value - intercept) / slope))
+    edited(work.files, act)
+
+
 @scenario("its own icon added, all", HARMLESS, "harmless")
 def _(work: Work) -> None:
     edited(work.files, lambda data: _icon(data, data.pixel_array))
@@ -87,6 +107,12 @@ def _(work: Work) -> None:
     maker = str(pydicom.dcmread(work.files[0], stop_before_pixels=True).get("Manufacturer", "")).lower()
     other = next(kernel for name, kernel in _OTHERS.items() if maker.startswith(name))
     dcmodify(work.files, "-i", f"ConvolutionKernel={other}")
+
+
+def _shut(data: Dataset, left: int) -> None:
+    """A shutter that covers the columns up to `left`."""
+    data.ShutterShape, data.ShutterLeftVerticalEdge, data.ShutterUpperHorizontalEdge = "RECTANGULAR", left, 1
+    data.ShutterRightVerticalEdge, data.ShutterLowerHorizontalEdge = int(data.Columns), int(data.Rows)
 
 
 def _laid(data: Dataset, mask: Pixels) -> None:

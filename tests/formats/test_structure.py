@@ -158,7 +158,8 @@ def test_a_header_that_contradicts_itself_says_so(tmp_path, elements, name):
     ({"StudyDate": "20200603"}, "It was taken 2 days before its study began."),
     ({"StudyDate": "20181201"}, "It was taken 548 days after its study began."),
     ({"PatientBirthDate": "20200602"}, "Its patient was born 1 day after its study."),
-    ({"Manufacturer": "SIEMENS", "SeriesInstanceUID": "1.3.12.2.1107.5.1.4.2017060112345678"}, "The scanner dated its UIDs 3 years before its study."),
+    ({"Manufacturer": "SIEMENS", "SeriesInstanceUID": "1.3.12.2.1107.5.1.4.2017060112345678"},
+     "The scanner dated its UIDs 3 years before its study."),
 ])
 def test_dates_apart_are_said_by_how_much(tmp_path, elements, says):
     stack(tmp_path, **elements)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from stacks import SIDE, change, repaint, stack
@@ -197,3 +198,36 @@ def test_key_slices_may_have_overlays_and_icons_of_their_own(tmp_path):
     assert [fact.says for fact in facts_in(tmp_path) if fact.slices] == [
         "Slices 4 to 6 have overlays, unlike the rest of the series."]
     assert told(tmp_path) == {}
+
+
+BAND = {"ShutterShape": "RECTANGULAR", "ShutterLeftVerticalEdge": 0, "ShutterRightVerticalEdge": SIDE + 1,
+        "ShutterUpperHorizontalEdge": 0, "ShutterLowerHorizontalEdge": 1 + SIDE // 2}
+
+
+@pytest.mark.parametrize(("elements", "says"), [
+    (BAND, "shutter has viewers cover 56% of what is there."),
+    ({"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [48, 48], "RadiusOfCircularShutter": 20}, "cover 8"),
+    ({"ShutterShape": "POLYGONAL", "VerticesOfThePolygonalShutter": [1, 1, 1, SIDE, SIDE, SIDE]}, "cover 55%"),
+    ({"PixelPaddingValue": 924, "PixelPaddingRangeLimit": 1124}, "padding, which is a range of values, has viewers"),
+    (BAND | {"ShutterLowerHorizontalEdge": SIDE + 1}, None),
+    ({"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [48, 48], "RadiusOfCircularShutter": 66}, None),
+    ({"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 24}, None), ({"PixelPaddingValue": 1024}, None),
+    ({"ShutterShape": "RECTANGULAR\\CIRCULAR", "RadiusOfCircularShutter": 1} | BAND, "cover 56%"),
+])
+def test_a_shutter_or_padding_over_what_is_there_is_named_and_none_beside_it(tmp_path, elements, says):
+    change(stack(tmp_path), lambda data: [data.add_new(tag_for_keyword(keyword), "US" if "Padding" in keyword else
+                                          dictionary_VR(keyword), value) for keyword, value in elements.items()])
+    found = told(tmp_path)
+    assert set(found) == ({"hidden"} if says else set())
+    assert says is None or says in found["hidden"].says
+
+
+@pytest.mark.parametrize(("elements", "by"), [
+    ({"PresentationLUTShape": "INVERSE"}, "PresentationLUTShape."), ({"PresentationLUTShape": "IDENTITY"}, None),
+    ({"PhotometricInterpretation": "MONOCHROME1"}, "PhotometricInterpretation."),
+])
+def test_a_negative_is_told_as_that(tmp_path, elements, by):
+    change(stack(tmp_path), sets(**elements))
+    found = told(tmp_path)
+    assert set(found) == ({"negative"} if by else set())
+    assert by is None or found["negative"].says.endswith(by)

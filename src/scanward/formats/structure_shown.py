@@ -41,7 +41,8 @@ DARK = -900.0
 def shown_facts(image: Image, sheets: Sequence[Sheet], planes: Sequence[Plane]) -> Iterator[Fact]:
     """`sheets` by slice, or one of a file of several frames; `planes`, some of the slices."""
     yield from gathered(_window(image, sheets[len(sheets) // 2], planes), _tables(sheets[0]), _overlays(sheets),
-                        _icons(image, sheets), _text(image, sheets[0], planes))
+                        _icons(image, sheets), _text(image, sheets[0], planes), _hidden(image, sheets),
+                        _negative(image, sheets[0]))
 
 
 def _text(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fact]:
@@ -69,6 +70,58 @@ def _window(image: Image, sheet: Sheet, planes: Sequence[Plane]) -> Iterator[Fac
                ) if len(there) else 1.0
     if best < HIDDEN:
         yield Fact("window", "Its window shows next to nothing of what is there: viewers open it black or white.")
+
+
+def _hidden(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
+    """Shutters and padding that cover a part of what is there in a CT. What they cover beside a breast is not told
+    from the breast here."""
+    for z, sheet in enumerate(sheets if image.modality == "CT" else ()):
+        plane = image.pixels[z if len(sheets) == len(image.pixels) else len(image.pixels) // 2]
+        for what, covers in (("shutter", shuttered), ("padding, which is a range of values,", padded)):
+            mask = covers(sheet, plane)
+            there = plane > TISSUE
+            if mask is not None and there.any() and mask[there].mean() > COVERED:
+                yield Fact("hidden", f"Its {what} has viewers cover {mask[there].mean():.0%} of what is there.",
+                           slices=(z,) if len(sheets) > 1 else ())
+                return
+
+
+def shuttered(sheet: Sheet, plane: Plane) -> npt.NDArray[np.bool_] | None:
+    """What display shutters cover of a slice (y, x), as a mask of its shape (PS3.3, C.7.6.11); None without one."""
+    shown = np.ones(plane.shape, np.uint8)
+    shapes = sheet.text("ShutterShape").upper().split("\\")
+    if "RECTANGULAR" in shapes:
+        left, right, upper, lower = (int(sheet.number(f"Shutter{edge}Edge") or 0) for edge in (
+            "LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal"))
+        part = np.zeros_like(shown)
+        part[max(0, upper):max(0, lower - 1), max(0, left):max(0, right - 1)] = 1
+        shown &= part
+    center, radius = sheet.numbers("CenterOfCircularShutter"), sheet.number("RadiusOfCircularShutter")
+    if "CIRCULAR" in shapes and len(center) == 2 and radius is not None:
+        y, x = np.ogrid[:plane.shape[0], :plane.shape[1]]
+        shown &= ((y + 1 - center[0]) ** 2 + (x + 1 - center[1]) ** 2 <= radius**2).astype(np.uint8)
+    corners = sheet.numbers("VerticesOfThePolygonalShutter")
+    if "POLYGONAL" in shapes and len(corners) >= 6 and len(corners) % 2 == 0:
+        points = np.clip(np.array(corners).reshape(-1, 2)[:, ::-1] - 1, -1e4, 1e5).astype(np.int32)
+        shown &= cv2.fillPoly(np.zeros_like(shown), [points], 1)
+    return shown == 0 if any(shapes) else None
+
+
+def padded(sheet: Sheet, plane: Plane) -> npt.NDArray[np.bool_] | None:
+    """What a range of padding covers of a slice (y, x) in HU, as a mask of its shape; None without one."""
+    ends = [sheet.stored(keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    slope, intercept = sheet.number("RescaleSlope") or 1.0, sheet.number("RescaleIntercept") or 0.0
+    values = sorted(end * slope + intercept for end in ends if end is not None)
+    return None if len(values) < 2 else (plane >= values[0]) & (plane <= values[1])
+
+
+def _negative(image: Image, sheet: Sheet) -> Iterator[Fact]:
+    """Mammograms in MONOCHROME1 say INVERSE, too, and are shown as they are."""
+    turned = sheet.text("PresentationLUTShape").upper() == "INVERSE"
+    first = sheet.text("PhotometricInterpretation") == "MONOCHROME1"
+    if (turned or first) if image.modality == "CT" else (turned and not first):
+        yield Fact("negative", "Viewers show it as a negative, by its "
+                   f"{'PresentationLUTShape' if turned else 'PhotometricInterpretation'}.")
 
 
 def _tables(sheet: Sheet) -> Iterator[Fact]:
