@@ -309,6 +309,14 @@ _header("slice thickness", "SliceThickness=9", some=True)
 _header("side", "ImageLaterality=R Laterality=R", "film")
 
 
+@scenario("patient with birth and sex, dcmodify, half", HEADER)
+def _(work: Work) -> None:
+    for path in work.files[:len(work.files) // 2]:
+        sex = {"M": "F", "F": "M"}.get(str(pydicom.dcmread(path, stop_before_pixels=True).get("PatientSex")), "F")
+        dcmodify([path], "-i", "PatientName=OTHER", "-i", "PatientID=OTHER", "-i", "PatientBirthDate=19390507",
+                 "-i", f"PatientSex={sex}", "-i", "StudyDate=20100101")
+
+
 @scenario("SOP Instance UID, pydicom, meta group as it was", HEADER, "series", "film")
 def _(work: Work) -> None:
     for path in work.files:

@@ -58,19 +58,41 @@ def _(work: Work) -> None:
 
 @scenario("pydicom, de-identified with new UIDs and dates", HARMLESS, "harmless")
 def _(work: Work) -> None:
+    _deidentified(work)
+
+
+@scenario("pydicom, de-identified, and then once more with the first there", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    _deidentified(work)
+    copied(work.files, work.folder / "a")
+    _deidentified(work, "ANON2")
+
+
+@scenario("pydicom, de-identified, the original there", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    copied(work.host, work.folder / "a")
+    _deidentified(work)
+
+
+def _deidentified(work: Work, name: str = "ANON") -> None:
     uids: dict[str, str] = {}
 
     def act(data: Dataset) -> None:
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
-            if keyword in data:
+            if data.get(keyword):
                 setattr(data, keyword, uids.setdefault(str(getattr(data, keyword)), generate_uid()))
         for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
             if data.get(keyword):
                 setattr(data, keyword, "19000101")
-        data.PatientName, data.PatientID, data.PatientBirthDate = "ANON", "ANON", ""
+        data.PatientName, data.PatientID, data.PatientBirthDate = name, name, ""
         data.PatientIdentityRemoved, data.DeidentificationMethod = "YES", "a script"
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+        data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "1.2.3"
     edited(work.files, act)
+
+
+@scenario("dcmconv implicit, last two slices", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    through("dcmconv", work.files[-2:], "+ti")
 
 
 @scenario("dcmodify, patient corrected", HARMLESS, "harmless")
@@ -82,6 +104,11 @@ def _(work: Work) -> None:
 def _(work: Work) -> None:
     dcmodify(work.files, "-i", "AccessionNumber=A1", "-i", "StudyDescription=CHEST", "-ea", "RequestAttributesSequence",
              "-ea", "ReferencedPerformedProcedureStepSequence", "-i", "RetrieveAETitle=PACS")
+
+
+@scenario("dcmodify, patient's name corrected in half", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    dcmodify(work.files[len(work.files) // 2:], "-i", "PatientName=CORRECTED^NAME")
 
 
 @scenario("Orthanc stored and fetched", HARMLESS, "harmless")

@@ -45,6 +45,21 @@ def _(work: Work) -> None:
     edited(work.files, act)
 
 
+@scenario("an overlay and an icon on key slices", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    def act(data: Dataset) -> None:
+        mask = np.zeros((int(data.Rows), int(data.Columns)), np.uint8)
+        cv2.line(mask, (9, 9), (90, 90), 1, 2)
+        _laid(data, mask)
+        _icon(data, data.pixel_array)
+    edited(work.some, act)
+
+
+@scenario("its own icon at a bone window, all", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    edited(work.files, lambda data: _icon(data, data.pixel_array, (97, 99.9)))
+
+
 @scenario("a lookup table that falls and rises, all", HEADER, "series", "film")
 def _(work: Work) -> None:
     def act(data: Dataset) -> None:
@@ -62,6 +77,26 @@ def _(work: Work) -> None:
         edited([path], lambda data, donor=donor: _icon(data, stored(donor)))
 
 
+@scenario("a shutter over a half, all", HEADER)
+def _(work: Work) -> None:
+    edited(work.files, lambda data: _shut(data, int(data.Columns) // 2))
+
+
+@scenario("a shutter at the edge, all", HARMLESS, "harmless")
+def _(work: Work) -> None:
+    edited(work.files, lambda data: _shut(data, 4))
+
+
+@scenario("soft tissue as padding, all", HEADER)
+def _(work: Work) -> None:
+    def act(data: Dataset) -> None:
+        slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+        kind = "SS" if data.PixelRepresentation else "US"
+        for tag, value in ((0x00280120, -100), (0x00280121, 200)):
+            data.add_new(tag, kind, int((value - intercept) / slope))
+    edited(work.files, act)
+
+
 @scenario("its own icon added, all", HARMLESS, "harmless")
 def _(work: Work) -> None:
     edited(work.files, lambda data: _icon(data, data.pixel_array))
@@ -72,6 +107,12 @@ def _(work: Work) -> None:
     maker = str(pydicom.dcmread(work.files[0], stop_before_pixels=True).get("Manufacturer", "")).lower()
     other = next(kernel for name, kernel in _OTHERS.items() if maker.startswith(name))
     dcmodify(work.files, "-i", f"ConvolutionKernel={other}")
+
+
+def _shut(data: Dataset, left: int) -> None:
+    """A shutter that covers the columns up to `left`."""
+    data.ShutterShape, data.ShutterLeftVerticalEdge, data.ShutterUpperHorizontalEdge = "RECTANGULAR", left, 1
+    data.ShutterRightVerticalEdge, data.ShutterLowerHorizontalEdge = int(data.Columns), int(data.Rows)
 
 
 def _laid(data: Dataset, mask: Pixels) -> None:
@@ -86,9 +127,9 @@ def _laid(data: Dataset, mask: Pixels) -> None:
     data.add_new(0x60003000, "OW", bits + b"\0" * (len(bits) % 2))
 
 
-def _icon(data: Dataset, values: Pixels) -> None:
-    """A small grey picture of `values` as its icon."""
-    low, high = np.percentile(values, (1, 99))
+def _icon(data: Dataset, values: Pixels, window: tuple[float, float] = (1, 99)) -> None:
+    """A small grey picture of `values` as its icon; `window` in percentiles."""
+    low, high = np.percentile(values, window)
     grey = np.clip((values - low) * (255 / max(1.0, float(high - low))), 0, 255).astype(np.uint8)
     item = Dataset()
     item.SamplesPerPixel, item.PhotometricInterpretation, item.Rows, item.Columns = 1, "MONOCHROME2", 64, 64

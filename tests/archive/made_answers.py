@@ -103,7 +103,7 @@ def many(count: int, out: Path, a_part: int = 50_000, slices: int = 0) -> Path:
         "slices": f"if(i % 5 = 0 AND {slices} > 0, [md5(i || '/' || s) FOR s IN range({slices})], NULL)",
         "method": "'default'", "version": "'0.1.0'", "weights": "md5('w')", "seconds": "1.5 + (i * 7 % 100) / 50",
         "peak_mb": "700 + i % 200", "worker": "'worker-' || i % 64",
-        "judged_at": "make_timestamptz(1796083200000000 + i * 20000)"}
+        "judged_at": "make_timestamptz(1796083200000000 + i * 20000)", "raw_path": "NULL", "real_path": "NULL"}
     import pyarrow as pa
     import pyarrow.parquet
 

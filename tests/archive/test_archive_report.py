@@ -16,6 +16,8 @@ from outside import program
 
 NASTY = "<script>alert('x')</script>\"><img src=http://evil.example/x onerror=alert(1)>\u202egpj"
 
+OLD = "<!DOCTYPE html><title>Archive report</title>old"
+
 
 class Page(HTMLParser):
     """Tags, and the words outside of the style."""
@@ -121,6 +123,25 @@ def test_what_to_look_at_first_is_said_first(run, tmp_path):
     run("archive", "report", made.run(tmp_path / "clean", [made.row(i) for i in range(8)]))
     clean = Page(tmp_path / "clean" / "report.html").part("answers")
     assert clean.startswith("Answers 0 alarms among 8 judged images. Modality"), clean
+
+
+def test_what_nobody_looked_at_is_listed(run, tmp_path):
+    hidden = "It is hidden: its name begins with a dot."
+    rows = [made.row(i, "unscanned", reason=hidden, path=f"ward/.film-{i:02}.png") for i in range(11)]
+    lungs = "ward/lung.dcm is a CT volume that shows no lungs."
+    rows += [made.row(20, "unscanned", reason=lungs, path="ward/lung.dcm"),
+             made.row(21, "unscanned", reason="It is packed.", path="ward/exam.zip"), made.row(22),
+             made.row(23, "unscanned", reason="", error="ward/x.dcm may not be read.", path="ward/x.dcm")]
+    run("archive", "report", made.run(tmp_path, rows))
+    page = Page(tmp_path / "report.html")
+    assert "13 files not looked at : who puts a dot before a name, or packs an image, hides it" in page.part("answers")
+    listed = page.part("unscanned")
+    assert f"{hidden} 11 ward/.film-00.png ward/.film-01.png" in listed and "ward/.film-07.png and 3 more" in listed
+    assert "It is packed. 1 ward/exam.zip … is a CT volume that shows no lungs. 1 ward/lung.dcm" in listed
+    assert "ward/x.dcm" not in listed and "ward/x.dcm" in page.part("errors")
+    run("archive", "report", made.run(tmp_path / "all", [made.row(0)]))
+    page = Page(tmp_path / "all" / "report.html")
+    assert page.part("unscanned").endswith("None.") and "looked at" not in page.part("answers")
 
 
 def test_a_run_that_goes_on_says_how_far_it_is(run, tmp_path):
@@ -232,17 +253,32 @@ def _listing(out):
 def test_what_cannot_be_read_is_one_sentence_and_the_old_page_stays(run, tmp_path, spoil, words):
     out = tmp_path / "out"
     spoil(out)
-    (out / "report.html").write_text("old")
+    (out / "report.html").write_text(OLD)
     code, said, told = run("archive", "report", out)
     assert (code, said, told.count("\n")) == (2, "", 1)
     assert re.search(words, told), told
-    assert "Traceback" not in told and (out / "report.html").read_text() == "old"
+    assert "Traceback" not in told and (out / "report.html").read_text() == OLD
     assert not list(out.glob(".scanward-*"))
 
 
 def test_a_folder_that_is_none(run, tmp_path):
     code, _, told = run("archive", "report", tmp_path / "missing")
     assert code == 2 and "holds no run" in told
+
+
+@pytest.mark.parametrize("name", ["report.html", "film.png", "answers/part-00000001.parquet", "listing/x", "link.html"])
+def test_a_page_takes_no_name_of_something_else(run, tmp_path, name):
+    out = made.run(tmp_path, [made.row(0)])
+    for taken in ("report.html", "film.png", "aim.html"):
+        (out / taken).write_text("<html><title>Scanward report</title>")
+    (out / "link.html").symlink_to(out / "aim.html")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, said, told = run("archive", "report", out, *([] if name == "report.html" else ["-o", out / name]))
+    assert (code, said, told.count("\n")) == (2, "", 1)
+    assert "is no page of an archive and is not overwritten" in told or "lie among the run's own files" in told
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run("archive", "report", out, "-o", out / "new.html", "-q") == (0, "", "")
+    assert run("archive", "report", out, "-o", out / "new.html", "-q") == (0, "", ""), "an earlier page is replaced"
 
 
 @pytest.mark.needs("chromium")

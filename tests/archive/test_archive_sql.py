@@ -1,9 +1,13 @@
 """`scanward archive report --sql`: answers, and nothing else of the machine."""
 
 import csv
+import os
+import pty
+import subprocess
 
 import made_answers as made
 import pytest
+from archives import command
 
 
 @pytest.fixture
@@ -22,6 +26,47 @@ def test_a_query_prints_a_table(run, out):
         ["label", "n", "last"], ["tampered", "2", "2026-11-30", "00:00:02"],
         ["authentic", "8", "2026-11-30", "00:00:04"]]
     assert not (out / "report.html").exists()
+
+
+@pytest.mark.parametrize(("query", "words"), [
+    ("pivot (select label from answers) on label in ('tampered') using count(*)", "2"),
+    ("summarize answers", "null_percentage"),
+    ("select count(*) as all_of_it from read_parquet('{out}/answers/part-00000000.parquet')", "4")])
+def test_what_the_refusal_and_the_manual_name_is_taken(run, out, query, words):
+    code, said, told = run("archive", "report", out, "--sql", query.format(out=out))
+    assert (code, told) == (0, "") and words in said, said
+
+
+def test_what_goes_into_a_pipe_is_not_broken(run, tmp_path):
+    long = "x" * 300 + "/film.dcm"
+    out = made.run(tmp_path, [made.row(0, path=long), made.row(1, reason="r" * 500), made.row(2, path="文.png")])
+    code, said, _ = run("archive", "report", out, "--sql", "select label, path, reason from answers order by unit")
+    assert code == 0 and [line.split() for line in said.splitlines()] == [
+        ["label", "path", "reason"], ["authentic", long], ["authentic", "000/0/film-1.dcm", "r" * 500],
+        ["authentic", "文.png"]]
+    said = run("archive", "report", out, "--sql", "select * from answers order by unit limit 2")[1]
+    blocks = said.split("\n\n")
+    assert len(blocks) == 2 and all(len(block.splitlines()) == len(made.schema().names) for block in blocks)
+    assert f"\npath          {long}\n" in said and f"\nreason        {'r' * 500}\n" in said
+    described = run("archive", "report", out, "--sql", "summarize answers")[1]
+    assert "\nmax              文.png\n" in described and described.count("\n\n") == len(made.schema().names) - 1
+
+
+def test_a_table_that_a_terminal_is_too_narrow_for_is_told_by_columns(out):
+    asked = ["report", out, "--sql", "select unit, label, station from answers where label = 'tampered' order by unit"]
+    command_, environment = command(*asked)
+    for width, lines in ((100, 3), (30, 7)):
+        ours, theirs = pty.openpty()
+        try:
+            done = subprocess.run(command_, env=environment | {"COLUMNS": str(width), "TERM": "xterm"}, stdout=theirs,
+                                  check=True)
+            assert done.returncode == 0
+            said = os.read(ours, 10_000).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert len(said.splitlines()) == lines, said
+        assert f"{3:032x}" in said and f"{5:032x}" in said and "\x1b[31m" not in said
 
 
 def test_a_file_gets_every_row_and_no_formula(run, out, tmp_path):
@@ -68,7 +113,10 @@ def test_nothing_else_is_read_or_written(run, out, tmp_path, query):
 
 
 @pytest.mark.parametrize(("query", "words"), [
-    ("", "--sql takes one query that only reads"), ("selct 1", "--sql failed (Parser Error: syntax error"),
+    ("", "--sql takes one select, describe or summarize"),
+    ("explain select 1", "--sql takes one select, describe or"),
+    ("pivot answers on label using count(*)", "a pivot needs its values (pivot answers on label in ('tampered') using"),
+    ("selct 1", "--sql failed (Parser Error: syntax error"),
     ("select nothing from answers", 'Referenced column "nothing" not found'),
     ("select error('a') from answers", "--sql failed (Invalid Input Error: a)"),
     ("select '\udcff'", "--sql is no text in UTF-8"),
@@ -84,6 +132,13 @@ def test_a_query_that_fails_on_its_way_leaves_no_file(run, out, tmp_path):
     code, _, told = run("archive", "report", out, "--sql", query, "--csv", tmp_path / "half.csv")
     assert code == 2 and "late" in told
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["answers/part-00000009.parquet", "listing/9.jsonl", "answers/../pictures/a.csv"])
+def test_a_table_does_not_lie_among_the_answers(run, out, name):
+    before = sorted(out.rglob("*"))
+    code, _, told = run("archive", "report", out, "--sql", "select 1", "--csv", out / name)
+    assert code == 2 and "would lie among the run's own files" in told and sorted(out.rglob("*")) == before
 
 
 @pytest.mark.parametrize(("more", "words"), [

@@ -4,11 +4,13 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import threading
+import warnings
 
 import cv2
 import pytest
-from archives import listed, noise, rows
+from archives import command, listed, noise, rows
 from objects import ct_files, dicom_file
 
 from scanward import formats
@@ -91,6 +93,19 @@ def test_a_header_says_whose_it_is_and_the_content_what_is_there_twice(tmp_path,
     assert (first["study_date"].isoformat(), second["study_date"]) == ("2024-02-29", None)
     assert first["content"] == second["content"] and first["unit"] != second["unit"]
     assert first["content"] != chest["content"] and len(set(chest["slices"])) == 2 and first["slices"] is None
+
+
+def test_what_libraries_say_of_a_header_does_not_reach_the_terminal(tmp_path):
+    films = tmp_path / "films"
+    films.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for number in range(2):
+            dicom_file(films / f"{number}.dcm", shape=(100, 100), Manufacturer="M" * 849, StationName="S" * 20)
+    asked, environment = command(films, "-o", tmp_path / "out", "--method", METHOD, "--workers", 1)
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["Its report"], done.stderr
+    assert {row["manufacturer"] for row in rows(tmp_path / "out").values()} == {"M" * 117 + "..."}
 
 
 def test_everyday_images_of_other_kinds_are_no_errors(tmp_path, run):
@@ -206,9 +221,12 @@ def test_a_folder_that_holds_something_else_is_left_alone(archive, tmp_path, run
     code, _, err = run("archive", archive, "-o", tmp_path)
     assert code == 2 and "belongs to something else" in err and os.listdir(tmp_path) == ["run.json"]
     (tmp_path / "run.json").unlink()
-    (tmp_path / "listing").mkdir()
-    code, _, err = run("archive", archive, "-o", tmp_path)
-    assert code == 2 and "listing belongs to something else" in err and os.listdir(tmp_path) == ["listing"]
+    for name in ("listing", "verdicts.jsonl", "film.png"):
+        (tmp_path / name).mkdir()
+        code, _, err = run("archive", archive, "-o", tmp_path)
+        assert code == 2 and f"{name} belongs to something else; choose an empty folder" in err
+        assert os.listdir(tmp_path) == [name]
+        (tmp_path / name).rmdir()
 
 
 def test_answers_that_are_damaged_are_named(archive, out, tmp_path, run):

@@ -20,6 +20,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from scanward.errors import InputError
 from scanward.formats import Source, find, read
 from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.sources import in_one_folder
 from scanward.report.heat import png
 
 UNREAD = "in formats that Scanward does not read"
@@ -61,6 +62,30 @@ def test_a_folder_is_searched_whole(study):
     assert [s.kind for s in sources] == ["file", "file", "file", "series"]
     assert [p.name for p in sources[3].paths] == ["1.dcm", "2.dcm", "0.dcm"]
     assert errors == []
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_scouts_among_a_series_are_images_of_their_own(phantom, write, quick):
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImagePositionPatient": [0.0, 0.0, 9.0]}
+    for z in range(3):
+        write(phantom.ct_slice(float(z)), f"ct/{z}.dcm")
+    for name, axes in (("front", [1, 0, 0, 0, 0, -1]), ("side", [0, 1, 0, 0, 0, -1])):
+        path = write(phantom.ct_slice(9.0, **scout, ImageOrientationPatient=axes), f"ct/{name}.dcm")
+    found = in_one_folder(sorted(path.parent.iterdir()), []) if quick else [one.paths for one in find([path.parent])[0]]
+    names = [[one.name for one in paths] for paths in found]
+    assert names == [["0.dcm", "1.dcm", "2.dcm"], ["front.dcm"], ["side.dcm"]]
+
+
+def test_an_object_about_images_may_say_rows_and_one_with_pixels_is_an_image(phantom, write, tmp_path):
+    write(phantom.dataset(phantom.breast()), "study/film.dcm")
+    report = phantom.dataset(phantom.breast(), SOPClassUID=OTHERS["report.dcm"])
+    write(report, "study/film-as-report.dcm")
+    del report.PixelData
+    write(report, "study/report.dcm")
+    passed = []
+    sources, _ = find([tmp_path / "study"], passed=passed)
+    assert names(sources, tmp_path / "study") == ["film-as-report.dcm", "film.dcm"]
+    assert [(one.path.name, one.what) for one in passed] == [("report.dcm", "that are no images")]
 
 
 def test_a_folder_is_searched_without_what_lies_below(study):

@@ -10,8 +10,7 @@ import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
+from pydicom.dataelem import DataElement
 from pydicom.uid import JPEGLSLossless, generate_uid
 from stacks import SIDE, change, repaint, stack
 
@@ -54,8 +53,8 @@ def test_nothing_is_odd_in_a_series_as_a_scanner_writes_it(tmp_path):
 @pytest.mark.parametrize(("act", "name", "word"), [
     (lambda data: setattr(data.file_meta, "ImplementationVersionName", "PAINT"), "odd writing", "program"),
     (lambda data: data.compress(JPEGLSLossless, generate_instance_uid=False), "odd writing", "in another form"),
-    (sets(PatientComments="x"), "odd elements", "PatientComments there"),
-    (lambda data: delattr(data, "StudyTime"), "odd elements", "StudyTime missing"),
+    (sets(PatientComments="x"), "odd elements", "Slice 6 has PatientComments, unlike the rest"),
+    (lambda data: delattr(data, "StudyTime"), "odd elements", "Slice 6 lacks StudyTime, unlike the rest"),
     (lambda data: data.remove_private_tags(), "odd blocks", "private blocks"),
     (sets(ConvolutionKernel="BONE"), "odd value", "(BONE, not STANDARD)"),
     (sets(PatientName="Roe^Jane"), "odd value", "another PatientName than the others."),
@@ -95,10 +94,50 @@ def test_a_scale_of_its_own_is_odd_unless_it_was_compressed_with_loss(tmp_path):
     assert told(tmp_path) == {}
 
 
-def test_half_of_a_series_is_no_odd_one(tmp_path):
+def test_half_of_a_series_is_no_odd_one_and_is_told(tmp_path):
     paths = stack(tmp_path)
-    change(paths[:6], sets(ConvolutionKernel="BONE"))
-    assert "odd value" not in told(tmp_path)
+    change(paths[6:], sets(ConvolutionKernel="BONE", StudyInstanceUID="1.2.3"))
+    found = told(tmp_path)
+    assert list(found) == ["parts"]
+    assert found["parts"].says == "Slices 7 to 12 say another StudyInstanceUID and ConvolutionKernel (BONE, not " \
+        "STANDARD) than the rest of the series."
+
+
+@pytest.mark.parametrize("slices", [slice(0, 1), slice(2, 8), slice(6, 12), slice(1, 12, 2)])
+def test_two_patients_in_one_series_are_told_in_whatever_parts(tmp_path, slices):
+    paths = stack(tmp_path)
+    change(paths[slices], sets(PatientID="4711", PatientName="Roe^Jane", PatientBirthDate="19800229"))
+    fact = told(tmp_path)["two patients"]
+    assert fact.slices == tuple(range(12))[slices]
+    assert fact.says.endswith("of another patient than the rest of the series, by number and date of birth.")
+
+
+@pytest.mark.parametrize(("elements", "names"), [
+    ({"PatientName": "Roe^Jane"}, {"parts"}), ({"PatientID": "4711", "PatientName": "Roe^Jane"}, {"parts"}),
+    ({"PatientID": "4711", "PatientBirthDate": ""}, {"parts"}), ({"AccessionNumber": "A1"}, set()),
+    ({"PatientID": ""}, {"parts"}),
+    ({"PatientBirthDate": "19500110"}, {"parts"}), ({"PatientID": "4711", "PatientSex": "M"}, {"parts"}),
+])
+def test_a_patient_put_right_in_half_a_series_is_told_as_that(tmp_path, elements, names):
+    change(stack(tmp_path)[6:], sets(**elements))
+    assert set(told(tmp_path)) == names
+
+
+@pytest.mark.parametrize(("slices", "name"), [(slice(0, 3), "parts"), (slice(9, 12), "parts"),
+                                              (slice(4, 7), "odd value")])
+def test_a_name_put_right_while_a_scan_runs_stands_at_an_end(tmp_path, slices, name):
+    change(stack(tmp_path)[slices], sets(PatientName="Roe^Jane"))
+    assert set(told(tmp_path)) == {name}
+
+
+@pytest.mark.parametrize("first", [6, 9])
+def test_a_scan_may_run_past_midnight(tmp_path, first):
+    for z, path in enumerate(stack(tmp_path)):
+        second = 86400 - first + z
+        day, (minute, second) = "2020060" + str(1 + second // 86400), divmod(second % 86400, 60)
+        change([path], sets(AcquisitionDate=day, ContentDate=day,
+                            AcquisitionTime=f"{minute // 60:02d}{minute % 60:02d}{second:02d}"))
+    assert told(tmp_path) == {}
 
 
 @pytest.mark.parametrize(("elements", "name"), [
@@ -112,6 +151,19 @@ def test_half_of_a_series_is_no_odd_one(tmp_path):
 def test_a_header_that_contradicts_itself_says_so(tmp_path, elements, name):
     stack(tmp_path, **elements)
     assert name in told(tmp_path)
+
+
+@pytest.mark.parametrize(("elements", "says"), [
+    ({"StudyDate": "20990601"}, "It was taken 79 years before its study began."),
+    ({"StudyDate": "20200603"}, "It was taken 2 days before its study began."),
+    ({"StudyDate": "20181201"}, "It was taken 548 days after its study began."),
+    ({"PatientBirthDate": "20200602"}, "Its patient was born 1 day after its study."),
+    ({"Manufacturer": "SIEMENS", "SeriesInstanceUID": "1.3.12.2.1107.5.1.4.2017060112345678"},
+     "The scanner dated its UIDs 3 years before its study."),
+])
+def test_dates_apart_are_said_by_how_much(tmp_path, elements, says):
+    stack(tmp_path, **elements)
+    assert says in [fact.says for fact in told(tmp_path).values()]
 
 
 @pytest.mark.parametrize(("mm", "named"), [(50, True), (3, False)])
@@ -211,24 +263,6 @@ def test_jpeg_leaves_blocks_wherever_it_was(quality):
     assert blockiness(grey.astype(np.float32)) < BLOCKY < blockiness(made.astype(np.float32) * 4 + 100)
 
 
-def test_an_icon_of_another_image_is_named_and_its_own_is_not(tmp_path):
-    paths = stack(tmp_path)
-
-    def icon(values):
-        item = Dataset()
-        item.SamplesPerPixel, item.PhotometricInterpretation, item.Rows, item.Columns = 1, "MONOCHROME2", 48, 48
-        item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 8, 8, 7, 0
-        item.PixelData = cv2.resize(np.clip(values / 8, 0, 255).astype(np.uint8), (48, 48),
-                                    interpolation=cv2.INTER_AREA).tobytes()
-        item["PixelData"].VR = "OB"
-        return Sequence([item])
-    for path in paths:
-        change([path], lambda data: setattr(data, "IconImageSequence", icon(data.pixel_array)))
-    assert told(tmp_path) == {}
-    change(paths[:1], lambda data: setattr(data, "IconImageSequence", icon(data.pixel_array[::-1, ::-1])))
-    assert told(tmp_path)["icon"].slices == (0,)
-
-
 @pytest.mark.needs("dcmconv", "dcmcrle")
 @pytest.mark.parametrize("command", [("dcmconv", "+ti"), ("dcmconv", "+tb"), ("dcmconv", "+te", "+g"), ("dcmcrle",)])
 def test_what_dcmtk_writes_anew_is_not_odd(tmp_path, command):
@@ -236,6 +270,47 @@ def test_what_dcmtk_writes_anew_is_not_odd(tmp_path, command):
         subprocess.run([*command, path, path.with_suffix(".new")], check=True)
         path.with_suffix(".new").replace(path)
     assert told(tmp_path) == {}
+
+
+@pytest.mark.needs("dcmconv")
+@pytest.mark.parametrize(("slices", "name"), [(slice(9, 12), "parts"), (slice(5, 8), "odd writing")])
+def test_the_rest_of_a_series_may_have_come_another_way(tmp_path, slices, name):
+    for path in stack(tmp_path)[slices]:
+        subprocess.run(["dcmconv", "+ti", path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    found = told(tmp_path)
+    assert set(found) == {name}
+    assert f"Slices {slices.start + 1} to {slices.stop} were written by another program, have another transfer syntax" \
+        in found[name].says
+
+
+@pytest.mark.needs("dcmconv")
+def test_padding_is_the_same_by_its_bits_whichever_sign_a_program_gave_it(tmp_path):
+    def act(data):
+        data.PixelRepresentation = 1
+        data.add_new(0x00280120, "US", 63536)
+    paths = stack(tmp_path)
+    change(paths, act)
+    for path in paths[9:]:
+        subprocess.run(["dcmconv", "+ti", path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    found = [fact.says for fact in facts_in(tmp_path) if fact.name == "odd value"]
+    assert found == []
+    change(paths[4:6], lambda data: data.add_new(0x00280120, "SS", -1999))
+    found = [fact.says for fact in facts_in(tmp_path) if fact.name == "odd value"]
+    assert found == ["Slices 5 and 6 say another PixelPaddingValue than the others (-1999, not -2000)."]
+
+
+@pytest.mark.parametrize("largest", [40000, 50000])
+def test_a_largest_value_that_was_written_as_signed_is_read_as_the_pixels_are(tmp_path, largest):
+    def act(data):
+        values = data.pixel_array.astype(np.uint16)
+        values[40:44, 40:44] = 40000
+        repaint(data, values)
+        data.BitsStored, data.HighBit = 16, 15
+        data["LargestImagePixelValue"] = DataElement(0x00280107, "SS", largest - 65536)
+    change(stack(tmp_path), act)
+    assert "largest" not in told(tmp_path)
 
 
 def test_odd_ones_by_hand():
@@ -275,5 +350,5 @@ def test_noise_has_no_blocks(seed):
 def test_dates_are_not_told_either(tmp_path):
     stack(tmp_path, PatientBirthDate="20301231", StudyDate="20201224")
     said = " ".join(fact.says for fact in facts_in(tmp_path))
-    assert "born after its study" in said
+    assert "born 10 years after its study" in said
     assert not any(year in said for year in ("2030", "2020"))

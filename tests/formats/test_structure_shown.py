@@ -3,6 +3,9 @@ was not."""
 
 from __future__ import annotations
 
+import struct
+import subprocess
+
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from stacks import SIDE, change, repaint, stack
-from test_structure import sets, told
+from test_structure import facts_in, sets, told
 
 from scanward.formats import find, read
 from scanward.formats.structure import said_of
@@ -45,6 +49,34 @@ def table(data, values):
     item.LUTDescriptor, item.LUTData = [len(values), 0, 16], np.asarray(values, "<u2").tobytes()
     item["LUTData"].VR, item["LUTDescriptor"].VR = "OW", "US"
     data.VOILUTSequence = Sequence([item])
+
+
+def icon(values):
+    """Grey bytes (y, x) as an icon."""
+    item = Dataset()
+    item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
+    item.Rows, item.Columns = values.shape
+    item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 8, 8, 7, 0
+    item.PixelData = np.clip(values, 0, 255).astype(np.uint8).tobytes()
+    item["PixelData"].VR = "OB"
+    return item
+
+
+def small(values, low, high):
+    """Stored values as an icon, seen through a window from `low` to `high`."""
+    made = cv2.resize(((values - float(low)) * 255 / (high - low)).clip(0, 255), (48, 48), interpolation=cv2.INTER_AREA)
+    return Sequence([icon(made)])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2040), (700, 900), (990, 1010), (1300, 1500)])
+def test_an_icon_of_another_image_is_named_and_its_own_is_not_at_any_window(tmp_path, low, high):
+    paths = stack(tmp_path)
+    change(paths, lambda data: setattr(data, "IconImageSequence", small(data.pixel_array, low, high)))
+    assert told(tmp_path) == {}
+    if low < 1300:  # brighter is nearly nothing
+        change(paths[:1], lambda data: setattr(
+            data, "IconImageSequence", small(data.pixel_array[::-1, ::-1], low, high)))
+        assert told(tmp_path)["icon"].slices == (0,)
 
 
 @pytest.mark.parametrize(("software", "named"), [("GIMP 2.10", True), ("Adobe Photoshop 25.0", True),
@@ -112,6 +144,27 @@ def test_a_lookup_table_that_turns_is_named_and_a_curve_is_not(tmp_path):
     assert "order of its grey levels" in told(tmp_path)["table"].says
 
 
+@pytest.mark.needs("dcmconv")
+def test_big_endian_turns_no_table_and_no_icon_and_tells_nothing_of_what_is_unknown(tmp_path):
+    def act(data):
+        table(data, 65535 / (1 + np.exp(-np.linspace(-6, 6, 256))))
+        data.IconImageSequence = Sequence([icon(data.pixel_array[::3, ::3] / 8)])
+        data.IconImageSequence[0]["PixelData"].VR = "OW"
+        x, y, z = data.ImagePositionPatient
+        data.ImagePositionPatient = [x, y, z + 100]
+        data.add_new(0x00189313, "OB", struct.pack("<3d", 0.0, 0.0, z + 100))
+        data[0x00189313].VR = "UN"
+    paths = stack(tmp_path, Manufacturer="Vendor")
+    change(paths, act)
+    assert told(tmp_path) == {}
+    for path in paths:
+        subprocess.run(["dcmconv", "+tb", path, path.with_suffix(".new")], check=True)
+        path.with_suffix(".new").replace(path)
+    assert told(tmp_path) == {}
+    change(paths, lambda data: data.add_new(0x00189313, "FD", [0.0, 0.0, 900.0]))
+    assert set(told(tmp_path)) == {"moved"}
+
+
 def test_bent_by_hand():
     assert not bent(np.array([0.0, 1, 5, 9]))
     assert not bent(np.array([9.0, 5, 1, 0]))
@@ -131,3 +184,50 @@ def test_an_overlay_that_covers_is_named_and_one_of_lines_is_not(tmp_path):
     bar[:24] = True
     change(paths, lambda data: overlay(data, bar))
     assert "covers 25% of it" in told(tmp_path)["overlay"].says
+
+
+def test_key_slices_may_have_overlays_and_icons_of_their_own(tmp_path):
+    line = np.zeros((SIDE, SIDE), bool)
+    line[40:42] = True
+
+    def act(data):
+        overlay(data, line)
+        data.IconImageSequence = small(data.pixel_array, 0, 2040)
+        data.OriginalAttributesSequence = Sequence([Dataset()])
+    change(stack(tmp_path)[3:6], act)
+    assert [fact.says for fact in facts_in(tmp_path) if fact.slices] == [
+        "Slices 4 to 6 have overlays, unlike the rest of the series."]
+    assert told(tmp_path) == {}
+
+
+BAND = {"ShutterShape": "RECTANGULAR", "ShutterLeftVerticalEdge": 0, "ShutterRightVerticalEdge": SIDE + 1,
+        "ShutterUpperHorizontalEdge": 0, "ShutterLowerHorizontalEdge": 1 + SIDE // 2}
+
+
+@pytest.mark.parametrize(("elements", "says"), [
+    (BAND, "shutter has viewers cover 56% of what is there."),
+    ({"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [48, 48], "RadiusOfCircularShutter": 20}, "cover 8"),
+    ({"ShutterShape": "POLYGONAL", "VerticesOfThePolygonalShutter": [1, 1, 1, SIDE, SIDE, SIDE]}, "cover 55%"),
+    ({"PixelPaddingValue": 924, "PixelPaddingRangeLimit": 1124}, "padding, which is a range of values, has viewers"),
+    (BAND | {"ShutterLowerHorizontalEdge": SIDE + 1}, None),
+    ({"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [48, 48], "RadiusOfCircularShutter": 66}, None),
+    ({"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 24}, None), ({"PixelPaddingValue": 1024}, None),
+    ({"ShutterShape": "RECTANGULAR\\CIRCULAR", "RadiusOfCircularShutter": 1} | BAND, "cover 56%"),
+])
+def test_a_shutter_or_padding_over_what_is_there_is_named_and_none_beside_it(tmp_path, elements, says):
+    change(stack(tmp_path), lambda data: [data.add_new(tag_for_keyword(keyword), "US" if "Padding" in keyword else
+                                          dictionary_VR(keyword), value) for keyword, value in elements.items()])
+    found = told(tmp_path)
+    assert set(found) == ({"hidden"} if says else set())
+    assert says is None or says in found["hidden"].says
+
+
+@pytest.mark.parametrize(("elements", "by"), [
+    ({"PresentationLUTShape": "INVERSE"}, "PresentationLUTShape."), ({"PresentationLUTShape": "IDENTITY"}, None),
+    ({"PhotometricInterpretation": "MONOCHROME1"}, "PhotometricInterpretation."),
+])
+def test_a_negative_is_told_as_that(tmp_path, elements, by):
+    change(stack(tmp_path), sets(**elements))
+    found = told(tmp_path)
+    assert set(found) == ({"negative"} if by else set())
+    assert by is None or found["negative"].says.endswith(by)

@@ -164,6 +164,37 @@ def test_a_copy_without_names_or_a_part_of_it_is_ordinary(tmp_path, bright, keep
     assert [verdict.label for verdict in verdicts(tmp_path)] == ["authentic", "authentic"]
 
 
+def given(folder, **elements):
+    """The stack of `a`, in another folder and under new UIDs."""
+    def act(data):
+        anonymous(data)
+        for keyword, value in elements.items():
+            setattr(data, keyword, value)
+    change(stack(folder), act)
+
+
+@pytest.mark.parametrize(("first", "second", "label", "remark"), [
+    ("", "", "inconclusive", False), ("YES", "YES", "authentic", False), ("", "YES", "authentic", False),
+    ("YES", "", "authentic", True), ("NO", "NO", "inconclusive", False),
+])
+def test_one_image_under_two_names_is_told_unless_it_says_why(tmp_path, bright, first, second, label, remark):
+    change(stack(tmp_path / "a"), lambda data: setattr(data, "PatientIdentityRemoved", first))
+    given(tmp_path / "b", PatientIdentityRemoved=second)
+    before, verdict = verdicts(tmp_path)
+    words = "another patient's image, or of the same patient's under another name, "
+    assert (before.label, verdict.label) == ("authentic", label)
+    assert any(words in fact["says"] for fact in verdict.to_json()["file"]["facts"])
+    assert (words in verdict.remarks, words in verdict.reason) == (remark, label != "authentic")
+
+
+@pytest.mark.parametrize("elements", [{"ConvolutionKernel": "BONE"}, {"PixelSpacing": [0.7, 0.8]}])
+@pytest.mark.parametrize("first", ["YES", ""])
+def test_a_copy_without_names_was_taken_as_the_original_was(tmp_path, bright, first, elements):
+    change(stack(tmp_path / "a"), lambda data: setattr(data, "PatientIdentityRemoved", first))
+    given(tmp_path / "b", **elements)
+    assert "another patient's image" in verdicts(tmp_path)[1].reason
+
+
 def test_a_copy_that_is_another_in_two_slices_is_told_of(tmp_path, bright):
     stack(tmp_path / "a")
     paths = stack(tmp_path / "b")

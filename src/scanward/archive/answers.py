@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,7 +38,7 @@ class Answer:
     unit: str
     """`Unit.id`."""
     path: str
-    """As it was listed; of a series its first file."""
+    """As it was listed, for people: on one line, and text; of a series its first file."""
     files: int
     source: str
     label: str
@@ -82,6 +82,15 @@ class Answer:
     worker: str = ""
     judged_at: datetime.datetime | None = None
     """In UTC."""
+    raw_path: str | None = None
+    """The path as the file system has it, where `path` is not just that; undecodable bytes as `os.fsdecode` gives them.
+    In Parquet it is bytes."""
+    real_path: str | None = None
+    """The same of the file itself, where `path` is a link to it or lies behind one."""
+
+
+LATER = ("raw_path", "real_path")
+"""Columns that the first version did not write: all of them may be null. They are bytes."""
 
 
 @cache
@@ -92,7 +101,7 @@ def schema() -> pa.Schema:
     kinds = {"files": pa.int32(), "attempts": pa.int8(), "aside": pa.bool_(),
              "kinds": pa.list_(text), "slices": pa.list_(text), "study_date": pa.date32(),
              "judged_at": pa.timestamp("us", "UTC"),
-             **dict.fromkeys(("score", "threshold", "seconds", "peak_mb"), number)}
+             **dict.fromkeys(LATER, pa.binary()), **dict.fromkeys(("score", "threshold", "seconds", "peak_mb"), number)}
     return pa.schema([pa.field(one.name, kinds.get(one.name, text), nullable="None" in str(one.type))
                       for one in dataclasses.fields(Answer)])
 
@@ -111,27 +120,42 @@ def arrow() -> Any:
 def write_part(out: Path, number: int, answers: Sequence[Answer]) -> None:
     """The answers of a part, whole and on disk when it returns. `ArgumentError` where they cannot be written."""
     pa = arrow()
-    rows = [dataclasses.asdict(one) for one in answers]
+    table = table_of(answers)
     path = part_path(out, number)
     with whole_file(path) as file:
-        pa.parquet.write_table(pa.Table.from_pylist(rows, schema()), file, compression="zstd")
+        pa.parquet.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())
     sync_folder(path.parent)
 
 
+def table_of(answers: Sequence[Answer]) -> pa.Table:
+    """Answers as Parquet takes them; raises for one that it does not."""
+    rows = [dataclasses.asdict(one) for one in answers]
+    for row in rows:
+        row.update((name, os.fsencode(row[name])) for name in LATER if row[name] is not None)
+    return arrow().Table.from_pylist(rows, schema())
+
+
 def read_answers(out: Path, number: int) -> list[Answer]:
     """The answers of a part that is done, in its order. Raises `UnreadableError` where they cannot be read."""
     rows = columns_of(out, number, *schema().names)
-    lists = ("kinds", "slices")
-    return [Answer(**{**row, **{name: row[name] and tuple(row[name]) for name in lists}}) for row in rows]
+    as_kept: dict[str, Callable[[Any], Any]] = {
+        "kinds": tuple, "slices": tuple, **dict.fromkeys(LATER, os.fsdecode)}
+    return [Answer(**{**row, **{name: row[name] and kept(row[name]) for name, kept in as_kept.items()}})
+            for row in rows]
 
 
 def columns_of(out: Path, number: int, *names: str) -> list[dict[str, Any]]:
     """Columns of the answers of a part that is done, a row each. Raises as `read_answers`."""
     path = part_path(out, number)
     try:
-        found: list[dict[str, Any]] = arrow().parquet.read_table(path, columns=list(names)).to_pylist()
+        there = arrow().parquet.read_schema(path).names
+        later = [name for name in names if name in LATER and name not in there]
+        wanted = [name for name in names if name not in later]
+        found: list[dict[str, Any]] = arrow().parquet.read_table(path, columns=wanted).to_pylist()
+        for row in found:
+            row.update(dict.fromkeys(later))
         if found and set(found[0]) != set(names):
             raise ValueError("columns are missing")
     except Exception as error:  # pyarrow has errors of its own, and whatever it is, the file is not ours

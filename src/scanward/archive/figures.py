@@ -26,6 +26,8 @@ CASE = "coalesce(content, unit)"
 """Images of one content are one case; what has none is one of its own."""
 MOST = 50
 """Groups of a table: header values are the attacker's, who may have as many as there are images."""
+NAMED = 8
+"""Files of one reason for which nobody looked at them."""
 PAUSE = 600
 """Seconds without an answer after which a run counts as paused."""
 
@@ -199,6 +201,15 @@ def errors(answers: Answers, most: int) -> list[tuple[str, str, int, str]]:
         WHERE error IS NOT NULL GROUP BY ALL ORDER BY n DESC, what LIMIT {most}""")  # type: ignore[return-value]  # noqa: S608
 
 
+def unscanned(answers: Answers, most: int) -> tuple[list[tuple[str, int, list[str]]], int]:
+    """What nobody looked at and is no error, most frequent first: the reason without the file's name, how often, and
+    the first `NAMED` of the files; and how many there are in all."""
+    rows = answers.rows(f"""
+        SELECT replace(reason, path, '…') AS what, count(*) AS n, min(path, {NAMED}), sum(n) OVER () FROM answers
+        WHERE error IS NULL AND label = 'unscanned' GROUP BY what ORDER BY n DESC, what LIMIT {most}""")  # noqa: S608
+    return [(row[0], row[1], row[2]) for row in rows], int(rows[0][3]) if rows else 0
+
+
 def set_aside(answers: Answers, most: int) -> tuple[list[dict[str, Any]], int]:
     """The first of the images that were set aside, and how many are."""
     rows = answers.rows(f"""
@@ -224,6 +235,13 @@ def pace(answers: Answers) -> Pace | None:
                coalesce(sum(gap) FILTER (WHERE gap <= {PAUSE}), 0), count(*) FILTER (WHERE gap > {PAUSE}),
                (SELECT count(DISTINCT worker) FROM answers) FROM gaps""")[0]  # noqa: S608
     return None if first is None else Pace(first, last, float(seconds), int(pauses), int(workers))
+
+
+def rate_of(a_second: float, what: str = "") -> str:
+    """`2.03 images a second`, `40.50 images a minute`: in the unit in which there is one or more, if there is."""
+    name, times = next(((name, times) for name, times in (("second", 1), ("minute", 60)) if a_second * times >= 1),
+                       ("hour", 3600))
+    return f"{a_second * times:,.2f} {what}{' ' if what else ''}a{'n' * (name == 'hour')} {name}"
 
 
 def where(condition: str) -> str:

@@ -226,8 +226,12 @@ class Listed:
             yield at, run
 
     def _units(self, lines: list[str]) -> Iterator[Unit]:
-        root = self.path.parent
-        named = {str(root / line): line for line in lines}
+        urls = dict.fromkeys(line for line in lines if "://" in line and not os.path.lexists(self.path.parent / line))
+        for line in urls:
+            yield Unit((line,), 0, said="inconclusive", reason=f"{shown(line)} is a URL; list files of this machine, "
+                       "or name the URL of a folder in the place of the list.")
+        parts = [self._part(line) for line in lines if line not in urls]
+        named = {str(self.path.parent / part): part for part in parts}
         folders = [path for path in named if os.path.isdir(path)]
         passed: list[Passed] = []
         groups = {str(paths[0]): paths for paths in _looked_into(
@@ -236,8 +240,8 @@ class Listed:
         members = {str(path) for paths in groups.values() for path in paths}
         for path, line in named.items():
             if path in groups:
-                parts = tuple(named[str(one)] for one in groups[path])
-                yield Unit(parts, sum(_size(one) for one in groups[path]), len(parts) > 1)
+                own = tuple(named[str(one)] for one in groups[path])
+                yield Unit(own, sum(_size(one) for one in groups[path]), len(own) > 1)
             elif path in folders:
                 yield Unit((line,), 0, said="inconclusive",
                            reason=f"{shown(path)} is a folder; list its files, or name it in the place of the list.")
@@ -246,8 +250,19 @@ class Listed:
             elif path not in members:
                 yield Unit((line,), 0)  # reading says what it is
 
+    def _part(self, line: str) -> str:
+        """A line without its detours, `a/../b` and the list's own folder: a file that is named twice is one. Where a
+        link makes something else of them they stay."""
+        whole, root = os.path.join(self.path.parent, line), str(self.path.parent)
+        short = os.path.normpath(whole)
+        if ".." in line.split("/") and os.path.realpath(os.path.dirname(short)) != os.path.realpath(
+                os.path.dirname(whole)):
+            return line
+        return os.path.relpath(short, root) if os.path.commonpath([short, root]) == root else short
+
     def address(self, unit: Unit) -> str:
-        return str(self.path.parent / unit.parts[0])
+        first = unit.parts[0]
+        return first if unit.said and "://" in first else str(self.path.parent / first)
 
     @contextmanager
     def fetched(self, unit: Unit) -> Iterator[Source]:

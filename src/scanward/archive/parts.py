@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scanward.archive.answers import ANSWERS, Answer, arrow, part_path, read_answers, schema, write_part
+from scanward.archive.answers import ANSWERS, Answer, part_path, read_answers, table_of, write_part
 from scanward.archive.unit import Unit
 from scanward.disk import Journal
 
@@ -77,5 +77,5 @@ def _answer(value: dict[str, Any]) -> Answer:
     times = {name: made(value[name]) for name, made in _TIMES.items() if value[name] is not None}
     lists = {name: tuple(value[name]) for name in _LISTS if value[name] is not None}
     found = Answer(**{**value, **times, **lists})
-    arrow().Table.from_pylist([dataclasses.asdict(found)], schema())
+    table_of([found])
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scanward.archive.answers import ANSWERS, RUN, arrow, schema
+from scanward.archive.answers import ANSWERS, LATER, RUN, arrow, schema
 from scanward.disk import read_json
 from scanward.errors import ArgumentError, InputError, MissingExtraError, ScanwardError, UnreadableError
 from scanward.formats.guard import clean, shown
@@ -68,7 +68,8 @@ class Answers:
 
     def asked(self, query: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
         """The names of the columns and, as they are asked for, the rows of one query of the user's, which may only
-        read `answers`. Raises `InputError` where it is no such query or fails, also while rows are asked for."""
+        read `answers` and the files that it shows. Raises `InputError` where it is no such query or fails, also while
+        rows are asked for."""
         import duckdb
 
         try:
@@ -78,8 +79,9 @@ class Answers:
         with self._explained(), _interruptible():
             statements = duckdb.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise ArgumentError("--sql takes one query that only reads, such as: select label, count(*) from "
-                                    "answers group by label.")
+                raise ArgumentError("--sql takes one select, describe or summarize, such as: select label, count(*) "
+                                    "from answers group by label; a pivot needs its values (pivot answers on label in "
+                                    "('tampered') using count(*)).")
             found = self._connection.execute(statements[0])
         return [column[0] for column in found.description or ()], self._rest(found)
 
@@ -137,8 +139,7 @@ def _connection(files: Sequence[Path], temporary: Path) -> DuckDBPyConnection:
     except ModuleNotFoundError as missing:
         raise MissingExtraError(f"The report of an archive needs {missing.name}, which is not installed; install "
                                 "scanward[archive].") from missing
-    for path in files:
-        _check(path)
+    earlier = [path for path in files if _check(path)]
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     names = [str(path.resolve()) for path in files]
     try:
@@ -147,9 +148,8 @@ def _connection(files: Sequence[Path], temporary: Path) -> DuckDBPyConnection:
                         "SET enable_progress_bar = false",
                         f"SET allowed_paths = {_listed(names)}"):
             connection.execute(setting)
-        # Without its zone, which is UTC: Python would ask for another package to read it.
-        connection.execute("CREATE VIEW answers AS SELECT * REPLACE (make_timestamp(epoch_us(judged_at)) AS "  # noqa: S608
-                           f"judged_at) FROM read_parquet({_listed(names)}, hive_partitioning = false)")
+        connection.execute(_view([str(path.resolve()) for path in files if path not in set(earlier)],
+                                 [str(path.resolve()) for path in earlier]))
         for setting in LOCKED:
             connection.execute(setting)
     except BaseException:
@@ -158,19 +158,32 @@ def _connection(files: Sequence[Path], temporary: Path) -> DuckDBPyConnection:
     return connection
 
 
-def _check(path: Path) -> None:
-    """Raises `UnreadableError` for a file that is not of Parquet or not of our columns."""
+def _view(names: Sequence[str], earlier: Sequence[str]) -> str:
+    """The view of files, and of those that lack the `LATER` columns. Paths that nothing is said of are as they stand.
+    Times are without their zone, which is UTC: Python would ask for another package to read it."""
+    parts = [f"SELECT *{more} FROM read_parquet({_listed(some)}, hive_partitioning = false)" for some, more in (  # noqa: S608
+        (names, ""), (earlier, "".join(f", NULL::BLOB AS {name}" for name in LATER))) if some]
+    return ("CREATE VIEW answers AS SELECT * REPLACE (make_timestamp(epoch_us(judged_at)) AS judged_at, "  # noqa: S608
+            "coalesce(raw_path, encode(path)) AS raw_path, coalesce(real_path, raw_path, encode(path)) AS real_path) "
+            f"FROM ({' UNION ALL BY NAME '.join(parts)})")
+
+
+def _check(path: Path) -> bool:
+    """Whether it is of an earlier version, without the `LATER` columns. Raises `UnreadableError` for a file that is not
+    of Parquet or not of our columns."""
     pa = arrow()
     try:
         found = {field.name: field.type for field in pa.parquet.read_schema(path)}
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
-    wanted = {field.name: field.type for field in schema()}
+    earlier = not set(LATER) & set(found)
+    wanted = {field.name: field.type for field in schema() if not (earlier and field.name in LATER)}
     if found != wanted:
         what = next((f"{name} is {found.get(name, 'missing')} where it has to be {kind}" for name, kind in
                      wanted.items() if found.get(name) != kind), "it has columns that are unknown here")
         raise UnreadableError(f"{shown(path)} was not written by this version of `scanward archive` ({what}); read it "
                               "with the version that wrote it, or run again into a new folder.")
+    return earlier
 
 
 def _damaged(path: Path, error: BaseException) -> UnreadableError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,18 +18,24 @@ from scanward.archive import figures, repeats
 from scanward.archive.answers import picture_path
 from scanward.archive.figures import Group, Groups
 from scanward.archive.listing import progress_of
+from scanward.archive.oddities import oddities
 from scanward.archive.reading import Answers
 from scanward.disk import plain_file
-from scanward.formats.guard import clean
+from scanward.errors import ArgumentError
+from scanward.formats.guard import clean, shown
 from scanward.report.heat import jpeg
 from scanward.report.page import picture_uri, write_page
 from scanward.verdict import SYMBOLS
 
-NAME = "report.html"
+NAME, TITLE = "report.html", "Archive report"
+HEAD = 1 << 12
+"""Bytes of a page within which its title stands."""
 WORST, SEEN = 100, 12
 """Alarms with their pictures, and how many of them are seen before somebody asks for the others."""
 LISTED, ABOVE = 50, 10
 """Rows of a list of files, and of one of groups above the others."""
+NAMED = 4
+"""Ways to be odd that the first lines name."""
 SIDE = 420
 """Pixels of a picture's longer side."""
 LARGEST = 1 << 26
@@ -78,6 +85,18 @@ class First:
     slices: int
 
 
+def check_page(path: Path) -> None:
+    """Raises `ArgumentError` where something other than a page of an archive has that name."""
+    if not os.path.lexists(path):
+        return
+    ours = False
+    with suppress(OSError), plain_file(path) as file:
+        ours = f"<title>{TITLE}</title>".encode() in file.read(HEAD)
+    if not ours:
+        raise ArgumentError(f"{shown(path)} exists already, is no page of an archive and is not overwritten; choose "
+                            "another name with -o.")
+
+
 def write_archive_report(answers: Answers, path: Path) -> str:
     """Write the page to `path`, whole or not at all; one sentence of what it says.
 
@@ -90,24 +109,26 @@ def write_archive_report(answers: Answers, path: Path) -> str:
     left = max(0, listed.units - total["images"])
     apart, same = repeats.of_content(answers, LISTED)
     tables, one_uid, aside = _tables(answers), repeats.of_one_uid(answers, LISTED), figures.set_aside(answers, LISTED)
-    slices = repeats.of_slices(answers, LISTED)
+    slices, odd = repeats.of_slices(answers, LISTED), oddities(answers, LISTED)
     above = ((table.name, _name(group)) for table in tables for group in table.groups.shown if table.above(group))
     first = First(tables[0].groups.judged, *figures.cases_and_proofs(answers), tuple(islice(above, ABOVE)),
                   one_uid.count, apart.count, slices.count)
     write_page(
-        path, files("scanward.archive").joinpath("report.template.html"), title="Archive report",
+        path, files("scanward.archive").joinpath("report.template.html"), title=TITLE,
         source=clean(answers.terms.get("source", ""), LONGEST), method=clean(answers.terms.get("method", "")),
         listed=listed, left=left, counts=rows, total=total, symbols=SYMBOLS, tables=tables, first=first, seen=SEEN,
         alarms=[_alarm(answers.folder, row) for row in figures.worst(answers, WORST)],
-        repeats=(one_uid, apart, slices, same),
+        repeats=(one_uid, apart, slices, same), odd=odd, named=NAMED,
         errors=[(clean(what, LONGEST), label, n, clean(first, LONGEST))
                 for what, label, n, first in figures.errors(answers, LISTED)],
+        unscanned=figures.unscanned(answers, LISTED),
         aside=aside, costs=figures.costs(answers), pace=pace,
-        rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds,
+        rate=None if pace is None or not pace.seconds else total["images"] / pace.seconds, rate_of=figures.rate_of,
         clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
     return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
             f"answered: {total['tampered']:,} tampered, {total['inconclusive']:,} inconclusive, "
-            f"{total['authentic']:,} authentic, {total['unscanned']:,} unscanned; {total['errors']:,} errors.")
+            f"{total['authentic']:,} authentic, {total['unscanned']:,} unscanned; {total['errors']:,} errors"
+            + (f"; {odd.count:,} odd by header or file." if odd.count else "."))
 
 
 def _tables(answers: Answers) -> tuple[Table, ...]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from scanward.archive.answers import (
-    ANSWERS,
-    LISTING,
     RUN,
     Answer,
     arrow,
@@ -29,12 +27,17 @@ from scanward.archive.unit import Unit
 from scanward.archive.work import Judged, Judging, Task, unjudged
 from scanward.disk import held, read_json, whole_file, write_json
 from scanward.errors import ArgumentError, ScanwardError, UnreadableError
-from scanward.formats.guard import clean
+from scanward.formats.guard import clean, shown
 from scanward.judging.asked import asked_of
 from scanward.judging.batch import Done
 from scanward.judging.watched import SetAsideError, Watching
 
 FORMAT, RETRIED = "scanward-archive", "retried"
+IMAGE, LEAST = 11e6, 3
+"""Bytes that take as long as what every image takes, however small (by the costs in docs/how-to/archive-at-scale.md: a
+film of 1.8 MB takes 2.1 s, a series of 74 MB 13.7 s), and answers from which the rest can be told."""
+ORDINARY = ("lost+found",)
+"""What a file system puts into an empty folder of its own."""
 ROUND = 1.0
 """Seconds between two looks at how far the listing is."""
 
@@ -55,6 +58,8 @@ class Counts:
     listed: Progress = field(default_factory=Progress)
     seconds: float = 0.0
     """Since this run began."""
+    loading: float | None = None
+    """Of these, what passed before the first image was begun; None until it is answered."""
 
     @property
     def images(self) -> int:
@@ -63,10 +68,16 @@ class Counts:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds, at the bytes a second so far; None where nobody can tell yet."""
-        if not self.listed.complete or not self.now_cost:
+        """Seconds, as long as images of their number and bytes took so far; None where nobody can tell yet."""
+        if not self.listed.complete or self.now < LEAST:
             return None
-        return (self.listed.cost - self.cost) * self.seconds / self.now_cost
+        left = (self.listed.units - self.images) * IMAGE + self.listed.cost - self.cost
+        return left * self.working / (self.now * IMAGE + self.now_cost)
+
+    @property
+    def working(self) -> float:
+        """Seconds in which images were judged."""
+        return max(0.0, self.seconds - self.loading) if self.loading is not None else 0.0
 
     def add(self, label: str, error: bool, aside: bool, cost: int) -> None:
         self.labels[label] += 1
@@ -82,7 +93,7 @@ class Run:
         """With `retry`, what ended in an error before is tried again, and what a run that was to do so left. Raises
         `ArgumentError` where the folder holds a run with other terms, is in use, or cannot be written."""
         arrow()
-        self._out, self._archive, self._judging = out, judging.archive, judging
+        self._out, self._archive, self._judging, self._began = out, judging.archive, judging, 0.0
         self._open: dict[int, Part] = {}
         self.counts = Counts()
         terms = self._terms()
@@ -108,12 +119,12 @@ class Run:
         same run goes on from there.
         """
         lister = Lister(self._archive, self._out)
-        began = time.monotonic()
-        done = runner.run(self._judging, self._tasks(lister, began, told))
+        self._began = time.monotonic()
+        done = runner.run(self._judging, self._tasks(lister, told))
         try:
             for one in done:
                 self._take(one)
-                self._tell(began, told)
+                self._tell(told)
             if self._since is not None:
                 _mark(self._out, None)
         finally:
@@ -123,16 +134,16 @@ class Run:
         self.counts.listed = progress_of(self._out)
         return self.counts
 
-    def _tell(self, began: float, told: Callable[[Counts], None]) -> None:
-        before, self.counts.seconds = self.counts.seconds, time.monotonic() - began
+    def _tell(self, told: Callable[[Counts], None]) -> None:
+        before, self.counts.seconds = self.counts.seconds, time.monotonic() - self._began
         if int(self.counts.seconds / ROUND) > int(before / ROUND):
             if not self.counts.listed.complete:
                 self.counts.listed = progress_of(self._out)
             told(self.counts)
 
-    def _tasks(self, lister: Lister, began: float, told: Callable[[Counts], None]) -> Iterator[Task | None]:
+    def _tasks(self, lister: Lister, told: Callable[[Counts], None]) -> Iterator[Task | None]:
         for found in parts(self._out, lister):
-            self._tell(began, told)
+            self._tell(told)
             if found is None:
                 yield None
                 continue
@@ -180,6 +191,8 @@ class Run:
             if isinstance(error, ScanwardError) and not isinstance(error, SetAsideError):
                 raise error
             answer = self._set_aside(task, error, done.tries)
+        if self.counts.loading is None:
+            self.counts.loading = max(0.0, time.monotonic() - self._began - answer.seconds)
         self.counts.now += 1
         self.counts.now_cost += task.unit.cost
         self._keep(part, task.number, answer)
@@ -209,11 +222,11 @@ def _check(out: Path, terms: dict[str, Any]) -> None:
     """Begins a run, or holds its terms against those that it began with."""
     path = out / RUN
     if not path.exists():
-        for name in (LISTING, ANSWERS):
-            if (out / name).exists():
-                raise ArgumentError(f"{out / name} belongs to something else and is not overwritten; choose another "
-                                    "folder.")
         try:
+            foreign = sorted(name for name in os.listdir(out) if not name.startswith(".") and name not in ORDINARY)
+            if foreign:
+                raise ArgumentError(f"{shown(out / foreign[0])} belongs to something else; choose an empty folder, or "
+                                    "one that is not there yet.")
             write_json(path, {"format": FORMAT, "terms": terms,
                               "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
         except OSError as error:

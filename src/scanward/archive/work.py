@@ -132,11 +132,13 @@ def judged(unit: Unit, archive: Archive, terms: Terms, worker: str,
 
 def unjudged(unit: Unit, archive: Archive) -> Answer:
     """What is known of a unit before anybody looks at it; all of the answer where the listing has it."""
-    wrong = unit.said == "inconclusive"
-    return Answer(unit.id, _kept(archive.address(unit)), len(unit.parts), _kept(archive.name),
+    wrong, address = unit.said == "inconclusive", archive.address(unit)
+    path, real = _kept(address), address if archive.distant else os.path.realpath(address)
+    return Answer(unit.id, path, len(unit.parts), _kept(archive.name),
                   unit.said or "inconclusive", reason="" if wrong else _kept(unit.reason),
                   error=_kept(unit.reason) if wrong else None, attempts=1 if unit.said == "" else 0,
-                  version=__version__)
+                  version=__version__, raw_path=None if path == address else address,
+                  real_path=None if real == address else real)
 
 
 def _answer(blank: Answer, result: Result, source: Source, addresses: list[str]) -> Judged:

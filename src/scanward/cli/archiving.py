@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scanward.archive.figures import rate_of
 from scanward.archive.places import archive_of
 from scanward.archive.run import Counts, Run
 from scanward.archive.unit import Login
@@ -131,10 +132,10 @@ def summary(counts: Counts) -> str:
 def line_of(counts: Counts) -> str:
     """How far it is."""
     listed = f"{counts.listed.units:,}" + ("" if counts.listed.complete else " listed so far")
-    rate = counts.now / counts.seconds if counts.seconds else 0.0
+    rate = f"{rate_of(counts.now / counts.working)}, " if counts.working else ""
     left = counts.remaining
-    return (f"{counts.images:,} of {listed}, {rate:.2f} a second, "
-            f"{'' if left is None else _span(left) + ' left, '}{counted(counts.labels['tampered'], 'alarm')}, "
+    return (f"{counts.images:,} of {listed}, {rate}"
+            f"{'about ' + _span(left) + ' left, ' if left else ''}{counted(counts.labels['tampered'], 'alarm')}, "
             f"{counted(counts.errors, 'error')}")
 
 

@@ -34,6 +34,8 @@ TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 MG_CLASSES = ("1.2.840.10008.5.1.4.1.1.1.2", "1.2.840.10008.5.1.4.1.1.1.2.1", TOMOSYNTHESIS)
 CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
 """CT, Enhanced CT, Legacy Converted Enhanced CT."""
+LOCALIZER = "LOCALIZER"
+"""In the ImageType of a scout (PS3.3, C.8.2.1.1.1)."""
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture: digitised films are kept so, with modality MG."""
 HEADER = (
@@ -75,6 +77,8 @@ class Header:
     little: bool
     media_class: str = ""
     """The SOP class that the file meta group states; a directory has no other."""
+    pixels: bool = True
+    """Whether pixel data follow."""
 
     def text(self, keyword: str) -> str:
         """The element on one line; empty where it is absent."""
@@ -143,20 +147,23 @@ def opened(path: Path, also: tuple[str, ...] = (), whole: bool = False) -> Itera
     (or the end). The pixels are not read. Raises `UnreadableError` where one of them is said twice, in items, too."""
     with open_file(path) as file:
         data, stream, syntax, little, media_class = read_header(file, path, (*HEADER, *also), whole)
-        yield Header(path, data, syntax, little, media_class), stream
+        at = stream.tell()
+        follows = bool(stream.read(1))
+        stream.seek(at)
+        yield Header(path, data, syntax, little, media_class, follows), stream
 
 
 def is_image(header: Header) -> bool:
     """Whether the SOP class is one of images, as every Storage class that has Image in its name is; of objects about
     images (reports, segmentations, documents, raw data, directories) a study's folder holds some beside its images.
 
-    What has rows is an image whatever its class, and so is what has no class or one that DICOM does not know: a header
-    must not get a picture passed over.
+    What has rows and pixels is an image whatever its class, and so is what has no class or one that DICOM does not
+    know: a header must not get a picture passed over.
     """
     uid = UID(header.text("SOPClassUID") or header.media_class)
     if " Image " in uid.name or (uid.name in ("", uid) and (not uid or uid.startswith("1.2.840.10008"))):
         return True
-    return uid.name not in _WITH_ROWS and "Rows" in header.data
+    return uid.name not in _WITH_ROWS and "Rows" in header.data and header.pixels
 
 
 def is_own(header: Header) -> bool:

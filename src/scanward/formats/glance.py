@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -10,12 +12,12 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, inflated, meta_of
-from scanward.formats.dicom import CT_CLASSES, MG_CLASSES
+from scanward.formats.dicom import CT_CLASSES, LOCALIZER, MG_CLASSES
 from scanward.formats.guard import clean, open_file
 from scanward.formats.pixels import LOSSY
 
-GLANCE = (0x00080016, 0x0020000E)
-"""SOP class and series."""
+GLANCE = (0x00080008, 0x00080016, 0x0020000E)
+"""ImageType, SOP class and series."""
 ORIGIN = (0x00080008, 0x00080018, 0x00080020, 0x00080060, 0x00080070, 0x00080080, 0x00081010, 0x00081090, 0x0020000D,
           0x0020000E, 0x00282110)
 """What `Origin` has, in its order."""
@@ -25,20 +27,20 @@ CHARSET = 0x00080005
 def first_elements(stream: BinaryIO, syntax: str, tags: tuple[int, ...], *also: int) -> list[str]:
     """The elements with these tags, ascending, of an encoded data set without file meta information, each on one line
     and empty where there is none. `also` are read before them, for what they tell of the others."""
-    try:
+    with suppress(Exception), warnings.catch_warnings():  # pydicom raises, and warns of, what its parts do
+        warnings.simplefilter("ignore")
         data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
                             stop_when=lambda tag, vr, length: int(tag) > tags[-1],
                             specific_tags=[BaseTag(tag) for tag in (*also, *tags)])
         return [clean(data[tag].value) if tag in data else "" for tag in tags]
-    except Exception:  # pydicom raises what its parts raise, and whatever it is, there is nothing to be had
-        return [""] * len(tags)
+    return [""] * len(tags)
 
 
 def glance(path: Path) -> tuple[bool, str]:
-    """Whether a DICOM file begins as a mammogram does, and of a CT slice its series; False and empty of all else. Only
-    the elements up to the series are read, and none is looked for twice."""
-    kind, series, _ = _first(path, GLANCE)
-    return kind in MG_CLASSES, series if kind in CT_CLASSES else ""
+    """Whether a DICOM file begins as a mammogram does, and of a CT slice, which no localizer is, its series; False and
+    empty of all else. Only the elements up to the series are read, and none is looked for twice."""
+    made, kind, series, _ = _first(path, GLANCE)
+    return kind in MG_CLASSES, series if kind in CT_CLASSES and LOCALIZER not in made.upper() else ""
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,17 @@ class Sheet:
     pixels: str
     """Value representation of the pixel data, and whether it has a length."""
 
+    @property
+    def big(self) -> bool:
+        """Whether it is in big endian."""
+        return self.syntax == EXPLICIT_BIG
+
     def value(self, keyword: str) -> Any:
-        """As `Header.value`."""
+        """As `Header.value`; None, too, for what nobody can tell: programs that write big endian leave the bytes of
+        what is UN as they were."""
         try:
-            return self.data.get(keyword)
+            element = self.data.get_item(keyword) if self.big and keyword in self.data else None
+            return None if element is not None and element.VR == "UN" else self.data.get(keyword)
         except Exception:  # pydicom raises what its parts raise
             return None
 
@@ -64,6 +71,15 @@ class Sheet:
         found = self.numbers(keyword)
         return found[0] if found else None
 
+    def stored(self, keyword: str) -> float | None:
+        """A number of 16 bits that is signed where the pixels are (`US or SS` in the dictionary): programs write it
+        with either sign, or with none where a value representation is implied."""
+        number = self.number(keyword)
+        if number is None or not number.is_integer():
+            return number
+        bits = int(number) % (1 << 16)
+        return float(bits - (1 << 16) if self.number("PixelRepresentation") == 1 and bits >> 15 else bits)
+
     def meta_text(self, keyword: str) -> str:
         """Of the file meta group."""
         try:
@@ -84,11 +100,15 @@ class Sheet:
                          if element.tag.group % 2 == 0 and element.tag.element)
 
     @cached_property
+    def lengths(self) -> dict[int, str]:
+        """How the length of each sequence is said, by its tag: `open`, by a delimiter at its end, or `closed`."""
+        return {int(one.tag): "open" if _open(one) else "closed"
+                for one in self._elements() if one.VR in ("SQ", "UN")}
+
+    @cached_property
     def style(self) -> dict[str, str]:
         """How a program wrote the file, by the part of it."""
         elements = list(self._elements())
-        sequences = [element for element in elements if element.VR in ("SQ", "UN") and isinstance(
-            element, RawDataElement)]
         ends = {_raw(element)[-1:] for element in elements if element.VR == "UI" and len(_raw(element)) % 2 == 0}
         program = self.meta_text("ImplementationClassUID"), self.meta_text("ImplementationVersionName")
         return {
@@ -96,8 +116,6 @@ class Sheet:
             "program": " ".join(program).strip(),
             "syntax": self.syntax,
             "meta": " ".join(f"{int(tag):08X}" for tag in sorted(self.meta.keys())),
-            "sequences": " ".join(sorted({"open" if element.length == UNDEFINED else "closed"
-                                          for element in sequences})),
             "group lengths": "yes" if any(element.tag.element == 0 for element in elements) else "no",
             "blanks": " ".join(sorted({"space" for end in ends if end == b" "})),
             "pixels": self.pixels,
@@ -105,6 +123,10 @@ class Sheet:
 
     def _elements(self) -> list[Any]:
         return [self.data.get_item(tag, keep_deferred=True) for tag in sorted(self.data.keys())]
+
+
+def _open(element: RawDataElement | DataElement) -> bool:
+    return element.length == UNDEFINED if isinstance(element, RawDataElement) else element.is_undefined_length
 
 
 def _raw(element: RawDataElement | DataElement) -> bytes:

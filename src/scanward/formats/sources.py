@@ -255,20 +255,22 @@ def _source(paths: list[Path]) -> Source:
 
 
 def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
-    """What groups the file with others: its folder and series for CT, itself for all else, None for what is passed
-    over."""
-    from scanward.formats.dicom import is_image, is_own, modality_of, opened
+    """What groups the file with others: its folder and series for CT, and its orientation where it is a scout, which
+    some scanners put among a series; itself for all else, None for what is passed over."""
+    from scanward.formats.dicom import LOCALIZER, is_image, is_own, modality_of, opened
 
     try:
-        with decoding(path), opened(path) as (header, _):
+        with decoding(path), opened(path, ("ImageType",)) as (header, _):
             if not is_image(header) or is_own(header):
                 own = is_image(header)
                 search.passed.append(Passed(path, "of Scanward's own pictures" if own else "that are no images"))
                 return None
             modality, series = modality_of(header), header.text("SeriesInstanceUID")
+            axes = header.numbers("ImageOrientationPatient", 6) if LOCALIZER in header.text("ImageType").upper() else ()
     except ScanwardError:
         return (str(path),)
-    return (str(path.parent), series) if modality == "CT" and series else (str(path),)
+    scout = [str(round(one, 1) + 0) for one in axes or ()]
+    return (str(path.parent), series, *scout) if modality == "CT" and series else (str(path),)
 
 
 def _quick_key(path: Path) -> tuple[str, ...] | None:

@@ -6,7 +6,10 @@ the pixels; how much a fact weighs, `judging/structure.py` says.
 
 from __future__ import annotations
 
+import math
 import re
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,10 @@ from scanward.image import Image
 
 _EDITORS = re.compile(rb"Adobe Photoshop|GIMP|Affinity Photo|Paint\.NET|ImageJ|ImageMagick|Pixelmator|Krita")
 
+_TAKEN = ("KVP", "ReconstructionDiameter", "PixelSpacing", "ImagePositionPatient", "BodyPartThickness", "ExposureTime")
+_ALIKE = 0.01
+"""Millimetres and so on, as programs round them."""
+
 
 @dataclass(frozen=True)
 class Named:
@@ -41,6 +48,14 @@ class Named:
     nameless: str
     """What it says of how names were taken out of it; empty where it says nothing."""
     lossy: bool
+    kernel: str
+    taken: array[float]
+    """What `_TAKEN` names; no number where it says none."""
+
+    def as_taken(self, other: Named) -> bool:
+        """Whether nothing that both say of how and where they were taken differs: no copy changes that."""
+        return (self.kernel == other.kernel or not (self.kernel and other.kernel)) and not any(
+            abs(one - two) > _ALIKE for one, two in zip(self.taken, other.taken, strict=False))
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,9 @@ def _all_named(sheets: Sequence[Sheet], image: Image) -> tuple[Named, ...]:
 def _named(sheet: Sheet) -> Named:
     return Named(sheet.path, sheet.text("SOPInstanceUID"), sheet.text("SeriesInstanceUID"),
                  sheet.text("StudyInstanceUID"), (sheet.text("PatientID"), sheet.text("PatientName")),
-                 nameless(sheet), sheet.syntax in LOSSY or sheet.text("LossyImageCompression") == "01")
+                 nameless(sheet), sheet.syntax in LOSSY or sheet.text("LossyImageCompression") == "01",
+                 sys.intern(sheet.text("ConvolutionKernel")),
+                 array("f", [(sheet.numbers(keyword) or (math.nan,))[-1] for keyword in _TAKEN]))
 
 
 def _edited(path: Path) -> list[Fact]:

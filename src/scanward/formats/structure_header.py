@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, timedelta
 
 from pydicom.datadict import tag_for_keyword
 
@@ -180,11 +180,11 @@ def _dates(sheet: Sheet) -> Iterator[Fact]:
     study, birth = day_of(sheet.text("StudyDate")), day_of(sheet.text("PatientBirthDate"))
     taken = day_of(sheet.text("AcquisitionDate"))
     if study and taken and (study - taken).days > 1:
-        yield Fact("taken before", "It was taken days before its study began.")
+        yield Fact("taken before", f"It was taken {_span(study - taken)} before its study began.")
     if study and taken and (taken - study).days > 7:
-        yield Fact("taken after", "It was taken more than a week after its study began.")
+        yield Fact("taken after", f"It was taken {_span(taken - study)} after its study began.")
     if study and birth and birth > study:
-        yield Fact("born after", "Its patient was born after its study.")
+        yield Fact("born after", f"Its patient was born {_span(birth - study)} after its study.")
     age = re.fullmatch(r"(\d{3})Y", sheet.text("PatientAge"))
     if study and birth and birth <= study and age:
         years = (study - birth).days / YEAR
@@ -192,7 +192,15 @@ def _dates(sheet: Sheet) -> Iterator[Fact]:
             yield Fact("age", "Its patient is of another age than the dates of birth and study give.")
     dated = uid_day(sheet)
     if study and dated and abs((dated - study).days) > 7:
-        yield Fact("dated uid", "The scanner dated its UIDs otherwise than its study.")
+        yield Fact("dated uid", f"The scanner dated its UIDs {_span(abs(dated - study))} "
+                   f"{'after' if dated > study else 'before'} its study.")
+
+
+def _span(time: timedelta) -> str:
+    """`1 day`, `40 days` or `95 years`."""
+    years = time.days / YEAR
+    count, unit = (round(years), "year") if years >= 2 else (time.days, "day")
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def uid_day(sheet: Sheet) -> date | None:

@@ -117,7 +117,7 @@ def _extremes(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
         return
     off: list[int] = []
     for z, sheet in enumerate(sheets):
-        said = sheet.number("LargestImagePixelValue")
+        said = sheet.stored("LargestImagePixelValue")
         if said is None:
             return
         slope, intercept = sheet.number("RescaleSlope") or 1.0, sheet.number("RescaleIntercept") or 0.0

@@ -18,6 +18,7 @@ from pydicom.datadict import keyword_for_tag
 
 from scanward.formats.fact import Fact, gathered
 from scanward.formats.sheet import Sheet
+from scanward.formats.structure_header import day_of
 
 LEAST = 5
 """Slices among which a few can be the odd ones."""
@@ -44,15 +45,34 @@ _SCALED = ("RescaleSlope", "RescaleIntercept", "BitsStored", "HighBit", "PixelRe
 """What a compression with loss may set anew, slice by slice, as DCMTK's does."""
 _STYLE = {"program": "was written by another program", "syntax": "has another transfer syntax",
           "meta": "has other elements in its file meta group", "pixels": "holds its pixels in another form",
-          "sequences": "holds its sequences in another form", "preamble": "has another preamble",
-          "group lengths": "has other lengths of groups",
+          "sequences": "says the lengths of sequences in another way", "preamble": "has another preamble",
+          "group lengths": "says the lengths of groups otherwise",
           "blanks": "ends its UIDs otherwise"}
-_OPTIONAL = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "ImageComments")
-"""What some scanners leave out of some slices."""
+_SIGNED = ("PixelPaddingValue",)
+"""What has either sign, as the program that wrote it took it."""
+_TYPED = ("PatientName", "SeriesDescription", "ReferringPhysicianName", "AccessionNumber")
+"""What people type at a console, and put right while a scan runs."""
+_WHOSE = ("StudyInstanceUID", "PatientID", "PatientName", "PatientSex", "PatientBirthDate")
+"""What the slices of a series have in common even where some do not say it."""
+_DAYS = ("AcquisitionDate", "ContentDate", "InstanceCreationDate", "SeriesDate")
+"""What midnight changes in the middle of a scan."""
+_UNSAID = frozenset(("", "O"))
+"""Dates of birth and sexes that tell of nobody."""
+_DAY = 86400.0
+"""Seconds."""
+MOST_PARTS = 3
+"""Values that the parts of a series may have before each slice counts as having its own."""
+_OPTIONAL = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "ImageComments", "IconImageSequence",
+             "OriginalAttributesSequence", "RetrieveAETitle")
+"""What some scanners leave out of some slices, and what archives and readers add to some."""
+_HAVE, _LACK = ("has", "have"), ("lacks", "lack")
+OVERLAYS = range(0x6000, 0x6020, 2)
+"""Groups that readers draw into on key slices."""
 
 
 def series_facts(sheets: Sequence[Sheet], heights: npt.NDArray[np.float64]) -> Iterator[Fact]:
     """`sheets` by slice in the order of the volume; `heights` (z,), mm along the normal."""
+    yield from gathered(_patients(sheets))
     if len(sheets) < LEAST:
         return
     parts = _written, _elements, _values, _roots, _order
@@ -72,50 +92,114 @@ def which(odd: Sequence[int]) -> str:
     runs = [odd[a:b] for a, b in pairwise([*starts, len(odd)])]
     parts = [part for run in runs for part in ([run] if len(run) > 2 else [run[i:i + 1] for i in range(len(run))])]
     words = [f"{part[0] + 1} to {part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}" for part in parts[:LISTED]]
-    rest = sum(map(len, parts[LISTED:]))
-    words += [f"{rest} more"] if rest else []
-    listed = " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + words[-1:])
-    return f"{'Slice' if len(odd) == 1 else 'Slices'} {listed}"
+    return f"{'Slice' if len(odd) == 1 else 'Slices'} {_listed(words, sum(map(len, parts[LISTED:])))}"
+
+
+def _listed(words: Sequence[str], rest: int = 0) -> str:
+    """`a, b and c`, or `a, b and 3 more`."""
+    words = [*words, *([f"{rest} more"] if rest else [])]
+    return " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + words[-1:])
 
 
 def _written(sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    styles = [sheet.style for sheet in sheets]
+    shared = set(sheets[0].lengths).intersection(*(sheet.lengths for sheet in sheets))
+    styles = [sheet.style | {"sequences": " ".join(sorted({sheet.lengths[tag] for tag in shared}))} for sheet in sheets]
+    found: dict[tuple[int, ...], list[str]] = {}
     for part, what in _STYLE.items():
         odd = odd_ones([style[part] for style in styles])
         if odd:
-            plural = what if len(odd) == 1 else re.sub(r"^(was|has|holds|ends)", lambda found: {
-                "was": "were", "has": "have", "holds": "hold", "ends": "end"}[found[1]], what)
-            yield Fact("odd writing", f"{which(odd)} {plural} than the other {len(sheets) - len(odd)} of the series.",
-                       slices=odd)
+            found.setdefault(odd, []).append(what if len(odd) == 1 else re.sub(
+                r"^(\w+)s", lambda word: {"wa": "were", "ha": "have"}.get(word[1], word[1]), what))
+    for odd, ways in found.items():
+        # what an archive lacked may come later, another way
+        name = "parts" if _at_an_end(odd, len(sheets)) else "odd writing"
+        yield Fact(name, f"{which(odd)} {_listed(ways)} than the other {len(sheets) - len(odd)} of the series.",
+                   slices=odd)
 
 
 def _elements(sheets: Sequence[Sheet]) -> Iterator[Fact]:
-    found: dict[tuple[int, ...], list[str]] = {}
+    found: dict[tuple[int, ...], dict[tuple[str, str], list[str]]] = {}
     for tag in sorted(frozenset().union(*(sheet.tags for sheet in sheets))):
         name = keyword_for_tag(tag) or f"{tag:08X}"
         odd = odd_ones([tag in sheet.tags for sheet in sheets])
-        if odd and name not in _OPTIONAL:
-            found.setdefault(odd, []).append(f"{name} {'there' if tag in sheets[odd[0]].tags else 'missing'}")
-    for odd, names in found.items():
-        yield Fact("odd elements", f"{which(odd)} {'has' if len(odd) == 1 else 'have'} other elements than the rest of "
-                   f"the series ({', '.join(names[:3])}).", slices=odd)
+        if odd and name not in _OPTIONAL and tag >> 16 not in OVERLAYS:
+            way = _HAVE if tag in sheets[odd[0]].tags else _LACK
+            found.setdefault(odd, {}).setdefault(way, []).append(name)
+    for odd, ways in found.items():
+        said = [f"{way[len(odd) > 1]} {_listed(names[:3], len(names[3:]))}" for way, names in ways.items()]
+        yield Fact("odd elements", f"{which(odd)} {' and '.join(said)}, unlike the rest of the series.", slices=odd)
+    drawn = [any(tag >> 16 in OVERLAYS for tag in sheet.tags) for sheet in sheets]
+    odd = odd_ones(drawn)
+    if odd:
+        way = _HAVE if drawn[odd[0]] else _LACK
+        yield Fact("some overlays", f"{which(odd)} {way[len(odd) > 1]} overlays, unlike the rest of the series.", True,
+                   slices=odd)
     odd = odd_ones([sheet.creators for sheet in sheets])
     if odd:
         yield Fact("odd blocks", f"{which(odd)} {'has' if len(odd) == 1 else 'have'} other private blocks than the "
                    "rest of the series.", slices=odd)
 
 
+def _patients(sheets: Sequence[Sheet]) -> Iterator[Fact]:
+    """Two patients, however many slices each has: a number that was put right keeps its date of birth and sex."""
+    numbers = [sheet.text("PatientID") for sheet in sheets]
+    odd = _others(numbers) if all(numbers) else ()
+    besides = []
+    for keyword, words in (("PatientBirthDate", "date of birth"), ("PatientSex", "sex")) if odd else ():
+        said = [sheet.text(keyword) for sheet in sheets]
+        theirs, rest = {said[z] for z in odd}, {one for z, one in enumerate(said) if z not in set(odd)}
+        if theirs.isdisjoint(rest) and _UNSAID.isdisjoint(theirs | rest):
+            besides.append(words)
+    if besides:
+        yield Fact("two patients", f"{which(odd)} {'is' if len(odd) == 1 else 'are'} of another patient than the rest "
+                   f"of the series, by {_listed(['number', *besides])}.", slices=odd)
+
+
+def _others(said: Sequence[str]) -> tuple[int, ...]:
+    """Where a series says something else than most of it does; nowhere where it falls into more than `MOST_PARTS`."""
+    times = Counter(said)
+    usual = times.most_common(1)[0][0]
+    return tuple(z for z, one in enumerate(said) if one != usual) if len(times) <= MOST_PARTS else ()
+
+
 def _values(sheets: Sequence[Sheet]) -> Iterator[Fact]:
     lossy = all(sheet.text("LossyImageCompression") == "01" for sheet in sheets)
+    parts: dict[tuple[int, ...], list[str]] = {}
     for keyword in SAME:
-        said = [sheet.text(keyword) for sheet in sheets]
-        odd = odd_ones(said)
-        if odd and all(said):
-            usual = next(text for z, text in enumerate(said) if z not in set(odd))
-            quoted = keyword in _TECHNICAL  # a report names no patient
-            yield Fact("odd value", f"{which(odd)} {'says' if len(odd) == 1 else 'say'} another {keyword} than the "
-                       "others" + (f" ({said[odd[0]][:40]}, not {usual[:40]})." if quoted else "."),
-                       harmless=lossy and keyword in _SCALED, slices=odd)
+        said = [_said(sheet, keyword) for sheet in sheets]
+        few, odd = odd_ones(said) if all(said) else (), _others(said)
+        if not (few or (odd and (all(said) or keyword in _WHOSE))) or (keyword in _DAYS and _midnight(said)):
+            continue
+        usual = Counter(said).most_common(1)[0][0]
+        # a report names no patient
+        quoted = f" ({said[(few or odd)[0]][:40]}, not {usual[:40]})" if keyword in _TECHNICAL else ""
+        if few and not (keyword in _TYPED and _at_an_end(few, len(said))):
+            yield Fact("odd value", f"{which(few)} {'says' if len(few) == 1 else 'say'} another {keyword} than the "
+                       f"others{quoted}.", harmless=lossy and keyword in _SCALED, slices=few)
+        elif not (lossy and keyword in _SCALED):
+            parts.setdefault(few or odd, []).append(keyword + quoted)
+    # archives put names right and merge studies, and a part of a series may have gone before
+    for odd, names in parts.items():
+        yield Fact("parts", f"{which(odd)} {'says' if len(odd) == 1 else 'say'} another "
+                   f"{_listed(names[:LISTED], len(names[LISTED:]))} than the rest of the series.", slices=odd)
+
+
+def _said(sheet: Sheet, keyword: str) -> str:
+    number = sheet.stored(keyword) if keyword in _SIGNED else None
+    return sheet.text(keyword) if number is None else f"{number:g}"
+
+
+def _at_an_end(odd: Sequence[int], count: int) -> bool:
+    """Whether they are the first or the last slices."""
+    return odd[-1] - odd[0] + 1 == len(odd) and (odd[0] == 0 or odd[-1] == count - 1)
+
+
+def _midnight(said: Sequence[str]) -> bool:
+    """Whether dates are of one day, and of the next from some slice on."""
+    days = {text: day_of(text) for text in said}
+    found = [day for day in days.values() if day is not None]
+    turns = sum(before != after for before, after in pairwise(said))
+    return len(days) == 2 == len(found) and abs((found[0] - found[1]).days) == 1 and turns == 1
 
 
 def _roots(sheets: Sequence[Sheet]) -> Iterator[Fact]:
@@ -135,7 +219,9 @@ def _order(sheets: Sequence[Sheet]) -> Iterator[Fact]:
                        "out of the order of positions.", slices=odd)
     times = [_seconds(sheet.text("AcquisitionTime")) for sheet in sheets]
     if None not in times and len(set(times)) > 1:
-        odd = out_of_order(np.array(times, np.float64), strict=False)
+        after = np.array(times, np.float64)
+        after[after < after.max() - _DAY / 2] += _DAY  # past midnight
+        odd = out_of_order(after, strict=False)
         if odd:
             yield Fact("time order", f"{which(odd)} {'was' if len(odd) == 1 else 'were'} taken out of the order of the "
                        "others, by AcquisitionTime.", slices=odd)

@@ -19,7 +19,7 @@ from scanward.formats.structure_series import which
 from scanward.image import Modality
 
 MOST = 2_000_000
-"""Slices that are remembered; of a slice about 500 bytes are kept."""
+"""Slices that are remembered; of a slice about 600 bytes are kept."""
 WHOLE = 0.6
 """Part of the shorter of two series that, found in the other, makes one a copy of the other."""
 
@@ -117,10 +117,19 @@ class Seen:
             yield Fact("foreign slice", f"{which(where)} {'holds' if len(where) == 1 else 'hold'} the values of "
                        f"{whose}'s slice, {name}, noise and all.", proof=True, slices=where, other=name)
             return
-        # a copy that somebody took names out of, or whose patient was put right, is a copy; patients share no image
-        ordinary = whose == "another study" or own.nameless != known.nameless or own.instance == known.instance
-        yield Fact("same values", f"It holds the values of {whose}'s image, {name}, noise and all.",
-                   harmless=ordinary, slices=where, other=name)
+        if whose == "another study" or own.instance == known.instance:  # taken over, or its patient was put right
+            yield Fact("same values", f"It holds the values of {whose}'s image, {name}, noise and all.", True,
+                       slices=where, other=name)
+            return
+        told = "It holds the values of another patient's image, or of the same patient's under another name, " \
+            f"{name}, noise and all"
+        if known.nameless and not own.nameless and own.as_taken(known):
+            yield Fact("named copy", f"{told}: that one says that its patient's identity was removed, and this one "
+                       "does not.", slices=where, other=name)
+            return
+        # a copy that somebody took names out of is a copy; patients share no image
+        yield Fact("same values", f"{told}.", harmless=bool(own.nameless) and own.as_taken(known), slices=where,
+                   other=name)
 
     def _nearly(self, said: Testimony, found: dict[int, Named]) -> Iterator[Fact]:
         """Of a series that is another one but for a few slices."""

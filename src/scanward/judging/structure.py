@@ -21,10 +21,10 @@ from scanward.verdict import FILE, Evidence, Finding
 
 WEIGHTS = {
     "odd writing": 2.0, "jump": 1.96, "odd value": 1.88, "odd elements": 1.73, "location": 1.67, "odd uid": 1.55,
-    "levels": 1.55, "largest": 1.45, "time order": 1.45, "number order": 1.39, "foreign kernel": 1.31, "program": 1.23,
-    "same name": 1.23, "table": 1.23, "combed": 1.12, "icon": 1.12, "nearly same": 1.12, "overlay": 1.12,
-    "same values": 1.12, "slice twice": 1.12, "text": 1.12, "window": 1.12, "blocks": 1.02, "moved": 0.97,
-    "foreign slice": 0.97, "foreign model": 0.75, "air": 0.27,
+    "levels": 1.55, "largest": 1.45, "time order": 1.45, "number order": 1.39, "hidden": 1.36, "foreign kernel": 1.31,
+    "program": 1.23, "same name": 1.23, "table": 1.23, "combed": 1.12, "icon": 1.12, "nearly same": 1.12,
+    "overlay": 1.12, "same values": 1.12, "slice twice": 1.12, "text": 1.12, "window": 1.12, "two patients": 1.09,
+    "blocks": 1.02, "moved": 0.97, "foreign slice": 0.97, "foreign model": 0.75, "air": 0.27,
     **dict.fromkeys(("born after", "capture", "diameter", "instance root",
                      "odd blocks", "taken after", "taken before", "two names"), 0.5),
     "unread": 1.0,
