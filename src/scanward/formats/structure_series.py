@@ -44,10 +44,10 @@ _TECHNICAL = SAME[SAME.index("SOPClassUID"):SAME.index("DeidentificationMethod")
 _SCALED = ("RescaleSlope", "RescaleIntercept", "BitsStored", "HighBit", "PixelRepresentation")
 """What a compression with loss may set anew, slice by slice, as DCMTK's does."""
 _STYLE = {"program": "was written by another program", "syntax": "has another transfer syntax",
-          "meta": "has other elements in its file meta group", "pixels": "holds its pixels in another form",
+          "meta": "has other elements in its file meta group", "pixels": "holds the pixels in another form",
           "sequences": "says the lengths of sequences in another way", "preamble": "has another preamble",
           "group lengths": "says the lengths of groups otherwise",
-          "blanks": "ends its UIDs otherwise"}
+          "blanks": "ends UIDs otherwise"}
 _SIGNED = ("PixelPaddingValue",)
 """What has either sign, as the program that wrote it took it."""
 _TYPED = ("PatientName", "SeriesDescription", "ReferringPhysicianName", "AccessionNumber")

@@ -88,23 +88,23 @@ def _hidden(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
 
 def shuttered(sheet: Sheet, plane: Plane) -> npt.NDArray[np.bool_] | None:
     """What display shutters cover of a slice (y, x), as a mask of its shape (PS3.3, C.7.6.11); None without one."""
-    shown = np.ones(plane.shape, np.uint8)
+    shown = np.ones(plane.shape, np.bool_)
     shapes = sheet.text("ShutterShape").upper().split("\\")
     if "RECTANGULAR" in shapes:
         left, right, upper, lower = (int(sheet.number(f"Shutter{edge}Edge") or 0) for edge in (
             "LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal"))
         part = np.zeros_like(shown)
-        part[max(0, upper):max(0, lower - 1), max(0, left):max(0, right - 1)] = 1
+        part[max(0, upper):max(0, lower - 1), max(0, left):max(0, right - 1)] = True
         shown &= part
     center, radius = sheet.numbers("CenterOfCircularShutter"), sheet.number("RadiusOfCircularShutter")
     if "CIRCULAR" in shapes and len(center) == 2 and radius is not None:
         y, x = np.ogrid[:plane.shape[0], :plane.shape[1]]
-        shown &= ((y + 1 - center[0]) ** 2 + (x + 1 - center[1]) ** 2 <= radius**2).astype(np.uint8)
+        shown &= (y + 1 - center[0]) ** 2 + (x + 1 - center[1]) ** 2 <= radius**2
     corners = sheet.numbers("VerticesOfThePolygonalShutter")
     if "POLYGONAL" in shapes and len(corners) >= 6 and len(corners) % 2 == 0:
         points = np.clip(np.array(corners).reshape(-1, 2)[:, ::-1] - 1, -1e4, 1e5).astype(np.int32)
-        shown &= cv2.fillPoly(np.zeros_like(shown), [points], 1)
-    return shown == 0 if any(shapes) else None
+        shown &= cv2.fillPoly(np.zeros(plane.shape, np.uint8), [points], (1,)) > 0
+    return ~shown if any(shapes) else None
 
 
 def padded(sheet: Sheet, plane: Plane) -> npt.NDArray[np.bool_] | None:
