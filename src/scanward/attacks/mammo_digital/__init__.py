@@ -1,0 +1,1 @@
+from scanward.attacks.mammo_digital.inject import MammoDigital
