@@ -20,16 +20,18 @@ from scanward.image import Image, Modality
 from scanward.weights import Trained
 
 SMALLEST_MM = 3.0
-WORDS = ("grain", "noise", "extent")
+WORDS = ("margin", "grain", "noise", "extent")
 """Options whose values are words; those of the others are numbers."""
 
 
-def default_method(action: str, modality: Modality) -> str:
-    """The method of an order that names none: the first of the table that does this to such images.
+def default_method(action: str, modality: Modality, *, digital: bool = False) -> str:
+    """The method of an order that names none: the first of the table that does this to such images; `digital` of a
+    mammogram that says that no film was digitised (`digital_in`).
 
     `UnsupportedError` where there is none.
     """
-    found = next((row.name for row in methods.METHODS if row.action == action and row.modality == modality), None)
+    found = next((row.name for row in methods.METHODS
+                  if (row.action, row.modality, row.digital) == (action, modality, digital)), None)
     if found is None:
         raise UnsupportedError(f"This version of scanward has no method to {action} lesions in {modality} images; give "
                                "a mammogram.")

@@ -1,7 +1,7 @@
 """The form of a mass at the host's own pixel: its outline from a coarse square, its margin, its spicules.
 
-The coarse square, 64 pixels wide, says where a mass lies thick. The outline is the level set of the wanted area in a field
-that adds to it a cone, noise and the host's own strands, so that the margin gives way where these run.
+The coarse square, 64 pixels wide, says where a mass lies thick. The outline is the level set of the wanted area in a
+field that adds to it a cone, noise and the host's own strands, so that the margin gives way where these run.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ The generators' 64×64 pixels say only where the mass lies thick. What is added 
     M = S + P · T + F' + g · N',   S the host's brightness over `FINE_MM`, F its strands, N its grain,
 
 with T the thickness of the mass (`form.py`), P its peak, F' and N' the host's own strands and grain, in part drawn anew
-with the same spectrum where T is, and g what the host's own curve says of grain at the new brightness. X-rays add up what
-lies one over the other, so the host's vessels and strands cross the mass, and spicules run into them.
+with the same spectrum where T is, and g what the host's own curve says of grain at the new brightness. X-rays add up
+what lies one over the other, so the host's vessels and strands cross the mass, and spicules run into them.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ What replaces the square is
 
     M = B + (R − B_R) + F' + N',
 
-with B and B_R the smoothest surfaces through the surroundings of the lesion and of the place that the tissue is taken from
-(R, its brightness), F' the strands of both, and N' grain drawn anew from the other place's.
+with B and B_R the smoothest surfaces through the surroundings of the lesion and of the place that the tissue is taken
+from (R, its brightness), F' the strands of both, and N' grain drawn anew from the other place's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class MammoDigitalRemove:
         breast = anatomy if isinstance(anatomy, Breast) else breast_small(host.plane)
         own, share = cut(host.plane, params), share_of(params)
         best, found = np.inf, (float(lesion.y), float(lesion.x), 0)
-        widest = min(1.5 * lesion.diameter, min(host.plane.shape))
+        widest = min(1.5 * lesion.diameter, *host.plane.shape)
         for place in draw_places(host, rng, CANDIDATES, widest, breast):
             turn = int(rng.integers(8))
             if np.hypot(place.y - lesion.y, place.x - lesion.x) < 1.3 * lesion.diameter:
@@ -94,7 +94,7 @@ class MammoDigitalRemove:
         made = level + resynthesised(other - fresh, params["seed"] + 1) * gain(curve, fresh, level)
         box, inner = window(host.plane.shape, params)
         change = np.float32(params["strength"]) * share * (made - own)
-        return patch_of(box, (host.plane[box] + change[inner]), piece_of(share >= min(0.5, 0.9 * share.max()))[inner])
+        return patch_of(box, host.plane[box] + change[inner], piece_of(share >= min(0.5, 0.9 * share.max()))[inner])
 
 
 def share_of(params: dict[str, Any]) -> Plane:
@@ -120,7 +120,7 @@ def mismatch(own: Plane, other: Plane, share: Plane) -> float:
 
 
 def strands(clean: Plane, mm: float) -> Plane:
-    """What is narrower than half of `STRAND_MM`, (a, a): a median keeps the edge of a mass and drops what crosses it."""
+    """What is narrower than half of `STRAND_MM`, (a, a): a median keeps a mass's edge and drops what crosses it."""
     size = max(8, round(len(clean) * min(1.0, mm / 0.26)))
     thin = cv2.resize(clean, (size, size), interpolation=cv2.INTER_AREA)
     wide = max(3, round(STRAND_MM / mm * size / len(clean))) | 1
