@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,16 +23,17 @@ STRAND = 285
 
 
 @cache
-def host(strand: bool = True) -> Image:
-    """16 bits: tissue of slope 3, one straight strand, and grain that grows with brightness, correlated as detectors'
-    is."""
+def host(strand: bool = True, growth: float = 0.01) -> Image:
+    """16 bits: tissue of slope 3, one straight strand, and grain that grows with brightness by `growth`, correlated
+    as detectors' is."""
     rng = np.random.default_rng(4)
     tissue = 16000 + 1500 * fractal(SIDE, 9, 3, 200)
     if strand:
         y = np.arange(SIDE)[:, None] - STRAND
         tissue = tissue + 3000 * np.exp(-0.5 * (y / 2.5) ** 2)
     noise = ndimage.gaussian_filter(rng.standard_normal((SIDE, SIDE)), 0.6)
-    values = tissue + noise / noise.std() * (100 + 0.01 * tissue)
+    values = tissue + noise / noise.std() * (100 + growth * tissue)
+    values[-70:, -70:] += 20000  # dense, so that a mass does not saturate
     values[:, :40] = 0  # bare film
     return Image(np.rint(values).astype(np.float32)[None], "MG", (1.0, MM, MM), 16)
 
@@ -76,19 +78,16 @@ def test_the_truth_is_one_piece_of_the_size_asked_for_and_no_square(margin: str,
 def test_a_mass_is_brighter_than_what_was_there() -> None:
     for seed in range(4):
         rise = (forged(seed).image.plane - host().plane)[forged(seed).mask[0]]
-        assert rise.mean() > 0.05 * (host().plane.max() - 16000)
+        assert rise.mean() > 0.05 * 16000
 
 
 def test_the_fine_spectrum_stays_within_a_tenth_of_the_hosts() -> None:
-    """Power by ring from 2.5 cycles a mm to Nyquist inside the mass, mean of eight masses, over the untouched square's
-    as the brighter grain of this host would have it: its strength is 100 + 1 % of the brightness."""
-    inner = {"y": PLACE.y - 12, "x": PLACE.x, "side": 60}  # above the strand
-    ratios = []
-    for seed in range(8):
-        before, after = (cut(image.plane, inner) for image in (host(), forged(seed, "circumscribed").image))
-        expected = ((100 + 0.01 * after.mean()) / (100 + 0.01 * before.mean())) ** 2
-        ratios.append(rings(after) / rings(before) / expected)
-    assert np.abs(np.mean(ratios, 0) - 1).max() < 0.1
+    """Power by ring from 2.5 cycles a mm to Nyquist inside the mass, mean of eight masses in a host whose grain is the
+    same at every brightness, over the untouched square's."""
+    even, attack = host(False, 0), build("mammo-digital", "attack", margin="circumscribed")
+    inner = {"y": PLACE.y, "x": PLACE.x, "side": 70}
+    after = [rings(cut(forge(attack, even, PLACE, seed).image.plane, inner)) for seed in range(8)]
+    assert np.abs(np.mean(after, 0) / rings(cut(even.plane, inner)) - 1).max() < 0.1
 
 
 def rings(square: np.ndarray) -> np.ndarray:
@@ -96,7 +95,7 @@ def rings(square: np.ndarray) -> np.ndarray:
     power = np.abs(np.fft.fft2((square - square.mean()) * np.outer(np.hanning(side), np.hanning(side)))) ** 2
     frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(side, MM)] * 2))
     edges = np.linspace(2.5, 5, 4)
-    return np.array([power[(frequency >= a) & (frequency < b)].mean() for a, b in zip(edges, edges[1:], strict=False)])
+    return np.array([power[(frequency >= a) & (frequency < b)].mean() for a, b in pairwise(edges)])
 
 
 def test_resynthesised_grain_is_not_the_hosts_and_as_strong() -> None:
@@ -109,7 +108,7 @@ def test_resynthesised_grain_is_not_the_hosts_and_as_strong() -> None:
 
     before = finest(host().plane)
     new, own = (finest(forged(3, "circumscribed", grain).image.plane) for grain in ("resynthesised", "host"))
-    assert np.corrcoef(before.ravel(), own.ravel())[0, 1] > 0.9
+    assert np.corrcoef(before.ravel(), own.ravel())[0, 1] > 0.8
     assert np.corrcoef(before.ravel(), new.ravel())[0, 1] < 0.5
     assert new.std() == pytest.approx(own.std(), rel=0.15)
 
@@ -133,8 +132,9 @@ def test_margins_differ_as_their_names_say() -> None:
     def steepness(margin: str) -> float:
         found = []
         for seed in range(4):
-            rise = ndimage.gaussian_filter(forged(seed, margin).image.plane - host().plane, 2)
-            found.append(np.percentile(np.hypot(*np.gradient(rise)), 99.5) / np.percentile(rise, 99.5))
+            stages = build("mammo-digital", "attack").stages(host(), forged(seed, margin).record.params)
+            rise = ndimage.gaussian_filter(stages.large - stages.original, 1)
+            found.append(np.percentile(np.hypot(*np.gradient(rise)), 98) / rise.max())
         return float(np.mean(found))
 
     def outline(margin: str) -> float:

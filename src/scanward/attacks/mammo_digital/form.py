@@ -53,7 +53,7 @@ class Margin:
 
 
 MARGINS = {
-    "circumscribed": Margin(0.10, 0.05, 0.7, 0.0, 0.6, 0.06, 0.10, 0.05, (0, 0)),
+    "circumscribed": Margin(0.10, 0.05, 0.7, 0.0, 0.6, 0.11, 0.10, 0.05, (0, 0)),
     "ill-defined": Margin(0.35, 0.17, 0.0, 0.10, 0.95, 0.16, 0.40, 0.10, (0, 5)),
     "spiculated": Margin(0.35, 0.12, 0.0, 0.08, 0.9, 0.08, 0.15, 0.10, (26, 48)),
 }
@@ -78,7 +78,7 @@ def body_of(coarse: Plane, line: Plane, params: dict[str, Any]) -> Plane:
     thick = np.sqrt(1 - (1 - np.clip(depth, 0, 1)) ** 2).astype(np.float32)
     sharp, soft = smooth(thick, max(0.6, margin.sharp_mm / mm)), smooth(thick, max(0.8, margin.soft * radius))
     obscured = np.clip(0.5 + 0.6 * fractal(side, seed + 1, 3, 4 * radius, max(2.0, 0.7 * radius)), 0, 1)
-    lumps = 1 + margin.lumps * fractal(side, seed + 2, 3, 0.9 * radius, max(2.0, 0.3 / mm))
+    lumps = 1 + margin.lumps * fractal(side, seed + 2, 3, 0.9 * radius, max(2.0, 0.8 / mm))
     return np.asarray((sharp + obscured * (soft - sharp)) * np.clip(lumps, 0.5, 1.5), np.float32)
 
 

@@ -30,6 +30,7 @@ from scanward.attacks.mammo_digital.texture import (
     grain_curve,
     level_of,
     lines,
+    matched,
     mixed,
 )
 from scanward.errors import ArgumentError
@@ -44,7 +45,7 @@ LARGE_MM = 15.0
 """Smaller masses are thinner, and so fainter."""
 KNEE = 0.88
 """Of that range: from here on the film saturates."""
-ANEW = 0.45
+ANEW = 0.35
 """Share of the strands that is drawn anew inside."""
 EDGE = 0.25
 """Thickness from which on the mass is in the truth."""
@@ -105,17 +106,18 @@ class MammoDigital(MammoCgan):
         """The square (a, a) with a mass of thickness `thick`."""
         inner, how = np.clip(2 * thick, 0, 1), params["intensities"]
         soft = smooth(clean, max(0.5, FINE_MM / params["mm"]))
-        strands = clean - soft
-        strands = mixed(strands, resynthesised(strands, params["seed"] + 2), np.float32(ANEW) * inner)
+        strands, own = clean - soft, original - clean
+        fine = mixed(strands, resynthesised(strands, params["seed"] + 2), np.float32(ANEW) * inner)
+        grain = mixed(own, resynthesised(own, params["seed"] + 1), inner) if params["grain"] != "host" else own
+        fine = matched(fine + grain, strands + own, inner)
         # a mass takes the place of the fat between strands, and little of what is bright
         even = smooth(soft, max(1.0, 0.2 * params["diameter"])) - soft
         soft = soft + np.clip(thick, 0, 1) * np.where(even > 0, 0.7, 0.25).astype(np.float32) * even
-        level = saturated(soft + np.float32(params["peak"]) * thick + strands, clean, how["black"], how["white"])
-        own = original - clean
-        if params["grain"] == "resynthesised":
-            own = mixed(own, resynthesised(own, params["seed"] + 1), inner)
+        level = soft + np.float32(params["peak"]) * thick
+        made = saturated(level + fine, clean, how["black"], how["white"])
         breast = breast_small(host.plane).at_full_size(host.plane.shape)
-        return np.asarray(level + own * gain(grain_curve(host.plane, breast), clean, level), np.float32)
+        stronger = gain(grain_curve(host.plane, breast), clean, level) - 1
+        return np.asarray(made + grain * stronger, np.float32)
 
 
 def saturated(level: Plane, clean: Plane, black: float, white: float) -> Plane:

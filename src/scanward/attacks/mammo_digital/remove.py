@@ -31,6 +31,7 @@ from scanward.attacks.mammo_digital.texture import (
     gain,
     grain_curve,
     level_of,
+    matched,
     mixed,
 )
 from scanward.attacks.places import draw_places
@@ -42,6 +43,9 @@ STRAND_MM = 2.6
 """What is wider than half of this is no strand."""
 ANEW = 0.35
 """Least share of the other place's strands."""
+
+AROUND = 0.97
+"""Quantile of the strength of strands around a lesion that one across it may have."""
 
 
 class MammoDigitalRemove:
@@ -87,11 +91,10 @@ class MammoDigitalRemove:
         clean, fresh = (denoised(square, level_of(other)) for square in (own, other))
         soft, bright = (smooth(square, max(0.5, FINE_MM / mm)) for square in (clean, fresh))
         unknown = (share > 0) | (tissue < 0.5)
-        fine = fresh - bright
         level = membrane(soft, unknown) + bright - membrane(bright, unknown)
-        level = level + _under(strands(clean, mm), fine, mm)
-        curve = grain_curve(host.plane, breast)
-        made = level + resynthesised(other - fresh, params["seed"] + 1) * gain(curve, fresh, level)
+        grain = resynthesised(other - fresh, params["seed"] + 1)
+        fine = matched(_under(strands(clean, mm), fresh - bright, share, mm) + grain, other - bright, share, least=1)
+        made = level + fine + grain * (gain(grain_curve(host.plane, breast), fresh, level) - 1)
         box, inner = window(host.plane.shape, params)
         change = np.float32(params["strength"]) * share * (made - own)
         return patch_of(box, host.plane[box] + change[inner], piece_of(share >= min(0.5, 0.9 * share.max()))[inner])
@@ -128,13 +131,15 @@ def strands(clean: Plane, mm: float) -> Plane:
     return np.asarray(clean - cv2.resize(middle, clean.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _under(kept: Plane, fine: Plane, mm: float) -> Plane:
-    """The strands that crossed the lesion, no stronger than those of the other place, `fine`; where the lesion hid
-    them, those."""
+def _under(kept: Plane, fine: Plane, share: Plane, mm: float) -> Plane:
+    """The strands that crossed the lesion, no stronger than those around it or at the other place, `fine`, as the rest
+    of a mass's edge would be; where the lesion hid them, those of the other place."""
     wanted = float(np.sqrt((fine * fine).mean())) + 1e-6
     here = np.sqrt(np.maximum(smooth(kept * kept, max(0.5, 1 / mm)), 0)) + 1e-6
     lack = np.sqrt(np.clip(1 - (here / wanted) ** 2, ANEW, 1)).astype(np.float32)
-    return mixed(kept * np.minimum(1, 1.3 * wanted / here).astype(np.float32), fine, lack)
+    around = here[share <= 0]
+    most = max(1.3 * wanted, float(np.quantile(around, AROUND)) if around.size else 0.0)
+    return mixed(kept * np.minimum(1, most / here).astype(np.float32), fine, lack)
 
 
 def _taken(host: Image, params: dict[str, Any], place: tuple[float, float] | list[float], turn: int) -> Plane:

@@ -23,6 +23,12 @@ GAINS = (0.5, 2.0)
 """By how much grain may be weakened or strengthened."""
 LINES_MM = (0.25, 0.45)
 """Standard deviations of the line filter: strands, ducts and vessels are about twice as wide."""
+STRONG = 2.0
+"""Of the grain's white part: how much non-local means take for grain, which is no white noise."""
+RINGS = 24
+"""In which power is matched."""
+MATCH = (0.5, 2.0)
+"""By how much amplitudes may be matched."""
 FINE_MM = 1.0
 """Standard deviation of what parts strands from the tissue's brightness."""
 
@@ -35,7 +41,7 @@ def denoised(crop: Plane, level: float) -> Plane:
         return crop
     unit = 65535 / (high - low)
     whole = np.rint((crop - low) * unit).astype(np.uint16)
-    clean = cv2.fastNlMeansDenoising(whole, h=[float(1.2 * level * unit)], templateWindowSize=3, searchWindowSize=9,
+    clean = cv2.fastNlMeansDenoising(whole, h=[float(STRONG * level * unit)], templateWindowSize=3, searchWindowSize=9,
                                      normType=cv2.NORM_L1)
     return np.asarray(clean.astype(np.float32) / np.float32(unit) + np.float32(low))
 
@@ -74,6 +80,21 @@ def gain(curve: Curve, before: Plane, after: Plane) -> Plane:
 def mixed(one: Plane, other: Plane, share: Plane | np.float32) -> Plane:
     """Two independent textures of one strength, mixed so that the strength stays; `share` of the `other`."""
     return np.asarray(np.sqrt(1 - share * share) * one + share * other, np.float32)
+
+
+def matched(made: Plane, wanted: Plane, share: Plane, least: float = MATCH[0]) -> Plane:
+    """`made` (a, a) where `share` is 1 with the radial power spectrum up to Nyquist that `wanted` (a, a) has there, and
+    as it is where `share` is 0. No amplitude is multiplied by less than `least`.
+
+    Parts that are drawn anew lose what they had in common with those that are kept, and with it power.
+    """
+    side = len(made)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    ring = np.minimum((frequency * 2 * RINGS).astype(int), RINGS).ravel()
+    now, then = (np.bincount(ring, np.abs(np.fft.rfft2(x * share)).ravel() ** 2, RINGS + 1) for x in (made, wanted))
+    ratio = np.clip(np.sqrt(then / np.maximum(now, 1e-9)), least, MATCH[1])
+    factor = np.interp(frequency * 2 * RINGS - 0.5, np.arange(RINGS + 1), ratio)
+    return np.asarray(made + share * (np.fft.irfft2(np.fft.rfft2(made) * factor, made.shape) - made), np.float32)
 
 
 def fractal(side: int, seed: int, slope: float, largest: float, smallest: float = 2.0) -> Plane:
