@@ -23,9 +23,11 @@ import torch
 from mammo_cgan import JITTER, Kind, Squares
 
 from scanward import methods
+from scanward.anatomy.breast import breast_small
 from scanward.attacks.base import Attack, Lesion, Tamper, forge
 from scanward.attacks.mammo_cgan.inject import cut
 from scanward.attacks.mammo_cgan.merge import levels_of
+from scanward.attacks.mammo_digital.texture import gain, grain_curve
 from scanward.attacks.partial_conv.network import Texture
 from scanward.attacks.places import tissue_place
 from scanward.bench import tables
@@ -83,20 +85,24 @@ def drawn(count: int, seed: int) -> Iterator[tuple[Film, Image, Lesion, int]]:
 def spectrum(args: argparse.Namespace) -> None:
     """Of the square inside each mass: its power over the untouched square's, by ring, from 1 cycle a mm to Nyquist."""
     ratios: dict[str, list[Squares]] = {name: [] for name in ATTACKS}
-    edges = np.linspace(1.0, 0.5 / FFDM_SPACING, 9)
+    edges, said = np.linspace(1.0, 0.5 / FFDM_SPACING, 9), []
     for _, image, place, seed in drawn(args.count, 3):
+        curve = grain_curve(image.plane, breast_small(image.plane).at_full_size(image.plane.shape))
         side = max(16, round(place.diameter / np.sqrt(2)))
         inner = {"y": place.y, "x": place.x, "side": side}
         before = rings(cut(image.plane, inner), edges)
         for name in ATTACKS:
             after = forge(build(name), image, place, seed).image.plane
             ratios[name].append(rings(cut(after, inner), edges) / before)
+            if name == "mammo-digital":
+                said.append(float((gain(curve, cut(image.plane, inner), cut(after, inner)) ** 2).mean()))
     body = []
     for name, found in ratios.items():
         mean = np.exp(np.log(np.stack(found)).mean(0))
         body.append([name, str(len(found)), *(f"{value:.2f}" for value in mean)])
     print(tables.table(["attack", "places", *(f"{a:.1f}–{b:.1f}/mm" for a, b in pairwise(edges))],
                        body))
+    print(f"\nThe hosts' own curves say {np.exp(np.mean(np.log(said))):.2f} for grain at the masses' brightness.")
 
 
 def rings(square: Squares, edges: Squares) -> Squares:

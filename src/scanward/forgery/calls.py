@@ -33,7 +33,8 @@ def inject(source: Given, *, size_mm: float, at: Sequence[float] | None = None, 
     pixels of a mammogram or (x, y, z) in voxels of a CT, in this order as on the command line, counted from 0, slices
     towards the head; with `world` (x, y, z) in the patient's millimetres (LPS); a plausible place where it is None.
     `method` is an attack, as `scanward methods` lists them; where it is None `ct-gan`, `mammo-digital` for a DICOM file
-    that is a digital mammogram by its SOP class, and `mammo-cgan` for others. `options` are its own. `strength`, above
+    that is a digital mammogram by its SOP class, and `mammo-cgan` for others. `options` are its own; one that only the
+    other of these two has chooses that. `strength`, above
     0 and up to 1, is the share of the change that reaches the host. The same arguments give the same pixels.
     Raises `ArgumentError` for a place outside the breast or the lungs, a size that does not fit, or an option that the
     method lacks; `UnsupportedError` for an image that the method does not forge; other `InputError` for what cannot be
@@ -73,7 +74,8 @@ def _act(action: str, source: Given, order: Order, method: str | None, modality:
     image = image_in(source if isinstance(source, Image | np.ndarray) else series_or_file(source), modality, spacing)
     path = image.provenance.path
     digital = image.modality == "MG" and path is not None and digital_in(path)
-    order = replace(order, method=method or default_method(action, image.modality, digital=digital))
+    order = replace(order, method=method or default_method(action, image.modality, digital=digital,
+                                                            options=order.options))
     tamper = forge_image(check_order(order, action), image, order, order.seed)
     return replace(tamper, writer=partial(_save, host_of(source, image, modality, spacing), order, action))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from functools import lru_cache
 from numbers import Real
 from typing import Any
@@ -24,18 +25,19 @@ WORDS = ("margin", "grain", "noise", "extent")
 """Options whose values are words; those of the others are numbers."""
 
 
-def default_method(action: str, modality: Modality, *, digital: bool = False) -> str:
-    """The method of an order that names none: the first of the table that does this to such images; `digital` of a
-    mammogram that says that no film was digitised (`digital_in`).
+def default_method(action: str, modality: Modality, *, digital: bool = False, options: Collection[str] = ()) -> str:
+    """The method of an order that names none: the first of the table that does this to such images, that for `digital`
+    mammograms where the file says that it is one (`digital_in`); the other of the two where only it has the `options`.
 
     `UnsupportedError` where there is none.
     """
-    found = next((row.name for row in methods.METHODS
-                  if (row.action, row.modality, row.digital) == (action, modality, digital)), None)
-    if found is None:
+    able = [row for row in methods.METHODS if row.action == action and row.modality == modality]
+    first = [next((row for row in able if row.digital == kind), None) for kind in (digital, not digital)]
+    found = [row for row in first if row is not None]
+    if not found:
         raise UnsupportedError(f"This version of scanward has no method to {action} lesions in {modality} images; give "
                                "a mammogram.")
-    return found
+    return next((row for row in found if set(options) <= set(row.options)), found[0]).name
 
 
 def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
