@@ -96,10 +96,9 @@ def spicules_of(body: Plane, line: Plane, params: dict[str, Any]) -> Plane:
     if count == 0 or len(radii) < 8:
         return canvas
     middle, turn = (body.shape[0] - 1) / 2, np.linspace(0, 2 * math.pi, ANGLES, endpoint=False)[:, None]
-    polar = cv2.remap(line, (middle + radii * np.cos(turn)).astype(np.float32),
-                      (middle + radii * np.sin(turn)).astype(np.float32), cv2.INTER_LINEAR)
-    polar += 0.35 * rng.random(polar.shape).astype(np.float32)
-    score, turns = _best_paths(polar)
+    x, y = (np.asarray(middle + radii * along(turn), np.float32) for along in (np.cos, np.sin))
+    polar = np.asarray(cv2.remap(line, x, y, cv2.INTER_LINEAR), np.float32)
+    score, turns = _best_paths(polar + np.float32(0.35) * rng.random(polar.shape).astype(np.float32))
     taken: list[int] = []
     for start in np.argsort(-(score + 0.02 * len(radii) * rng.random(ANGLES))):
         if any(min(abs(start - other), ANGLES - abs(start - other)) < 0.35 * ANGLES / count for other in taken):

@@ -87,8 +87,8 @@ class MammoDigital(MammoCgan):
         """As `MammoCgan`: the sixth is the form at the host's size, the seventh what this one makes of the square."""
         original, small, zeroed, painted, completed = self.generated(host, params)
         side, mm = original.shape[0], params["mm"]
-        coarse = np.maximum(smooth(completed - membrane(small, centre_mask()), 1.2), 0)
-        coarse = smooth(resized(coarse / max(float(coarse.max()), 1e-6), side, True), max(0.5, side / SIDE))
+        more = np.maximum(smooth(completed - membrane(small, centre_mask()), 1.2), np.float32(0))
+        coarse = smooth(resized(more / np.float32(max(float(more.max()), 1e-6)), side, True), max(0.5, side / SIDE))
         clean = denoised(original, level_of(original))
         line = lines(clean, mm)
         body = body_of(coarse, line, params)

@@ -84,7 +84,7 @@ class MammoDigitalRemove:
         mm, own, share = params["mm"], cut(host.plane, params), share_of(params)
         breast = breast_small(host.plane).at_full_size(host.plane.shape)
         tissue = cut(breast.astype(np.float32), params)
-        share = share * np.clip(2 * smooth(tissue, max(0.5, FINE_MM / mm)) - 1, 0, 1)
+        share = share * np.clip(2 * smooth(tissue, max(0.5, FINE_MM / mm)) - 1, 0, 1).astype(np.float32)
         if not share.any():
             share = share_of(params)  # no tissue here; what was asked for is done all the same
         other = _taken(host, params, params["source"], params["turn"])
@@ -94,10 +94,11 @@ class MammoDigitalRemove:
         level = membrane(soft, unknown) + bright - membrane(bright, unknown)
         grain = resynthesised(other - fresh, params["seed"] + 1)
         fine = matched(_under(strands(clean, mm), fresh - bright, share, mm) + grain, other - bright, share, least=1)
-        made = level + fine + grain * (gain(grain_curve(host.plane, breast), fresh, level) - 1)
+        made = level + fine + grain * (gain(grain_curve(host.plane, breast), fresh, level) - np.float32(1))
         box, inner = window(host.plane.shape, params)
         change = np.float32(params["strength"]) * share * (made - own)
-        return patch_of(box, host.plane[box] + change[inner], piece_of(share >= min(0.5, 0.9 * share.max()))[inner])
+        truth = piece_of(share >= min(0.5, 0.9 * float(share.max())))
+        return patch_of(box, np.asarray(host.plane[box] + change[inner], np.float32), truth[inner])
 
 
 def share_of(params: dict[str, Any]) -> Plane:
