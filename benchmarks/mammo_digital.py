@@ -199,7 +199,7 @@ def detectors(args: argparse.Namespace) -> None:
     for film in hosts():
         ask("untouched", film.read(), film)
     for film, image, place, seed in drawn(args.count, 5):
-        for name in ATTACKS:
+        for name in ("mammo-digital", "mammo-digital, host's grain"):
             ask(name, forge(build(name), image, place, seed).image, film)
     for film, place in real_masses():
         image = film.read()

@@ -88,7 +88,8 @@ class MammoDigital(MammoCgan):
         original, small, zeroed, painted, completed = self.generated(host, params)
         side, mm = original.shape[0], params["mm"]
         more = np.maximum(smooth(completed - membrane(small, centre_mask()), 1.2), np.float32(0))
-        coarse = smooth(resized(more / np.float32(max(float(more.max()), 1e-6)), side, True), max(0.5, side / SIDE))
+        share = np.asarray(more / np.float32(max(float(more.max()), 1e-6)), np.float32)
+        coarse = smooth(resized(share, side, True), max(0.5, side / SIDE))
         clean = denoised(original, level_of(original))
         line = lines(clean, mm)
         body = body_of(coarse, line, params)
@@ -96,10 +97,10 @@ class MammoDigital(MammoCgan):
         thick[thick < 0.01] = 0
         made = self._made(host, original, clean, thick, params)
         truth = piece_of(thick >= min(EDGE, 0.9 * float(thick.max())))
-        share = np.where(truth, np.float32(1), np.float32(0.5 * TRUTH) * (thick > 0)).astype(np.float32)
+        weight = np.where(truth, np.float32(1), np.float32(0.5 * TRUTH) * (thick > 0)).astype(np.float32)
         large = original + np.float32(params["peak"]) * thick
         return Stages(original, small, zeroed, painted, completed, large, made,
-                      np.where(thick > 0, made, original), share)
+                      np.where(thick > 0, made, original), weight)
 
     @staticmethod
     def _made(host: Image, original: Plane, clean: Plane, thick: Plane, params: dict[str, Any]) -> Plane:
