@@ -67,9 +67,9 @@ def build(name: str) -> Attack:
     return made
 
 
-def drawn(count: int, seed: int) -> Iterator[tuple[Film, Image, Lesion, int]]:
-    """Hosts in turn with random places and sizes."""
-    rng, films = np.random.default_rng(seed), hosts()
+def drawn(count: int, seed: int, films: list[Film] | None = None) -> Iterator[tuple[Film, Image, Lesion, int]]:
+    """Hosts, or `films`, in turn with random places and sizes."""
+    rng, films = np.random.default_rng(seed), films or hosts()
     for number in range(count):
         film = films[number % len(films)]
         image = film.read()
@@ -159,11 +159,12 @@ def native(plane: Squares, place: Lesion, levels: tuple[float, float], rng: np.r
 
 
 def pictures(args: argparse.Namespace) -> None:
-    """Before and after of 24 injections and 12 removals, beside real masses: drawn at random, none left out."""
+    """Before and after of 24 injections and 12 removals, beside real masses: drawn at random, none left out. Films of
+    CDD-CESM alone, whose licence lets them be shown."""
     args.out.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[Squares]] = {}
     cells = []
-    for _, image, place, seed in drawn(24, args.seed):
+    for _, image, place, seed in drawn(24, args.seed, digital("test")):
         cells.append(pair(image, forge(build("mammo-digital"), image, place, seed), place))
     parts["24 by mammo-digital, drawn at random: before | after"] = cells
     real = list(real_masses())
@@ -172,8 +173,7 @@ def pictures(args: argparse.Namespace) -> None:
         for film, place in real[:12] for image in [film.read()]]
     parts["real masses of these films"] = [mammo_cgan._view(image.plane, place, window(image))
                                            for film, place in real for image in [film.read()]]
-    cv2.imwrite(str(args.out / "digital.png"), mammo_cgan._page(parts))
-    cv2.imwrite(str(args.out / "digital.jpg"), mammo_cgan._page(parts), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    cv2.imwrite(str(args.out / "digital-forgeries.jpg"), mammo_cgan._page(parts), [cv2.IMWRITE_JPEG_QUALITY, 55])
 
 
 def wider(place: Lesion) -> Lesion:
