@@ -29,6 +29,8 @@ class Method:
     """`inject` or `remove`, for the attacks that need no more than a host and a place."""
     options: tuple[str, ...] = ()
     """Keyword arguments of the factory that `scanward inject` and `remove` offer."""
+    digital: bool = False
+    """An attack for digital mammograms, not for films."""
 
 
 _CGAN = ("sigma", "threshold", "alpha", "power", "grain")
@@ -61,6 +63,12 @@ METHODS: tuple[Method, ...] = (
     Method("mammo-cgan-remove", "attack", "scanward.attacks.mammo_cgan:MammoCganRemove", "MG",
            "the twin trained on healthy tissue: a lesion painted over", ("mammo-cgan-remove",),
            "scanward.training.mammo_cgan:train", "remove", ("sigma", "power", "grain")),
+    Method("mammo-digital", "attack", "scanward.attacks.mammo_digital:MammoDigital", "MG",
+           "a mass of mammo-cgan's form at a digital mammogram's own pixel, under the host's own strands",
+           ("mammo-cgan",), action="inject", options=("margin", "grain"), digital=True),
+    Method("mammo-digital-remove", "attack", "scanward.attacks.mammo_digital:MammoDigitalRemove", "MG",
+           "tissue of the same digital mammogram over a lesion, under the strands that crossed it; untrained",
+           action="remove", digital=True),
     Method("partial-conv", "attack", "scanward.attacks.partial_conv:PartialConv", "MG",
            "removal by partial convolutions (Liu et al. 2018)", ("partial-conv",),
            "scanward.training.partial_conv:train", "remove", ("through",)),

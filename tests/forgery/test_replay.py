@@ -121,9 +121,10 @@ def test_a_record_of_another_version_gives_the_same_pixels(png, tmp_path, monkey
 
 
 @pytest.mark.parametrize(("command", "method"), [("inject", "mammo-cgan"), ("remove", "mammo-cgan-remove")])
-def test_the_default_methods_show_their_stages_and_replay(command, method, dicom, tmp_path, run):
+def test_the_default_methods_show_their_stages_and_replay(command, method, png, tmp_path, run):
     out = tmp_path / "out"
-    code, printed, err = run(command, dicom, "-o", out, "--at", "100,210", "--size", 12, "--stages")
+    code, printed, err = run(command, png, "-o", out, "--at", "100,210", "--size", 12, "--stages", "--modality", "MG",
+                             "--spacing", 0.2)
     assert (code, err) == (0, "")
     assert f"{method} at x 100, y 210, 12 mm" in printed
     assert cv2.imread(str(out / "stages.png")).shape[1] > 900

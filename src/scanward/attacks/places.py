@@ -7,13 +7,19 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.anatomy.breast import Breast, breast_mask, breast_small, eroded
+from scanward.anatomy.implant import shows_implant
 from scanward.anatomy.pectoral import pectoral_muscle
 from scanward.attacks.base import Lesion
 from scanward.attacks.blend import check_lesion
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
-__all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places"]
+SKIN_MM = 4.0
+"""Between a mass and the skin."""
+AXILLA = 0.25
+"""Of the height of a breast."""
+
+__all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places", "tissue_place"]
 
 
 def draw_places(image: Image | npt.NDArray[np.float32], rng: np.random.Generator, count: int, diameter: float,
@@ -46,6 +52,34 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float, breast: 
                             "off the pectoral muscle; choose a smaller --size, or a place with --at X,Y.")
     ys, xs = np.nonzero(inner)
     return _scattered(ys, xs, ratio, plane.shape, rng, 1, diameter)[0]
+
+
+def tissue_place(image: Image, rng: np.random.Generator, diameter: float, mm: float,
+                 breast: Breast | None = None) -> Lesion:
+    """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel.
+    `ArgumentError` also for a breast with an implant, over which nothing would be believed."""
+    check_lesion(image.plane.shape, Lesion((0, *((side - 1) / 2 for side in image.plane.shape)), diameter), image.name)
+    if shows_implant(image.plane):
+        raise ArgumentError(f"{image.name} shows an implant, and no place is chosen there; name one with --at X,Y.")
+    small, ratio = breast or breast_small(image.plane)
+    radius = 1.15 * diameter * ratio / 2 + 1
+    inner = glandular(image.plane, small, radius) & eroded(small, radius + SKIN_MM / mm * ratio)
+    if not inner.any():
+        raise ArgumentError(f"{image.name} has no room for a lesion of {diameter:.0f} pixels inside the breast, off "
+                            "its skin, its muscle and the axilla; choose a smaller --size, or a place with --at X,Y.")
+    ys, xs = np.nonzero(inner)
+    return _scattered(ys, xs, ratio, image.plane.shape, rng, 1, diameter)[0]
+
+
+def glandular(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
+    """Where a disc of `radius` lies in a breast (y, x) of the mask's size, off its muscle and out of its axilla: the
+    upper `AXILLA` of a view that shows the muscle."""
+    muscle = pectoral_muscle(plane, small)
+    tissue = small & ~muscle
+    if muscle.any():
+        rows = np.flatnonzero(small.any(1))
+        tissue[:rows[0] + round(AXILLA * len(rows))] = False
+    return eroded(tissue, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
 
 
 def check_in_breast(image: Image, lesion: Lesion, breast: Breast) -> None:

@@ -34,26 +34,30 @@ Noise = Annotated[str | None, typer.Option(help="The touch-up: copied from elsew
 Density = Annotated[float | None, typer.Option(help="HU of the nodule (ct-gan, ct-diffusion, projection).")]
 Extent = Annotated[str | None, typer.Option(help="How far a change reaches: to the rim of the lesion, the default, or "
                                             "over the cuboid, as published (ct-gan, ct-diffusion).")]
-Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `scanward methods` lists them; mammo-cgan "
-                                            "or ct-gan, and for removal their twins, where none is named.")]
+Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `scanward methods` lists them; where none "
+                                            "is named mammo-digital for DICOM of digital mammography, mammo-cgan for "
+                                            "other mammograms, ct-gan, and for removal their twins.")]
+Margin = Annotated[str | None, typer.Option(help="circumscribed, ill-defined or spiculated; drawn where none is named "
+                                            "(mammo-digital).")]
 Through = Annotated[int | None, typer.Option(metavar="PIXELS", help="Resample the whole film to this shorter side and "
                                              "back (partial-conv).")]
-Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white, host (its own grain) or resynthesised.")]
+Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white (mammo-cgan), host (its own grain) or "
+                                           "resynthesised.")]
 
 
 def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, threshold: Threshold = None, alpha: Alpha = None,
-           power: Power = None, grain: Grain = None, noise: Noise = None, density: Density = None,
-           extent: Extent = None, modality: Kind = None, spacing: Spacing = None, device: Device = "cpu",
-           quiet: Quiet = False, debug: Debug = False) -> int:
+           power: Power = None, grain: Grain = None, margin: Margin = None, noise: Noise = None,
+           density: Density = None, extent: Extent = None, modality: Kind = None, spacing: Spacing = None,
+           device: Device = "cpu", quiet: Quiet = False, debug: Debug = False) -> int:
     """Inject a lesion into a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.device import choose_device
     from scanward.cli.forging import Request, run_forge
 
     choose_device(device)
-    options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "noise": noise,
-               "density": density, "extent": extent}
+    options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "margin": margin,
+               "noise": noise, "density": density, "extent": extent}
     return run_forge(Request("inject", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
                              stages, modality, spacing, quiet, options, world, dry_run))
 

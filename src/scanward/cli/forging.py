@@ -20,7 +20,7 @@ from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file
-from scanward.formats.identity import modality_in
+from scanward.formats.identity import digital_in, modality_in
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Passed
 from scanward.formats.write import SIDECAR
@@ -95,7 +95,7 @@ def run_forge(request: Request) -> int:
     if not sources:
         return ERROR
     chest = sources[0].kind == "series" or modality == "CT" or (modality is None and _is_chest(sources[0]))
-    order = _order(request, request.method or forgery.default_method(request.action, "CT" if chest else "MG"), size, at)
+    order = _order(request, request.method or _default(request, sources[0], chest), size, at)
     forgery.check_order(order, request.action, stages=request.stages)
     if request.count is None:
         if len(sources) > 1:
@@ -109,6 +109,12 @@ def run_forge(request: Request) -> int:
     many = make(sources, request.output, order, request.action, request.count, stages=request.stages,
                 modality=modality, spacing=spacing)
     return (_show if request.dry_run else _run_many)(many, request, bool(errors))
+
+
+def _default(request: Request, source: Source, chest: bool) -> str:
+    options = [name for name, value in request.options.items() if value is not None]
+    digital = not chest and digital_in(source.path)
+    return forgery.default_method(request.action, "CT" if chest else "MG", digital=digital, options=options)
 
 
 def _order(request: Request, method: str, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None) -> Order:

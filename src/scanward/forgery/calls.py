@@ -16,6 +16,7 @@ from scanward.forgery.files import PICTURE, RECORD, write_tamper
 from scanward.forgery.make import check_order, default_method, forge_image
 from scanward.forgery.order import Order
 from scanward.formats.host import Host, host_of
+from scanward.formats.identity import digital_in
 from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import series_or_file
 from scanward.image import Image, Modality
@@ -31,9 +32,10 @@ def inject(source: Given, *, size_mm: float, at: Sequence[float] | None = None, 
     an `Image`; `modality` and `spacing`, (y, x) in millimetres a pixel, go before what a file says. `at` is (x, y) in
     pixels of a mammogram or (x, y, z) in voxels of a CT, in this order as on the command line, counted from 0, slices
     towards the head; with `world` (x, y, z) in the patient's millimetres (LPS); a plausible place where it is None.
-    `method` is an attack, as `scanward methods` lists them, `mammo-cgan` or `ct-gan` where it is None, and `options`
-    are its own. `strength`, above 0 and up to 1, is the share of the change that reaches the host. The same arguments
-    give the same pixels.
+    `method` is an attack, as `scanward methods` lists them; where it is None `ct-gan`, `mammo-digital` for a DICOM file
+    that is a digital mammogram by its SOP class, and `mammo-cgan` for others. `options` are its own; one that only the
+    other of these two has chooses that. `strength`, above
+    0 and up to 1, is the share of the change that reaches the host. The same arguments give the same pixels.
     Raises `ArgumentError` for a place outside the breast or the lungs, a size that does not fit, or an option that the
     method lacks; `UnsupportedError` for an image that the method does not forge; other `InputError` for what cannot be
     read.
@@ -45,7 +47,7 @@ def remove(source: Given, *, size_mm: float, at: Sequence[float] | None = None, 
            method: str | None = None, seed: int = 0, strength: float = 1.0, modality: Modality | None = None,
            spacing: tuple[float, float] | None = None, **options: float | str | None) -> Tamper:
     """Paint healthy tissue over `size_mm` of a mammogram or a chest CT; otherwise as `inject`, with
-    `mammo-cgan-remove` or `ct-gan-remove` where no method is named."""
+    `mammo-cgan-remove`, `mammo-digital-remove` or `ct-gan-remove` where no method is named."""
     return _act("remove", source, _order(size_mm, at, world, seed, strength, options), method, modality, spacing)
 
 
@@ -70,7 +72,10 @@ def _act(action: str, source: Given, order: Order, method: str | None, modality:
             raise refused("method", "the name of an attack", method)
         check_order(replace(order, method=method), action)  # before a series is read for nothing
     image = image_in(source if isinstance(source, Image | np.ndarray) else series_or_file(source), modality, spacing)
-    order = replace(order, method=method or default_method(action, image.modality))
+    path = image.provenance.path
+    digital = image.modality == "MG" and path is not None and digital_in(path)
+    order = replace(order, method=method or default_method(action, image.modality, digital=digital,
+                                                            options=order.options))
     tamper = forge_image(check_order(order, action), image, order, order.seed)
     return replace(tamper, writer=partial(_save, host_of(source, image, modality, spacing), order, action))
 

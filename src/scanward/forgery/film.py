@@ -10,7 +10,7 @@ import numpy as np
 
 from scanward.anatomy.breast import Breast, breast_small
 from scanward.attacks.base import Lesion, Tamper
-from scanward.attacks.places import auto_place, check_in_breast
+from scanward.attacks.places import auto_place, check_in_breast, tissue_place
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.order import Order
@@ -19,6 +19,7 @@ from scanward.formats.guard import shown
 from scanward.formats.write import write_altered
 from scanward.formats.write_volume import target_of
 from scanward.image import Image
+from scanward.methods import find
 from scanward.report.heat import png
 
 MASK = "mask.png"
@@ -33,6 +34,8 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Bre
         raise ArgumentError(f"{shown(image.name)} is a mammogram, which takes one place of two numbers in pixels; "
                             "write --at X,Y.")
     breast = breast_small(image.plane)
+    if order.at is None and find(order.method, "attack").digital:
+        return [tissue_place(image, rng, diameter, each, breast)], breast
     if order.at is None:
         return [auto_place(image, rng, diameter, breast)], breast
     lesion = Lesion((0, order.at[0][1], order.at[0][0]), diameter)

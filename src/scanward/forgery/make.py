@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from functools import lru_cache
 from numbers import Real
 from typing import Any
@@ -20,20 +21,23 @@ from scanward.image import Image, Modality
 from scanward.weights import Trained
 
 SMALLEST_MM = 3.0
-WORDS = ("grain", "noise", "extent")
+WORDS = ("margin", "grain", "noise", "extent")
 """Options whose values are words; those of the others are numbers."""
 
 
-def default_method(action: str, modality: Modality) -> str:
-    """The method of an order that names none: the first of the table that does this to such images.
+def default_method(action: str, modality: Modality, *, digital: bool = False, options: Collection[str] = ()) -> str:
+    """The method of an order that names none: the first of the table that does this to such images, that for `digital`
+    mammograms where the file says that it is one (`digital_in`); the other of the two where only it has the `options`.
 
     `UnsupportedError` where there is none.
     """
-    found = next((row.name for row in methods.METHODS if row.action == action and row.modality == modality), None)
-    if found is None:
+    able = [row for row in methods.METHODS if row.action == action and row.modality == modality]
+    first = [next((row for row in able if row.digital == kind), None) for kind in (digital, not digital)]
+    found = [row for row in first if row is not None]
+    if not found:
         raise UnsupportedError(f"This version of scanward has no method to {action} lesions in {modality} images; give "
                                "a mammogram.")
-    return found
+    return next((row for row in found if set(options) <= set(row.options)), found[0]).name
 
 
 def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:

@@ -106,6 +106,16 @@ def modality_in(source: Source) -> Modality | None:
         return None
 
 
+def digital_in(path: Path) -> bool:
+    """Whether a file is DICOM that says by its SOP class that it is a digital mammogram; digitised films are Secondary
+    Captures."""
+    try:
+        with decoding(path), opened(path, ()) as (header, _):
+            return header.text("SOPClassUID") in MG_CLASSES
+    except ScanwardError:
+        return False
+
+
 def of_others(source: Source) -> bool:
     """Whether a DICOM source says by its SOP class, one of the standard's for images, and by its modality that it is
     neither a mammogram nor a CT: ultrasound, say, or a Secondary Capture that names no modality."""

@@ -108,15 +108,8 @@ class MammoCgan(Trained):
     def stages(self, host: Image, params: dict[str, Any]) -> Stages:
         """Every stage of what `apply` does with these parameters, at full strength."""
         how = Intensities(**params["intensities"])
-        antialias = bool(self._weights[1].get("antialias", True))
-        original = cut(host.plane, params)
-        side = original.shape[0]
-        small = (resized(original, SIDE, antialias) - np.float32(how.black)) / np.float32(how.white - how.black)
-        zeroed = np.where(centre_mask(), 0, small).astype(np.float32)
-        noise = np.random.default_rng(params["seed"]).standard_normal((3, SIDE, SIDE), dtype=np.float32)
-        turn = int(params.get("turn", 0))
-        made = self.generators(symmetric(zeroed, turn), noise)
-        painted, completed = (symmetric(square, turn, back=True) for square in made)
+        original, small, zeroed, painted, completed = self.generated(host, params)
+        antialias, side = bool(self._weights[1].get("antialias", True)), original.shape[0]
         large = resized(completed, side, antialias) * np.float32(how.white - how.black) + np.float32(how.black)
         if params["grain"] == "white":
             noisy = large + np.float32(how.sigma) * white(large.shape, params["seed"] + 1)
@@ -125,6 +118,19 @@ class MammoCgan(Trained):
             noisy = large + (lost if params["grain"] == "host" else resynthesised(lost, params["seed"] + 1))
         share = weight(noisy, how, everything=self.everything)
         return Stages(original, small, zeroed, painted, completed, large, noisy, merge(noisy, original, share), share)
+
+    def generated(self, host: Image, params: dict[str, Any]) -> tuple[Plane, Plane, Plane, Plane, Plane]:
+        """Stages 1 to 5."""
+        how = Intensities(**params["intensities"])
+        original = cut(host.plane, params)
+        small = resized(original, SIDE, bool(self._weights[1].get("antialias", True)))
+        small = (small - np.float32(how.black)) / np.float32(how.white - how.black)
+        zeroed = np.where(centre_mask(), 0, small).astype(np.float32)
+        noise = np.random.default_rng(params["seed"]).standard_normal((3, SIDE, SIDE), dtype=np.float32)
+        turn = int(params.get("turn", 0))
+        made = self.generators(symmetric(zeroed, turn), noise)
+        painted, completed = (symmetric(square, turn, back=True) for square in made)
+        return original, small, zeroed, painted, completed
 
     @cached_property
     def generators(self) -> Generators:

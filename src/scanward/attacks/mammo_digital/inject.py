@@ -1,0 +1,129 @@
+"""A mass in a digital mammogram: a third stage after Mammo-CGAN's two, at the host's own pixel.
+
+The generators' 64×64 pixels say only where the mass lies thick. What is added to the host is
+
+    M = S + P · T + F' + g · N',   S the host's brightness over `FINE_MM`, F its strands, N its grain,
+
+with T the thickness of the mass (`form.py`), P its peak, F' and N' the host's own strands and grain, in part drawn anew
+with the same spectrum where T is, and g what the host's own curve says of grain at the new brightness. X-rays add up
+what lies one over the other, so the host's vessels and strands cross the mass, and spicules run into them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scanward.anatomy.breast import breast_small
+from scanward.attacks.base import Anatomy, Donor, Lesion
+from scanward.attacks.blend import Plane, membrane
+from scanward.attacks.grain import resynthesised, smooth
+from scanward.attacks.mammo_cgan.inject import MammoCgan, Stages
+from scanward.attacks.mammo_cgan.merge import SIDE, TRUTH, centre_mask, resized
+from scanward.attacks.mammo_digital.form import MARGINS, body_of, fading, piece_of, spicules_of
+from scanward.attacks.mammo_digital.texture import (
+    FINE_MM,
+    NOMINAL_MM,
+    denoised,
+    gain,
+    grain_curve,
+    level_of,
+    lines,
+    matched,
+    mixed,
+)
+from scanward.errors import ArgumentError
+from scanward.image import Image
+
+GRAINS = ("resynthesised", "host")
+PEAKS = (0.4, 0.8)
+"""Of the room between a place's brightness and the breast's white."""
+LEAST = 0.12
+"""Of the range from black to white: the peak in tissue that is nearly white already."""
+LARGE_MM = 15.0
+"""Smaller masses are thinner, and so fainter."""
+KNEE = 0.88
+"""Of that range: from here on the film saturates."""
+ANEW = 0.35
+"""Share of the strands that is drawn anew inside."""
+EDGE = 0.25
+"""Thickness from which on the mass is in the truth."""
+
+
+class MammoDigital(MammoCgan):
+    """The form from `mammo-cgan`'s generators, everything finer from the host.
+
+    `margin` is one of `MARGINS`, drawn where it is None. `grain` is the `host`'s own, or `resynthesised` from it.
+    """
+
+    name = "mammo-digital"
+    family = "mammo-digital"
+
+    def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
+                 margin: str | None = None, grain: str = GRAINS[0]) -> None:
+        for option, value, known in (("margin", margin or next(iter(MARGINS)), (*MARGINS,)), ("grain", grain, GRAINS)):
+            if value not in known:
+                raise ArgumentError(f"--{option} {value!r} is not one of {', '.join(known)}.")
+        super().__init__(arrays, settings, grain=grain)
+        self._margin = margin
+
+    def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
+             donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
+        """As `MammoCgan`; and the margin, the ellipse and the peak."""
+        params = super().draw(host, lesion, rng, strength=strength)
+        mm = float(host.spacing[1]) if host.spacing else NOMINAL_MM
+        margin = str(rng.choice([*MARGINS], p=[0.3, 0.35, 0.35]))
+        how, radius = params["intensities"], max(1, round(lesion.diameter / 2))
+        y, x = (max(0, round(v) - radius) for v in (lesion.y, lesion.x))
+        about = float(host.plane[y:y + 2 * radius, x:x + 2 * radius].mean())
+        size = float(np.clip((lesion.diameter * mm / LARGE_MM) ** 0.35, 0.6, 1))
+        peak = float(rng.uniform(*PEAKS)) * (how["white"] - about) * size
+        return params | {"mm": mm, "margin": self._margin or margin, "angle": float(rng.uniform(0, np.pi)),
+                         "aspect": float(rng.uniform(0.7, 1)),
+                         "peak": max(peak, LEAST * (how["white"] - how["black"]))}
+
+    def stages(self, host: Image, params: dict[str, Any]) -> Stages:
+        """As `MammoCgan`: the sixth is the form at the host's size, the seventh what this one makes of the square."""
+        original, small, zeroed, painted, completed = self.generated(host, params)
+        side, mm = original.shape[0], params["mm"]
+        more = np.maximum(smooth(completed - membrane(small, centre_mask()), 1.2), np.float32(0))
+        share = np.asarray(more / np.float32(max(float(more.max()), 1e-6)), np.float32)
+        coarse = smooth(resized(share, side, True), max(0.5, side / SIDE))
+        clean = denoised(original, level_of(original))
+        line = lines(clean, mm)
+        body = body_of(coarse, line, params)
+        thick = (body + spicules_of(body, line, params) * np.clip(1 - body, 0, 1)) * fading(side, params["diameter"])
+        thick[thick < 0.01] = 0
+        made = self._made(host, original, clean, thick, params)
+        truth = piece_of(thick >= min(EDGE, 0.9 * float(thick.max())))
+        weight = np.where(truth, np.float32(1), np.float32(0.5 * TRUTH) * (thick > 0)).astype(np.float32)
+        large = original + np.float32(params["peak"]) * thick
+        return Stages(original, small, zeroed, painted, completed, large, made,
+                      np.where(thick > 0, made, original), weight)
+
+    @staticmethod
+    def _made(host: Image, original: Plane, clean: Plane, thick: Plane, params: dict[str, Any]) -> Plane:
+        """The square (a, a) with a mass of thickness `thick`."""
+        inner, how = np.clip(2 * thick, 0, 1), params["intensities"]
+        soft = smooth(clean, max(0.5, FINE_MM / params["mm"]))
+        strands, own = clean - soft, original - clean
+        fine = mixed(strands, resynthesised(strands, params["seed"] + 2), np.float32(ANEW) * inner)
+        grain = mixed(own, resynthesised(own, params["seed"] + 1), inner) if params["grain"] != "host" else own
+        fine = matched(fine + grain, strands + own, inner)
+        # a mass takes the place of the fat between strands, and little of what is bright
+        even = smooth(soft, max(1.0, 0.2 * params["diameter"])) - soft
+        soft = soft + np.clip(thick, 0, 1) * np.where(even > 0, 0.7, 0.25).astype(np.float32) * even
+        level = soft + np.float32(params["peak"]) * thick
+        made = saturated(level + fine, clean, how["black"], how["white"])
+        breast = breast_small(host.plane).at_full_size(host.plane.shape)
+        stronger = gain(grain_curve(host.plane, breast), clean, level) - 1
+        return np.asarray(made + grain * stronger, np.float32)
+
+
+def saturated(level: Plane, clean: Plane, black: float, white: float) -> Plane:
+    """`level` (y, x) bent towards `white` from `KNEE` on, as the maker's curve bends it, but not below what was there,
+    `clean`."""
+    knee = black + KNEE * (white - black)
+    bent = knee + (white - knee) * np.tanh((level - knee) / (white - knee))
+    return np.asarray(np.where(level > knee, np.maximum(bent, np.minimum(clean, level)), level), np.float32)
