@@ -52,7 +52,7 @@ def _(work: Work) -> None:
         cv2.line(mask, (9, 9), (90, 90), 1, 2)
         _laid(data, mask)
         _icon(data, data.pixel_array)
-    edited(work.some, act)
+    edited(work.files, lambda data: act(data) if str(data.filename) in map(str, work.some) else None)
 
 
 @scenario("its own icon at a bone window, all", HARMLESS, "harmless")

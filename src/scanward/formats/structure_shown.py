@@ -19,6 +19,8 @@ Plane = npt.NDArray[np.float32]
 
 _ALIKE = 0.55
 """Likeness of an icon to its image: at six windows 0.59 at least in 32 scans, and less in half of others' icons."""
+_BARE = 0.9
+"""Part of an icon's pixels that have one value where a window leaves too little of it to tell."""
 _ICON, _SMALL = 1 << 20, 64
 """Pixels of the largest icon that is looked at, and about the side at which it is."""
 HIDDEN, TISSUE, THERE = 0.01, -500.0, 0.05
@@ -181,7 +183,7 @@ def covered_by(sheet: Sheet, group: int) -> float:
 def _icons(image: Image, sheets: Sequence[Sheet]) -> Iterator[Fact]:
     for z, sheet in enumerate(sheets if len(sheets) == len(image.pixels) else ()):
         icon = icon_of(sheet)
-        if icon is None or icon.std() < 1:
+        if icon is None or icon.std() < 1 or _commonest(icon.ravel()) > _BARE:
             continue
         small = cv2.resize(image.pixels[z], icon.shape[::-1], interpolation=cv2.INTER_AREA)
         if small.std() > 0 and likeness(small, icon) < _ALIKE:
