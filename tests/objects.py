@@ -63,3 +63,24 @@ def ct_files(folder: Path, slices: int = 3, **elements: Any) -> list[Path]:
         "SliceThickness": 1, "ImagerPixelSpacing": [0.7, 0.7], "shape": (64, 64)}  # fmt: skip
     return [dicom_file(folder / f"{z:04}.dcm", InstanceNumber=z + 1, ImagePositionPatient=[-20, -20, float(z)], seed=z,
                        **(shared | elements)) for z in range(slices)]
+
+
+def axial_series(folder: Path, values: np.ndarray, mm: float, **elements: Any) -> Path:
+    """HU (z, y, x), `mm` a voxel, as a CT series of someone, feet first; `elements` are set besides, those that are
+    functions to what they make of a slice's number."""
+    folder.mkdir(parents=True)
+    for number, plane in enumerate(values):
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.SOPClassUID, data.Modality, data.StudyInstanceUID, data.KVP = CT_CLASS, "CT", "1.2.3", "120"
+        data.ImagePositionPatient, data.ImageOrientationPatient = [-150, -140, mm * number], [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.RescaleSlope, data.RescaleIntercept = [mm, mm], 1, -1024
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.Rows, data.Columns = plane.shape
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+        data.PixelData = (plane + 1024).clip(0, 4095).astype(np.uint16).tobytes()
+        data["PixelData"].VR = "OW"
+        change(data, {keyword: value(number) if callable(value) else value for keyword, value in elements.items()})
+        data.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
+    return folder

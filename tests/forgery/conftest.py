@@ -6,6 +6,8 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from scanward import formats
+
 MASS = ("--method", "composed-mass")
 """An attack without weights: what is tested here is what surrounds the attacks."""
 
@@ -30,6 +32,17 @@ def png(tmp_path):
     path.parent.mkdir()
     assert cv2.imwrite(str(path), half_round(bits=16))
     return path
+
+
+@pytest.fixture
+def muscular(png, pixels):
+    """A breast with a pectoral muscle, .2 mm a pixel; and (y, x) where there is breast, and where muscle."""
+    values = pixels(bits=16, shape=(500, 400)).astype(np.float32)
+    y, x = np.mgrid[:500, :400]
+    inside = values > 5000
+    muscle = inside & (y - 40 < 260 * (1 - x / 130))
+    values[muscle] += 16000
+    return formats.read(png, modality="MG", spacing=(0.2, 0.2)).with_plane(values), inside, muscle
 
 
 @pytest.fixture

@@ -10,13 +10,9 @@ from scanward.attacks.places import auto_place
 from scanward.errors import ArgumentError
 
 
-def test_auto_places_lie_in_the_breast_and_off_the_muscle(png, pixels):
-    values = pixels(bits=16, shape=(500, 400)).astype(np.float32)
+def test_auto_places_lie_in_the_breast_and_off_the_muscle(muscular):
+    image, inside, muscle = muscular
     y, x = np.mgrid[:500, :400]
-    inside = values > 5000
-    muscle = inside & (y - 40 < 260 * (1 - x / 130))
-    values[muscle] += 16000
-    image = formats.read(png, modality="MG", spacing=(0.2, 0.2)).with_plane(values)
     rng = np.random.default_rng(0)
     for _ in range(60):
         place = auto_place(image, rng, 40)

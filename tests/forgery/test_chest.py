@@ -8,7 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name its own documentation uses
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from objects import axial_series
+from pydicom.uid import generate_uid
 
 from scanward import formats, inject, scan
 from scanward.errors import UnsupportedError
@@ -28,24 +29,8 @@ def hounsfield():
 
 @pytest.fixture(scope="session")
 def series(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hosts") / "a chest"
-    folder.mkdir()
-    for number, plane in enumerate(hounsfield()):
-        data = pydicom.Dataset()
-        data.file_meta = pydicom.dataset.FileMetaDataset()
-        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", generate_uid(entropy_srcs=[str(number)])
-        data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "CT", "1.2.3.4", "1.2.3"
-        data.PatientName, data.KVP = "Doe^Jane", "120"
-        data.ImagePositionPatient, data.ImageOrientationPatient = [-150, -140, 2.5 * number], [1, 0, 0, 0, 1, 0]
-        data.PixelSpacing, data.RescaleSlope, data.RescaleIntercept = [2.5, 2.5], 1, -1024
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.Rows, data.Columns = plane.shape
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-        data.PixelData = (plane + 1024).clip(0, 4095).astype(np.uint16).tobytes()
-        data["PixelData"].VR = "OW"
-        data.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
-    return folder
+    return axial_series(tmp_path_factory.mktemp("hosts") / "a chest", hounsfield(), 2.5, SeriesInstanceUID="1.2.3.4",
+                        SOPInstanceUID=lambda number: generate_uid(entropy_srcs=[str(number)]), PatientName="Doe^Jane")
 
 
 def test_a_nodule_in_a_series_changes_its_surroundings_only(run, series, tmp_path):

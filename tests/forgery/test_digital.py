@@ -60,13 +60,9 @@ def test_words_that_are_none_are_one_sentence(option, word, dicom, tmp_path, run
     assert word in err and not (tmp_path / "out").exists()
 
 
-def test_chosen_places_lie_off_the_skin_the_muscle_and_the_axilla(png, pixels):
-    values = pixels(bits=16, shape=(500, 400)).astype(np.float32)
+def test_chosen_places_lie_off_the_skin_the_muscle_and_the_axilla(muscular):
+    image, inside, muscle = muscular
     y, x = np.mgrid[:500, :400]
-    inside = values > 5000
-    muscle = inside & (y - 40 < 260 * (1 - x / 130))
-    values[muscle] += 16000
-    image = formats.read(png, modality="MG", spacing=(0.2, 0.2)).with_plane(values)
     rows = np.flatnonzero(inside.any(1))
     edge = np.hypot((y - 250) / 225, x / 320)  # 1 on the skin
     rng = np.random.default_rng(0)

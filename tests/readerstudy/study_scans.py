@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import nibabel
 import numpy as np
-import pydicom
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from objects import axial_series
+from pydicom.uid import generate_uid
 from study_films import breast, protocol
 
 from scanward.forgery.files import forge_file
@@ -38,24 +38,9 @@ def nifti(path, values, mm=MM):
 
 def series(folder, values, patient):
     """The same as DICOM, of somebody."""
-    folder.mkdir(parents=True)
     uid = generate_uid(entropy_srcs=[str(folder)])
-    for number, plane in enumerate(values):
-        data = pydicom.Dataset()
-        data.file_meta = pydicom.dataset.FileMetaDataset()
-        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", f"{uid[:50]}.{number}"
-        data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "CT", uid, "1.2.3"
-        data.PatientName, data.PatientID, data.KVP = "Somebody^Known", patient, "120"
-        data.ImagePositionPatient, data.ImageOrientationPatient = [-150, -140, MM * number], [1, 0, 0, 0, 1, 0]
-        data.PixelSpacing, data.RescaleSlope, data.RescaleIntercept = [MM, MM], 1, -1024
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.Rows, data.Columns = plane.shape
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-        data.PixelData = (plane + 1024).clip(0, 4095).astype(np.uint16).tobytes()
-        data["PixelData"].VR = "OW"
-        data.save_as(folder / f"{number:03d}.dcm", enforce_file_format=True)
-    return folder
+    return axial_series(folder, values, MM, SeriesInstanceUID=uid, SOPInstanceUID=lambda z: f"{uid[:50]}.{z}",
+                        PatientName="Somebody^Known", PatientID=patient)
 
 
 def scans(folder, healthy=3, unhealthy=2, fakes=2):

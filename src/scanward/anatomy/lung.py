@@ -123,13 +123,15 @@ def near(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     small = sizes < SMALL * sizes.max()
+    small[0] = False
     others = (mask & ~small[labels]).sum((1, 2))
     shown = others > BESIDE * others.max()
     keep = ~small
-    for number in np.flatnonzero(small[1:]) + 1:
-        heights = np.flatnonzero((labels == number).any((1, 2)))
-        keep[number] = shown[int(np.median(heights))]
     keep[0] = False
+    boxes = ndimage.find_objects(labels)
+    for number in np.flatnonzero(small):
+        high = boxes[number - 1][0]
+        keep[number] = shown[(high.start + high.stop - 1) // 2]
     return keep[labels]
 
 

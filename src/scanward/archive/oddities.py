@@ -48,6 +48,7 @@ TITLES = {
     "icon": "The small picture is that of another image",
     "overlay": "An overlay covers the image",
     "window": "Viewers open it black or white",
+    "hidden": "Viewers cover a part of the image",
     "text": "Text is written into the pixels beside the patient",
     "unread": "The header holds what the standard does not allow",
 }  # fmt: skip

@@ -18,6 +18,7 @@ from scanward.readerstudy.films import Film, Seen, read_picture
 from scanward.readerstudy.gather import VIEWS
 from scanward.readerstudy.protocol import Protocol
 from scanward.report.slices import affine_of, pack_image
+from scanward.tiles import extent
 
 WALL = {"R": "right", "L": "left"}
 """The side of a picture on which the chest wall of a breast is hung."""
@@ -117,8 +118,7 @@ def _scan(seen: Seen, film: Film, path: Path) -> Hung:
 
 def _box(inside: npt.NDArray[np.bool_]) -> tuple[int, ...] | None:
     """Lower ends, x first, then upper ends, exclusive; None where nothing is inside."""
-    places = [np.flatnonzero(inside.any(tuple(other for other in range(inside.ndim) if other != axis)))
-              for axis in reversed(range(inside.ndim))]
-    if not len(places[0]):
+    if not inside.any():
         return None
-    return (*(int(one[0]) for one in places), *(int(one[-1]) + 1 for one in places))
+    parts = extent(inside)[::-1]
+    return (*(part.start for part in parts), *(part.stop for part in parts))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scanward.readerstudy.folder import Study, Truth, View, read_truth
 from scanward.readerstudy.log import Mark, Reading, Spot, State, parts_of, read_log
 from scanward.readerstudy.protocol import PARTS, Part
+from scanward.tiles import extent
 
 INJECTED, REMOVED = "fake: a lesion put in", "fake: a lesion taken out"
 """What `described` says of forgeries."""
@@ -150,8 +151,8 @@ def box_in(view: View, truth: Truth) -> tuple[int, int, int, int] | None:
     """What was forged in a view of a pair, as `Truth.box`; None where nothing was."""
     if truth.mask is None or not (part := truth.mask[:, view.left:view.right]).any():
         return None
-    rows, columns = (np.flatnonzero(part.any(axis)) for axis in (1, 0))
-    return (view.left + int(columns[0]), int(rows[0]), view.left + int(columns[-1]) + 1, int(rows[-1]) + 1)
+    rows, columns = extent(part)
+    return view.left + columns.start, rows.start, view.left + columns.stop, rows.stop
 
 
 def _iou(mark: Mark, mask: npt.NDArray[np.bool_]) -> float:

@@ -43,7 +43,6 @@ STRAND_MM = 2.6
 """What is wider than half of this is no strand."""
 ANEW = 0.35
 """Least share of the other place's strands."""
-
 AROUND = 0.97
 """Quantile of the strength of strands around a lesion that one across it may have."""
 
