@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,11 +84,11 @@ def _around(plane: npt.NDArray[np.bool_], x0: int, y0: int) -> Line | None:
     return lines[0] + (x0, y0) if lines else None
 
 
-def _size(contour: npt.NDArray[np.int32]) -> tuple[float, int]:
+def _size(contour: npt.NDArray[Any]) -> tuple[float, int]:
     return cv2.contourArea(contour), len(contour)
 
 
-def _line(contour: npt.NDArray[np.int32]) -> Line:
+def _line(contour: npt.NDArray[Any]) -> Line:
     if len(contour) >= 3:
         return contour.astype(np.float64) + 0.5
     (left, top), (right, bottom) = contour.min(0), contour.max(0) + 1
