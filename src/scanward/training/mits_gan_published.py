@@ -18,7 +18,7 @@ from scanward.protectors.mits_gan.train import discriminator_loss, generator_los
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices, told
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
@@ -63,7 +63,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     nearest, folder = curve.least("rmse"), weights.FOLDER if install else out / preset
     return ship(name, halved(net), {"steps": int(nearest["step"]), "pixels": int(nearest["pixels"])},
                 f"scanward train {name} --preset {preset}", folder,
-                f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", licence_of(scans))
+                f"slices of {told(scans)}; attacked by {', '.join(ATTACKERS)}", licence_of(scans))
 
 
 def answered(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:
