@@ -253,3 +253,37 @@ def test_a_file_over_which_the_disk_hangs_does_not_hold_up_the_listing(archive, 
     over.set()
     assert [unit.parts[0] for unit in units if not unit.said] == \
         ["chest/0000.dcm", "films/cut.dcm", "films/forged.png", "films/good.png"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "list"])
+def test_a_source_without_images_is_told_and_looked_at_again(kind, tmp_path, run):
+    source = tmp_path / "films"
+    if kind == "folder":
+        source.mkdir()
+    else:
+        source.write_text("")
+    arguments = ["archive", source, "-o", tmp_path / "out", "--method", METHOD, "--workers", "1"]
+    code, _, err = run(*arguments)
+    assert code == 2 and f"{source} holds no images; check it, and the same command looks again." in err
+    (tmp_path / "out" / "listing" / "complete").write_text('{"parts": 0, "units": 0, "cost": 0}')  # as once kept
+    code, _, err = run(*arguments)
+    assert code == 2 and "holds no images" in err
+    if kind == "folder":  # a list whose text has changed is another run's
+        noise(source / "1.png")
+        code, _, _ = run(*arguments)
+        assert code == 0 and listed(tmp_path / "out") == len(rows(tmp_path / "out")) == 1
+
+
+def test_a_source_that_is_empty_text_is_not_the_folder_where_one_is(tmp_path, run, monkeypatch):
+    noise(tmp_path / "here" / "1.png")
+    monkeypatch.chdir(tmp_path / "here")
+    code, _, err = run("archive", "", "-o", tmp_path / "out")
+    assert code == 2 and "SOURCE is empty; name a folder, a list or a server." in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_no_room_would_mend_is_not_told_to_free_some(tmp_path, run):
+    noise(tmp_path / "films" / "1.png")
+    (tmp_path / "file").write_text("mine")
+    code, _, err = run("archive", tmp_path / "films", "-o", tmp_path / "file")
+    assert code == 2 and "cannot be written (File exists); check the folder, or choose another." in err

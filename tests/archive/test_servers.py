@@ -11,6 +11,10 @@ from archives import listed, rows
 from objects import ct_files, dicom_file
 from webserver import answering
 
+from scanward.archive.servers import OrthancServer
+from scanward.archive.unit import Unit
+from scanward.errors import UnreadableError
+
 
 @pytest.fixture
 def front(orthanc):
@@ -69,3 +73,10 @@ def test_everything_on_a_server_is_answered_once(orthanc, front, kind, tmp_path,
 def test_a_server_that_nobody_finds_is_told_at_once(tmp_path, run, host, words):
     code, _, err = run("archive", f"orthanc:http://{host}", "-o", tmp_path / "out", "--workers", 1)
     assert code == 2 and words in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_what_was_deleted_after_it_was_listed_is_named(orthanc):
+    gone = "-".join(["0" * 8] * 5)
+    with pytest.raises(UnreadableError, match=f"{orthanc.http}/instances/{gone}/file is not there any more"), \
+            OrthancServer(orthanc.http).fetched(Unit((gone,), 1)):
+        pass

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 RUN, LISTING, ANSWERS, PICTURES = "run.json", "listing", "answers", "pictures"
 COMPLETE = "complete"
+ELSEWHERE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""What is wrong with a folder and no disk's room will mend."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def columns_of(out: Path, number: int, *names: str) -> list[dict[str, Any]]:
 def unwritten(out: Path, error: Exception) -> ArgumentError:
     """Of a run whose folder cannot be written any more."""
     why = error.strerror if isinstance(error, OSError) else str(error)
+    if getattr(error, "errno", None) in ELSEWHERE:
+        return ArgumentError(f"{out} cannot be written ({why}); check the folder, or choose another.")
     return ArgumentError(f"{out} cannot be written ({why}); free some space, and the same command goes on.")
 
 

@@ -23,6 +23,7 @@ from scanward.archive.answers import COMPLETE, LISTING, unwritten
 from scanward.archive.unit import Archive, Cursor, Unit
 from scanward.disk import whole_file
 from scanward.errors import ScanwardError, UnreadableError
+from scanward.formats.guard import shown
 from scanward.judging.batch import made_ready, noted, uninterrupted
 
 FIRST, LARGEST, ALIKE = 64, 4096, 16
@@ -57,7 +58,8 @@ def progress_of(out: Path) -> Progress:
     """What is on disk. Raises `UnreadableError` where it is damaged."""
     try:
         done = json.loads((out / LISTING / COMPLETE).read_bytes())
-        return Progress(int(done["parts"]), int(done["units"]), int(done["cost"]), True)
+        if done["units"]:  # an earlier version kept the end of an empty listing
+            return Progress(int(done["parts"]), int(done["units"]), int(done["cost"]), True)
     except FileNotFoundError:
         pass
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -94,7 +96,8 @@ def _damaged(out: Path) -> UnreadableError:
 
 
 def write_listing(archive: Archive, out: Path) -> None:
-    """Lists what is not listed yet, to the end."""
+    """Lists what is not listed yet, to the end. Raises `UnreadableError` where nothing is there at all, which is kept
+    nowhere: a disk that is not mounted yet is an empty folder."""
     known = progress_of(out)
     if known.complete:
         return
@@ -111,6 +114,8 @@ def write_listing(archive: Archive, out: Path) -> None:
             with whole_file(listing_path(out, part)) as file:
                 file.write("".join(f"{line}\n" for line in lines).encode())
             part += 1
+    if not count:
+        raise UnreadableError(f"{shown(archive.name)} holds no images; check it, and the same command looks again.")
     with whole_file(folder / COMPLETE) as file:
         file.write(json.dumps({"parts": part, "units": count, "cost": cost}).encode())
 

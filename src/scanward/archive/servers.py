@@ -89,7 +89,10 @@ class OnServer:
             for part, path in zip(unit.parts, paths, strict=True):
                 try:
                     patient(partial(server.fetch, self._path(unit, part), path, accept, still_alive))
-                except (NotFound, Declined, Faulty) as error:
+                except NotFound as error:
+                    raise UnreadableError(f"{self.address_.rstrip('/')}{self._path(unit, part)} is not there any "
+                                          "more; it was deleted after it was listed.") from error
+                except (Declined, Faulty) as error:
                     raise UnreadableError(str(error)) from error
                 except (Refused, Unreachable) as error:
                     self.check()  # or it befalls every object
