@@ -18,8 +18,10 @@ FINE, COARSE = 0.01, 0.07
 """Standard deviations, of the breast's depth, over which the skin line is smoothed to see the nipple and to lose it."""
 NEAR = 0.8
 """Of the largest depth: a nipple is nowhere nearer to the chest wall."""
-PROMINENT = 8.0
+PROMINENT = 11.0
 """How much more a bulge of the skin line tells of the nipple than depth does."""
+EQUAL = 0.01
+"""Of the breast's depth: the middle of all points that come so close to the best, as a round breast is flat there."""
 GLOW = 51
 """How wide, in pixels of the mask, what a marker's glow takes out of it."""
 FAINT = 0.12
@@ -65,7 +67,7 @@ def nipple_of(plane: npt.NDArray[np.float32], breast: Breast, *, oblique: bool) 
         normal = -normal
     bulge = ((fine - coarse) * normal).sum(1) / scale
     score = np.where(depth >= NEAR, depth + PROMINENT * bulge, -np.inf)
-    y, x = fine[int(score.argmax())]
+    y, x = fine[round(np.flatnonzero(score >= score.max() - EQUAL).mean())]
     return Nipple(float((y + 0.5) / ratio - 0.5), float((x + 0.5) / ratio - 0.5), (float(inward[0]), float(inward[1])))
 
 

@@ -100,5 +100,5 @@ def _noise(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     frequency = np.sqrt(sum(part**2 for part in bins))
     band = frequency >= 2 * REACH / SIDE / 1.4
     amplitude = np.where(band, np.maximum(frequency, 1e-9) ** -1.8, 0)
-    drawn = np.fft.irfftn(np.fft.rfftn(rng.standard_normal((SIDE,) * 3)) * amplitude, (SIDE,) * 3)
+    drawn = np.fft.irfftn(np.fft.rfftn(rng.standard_normal((SIDE,) * 3)) * amplitude, (SIDE,) * 3, axes=(0, 1, 2))
     return np.asarray(drawn / max(float(drawn.std()), 1e-9))
