@@ -139,8 +139,9 @@ def test_where_it_is_unclear_what_to_remove_nothing_is(second, words, pixels, wr
 @pytest.mark.parametrize(("change", "more", "words"), [
     ({"ViewPosition": "CC"}, (), "both CC views"), ({"ViewPosition": "ML"}, (), "is a view ML"),
     ({"ImageLaterality": "R"}, (), "two breasts"), ({"PatientID": "P2"}, (), "two patients"),
-    ({"StudyInstanceUID": "1.2.4"}, (), "two studies"), ({}, ("--count", 2), "--count"), ({}, ("--stages",), "--stages"),
-    ({}, ("--dry-run",), "--dry-run"), ({}, ("--method", "mammo-cgan"), "--method mammo-digital"),
+    ({"StudyInstanceUID": "1.2.4"}, (), "two studies"), ({}, ("--count", 2), "--count"),
+    ({}, ("--stages",), "--stages"), ({}, ("--dry-run",), "--dry-run"),
+    ({}, ("--method", "mammo-cgan"), "--method mammo-digital"),
     ({}, ("--size", 40), "no room"), ({}, ("--at2", "5"), "no place"), ({}, ("--at2", "5,5"), "not in the breast"),
     ({}, ("--at", "140,230", "--at", "100,200"), "once"), ({}, ("--modality", "CT"), "no mammogram")])
 def test_what_cannot_be_is_one_sentence(change, more, words, pair, tmp_path, run):

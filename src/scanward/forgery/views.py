@@ -86,6 +86,11 @@ def plan_views(sources: Sequence[Source], order: Order, action: str, *, at2: tup
     if digest(images[0]) == digest(images[1]):
         raise ArgumentError(f"{shown(images[0].name)} and {shown(images[1].name)} are the same image. {MEND}")
     one, other = (sight_of(*parts) for parts in zip(names, sources, images, strict=True))
+    return both_of(one, other, order, action, at2)
+
+
+def both_of(one: Sight, other: Sight, order: Order, action: str, at2: tuple[float, ...] | None = None) -> Both:
+    """An order for each view of what is asked for in both. Raises `ArgumentError` where there is no place for it."""
     rng = np.random.default_rng((order.seed, 5))
     size = order.diameters_mm(rng, 1)[0]
     at = None if order.at is None else order.at[0]
