@@ -22,6 +22,8 @@ PROMINENT = 11.0
 """How much more a bulge of the skin line tells of the nipple than depth does."""
 EQUAL = 0.01
 """Of the breast's depth: the middle of all points that come so close to the best, as a round breast is flat there."""
+STEEPEST = np.radians(33)
+"""Of the posterior nipple line: what falls more steeply was measured on no muscle."""
 GLOW = 51
 """How wide, in pixels of the mask, what a marker's glow takes out of it."""
 FAINT = 0.12
@@ -113,5 +115,5 @@ def _inward(muscle: Mask, small: Mask) -> tuple[float, float]:
     ys, xs = np.nonzero(muscle)
     if not len(ys):
         return 0.0, side
-    height, width = float(np.ptp(ys)) + 1, float(np.ptp(xs)) + 1
-    return -width / float(np.hypot(height, width)), side * height / float(np.hypot(height, width))
+    tilt = min(float(np.arctan2(np.ptp(xs) + 1, np.ptp(ys) + 1)), STEEPEST)
+    return -float(np.sin(tilt)), side * float(np.cos(tilt))
