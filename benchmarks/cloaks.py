@@ -27,6 +27,7 @@ from scanward.bench.tables import table
 from scanward.disk import Journal, whole_file
 from scanward.mark import marked_png
 from scanward.methods import find
+from scanward.training.adversarial import BEST
 
 Lines = list[dict[str, float]]
 PUBLISHED = {"rmse": {"mits-gan-published": 169.5, "tafim": 194.9},
@@ -95,14 +96,16 @@ def _number(line: dict[str, float], key: str) -> str:
 
 
 def weights(args: argparse.Namespace) -> None:
-    """Weights and their manifest in `output`, of a run's last checkpoint; its steps stand in the manifest."""
+    """Weights and their manifest in `output`, of a run as it stands at its last checkpoint; how many steps the network
+    has that is taken stands in the manifest."""
     module, _ = find(args.method, "protector").trainer.split(":")
     trainer = import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "full"
         copy.mkdir()
-        for end in ("ckpt", "jsonl"):
-            shutil.copy(args.folder / "full" / f"{args.method}.{end}", copy)
+        for end in (".ckpt", ".jsonl", BEST):
+            if (path := args.folder / "full" / f"{args.method}{end}").exists():
+                shutil.copy(path, copy)
         steps = int(torch.load(copy / f"{args.method}.ckpt", weights_only=False)["step"])
         full = trainer.PRESETS["full"]
         trainer.PRESETS["full"] = dataclasses.replace(full, schedule=dataclasses.replace(full.schedule, steps=steps))
@@ -110,7 +113,7 @@ def weights(args: argparse.Namespace) -> None:
         args.output.mkdir(parents=True, exist_ok=True)
         for path in (made, made.with_name("manifest.toml")):
             shutil.copy(path, args.output / path.name)
-    print(json.dumps({"weights": str(args.output / made.name), "steps": steps}))
+    print(json.dumps({"weights": str(args.output / made.name), "trained": steps}))
 
 
 def main() -> None:

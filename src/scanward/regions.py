@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,12 +72,23 @@ def outline_in(verdict: Verdict, finding: Finding, index: int) -> Line | None:
     return outline_of(finding) if line is None and not region_of(verdict, finding).any() else line
 
 
+def parts_of(plane: npt.NDArray[np.bool_]) -> list[Line]:
+    """The outlines of all parts of a plane (y, x), the largest first."""
+    contours, _ = cv2.findContours(plane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [_line(one.reshape(-1, 2)) for one in sorted(contours, key=_size, reverse=True)]
+
+
 def _around(plane: npt.NDArray[np.bool_], x0: int, y0: int) -> Line | None:
     """The outline of the largest part of a plane that begins at (x0, y0)."""
-    contours, _ = cv2.findContours(plane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
-    if not contours:
-        return None
-    contour = max(contours, key=lambda one: (cv2.contourArea(one), len(one))).reshape(-1, 2)
+    lines = parts_of(plane)
+    return lines[0] + (x0, y0) if lines else None
+
+
+def _size(contour: npt.NDArray[Any]) -> tuple[float, int]:
+    return cv2.contourArea(contour), len(contour)
+
+
+def _line(contour: npt.NDArray[Any]) -> Line:
     if len(contour) >= 3:
         return contour.astype(np.float64) + 0.5
     (left, top), (right, bottom) = contour.min(0), contour.max(0) + 1

@@ -160,19 +160,43 @@ def test_answers_are_kept_by_what_they_hang_on_and_survive_a_torn_line(tmp_path,
         asked.append(1)
         return [True, False]
 
-    key = ["success", "ours, 16 HU", "ct-gan-plain", "as it is"]
-    assert bench.kept(key, answer) == bench.kept(key, answer) == [True, False] and len(asked) == 1
+    key = ("success", "ours, 16 HU", "ct-gan-plain", "as it is")
+    assert bench.kept("scan", key, answer) == bench.kept("scan", key, answer) == [True, False] and len(asked) == 1
     with bench.keep.open("a") as file:
         file.write('["torn", [tr')
-    bench.kept(["success", "none", "ct-gan-plain", "as it is"], answer)
+    bench.kept("scan", ("success", "none", "ct-gan-plain", "as it is"), answer)
     assert len(asked) == 2
-    assert bench.kept(["success", "none", "ct-gan-plain", "as it is"], answer) and len(asked) == 2
+    assert bench.kept("scan", ("success", "none", "ct-gan-plain", "as it is"), answer) and len(asked) == 2
     assert len([json.loads(line) for line in bench.keep.read_text().splitlines() if line.endswith("]")]) == 2
     real = weights.entry
     monkeypatch.setattr(protection_tables.weights, "entry", lambda name: real(name) if name != "nodule-judge"
                         else type(real(name))(**{**vars(real(name)), "settings": {"threshold": 0.9}}))
-    bench.kept(key, answer)
+    bench.kept("scan", key, answer)
     assert len(asked) == 3
+
+
+def test_several_scans_are_counted_together_and_each_is_drawn_once(bench, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(protection_tables, "chests", lambda count, data, part, scan: drawn.append(scan) or [bench])
+    monkeypatch.setattr(protection_tables, "protections", lambda: {
+        "none": lambda image, around: image,
+        "a wall": lambda image, around: Image(np.full_like(image.pixels, 40), "CT", image.spacing, grid=image.grid)})
+    monkeypatch.setattr(protection_tables, "INJECTORS", ("ct-gan-plain",))
+    monkeypatch.setattr(protection_tables, "REMOVERS", ("ct-gan-remove",))
+    monkeypatch.setattr(Lamp, "apply", lambda self, host, params: Patch(
+        Box(0, 0, 0, 1, 1, 1), host.pixels[:1, :1, :1].copy(), np.ones((1, 1, 1), bool)))  # an attack that does nothing
+    made = Bench(3, None, tmp_path / "protection.jsonl", scans=("first", "second"))
+    header, _, none, wall = made.success().splitlines()
+    assert drawn == ["first", "second"] and "trained on this scan" not in header
+    assert none.count("(0/4; ") == 2 and wall.count("(4/4; ") == 1 and wall.count("(0/4; ") == 1
+    assert made.success().splitlines()[3] == wall and drawn == ["first", "second"]
+
+
+@pytest.mark.parametrize("name", ["ricord-1a", "lung-fused-ct-pathology-1", "lidc-idri-0001"])
+def test_a_scan_that_is_none_to_test_on_is_one_sentence(run, tmp_path, name):
+    code, printed, err = run("bench", "protection", "harm", "--scan", name, "-o", tmp_path / "out")
+    assert (code, printed, err.count("\n")) == (2, "", 1) and name in err and "lidc-idri-1011" in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_table_is_one_sentence(run, tmp_path):

@@ -183,11 +183,12 @@ VALUES = st.one_of(st.binary(max_size=90), st.text(max_size=40).map(lambda text:
 ODD = st.dictionaries(st.sampled_from(sorted(SOUND)), st.tuples(VRS, VALUES), min_size=1, max_size=4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(odd=ODD, charset=CHARSETS)
 @example(odd={"SOPInstanceUID": (b"UI", b"1.2\\1.3")}, charset=b"ISO_IR 100")
 @example(odd={"SmallestImagePixelValue": (b"SS", b"\0\0"), "SourceImageSequence": (b"LO", b"x")}, charset=b"")
 @example(odd={"ImageType": (b"US", b"\1\0")}, charset=b"")
+@example(odd={"SpecificCharacterSet": (b"SQ", b"\0" * 8)}, charset=b"")
 def test_no_header_breaks_a_writer(tmp_path_factory, odd, charset):
     """Valid objects or a sentence, from what scans, reviews, forges and protects."""
     folder = tmp_path_factory.mktemp("film")

@@ -322,5 +322,5 @@ def test_from_a_modality_to_the_word_of_the_pacs_over_a_kill(start, start_orthan
 
 
 def asked(gateway, path):
-    answer = httpx.get(gateway.pages.rstrip("/") + path)
+    answer = httpx.get(gateway.pages.rstrip("/") + path, timeout=60)
     return answer.json() if path.startswith("/api") else answer.text

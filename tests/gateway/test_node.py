@@ -65,7 +65,7 @@ def test_an_index_that_says_what_no_folder_does_is_made_anew_when_asked(start, d
     storescu(gateway.port, dicom.file(tmp_path / "a.dcm", shape=(96, 80), PatientID="PAT-7"))
 
     def found(words):
-        return httpx.get(f"{gateway.pages}api/studies?q={words}").json()["total"]
+        return httpx.get(f"{gateway.pages}api/studies?q={words}", timeout=60).json()["total"]
 
     wait_for(lambda: found("pat-7") == 1)
     assert gateway.stop() == 0

@@ -15,7 +15,7 @@ from scanward.delivery.spool import Refused, Unreachable
 from scanward.setting_types import Tls
 from scanward.settings import Webhook
 
-HEAD = b"HTTP/1.1 200 OK\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"  # as it does: else a client may ask again on a line just closed
 
 
 @pytest.fixture(name="drips")

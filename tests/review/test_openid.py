@@ -48,7 +48,7 @@ def begin(http, to="/studies/x") -> str:
     """Where the provider sends the browser back to: path and query."""
     out = http.get(f"/openid/start?to={to}")
     assert out.status_code == 303, out.text
-    back = httpx.get(out.headers["location"]).headers["location"]
+    back = httpx.get(out.headers["location"], timeout=60).headers["location"]
     assert back.startswith(f"{URL}/openid?")
     return back.removeprefix(URL)
 

@@ -72,3 +72,19 @@ def test_a_longer_run_goes_on_and_a_new_one_begins_anew(tmp_path):
 
 def test_a_rate_that_does_not_fall_stays():
     assert {loop.rate_at(step, SCHEDULE) for step in range(60)} == {1e-2}
+
+
+def test_the_generator_with_the_least_of_a_figure_is_the_one_that_is_returned(tmp_path):
+    made = {20: 3.0, 40: 1.0, 60: 1.0}
+    biases = {}
+
+    def figure(net):
+        biases[len(biases) + 1] = float(net.bias)
+        return {"rmse": made[20 * len(biases)]}
+
+    torch.manual_seed(0)
+    curve = Curve(tmp_path / "a.jsonl", figure)
+    net = adversarial.fit(nn.Linear(1, 1), nn.Linear(1, 1), partial(against, curve, [0] * 100), SCHEDULE,
+                          tmp_path / "a.ckpt", average=0.0, descent=adversarial.PLAIN, curve=curve, least="rmse")
+    assert curve.least("rmse")["step"] == 40
+    assert net.bias.item() == biases[2] != biases[3]

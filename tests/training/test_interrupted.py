@@ -68,7 +68,7 @@ def test_an_interrupt_keeps_the_pairs_and_shows_no_traceback(data, tmp_path, whe
                 assert process.poll() is None and time.monotonic() < end
                 time.sleep(0.01)
             os.killpg(process.pid, signal.SIGINT)
-            _, error = process.communicate(timeout=60)
+            _, error = process.communicate(timeout=300)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

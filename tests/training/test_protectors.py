@@ -208,6 +208,8 @@ def test_single_slices_are_repeated_until_an_attack_fits(monkeypatch):
     rows = {"lidc-idri-0001": [("s", single)], "4dlung-113": [("w", whole)]}
     monkeypatch.setattr(guarded_slices, "images", lambda row, data: rows.get(row.name, []))
     assert {name: len(image.pixels) for name, image in slices(None).items()} == {"s": 7, "w": 4}  # 35 mm
+    assert guarded_slices.told(["4dlung-113", "covid-nysbu/one.dcm", "covid-nysbu/two.dcm", "r01-001"]) == \
+        "4dlung-113, covid-nysbu (2 slices), r01-001"
     assert guarded_slices.licence_of(["4dlung-113", "covid-nysbu/one.dcm", "covid-nysbu/two.dcm"]) == \
         "4D-Lung: CC BY 3.0; COVID-19-NY-SBU: CC BY 4.0"
     rows.clear()

@@ -1,6 +1,6 @@
 """Whether a perturbation stops forgeries, and what it does to the scan: the protocol of `scanward bench protection`.
 
-Places lie in a chest CT that no protector was trained on, far enough apart that all of them can carry a nodule of
+Places lie in chest CTs that no protector was trained on, far enough apart that all of them can carry a nodule of
 LIDC-IDRI's test patients, and be protected, at once. Attackers inject where there is none, and remove where there is.
 """
 
@@ -24,8 +24,10 @@ from scanward.anatomy.lung import lungs_of
 from scanward.attacks.base import Attack, Lesion
 from scanward.bench.judge import NoduleJudge
 from scanward.bench.purify import PURIFICATIONS
+from scanward.datasets import thorax
 from scanward.datasets.chests import SHARP, Nodule, candidates, healthy_at, nodules, planted, scan_of
-from scanward.errors import ArgumentError
+from scanward.datasets.films import data_folder
+from scanward.errors import ArgumentError, UnreadableError
 from scanward.image import Image
 from scanward.nets.cube import Cuboid, cut
 from scanward.protectors.mits_gan import EPSILON, Around
@@ -48,7 +50,7 @@ PROTECTORS = {"MITS-GAN as published": "mits-gan-published", f"MITS-GAN repaired
               **{f"ours, {epsilon:g} HU": OURS for epsilon in EPSILONS}}
 """Columns that have weights, and whose."""
 AT_HOME = ("ct-gan-plain-b", "ct-gan-b", "ct-gan-b-remove")
-"""Attackers that learned lung from this very scan."""
+"""Attackers that learned lung from the very scan `SCAN`."""
 LOCAL = tuple(column for column, name in PROTECTORS.items() if name == OURS)
 WHITE_BOX = ("ct-gan-plain", "ct-gan-remove")
 """What our protector was trained against; every other attacker is held out."""
@@ -138,12 +140,31 @@ def _changed(image: Image, change: npt.NDArray[np.float64]) -> Image:
     return dataclasses.replace(image, pixels=image.storable(values, image.pixels))
 
 
-def chests(count: int, data: Path | None, part: tuple[int, int] | None = None) -> list[Chest]:
+def of_test(scan: str) -> str:
+    """The name of a scan that no protector and no attacker but those `AT_HOME` was trained on; `ArgumentError` where it
+    is none."""
+    known = (SCAN, *(row.name for row in thorax.SCANS if row.split == "test" and not row.known_to))
+    if scan not in known:
+        raise ArgumentError(f"--scan {scan} is no scan to test on; choose from: {', '.join(known)}.")
+    return scan
+
+
+def _whole(scan: str, data: Path | None) -> Image:
+    if scan == SCAN:
+        return scan_of(scan, data)
+    for row in thorax.SCANS:
+        for _, image in thorax.images(row, data) if row.name == scan else ():
+            return image
+    raise UnreadableError(f"{data_folder(data)} holds no scan {scan}; name the data folder with --data or "
+                          "SCANWARD_DATA.")
+
+
+def chests(count: int, data: Path | None, part: tuple[int, int] | None = None, scan: str = SCAN) -> list[Chest]:
     """`ROUNDS` drawings of at most `count` places each or, in `part` of the slices (first, last), a single one.
 
     `ArgumentError` where the scan has no such slices.
     """
-    image = scan_of(SCAN, data)
+    image = _whole(scan, data)
     if part is not None:
         if not 0 <= part[0] <= part[1] < image.shape[0]:
             raise ArgumentError(f"--slices {part[0]}-{part[1]} is no part of a scan with slices 0 to "

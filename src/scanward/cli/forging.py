@@ -49,6 +49,7 @@ class Request:
     dry_run: bool = False
     views: bool = False
     at2: str | None = None
+    films_only: bool = False
 
 
 def parse_at(texts: tuple[str, ...]) -> tuple[tuple[float, ...], ...] | None:
@@ -102,6 +103,9 @@ def run_forge(request: Request) -> int:
     if not sources:
         return ERROR
     chest = sources[0].kind == "series" or modality == "CT" or (modality is None and _is_chest(sources[0]))
+    if chest and request.films_only:
+        raise ArgumentError(f"{shown(str(sources[0].path))} is chest CT, and annotations are of mammograms; a "
+                            "set of CT with its masks in voxels is made by scanward inject --count.")
     order = _order(request, request.method or _default(request, sources[0], chest), size, at)
     forgery.check_order(order, request.action, stages=request.stages)
     if request.count is None:

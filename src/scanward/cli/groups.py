@@ -74,10 +74,14 @@ def bench_ct(
 def bench_protection(
     tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE...]", help="success, purified, likeness, harm: "
                                                        "all of these where none is named.")] = None,
-    places: Annotated[int, typer.Option(min=1, help="Places of each of the two drawings at most.")] = 40,
-    slices: Annotated[str | None, typer.Option(metavar="FIRST-LAST", help="Only these slices of the scan, and one "
+    places: Annotated[int, typer.Option(min=1, help="Places of each of the two drawings of a scan at most.")] = 40,
+    scans: Annotated[list[str] | None, typer.Option("--scan", metavar="NAME", help="A chest CT to attack, by its name "
+                     "in the data folder; may be repeated, and intervals are then over scans. By default a sharp one, "
+                     "which no protector has seen.")] = None,
+    slices: Annotated[str | None, typer.Option(metavar="FIRST-LAST", help="Only these slices of a scan, and one "
                                                "drawing of places.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/ and lidc-nodules/.")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder with ct/, ct-more/ and "
+                                              "lidc-nodules/.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where tables (Markdown) and the "
                                          "answers go; an interrupted bench goes on.")] = Path("bench"),
     debug: Debug = False,
@@ -85,7 +89,7 @@ def bench_protection(
     """Attack a protected chest CT, and print what is left of the attacks and what the protection did to the scan."""
     from scanward.cli.benching import run_protection_bench
 
-    return run_protection_bench(tuple(tables or ()), places, slices, data, output)
+    return run_protection_bench(tuple(tables or ()), places, tuple(scans or ()), slices, data, output)
 
 
 study_app = typer.Typer(name="study", help="A reader study: blinded mammograms or chest CT for people to judge, and "

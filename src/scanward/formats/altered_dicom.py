@@ -84,6 +84,9 @@ def describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> N
         item.PurposeOfReferenceCodeSequence = [purpose]
         known = dataset.get("SourceImageSequence")
         put(dataset, "SourceImageSequence", [*(known if isinstance(known, Sequence) else []), item])
+    if isinstance(dataset.get("SpecificCharacterSet"), Sequence):
+        # A hostile header's: read it is no character set, and written anew it would be one that no reader knows.
+        del dataset.SpecificCharacterSet
     # An overlay in bits of the pixels that are not stored is gone with the host's own words.
     for group in range(0x6000, 0x6020, 2):
         position = dataset.get((group, 0x0102))

@@ -19,6 +19,9 @@ DECISIONS = {
     "authentic": Code("SW006", SCHEME, "Authentic: nothing found"),
     "inconclusive": Code("SW007", SCHEME, "Inconclusive"),
 }
+MASS = Code("4147007", "SCT", "Mass")
+DIAMETER = Code("81827009", "SCT", "Diameter")
+MILLIMETRE = Code("mm", "UCUM", "millimeter")
 SPATIAL_CONCEPT = Code("309825002", "SCT", "Spatial and Relational Concept")
 PROCEDURES: dict[Modality, Code] = {
     "MG": Code("71651007", "SCT", "Mammography"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from scanward.box import flat
@@ -73,18 +74,23 @@ class Job:
 
 def report(job: Job, series: dict[str, Any]) -> Dataset:
     """The document; `series` holds the keyword arguments that every highdicom object takes."""
+    groups: list[Any] = [_image_group(job)]
+    groups += [_finding_group(job, rank, finding) for rank, finding in enumerate(job.verdict.findings, 1)]
+    return document(job.bare, groups, job.verdict.version, PROCEDURES[job.image.modality], series)
+
+
+def document(evidence: list[Dataset], groups: list[Any], version: str, procedure: Code,
+             series: dict[str, Any]) -> Dataset:
+    """Measurement groups (highdicom's) as a document that this version of Scanward observed; otherwise as `report`."""
     from highdicom import sr
 
     attributes = sr.DeviceObserverIdentifyingAttributes(
-        uid=derived_uid("scanward", job.verdict.version), name="Scanward", manufacturer_name=MANUFACTURER,
-        model_name="scanward", serial_number=job.verdict.version or "unknown")
+        uid=derived_uid("scanward", version), name="Scanward", manufacturer_name=MANUFACTURER, model_name="scanward",
+        serial_number=version or "unknown")
     device = sr.ObserverContext(sr.CodedConcept.from_code(DEVICE), attributes)
-    groups: list[Any] = [_image_group(job)]
-    groups += [_finding_group(job, rank, finding) for rank, finding in enumerate(job.verdict.findings, 1)]
-    content = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=device),
-        procedure_reported=PROCEDURES[job.image.modality], imaging_measurements=groups)
-    made: Dataset = sr.ComprehensiveSR(evidence=job.bare, content=content[0], is_complete=True, **series)
+    content = sr.MeasurementReport(observation_context=sr.ObservationContext(observer_device_context=device),
+                                   procedure_reported=procedure, imaging_measurements=groups)
+    made: Dataset = sr.ComprehensiveSR(evidence=evidence, content=content[0], is_complete=True, **series)
     made.CodingSchemeIdentificationSequence = [scheme()]
     return made
 

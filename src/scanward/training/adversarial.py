@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
+from scanward.disk import whole_file
 from scanward.training.curve import Curve
 from scanward.training.loop import COLUMNS, Schedule, begin, descend, fabric_of, layout_of, rate_at, save, steadier
 
@@ -34,18 +35,21 @@ class Descent:
     """Largest norm of the gradients."""
 
 
+BEST = ".best"
+"""What the file of the generator that `least` chooses ends in."""
 PLAIN = Descent((0.5, 0.999), math.inf)
 """As DCGAN and what follows it are trained (Radford et al. 2016)."""
 
 
 def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, checkpoint: Path, *, seed: int = 0,
         resume: bool = True, title: str = "training", average: float = 0.995, descent: Descent = Descent(),
-        curve: Curve | None = None) -> nn.Module:
+        curve: Curve | None = None, least: str | None = None) -> nn.Module:
     """Train both in place and return the generator's running average (`average` a step), in evaluation mode.
 
     An interrupted run goes on from `checkpoint`; each step draws from (seed, number of the step). `curve` gets a line
-    with each checkpoint. Afterwards all are on the CPU, wherever they were trained. Raises `DivergedError` where
-    gradients are not finite in f32 either.
+    with each checkpoint; where `least` names one of its figures, the average is that of the line with the least of it,
+    which is kept beside the checkpoint. Afterwards all are on the CPU, wherever they were trained. Raises
+    `DivergedError` where gradients are not finite in f32 either.
     """
     torch.manual_seed(seed)
     both = [(module.to(memory_format=layout_of(module)),  # type: ignore[call-overload]
@@ -75,11 +79,20 @@ def fit(net: nn.Module, judges: nn.Module, step: Step, schedule: Schedule, check
             if (number + 1) % schedule.every == 0 or number + 1 == schedule.steps:
                 if curve is not None:
                     curve.add(number + 1, mean, {"judges": said[0], "generator": said[1]})
+                if curve is not None and least is not None and curve.least(least)["step"] == number + 1:
+                    _keep(mean, checkpoint.with_suffix(BEST))
                 save(fabric, checkpoint, state)
                 progress.console.print(now.replace(title, f"{title} step {number + 1}", 1), highlight=False)
     for module in (net, judges, mean):
         module.cpu()
+    if least is not None:
+        mean.load_state_dict(torch.load(checkpoint.with_suffix(BEST), weights_only=True, map_location="cpu"))
     return mean.eval()
+
+
+def _keep(net: nn.Module, path: Path) -> None:
+    with whole_file(path) as file:
+        torch.save(net.state_dict(), file)
 
 
 def _set_rate(state: dict[str, Any], rate: float) -> None:

@@ -44,6 +44,10 @@ class Curve:
         numbers = {name: round(float(value), 5) for part in (losses, *made) for name, value in part.items()}
         Journal(self.path).append(json.dumps({"step": step, "pixels": self.pixels, **numbers}).encode())
 
+    def least(self, figure: str) -> dict[str, float]:
+        """The line with the least of a figure, of equal ones the first."""
+        return min(self.lines(), key=lambda line: line[figure])
+
     def lines(self) -> list[dict[str, float]]:
         """What is written, the first line first."""
         return list(Journal(self.path).values())

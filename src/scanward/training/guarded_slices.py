@@ -7,6 +7,7 @@ would see past the edge, feeds it only and is not judged; in use slices get such
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +54,12 @@ def slices(data: Path | None) -> dict[str, Image]:
     if not found:
         raise UnreadableError("No chest CT to train on was found; name the data folder with --data or SCANWARD_DATA.")
     return {name: _thick(image) if len(image.pixels) < LEAST else image for name, image in found.items()}
+
+
+def told(names: Iterable[str]) -> str:
+    """These scans for the manifest; of a folder of single slices how many."""
+    folders = Counter(name.partition("/")[0] for name in names)
+    return ", ".join(name if count == 1 else f"{name} ({count} slices)" for name, count in folders.items())
 
 
 def licence_of(names: Iterable[str]) -> str:

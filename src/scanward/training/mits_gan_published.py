@@ -18,7 +18,7 @@ from scanward.protectors.mits_gan.train import discriminator_loss, generator_los
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices
+from scanward.training.guarded_slices import REACH_MM, Crop, Crops, Followed, inner, licence_of, slices, told
 from scanward.training.loop import Schedule, device_of
 
 ATTACKERS = ("ct-gan-plain", "ct-gan-remove")
@@ -44,7 +44,11 @@ PRESETS = {"quick": Preset(Schedule(20, 2e-4, falls=False, every=10)),
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
           resume: bool = True, install: bool = False) -> Path:
-    """Generator and discriminator; writes float16 weights and a manifest into `out`, or the package with `install`."""
+    """Generator and discriminator; writes float16 weights and a manifest into `out`, or the package with `install`.
+
+    The discriminator, whose batch norms take real and protected slices apart, does not see a level, so the generator's
+    wanders for as long as it is trained: it ships as it was when nearest to the scans that are followed.
+    """
     chosen: Preset = preset_of(PRESETS, preset)
     scans = slices(data)
     attacks = [methods.build(attacker, "attack", noise="none", extent="cuboid") for attacker in ATTACKERS]
@@ -55,11 +59,11 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     checkpoint = out / preset / f"{name}.ckpt"
     curve = Curve(checkpoint.with_suffix(".jsonl"), Followed(data, answered))
     net = fit(start, judge, step_of(Crops(list(scans.values())), attacks, curve), chosen.schedule, checkpoint, seed=7,
-              resume=resume, title=name, average=0.0, descent=PLAIN, curve=curve)
-    folder = weights.FOLDER if install else out / preset
-    return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
+              resume=resume, title=name, average=0.0, descent=PLAIN, curve=curve, least="rmse")
+    nearest, folder = curve.least("rmse"), weights.FOLDER if install else out / preset
+    return ship(name, halved(net), {"steps": int(nearest["step"]), "pixels": int(nearest["pixels"])},
                 f"scanward train {name} --preset {preset}", folder,
-                f"slices of {', '.join(scans)}; attacked by {', '.join(ATTACKERS)}", licence_of(scans))
+                f"slices of {told(scans)}; attacked by {', '.join(ATTACKERS)}", licence_of(scans))
 
 
 def answered(net: nn.Module, real: Tensor, levels: Levels) -> Tensor:

@@ -20,7 +20,7 @@ from scanward.protectors.mits_gan.train import repaired_loss
 from scanward.training.adversarial import PLAIN, Step, fit
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import Attacked, Followed, inner, licence_of, potency, slices
+from scanward.training.guarded_slices import Attacked, Followed, inner, licence_of, potency, slices, told
 from scanward.training.loop import Schedule, device_of
 from scanward.training.mits_gan_published import ATTACKERS, domain_of
 
@@ -61,7 +61,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     folder = weights.FOLDER if install else out / preset
     return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
                 f"scanward train {name} --preset {preset}", folder,
-                f"lung of {', '.join(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
+                f"lung of {told(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
                 f"split train; through the attackers {', '.join(ATTACKERS)}", licence_of(scans))
 
 

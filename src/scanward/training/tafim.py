@@ -19,7 +19,7 @@ from scanward.protectors.tafim.network import Perturber
 from scanward.protectors.tafim.protect import HIGH, LOW
 from scanward.training.curve import Curve
 from scanward.training.finish import halved, preset_of, ship
-from scanward.training.guarded_slices import Attacked, Followed, licence_of, slices
+from scanward.training.guarded_slices import Attacked, Followed, licence_of, slices, told
 from scanward.training.loop import Schedule, device_of, fit
 from scanward.training.mits_gan import Preset
 
@@ -58,7 +58,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     folder = weights.FOLDER if install else out / preset
     return ship(name, halved(net), {"steps": chosen.schedule.steps, "pixels": curve.pixels},
                 f"scanward train {name} --preset {preset}", folder,
-                f"lung of {', '.join(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
+                f"lung of {told(scans)}; nodules of {len({n.patient for n in known})} patients of LIDC-IDRI, "
                 f"split train; through the attacker {ATTACKER}", licence_of(scans))
 
 

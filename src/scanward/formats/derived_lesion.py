@@ -1,0 +1,65 @@
+"""The truth of a forged mammogram as a Structured Report by TID 1500, for those who train lesion detectors."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scanward.errors import UnsupportedError
+from scanward.formats.altered_dicom import SYNTHETIC
+from scanward.formats.codes import DIAMETER, MANUFACTURER, MASS, MILLIMETRE, PROCEDURES
+from scanward.formats.derived_report import ascii_text, closed, document
+from scanward.formats.guard import clean, shown
+from scanward.formats.reference import anonymous, derived_uid, identify, read_reference
+from scanward.regions import parts_of
+
+SERIES = (9104, "Scanward: SYNTHETIC lesion (truth)")
+
+
+def lesion_report(path: Path, mask: npt.NDArray[np.bool_], diameter_mm: float, method: str, version: str,
+                  params: dict[str, Any]) -> bytes:
+    """A DICOM file: the outline of each part of a synthetic mass, `mask` (y, x), and its diameter, as measured in the
+    forged mammogram at `path`, whose patient and study it joins; Synthetic Data is YES.
+
+    `UnsupportedError` where the header lacks what a document must refer to.
+    """
+    from highdicom import sr
+
+    source = read_reference(path)
+    bare = anonymous(source)
+    stamp = derived_uid(source.SOPInstanceUID, method, version, json.dumps(params, sort_keys=True, default=str))
+    by = sr.AlgorithmIdentification(name=ascii_text(f"scanward {method}", 64), version=version or "unknown",
+                                    manufacturer=MANUFACTURER)
+    groups = [sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(derived_uid(stamp, part), f"Synthetic mass, part {part}"),
+        finding_type=MASS, algorithm_id=by,
+        measurements=[sr.Measurement(DIAMETER, round(diameter_mm, 3), MILLIMETRE)] if part == 1 else None,
+        referenced_region=sr.ImageRegion(
+            sr.GraphicTypeValues.POLYLINE, closed(line),
+            sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID)))
+        for part, line in enumerate(parts_of(mask), 1)]
+    number, description = SERIES
+    series = {"series_instance_uid": derived_uid(stamp, "series"), "series_number": number,
+              "series_description": description, "sop_instance_uid": derived_uid(stamp, "instance"),
+              "instance_number": 1, "manufacturer": MANUFACTURER, "manufacturer_model_name": "scanward",
+              "software_versions": version or "unknown", "device_serial_number": "none"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as where results of a scan are written: the source's values, as they are
+        try:
+            made = document([bare], groups, version, PROCEDURES["MG"], series)
+            made.add_new(SYNTHETIC, "CS", "YES")
+            identify(made, source)
+            buffer = io.BytesIO()
+            made.save_as(buffer, enforce_file_format=True)
+        except MemoryError:
+            raise
+        except Exception as error:  # pydicom and highdicom raise what their parts raise
+            raise UnsupportedError(f"{shown(path)} has a header that an annotation cannot refer to ({clean(error)}); "
+                                   "use the mask instead.") from error
+    return buffer.getvalue()
