@@ -63,6 +63,10 @@ def test_both_views_are_forged_marked_and_replay_from_records_of_their_own(pair,
         other = home / record["pair"]["other"]
         assert json.loads(other.read_text())["pair"]["id"] == record["pair"]["id"]
         assert run("replay", home / "record.json")[1] == "The same bytes as recorded.\n"
+    for wrong in ({"name": "CC"}, "CC", cc["order"]["view"] | {"contrast": float("nan")}):
+        (out / "wrong.json").write_text(json.dumps(cc | {"order": cc["order"] | {"view": wrong}}))
+        code, _, err = run("replay", out / "wrong.json")
+        assert (code, err.count("\n")) == (2, 1) and "Internal" not in err
     [film] = gather(Protocol(("R",), {"fake": (out,), "healthy": ()}, shows="pair"))
     assert [Path(one.record["host"]).stem for one in film.pictures] == ["CC", "MLO"]
 
@@ -84,13 +88,11 @@ def test_second_places_lie_on_the_arc_and_in_the_breast(half_rounds, seed, size_
 
 
 @pytest.fixture(scope="module")
-def half_rounds(tmp_path_factory):
-    from conftest import half_round
-
+def half_rounds(tmp_path_factory, pixels):
     sights = []
     for seed, name in enumerate(("CC", "MLO")):
         path = tmp_path_factory.mktemp("views") / f"{name}.png"
-        cv2.imwrite(str(path), half_round(seed, bits=16))
+        cv2.imwrite(str(path), pixels(seed, bits=16))
         sights.append(sight_of(name, Source((path,), "file"), formats.read(path, modality="MG", spacing=(0.2, 0.2))))
     return sights
 

@@ -8,7 +8,6 @@ the breast has room for that.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -205,8 +204,3 @@ def _likeness(sight: Sight, size_mm: float, template: Plane, contrast: float,
     like = np.where(np.isfinite(like), like, 0) * np.minimum(share, 1 / np.maximum(share, 1e-6)) ** 0.5
     near = cv2.resize(where.astype(np.uint8), small.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     return np.where(near, like, np.float32(-1)).astype(np.float32), step
-
-
-def contrasts(*rooms: float) -> float:
-    """One contrast for two views: the geometric mean of what each has room for."""
-    return math.exp(sum(math.log(room) for room in rooms) / len(rooms))

@@ -23,7 +23,7 @@ from scanward.attacks.mammo_digital.form import MARGINS, SHARES
 from scanward.attacks.mammo_digital.inject import PEAKS, peak_of
 from scanward.disk import check_free, whole_folder
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.forgery.arcs import Sight, alike, contrasts, injected, sight_of
+from scanward.forgery.arcs import Sight, alike, injected, sight_of
 from scanward.forgery.files import RECORD, Forged, write_tamper
 from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
@@ -75,6 +75,7 @@ def forge_views(sources: Sequence[Source], folder: Path, order: Order, action: s
 def plan_views(sources: Sequence[Source], order: Order, action: str, *, at2: tuple[float, ...] | None = None,
                modality: Modality | None = None, spacing: tuple[float, float] | None = None) -> Both:
     """What `forge_views` would do. Raises as that."""
+    # any view will do to hear of a method that knows none, before files are read
     check_order(order if action == "remove" else replace(order, view=View(PAIR[0], 0, 0.0, (0.0, 1.0))), action)
     if order.at is not None and len(order.at) > 1:
         raise ArgumentError("One lesion is put into both views; write --at X,Y once, for the first view.")
@@ -137,6 +138,6 @@ def _seen(sights: tuple[Sight, Sight], lesions: tuple[Lesion, Lesion], order: Or
     for sight, lesion in zip(sights, lesions, strict=True):
         black, white = levels_of(sight.image.plane)
         room.append(peak_of(sight.image, lesion, share, (black, white), sight.mm) / (white - black))
-    options = {"margin": margin, **order.options}
-    return [{"options": options, "view": View(sight.name, solid, contrasts(*room), sight.nipple.inward)}
+    options, contrast = {"margin": margin, **order.options}, float(np.sqrt(room[0] * room[1]))
+    return [{"options": options, "view": View(sight.name, solid, contrast, sight.nipple.inward)}
             for sight in sights]
