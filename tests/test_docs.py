@@ -120,6 +120,12 @@ def named(tmp_path_factory):
     """The files that the pages name."""
     folder = tmp_path_factory.mktemp("named")
     dicom(folder / "film.dcm", breast(3200, 2400), "MG", ImagerPixelSpacing=[0.1, 0.1])
+    for view, middle in (("CC", 760), ("MLO", 440)):  # one mass of 15 mm, 51 mm from the nipple in both
+        y, x = np.mgrid[:1200, :900]
+        values = breast(1200, 900) + np.rint(1200 * np.clip(1.5 - np.hypot(y - middle, x - 520) / 37, 0, 1))
+        values[np.hypot(y - 600, x - 720) < 30] = 1800  # the nipple
+        dicom(folder / f"{view}.dcm", values.clip(0, 4095), "MG", ImagerPixelSpacing=[0.2, 0.2], ViewPosition=view)
+        assert cv2.imwrite(str(folder / f"{view.lower()}.png"), values.clip(0, 4095).astype(np.uint16))
     small = breast(320, 240)
     for path in ("film.png", "archive/film.png", "more/film.png", *(f"authentic/{n}.png" for n in range(12))):
         (folder / path).parent.mkdir(exist_ok=True)

@@ -31,6 +31,8 @@ class Method:
     """Keyword arguments of the factory that `scanward inject` and `remove` offer."""
     digital: bool = False
     """An attack for digital mammograms, not for films."""
+    views: bool = False
+    """An injection that can be given a `view`: one lesion seen in two."""
 
 
 _CGAN = ("sigma", "threshold", "alpha", "power", "grain")
@@ -65,7 +67,7 @@ METHODS: tuple[Method, ...] = (
            "scanward.training.mammo_cgan:train", "remove", ("sigma", "power", "grain")),
     Method("mammo-digital", "attack", "scanward.attacks.mammo_digital:MammoDigital", "MG",
            "a mass of mammo-cgan's form at a digital mammogram's own pixel, under the host's own strands",
-           ("mammo-cgan",), action="inject", options=("margin", "grain"), digital=True),
+           ("mammo-cgan",), action="inject", options=("margin", "grain"), digital=True, views=True),
     Method("mammo-digital-remove", "attack", "scanward.attacks.mammo_digital:MammoDigitalRemove", "MG",
            "tissue of the same digital mammogram over a lesion, under the strands that crossed it; untrained",
            action="remove", digital=True),

@@ -45,14 +45,12 @@ def muscular(png, pixels):
     return formats.read(png, modality="MG", spacing=(0.2, 0.2)).with_plane(values), inside, muscle
 
 
-@pytest.fixture
-def dicom(tmp_path):
-    path = tmp_path / "film.dcm"
-    values = half_round()
+def film_file(path, values, **header):
+    """Writes a digital mammogram (y, x) of 12 bits, .2 mm a pixel."""
     data = pydicom.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.2", generate_uid(entropy_srcs=["film"])
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.2", generate_uid(entropy_srcs=[path.stem])
     data.Modality, data.PatientName = "MG", "Test^Film"
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.Rows, data.Columns = values.shape
@@ -60,8 +58,20 @@ def dicom(tmp_path):
     data.ImagerPixelSpacing = [0.2, 0.2]
     data.PixelData = values.tobytes()
     data["PixelData"].VR = "OW"
+    for keyword, value in header.items():
+        setattr(data, keyword, value)
     data.save_as(path, enforce_file_format=True)
     return path
+
+
+@pytest.fixture
+def dicom(tmp_path):
+    return film_file(tmp_path / "film.dcm", half_round())
+
+
+@pytest.fixture
+def write_film():
+    return film_file
 
 
 @pytest.fixture

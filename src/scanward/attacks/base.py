@@ -66,6 +66,22 @@ class Lesion:
         return self.centre[2]
 
 
+@dataclass(frozen=True)
+class View:
+    """How one of two views sees a lesion that both show."""
+
+    name: str
+    """`CC` or `MLO`."""
+    solid: int
+    """The seed of the lesion's form in three dimensions."""
+    contrast: float
+    """What a diameter of the lesion adds, of the film's range from black to white."""
+    inward: tuple[float, float]
+    """Unit vector (y, x) from the nipple towards the chest wall: the axis that both views share."""
+
+    __repr__ = brief
+
+
 @dataclass(frozen=True, eq=False)
 class Patch:
     """What an attack changes. Raises `ValueError` where values or mask do not fill the box, or are not finite."""

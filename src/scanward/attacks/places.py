@@ -19,7 +19,7 @@ SKIN_MM = 4.0
 AXILLA = 0.25
 """Of the height of a breast."""
 
-__all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places", "tissue_place"]
+__all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places", "place_in", "tissue_place", "tissue_room"]
 
 
 def draw_places(image: Image | npt.NDArray[np.float32], rng: np.random.Generator, count: int, diameter: float,
@@ -58,6 +58,12 @@ def tissue_place(image: Image, rng: np.random.Generator, diameter: float, mm: fl
                  breast: Breast | None = None) -> Lesion:
     """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel.
     `ArgumentError` also for a breast with an implant, over which nothing would be believed."""
+    room = tissue_room(image, diameter, mm, breast)
+    return place_in(room, image.plane.shape, rng, diameter)
+
+
+def tissue_room(image: Image, diameter: float, mm: float, breast: Breast | None = None) -> Breast:
+    """Where the centre of a lesion may be that `tissue_place` chooses. Raises as that."""
     check_lesion(image.plane.shape, Lesion((0, *((side - 1) / 2 for side in image.plane.shape)), diameter), image.name)
     if shows_implant(image.plane):
         raise ArgumentError(f"{image.name} shows an implant, and no place is chosen there; name one with --at X,Y.")
@@ -67,8 +73,13 @@ def tissue_place(image: Image, rng: np.random.Generator, diameter: float, mm: fl
     if not inner.any():
         raise ArgumentError(f"{image.name} has no room for a lesion of {diameter:.0f} pixels inside the breast, off "
                             "its skin, its muscle and the axilla; choose a smaller --size, or a place with --at X,Y.")
-    ys, xs = np.nonzero(inner)
-    return _scattered(ys, xs, ratio, image.plane.shape, rng, 1, diameter)[0]
+    return Breast(inner, ratio)
+
+
+def place_in(room: Breast, shape: tuple[int, ...], rng: np.random.Generator, diameter: float) -> Lesion:
+    """A random place of the film's `shape` (y, x) in a `room`, which has one."""
+    ys, xs = np.nonzero(room.mask)
+    return _scattered(ys, xs, room.ratio, shape, rng, 1, diameter)[0]
 
 
 def glandular(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:

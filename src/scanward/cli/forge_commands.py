@@ -45,11 +45,17 @@ Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white (mammo
                                            "resynthesised.")]
 
 
+Views = Annotated[bool, typer.Option("--views", help="One lesion in both: the hosts are the CC and the MLO view of a "
+                                     "breast. --at is in the first; the second place lies as far from the nipple.")]
+At2 = Annotated[str | None, typer.Option("--at2", metavar="X,Y", help="The centre in the second view, with --views.")]
+
+
 def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, threshold: Threshold = None, alpha: Alpha = None,
            power: Power = None, grain: Grain = None, margin: Margin = None, noise: Noise = None,
-           density: Density = None, extent: Extent = None, modality: Kind = None, spacing: Spacing = None,
+           density: Density = None, extent: Extent = None, views: Views = False, at2: At2 = None,
+           modality: Kind = None, spacing: Spacing = None,
            device: Device = "cpu", quiet: Quiet = False, debug: Debug = False) -> int:
     """Inject a lesion into a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.device import choose_device
@@ -59,7 +65,7 @@ def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
     options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "margin": margin,
                "noise": noise, "density": density, "extent": extent}
     return run_forge(Request("inject", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
-                             stages, modality, spacing, quiet, options, world, dry_run))
+                             stages, modality, spacing, quiet, options, world, dry_run, views, at2))
 
 
 def augment(
@@ -88,7 +94,8 @@ def augment(
 def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, power: Power = None, grain: Grain = None, noise: Noise = None,
-           extent: Extent = None, through: Through = None, modality: Kind = None, spacing: Spacing = None,
+           extent: Extent = None, through: Through = None, views: Views = False, at2: At2 = None,
+           modality: Kind = None, spacing: Spacing = None,
            device: Device = "cpu", quiet: Quiet = False, debug: Debug = False) -> int:
     """Remove a lesion from a mammogram or a chest CT; the copy is marked as forged."""
     from scanward.cli.device import choose_device
@@ -98,7 +105,7 @@ def remove(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
     options = {"sigma": sigma, "power": power, "grain": grain, "noise": noise, "extent": extent,
                "through": through}
     return run_forge(Request("remove", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
-                             stages, modality, spacing, quiet, options, world, dry_run))
+                             stages, modality, spacing, quiet, options, world, dry_run, views, at2))
 
 
 def replay(

@@ -24,6 +24,7 @@ from scanward.formats.identity import digital_in, modality_in
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Passed
 from scanward.formats.write import SIDECAR
+from scanward.image import Modality
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Request:
     options: dict[str, Any] = field(default_factory=dict)
     world: bool = False
     dry_run: bool = False
+    views: bool = False
+    at2: str | None = None
     films_only: bool = False
 
 
@@ -80,6 +83,10 @@ def run_forge(request: Request) -> int:
     """Forge what was asked for and return the exit code."""
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
     size, at = parse_size(request.size), parse_at(request.at)
+    if request.at2 is not None and not request.views:
+        raise ArgumentError("--at2 names a place in a second view; say --views, too.")
+    if request.views:
+        return _run_views(request, size, at, modality, spacing)
     if request.count is not None and request.count < 1:
         raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
     if request.dry_run and request.count is None:
@@ -113,6 +120,27 @@ def run_forge(request: Request) -> int:
     many = make(sources, request.output, order, request.action, request.count, stages=request.stages,
                 modality=modality, spacing=spacing)
     return (_show if request.dry_run else _run_many)(many, request, bool(errors))
+
+
+def _run_views(request: Request, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None,
+               modality: Modality | None, spacing: tuple[float, float] | None) -> int:
+    """One lesion in both views of a breast."""
+    for name, given in (("--count", request.count is not None), ("--dry-run", request.dry_run),
+                        ("--stages", request.stages), ("--world", request.world)):
+        if given:
+            raise ArgumentError(f"{name} does not go with --views, which makes one lesion in one pair; leave it out.")
+    at2 = parse_at((request.at2,)) if request.at2 is not None else None
+    sources, errors = _hosts(request)
+    if errors:
+        raise errors[0]
+    if len(sources) != 2:
+        raise ArgumentError(f"--views takes the CC and the MLO view of one breast, and {counted(len(sources), 'host')} "
+                            f"{'was' if len(sources) == 1 else 'were'} found; name those two files.")
+    order = _order(request, request.method or _default(request, sources[0], chest=False), size, at)
+    for made in forgery.forge_views(sources, request.output, order, request.action, at2=at2[0] if at2 else None,
+                                    modality=modality, spacing=spacing):
+        _tell(made, request.quiet)
+    return CLEAN
 
 
 def _default(request: Request, source: Source, chest: bool) -> str:
@@ -206,7 +234,9 @@ def _tell(made: Forged, quiet: bool) -> None:
     sizes = record["size_mm"] if isinstance(record["size_mm"], list) else [record["size_mm"]]
     half = len(record["box"]) // 2
     corner = ", ".join(f"{axis} {value}" for axis, value in zip("xyz", record["box"][:half], strict=False))
-    print(f"{record['method']} at {places(at, sizes)} (centre; the corner of what changed is at {corner}):")
+    pair = record.get("pair")
+    view = f"{pair['view']}, {pair['from_nipple_mm']:.0f} mm from the nipple: " if pair else ""
+    print(f"{view}{record['method']} at {places(at, sizes)} (centre; the corner of what changed is at {corner}):")
     for name in (record["image"], record["mask"], forgery.PICTURE, forgery.STAGES, forgery.RECORD):
         if (made.folder / name).exists():
             print(f"  {shown(str(made.folder / name))}")

@@ -61,12 +61,13 @@ def forge_file(source: Source | Path, folder: Path, order: Order, action: str, *
 
 def write_tamper(tamper: Tamper, image: Image, source: Source, folder: Path, order: Order, action: str,
                  modality: Modality | None, spacing: tuple[float, float] | None,
-                 staged: MammoCgan | None = None) -> Forged:
+                 staged: MammoCgan | None = None, pair: dict[str, Any] | None = None) -> Forged:
     """Write what was made of the image that was read from `source` with this modality and spacing; with the pictures of
-    a `staged` attack. As `forge_file`."""
+    a `staged` attack, and in the record what ties it to another view. As `forge_file`."""
     with together(folder) as draft:
         record = write_image(tamper, image, source, draft, action)
         record |= {"order": asdict(order), "spacing": spacing, "modality": modality}
+        record |= {} if pair is None else {"pair": pair}
         _write(draft / PICTURE, png(KINDS[image.modality].picture(image, tamper)))
         if staged is not None:
             _write(draft / STAGES, png(stages_picture(staged.stages(image, tamper.record.params))))

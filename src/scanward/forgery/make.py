@@ -64,7 +64,11 @@ def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
     if order.seed < 0:
         raise ArgumentError(f"The seed {order.seed} is negative; choose one from 0.")
     check_strength(order.strength)
-    attack = _built(row.name, tuple(sorted(order.options.items())))
+    if order.view is not None and not row.views:
+        raise ArgumentError(f"The method {row.name} injects no lesion into two views of a breast; add --method "
+                            f"{next(r.name for r in able if r.views)}.")
+    seen = {} if order.view is None else {"view": order.view}
+    attack = _built(row.name, tuple(sorted((order.options | seen).items())))
     if stages and not isinstance(attack, MammoCgan):
         raise ArgumentError(f"--stages shows the stages of Mammo-CGAN, and the method {row.name} has none; leave it "
                             "out.")

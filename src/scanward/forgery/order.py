@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from scanward.attacks.base import View
+
 
 @dataclass(frozen=True)
 class Order:
@@ -25,6 +27,8 @@ class Order:
     """Of the method, as its row in the table lists them."""
     world: bool = False
     """Places are in the patient's millimetres (LPS) instead."""
+    view: View | None = None
+    """Which view this is of a lesion that is injected into two."""
 
     def diameters_mm(self, rng: np.random.Generator, count: int) -> list[float]:
         """Of so many lesions; where there is nothing to choose, nothing is drawn."""

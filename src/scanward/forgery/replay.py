@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from scanward import formats
-from scanward.attacks.base import Tamper
+from scanward.attacks.base import Tamper, View
 from scanward.errors import UnreadableError
 from scanward.forgery.files import check_output, together, write_image
 from scanward.forgery.make import check_order, forge_image
@@ -49,7 +49,14 @@ def _order_of(kept: dict[str, Any]) -> Order:
         # records of version 0.1 hold one place of two numbers
         at = tuple(tuple(float(v) for v in place) for place in ([at] if not isinstance(at[0], list) else at))
     return Order(str(kept["method"]), (low, high), at, int(kept["seed"]), float(kept["strength"]),
-                 dict(kept["options"]), bool(kept.get("world", False)))
+                 dict(kept["options"]), bool(kept.get("world", False)), _view_of(kept.get("view")))
+
+
+def _view_of(kept: dict[str, Any] | None) -> View | None:
+    if kept is None:
+        return None
+    y, x = (float(v) for v in kept["inward"])
+    return View(str(kept["name"]), int(kept["solid"]), float(kept["contrast"]), (y, x))
 
 
 def _as_then(order: Order, params: dict[str, Any]) -> Order:

@@ -136,7 +136,7 @@ def _same_order(folder: Path, order: dict[str, Any]) -> None:
     path = folder / ORDER
     if path.is_file():
         with decoding(path):
-            known = {"world": False, **json.loads(path.read_text("utf-8"))}
+            known = {"world": False, "view": None, **json.loads(path.read_text("utf-8"))}
         if known != json.loads(json.dumps(order)):
             raise ArgumentError(f"{shown(folder)} holds forgeries of another order; choose another folder, or the same "
                                 "hosts and options to go on.")

@@ -15,11 +15,11 @@ from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.forgery.files import RECORD
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.whose import Whose
 from scanward.formats.write_volume import hash_of
 from scanward.image import Image, digest
 from scanward.readerstudy.draw import Candidate
 from scanward.readerstudy.protocol import Kind, Shows
-from scanward.readerstudy.whose import Whose
 
 
 @dataclass(frozen=True)

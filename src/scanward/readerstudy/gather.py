@@ -13,13 +13,11 @@ from scanward.forgery.replay import read_record
 from scanward.formats import Source
 from scanward.formats.guard import shown
 from scanward.formats.sources import series_or_file
+from scanward.formats.whose import PAIR, Whose
 from scanward.formats.write import companion_of
 from scanward.readerstudy.films import Film, Picture
 from scanward.readerstudy.protocol import KINDS, Kind, Protocol, Shows
-from scanward.readerstudy.whose import Whose, table, whose
-
-VIEWS = ("CC", "MLO")
-"""Of a pair, in the order in which they hang."""
+from scanward.readerstudy.whose import table, whose
 
 
 def gather(protocol: Protocol) -> list[Film]:
@@ -95,17 +93,17 @@ def _paired(pictures: Iterable[Picture], kind: Kind) -> list[Film]:
         if view in own and (own[view].record is None) == (picture.record is None):
             raise ArgumentError(f"{shown(picture.path)} and {shown(own[view].path)} are both the {view} of one breast; "
                                 "leave one of them out.")
-        if view in VIEWS:
+        if view in PAIR:
             own.setdefault(view, picture)
     made = []
     for own in cases.values():
         if not own or (kind == "fake" and not any(one.record for one in own.values())):
             continue
-        if len(own) < len(VIEWS):
+        if len(own) < len(PAIR):
             view, one = next(iter(own.items()))
-            other = next(name for name in VIEWS if name != view)
+            other = next(name for name in PAIR if name != view)
             more = ", or name the folder of its host under fake, too" if kind == "fake" else ""
             raise ArgumentError(f"{shown(one.path)} ({view}) has no {other} of the same breast beside it; leave it "
                                 f"out{more}.")
-        made.append(Film(tuple(own[view] for view in VIEWS), kind))
+        made.append(Film(tuple(own[view] for view in PAIR), kind))
     return made

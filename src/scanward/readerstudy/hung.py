@@ -13,9 +13,9 @@ import numpy.typing as npt
 from scanward.anatomy.breast import chest_wall
 from scanward.errors import UnsupportedError
 from scanward.formats.guard import shown
+from scanward.formats.whose import PAIR
 from scanward.readerstudy import render
 from scanward.readerstudy.films import Film, Seen, read_picture
-from scanward.readerstudy.gather import VIEWS
 from scanward.readerstudy.protocol import Protocol
 from scanward.report.slices import affine_of, pack_image
 from scanward.tiles import extent
@@ -66,7 +66,7 @@ def hang(film: Film, protocol: Protocol, path: Path) -> Hung:
     facts: dict[str, Any] = {"width": whole[0], "height": whole[1]}
     if protocol.shows == "pair":
         facts["views"] = [{"name": f"{film.pictures[0].whose.side} {view}".strip(), "left": x, "right": x + w}
-                          for view, x, (w, _) in zip(VIEWS, starts, sizes, strict=True)]
+                          for view, x, (w, _) in zip(PAIR, starts, sizes, strict=True)]
     masks = [np.zeros(size[::-1], np.bool_) if one.mask is None else render.truth(one.mask[0], size)
              for one, size in zip(seen, sizes, strict=True)]
     inside = _beside(masks, starts, whole)

@@ -6,29 +6,15 @@ import csv
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from scanward.errors import UnreadableError
 from scanward.formats.guard import decoding, open_file, shown
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.whose import Whose, said_by
 from scanward.formats.write_volume import ENDINGS
 
 LARGEST = 1 << 24
 """Bytes of a table of patients."""
-
-
-@dataclass(frozen=True)
-class Whose:
-    """What is known of an image; empty where nothing is."""
-
-    patient: str = ""
-    case: str = ""
-    """The same for both views of a breast."""
-    view: str = ""
-    """`CC` or `MLO`."""
-    side: str = ""
-    """`R` or `L`."""
 
 
 def whose(original: Path, image: Path, rows: Mapping[str, Whose]) -> Whose:
@@ -36,7 +22,7 @@ def whose(original: Path, image: Path, rows: Mapping[str, Whose]) -> Whose:
     of the file `image`; otherwise each original has a patient of its own."""
     stems = [original.name[:-len(end)] for end in ENDINGS if original.name.endswith(end)]
     row = next((rows[name] for name in (original.name, original.stem, *stems) if name in rows), Whose())
-    said = _said(image)
+    said = said_by(image)
     return Whose(row.patient or said.patient or os.path.realpath(original), row.case or said.case,
                  row.view or said.view, said.side)
 
@@ -55,18 +41,3 @@ def table(path: Path | None) -> dict[str, Whose]:
                               "patient.")
     return {str(row[column]): Whose(f"patient {row['patient']}", row.get("case") or "", (row.get("view") or "").upper())
             for row in rows if row[column] and row["patient"]}
-
-
-def _said(path: Path) -> Whose:
-    """By a DICOM header."""
-    from scanward.formats.dicom import opened
-    from scanward.formats.views import HANGING, laterality_of, view_of
-
-    with decoding(path):
-        with open_file(path) as file:
-            if kind_of(path, file.read(HEAD)) != "dicom":
-                return Whose()
-        with opened(path, ("PatientID", "StudyInstanceUID", *HANGING)) as (header, _):
-            patient, study, side = header.text("PatientID"), header.text("StudyInstanceUID"), laterality_of(header)
-            return Whose(f"patient {patient}" if patient else "", f"{study} {side}" if study and side else "",
-                         view_of(header), side)

@@ -20,6 +20,8 @@ from scanward.attacks.grain import smooth
 from scanward.attacks.mammo_digital.texture import fractal
 from scanward.attacks.pieces import piece_at
 
+SHARES = (0.3, 0.35, 0.35)
+"""How often each of `MARGINS` is drawn."""
 REACH = 1.72
 """Radii from the centre within which everything ends: the disc in a square of 64/36 diameters."""
 ANGLES = 360
@@ -59,16 +61,21 @@ MARGINS = {
 }
 
 
-def body_of(coarse: Plane, line: Plane, params: dict[str, Any]) -> Plane:
-    """Thickness (a, a), about 1 at most, of a mass without spicules; `coarse` (a, a) in [0, 1] and the host's `lines`
-    (a, a)."""
+def cone(side: int, params: dict[str, Any]) -> Plane:
+    """(side, side): 1 in the middle of the mass's ellipse, 0 on it, and falling beyond, in radii."""
+    y, x = _from_middle(side, params["diameter"] / 2)
+    angle, aspect = params["angle"], params["aspect"]
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    return np.asarray(1 - np.hypot(along * math.sqrt(aspect), across / math.sqrt(aspect)), np.float32)
+
+
+def body_of(coarse: Plane, inner: Plane, line: Plane, params: dict[str, Any]) -> Plane:
+    """Thickness (a, a), about 1 at most, of a mass without spicules; `coarse` (a, a) in [0, 1], how far `inner` (a, a)
+    each pixel is, in radii, as of a `cone`, and the host's `lines` (a, a)."""
     margin, mm, side = MARGINS[params["margin"]], params["mm"], coarse.shape[0]
     radius, seed = params["diameter"] / 2, params["seed"] + 11
     y, x = _from_middle(side, radius)
-    angle, aspect = params["angle"], params["aspect"]
-    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    away = np.hypot(along * math.sqrt(aspect), across / math.sqrt(aspect))
-    field = (1 - margin.shape) * (1 - away) + margin.shape * coarse
+    field = (1 - margin.shape) * inner + margin.shape * coarse
     field += margin.rough * fractal(side, seed, 2.6, 1.4 * radius, max(2.0, margin.finest * radius))
     field += margin.follow * (smooth(line, max(1.0, 0.5 / mm)) - float(line.mean()))
     field[np.hypot(x, y) >= 1.45] = -9
@@ -90,7 +97,7 @@ def spicules_of(body: Plane, line: Plane, params: dict[str, Any]) -> Plane:
     """
     rng, mm = np.random.default_rng(params["seed"] + 12), params["mm"]
     low, high = MARGINS[params["margin"]].spicules
-    count = int(rng.integers(low, high + 1))
+    count = params.get("spicules", int(rng.integers(low, high + 1)))
     canvas, radius = np.zeros(body.shape, np.float32), params["diameter"] / 2
     radii = np.arange(0.35 * radius, REACH * radius, max(1.0, 0.3 / mm))
     if count == 0 or len(radii) < 8:

@@ -11,17 +11,19 @@ what lies one over the other, so the host's vessels and strands cross the mass, 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from scanward.anatomy.breast import breast_small
-from scanward.attacks.base import Anatomy, Donor, Lesion
+from scanward.attacks.base import Anatomy, Donor, Lesion, View
 from scanward.attacks.blend import Plane, membrane
 from scanward.attacks.grain import resynthesised, smooth
-from scanward.attacks.mammo_cgan.inject import MammoCgan, Stages
+from scanward.attacks.mammo_cgan.inject import MammoCgan, Stages, cut
 from scanward.attacks.mammo_cgan.merge import SIDE, TRUTH, centre_mask, resized
-from scanward.attacks.mammo_digital.form import MARGINS, body_of, fading, piece_of, spicules_of
+from scanward.attacks.mammo_digital.form import MARGINS, SHARES, body_of, cone, fading, piece_of, spicules_of
+from scanward.attacks.mammo_digital.solid import chords, inner_of, solid_of
 from scanward.attacks.mammo_digital.texture import (
     FINE_MM,
     NOMINAL_MM,
@@ -54,45 +56,54 @@ EDGE = 0.25
 class MammoDigital(MammoCgan):
     """The form from `mammo-cgan`'s generators, everything finer from the host.
 
-    `margin` is one of `MARGINS`, drawn where it is None. `grain` is the `host`'s own, or `resynthesised` from it.
+    `margin` is one of `MARGINS`, drawn where it is None. `grain` is the `host`'s own, or `resynthesised` from it. With
+    a `view` the form is what that view sees of a solid, and the generators are not asked.
     """
 
     name = "mammo-digital"
     family = "mammo-digital"
 
     def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
-                 margin: str | None = None, grain: str = GRAINS[0]) -> None:
+                 margin: str | None = None, grain: str = GRAINS[0], view: View | None = None) -> None:
         for option, value, known in (("margin", margin or next(iter(MARGINS)), (*MARGINS,)), ("grain", grain, GRAINS)):
             if value not in known:
                 raise ArgumentError(f"--{option} {value!r} is not one of {', '.join(known)}.")
         super().__init__(arrays, settings, grain=grain)
-        self._margin = margin
+        self._margin, self._view = margin, view
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
-        """As `MammoCgan`; and the margin, the ellipse and the peak."""
+        """As `MammoCgan`; and the margin, the ellipse and the peak, or what the view sees of them."""
         params = super().draw(host, lesion, rng, strength=strength)
         mm = float(host.spacing[1]) if host.spacing else NOMINAL_MM
-        margin = str(rng.choice([*MARGINS], p=[0.3, 0.35, 0.35]))
-        how, radius = params["intensities"], max(1, round(lesion.diameter / 2))
-        y, x = (max(0, round(v) - radius) for v in (lesion.y, lesion.x))
-        about = float(host.plane[y:y + 2 * radius, x:x + 2 * radius].mean())
-        size = float(np.clip((lesion.diameter * mm / LARGE_MM) ** 0.35, 0.6, 1))
-        peak = float(rng.uniform(*PEAKS)) * (how["white"] - about) * size
-        return params | {"mm": mm, "margin": self._margin or margin, "angle": float(rng.uniform(0, np.pi)),
-                         "aspect": float(rng.uniform(0.7, 1)),
-                         "peak": max(peak, LEAST * (how["white"] - how["black"]))}
+        drawn = str(rng.choice([*MARGINS], p=SHARES))
+        margin = self._margin or drawn
+        white, black = params["intensities"]["white"], params["intensities"]["black"]
+        params |= {"mm": mm, "margin": margin}
+        if self._view is not None:
+            most = float(chords(self._view, margin).max())
+            return params | {"view": asdict(self._view), "spicules": solid_of(self._view.solid, margin).spicules,
+                             "peak": self._view.contrast * most * (white - black)}
+        peak = peak_of(host, lesion, rng.uniform(*PEAKS), (black, white), mm)
+        return params | {"angle": float(rng.uniform(0, np.pi)), "aspect": float(rng.uniform(0.7, 1)), "peak": peak}
 
     def stages(self, host: Image, params: dict[str, Any]) -> Stages:
         """As `MammoCgan`: the sixth is the form at the host's size, the seventh what this one makes of the square."""
-        original, small, zeroed, painted, completed = self.generated(host, params)
+        original = cut(host.plane, params)
         side, mm = original.shape[0], params["mm"]
-        more = np.maximum(smooth(completed - membrane(small, centre_mask()), 1.2), np.float32(0))
-        share = np.asarray(more / np.float32(max(float(more.max()), 1e-6)), np.float32)
+        if "view" in params:
+            share = chords(View(**params["view"]), params["margin"])
+            small = zeroed = painted = completed = share
+            inner = inner_of(resized(share, side, True), params["diameter"] / 2)
+        else:
+            original, small, zeroed, painted, completed = self.generated(host, params)
+            share = np.maximum(smooth(completed - membrane(small, centre_mask()), 1.2), np.float32(0))
+            inner = cone(side, params)
+        share = np.asarray(share / np.float32(max(float(share.max()), 1e-6)), np.float32)
         coarse = smooth(resized(share, side, True), max(0.5, side / SIDE))
         clean = denoised(original, level_of(original))
         line = lines(clean, mm)
-        body = body_of(coarse, line, params)
+        body = body_of(coarse, inner, line, params)
         thick = (body + spicules_of(body, line, params) * np.clip(1 - body, 0, 1)) * fading(side, params["diameter"])
         thick[thick < 0.01] = 0
         made = self._made(host, original, clean, thick, params)
@@ -119,6 +130,16 @@ class MammoDigital(MammoCgan):
         breast = breast_small(host.plane).at_full_size(host.plane.shape)
         stronger = gain(grain_curve(host.plane, breast), clean, level) - 1
         return np.asarray(made + grain * stronger, np.float32)
+
+
+def peak_of(host: Image, lesion: Lesion, share: float, levels: tuple[float, float], mm: float) -> float:
+    """What a mass adds where it is thickest: `share` of the room between its place's brightness and the breast's white,
+    less for a small one; `levels` are black and white."""
+    (black, white), radius = levels, max(1, round(lesion.diameter / 2))
+    y, x = (max(0, round(v) - radius) for v in (lesion.y, lesion.x))
+    about = float(host.plane[y:y + 2 * radius, x:x + 2 * radius].mean())
+    size = float(np.clip((lesion.diameter * mm / LARGE_MM) ** 0.35, 0.6, 1))
+    return max(float(share) * (white - about) * size, LEAST * (white - black))
 
 
 def saturated(level: Plane, clean: Plane, black: float, white: float) -> Plane:
