@@ -73,13 +73,14 @@ def curves(args: argparse.Namespace) -> None:
 
 
 def shown(args: argparse.Namespace) -> None:
-    """Markdown: the lines at doubling steps, and the last."""
+    """Markdown: the lines at doubling steps, that of the least RMSE, and the last."""
     body = []
     for name, lines in lines_of(args.folder).items():
-        least = 0.0
+        said, nearest = 0.0, min(lines, key=lambda line: line["rmse"])
         for line in lines:
-            if line["step"] >= 2 * least or line is lines[-1]:
-                least = line["step"]
+            doubled = line["step"] >= 2 * said
+            said = line["step"] if doubled else said
+            if doubled or line is nearest or line is lines[-1]:
                 body.append([name, f"{line['step']:.0f}", f"{line['pixels'] / 1e6:.0f}",
                              f"{line['pixels'] / PAPERS_STEP:.0f}",
                              *(_number(line, key) for key in ("rmse", "psnr", "ssim", "shift", "batch_rmse",

@@ -246,6 +246,16 @@ def commands(group, name="scanward"):
         yield from commands(command, f"{name} {one}") if hasattr(command, "commands") else [(f"{name} {one}", command)]
 
 
+@pytest.mark.parametrize("arguments", [("scan", ""), ("scan", "film.png", "-o", ""), ("archive", "", "-o", "out"),
+                                       ("seal", "film.png", "--key", "")], ids=str)
+def test_an_empty_argument_is_not_the_folder_where_one_is(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(list(arguments)) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1) and "argument is empty" in said.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_command_says_its_exit_codes_and_has_the_same_names_for_the_same_options():
     import typer
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from pathlib import Path
 
 import made_answers as made
 import pyarrow as pa
@@ -11,6 +12,7 @@ from pyarrow import parquet
 from test_archive_report import Page
 
 from scanward.archive.answers import LATER, part_path, read_answers
+from scanward.archive.folder import Local
 
 ODD = [b"new\nline.png", b"new\rline.png", b"latin\xe9.png", "gp\u202egnp.png".encode()]
 
@@ -119,3 +121,13 @@ def test_answers_of_an_earlier_version_are_read_beside_new_ones(run, tmp_path):
     assert [read_answers(out, part)[0].raw_path for part in (0, 1)] == [None, "/a/\udce9"]
     parquet.write_table(pa.Table.from_pydict({"unit": ["x"]}), early)
     assert run("archive", "report", out)[0] == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc")
+def test_a_link_into_what_the_kernel_tells_is_not_entered(tmp_path):
+    (tmp_path / "films").mkdir()
+    for name, aim in (("a", "/proc/self"), ("b", "/proc"), ("c", tmp_path / "far")):
+        (tmp_path / "films" / name).symlink_to(aim, target_is_directory=True)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "1.png").write_bytes(b"")
+    assert [one.name for one in Local(tmp_path / "films").entries("") if one.folder] == ["c"]

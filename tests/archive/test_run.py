@@ -274,14 +274,6 @@ def test_a_source_without_images_is_told_and_looked_at_again(kind, tmp_path, run
         assert code == 0 and listed(tmp_path / "out") == len(rows(tmp_path / "out")) == 1
 
 
-def test_a_source_that_is_empty_text_is_not_the_folder_where_one_is(tmp_path, run, monkeypatch):
-    noise(tmp_path / "here" / "1.png")
-    monkeypatch.chdir(tmp_path / "here")
-    code, _, err = run("archive", "", "-o", tmp_path / "out")
-    assert code == 2 and "SOURCE is empty; name a folder, a list or a server." in err
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_folder_that_no_room_would_mend_is_not_told_to_free_some(tmp_path, run):
     noise(tmp_path / "films" / "1.png")
     (tmp_path / "file").write_text("mine")

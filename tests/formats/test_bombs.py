@@ -29,9 +29,10 @@ from pydicom.uid import (
 )
 
 from scanward.errors import InputError, UnreadableError
-from scanward.formats import decoder, read
+from scanward.formats import decoder, find, read
 from scanward.formats.codestreams import check_parts
 from scanward.formats.decoder import DECODER
+from scanward.formats.glance import glance, origin_of
 
 SIDE = 14000
 """Its square is below what `read` takes of any frame."""
@@ -240,3 +241,16 @@ def test_the_command_line_says_it_and_ends_with_2(phantom, run, tmp_path):
     code, _, said = run("scan", path)
     assert code == 2
     assert "asks for 392,000,000 bytes of pixels and holds" in said
+
+
+@pytest.mark.parametrize("head", [b"", bytes(128) + b"DICM", bytes(128) + b"DICM\2\0\0\0UL\4\0\x1a\0\0\0"
+                                  b"\2\0\x10\0UI\x12\0001.2.840.10008.1.2\0"], ids=["none", "preamble", "meta"])
+def test_gigabytes_of_zeros_that_take_no_room_are_no_header_without_end(tmp_path, head):
+    path = tmp_path / "sparse.dcm"
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(8 << 30)  # every eight zeros are an element
+    assert glance(path) == (False, "") and origin_of(path).study == ""
+    with pytest.raises(InputError, match=r"of no format|do not follow one another"):
+        read(path)
+    assert find([tmp_path])[0][0].path == path

@@ -186,7 +186,7 @@ def test_what_makers_and_crops_say_is_no_contradiction(tmp_path, elements):
     assert not set(told(tmp_path)) & {"foreign kernel", "foreign model", "diameter"}
 
 
-@pytest.mark.parametrize("head", [b"MZ\x90", b"\x7fELF", b"#!/bin/sh\n"])
+@pytest.mark.parametrize("head", [b"MZ\x90", b"\x7fELF", b"#!/bin/sh\n", b"%PDF-1.7\n"])
 def test_a_preamble_that_runs_is_named(tmp_path, head):
     paths = stack(tmp_path)
     whole = paths[0].read_bytes()

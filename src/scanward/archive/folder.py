@@ -21,6 +21,8 @@ from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import PASSED, Passed, in_one_folder
 
+KERNELS = ("/proc/", "/sys/")
+"""Where a link leads to no files but to what the kernel tells, which lists itself without end."""
 HANGS = 60.0
 """Seconds after which a file is one over which the disk hangs."""
 HIDDEN = -1
@@ -35,7 +37,7 @@ LONGEST_LINE = 1 << 16
 
 class Local:
     """A folder of this machine as a `Tree`. Links to files are files. A folder that a link leads to is searched there,
-    unless it lies in what is searched already, or holds all of it."""
+    unless it lies in what is searched already, or holds all of it, or is one of `KERNELS`."""
 
     def __init__(self, root: Path, out: Path | None = None) -> None:
         """`out`, wherever it lies, is not searched."""
@@ -70,7 +72,7 @@ class Local:
 
     def _enters(self, link: str) -> bool:
         real = os.path.realpath(link)
-        if os.path.commonpath([self._entered[0], real]) == real or any(
+        if f"{real}/".startswith(KERNELS) or os.path.commonpath([self._entered[0], real]) == real or any(
                 os.path.commonpath([root, real]) == root for root in self._entered):
             return False
         self._entered.append(real)

@@ -18,8 +18,6 @@ SERVERS = {"orthanc:": OrthancServer, "dicomweb:": DicomWebServer}
 def archive_of(source: str, login: Login, out: Path | None = None) -> Archive:
     """A folder, a list, a server, or a URL of fsspec's; `out` is where answers go. Raises `ArgumentError` for what
     names none."""
-    if not source:  # a variable that is not set, and not the folder where one is
-        raise ArgumentError("SOURCE is empty; name a folder, a list or a server.")
     if re.match(r"[^/]*//[^/@]*:[^/@]*@", source):
         raise ArgumentError("A password in an address would be kept in every answer; give it by --user and "
                             "--password-file, or as the driver's settings.")

@@ -127,7 +127,8 @@ def write_archive_report(answers: Answers, path: Path) -> str:
         clean=lambda text: clean(text, LONGEST), percent=percent, share=share, duration=duration)
     return (f"{total['images']:,} of {listed.units:,} images listed{'' if listed.complete else ' so far'} are "
             f"answered: {total['tampered']:,} tampered, {total['inconclusive']:,} inconclusive, "
-            f"{total['authentic']:,} authentic, {total['unscanned']:,} unscanned; {total['errors']:,} errors"
+            f"{total['authentic']:,} authentic, {total['unscanned']:,} unscanned; "
+            f"{total['errors']:,} error{'' if total['errors'] == 1 else 's'}"
             + (f"; {odd.count:,} odd by header or file." if odd.count else "."))
 
 

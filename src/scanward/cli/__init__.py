@@ -241,6 +241,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every failure is one sentence on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if "" in given:  # to which `Path` would answer with the folder where one is
+            raise ArgumentError("An argument is empty, as where a variable is not set; name what it is to be, or leave "
+                                "it out.")
         code = app(given, prog_name="scanward", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else CLEAN

@@ -17,7 +17,7 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.alone import holds_hdf5
 from scanward.formats.guard import FREELY, MAX_FRAME, PACKED, clean, shown
 from scanward.formats.sniff import HEAD, also_of
-from scanward.formats.walk import LONG, PIXELS, Walk, counts, hides, twice
+from scanward.formats.walk import LONG, MOST_ELEMENTS, PIXELS, Walk, counts, hides, twice
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -53,6 +53,8 @@ def read_header(stream: BinaryIO, path: Path, keywords: Collection[str], whole: 
         if int(tag) in PIXELS:
             return True
         seen.append(int(tag))
+        if len(seen) > MOST_ELEMENTS:
+            raise _disorder(path)
         return False
 
     implicit = syntax == IMPLICIT_LITTLE
@@ -126,7 +128,7 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
             raise twice(path, int(tag))
         if vr is None or vr.isalpha():  # pydicom asks once more where a group is in implicit VR
             seen.append(int(tag))
-        return int(tag) >> 16 != 2
+        return int(tag) >> 16 != 2 or len(seen) > MOST_ELEMENTS
 
     return read_dataset(stream, False, True, stop_when=stop)
 

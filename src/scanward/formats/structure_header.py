@@ -14,8 +14,8 @@ from scanward.formats.sheet import Sheet
 
 _PROGRAMS = ((b"MZ", "a Windows program"), (b"\x7fELF", "a Linux program"), (b"#!", "a script"),
              (b"\xcf\xfa\xed\xfe", "a macOS program"), (b"\xca\xfe\xba\xbe", "a macOS or Java program"),
-             (b"<scr", "a web page"), (b"<htm", "a web page"), (b"<?ph", "a script"))
-"""First bytes of what runs (CVE-2019-11687)."""
+             (b"<scr", "a web page"), (b"<htm", "a web page"), (b"<?ph", "a script"), (b"%PDF-", "a PDF document"))
+"""First bytes of what runs (CVE-2019-11687), or is opened by a program that runs what it holds."""
 _TOOLS = {"1.2.276.0.7230010.3": "DCMTK or Orthanc", "1.2.826.0.1.3680043.8.498": "pydicom",
           "1.2.826.0.1.3680043.2.1143": "GDCM", "1.2.826.0.1.3680043.2.1125": "ITK",
           "1.2.40.0.13": "dcm4che", "1.3.6.1.4.1.9590.100": "MATLAB",
@@ -86,7 +86,7 @@ def preamble_facts(sheets: Iterable[Sheet]) -> Iterator[Fact]:
     """Of every file: one is enough."""
     for head, what in _PROGRAMS:
         if any(sheet.preamble.startswith(head) for sheet in sheets):
-            yield Fact("program", f"Its first bytes are those of {what}: the file can be run as one.")
+            yield Fact("program", f"Its first bytes are those of {what}: the file can be run or opened as one.")
 
 
 def _uids(sheet: Sheet) -> Iterator[Fact]:

@@ -31,6 +31,9 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 MOST_NESTED = 32
 """Sequences within sequences."""
+MOST_ELEMENTS = 1 << 16
+"""Before the pixels, a sequence counted as one: headers have some hundreds. Where a file goes on in zeros every eight
+bytes are one more."""
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _PIECE = 1 << 20
 
