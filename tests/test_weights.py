@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scanward import weights
+from scanward.datasets.thorax import SCANS
 from scanward.errors import WeightsError
 from scanward.methods import METHODS
 from scanward.training.finish import ship
@@ -51,5 +52,6 @@ def test_every_method_ships_its_weights_whole(name):
     licences = {"mini-MIAS": "mini-MIAS: research use only", "CBIS-DDSM": "CBIS-DDSM: CC BY 3.0", "LIDC": "LIDC-IDRI",
                 "cptac": "CPTAC-LSCC: CC BY 4.0", "lung-fused": "Lung-Fused-CT-Pathology"}
     named = [licence for data, licence in licences.items() if data in entry.trained_on]
+    named += [row.source.partition(":")[0] for row in SCANS if row.name in entry.trained_on]
     assert named and all(licence in entry.licence for licence in named)
     assert (weights.FOLDER / entry.file).stat().st_size == entry.size

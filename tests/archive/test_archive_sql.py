@@ -113,7 +113,7 @@ def test_nothing_else_is_read_or_written(run, out, tmp_path, query):
 
 
 @pytest.mark.parametrize(("query", "words"), [
-    ("", "--sql takes one select, describe or summarize"),
+    (" ", "--sql takes one select, describe or summarize"),
     ("explain select 1", "--sql takes one select, describe or"),
     ("pivot answers on label using count(*)", "a pivot needs its values (pivot answers on label in ('tampered') using"),
     ("selct 1", "--sql failed (Parser Error: syntax error"),

@@ -65,7 +65,7 @@ def lung(*_):
 
 
 def unfollowed(*_):
-    return lambda net: {}
+    return lambda net: {"rmse": 1.0}
 
 
 DATA = {"mias": lambda *_: FILMS, "cbis": lambda *_: [], "scan_of": chest, "nodules": nodules, "nodules_of": nodules,
