@@ -152,11 +152,12 @@ def of_test(scan: str) -> str:
 def _whole(scan: str, data: Path | None) -> Image:
     if scan == SCAN:
         return scan_of(scan, data)
-    for row in thorax.SCANS:
-        for _, image in thorax.images(row, data) if row.name == scan else ():
-            return image
-    raise UnreadableError(f"{data_folder(data)} holds no scan {scan}; name the data folder with --data or "
-                          "SCANWARD_DATA.")
+    row = next(row for row in thorax.SCANS if row.name == scan)
+    found = next(thorax.images(row, data), None)
+    if found is None:
+        raise UnreadableError(f"{data_folder(data)} holds no scan {scan}; name the data folder with --data or "
+                              "SCANWARD_DATA.")
+    return found[1]
 
 
 def chests(count: int, data: Path | None, part: tuple[int, int] | None = None, scan: str = SCAN) -> list[Chest]:

@@ -96,7 +96,7 @@ class Bench:
         """Every attacker against every protection."""
         attackers = (*INJECTORS, *REMOVERS)
         asked = [("success", name, attacker, "as it is") for name in self.protections for attacker in attackers]
-        rates = self._rates(asked, self._successes)
+        rates = self._rates(asked)
         kinds = dict.fromkeys(WHITE_BOX, " (white-box)")
         if self.scans == (SCAN,):
             kinds |= dict.fromkeys(AT_HOME, " (trained on this scan)")
@@ -109,14 +109,13 @@ class Bench:
         """The white-box attackers after each clean-up of the protected, and of the unprotected scan."""
         names = ["none", *(name for name in self.protections if name.startswith("ours"))]
         columns = [(name, attacker) for attacker in WHITE_BOX for name in names]
-        rates = self._rates([("success", *column, way) for way in PURIFICATIONS for column in columns],
-                            self._successes)
+        rates = self._rates([("success", *column, way) for way in PURIFICATIONS for column in columns])
         return table(["clean-up", *(f"{attacker}, {name}" for name, attacker in columns)],
                      [[way, *(rates["success", *column, way] for column in columns)] for way in PURIFICATIONS])
 
     def likeness(self) -> str:
         """MITS-GAN's two tables, the published columns beside ours."""
-        made = self._each([("likeness", name, *pair) for pair in PUBLISHED for name in self.protections], self._alike)
+        made = self._each([("likeness", name, *pair) for pair in PUBLISHED for name in self.protections])
         body = []
         for (part, pair), columns in PUBLISHED.items():
             for name, figures in zip(("MITS-GAN, published figures", "TAFIM, published figures"), columns, strict=True):
@@ -130,35 +129,36 @@ class Bench:
 
     def harm(self) -> str:
         """Statistics of the lungs, and what the judge says of real nodules and healthy places."""
-        made = self._each([("harm", name) for name in self.protections], self._harm)
-        rates = self._rates([("judge", name, which) for name in self.protections for which in ("ill", "well")],
-                            self._judged)
+        made = self._each([key for name in self.protections for key in (
+            ("harm", name), ("judge", name, "ill"), ("judge", name, "well"))])
         body = []
         for name in self.protections:
             mean, *ratios = (sum(column) / len(column) for column in zip(*made["harm", name], strict=True))
             body.append([name, f"{mean:+.2f}", *(f"{value:.3f}" for value in ratios),
-                         *(rates["judge", name, which] for which in ("ill", "well"))])
+                         *(self._rate(made["judge", name, which]) for which in ("ill", "well"))])
         return table(["protection", "mean HU in lung, change", "deviation, ratio", "noise power, ratio",
                       "of high frequencies, ratio", "overlap of lung masks", "real nodules called nodules",
                       "healthy places called nodules"], body)
 
-    def _each(self, asked: Sequence[Key], compute: Callable[..., list[Any]]) -> dict[Key, list[list[Any]]]:
+    def _each(self, asked: Sequence[Key]) -> dict[Key, list[list[Any]]]:
         """Of every question the scans' answers; scan by scan, since drawings of one alone fit into memory."""
         made: dict[Key, list[list[Any]]] = {key: [] for key in asked}
         for scan in self.scans:
             for key in asked:
-                made[key].append(self.kept(scan, key, partial(compute, scan, *key[1:])))
+                made[key].append(self.kept(scan, key, partial(ANSWERS[key[0]], self, scan, *key[1:])))
         return made
 
-    def _rates(self, asked: Sequence[Key], compute: Callable[..., list[bool]]) -> dict[Key, str]:
-        """Of every question the share of places with a yes. Intervals resample scans or, of one alone, the patients
+    def _rates(self, asked: Sequence[Key]) -> dict[Key, str]:
+        return {key: self._rate(found) for key, found in self._each(asked).items()}
+
+    def _rate(self, found: list[list[bool]]) -> str:
+        """The share of places with a yes, of each scan's. The interval resamples scans or, of one alone, the patients
         whose nodules lie at its places."""
-        made = self._each(asked, compute)
         if len(self.scans) > 1:
-            owners = [scan for scan, hits in zip(self.scans, made[asked[0]], strict=True) for _ in hits]
+            owners = [scan for scan, hits in zip(self.scans, found, strict=True) for _ in hits]
         else:
             owners = [site.nodule.patient for chest in self.chests(self.scans[0]) for site in chest.sites]
-        return {key: rate([hit for hits in found for hit in hits], owners) for key, found in made.items()}
+        return rate([hit for hits in found for hit in hits], owners)
 
     def _successes(self, scan: str, name: str, attacker: str, purify: str) -> list[bool]:
         return [hit for one in self.guarded(scan, name) for hit in successes(one, attacker, purify)]
@@ -177,6 +177,9 @@ class Bench:
 
 TABLES: dict[str, Callable[[Bench], str]] = {
     "success": Bench.success, "purified": Bench.purified, "likeness": Bench.likeness, "harm": Bench.harm}
+ANSWERS: dict[str, Callable[..., list[Any]]] = {
+    "success": Bench._successes, "likeness": Bench._alike, "harm": Bench._harm, "judge": Bench._judged}
+"""How a question is answered, by its first word; of a bench, a scan, and the rest of the question."""
 
 
 def _alike(one: Guarded, part: str, pair: str) -> Likeness:

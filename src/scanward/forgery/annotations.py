@@ -16,7 +16,7 @@ from scanward.forgery.files import RECORD
 from scanward.forgery.replay import read_record
 from scanward.formats.derived_lesion import lesion_report
 from scanward.formats.guard import decoding, shown
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.key_object import is_dicom
 from scanward.regions import parts_of
 from scanward.version import __version__
 
@@ -76,9 +76,7 @@ def _annotation(number: int, mask: npt.NDArray[np.bool_], record: dict[str, Any]
 
 
 def _report(image: Path, mask: npt.NDArray[np.bool_], record: dict[str, Any], path: Path) -> None:
-    with decoding(image), image.open("rb") as file:
-        kind = kind_of(image, file.read(HEAD))
-    if kind == "dicom":
+    if is_dicom(image):
         data = lesion_report(image, mask, record["size_mm"], record["method"], record.get("version", ""),
                              record["params"])
         with whole_file(path) as out:

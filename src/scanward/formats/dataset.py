@@ -17,7 +17,7 @@ from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats.alone import holds_hdf5
 from scanward.formats.guard import FREELY, MAX_FRAME, PACKED, clean, shown
 from scanward.formats.sniff import HEAD, also_of
-from scanward.formats.walk import LONG, MOST_ELEMENTS, PIXELS, Walk, counts, hides, twice
+from scanward.formats.walk import LONG, MOST_ELEMENTS, PIXELS, Walk, bounded, counts, hides, twice
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -128,9 +128,9 @@ def meta_of(stream: BinaryIO, path: Path | None = None) -> Dataset:
             raise twice(path, int(tag))
         if vr is None or vr.isalpha():  # pydicom asks once more where a group is in implicit VR
             seen.append(int(tag))
-        return int(tag) >> 16 != 2 or len(seen) > MOST_ELEMENTS
+        return int(tag) >> 16 != 2
 
-    return read_dataset(stream, False, True, stop_when=stop)
+    return read_dataset(stream, False, True, stop_when=bounded(stop))
 
 
 def _also(path: Path, head: bytes, stream: BinaryIO) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, in
 from scanward.formats.dicom import CT_CLASSES, LOCALIZER, MG_CLASSES
 from scanward.formats.guard import clean, open_file
 from scanward.formats.pixels import LOSSY
-from scanward.formats.walk import MOST_ELEMENTS
+from scanward.formats.walk import bounded
 
 GLANCE = (0x00080008, 0x00080016, 0x0020000E)
 """ImageType, SOP class and series."""
@@ -29,11 +28,10 @@ CHARSET = 0x00080005
 def first_elements(stream: BinaryIO, syntax: str, tags: tuple[int, ...], *also: int) -> list[str]:
     """The elements with these tags, ascending, of an encoded data set without file meta information, each on one line
     and empty where there is none. `also` are read before them, for what they tell of the others."""
-    passed = itertools.count()
     with suppress(Exception), warnings.catch_warnings():  # pydicom raises, and warns of, what its parts do
         warnings.simplefilter("ignore")
         data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
-                            stop_when=lambda tag, vr, length: int(tag) > tags[-1] or next(passed) > MOST_ELEMENTS,
+                            stop_when=bounded(lambda tag, vr, length: int(tag) > tags[-1]),
                             specific_tags=[BaseTag(tag) for tag in (*also, *tags)])
         return [clean(data[tag].value) if tag in data else "" for tag in tags]
     return [""] * len(tags)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydicom.tag import BaseTag
 
 from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, guess, inflated, meta_of
 from scanward.formats.guard import clean, open_file
-from scanward.formats.walk import LONG, MOST_ELEMENTS, PIXELS, UNDEFINED
+from scanward.formats.walk import LONG, PIXELS, UNDEFINED, bounded
 
 LARGE = 1 << 16
 """Bytes of a value that is left in the file; nothing that is asked is so long."""
@@ -150,12 +149,10 @@ def read_sheet(path: Path) -> Sheet:
             stream.seek(start)
         implicit = syntax == IMPLICIT_LITTLE
 
-        passed = itertools.count()
-
         def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
-            return int(tag) in PIXELS or next(passed) > MOST_ELEMENTS
+            return int(tag) in PIXELS
 
-        data = read_dataset(stream, implicit, little, stop_when=stop, defer_size=LARGE)
+        data = read_dataset(stream, implicit, little, stop_when=bounded(stop), defer_size=LARGE)
         lead = stream.read(12)
     vr = lead[4:6].decode("latin-1") if not implicit else ""
     length = lead[8:12] if lead[4:6] in LONG and not implicit else lead[4:8]

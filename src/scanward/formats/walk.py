@@ -6,7 +6,8 @@ element, so neither may hide anything.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import itertools
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 from pydicom.datadict import dictionary_VR, keyword_dict, keyword_for_tag
+from pydicom.tag import BaseTag
 
 from scanward.errors import UnreadableError
 from scanward.formats.guard import shown
@@ -36,6 +38,12 @@ MOST_ELEMENTS = 1 << 16
 bytes are one more."""
 PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _PIECE = 1 << 20
+
+
+def bounded(stop: Callable[[BaseTag, str | None, int], bool]) -> Callable[[BaseTag, str | None, int], bool]:
+    """Where pydicom is to stop: where it was to, and behind `MOST_ELEMENTS`."""
+    passed = itertools.count()
+    return lambda tag, vr, length: stop(tag, vr, length) or next(passed) > MOST_ELEMENTS
 
 
 def twice(path: Path, tag: int) -> UnreadableError:

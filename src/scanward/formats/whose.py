@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scanward.formats.guard import decoding, open_file
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.guard import decoding
 
 PAIR = ("CC", "MLO")
 """The two views of a breast that are read together, in the order in which they hang."""
@@ -28,12 +27,12 @@ class Whose:
 def said_by(path: Path) -> Whose:
     """What a DICOM header says; nothing of another file. Raises `InputError` for what cannot be opened."""
     from scanward.formats.dicom import opened
+    from scanward.formats.key_object import is_dicom
     from scanward.formats.views import HANGING, laterality_of, view_of
 
     with decoding(path):
-        with open_file(path) as file:
-            if kind_of(path, file.read(HEAD)) != "dicom":
-                return Whose()
+        if not is_dicom(path):
+            return Whose()
         with opened(path, ("PatientID", "StudyInstanceUID", *HANGING)) as (header, _):
             patient, study, side = header.text("PatientID"), header.text("StudyInstanceUID"), laterality_of(header)
             return Whose(f"patient {patient}" if patient else "", f"{study} {side}" if study and side else "",

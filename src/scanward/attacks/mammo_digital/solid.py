@@ -33,8 +33,10 @@ FLAT = (0.75, 0.95)
 """How flat compression leaves the solid."""
 REACH = SIDE / LESION
 """Half of the square's width in diameters of the lesion, in radii."""
-ROUGH = 1.0
-"""Of a margin's roughness in the plane, what its solid has."""
+EACH = 2 * REACH / SIDE
+"""Radii a voxel."""
+STEPS = (np.arange(SIDE) - (SIDE - 1) / 2) * EACH
+"""Of the voxels along an axis, in radii from the middle."""
 
 
 class Solid(NamedTuple):
@@ -55,22 +57,19 @@ def solid_of(seed: int, margin: str) -> Solid:
     axes /= np.prod(axes) ** (1 / 3)
     turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     flat, spicules = float(rng.uniform(*FLAT)), int(rng.integers(how.spicules[0], how.spicules[1] + 1))
-    step = (np.arange(SIDE) - (SIDE - 1) / 2) * (2 * REACH / SIDE)
-    places = np.stack(np.meshgrid(step, step, step, indexing="ij"), -1)
+    places = np.stack(np.meshgrid(STEPS, STEPS, STEPS, indexing="ij"), -1)
     away = np.linalg.norm(places @ turn / axes, axis=-1)
-    field = (1 - away + ROUGH * how.rough * _noise(rng)).astype(np.float32)
+    field = (1 - away + how.rough * _noise(rng)).astype(np.float32)
     field[np.linalg.norm(places, axis=-1) > 1.5] = -9
-    each = 2 * REACH / SIDE
-    level = np.sort(field.ravel())[-round(4 / 3 * math.pi / each**3)]
-    return Solid(np.clip(0.5 + (field - level) / each, 0, 1).astype(np.float32), flat, spicules)
+    level = np.sort(field.ravel())[-round(4 / 3 * math.pi / EACH**3)]
+    return Solid(np.clip(0.5 + (field - level) / EACH, 0, 1).astype(np.float32), flat, spicules)
 
 
 def chords(view: View, margin: str) -> Plane:
     """How much of the solid each ray of a view passes, in diameters: (SIDE, SIDE) of the square about the lesion."""
     solid = solid_of(view.solid, margin)
     angle = OBLIQUE if view.name == "MLO" else 0.0
-    step = (np.arange(SIDE) - (SIDE - 1) / 2) * (2 * REACH / SIDE)
-    y, x, ray = np.meshgrid(step, step, step, indexing="ij")
+    y, x, ray = np.meshgrid(STEPS, STEPS, STEPS, indexing="ij")
     iy, ix = view.inward
     # films are hung with what is lateral, or nearer to the head, above
     deep, above = x * ix + y * iy, -abs(ix) * y + math.copysign(1, ix) * iy * x
@@ -78,9 +77,9 @@ def chords(view: View, margin: str) -> Plane:
     deep, above, ray = deep * wide, above * wide, ray / solid.flat
     lateral = above * math.cos(angle) + ray * math.sin(angle)
     head = above * math.sin(angle) - ray * math.cos(angle)
-    where = [v / (2 * REACH / SIDE) + (SIDE - 1) / 2 for v in (deep, lateral, head)]
+    where = [v / EACH + (SIDE - 1) / 2 for v in (deep, lateral, head)]
     passed = ndimage.map_coordinates(solid.inside, where, order=1, mode="constant")
-    return np.asarray(passed.sum(2) * (REACH / SIDE), np.float32)
+    return np.asarray(passed.sum(2) * (EACH / 2), np.float32)
 
 
 def inner_of(chord: Plane, radius: float) -> Plane:
@@ -98,7 +97,7 @@ def _noise(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     below 1.4 radii."""
     bins = np.fft.fftfreq(SIDE)[:, None, None], np.fft.fftfreq(SIDE)[None, :, None], np.fft.rfftfreq(SIDE)[None, None]
     frequency = np.sqrt(sum(part**2 for part in bins))
-    band = frequency >= 2 * REACH / SIDE / 1.4
+    band = frequency >= EACH / 1.4
     amplitude = np.where(band, np.maximum(frequency, 1e-9) ** -1.8, 0)
     drawn = np.fft.irfftn(np.fft.rfftn(rng.standard_normal((SIDE,) * 3)) * amplitude, (SIDE,) * 3, axes=(0, 1, 2))
     return np.asarray(drawn / max(float(drawn.std()), 1e-9))
