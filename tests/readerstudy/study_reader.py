@@ -10,11 +10,11 @@ def state(made):
 
 
 def saved(page):
-    page.wait_for_function("() => document.getElementById('saved').textContent === 'Saved'")
+    page.wait_for_function("() => document.getElementById('saved')?.textContent === 'Saved'")
 
 
 def at(page, number, of, noun="film"):
-    page.wait_for_function("start => document.getElementById('place').textContent.startsWith(start)",
+    page.wait_for_function("start => document.getElementById('place')?.textContent.startsWith(start)",
                            arg=f"{noun} {number} of {of} ")
 
 

@@ -28,7 +28,7 @@ def study(tmp_path):
 
 
 def open_part_by_keyboard(page):
-    page.wait_for_function("() => document.body.innerText.includes('Real or fake?')")
+    page.wait_for_function("() => document.body?.innerText.includes('Real or fake?')")
     focus(page, "#go")
     press(page, "Enter")
     page.wait_for_selector("[data-value=fake]")
@@ -38,7 +38,7 @@ def open_part_by_keyboard(page):
     page.wait_for_selector("#close")
     focus(page, "#close")
     press(page, "Enter")
-    page.wait_for_function("() => document.body.innerText.includes('Thank you')")
+    page.wait_for_function("() => document.body?.innerText.includes('Thank you')")
 
 
 def test_a_study_from_link_to_end_by_keyboard(study, page):
@@ -94,7 +94,7 @@ def test_a_study_from_link_to_end_by_keyboard(study, page):
 def test_marks_by_mouse_lie_where_they_were_drawn(study, page):
     with served(study.folder) as (address, _):
         enter(page, address, study)
-        page.wait_for_function("() => document.getElementById('film').width > 300")
+        page.wait_for_function("() => document.getElementById('film')?.width > 300")
         box = page.locator("#film").bounding_box()
         scale = min(box["width"] / 240, box["height"] / 320)
         left, top = box["x"] + (box["width"] - 240 * scale) / 2, box["y"] + (box["height"] - 320 * scale) / 2
@@ -129,7 +129,7 @@ def test_marks_on_either_view_of_a_pair(page, tmp_path):
     with served(made.folder) as (address, _):
         enter(page, address, made)
         at(page, 1, 2, "case")
-        page.wait_for_function("() => document.getElementById('film').width > 300")
+        page.wait_for_function("() => document.getElementById('film')?.width > 300")
         box = page.locator("#film").bounding_box()
         scale = min(box["width"] / 505, box["height"] / 360)
         left, top = box["x"] + (box["width"] - 505 * scale) / 2, box["y"] + (box["height"] - 360 * scale) / 2

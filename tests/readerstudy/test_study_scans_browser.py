@@ -52,7 +52,7 @@ def spot(page, plane, across, down):
 
 def said(page, x, y, slice_, values=None):
     start = f"x {x}, y {y}, slice {slice_} \u00b7 " + ("" if values is None else f"{values[slice_ - 1, y, x]} HU")
-    page.wait_for_function("start => document.getElementById('voxel').textContent.startsWith(start)", arg=start)
+    page.wait_for_function("start => document.getElementById('voxel')?.textContent.startsWith(start)", arg=start)
 
 
 def kept(study):
@@ -109,9 +109,9 @@ def test_wheel_keys_slider_window_and_zoom(study, page):
             CORONAL]["height"]
         page.mouse.move(*spot(page, AXIAL, 60, 60))
         page.mouse.wheel(0, 100)
-        page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output').value === '12 / 24'")
+        page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output')?.value === '12 / 24'")
         press(page, "PageDown", "PageDown")
-        page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output').value === '10 / 24'")
+        page.wait_for_function("() => document.querySelector('[data-plane=\"0\"] output')?.value === '10 / 24'")
         page.locator("[data-plane='0'] input").fill("3")
         said(page, 60, 60, 3)
         assert (page.input_value("#level"), page.input_value("#width")) == ("-600", "1500")
@@ -174,7 +174,7 @@ def test_both_parts_to_the_end(study, page):
                 press(page, "m", word, "3", "Enter")
             page.wait_for_selector("#close")
             page.click("#close")
-            page.wait_for_function("title => document.body.innerText.includes(title)", arg=title)
+            page.wait_for_function("title => document.body?.innerText.includes(title)", arg=title)
             if number == 1:
                 assert "Some of the scans in this part were altered" in page.inner_text("main")
                 page.click("#go")
