@@ -1,7 +1,9 @@
 """Every trainer of the table, for a few steps on what is made here, through the command: stopped, and gone on with."""
 
 import dataclasses
+import json
 import sys
+import tomllib
 from functools import partial
 from importlib import import_module
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from scanward import weights
 from scanward.anatomy.lung import lungs_of
 from scanward.attacks.base import Lesion
 from scanward.datasets.chests import Nodule
@@ -128,3 +131,26 @@ def test_it_learns_is_stopped_and_goes_on(name, run, steps, tmp_path, monkeypatc
     assert any(not torch.equal(after[key], value) for key, value in before["net"].items())
     (shipped,) = (path for path in tmp_path.glob("quick/*.safetensors") if (path.parent / "manifest.toml").is_file())
     assert all(np.isfinite(values).all() for values in load_file(shipped).values())
+
+
+def test_masses_of_digital_mammograms_are_learnt_by_the_digital_network_on_digital_films(run, tmp_path, monkeypatch):
+    module = TRAINED["self-reference"]
+    for what, stand_in in {**DATA, "digital": lambda *_: FILMS[:1], "mias": lambda *_: FILMS[1:]}.items():
+        if hasattr(module, what):
+            monkeypatch.setattr(module, what, stand_in)
+    preset = module.PRESETS["digital-masses"]
+    short = dataclasses.replace(preset, first=SHORT, batch=2, further=(), averaged=1,
+                                bank=dataclasses.replace(preset.bank, pairs=2))
+    monkeypatch.setitem(module.PRESETS, "digital-masses", short)
+    code, _, error = run("train", "self-reference", "--preset", "digital-masses", "-o", tmp_path)
+    assert code == 0, error
+    about = [json.loads(line) for line in (tmp_path / "bank-2" / "about.jsonl").read_text("utf-8").splitlines()]
+    assert {row["film"] for row in about} == {"f0"}
+    made = load_file(tmp_path / "digital-masses" / "self-reference.safetensors")
+    known, _ = weights.load("self-reference")
+    norms = [key for key in made if "running" in key]
+    assert norms and all(np.array_equal(made[key], known[key]) for key in norms)
+    assert any(not np.array_equal(made[key], known[key]) for key in made if key not in norms)
+    manifest = tomllib.loads((tmp_path / "digital-masses" / "manifest.toml").read_text("utf-8"))["self-reference"]
+    before = weights.entry("self-reference").command
+    assert manifest["command"] == f"{before}; scanward train self-reference --preset digital-masses"

@@ -47,6 +47,9 @@ GENERATED = {"mammo-cgan": 4, "mammo-cgan grain=host": 4, "mammo-cgan grain=resy
 forgotten. No other generator is trained on: `mammo-cgan-b`, `partial-conv` and `diffusion` are only ever tested on."""
 EVERYTHING = {**SHARES, **GENERATED}
 """A third bank's."""
+DETAILED = {"mammo-digital": 10, "mammo-digital-remove": 5, "splice": 2, "noise": 2, "composed-mass": 1,
+            "self-blend": 1, "mammo-cgan grain=host": 1, "resample": 1}
+"""A fourth bank's, on digital mammograms: most of all what is forged there at the host's own pixel."""
 LEAST_PAINTED = 72
 """Pixels of a lesion from which on putting the host's grain back leaves anything to tell it by: the way through 64×64
 takes some away."""
@@ -72,6 +75,8 @@ class Recipe:
     processed: float = 0.0
     """Share of the films that a maker's processing was simulated on (`datasets.processing`), for one in four of these
     after they were forged. Where there are none, grain is held against one curve an image."""
+    digital: bool = False
+    """Digital mammograms alone."""
 
 
 PAINTED = (Recipe(3000, GENERATED), Recipe(2500, GENERATED, (3.0, 12.0)))

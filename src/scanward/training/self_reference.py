@@ -19,7 +19,7 @@ from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.detectors.self_reference.reference import BLOCK
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
-from scanward.training.bank import CROP, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
+from scanward.training.bank import CROP, DETAILED, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
 from scanward.training.finish import DIGITAL, FORGED, LICENCE, SHOWN, TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, device_of, fit
 from scanward.training.mining import mine
@@ -29,6 +29,8 @@ LAST, LONG = Schedule(2500, 1e-3), Schedule(4000, 1.5e-3)
 LIVED = Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6)
 MAKERS = Recipe(1700, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
 SMALL = Recipe(1700, EVERYTHING, (3.0, 12.0), past=0.35, processed=0.6)
+MASSES = Recipe(1500, DETAILED, (4.0, 35.0), past=0.35, processed=0.2, digital=True)
+AGAIN = Recipe(900, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Preset:
     crop: int = 224
     further: tuple[tuple[Recipe, Schedule], ...] = ()
     """Banks that each get a round of its own, which also draws from those before."""
-    onwards: bool = False
-    """Begins with the weights of film that ship, keeps their batch norms as they are, and makes those for grain that a
+    onwards: str = ""
+    """Begins with these weights that ship, keeps their batch norms as they are, and makes those for grain that a
     maker's processing lets vary."""
     averaged: int = 1
     """The weights of so many of the last rounds are averaged (Wortsman et al. 2022, model soups): calmer on scanners
@@ -67,8 +69,10 @@ PRESETS = {
     "full": Preset(Recipe(8000), Schedule(4000, 2e-3), (LAST,) * 3, further=(
         (PAINTED[0], LAST), (PAINTED[1], LAST),
         (LIVED, LONG), (LIVED, LONG)), averaged=2),
-    "digital": Preset(MAKERS, Schedule(700, 6e-4), (Schedule(900, 6e-4),), visits=1, onwards=True,
+    "digital": Preset(MAKERS, Schedule(700, 6e-4), (Schedule(900, 6e-4),), visits=1, onwards=OfFilm.weights_name,
                       further=((SMALL, Schedule(2000, 6e-4)),), averaged=2),
+    "digital-masses": Preset(MASSES, Schedule(500, 5e-4), (), visits=1, onwards=SelfReference.weights_name,
+                             further=((AGAIN, Schedule(1000, 5e-4)),)),
 }
 
 
@@ -80,9 +84,9 @@ def fit_network(bank: Bank, films: list[Film], preset: Preset, out: Path, *, fur
     torch.manual_seed(seed)
     net = SelfReferenceNet()
     if preset.onwards:
-        before, _ = weights.load(OfFilm.weights_name)
+        before, _ = weights.load(preset.onwards)
         net.load_state_dict({key: torch.from_numpy(values) for key, values in before.items()})
-    train_on = partial(fit, net, resume=resume, frozen_norms=preset.onwards)
+    train_on = partial(fit, net, resume=resume, frozen_norms=bool(preset.onwards))
     train_on(_loss(pool, preset, []), preset.first, out / f"{label}.ckpt", seed=seed, title=label)
     negatives: list[Bank] = []
     made = [arrays_of(net)]
@@ -161,13 +165,14 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
           resume: bool = True, install: bool = False) -> Path:
     """Bank, network, calibration; writes weights and a manifest into `out`, or into the package with `install`."""
     chosen = preset_of(PRESETS, preset)
-    films = mias("train", data) + cbis("train") + (digital("train", data) if chosen.onwards else [])
-    bank = make_bank(out / f"bank-{chosen.bank.pairs}", films, chosen.bank)
+    own = digital("train", data) if chosen.onwards else []
+    films = mias("train", data) + cbis("train") + own
+    bank = make_bank(out / f"bank-{chosen.bank.pairs}", own if chosen.bank.digital else films, chosen.bank)
     further = banks_of([recipe for recipe, _ in chosen.further], films, out)
     command, trained_on, licence = f"scanward train {name} --preset {preset}", TRAINED_ON, LICENCE
     more: list[Film] = []
     if chosen.onwards:
-        command = f"{weights.entry(OfFilm.weights_name).command}; {command}"
+        command = f"{weights.entry(chosen.onwards).command}; {command}"
         trained_on, licence = TRAINED_ON + DIGITAL, f"{LICENCE}; CDD-CESM: CC BY 4.0"
         more = digital("val", data)
     made = chosen.kind.weights_name
