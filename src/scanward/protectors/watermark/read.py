@@ -31,6 +31,9 @@ CUBES_MM = (5.0, 8.0, 12.0)
 """Sides of the cubes over which agreement is summed."""
 FULL = 0.5
 """Share of a cube that is lung, at least."""
+SCATTER = 0.7
+"""Standard deviations by which cubes scatter about what is expected of them, from which on a scan counts as processed
+since: the pattern is woven in so that all agree alike, and as they were marked three scans' scatter by .4 to .6."""
 QUIET = 0.4
 """Power of the error, as a share of what it is on average, that a cube counts as having at least."""
 TRIED, KEPT, TILES = 2, 2000, 12
@@ -50,7 +53,8 @@ class Reading:
     shift: tuple[float, float]
     """Pixels (y, x) by which the scan lies off."""
     strength: float
-    """Agreement that a cube of 8 mm should show, median, in standard deviations of an unmarked one's."""
+    """Agreement that a cube of 8 mm should show, median, in standard deviations of an unmarked one's; as many times
+    less as cubes scatter more than `SCATTER`."""
     missing: Volume
     """(z, y, x) of the whole scan: the logarithm of how much likelier a place is unmarked than marked, the largest of
     the cubes about it; at most 0 where nothing is missing, outside the lungs -inf."""
@@ -68,13 +72,14 @@ def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
     window, slices = window_of(lungs, image.shape, spacing), slices_of(lungs)
     seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
     expected = Expected(seen)(seen)
+    scatter = scatter_in(seen, expected, spacing)
     missing = np.full(image.shape, -np.inf, np.float32)
     size = tuple(part.stop - part.start for part in window)[::-1]
-    for z, plane_of in zip(slices, missing_in(seen, expected, spacing), strict=True):
+    for z, plane_of in zip(slices, missing_in(seen, expected, spacing, scatter), strict=True):
         missing[z][window] = cv2.resize(plane_of, size, interpolation=cv2.INTER_NEAREST)
     agreed = agreement_in(seen, expected, spacing, CUBES_MM[1])
     strength = float(np.median(agreed.expected[agreed.full])) if agreed.full.any() else 0.0
-    return Reading(start, shift, strength, missing)
+    return Reading(start, shift, strength / max(1.0, scatter[1] / SCATTER), missing)
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,27 @@ def agreement_in(seen: Sums, expected: Volume, spacing: tuple[float, float, floa
                      count > FULL * 4 * np.prod(sides))
 
 
-def missing_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float]) -> Volume:
-    """As `Reading.missing`, of a window, (z, y / 2, x / 2): the logarithm of the likelihood ratio of two normal
-    distributions of unit variance, one about the expected agreement and one about none."""
-    made = np.full(seen.count.shape, -np.inf, np.float32)
+def scatter_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float]) -> tuple[float, ...]:
+    """For each of `CUBES_MM`, by how many standard deviations of an unmarked one cubes scatter about what is expected
+    of them: by the median of deviations, which a forgery takes up little of. A clean-up takes the pattern away here
+    more than there, and then a place that it left little of would pass for painted."""
+    made = []
     for side in CUBES_MM:
         one = agreement_in(seen, expected, spacing, side)
-        ratio = one.expected * (one.expected / 2 - one.found)
+        off = (one.found - one.expected)[one.full]
+        made.append(float(np.median(np.abs(off - np.median(off)))) / 0.6745 if off.size else 0.0)
+    return tuple(made)
+
+
+def missing_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float],
+               scatter: tuple[float, ...]) -> Volume:
+    """As `Reading.missing`, of a window, (z, y / 2, x / 2): the logarithm of the likelihood ratio of two normal
+    distributions of unit variance, one about the expected agreement and one about none; divided by how many times
+    the variance is that of a scan as it was marked (quasi-likelihood, McCullagh & Nelder 1989, chapter 9)."""
+    made = np.full(seen.count.shape, -np.inf, np.float32)
+    for side, wide in zip(CUBES_MM, scatter, strict=True):
+        one = agreement_in(seen, expected, spacing, side)
+        ratio = one.expected * (one.expected / 2 - one.found) / np.float32(max(1.0, (wide / SCATTER) ** 2))
         np.maximum(made, np.where(one.full, ratio, -np.inf), out=made)
     return made
 
