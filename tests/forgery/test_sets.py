@@ -76,6 +76,29 @@ def test_forgeries_do_not_become_hosts(png, tmp_path, inject):
     assert {line["image"] for line in lines} == {"a füm-forged.png"}
 
 
+def test_a_forgery_that_lost_the_file_beside_it_becomes_no_host(png, dicom, tmp_path, inject):
+    for host in (png, dicom):
+        assert inject(host, tmp_path / "once" / host.stem)[0] == 0
+    for path in (tmp_path / "once").rglob("*-forged.*"):
+        path.rename(png.parent / f"renamed{path.suffix}")
+    assert {path.name for path in png.parent.iterdir()} >= {"renamed.png", "renamed.dcm"}
+    printed = inject(png.parent, tmp_path / "set", "--count", 3, "--dry-run")[1]
+    assert printed.count("a füm.png") == 3
+    assert inject(png.parent / "renamed.dcm", tmp_path / "twice")[0] == 0, "it is forged where it is named itself"
+
+
+def test_each_host_of_a_set_is_forged_as_its_kind_is(png, dicom, tmp_path, run):
+    dicom.rename(png.with_name("b.dcm"))
+    more = ("-o", tmp_path / "set", "--size", "8-9", "--spacing", 0.2)
+    for name, digital in (("a füm.png", "mammo-cgan"), ("b.dcm", "mammo-digital")):
+        lines = run("inject", png.parent, *more, "--count", 2, "--dry-run")[1].splitlines()
+        assert [line for line in lines if name in line and f"with {digital}," in line]
+    assert run("inject", png.parent, *more, "--count", 2)[0] == 0
+    made = [json.loads(line)["method"] for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
+    assert made == ["mammo-cgan", "mammo-digital"]
+    assert "2 of them from before" in run("inject", png.parent, *more, "--count", 2)[1]
+
+
 def test_a_first_try_that_failed_locks_nothing(png, tmp_path, inject, run):
     out = tmp_path / "set"
     code, _, err = run("inject", png, "-o", out, "--size", 10, "--modality", "MG", *MASS, "--count", 3)
@@ -102,10 +125,10 @@ def test_a_dry_run_says_what_would_be_forged_and_writes_nothing(png, tmp_path, i
     assert cv2.imwrite(str(png.with_name("b.png")), pixels(seed=1, bits=16))
     png.with_name("c.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
     out = tmp_path / "set"
-    code, printed, err = inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")
-    assert code == 2 and err.count("\n") == 1 and "c.png" in err
+    code, printed, err = inject(png.parent, out, "--count", 6, "--dry-run", size="5-20")
+    assert code == 2 and err.count("\n") == 1 and "c.png" in err, "a host that cannot be used is named once"
     lines = printed.splitlines()
-    assert len(lines) == 3 and not out.exists() and not list(tmp_path.glob(".scanward*"))
+    assert len(lines) == 4 and not out.exists() and not list(tmp_path.glob(".scanward*"))
     assert str(out / "00001") in lines[0] and "a füm.png" in lines[0] and "b.png" in lines[1]
     png.with_name("c.png").unlink()
     lines = inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")[1].splitlines()
