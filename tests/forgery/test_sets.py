@@ -90,13 +90,11 @@ def test_a_forgery_that_lost_the_file_beside_it_becomes_no_host(png, dicom, tmp_
 def test_each_host_of_a_set_is_forged_as_its_kind_is(png, dicom, tmp_path, run):
     dicom.rename(png.with_name("b.dcm"))
     more = ("-o", tmp_path / "set", "--size", "8-9", "--spacing", 0.2)
-    for name, digital in (("a füm.png", "mammo-cgan"), ("b.dcm", "mammo-digital")):
-        lines = run("inject", png.parent, *more, "--count", 2, "--dry-run")[1].splitlines()
-        assert [line for line in lines if name in line and f"with {digital}," in line]
+    lines = run("inject", png.parent, *more, "--count", 2, "--dry-run")[1].splitlines()
+    assert [line.split(" with ")[1].split(",")[0] for line in lines] == ["mammo-cgan", "mammo-digital"]
     assert run("inject", png.parent, *more, "--count", 2)[0] == 0
     made = [json.loads(line)["method"] for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
     assert made == ["mammo-cgan", "mammo-digital"]
-    assert "2 of them from before" in run("inject", png.parent, *more, "--count", 2)[1]
 
 
 def test_a_first_try_that_failed_locks_nothing(png, tmp_path, inject, run):

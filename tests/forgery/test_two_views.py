@@ -163,7 +163,8 @@ def test_hosts_that_are_no_pair_are_one_sentence(pair, pixels, write_film, tmp_p
     (tmp_path / "ct").mkdir()
     for z in (1, 2):
         write_film(tmp_path / "ct" / f"{z}.dcm", pixels(), SOPClassUID="1.2.840.10008.5.1.4.1.1.2", Modality="CT",
-                   SeriesInstanceUID="1.2.5", ImagePositionPatient=[0, 0, z], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+                   SeriesInstanceUID="1.2.5", ImagePositionPatient=[0, 0, z],
+                   ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     for hosts, more, words in ((pair[:1], ("--views",), "1 host was found"), (pair, ("--at2", "9,9"), "--views"),
                                (pair, (), "--views"), ([pair[0], tmp_path / "ct"], ("--views",), "ct is no mammogram"),
                                ([pair[0], tmp_path / "none.dcm"], ("--views",), "none.dcm")):
