@@ -51,7 +51,7 @@ def test_an_interrupted_set_goes_on(png, tmp_path, monkeypatch, inject):
     assert len((out / "manifest.jsonl").read_text().splitlines()) == 4, "a smaller count forgets nothing"
 
 
-@pytest.mark.parametrize("harm", ["record", "image", "mask"])
+@pytest.mark.parametrize("harm", ["record", "image", "mask", "no record"])
 def test_what_was_harmed_is_named_and_the_rest_kept(harm, png, tmp_path, inject):
     out = tmp_path / "set"
     inject(png, out, "--count", 3)
@@ -60,11 +60,14 @@ def test_what_was_harmed_is_named_and_the_rest_kept(harm, png, tmp_path, inject)
         (home / "record.json").write_text("{")
     elif harm == "image":
         (home / "a füm-forged.png").write_bytes(b"x")
-    else:
+    elif harm == "mask":
         (home / "mask.png").unlink()
+    else:
+        (home / "record.json").unlink()
     code, printed, err = inject(png, out, "--count", 3)
     assert code == 2 and err.count("\n") == 1 and "00002" in err and "2 of 3" in printed
-    assert len((out / "manifest.jsonl").read_text().splitlines()) == (2 if harm == "record" else 3)
+    assert ("move it away" in err) == (harm != "record"), err
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == (2 if "record" in harm else 3)
 
 
 def test_forgeries_do_not_become_hosts(png, tmp_path, inject):

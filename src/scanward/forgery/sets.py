@@ -121,10 +121,11 @@ def _checked(sources: Sequence[Source], folder: Path, order: Order, action: str,
 
 def _earlier(home: Path, seed: int) -> Forged:
     """The forgery that an earlier run left in `home`; `UnreadableError` where it is not whole any more."""
-    record = read_record(home / RECORD)
-    image = home / Path(record["image"]).name
-    with decoding(home):
-        same = hash_of(image) == record["image_sha256"]
+    same, record = False, {}
+    if (home / RECORD).is_file():
+        record = read_record(home / RECORD)
+        with decoding(home):
+            same = hash_of(home / Path(record["image"]).name) == record["image_sha256"]
     if not same or record["order"].get("seed") != seed or not (home / Path(str(record["mask"])).name).is_file():
         raise UnreadableError(f"{shown(home)} is not what was forged there; move it away to have it made again.")
     return Forged(home, record, new=False)
