@@ -51,7 +51,7 @@ def test_an_interrupted_set_goes_on(png, tmp_path, monkeypatch, inject):
     assert len((out / "manifest.jsonl").read_text().splitlines()) == 4, "a smaller count forgets nothing"
 
 
-@pytest.mark.parametrize("harm", ["record", "image", "mask"])
+@pytest.mark.parametrize("harm", ["record", "image", "mask", "no record"])
 def test_what_was_harmed_is_named_and_the_rest_kept(harm, png, tmp_path, inject):
     out = tmp_path / "set"
     inject(png, out, "--count", 3)
@@ -60,11 +60,14 @@ def test_what_was_harmed_is_named_and_the_rest_kept(harm, png, tmp_path, inject)
         (home / "record.json").write_text("{")
     elif harm == "image":
         (home / "a füm-forged.png").write_bytes(b"x")
-    else:
+    elif harm == "mask":
         (home / "mask.png").unlink()
+    else:
+        (home / "record.json").unlink()
     code, printed, err = inject(png, out, "--count", 3)
     assert code == 2 and err.count("\n") == 1 and "00002" in err and "2 of 3" in printed
-    assert len((out / "manifest.jsonl").read_text().splitlines()) == (2 if harm == "record" else 3)
+    assert ("move it away" in err) == (harm != "record"), err
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == (2 if "record" in harm else 3)
 
 
 def test_forgeries_do_not_become_hosts(png, tmp_path, inject):
@@ -74,6 +77,27 @@ def test_forgeries_do_not_become_hosts(png, tmp_path, inject):
     inject(png.parent, tmp_path / "other", "--count", 2)
     lines = [json.loads(line) for line in (tmp_path / "other" / "manifest.jsonl").read_text().splitlines()]
     assert {line["image"] for line in lines} == {"a füm-forged.png"}
+
+
+def test_a_forgery_that_lost_the_file_beside_it_becomes_no_host(png, dicom, tmp_path, inject):
+    for host in (png, dicom):
+        assert inject(host, tmp_path / "once" / host.stem)[0] == 0
+    for path in (tmp_path / "once").rglob("*-forged.*"):
+        path.rename(png.parent / f"renamed{path.suffix}")
+    assert {path.name for path in png.parent.iterdir()} >= {"renamed.png", "renamed.dcm"}
+    printed = inject(png.parent, tmp_path / "set", "--count", 3, "--dry-run")[1]
+    assert printed.count("a füm.png") == 3
+    assert inject(png.parent / "renamed.dcm", tmp_path / "twice")[0] == 0, "it is forged where it is named itself"
+
+
+def test_each_host_of_a_set_is_forged_as_its_kind_is(png, dicom, tmp_path, run):
+    dicom.rename(png.with_name("b.dcm"))
+    more = ("-o", tmp_path / "set", "--size", "8-9", "--spacing", 0.2)
+    lines = run("inject", png.parent, *more, "--count", 2, "--dry-run")[1].splitlines()
+    assert [line.split(" with ")[1].split(",")[0] for line in lines] == ["mammo-cgan", "mammo-digital"]
+    assert run("inject", png.parent, *more, "--count", 2)[0] == 0
+    made = [json.loads(line)["method"] for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
+    assert made == ["mammo-cgan", "mammo-digital"]
 
 
 def test_a_first_try_that_failed_locks_nothing(png, tmp_path, inject, run):
@@ -102,10 +126,10 @@ def test_a_dry_run_says_what_would_be_forged_and_writes_nothing(png, tmp_path, i
     assert cv2.imwrite(str(png.with_name("b.png")), pixels(seed=1, bits=16))
     png.with_name("c.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
     out = tmp_path / "set"
-    code, printed, err = inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")
-    assert code == 2 and err.count("\n") == 1 and "c.png" in err
+    code, printed, err = inject(png.parent, out, "--count", 6, "--dry-run", size="5-20")
+    assert code == 2 and err.count("\n") == 1 and "c.png" in err, "a host that cannot be used is named once"
     lines = printed.splitlines()
-    assert len(lines) == 3 and not out.exists() and not list(tmp_path.glob(".scanward*"))
+    assert len(lines) == 4 and not out.exists() and not list(tmp_path.glob(".scanward*"))
     assert str(out / "00001") in lines[0] and "a füm.png" in lines[0] and "b.png" in lines[1]
     png.with_name("c.png").unlink()
     lines = inject(png.parent, out, "--count", 4, "--dry-run", size="5-20")[1].splitlines()

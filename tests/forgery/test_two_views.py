@@ -141,7 +141,8 @@ def test_where_it_is_unclear_what_to_remove_nothing_is(second, words, pixels, wr
 @pytest.mark.parametrize(("change", "more", "words"), [
     ({"ViewPosition": "CC"}, (), "both CC views"), ({"ViewPosition": "ML"}, (), "is a view ML"),
     ({"ImageLaterality": "R"}, (), "two breasts"), ({"PatientID": "P2"}, (), "two patients"),
-    ({"StudyInstanceUID": "1.2.4"}, (), "two studies"), ({}, ("--count", 2), "--count"),
+    ({"StudyInstanceUID": "1.2.4"}, (), "two studies"),
+    ({"StudyInstanceUID": "1.2.4", "ImageLaterality": ""}, (), "two studies"), ({}, ("--count", 2), "--count"),
     ({}, ("--stages",), "--stages"), ({}, ("--dry-run",), "--dry-run"),
     ({}, ("--method", "mammo-cgan"), "--method mammo-digital"),
     ({}, ("--size", 40), "no room"), ({}, ("--at2", "5"), "no place"), ({}, ("--at2", "5,5"), "not in the breast"),
@@ -157,9 +158,15 @@ def test_what_cannot_be_is_one_sentence(change, more, words, pair, tmp_path, run
     assert words in err and not (tmp_path / "out").exists()
 
 
-def test_hosts_that_are_no_pair_are_one_sentence(pair, tmp_path, run):
+def test_hosts_that_are_no_pair_are_one_sentence(pair, pixels, write_film, tmp_path, run):
     out = "-o", tmp_path / "out", "--size", 8
+    (tmp_path / "ct").mkdir()
+    for z in (1, 2):
+        write_film(tmp_path / "ct" / f"{z}.dcm", pixels(), SOPClassUID="1.2.840.10008.5.1.4.1.1.2", Modality="CT",
+                   SeriesInstanceUID="1.2.5", ImagePositionPatient=[0, 0, z],
+                   ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     for hosts, more, words in ((pair[:1], ("--views",), "1 host was found"), (pair, ("--at2", "9,9"), "--views"),
+                               (pair, (), "--views"), ([pair[0], tmp_path / "ct"], ("--views",), "ct is no mammogram"),
                                ([pair[0], tmp_path / "none.dcm"], ("--views",), "none.dcm")):
         code, _, err = run("inject", *hosts, *out, *more)
         assert (code, err.count("\n")) == (2, 1) and words in err

@@ -45,17 +45,18 @@ def check_lesion(shape: tuple[int, ...], lesion: Lesion, name: str = "image") ->
     """`ArgumentError` unless the lesion is finite, inside a film (y, x), and of a size that fits it."""
     height, width = shape[-2:]
     z, y, x = lesion.centre
-    where = f"({y:g}, {x:g})"
+    where = f"x {x:g}, y {y:g}"
     if not (math.isfinite(y) and math.isfinite(x) and math.isfinite(lesion.diameter)):
         raise ArgumentError(f"The place {where} with diameter {lesion.diameter:g} is not finite; give numbers.")
     if z != 0:
         raise ArgumentError(f"The slice {z:g} lies outside {name}, which has one; choose 0.")
     if not (0 <= y <= height - 1 and 0 <= x <= width - 1):
-        raise ArgumentError(f"The place (y, x) = {where} lies outside {name} of {height} x {width} pixels; "
+        raise ArgumentError(f"The place {where} lies outside {name} of {width} x {height} pixels; "
                             "choose one inside.")
     if not LEAST <= lesion.diameter <= min(height, width):
-        raise ArgumentError(f"A diameter of {lesion.diameter:g} pixels does not suit {name} of {height} x {width} "
-                            f"pixels; choose one from {LEAST:g} to {min(height, width)}.")
+        raise ArgumentError(f"A diameter of {lesion.diameter:.4g} pixels does not suit {name} of {width} x {height}; "
+                            f"choose one from {LEAST:g} to {min(height, width)}, or give the spacing where the file's "
+                            "is wrong.")
 
 
 def check_strength(strength: float) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file
-from scanward.formats.identity import digital_in, modality_in
+from scanward.formats.identity import forged_in, modality_in
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Passed
 from scanward.formats.write import SIDECAR
@@ -74,7 +74,7 @@ def parse_size(text: str) -> tuple[float, float]:
         numbers = [float(part) for part in re.split(r"(?<=[\d.])-", text)]
     except ValueError:
         numbers = []
-    if len(numbers) not in (1, 2) or numbers[0] > numbers[-1]:
+    if len(numbers) not in (1, 2) or not numbers[0] <= numbers[-1]:
         raise ArgumentError(f"--size {text!r} is no size in millimetres; write 12, or 5-40 for a range.")
     return numbers[0], numbers[-1]
 
@@ -106,13 +106,13 @@ def run_forge(request: Request) -> int:
     if chest and request.films_only:
         raise ArgumentError(f"{shown(str(sources[0].path))} is chest CT, and annotations are of mammograms; a "
                             "set of CT with its masks in voxels is made by scanward inject --count.")
-    order = _order(request, request.method or _default(request, sources[0], chest), size, at)
-    forgery.check_order(order, request.action, stages=request.stages)
+    order = _order(request, request.method or "", size, at)
+    if chest and not order.method:
+        order = replace(order, method=forgery.default_method(request.action, "CT", options=order.options))
     if request.count is None:
-        if len(sources) > 1:
-            raise ArgumentError(f"{counted(len(sources), 'host')} were found; name one (of several series in a folder, "
-                                "move one into its own), or say with --count how many forgeries to make.")
-        made = forgery.forge_file(sources[0], request.output, order, request.action, stages=request.stages,
+        source = _only(sources)
+        order = forgery.with_method(order, source, request.action)
+        made = forgery.forge_file(source, request.output, order, request.action, stages=request.stages,
                                   modality=modality, spacing=spacing)
         _tell(made, request.quiet)
         return ERROR if errors else CLEAN
@@ -120,6 +120,14 @@ def run_forge(request: Request) -> int:
     many = make(sources, request.output, order, request.action, request.count, stages=request.stages,
                 modality=modality, spacing=spacing)
     return (_show if request.dry_run else _run_many)(many, request, bool(errors))
+
+
+def _only(sources: list[Source]) -> Source:
+    if len(sources) > 1:
+        raise ArgumentError(f"{counted(len(sources), 'host')} were found; name one (of several series in a folder, "
+                            "move one into its own), or say with --count how many forgeries to make, or with --views "
+                            "that they are two views of a breast.")
+    return sources[0]
 
 
 def _run_views(request: Request, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None,
@@ -136,17 +144,11 @@ def _run_views(request: Request, size: tuple[float, float], at: tuple[tuple[floa
     if len(sources) != 2:
         raise ArgumentError(f"--views takes the CC and the MLO view of one breast, and {counted(len(sources), 'host')} "
                             f"{'was' if len(sources) == 1 else 'were'} found; name those two files.")
-    order = _order(request, request.method or _default(request, sources[0], chest=False), size, at)
+    order = forgery.with_method(_order(request, request.method or "", size, at), sources[0], request.action)
     for made in forgery.forge_views(sources, request.output, order, request.action, at2=at2[0] if at2 else None,
                                     modality=modality, spacing=spacing):
         _tell(made, request.quiet)
     return CLEAN
-
-
-def _default(request: Request, source: Source, chest: bool) -> str:
-    options = [name for name, value in request.options.items() if value is not None]
-    digital = not chest and digital_in(source.path)
-    return forgery.default_method(request.action, "CT" if chest else "MG", digital=digital, options=options)
 
 
 def _order(request: Request, method: str, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None) -> Order:
@@ -162,18 +164,23 @@ def _is_chest(source: Source) -> bool:
 
 
 def _hosts(request: Request) -> tuple[list[Source], list[InputError]]:
-    """What the arguments name; from folders neither what lies in the output folder nor what scanward forged."""
+    """What the arguments name; from folders neither what lies in the output folder nor what scanward altered."""
     passed: list[Passed] = []
     sources, errors = formats.find(request.hosts, passed=passed)
     if passed and not request.quiet:
         print(passed_over(passed))
     named, output = set(map(os.path.realpath, request.hosts)), Path(os.path.realpath(request.output))
 
-    def made_here(path: str) -> bool:
-        return output in Path(path).parents or os.path.exists(path + SIDECAR)
+    def left_out(source: Source) -> bool:
+        real = os.path.realpath(source.path)
+        return real not in named and (output in Path(real).parents or os.path.exists(real + SIDECAR)
+                                      or forged_in(source))
 
-    return [source for source in sources
-            if (real := os.path.realpath(source.path)) in named or not made_here(real)], errors
+    hosts = [source for source in sources if not left_out(source)]
+    if sources and not hosts:
+        errors.append(ArgumentError(f"{shown(str(request.hosts[0]))} holds nothing but what scanward altered or forged "
+                                    "and what lies in the output folder; name hosts that are neither."))
+    return hosts, errors
 
 
 def _new_or_own(folder: Path) -> None:
@@ -183,17 +190,24 @@ def _new_or_own(folder: Path) -> None:
 
 def _show(many: Iterator[forgery.Planned | Forged], request: Request, failed: bool) -> int:
     """A line a forgery that would be made; nothing is written."""
+    told: set[str] = set()
     for planned in many:
         where = shown(str(planned.folder))
         if isinstance(planned, forgery.Planned):
             print(f"{where}: {request.action} with {planned.method}, seed {planned.seed}, into "
                   f"{shown(str(planned.host))} at {places(planned.at, planned.size_mm)}")
         elif planned.error is not None:
-            complain(str(planned.error))
+            _complain_once(planned.error, told)
             failed = True
         else:
             print(f"{where}: there from before")
     return ERROR if failed else CLEAN
+
+
+def _complain_once(error: InputError, told: set[str]) -> None:
+    if str(error) not in told:
+        complain(str(error))
+    told.add(str(error))
 
 
 def places(at: Sequence[Sequence[float]], size_mm: Sequence[float]) -> str:
@@ -210,9 +224,7 @@ def _run_many(many: Any, request: Request, failed: bool) -> int:
             for forged in many:
                 advance(forged.folder)
                 if forged.error is not None:
-                    if str(forged.error) not in told:
-                        complain(str(forged.error))
-                    told.add(str(forged.error))
+                    _complain_once(forged.error, told)
                     failed = True
                 else:
                     new, old = new + forged.new, old + (not forged.new)
@@ -236,7 +248,7 @@ def _tell(made: Forged, quiet: bool) -> None:
     corner = ", ".join(f"{axis} {value}" for axis, value in zip("xyz", record["box"][:half], strict=False))
     pair = record.get("pair")
     view = f"{pair['view']}, {pair['from_nipple_mm']:.0f} mm from the nipple: " if pair else ""
-    print(f"{view}{record['method']} at {places(at, sizes)} (centre; the corner of what changed is at {corner}):")
+    print(f"{view}{record['method']} at {places(at, sizes)} (centre; the corner of the truth is at {corner}):")
     for name in (record["image"], record["mask"], forgery.PICTURE, forgery.STAGES, forgery.RECORD):
         if (made.folder / name).exists():
             print(f"  {shown(str(made.folder / name))}")

@@ -9,8 +9,9 @@ import typer
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")]
 Kind = Annotated[str | None, typer.Option("--modality", help="MG or CT, for files that do not say or say it wrong.")]
-Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say: one "
-                                             "number, or row x column as in 0.05x0.05.")]
+Spacing = Annotated[str | None, typer.Option(metavar="MM", help="Pixel spacing in mm, for files that do not say or "
+                                             "say it wrong: one number, or row x column as in "
+                                             "0.05x0.05.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
 Device = Annotated[str, typer.Option("--device", help="What networks run on: cpu, cuda (a GPU), or auto: a GPU where "
                                      "there is one. Results may differ in their last bits from one to the other.")]

@@ -8,8 +8,9 @@ from scanward.forgery.files import PICTURE, RECORD, STAGES, Forged, check_output
 from scanward.forgery.make import check_order, default_method
 from scanward.forgery.order import Order
 from scanward.forgery.replay import replay
-from scanward.forgery.sets import Planned, forge_many, plan_many
+from scanward.forgery.sets import Planned, forge_many, plan_many, with_method
 from scanward.forgery.views import forge_views
 
 __all__ = ["PICTURE", "RECORD", "STAGES", "Forged", "Order", "Planned", "check_order", "check_output", "default_method",
-           "forge_file", "forge_many", "forge_views", "inject", "plan_many", "remove", "replay"]
+           "forge_file", "forge_many", "forge_views", "inject", "plan_many", "remove", "replay",
+           "with_method"]

@@ -29,15 +29,15 @@ def annotate(folder: Path) -> tuple[int, list[UnsupportedError]]:
     `annotation.dcm`, an SR by TID 1500; how many images it names, and why some have no SR.
 
     COCO's boxes are x, y, width and height in pixels from the top left corner, its polygons run through the centres of
-    the truth's outermost pixels, and its areas are counts of pixels of the truth. Folders that were harmed, which
-    `forge_many` names, are left out.
+    the truth's outermost pixels, and its areas are counts of pixels of the truth; of its largest part, as Mammo-CGAN's
+    threshold leaves specks around a mass. Folders that were harmed, which `forge_many` names, are left out.
     """
     images, annotations, refused = [], [], []
     for path in sorted(folder.glob(f"[0-9]*/{RECORD}")):
         home = path.parent
         try:
             record = read_record(path)
-            mask = _mask(home / Path(str(record["mask"])).name)
+            mask = _mass(home / Path(str(record["mask"])).name)
         except UnreadableError:
             continue
         image, number = home / Path(record["image"]).name, int(home.name)
@@ -57,12 +57,14 @@ def annotate(folder: Path) -> tuple[int, list[UnsupportedError]]:
     return len(images), refused
 
 
-def _mask(path: Path) -> npt.NDArray[np.bool_]:
+def _mass(path: Path) -> npt.NDArray[np.bool_]:
+    """The largest part of a truth (y, x), joined by faces or corners as outlines are."""
     with decoding(path):
         found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     if found is None or not found.any():
         raise UnreadableError(f"{shown(path)} is no truth of a forgery; move its folder away to have it made again.")
-    return found > 127
+    _, parts, sizes, _ = cv2.connectedComponentsWithStats((found > 127).astype(np.uint8), connectivity=8)
+    return np.asarray(parts == 1 + int(sizes[1:, cv2.CC_STAT_AREA].argmax()))
 
 
 def _annotation(number: int, mask: npt.NDArray[np.bool_], record: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
+from scanward.formats.write import FORGERY
 from scanward.formats.write_volume import write_altered_volume, write_mask
 from scanward.image import Image
 
@@ -104,7 +105,7 @@ def write(tamper: Tamper, host: Image, source: Source | Path, folder: Path, done
     where = "; ".join(f"centre x {p['centre'][2]:.0f} y {p['centre'][1]:.0f} z {p['centre'][0]:.0f}, "
                       f"{p['diameter_mm']:.0f} mm" for p in places)
     written = write_altered_volume(host, tamper.image, source, folder, synthetic=True, description=(
-        f"Forgery: {len(places)} lesion{'s' if len(places) > 1 else ''} {done} by {tamper.record.method}, {where}."))
+        f"{FORGERY}{len(places)} lesion{'s' if len(places) > 1 else ''} {done} by {tamper.record.method}, {where}."))
     write_mask(folder / MASK, tamper.mask, host)
     return written, {"at": [list(p["centre"][::-1]) for p in places],
                      "size_mm": [round(p["diameter_mm"], 3) for p in places]}

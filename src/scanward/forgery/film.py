@@ -16,7 +16,7 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
-from scanward.formats.write import write_altered
+from scanward.formats.write import FORGERY, write_altered
 from scanward.formats.write_volume import target_of
 from scanward.image import Image
 from scanward.methods import find
@@ -63,6 +63,6 @@ def write(tamper: Tamper, host: Image, source: Source | Path, folder: Path, done
     params = tamper.record.params.get("shape", tamper.record.params)
     x, y, diameter = (float(params[key]) for key in ("x", "y", "diameter"))
     written = write_altered(tamper.image, target_of(host, source, folder, "forged"), synthetic=True, description=(
-        f"Forgery: a lesion {done} by {tamper.record.method}, centre x {x:.0f} y {y:.0f}, diameter {diameter:.0f} "
+        f"{FORGERY}a lesion {done} by {tamper.record.method}, centre x {x:.0f} y {y:.0f}, diameter {diameter:.0f} "
         "pixels."))
     return written, {"at": [x, y], "size_mm": round(diameter * pixel_mm(host), 3)}

@@ -15,7 +15,7 @@ class Order:
     """What to forge, whatever the host."""
 
     method: str
-    """An attack with an `action` in the table of methods."""
+    """An attack with an `action` in the table of methods; empty where one is still to be chosen."""
     size_mm: tuple[float, float]
     """The smallest and the largest diameter of a lesion; drawn log-uniformly between them."""
     at: tuple[tuple[float, ...], ...] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from scanward.errors import ArgumentError, InputError, UnreadableError, Unsuppor
 from scanward.forgery.files import RECORD, Forged, forge_file
 from scanward.forgery.film import pixel_mm
 from scanward.forgery.kinds import KINDS
-from scanward.forgery.make import check_order, lesions_in
+from scanward.forgery.make import check_order, default_method, lesions_in
 from scanward.forgery.order import Order
 from scanward.forgery.replay import read_record
 from scanward.formats import Source
 from scanward.formats.guard import decoding, shown
-from scanward.formats.write_volume import hash_of
+from scanward.formats.identity import digital_in
+from scanward.formats.write_volume import hash_of, target_of
 from scanward.image import Modality
 
 MANIFEST, ORDER = "manifest.jsonl", "order.json"
@@ -31,7 +32,8 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
                spacing: tuple[float, float] | None = None) -> Iterator[Forged]:
     """`count` forgeries of the sources in turn, each in a numbered folder of `folder`, and `manifest.jsonl`.
 
-    The seed of number i is the order's plus i. What an interrupted run with the same order made stays, if it is whole;
+    The seed of number i is the order's plus i. An order without a method takes for each mammogram what its kind has by
+    default. What an interrupted run with the same order made stays, if it is whole;
     a source that cannot be read is answered with its error, once. Raises `ArgumentError` where `folder` holds another
     order, or a manifest of something else.
     """
@@ -46,7 +48,8 @@ def forge_many(sources: Sequence[Source], folder: Path, order: Order, action: st
                 continue
             try:
                 forged = _earlier(home, seed) if earlier else forge_file(
-                    source, home, order, action, seed=seed, stages=stages, modality=modality, spacing=spacing)
+                    source, home, with_method(order, source, action), action, seed=seed, stages=stages,
+                    modality=modality, spacing=spacing)
             except InputError as error:
                 if isinstance(error, UnreadableError | UnsupportedError) and not earlier:
                     broken.add(source)
@@ -80,27 +83,34 @@ def plan_many(sources: Sequence[Source], folder: Path, order: Order, action: str
     """What `forge_many` would do, number by number, with nothing written; `Forged` for what is there from before, and
     for the error of a source that cannot be used. Raises as `forge_many`."""
     _checked(sources, folder, order, action, stages, modality, spacing)
-    attack = check_order(order, action)
     for number in range(count):
         source, home, seed = sources[number % len(sources)], folder / f"{number + 1:05d}", order.seed + number
         try:
             if home.exists():
                 yield _earlier(home, seed)
                 continue
-            image = formats.read(source, modality=modality, spacing=spacing)
-            lesions, _ = lesions_in(attack, image, order, seed)
+            own = with_method(order, source, action)
+            attack, image = check_order(own, action), formats.read(source, modality=modality, spacing=spacing)
+            target_of(image, source, home, "forged")
+            lesions, _ = lesions_in(attack, image, own, seed)
             scale = pixel_mm(image) if image.shape[0] == 1 else 1.0
-            yield Planned(home, source.path, order.method, seed,
+            yield Planned(home, source.path, own.method, seed,
                           [[*lesion.centre[::-1]][:KINDS[image.modality].axes] for lesion in lesions],
                           [lesion.diameter * scale for lesion in lesions])
         except InputError as error:
             yield Forged(home, error=error)
 
 
+def with_method(order: Order, source: Source, action: str) -> Order:
+    """The order with the method that a mammogram's kind has by default, unless it names one."""
+    return order if order.method else replace(order, method=default_method(
+        action, "MG", digital=digital_in(source.path), options=order.options))
+
+
 def _checked(sources: Sequence[Source], folder: Path, order: Order, action: str, stages: bool,
              modality: Modality | None, spacing: tuple[float, float] | None) -> dict[str, Any]:
     """The whole order, as `order.json` keeps it, once it was held against what `folder` holds."""
-    check_order(order, action, stages=stages)
+    check_order(with_method(order, sources[0], action), action, stages=stages)
     if order.at is not None and len(sources) > 1:
         raise ArgumentError("--at names places in one image only; use --at auto for several.")
     whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
@@ -111,10 +121,11 @@ def _checked(sources: Sequence[Source], folder: Path, order: Order, action: str,
 
 def _earlier(home: Path, seed: int) -> Forged:
     """The forgery that an earlier run left in `home`; `UnreadableError` where it is not whole any more."""
-    record = read_record(home / RECORD)
-    image = home / Path(record["image"]).name
-    with decoding(home):
-        same = hash_of(image) == record["image_sha256"]
+    same, record = False, {}
+    if (home / RECORD).is_file():
+        record = read_record(home / RECORD)
+        with decoding(home):
+            same = hash_of(home / Path(record["image"]).name) == record["image_sha256"]
     if not same or record["order"].get("seed") != seed or not (home / Path(str(record["mask"])).name).is_file():
         raise UnreadableError(f"{shown(home)} is not what was forged there; move it away to have it made again.")
     return Forged(home, record, new=False)

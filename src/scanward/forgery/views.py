@@ -79,6 +79,9 @@ def plan_views(sources: Sequence[Source], order: Order, action: str, *, at2: tup
     check_order(order if action == "remove" else replace(order, view=View(PAIR[0], 0, 0.0, (0.0, 1.0))), action)
     if order.at is not None and len(order.at) > 1:
         raise ArgumentError("One lesion is put into both views; write --at X,Y once, for the first view.")
+    for source in sources:
+        if source.kind != "file":
+            raise UnsupportedError(f"{shown(source.path)} is no mammogram. {MEND}")
     names = _names(sources)
     images = [formats.read(source, modality=modality, spacing=spacing) for source in sources]
     for image in images:
@@ -122,7 +125,7 @@ def _names(sources: Sequence[Source]) -> list[str]:
     files = " and ".join(shown(source.path) for source in sources)
     if said[1].view and said[1].view != names[1]:
         raise ArgumentError(f"{files} are both {said[1].view} views. {MEND}")
-    for field, what in (("side", "two breasts"), ("patient", "two patients"), ("case", "two studies")):
+    for field, what in (("side", "two breasts"), ("patient", "two patients"), ("study", "two studies")):
         values = {getattr(one, field) for one in said} - {""}
         if len(values) > 1:
             raise ArgumentError(f"{files} are of {what}. {MEND}")

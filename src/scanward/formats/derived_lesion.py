@@ -24,7 +24,7 @@ SERIES = (9104, "Scanward: SYNTHETIC lesion (truth)")
 
 def lesion_report(path: Path, mask: npt.NDArray[np.bool_], diameter_mm: float, method: str, version: str,
                   params: dict[str, Any]) -> bytes:
-    """A DICOM file: the outline of each part of a synthetic mass, `mask` (y, x), and its diameter, as measured in the
+    """A DICOM file: the outline of a synthetic mass, `mask` (y, x) in one part, and its diameter, as measured in the
     forged mammogram at `path`, whose patient and study it joins; Synthetic Data is YES.
 
     `UnsupportedError` where the header lacks what a document must refer to.
@@ -36,14 +36,13 @@ def lesion_report(path: Path, mask: npt.NDArray[np.bool_], diameter_mm: float, m
     stamp = derived_uid(source.SOPInstanceUID, method, version, json.dumps(params, sort_keys=True, default=str))
     by = sr.AlgorithmIdentification(name=ascii_text(f"scanward {method}", 64), version=version or "unknown",
                                     manufacturer=MANUFACTURER)
-    groups = [sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(derived_uid(stamp, part), f"Synthetic mass, part {part}"),
+    group = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(derived_uid(stamp, "mass"), "Synthetic mass"),
         finding_type=MASS, algorithm_id=by,
-        measurements=[sr.Measurement(DIAMETER, round(diameter_mm, 3), MILLIMETRE)] if part == 1 else None,
+        measurements=[sr.Measurement(DIAMETER, round(diameter_mm, 3), MILLIMETRE)],
         referenced_region=sr.ImageRegion(
-            sr.GraphicTypeValues.POLYLINE, closed(line),
+            sr.GraphicTypeValues.POLYLINE, closed(parts_of(mask)[0]),
             sr.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID)))
-        for part, line in enumerate(parts_of(mask), 1)]
     number, description = SERIES
     series = {"series_instance_uid": derived_uid(stamp, "series"), "series_number": number,
               "series_description": description, "sop_instance_uid": derived_uid(stamp, "instance"),
@@ -52,7 +51,7 @@ def lesion_report(path: Path, mask: npt.NDArray[np.bool_], diameter_mm: float, m
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as where results of a scan are written: the source's values, as they are
         try:
-            made = document([bare], groups, version, PROCEDURES["MG"], series)
+            made = document([bare], [group], version, PROCEDURES["MG"], series)
             made.add_new(SYNTHETIC, "CS", "YES")
             identify(made, source)
             buffer = io.BytesIO()

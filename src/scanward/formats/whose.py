@@ -22,6 +22,7 @@ class Whose:
     """`CC` or `MLO`."""
     side: str = ""
     """`R` or `L`."""
+    study: str = ""
 
 
 def said_by(path: Path) -> Whose:
@@ -36,4 +37,4 @@ def said_by(path: Path) -> Whose:
         with opened(path, ("PatientID", "StudyInstanceUID", *HANGING)) as (header, _):
             patient, study, side = header.text("PatientID"), header.text("StudyInstanceUID"), laterality_of(header)
             return Whose(f"patient {patient}" if patient else "", f"{study} {side}" if study and side else "",
-                         view_of(header), side)
+                         view_of(header), side, study)

@@ -28,6 +28,8 @@ from scanward.version import __version__
 SUFFIXES = {"png": (".png",), "tiff": (".tif", ".tiff"), "pgm": (".pgm",), "npy": (".npy",)}
 """The endings of each format; DICOM takes any other, as a DICOM file's name is often its UID."""
 SIDECAR = ".scanward.json"
+FORGERY = "Forgery: "
+"""How the description of what was forged begins."""
 STEM = 200
 """Bytes of a host's name that an altered copy keeps: with suffix and sidecar it has to stay under 255."""
 
