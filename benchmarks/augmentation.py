@@ -261,8 +261,8 @@ def signed(value: float, low: float, high: float) -> str:
 def main() -> None:
     """Both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1000, help="injected masses")
-    parser.add_argument("--steps", type=int, default=1000, help="of every training")
+    parser.add_argument("--count", type=int, default=600, help="injected masses")
+    parser.add_argument("--steps", type=int, default=800, help="of every training")
     parser.add_argument("--seeds", type=int, default=3, help="trainings an arm")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="the first is compared with")
     parser.add_argument("--data", type=Path)
