@@ -234,27 +234,24 @@ def report(title: str, films: list[Film], arms: dict[str, Answers]) -> str:
     first, body = next(iter(arms)), []
     masses = sum(len(film.masses) for film in films)
     for arm, said in arms.items():
-        found = [", ".join(str(round(sensitivity(one, k) * masses)) for one in said) for k in ALLOWED]
-        cells = [tables.estimate(*one) for one in ranged(values[arm], np.array(drawn[arm]))]
-        body.append([arm, cells[0], *(f"{cell} ({counts} of {masses})" for cell, counts in
-                                      zip(cells[1:], found, strict=True))])
+        counts = [", ".join(f"{sensitivity(one, k) * masses:.0f}" for one in said) for k in ALLOWED]
+        cells = [ranged(*one) for one in zip(values[arm], np.transpose(drawn[arm]), strict=True)]
+        body.append([arm, cells[0], *(f"{cell}: {found} of {masses}" for cell, found in
+                                      zip(cells[1:], counts, strict=True))])
         if arm != first:
-            differences = np.array(drawn[arm]) - np.array(drawn[first])
-            body.append([f"{arm} − {first}", *(signed(*one) for one in ranged(values[arm] - values[first],
-                                                                             differences))])
+            more, drawn_more = values[arm] - values[first], np.array(drawn[arm]) - np.array(drawn[first])
+            body.append([f"{arm} − {first}", *(ranged(*one, sign="+") for one in
+                                               zip(more, np.transpose(drawn_more), strict=True))])
     head = [title, "AUC over films", *(f"found at {k:g} false positives a film" for k in ALLOWED)]
     return tables.table(head, body)
 
 
-def ranged(values: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64]) -> Iterator[tuple[float, float, float]]:
-    """Each value with its 95 % percentile interval; draws without lesions, or with nothing else, do not count."""
-    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
-    return zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
-
-
-def signed(value: float, low: float, high: float) -> str:
-    """`−.012 (−.080–+.061)`."""
-    a, b, c = (f"{one:+.3f}".replace("0.", ".", 1).replace("-", "−") for one in (value, low, high))
+def ranged(value: float, drawn: npt.NDArray[np.float64], sign: str = "") -> str:
+    """`.953 (.931–.972)`, a 95 % percentile interval; draws that hold one kind of film alone do not count."""
+    if np.isnan(value):
+        return "–"
+    a, b, c = (f"{one:{sign}.3f}".replace("0.", ".", 1).replace("-", "−")
+               for one in (value, *np.nanpercentile(drawn, [2.5, 97.5])))
     return f"{a} ({b}–{c})"
 
 
