@@ -42,7 +42,7 @@ SIZES_MM = "7-55"
 """Of the injected masses, drawn log-uniformly: the real ones of `train` have 6.8 to 69.6, and as here half below 20."""
 MM = 0.4
 """A pixel of what the network sees."""
-SIDE, CELL, BATCH = 256, 4, 16
+SIDE, CELL, BATCH = 192, 8, 16
 """Pixels a side of a square that is trained on and of a cell of the answer; squares a batch."""
 FULL = 200
 """The grey level of the 99th percentile of the breast."""
@@ -103,23 +103,24 @@ def injected(folder: Path, films: list[Film], count: int) -> list[Seen]:
 
 
 class Finder(nn.Module):
-    """A pyramid of features (after Lin et al. 2017), small: films (n, 1, y, x) to logits (n, y / 4, x / 4)."""
+    """A pyramid of features (after Lin et al. 2017), small: films (n, 1, y, x) to logits (n, y / 8, x / 8)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), ConvBlock(4, 24, 3, 2))
         self.down = nn.ModuleList(nn.Sequential(ConvBlock(a, b, 3, 2), ConvBlock(b, b))
                                   for a, b in ((24, 48), (48, 80), (80, 80)))
-        self.across = nn.ModuleList(nn.Conv2d(channels, 32, 1) for channels in (24, 48, 80, 80))
+        self.across = nn.ModuleList(nn.Conv2d(channels, 32, 1) for channels in (48, 80, 80))
         self.head = nn.Sequential(ConvBlock(32, 32), nn.Conv2d(32, 1, 1))
         nn.init.constant_(self.head[1].bias, -4.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Sides are multiples of 32."""
-        levels = [self.stem(x)]
+        levels, x = [], self.stem(x)
         for down in self.down:
-            levels.append(down(levels[-1]))
-        top = self.across[-1](levels[-1])
+            x = down(x)
+            levels.append(x)
+        top = self.across[-1](x)
         for level, across in zip(levels[-2::-1], self.across[-2::-1], strict=True):
             top = across(level) + functional.interpolate(top, scale_factor=2.0)
         return self.head(top)[:, 0]
@@ -127,7 +128,7 @@ class Finder(nn.Module):
 
 def square(film: Seen, y: float, x: float, rng: np.random.Generator) -> tuple[Squares, Squares]:
     """`SIDE` pixels of a film about a place, turned, flipped, stretched, lighter or darker; and what is wanted of them:
-    a bell on every mass, half its radius wide within 1.6 and 6.4 mm."""
+    a bell on every mass, half its radius wide within 3.2 and 6.4 mm."""
     angle, zoom, flip = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.2, 0.2)), rng.choice([-1, 1])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * (1, flip) / zoom
     middle = np.full(2, (SIDE - 1) / 2)
@@ -139,7 +140,7 @@ def square(film: Seen, y: float, x: float, rng: np.random.Generator) -> tuple[Sq
     wanted = np.zeros((SIDE // CELL, SIDE // CELL))
     for v, u, diameter in film.masses:
         b, a = np.linalg.solve(turn, np.array([u, v]) - warp[:, 2])[::-1]
-        width = np.clip(diameter * zoom / 4, CELL, 4 * CELL)
+        width = np.clip(diameter * zoom / 4, CELL, 2 * CELL)
         far = (across[:, None] - b) ** 2 + (across - a) ** 2
         wanted = np.maximum(wanted, np.exp(-far / (2 * width**2)))
     return grey.astype(np.float32), wanted.astype(np.float32)
@@ -259,7 +260,7 @@ def main() -> None:
     """Both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=600, help="injected masses")
-    parser.add_argument("--steps", type=int, default=800, help="of every training")
+    parser.add_argument("--steps", type=int, default=600, help="of every training")
     parser.add_argument("--seeds", type=int, default=3, help="trainings an arm")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="the first is compared with")
     parser.add_argument("--data", type=Path)
