@@ -16,6 +16,7 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.witnesses import Watermarked
+from scanward.protection.make import Perturb, perturbed
 from scanward.protectors.seal import read_key
 from scanward.protectors.watermark import Watermark, read
 from scanward.protectors.watermark.measure import level_of, turned
@@ -124,6 +125,21 @@ def test_some_slices_of_a_scan_and_half_a_pixel_off_are_still_known(plain, marke
 def test_where_it_was_filtered_out_nothing_is_vouched_for(marked):
     found = heard(dataclasses.replace(marked, pixels=blurred(1.5)(median(marked.pixels))))
     assert found is None or found.label == "inconclusive"
+
+
+def test_gas_cut_off_at_the_lowest_value_is_not_painted_over(plain):
+    """As bronchi that pass for lung, in a scan whose archive stored nothing below -1000 HU."""
+    y, x = np.ogrid[:256, :256]
+    pixels = plain.pixels.copy()
+    gas = np.hypot(y - 128, x - 70) < 14
+    pixels[:, gas] = -1030 + 0.6 * (pixels[:, gas] + 850)
+    scan = chest(pixels=np.rint(pixels.clip(-1000)))
+    made, _ = perturbed(scan, Perturb("watermark"), KEY)
+    assert (made.pixels[:, gas] == -1000).mean() > 0.8
+    found = heard(made)
+    assert found.score < 0.5 and not found.findings
+    made.pixels[8:16, 110:124, 180:194] = scan.pixels[8:16, 110:124, 180:194]
+    assert heard(made).score >= 0.5  # lung that lacks it
 
 
 def test_without_a_key_or_lungs_nothing_is_woven(plain):
