@@ -119,6 +119,7 @@ def test_a_copy_that_cannot_be_sealed_is_not_left_there(run, chest, key, tmp_pat
     ((), "--key"), (("--around", PLACE), "--method"), (("--epsilon", "8"), "--method"),
     (("--method", "mits-gan"), "--around"), (("--method", "mits-gun", "--around", PLACE), "mits-gan"),
     (("--method", "mits-gan", "--around", "30,32:8"), "X,Y,Z:MM"),
+    (("--method", "tafim", "--around", PLACE), "whole scans"),
     (("--method", "mits-gan", "--around", "30,32,15"), "X,Y,Z:MM"),
     (("--method", "mits-gan", "--around", "300,32,15:8"), "outside"),
     (("--method", "mits-gan", "--around", PLACE, "--epsilon", "100"), "--epsilon"),

@@ -16,7 +16,8 @@ from scanward.bench.purify import blurred, jpeg2000, median
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
 from scanward.judging.case import Case
-from scanward.judging.witnesses import Watermarked
+from scanward.judging.witnesses import ALARM, Watermarked
+from scanward.protection.make import Perturb, perturbed
 from scanward.protectors.seal import read_key
 from scanward.protectors.watermark import Watermark, read
 from scanward.protectors.watermark.measure import level_of, turned
@@ -139,6 +140,21 @@ def test_a_place_that_a_clean_up_took_more_from_is_not_called_forged(marked):
     for pixels, sigma, label in ((marked.pixels, 0.6, "authentic"), (forged.pixels, 0.6, "tampered"),
                                  (marked.pixels, 0.8, "inconclusive")):
         assert heard(dataclasses.replace(marked, pixels=unevenly_blurred(pixels, sigma))).label == label, sigma
+
+
+def test_gas_cut_off_at_the_lowest_value_is_not_painted_over(plain):
+    """As bronchi that pass for lung, in a scan whose archive stored nothing below -1000 HU."""
+    y, x = np.ogrid[:256, :256]
+    pixels = plain.pixels.copy()
+    gas = np.hypot(y - 128, x - 70) < 14
+    pixels[:, gas] = -1030 + 0.6 * (pixels[:, gas] + 850)
+    scan = chest(pixels=np.rint(pixels.clip(-1000)))
+    made, _ = perturbed(scan, Perturb("watermark"), KEY)
+    assert (made.pixels[:, gas] == -1000).mean() > 0.8
+    lungs = lungs_alone(plain)  # the gas is in them
+    assert read(made, lungs, KEY).missing.max() < ALARM
+    made.pixels[8:16, 110:124, 180:194] = scan.pixels[8:16, 110:124, 180:194]
+    assert read(made, lungs, KEY).missing.max() > ALARM  # lung that lacks it
 
 
 def test_without_a_key_or_lungs_nothing_is_woven(plain):

@@ -13,6 +13,7 @@ import time
 import urllib.request
 import warnings
 from html import unescape
+from itertools import count
 
 import cv2
 import numpy as np
@@ -90,6 +91,7 @@ class Browser:
         self.http = TestClient(app, base_url="http://127.0.0.1", follow_redirects=True)
         self.entered = self.http.get(link)
         self.token = ""
+        self.known, self.saves = {}, iter(("unopened-1",))
 
     def page(self, path="/"):
         answer = self.http.get(path)
@@ -98,12 +100,17 @@ class Browser:
         return answer
 
     def part(self):
+        """The page on which films are read, opened anew."""
         self.page()
-        return self.http.get("/api/part").json()
+        found = self.http.get("/api/part").json()
+        page = secrets.token_hex(8)
+        self.known = {film["id"]: film["known"] for film in found.get("films", ())}
+        self.saves = (f"{page}-{turn}" for turn in count(1))
+        return found
 
     def answer(self, film, answer, **more):
         body = {"answer": answer, "confidence": 3, "marks": [], "remark": "", "seconds": 2.0,
-                "save": secrets.token_hex(8)} | more
+                "save": next(self.saves), "known": self.known.get(film)} | more
         return self.http.put(f"/api/film/{film}", json=body, headers={"X-CSRF": self.token})
 
     def hand_in(self, number):

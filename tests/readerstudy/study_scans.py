@@ -36,11 +36,11 @@ def nifti(path, values, mm=MM):
     return path
 
 
-def series(folder, values, patient):
+def series(folder, values, patient, **elements):
     """The same as DICOM, of somebody."""
     uid = generate_uid(entropy_srcs=[str(folder)])
     return axial_series(folder, values, MM, SeriesInstanceUID=uid, SOPInstanceUID=lambda z: f"{uid[:50]}.{z}",
-                        PatientName="Somebody^Known", PatientID=patient)
+                        PatientName="Somebody^Known", PatientID=patient, **elements)
 
 
 def scans(folder, healthy=3, unhealthy=2, fakes=2):

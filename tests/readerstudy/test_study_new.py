@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from scanward.forgery.files import forge_file
 from scanward.forgery.order import Order
 from scanward.readerstudy import render
 from scanward.readerstudy.folder import read_study, read_truth
+from scanward.readerstudy.make import _notes
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +185,20 @@ def test_films_of_another_size_are_pointed_out(tmp_path, run):
         assert cv2.imwrite(str(file), breast(int(file.stem[-1]), (300, 200)))
     path = protocol(tmp_path, films={"fake": ["set"], "healthy": ["healthy"]})
     code, _, err = run("study", "new", path, "-o", tmp_path / "study")
-    assert code == 0 and "the size tells which is which" in err
+    assert code == 0 and "2 of 2 fakes have a size that no real film has" in err
+
+
+def test_one_fake_of_a_size_or_depth_of_its_own_is_pointed_out():
+    def film(kind, width, bits):
+        return SimpleNamespace(candidate=SimpleNamespace(kind=kind, patient="patient p", family=f"{kind}{width}{bits}"),
+                               facts={"width": width, "height": 300}, bits=bits)
+
+    protocol = SimpleNamespace(shows="film", patients=None)
+    shown = [film("fake", 200, 12), film("fake", 200, 16), film("fake", 240, 12), film("healthy", 200, 12)]
+    size, depth = _notes(shown, protocol)
+    assert size.startswith("1 of 3 fakes have a size that no real film has")
+    assert depth.startswith("1 of 3 fakes have a depth that no real film has")
+    assert _notes(shown[:1] + shown[3:], protocol) == () == _notes(shown[:3], protocol)
 
 
 def dicom(path, seed, patient):

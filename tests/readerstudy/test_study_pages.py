@@ -100,12 +100,32 @@ def test_answers_are_kept_changed_and_closed_for_good(reader, study):
     assert "Thank you" in finish(again, 2, "real").text
 
 
+def test_a_page_that_was_left_open_undoes_no_answer(study):
+    app = build(read_study(study.folder))
+    old, new = (Browser(app, study.links[0][1]) for _ in range(2))
+    first, second = (film["id"] for film in old.part()["films"][:2])
+    old.answer(first, None, confidence=None)  # looked at
+    new.part()
+    marks = [{"shape": "box", "box": [10, 20, 30, 40]}]
+    for _ in range(2):
+        assert new.answer(first, "unhealthy", confidence=5, marks=marks, remark="BI-RADS 4").status_code == 200
+    for stale in ({"answer": None, "confidence": None}, {"answer": "healthy"}):
+        refused = old.answer(first, **stale)
+        assert refused.status_code == 409 and "another window" in refused.json()["error"]
+    assert old.answer(second, "healthy").status_code == 200
+    kept = old.part()["films"][0]
+    assert (kept["answer"], kept["confidence"], kept["marks"], kept["remark"]) == ("unhealthy", 5, marks, "BI-RADS 4")
+    assert old.answer(first, "healthy").status_code == 200  # opened anew, it knows what it changes
+    assert new.answer(first, "healthy").status_code == 200  # says nothing else
+    assert new.answer(first, "unhealthy").status_code == 409
+
+
 @pytest.mark.parametrize("body", [
     {"answer": "fake"}, {"answer": "maybe"}, {"confidence": 6}, {"confidence": 0}, {"seconds": -1},
     {"seconds": 1e9}, {"marks": [{"shape": "box", "box": [0, 0, 9999, 9999]}]},
     {"marks": [{"shape": "box", "box": [5, 5, 5, 9]}]}, {"marks": [{"shape": "star", "box": [0, 0, 9, 9]}]},
     {"marks": [{"shape": "box", "box": [0, 0, 9]}]}, {"marks": [{"shape": "box", "box": [0, 0, 9, 9]}] * 51},
-    {"remark": "x" * 4001}, {"save": ""}, {"extra": 1}, {"remark": None},
+    {"remark": "x" * 4001}, {"save": ""}, {"save": "no-page"}, {"known": 1}, {"extra": 1}, {"remark": None},
 ], ids=lambda body: str(body)[:50])
 def test_what_is_no_answer_is_refused(reader, study, body):
     film = reader.part()["films"][0]["id"]
@@ -252,7 +272,7 @@ def test_kill_9_after_each_answer_loses_none(study):
                 last = film["id"]
                 given[last] = ("healthy", "unhealthy")[len(given) % 2]
                 assert http.put(f"/api/film/{last}", headers={"X-CSRF": token}, json={
-                    "answer": given[last], "seconds": 1, "save": f"save-{last}"}).status_code == 200
+                    "answer": given[last], "seconds": 1, "save": f"{last}-1"}).status_code == 200
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
 

@@ -9,11 +9,13 @@ import pytest
 from study_films import archive, drawn, protocol
 
 from scanward.bench.readers import cohen, fleiss, fleiss_interval
+from scanward.bench.tables import table
 from scanward.readerstudy import tables
 from scanward.readerstudy.averages import averages, averages_table
 from scanward.readerstudy.folder import Truth, read_study, read_truth
 from scanward.readerstudy.log import Log, Mark, Reading, parts_of
 from scanward.readerstudy.outcome import Read, located
+from scanward.readerstudy.report import _html
 
 MASK = np.zeros((100, 80), bool)
 MASK[40:60, 20:40] = True
@@ -225,3 +227,9 @@ def test_one_reader_is_enough(tmp_path, run):
     answer(study, 0, "blind", lambda one: "unhealthy" if one.forged else "healthy")
     text = run("study", "report", study.folder)[1]
     assert "8.00, p = 0.0047" in text and "## Open part" not in text
+
+
+def test_a_bar_in_a_readers_name_keeps_the_tables_whole():
+    text = table(("reader", "answered"), [("A | B", "1"), ("|", "2")])
+    assert text.splitlines()[2:] == [r"| A \| B | 1 |", r"| \| | 2 |"]
+    assert "<td>A | B</td><td>1</td></tr><tr><td>|</td><td>2</td>" in _html(text, "x")

@@ -15,8 +15,11 @@ pytest.importorskip("fastapi")
 from scanward import formats
 from scanward.forgery.files import forge_file
 from scanward.forgery.order import Order
+from scanward.formats.write_volume import read_mask
+from scanward.readerstudy import gather
 from scanward.readerstudy.app import build
 from scanward.readerstudy.averages import averages, averages_table
+from scanward.readerstudy.films import read_picture
 from scanward.readerstudy.folder import Truth, close, read_study, read_truth
 from scanward.readerstudy.log import Log, Reading, Spot, parts_of, replay
 from scanward.readerstudy.make import new_study
@@ -52,7 +55,7 @@ def test_a_study_shows_the_scans_and_keeps_what_was_forged(chests, tmp_path, run
         values = formats.read(Path(one.source)).pixels
         assert np.array_equal(volume_in(known.film(name)), values)
         if one.forged:
-            mask = formats.read(chests / "set" / one.source.split("/")[-2] / "mask.nii.gz").pixels > 0
+            mask = read_mask(chests / "set" / one.source.split("/")[-2] / "mask.nii.gz")
             x0, y0, z0, x1, y1, z1 = one.box
             assert np.array_equal(mask[z0:z1, y0:y1, x0:x1], one.mask) and mask.sum() == one.mask.sum()
             assert one.margin_mm == 5 and one.method == "ct-copy-move"
@@ -61,6 +64,16 @@ def test_a_study_shows_the_scans_and_keeps_what_was_forged(chests, tmp_path, run
     public = (out / "study.json").read_text()
     for word in ("fake", "healthy", "copy", "set", str(chests)):
         assert word not in public
+
+
+def test_the_truth_of_a_series_that_does_not_lie_upright(tmp_path):
+    """On the side: rows go to the back and columns to the right. What was forged is what differs from the host."""
+    host = series(tmp_path / "host", hounsfield(7), "P", ImageOrientationPatient=[0, 1, 0, -1, 0, 0],
+                  ImagePositionPatient=lambda z: [0, 0, MM * z])
+    forge_file(host, tmp_path / "forged", Order("ct-copy-move", (12.0, 12.0)), "inject", seed=3)
+    found = read_picture(next(gather._fakes([tmp_path / "forged"], {}, "scan")), "scan")
+    moved = found.image.pixels != formats.read(host).pixels
+    assert found.mask.sum() > 10 and moved[found.mask].mean() > 0.9
 
 
 def truth(mask=None, at=(0, 0, 0), to_mm=UPRIGHT, margin=5.0, kind="fake", action="inject"):

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from scanward.disk import whole_file
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source
-from scanward.formats.guard import open_file, shown
+from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sniff import GZIP
+from scanward.formats.volume import stored_nifti
 from scanward.formats.write import STEM, Mark, check_target, refuse_existing, suffix_of, write_companion
 from scanward.image import Image
 from scanward.mark import TEXT
@@ -114,3 +115,11 @@ def write_mask(path: Path, mask: npt.NDArray[np.bool_], image: Image) -> None:
     made.header["descrip"] = TEXT
     with whole_file(path, replace=False) as file:
         file.write(gzip.compress(made.to_bytes(), 6, mtime=0))
+
+
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """What `write_mask` wrote, (z, y, x) along the axes of its image: a series that lies prone or turned is read as it
+    lies, and `read` would turn its mask upright. Raises `UnreadableError`."""
+    with decoding(path):
+        values, *_ = stored_nifti(path)
+    return np.asarray(values > 0, np.bool_)

@@ -20,6 +20,8 @@ BOUNDED = ("mits-gan", "mits-gan-repaired", "watermark")
 """Protectors that change a voxel by so much at most."""
 KEYED = ("watermark",)
 """Protectors that work under a site's key."""
+PLACED = "mits-gan"
+"""The one that changes places; the others change whole scans."""
 Key = bytes | PathLike
 """32 secret bytes, or the file that `make_key` made."""
 
@@ -60,6 +62,8 @@ def perturbed(image: Image, order: Perturb, master: bytes | None = None) -> tupl
     options = ({} if order.epsilon is None else {"epsilon": order.epsilon}) | (
         {"key": master} if order.method in KEYED else {})
     method = methods.build(order.method, "protector", **options)
+    if order.around and order.method != PLACED:
+        raise ArgumentError(f"{order.method} changes whole scans; --around is for {PLACED}.")
     # What lies at the floor is padding, or was cut off there: readers raise it, and a change would be written for good.
     floor = max(image.pixels.min(), AIR)
     pixels = np.where(image.pixels <= floor, image.pixels, method.protect(image, order.around).pixels)

@@ -32,6 +32,8 @@ SCRIPTS = {"keys.js": SHARED, "slices.js": SHARED, "planes.js": SHARED, "viewer.
 TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".css": "text/css"}
 COOKIE = "reading"
 GONE = "This study is closed; nothing is saved any more."
+CLOSED = "This part is closed; its answers stay as they are."
+OVERTAKEN = "This was answered in another window since; what you changed here is not saved. Reload the page."
 NONE = "There is no such page."
 FULL = "The server could not save this (its disk is full, perhaps). Keep this page open; it tries again."
 
@@ -69,8 +71,10 @@ class Answer(BaseModel):
     remark: Annotated[str, Field(max_length=MOST_REMARK)] = ""
     seconds: Annotated[float, Field(ge=0, le=10 * MOST_SECONDS)] = 0.0
     """For which the film was in view since the last save."""
-    save: Annotated[str, Field(min_length=8, max_length=64)]
-    """Random, the same when a save is tried again."""
+    save: Annotated[str, Field(pattern=r"^[0-9a-zA-Z]{8,40}-[0-9]{1,9}$")]
+    """The random name of the open page, and which of its saves this is; the same when a save is tried again."""
+    known: Annotated[str, Field(max_length=64)] | None = None
+    """The save of this film that there was when the page was opened."""
 
 
 class Desk:
@@ -195,11 +199,11 @@ def _add_reading(app: FastAPI, study: Study, desks: list[Desk]) -> None:
         part = desk.state.parts.get(name)
         if part is None:
             raise RequestError(404, NONE)
-        if part != desk.state.part:
-            raise RequestError(409, "This part is closed; its answers stay as they are.")
-        _check(given, desk.films[name], part)
-        _save(desk, {"kind": "reading", "at": _now(), "film": name, **given.model_dump(mode="json")})
-        return {"saved": True, "missing": len(desk.state.missing(part))}
+        if part == desk.state.part:
+            _check(given, desk.films[name], part)
+            if _save(desk, {"kind": "reading", "at": _now(), "film": name, **given.model_dump(mode="json")}):
+                return {"saved": True, "missing": len(desk.state.missing(part))}
+        raise RequestError(409, OVERTAKEN if part == desk.state.part else CLOSED)
 
 
 def _add_pictures(app: FastAPI, study: Study, desks: list[Desk]) -> None:
@@ -266,7 +270,7 @@ def _public(film: Shown, state: State) -> dict[str, Any]:
     reading = state.reading(film.id)
     return {"id": film.id, "width": film.width, "height": film.height, "answer": reading.answer,
             "confidence": reading.confidence, "remark": reading.remark,
-            "views": [asdict(view) for view in film.views],
+            "views": [asdict(view) for view in film.views], "known": reading.save or None,
             "marks": [*map(asdict, reading.marks), *map(asdict, reading.spots)]}
 
 
@@ -284,9 +288,9 @@ def _check(given: Answer, film: Shown, part: Part) -> None:
             raise RequestError(422, "A mark lies beyond the image; reload the page and try again.")
 
 
-def _save(desk: Desk, event: dict[str, Any]) -> None:
+def _save(desk: Desk, event: dict[str, Any]) -> bool:
     try:
-        desk.log.append(event)
+        return desk.log.append(event)
     except OSError:
         raise RequestError(507, FULL) from None
 

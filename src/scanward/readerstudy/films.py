@@ -16,7 +16,7 @@ from scanward.forgery.files import RECORD
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.whose import Whose
-from scanward.formats.write_volume import hash_of
+from scanward.formats.write_volume import hash_of, read_mask
 from scanward.image import Image, digest
 from scanward.readerstudy.draw import Candidate
 from scanward.readerstudy.protocol import Kind, Shows
@@ -119,7 +119,7 @@ def _check(image: Image, path: Path, shows: Shows) -> None:
 
 def _mask(path: Path, image: Image) -> npt.NDArray[np.bool_]:
     if image.modality == "CT":
-        found = formats.read(path).pixels > 0
+        found = read_mask(path)
     else:
         with decoding(path):
             with open_file(path) as file:

@@ -60,6 +60,34 @@ class Reading:
     first: str = ""
     """When the film was first seen; ISO 8601."""
     last: str = ""
+    save: str = ""
+    """The page that the answer came from, and which of that page's saves it was."""
+
+    def changed(self, event: Mapping[str, Any], part: Part) -> bool:
+        """Whether an event says something else."""
+        return any(getattr(self, name) != value for name, value in self._given(event, part).items())
+
+    def take(self, event: Mapping[str, Any], part: Part) -> None:
+        """What an event says, unless it is older: a page that is left sends all at once, and the last may come
+        first."""
+        (own, last), (page, turn) = _page(self.save), _page(str(event.get("save")))
+        if page == own and turn < last:
+            return
+        if self.changed(event, part) or page == own:
+            self.save = str(event.get("save"))
+        given = self._given(event, part)
+        self.changes += self.answer not in (None, given["answer"])
+        for name, value in given.items():
+            setattr(self, name, value)
+
+    def _given(self, event: Mapping[str, Any], part: Part) -> dict[str, Any]:
+        """What an event says, by the names here; one without an answer leaves the one that there is."""
+        answer, confidence, marks = event.get("answer"), event.get("confidence"), event.get("marks")
+        found = [_mark(one) for one in marks] if isinstance(marks, list) else []
+        return {"answer": answer if answer in CHOICES[part] else self.answer,
+                "confidence": confidence if confidence in SURE else None,
+                "marks": [one for one in found if isinstance(one, Mark)],
+                "spots": [one for one in found if isinstance(one, Spot)], "remark": str(event.get("remark") or "")}
 
 
 @dataclass
@@ -89,6 +117,13 @@ class State:
         """Films of a part without an answer."""
         return [film for film, of in self.parts.items() if of == part and self.reading(film).answer is None]
 
+    def late(self, event: Mapping[str, Any]) -> bool:
+        """Whether an answer to one of the films comes too late: its part is closed, or it would undo what another page
+        has said of the film since the one that it comes from was opened."""
+        part, reading, save = self.parts[event["film"]], self.reading(event["film"]), event["save"]
+        overtaken = reading.save not in ("", event.get("known")) and _page(reading.save)[0] != _page(save)[0]
+        return part in self.closed or (overtaken and save not in self.saves and reading.changed(event, part))
+
     def apply(self, event: object) -> None:
         """Take one line of the log into account. What is no event, or comes too late, is ignored."""
         if not isinstance(event, dict):
@@ -106,19 +141,9 @@ class State:
             return
         self.saves.add(str(event.get("save")))
         reading = self.readings.setdefault(event["film"], Reading(first=str(event.get("at", ""))))
-        answer = event.get("answer")
-        if answer in CHOICES[part]:
-            reading.changes += reading.answer not in (None, answer)
-            reading.answer = answer
-        confidence = event.get("confidence")
-        reading.confidence = confidence if confidence in SURE else None
-        given = event.get("marks")
-        found = [_mark(one) for one in given] if isinstance(given, list) else []
-        reading.marks = [one for one in found if isinstance(one, Mark)]
-        reading.spots = [one for one in found if isinstance(one, Spot)]
-        reading.remark = str(event.get("remark") or "")
         seconds = event.get("seconds")
         reading.seconds += min(max(float(seconds), 0.0), MOST_SECONDS) if isinstance(seconds, int | float) else 0.0
+        reading.take(event, part)
         reading.last = str(event.get("at", ""))
         self.at[part] = event["film"]
 
@@ -149,12 +174,22 @@ class Log:
         self._journal, self._lock = Journal(path, mode=0o600), threading.Lock()
         self.state = read_log(path, parts)
 
-    def append(self, event: dict[str, Any]) -> None:
-        """Write one event and apply it; `OSError` where the disk takes it not, and then it does not count."""
+    def append(self, event: dict[str, Any]) -> bool:
+        """Write one event and apply it; False, and nothing is written, for an answer that comes too late. `OSError`
+        where the disk takes it not, and then it does not count."""
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         with self._lock:
+            if event.get("film") in self.state.parts and self.state.late(event):
+                return False
             self._journal.append(line)
             self.state.apply(event)
+        return True
+
+
+def _page(save: str) -> tuple[str, int]:
+    """The page that a save came from, and which of its saves it was; earlier versions gave each save a name alone."""
+    page, _, turn = save.rpartition("-")
+    return (page, int(turn)) if page and turn.isascii() and turn.isdigit() else (save, 0)
 
 
 def _mark(found: object) -> Mark | Spot | None:

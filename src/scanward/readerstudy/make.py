@@ -166,12 +166,12 @@ def _notes(drawn: Sequence[_Drawn], protocol: Protocol) -> tuple[str, ...]:
     forged = [one for one in drawn if one.candidate.kind == "fake"]
     real = [one for one in drawn if one.candidate.kind != "fake"]
     noun = NOUNS[protocol.shows]
-    forged_sizes, real_sizes = ({(one.facts["width"], one.facts["height"]) for one in own} for own in (forged, real))
-    if not forged_sizes & real_sizes:
-        notes.append(f"No real {noun} has the size of a fake, so the size tells which is which; take {noun}s of one "
-                     "archive.")
-    if not {one.bits for one in forged} & {one.bits for one in real}:
-        notes.append(f"No real {noun} has the depth of a fake; take {noun}s of one archive.")
+    for name, told in (("size", lambda one: (one.facts["width"], one.facts["height"])),
+                       ("depth", lambda one: one.bits)):
+        alone = sum(told(one) not in {*map(told, real)} for one in forged)
+        if real and alone:
+            notes.append(f"{alone} of {len(forged)} fakes have a {name} that no real {noun} has, so that it tells "
+                         f"them; take {noun}s of one archive.")
     if protocol.patients is None and not any(one.candidate.patient.startswith("patient ") for one in drawn):
         notes.append(f"Without a table of patients every {noun} counts as a patient of its own; name one with "
                      f"`patients`, so that two {noun}s of a patient are never neighbours.")

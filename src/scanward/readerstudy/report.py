@@ -209,7 +209,7 @@ def _html(text: str, title: str) -> str:
             level = len(block) - len(block.lstrip("#"))
             parts.append(f"<h{level}>{html.escape(block.lstrip('# '))}</h{level}>")
         elif block.startswith("|"):
-            head, _, *body = [[html.escape(cell.strip()) for cell in line.strip("|").split(" | ")]
+            head, _, *body = [[html.escape(cell.strip().replace(r"\|", "|")) for cell in line.strip("|").split(" | ")]
                               for line in block.splitlines()]
             parts.append("<table><thead><tr>" + "".join(f"<th>{c}</th>" for c in head) + "</tr></thead><tbody>" +
                          "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in body) +

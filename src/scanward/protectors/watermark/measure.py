@@ -31,6 +31,10 @@ REACH = 3
 LOW, HIGH = -1024.0, 1000.0
 """HU between which a scan is looked at: metal would outshine the lungs. What lies beyond carries no pattern that could
 be seen, and does not count; vessels full of contrast medium lie within."""
+GAS = -980.0
+"""HU of local level up to which a place is no tissue but gas, as in bronchi that pass for lung. Scanners and archives
+cut it off at their lowest value, which carries no pattern; what else lies there does not count either, since a scan
+may have been processed since."""
 TURN = 600.0
 """HU of local level over which the pattern turns once: what is put on top of a marked lung is of another level, and
 carries the wrong pattern."""
@@ -125,12 +129,14 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
          window: Window, slices: Iterable[int]) -> Sums:
     """Of some slices of a scan (z, y, x)."""
     rows, columns = window
+    floor = max(float(pixels.min()), LOW)  # padding, or cut off there: it stays as it is stored
 
     def one(z: int) -> tuple[Plane, ...]:
         error, spread = normalised(pixels[:, rows, columns], z, how, spacing)
         own = pixels[z][window]
-        lung = (inside(lungs, z, pixels.shape[1:])[window] & (own > LOW) & (own < HIGH)).astype(np.float32)
         level = level_of(own, spacing)
+        tissue = inside(lungs, z, pixels.shape[1:])[window] & (own > floor) & (own < HIGH) & (level > GAS)
+        lung = tissue.astype(np.float32)
         agreement = error * turned(planes(z, window), level)
         return (4 * halved(agreement * lung), 4 * halved(np.square(error) * lung), 4 * halved(lung), halved(level),
                 halved(spread))

@@ -103,6 +103,8 @@ class _Weaving:
                  epsilon: float) -> None:
         self.pixels, self.lungs, self.spacing, self.planes, self.epsilon = pixels, lungs, spacing, planes, epsilon
         self.slices = slices_of(lungs)
+        self.floor = max(float(pixels.min()), AIR)
+        """Padding, or cut off there: no program changes it (`protection.make`)."""
         self.window = window_of(lungs, pixels.shape, spacing)
         self.place = (slice(self.slices[0], self.slices[-1] + 1), *self.window)
 
@@ -133,7 +135,7 @@ class _Weaving:
             pattern = turned(self.planes(z, self.window), level_of(own, self.spacing))
             large = cv2.resize(weak, own.shape[::-1], interpolation=cv2.INTER_LINEAR)
             change = np.clip(np.rint(large * pattern), -self.epsilon, self.epsilon)
-            made[z][self.window] = np.where((own > AIR) & self._near(z), own + change, own)
+            made[z][self.window] = np.where((own > self.floor) & self._near(z), own + change, own)
         return made
 
     def _lung(self, z: int) -> Plane:

@@ -16,11 +16,14 @@
   const clock = () => { if (since !== null) { const now = performance.now(); seen += (now - since) / 1000; since = now; } };
   const takeTime = () => { clock(); const taken = seen; seen = 0; return Math.round(taken * 1000) / 1000; };
 
-  // Saves go one after another, each tried until it is in. A later one never overtakes an earlier one.
+  // Saves go one after another, each tried until it is in. A later one never overtakes an earlier one. Each says from
+  // which page it comes and what that page knew of the film, so that no other page's answer is undone.
+  const opened = [...crypto.getRandomValues(new Uint8Array(12))].map((v) => v.toString(16).padStart(2, "0")).join("");
   const waiting = [];
+  let turn = 0, refused = "", stale = false;
   let running = null;
   const snapshot = (film) => ({ answer: film.answer, confidence: film.confidence, marks: film.marks.map((m) => ({ ...m })), remark: film.remark,
-    seconds: Math.min(takeTime(), 36000), save: [...crypto.getRandomValues(new Uint8Array(12))].map((v) => v.toString(16).padStart(2, "0")).join("") });
+    seconds: Math.min(takeTime(), 36000), save: `${opened}-${turn += 1}`, known: film.known });
   const put = (film, body, last = false) => fetch(`/api/film/${film.id}`, { method: "PUT", body: JSON.stringify(body), keepalive: last,
     headers: { "Content-Type": "application/json", "X-CSRF": kit.csrf } });
   const work = () => running ??= drain();
@@ -30,9 +33,15 @@
       const [film, body] = waiting[0];
       let answer = null;
       try { answer = await put(film, body); } catch { /* no server: tried again */ }
-      if (answer?.ok) { waiting.shift(); trouble(""); pause = 500; continue; }
+      if (answer?.ok) { waiting.shift(); trouble(refused); pause = 500; continue; }
       if (answer && answer.status < 500 && answer.status !== 429) {
         const words = await answer.json().then((o) => o.error).catch(() => "");
+        if (answer.status === 409) {  // for good: what waits behind it is still to be saved
+          waiting.shift();
+          if (film.mine) refused = `${named} ${films.indexOf(film) + 1}: ${words}`; else stale = true;
+          trouble(refused);
+          continue;
+        }
         trouble(answer.status === 403 ? "This page is out of date and your last answer is not saved; reload it." : words || "Your last answer is not saved; reload the page.");
         by("saved").textContent = "Not saved"; running = null; return;
       }
@@ -40,7 +49,8 @@
       await new Promise((done) => setTimeout(done, pause));
       pause = Math.min(pause * 2, 8000);
     }
-    by("saved").textContent = "Saved";
+    if (stale && !refused) { location.reload(); return; }  // only looked at here: show what is kept
+    by("saved").textContent = refused ? "Not saved" : "Saved";
     running = null;
   }
   const save = () => { waiting.push([films[at], snapshot(films[at])]); return work(); };
@@ -114,7 +124,7 @@
     by("back").disabled = at === 0;
     by("next").textContent = at < films.length - 1 ? "Next ›" : "Finish ›";
   }
-  function changed() { refresh(); save(); }
+  function changed() { films[at].mine = true; refresh(); save(); }
   function choose(value) { films[at].answer = value; kit.say(value); changed(); }
   function sure(level) { films[at].confidence = level; kit.say(`sure: ${level} of 5`); changed(); }
 
@@ -139,13 +149,13 @@
     if (at < films.length - 1) { go(at + 1); return; }
     if (typing) keepRemark();
     await save();
-    if (!waiting.length) location.assign("/");
+    if (!waiting.length && !refused) location.assign("/");
   }
 
   // Remarks are saved when typing pauses.
   let typing = null;
   function keepRemark() { clearTimeout(typing); typing = null; films[at].remark = by("remark").value; save(); }
-  by("remark").addEventListener("input", () => { clearTimeout(typing); films[at].remark = by("remark").value; typing = setTimeout(keepRemark, 400); });
+  by("remark").addEventListener("input", () => { clearTimeout(typing); films[at].mine = true; films[at].remark = by("remark").value; typing = setTimeout(keepRemark, 400); });
   by("remark").addEventListener("blur", () => { if (typing) keepRemark(); });
 
   // What was clicked must not take Enter and the arrows from the film.
