@@ -3,8 +3,8 @@
     python benchmarks/mammo_calcifications.py pictures    groups drawn at random and benign ones, before and after
     python benchmarks/mammo_calcifications.py detectors   the shipped scan on forgeries that it was not trained for
 
-Hosts are the digital test films of the data folder. Nothing is trained; what no source says was chosen by eye. Answers go
-to standard output as Markdown, pictures under --out.
+Hosts are the digital test films of the data folder. Nothing is trained; what no source says was chosen by eye.
+Answers go to standard output as Markdown, pictures under --out.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def drawn(count: int, seed: int, films: list[Film],
 
 
 def pictures(args: argparse.Namespace) -> None:
-    """Before and after of eight groups and two benign calcifications of each kind: drawn at random, none left out. Films
-    of CDD-CESM alone, whose licence lets them be shown."""
+    """Before and after of eight groups and two benign calcifications of each kind: drawn at random, none left out.
+    Films of CDD-CESM alone, whose licence lets them be shown."""
     args.out.mkdir(parents=True, exist_ok=True)
     films = digital("test")
     parts = {"FORGED: 8 groups by mammo-calcifications, drawn at random: before | after": cells(

@@ -39,8 +39,9 @@ Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `sc
                                             "other mammograms, ct-gan, and for removal their twins.")]
 Margin = Annotated[str | None, typer.Option(help="circumscribed, ill-defined or spiculated; drawn where none is named "
                                             "(mammo-digital).")]
-Morphology = Annotated[str | None, typer.Option(help="punctate, amorphous, fine-pleomorphic or fine-linear, drawn where "
-                                                "none is named; or a benign popcorn or rim (mammo-calcifications).")]
+Morphology = Annotated[str | None, typer.Option(help="punctate, amorphous, fine-pleomorphic or fine-linear, drawn "
+                                                "where none is named; or a benign popcorn or rim "
+                                                "(mammo-calcifications).")]
 Through = Annotated[int | None, typer.Option(metavar="PIXELS", help="Resample the whole film to this shorter side and "
                                              "back (partial-conv).")]
 Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white (mammo-cgan), host (its own grain) or "

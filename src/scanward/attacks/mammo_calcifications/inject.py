@@ -4,9 +4,9 @@ What is added to the host is
 
     M = O + (W − B) · Σ k_i (h ∗ t_i) + (g − 1) · N,
 
-with O, N the host and its grain, B and W its black and white, t_i the depth of each calcification in mm (`thickness.py`), k_i
-what a mm adds (`kinds.py`), h the detector's blur, and g what the host's own curve says of grain at the new brightness. X-rays
-add up what lies one over the other. What comes near white saturates as the host does.
+with O, N the host and its grain, B and W its black and white, t_i the depth of each calcification in mm
+(`thickness.py`), k_i what a mm adds (`kinds.py`), h the detector's blur, and g what the host's own curve says of grain
+at the new brightness. X-rays add up what lies one over the other. What comes near white saturates as the host does.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from scanward.attacks.mammo_calcifications.kinds import (
     BENIGN,
     FEWEST,
     GROUPED,
+    GROUPS,
     LINEAR,
     MORPHOLOGIES,
     SEGMENTAL,
     SINGLE,
-    SUSPICIOUS,
 )
 from scanward.attacks.mammo_calcifications.layout import Points, cluster_of
 from scanward.attacks.mammo_calcifications.thickness import coarse_in, specks_in
@@ -73,12 +73,12 @@ class MammoCalcifications:
         check_strength(strength)
         mm = float(host.spacing[1]) if host.spacing else NOMINAL_MM
         if mm > COARSEST_MM:
-            raise UnsupportedError(f"{host.name} has pixels of {mm:g} mm, too coarse for calcifications of 0.1 mm; give "
-                                   "a digital mammogram, whose pixels are of 0.1 mm or less.")
+            raise UnsupportedError(f"{host.name} has pixels of {mm:g} mm, too coarse for calcifications of 0.1 mm; "
+                                   "give a digital mammogram, whose pixels are of 0.1 mm or less.")
         breast = anatomy if isinstance(anatomy, Breast) else breast_small(host.plane)
         black, _ = levels_of(host.plane)
         white = float(np.percentile(host.plane[breast.at_full_size(host.plane.shape)], BRIGHTEST))
-        drawn = str(rng.choice([*SUSPICIOUS], p=[kind.share for kind in SUSPICIOUS.values()]))
+        drawn = str(rng.choice([*GROUPS], p=[kind.share for kind in GROUPS.values()]))
         morphology = self._morphology or drawn
         params = {"y": float(lesion.y), "x": float(lesion.x), "diameter": float(lesion.diameter),
                   "side": math.ceil(lesion.diameter) + 2 * AROUND, "strength": float(strength),
@@ -86,7 +86,7 @@ class MammoCalcifications:
                   "morphology": morphology, "benign": morphology in BENIGN}
         if morphology in BENIGN:
             return params | {"distribution": SINGLE, "count": 1, "dense": float(rng.uniform(*DENSE[morphology]))}
-        kind = SUSPICIOUS[morphology]
+        kind = GROUPS[morphology]
         distribution = str(rng.choice([GROUPED, LINEAR, SEGMENTAL], p=kind.spread))
         specks = cluster_of(morphology, distribution, lesion.diameter * mm / 2, _toward(host, lesion, breast, rng), mm,
                             _tissue(host, lesion, breast, mm), rng)
@@ -124,7 +124,7 @@ def _toward(host: Image, lesion: Lesion, breast: Breast, rng: np.random.Generato
 
 
 def _tissue(host: Image, lesion: Lesion, breast: Breast, mm: float) -> Callable[[Points], Mask]:
-    """Whether points (n, 2), mm from the lesion's centre, lie in the breast; in the film, where that centre does not."""
+    """Whether points (n, 2), mm from the lesion's centre, lie in the breast; in the film, where that does not."""
     shape, (small, ratio) = np.array(host.plane.shape), breast
 
     def framed(points: Points) -> Mask:

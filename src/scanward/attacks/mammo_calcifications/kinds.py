@@ -1,10 +1,10 @@
 """What calcifications are like, by morphology, in millimetres.
 
 Names, sizes and distributions are those of the ACR BI-RADS Atlas, 5th edition (2013), Mammography, section C,
-"Calcifications": suspicious are amorphous, fine pleomorphic (below 0.5 mm) and fine linear or fine-linear branching (thinner
-than 0.5 mm, along ducts) ones, punctate (below 0.5 mm) where they are grouped; typically benign are coarse or
-"popcorn-like" ones (above 2 to 3 mm) and rims (a deposit on the surface of a sphere, less than 1 mm thick). A group is at
-least five within 1 cm. The numbers between these bounds were chosen by eye.
+"Calcifications": suspicious are amorphous, fine pleomorphic (below 0.5 mm) and fine linear or fine-linear branching
+(thinner than 0.5 mm, along ducts) ones; punctate ones (below 0.5 mm) are probably benign where they are grouped, and
+watched. Typically benign are coarse or "popcorn-like" ones (above 2 to 3 mm) and rims (a deposit on the surface of a
+sphere, less than 1 mm thick). A group is at least five within 1 cm. What lies between these bounds was chosen by eye.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ class Kind:
     """How often they are grouped, linear, segmental."""
 
 
-SUSPICIOUS = {
-    "punctate": Kind(0.2, (0.18, 0.48), (1.0, 1.25), 0.12, (0.7, 1.0), 0.5, (0.70, 1.20), (0.6, 1.0), (0.10, 0.35),
+GROUPS = {
+    "punctate": Kind(0.2, (0.18, 0.48), (1.0, 1.25), 0.12, (0.7, 1.0), 0.5, (0.70, 1.50), (0.6, 1.0), (0.10, 0.35),
                      (0.9, 0.0, 0.1)),
     "amorphous": Kind(0.25, (0.25, 0.50), (1.0, 1.7), 0.30, (0.5, 0.8), 1.5, (0.60, 1.00), (0.5, 1.0), (0.40, 1.00),
                       (0.7, 0.0, 0.3)),
-    "fine-pleomorphic": Kind(0.35, (0.14, 0.48), (1.0, 2.4), 0.40, (0.6, 1.1), 0.6, (0.70, 1.30), (0.5, 1.0),
+    "fine-pleomorphic": Kind(0.35, (0.14, 0.48), (1.0, 2.4), 0.40, (0.6, 1.1), 0.6, (0.80, 1.70), (0.4, 1.0),
                              (0.15, 0.50), (0.6, 0.2, 0.2)),
-    "fine-linear": Kind(0.2, (0.13, 0.28), (1.0, 2.0), 0.30, (0.8, 1.2), 0.5, (0.90, 1.50), (0.6, 1.0), (0.10, 0.30),
+    "fine-linear": Kind(0.2, (0.13, 0.28), (1.0, 2.0), 0.30, (0.8, 1.2), 0.5, (0.90, 1.70), (0.6, 1.0), (0.10, 0.30),
                         (0.0, 0.5, 0.5)),
 }
-"""Drawn where no morphology is named. What a millimetre adds: at 20 keV calcium minerals attenuate 6 to 17 /cm more than
-tissue, fat and gland differ by 0.35 /cm, and 4 cm of that make about half of a film's range, so that a mm of mineral adds 0.2
-to 0.6 of it; films processed for presentation show fine detail with about twice that contrast."""
+"""Drawn where no morphology is named. What a millimetre adds was chosen by eye, and is of physics' order: at 20 keV
+calcium minerals attenuate some 6 to 17 /cm more than tissue, fat and gland differ by about 0.35 /cm, and 4 cm of that
+make half of a film's range, so that a mm of mineral adds 0.2 to 0.6 of it; films processed for presentation show fine
+detail with more contrast than that."""
 BENIGN = ("popcorn", "rim")
 """One coarse calcification each, for readers' controls."""
-MORPHOLOGIES = (*SUSPICIOUS, *BENIGN)
+MORPHOLOGIES = (*GROUPS, *BENIGN)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scanward.attacks.mammo_calcifications.kinds import GROUPED, LINEAR, MOST, SEGMENTAL, SUSPICIOUS, Kind
+from scanward.attacks.mammo_calcifications.kinds import GROUPED, GROUPS, LINEAR, MOST, SEGMENTAL, Kind
 
 Points = npt.NDArray[np.float64]
 Speck = dict[str, Any]
@@ -38,8 +38,8 @@ class Cluster:
     dense: float
     rng: np.random.Generator
     specks: list[Speck] = field(default_factory=list)
-    _points: list[Points] = field(default_factory=list)
-    _reach: list[float] = field(default_factory=list)
+    taken: Points = field(default_factory=lambda: np.zeros((0, 3)))
+    """Points of all, y, x, and how far each reaches around them."""
 
     def width(self) -> float:
         """Of the next one; a small cluster's are smaller."""
@@ -49,16 +49,14 @@ class Cluster:
 
     def add(self, lines: list[Points], width: float) -> bool:
         """Place one where there is room for it; whether there was."""
-        points = np.concatenate([densely(line, width / 4) for line in lines])
+        points = np.concatenate([densely(line, width / 2) for line in lines])
         reach = width / 2 * (1 + self.kind.rough)
         if np.hypot(*points.T).max() + reach > self.radius * 1.001 or not self.free(points).all():
             return False
-        for other, its in zip(self._points, self._reach, strict=True):
-            apart = np.hypot(*(points[:, None] - other[None]).transpose(2, 0, 1)).min()
-            if apart < reach + its + self.gap:
-                return False
-        self._points.append(points)
-        self._reach.append(reach)
+        apart = np.hypot(*(points[:, None] - self.taken[None, :, :2]).transpose(2, 0, 1)) - self.taken[:, 2]
+        if apart.size and apart.min() < reach + self.gap:
+            return False
+        self.taken = np.concatenate([self.taken, np.pad(points, ((0, 0), (0, 1)), constant_values=reach)])
         self.specks.append({
             "lines": [np.round(line, 4).tolist() for line in lines], "width": round(width, 4),
             "depth": round(width * float(self.rng.uniform(*self.kind.depth)), 4),
@@ -70,7 +68,7 @@ def cluster_of(morphology: str, distribution: str, radius: float, toward: float,
                free: Callable[[Points], npt.NDArray[np.bool_]], rng: np.random.Generator) -> list[Speck]:
     """The calcifications of a cluster of half extent `radius` mm in pixels of `mm`; `toward` is the angle, from x to y,
     in which the nipple lies. As many as there is room for."""
-    kind = SUSPICIOUS[morphology]
+    kind = GROUPS[morphology]
     cluster = Cluster(kind, radius, APART * mm, free, float(rng.uniform(*kind.dense)), rng)
     aspect = {GROUPED: rng.uniform(0.55, 0.95), LINEAR: 0.25, SEGMENTAL: 0.5}[distribution]
     area = math.pi * radius**2 * float(aspect)
@@ -97,7 +95,7 @@ def _places(distribution: str, aspect: float, cluster: Cluster, count: int) -> I
     bend = rng.uniform(-0.15, 0.15)
     for _ in range(count):
         if distribution == GROUPED:
-            away, turn = radius * rng.uniform() ** 0.6, rng.uniform(0, 2 * math.pi)
+            away, turn = radius * rng.uniform() ** 0.8, rng.uniform(0, 2 * math.pi)
             yield np.array([aspect * away * math.sin(turn), away * math.cos(turn)])
             continue
         x = rng.uniform(-1, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.attacks.blend import Plane
-from scanward.attacks.mammo_calcifications.kinds import SUSPICIOUS, Kind
+from scanward.attacks.mammo_calcifications.kinds import GROUPS, Kind
 from scanward.attacks.mammo_calcifications.layout import densely
 from scanward.attacks.mammo_digital.form import piece_of
 from scanward.attacks.mammo_digital.texture import fractal
@@ -22,23 +22,23 @@ FINE = 4
 LARGEST = 2400
 """Samples a side of a coarse calcification, which is drawn whole."""
 BLUR = 0.4
-"""Standard deviation of the detector's blur in pixels, beside the pixel's own aperture. The presampled MTF of CsI detectors
-of 0.1 mm is .42 at 4/mm (Vedantham et al., Med. Phys. 27, 558, 2000; .46 and .24 of two models in Ghetti et al., Med. Phys.
-35, 456, 2008), that of selenium of 0.07 mm more than .40 at 7.1/mm (Hoheisel et al., IEEE NSS 2004): less the aperture a
-Gaussian of 0.43 and of 0.31 pixels."""
+"""Standard deviation of the detector's blur in pixels, beside the pixel's own aperture. The presampled MTF of a CsI
+detector of 0.1 mm is .42 at 4/mm (Vedantham et al., Med. Phys. 27, 558, 2000; .46 and .24 of two models in Ghetti et
+al., Med. Phys. 2008, doi 10.1118/1.2828185), that of selenium of 0.07 mm more than .40 at 7.1/mm (Hoheisel et al., IEEE NSS
+2004): less the aperture a Gaussian of 0.43 and of 0.31 pixels."""
 SPREAD = 1
-"""Pixels by which the truth is wider than what a calcification covers: 2.5 `BLUR`, beyond which under 1 % of it goes."""
+"""Pixels by which the truth is wider than what a calcification covers: 2.5 `BLUR`, beyond which under 1 % goes."""
 
 
 def specks_in(side: int, middle: tuple[float, float], params: dict[str, Any]) -> tuple[Plane, Mask]:
-    """What the specks of `params` add (a, a), in the film's range from black to white, and the truth (a, a): every pixel
-    of which they cover a part, and `SPREAD` around. `middle` is the centre (y, x) in the square."""
+    """What the specks of `params` add (a, a), in the film's range from black to white, and the truth (a, a): every
+    pixel of which they cover a part, and `SPREAD` around. `middle` is the centre (y, x) in the square."""
     added, truth = np.zeros((side, side), np.float32), np.zeros((side, side), np.bool_)
-    kind, mm = SUSPICIOUS[params["morphology"]], params["mm"]
+    kind, mm = GROUPS[params["morphology"]], params["mm"]
     for number, speck in enumerate(params["specks"]):
         lines = [np.asarray(line) / mm + middle for line in speck["lines"]]
         points = np.concatenate(lines)
-        pad = speck["width"] / mm * (0.5 + kind.rough) + SPREAD + 2
+        pad = speck["width"] / mm / 2 * (1 + kind.rough) + SPREAD + 1
         low = np.floor(points.min(0) - pad).astype(int)
         size = int((np.ceil(points.max(0) + pad).astype(int) - low).max())
         depth = _speck(lines, low, size, kind, speck["width"] / mm, params["seed"] + 100 + number)
@@ -56,24 +56,27 @@ def coarse_in(side: int, middle: tuple[float, float], params: dict[str, Any]) ->
     fine = max(1, min(FINE, LARGEST // side))
     radius, seed = params["diameter"] / 2 * fine, params["seed"]
     grid = (np.arange(side * fine, dtype=np.float32) + 0.5) / fine - 0.5
-    y, x = ((grid - np.float32(m)) * fine / np.float32(radius) for m in middle)
+    y, x = (np.asarray((grid - m) * fine / radius, np.float32) for m in middle)
     form = popcorn if params["morphology"] == "popcorn" else rim
-    depth = form(y[:, None], x[None], radius, fine / params["mm"], seed) * np.float32(params["diameter"] / 2 * params["mm"])
-    return blurred(depth * np.float32(params["dense"]), side, fine)
+    depth = form(y[:, None], x[None], radius, fine / params["mm"], seed)
+    return blurred(depth * np.float32(params["diameter"] / 2 * params["mm"] * params["dense"]), side, fine)
 
 
 def popcorn(y: Plane, x: Plane, radius: float, mm: float, seed: int) -> Plane:
-    """Depth (a, a), in radii, of an involuting fibroadenoma's calcification: lumps that run into one another. `y` (a, 1)
-    and `x` (1, a) from the middle in radii, of `radius` samples; `mm` samples are a millimetre."""
+    """Depth (a, a), in radii, of an involuting fibroadenoma's calcification: lumps that run into one another. `y`
+    (a, 1) and `x` (1, a) from the middle in radii, of `radius` samples; `mm` samples are a millimetre."""
     rng, side = np.random.default_rng(seed), y.size
-    warp = 1 + 0.16 * np.clip(fractal(side, seed + 1, 2.5, 0.8 * radius, max(2.0, 0.15 * radius)), -2, 2)
+    warp = 1 + 0.12 * np.clip(fractal(side, seed + 1, 2.5, 0.8 * radius, max(2.0, 0.15 * radius)), -2, 2)
     depth = np.zeros((side, side), np.float32)
+    first = rng.uniform(0, math.pi)
     for number in range(int(rng.integers(7, 14))):
-        size = rng.uniform(0.16, 0.36)
-        away, turn = (1 - 1.4 * size) * (rng.uniform() ** 0.5 if number else 1), rng.uniform(0, 2 * math.pi)
+        size, away, turn = rng.uniform(0.16, 0.36), rng.uniform() ** 0.5, rng.uniform(0, 2 * math.pi)
+        if number < 2:  # one at either end: it is as large as was asked for
+            away, turn = 1.0, first + number * math.pi
+        away *= 1 - 1.15 * size
         lump = np.hypot(y - away * math.sin(turn), x - away * math.cos(turn)) * warp / size
         depth += np.float32(rng.uniform(0.5, 1.0) * size) * np.sqrt(np.clip(1 - lump * lump, 0, 1))
-    return depth
+    return np.where(np.hypot(y, x) < 1, depth, np.float32(0))
 
 
 def rim(y: Plane, x: Plane, radius: float, mm: float, seed: int) -> Plane:
@@ -101,11 +104,11 @@ def blurred(fine: Plane, size: int, samples: int) -> tuple[Plane, Mask]:
 
 def _speck(lines: list[npt.NDArray[np.float64]], low: npt.NDArray[np.int_], size: int, kind: Kind, width: float,
            seed: int) -> Plane:
-    """Depth (size · FINE)², 1 at most, of one calcification, `width` pixels wide, in the square from `low` on: the level
-    set of its distance from its lines and of noise."""
+    """Depth (size · FINE)², 1 at most, of one calcification, `width` pixels wide, in the square from `low` on: the
+    level set of its distance from its lines and of noise."""
     count, half = size * FINE, width / 2
     grid = (np.arange(count) + 0.5) / FINE - 0.5
-    points = np.concatenate([densely(line, 0.25) for line in lines]) - low
+    points = np.concatenate([densely(line, 0.5) for line in lines]) - low
     away = np.full((count, count), np.inf)
     for y, x in points:
         np.minimum(away, np.hypot(grid[:, None] - y, grid[None] - x), out=away)
