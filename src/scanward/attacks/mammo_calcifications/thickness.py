@@ -24,8 +24,8 @@ LARGEST = 2400
 BLUR = 0.4
 """Standard deviation of the detector's blur in pixels, beside the pixel's own aperture. The presampled MTF of a CsI
 detector of 0.1 mm is .42 at 4/mm (Vedantham et al., Med. Phys. 27, 558, 2000; .46 and .24 of two models in Ghetti et
-al., Med. Phys. 2008, doi 10.1118/1.2828185), that of selenium of 0.07 mm more than .40 at 7.1/mm (Hoheisel et al., IEEE NSS
-2004): less the aperture a Gaussian of 0.43 and of 0.31 pixels."""
+al., Med. Phys. 2008, doi 10.1118/1.2828185), that of selenium of 0.07 mm more than .40 at 7.1/mm (Hoheisel et al., IEEE
+NSS 2004): less the aperture a Gaussian of 0.43 and of 0.31 pixels."""
 SPREAD = 1
 """Pixels by which the truth is wider than what a calcification covers: 2.5 `BLUR`, beyond which under 1 % goes."""
 
