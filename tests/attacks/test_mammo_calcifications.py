@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from scanward.anatomy.breast import Breast
 from scanward.attacks.base import Lesion, Tamper, forge
 from scanward.attacks.mammo_calcifications.kinds import BENIGN, GROUPS, MORPHOLOGIES
 from scanward.attacks.mammo_calcifications.thickness import SPREAD
@@ -135,11 +136,20 @@ def test_grain_stays_where_no_calcification_lies_and_grows_with_brightness() -> 
     assert 1.1 < grain[1] / grain[0] < 1.1 * brighter
 
 
-@pytest.mark.parametrize("diameter", [3.0, 6.0])
-def test_a_place_too_small_for_five_is_refused(diameter: float) -> None:
+def test_a_place_with_room_for_fewer_than_five_is_refused() -> None:
+    speck = np.zeros((SIDE, SIDE), bool)
+    speck[138:143, 126:131] = True  # all that is breast
+    attack = build("mammo-calcifications", "attack", morphology="fine-pleomorphic")
     with pytest.raises(ArgumentError, match=r"group has 5 or more; choose a larger --size or another place\.$"):
-        forge(build("mammo-calcifications", "attack", morphology="fine-pleomorphic"), flat(),
-              Lesion(PLACE.centre, diameter), 0)
+        attack.draw(flat(), PLACE, np.random.default_rng(0), anatomy=Breast(speck, 1.0))
+
+
+@pytest.mark.parametrize("morphology", GROUPS)
+def test_the_smallest_group_has_five(morphology: str) -> None:
+    for seed in range(3):
+        tamper = forge(build("mammo-calcifications", "attack", morphology=morphology), flat(),
+                       Lesion(PLACE.centre, 30.0), seed)
+        assert tamper.record.params["count"] >= 5
 
 
 def test_pixels_too_coarse_and_words_that_are_none_are_refused() -> None:

@@ -44,6 +44,8 @@ COARSEST_MM = 0.11
 """Pixels of digital mammography are 0.05 to 0.1 mm; the finest calcifications are 0.1."""
 AROUND = 8
 """Pixels of the square beyond the cluster."""
+SMALL_MM = 3.0
+"""The smallest group that is asked for (`forgery.make`); in a smaller one lie as many as fit."""
 DENSE = {"popcorn": (0.35, 0.60), "rim": (0.25, 0.50)}
 """What a millimetre of a coarse calcification adds, of the range from black to white."""
 BRIGHTEST = 99.99
@@ -88,9 +90,12 @@ class MammoCalcifications:
             return params | {"distribution": SINGLE, "count": 1, "dense": float(rng.uniform(*DENSE[morphology]))}
         kind = GROUPS[morphology]
         distribution = str(rng.choice([GROUPED, LINEAR, SEGMENTAL], p=kind.spread))
-        specks = cluster_of(morphology, distribution, lesion.diameter * mm / 2, _toward(host, lesion, breast, rng), mm,
-                            _tissue(host, lesion, breast, mm), rng)
-        if len(specks) < FEWEST:
+        toward, tissue = _toward(host, lesion, breast, rng), _tissue(host, lesion, breast, mm)
+        specks = cluster_of(morphology, distribution, lesion.diameter * mm / 2, toward, mm, tissue, rng)
+        if len(specks) < FEWEST:  # a line of a few millimetres holds fewer than an ellipse
+            distribution = GROUPED
+            specks = cluster_of(morphology, distribution, lesion.diameter * mm / 2, toward, mm, tissue, rng)
+        if len(specks) < (FEWEST if lesion.diameter * mm >= SMALL_MM else 1):
             raise ArgumentError(f"Only {len(specks)} calcifications fit into {lesion.diameter * mm:.3g} mm of "
                                 f"{host.name}, and a group has {FEWEST} or more; choose a larger --size or another "
                                 "place.")

@@ -44,7 +44,7 @@ class Cluster:
     def width(self) -> float:
         """Of the next one; a small cluster's are smaller."""
         low, high = self.kind.width
-        high = max(low, min(high, self.radius / 4))
+        low, high = min(low, self.radius / 4), min(high, self.radius / 4)
         return float(np.exp(self.rng.uniform(math.log(low), math.log(high))))
 
     def add(self, lines: list[Points], width: float) -> bool:
@@ -73,7 +73,7 @@ def cluster_of(morphology: str, distribution: str, radius: float, toward: float,
     aspect = {GROUPED: rng.uniform(0.55, 0.95), LINEAR: 0.25, SEGMENTAL: 0.5}[distribution]
     area = math.pi * radius**2 * float(aspect)
     wanted = int(np.clip(round(5 + rng.uniform(*kind.crowd) * area), 5, MOST))
-    if morphology == "fine-linear":
+    if morphology == "fine-linear" and distribution != GROUPED:
         _cast(cluster, toward, 1 if distribution == LINEAR else 4)
     along = float(rng.uniform(0, 2 * math.pi)) if distribution == GROUPED else toward
     for n, place in enumerate(_places(distribution, float(aspect), cluster, wanted * TRIES)):
