@@ -31,6 +31,8 @@ class Method:
     """Keyword arguments of the factory that `scanward inject` and `remove` offer."""
     digital: bool = False
     """An attack for digital mammograms, not for films."""
+    lesion: str = "mass"
+    """What an injection into a mammogram makes; `augment` annotates masses."""
     views: bool = False
     """An injection that can be given a `view`: one lesion seen in two."""
 
@@ -71,6 +73,9 @@ METHODS: tuple[Method, ...] = (
     Method("mammo-digital-remove", "attack", "scanward.attacks.mammo_digital:MammoDigitalRemove", "MG",
            "tissue of the same digital mammogram over a lesion, under the strands that crossed it; untrained",
            action="remove", digital=True),
+    Method("mammo-calcifications", "attack", "scanward.attacks.mammo_calcifications:MammoCalcifications", "MG",
+           "a group of microcalcifications, or a benign coarse one, at a digital mammogram's own pixel; untrained",
+           action="inject", options=("morphology",), digital=True, lesion="calcifications"),
     Method("partial-conv", "attack", "scanward.attacks.partial_conv:PartialConv", "MG",
            "removal by partial convolutions (Liu et al. 2018)", ("partial-conv",),
            "scanward.training.partial_conv:train", "remove", ("through",)),

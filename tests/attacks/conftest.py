@@ -19,7 +19,7 @@ def film(seed: int, bits: int, height: int = 200, width: int = 160, integer: boo
     values = np.clip(values, 0, 250) * (2**bits - 1) / 255
     if integer:
         values = np.rint(values)
-    return Image(values.astype(np.float32)[None], "MG", (1.0, 0.2, 0.2), bits, integer)
+    return Image(values.astype(np.float32)[None], "MG", (1.0, 0.1, 0.1), bits, integer)
 
 
 @pytest.fixture(scope="session")

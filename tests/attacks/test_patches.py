@@ -95,7 +95,8 @@ def test_blur_lowers_the_grain_and_keeps_the_level(how: dict, make_film) -> None
 
 
 def test_every_blur_is_drawn_and_spacing_sets_the_width(host: Image, place: Lesion) -> None:
-    how = [Blur().draw(host, place, np.random.default_rng(s))["how"] for s in range(60)]
+    coarse = Image(host.pixels, "MG", (1.0, 0.2, 0.2), host.bits)
+    how = [Blur().draw(coarse, place, np.random.default_rng(s))["how"] for s in range(60)]
     assert {h["kind"] for h in how} == {"gaussian", "median", "bilateral", "nlm"}
     fine = Image(host.pixels, "MG", (1.0, 0.05, 0.05), host.bits)
     wide = [Blur().draw(fine, place, np.random.default_rng(s))["how"] for s in range(60)]

@@ -39,6 +39,9 @@ Attack = Annotated[str | None, typer.Option("--method", help="The attack, as `sc
                                             "other mammograms, ct-gan, and for removal their twins.")]
 Margin = Annotated[str | None, typer.Option(help="circumscribed, ill-defined or spiculated; drawn where none is named "
                                             "(mammo-digital).")]
+Morphology = Annotated[str | None, typer.Option(help="punctate, amorphous, fine-pleomorphic or fine-linear, drawn "
+                                                "where none is named; or a benign popcorn or rim "
+                                                "(mammo-calcifications).")]
 Through = Annotated[int | None, typer.Option(metavar="PIXELS", help="Resample the whole film to this shorter side and "
                                              "back (partial-conv).")]
 Grain = Annotated[str | None, typer.Option(help="What stage 7 adds: white (mammo-cgan), host (its own grain) or "
@@ -53,8 +56,8 @@ At2 = Annotated[str | None, typer.Option("--at2", metavar="X,Y", help="The centr
 def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = False, method: Attack = None,
            seed: Seed = 0, count: Count = None, dry_run: DryRun = False, strength: Strength = 1.0,
            stages: Stages = False, sigma: Sigma = None, threshold: Threshold = None, alpha: Alpha = None,
-           power: Power = None, grain: Grain = None, margin: Margin = None, noise: Noise = None,
-           density: Density = None, extent: Extent = None, views: Views = False, at2: At2 = None,
+           power: Power = None, grain: Grain = None, margin: Margin = None, morphology: Morphology = None,
+           noise: Noise = None, density: Density = None, extent: Extent = None, views: Views = False, at2: At2 = None,
            modality: Kind = None, spacing: Spacing = None,
            device: Device = "cpu", quiet: Quiet = False, debug: Debug = False) -> int:
     """Inject a lesion into a mammogram or a chest CT; the copy is marked as forged."""
@@ -63,7 +66,7 @@ def inject(hosts: Hosts, output: To, size: Size, at: At = None, world: World = F
 
     choose_device(device)
     options = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power, "grain": grain, "margin": margin,
-               "noise": noise, "density": density, "extent": extent}
+               "morphology": morphology, "noise": noise, "density": density, "extent": extent}
     return run_forge(Request("inject", tuple(hosts), output, method, tuple(at or ()), size, seed, count, strength,
                              stages, modality, spacing, quiet, options, world, dry_run, views, at2))
 

@@ -21,7 +21,7 @@ from scanward.image import Image, Modality
 from scanward.weights import Trained
 
 SMALLEST_MM = 3.0
-WORDS = ("margin", "grain", "noise", "extent")
+WORDS = ("margin", "morphology", "grain", "noise", "extent")
 """Options whose values are words; those of the others are numbers."""
 
 
