@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from scanward.delivery.bounded import BoundedSocket
 from scanward.delivery.contexts import client_context
@@ -134,8 +135,8 @@ def associated(contexts: Iterable[tuple[str, str]], to: Destination, calling: st
 
 
 def _no_association(line: Any, to: Destination, context: ssl.SSLContext | None, none: str) -> Refused | Unreachable:
-    if line.is_rejected:
-        answer = line.acceptor.primitive
+    answer = _rejection(line)
+    if answer is not None:
         why = clean(f"{answer.result_str}: {answer.reason_str}")
         if answer.result == 1:
             return Refused(f"{name_of(to)} rejected the association ({why}); check the AE titles on both sides.")
@@ -143,6 +144,19 @@ def _no_association(line: Any, to: Destination, context: ssl.SSLContext | None, 
     if line.rejected_contexts:
         return Refused(f"{name_of(to)} {none}.")
     return _probed(to, context)
+
+
+def _rejection(line: Any) -> A_ASSOCIATE | None:
+    """The receiver's, if it gave one. Where it hung up before pynetdicom looked whether it was connected, that took it
+    for a peer that is away and left the answer unread."""
+    if line.is_rejected:
+        return cast(A_ASSOCIATE, line.acceptor.primitive)
+    with suppress(queue.Empty):
+        while True:
+            answer = line.dul.to_user_queue.get_nowait()
+            if isinstance(answer, A_ASSOCIATE) and answer.result in (1, 2):
+                return answer
+    return None
 
 
 def _probed(to: Destination, context: ssl.SSLContext | None) -> Refused | Unreachable:

@@ -124,9 +124,9 @@ def fading(side: int, diameter: float) -> Plane:
 
 
 def piece_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The largest connected piece of a mask (a, a); that nearer to the middle of two equal ones."""
-    middle = (mask.shape[0] - 1) / 2
-    return piece_at(mask[None], (0, middle, middle), (1, 1, 1))[0]
+    """The largest connected piece of a mask (y, x); that nearer to the middle of two equal ones."""
+    height, width = mask.shape
+    return piece_at(mask[None], (0, (height - 1) / 2, (width - 1) / 2), (1, 1, 1))[0]
 
 
 def _from_middle(side: int, radius: float) -> tuple[Plane, Plane]:

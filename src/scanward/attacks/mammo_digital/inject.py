@@ -20,7 +20,7 @@ from scanward.anatomy.breast import breast_small
 from scanward.attacks.base import Anatomy, Donor, Lesion, View
 from scanward.attacks.blend import Plane, membrane
 from scanward.attacks.grain import resynthesised, smooth
-from scanward.attacks.mammo_cgan.inject import MammoCgan, Stages, cut
+from scanward.attacks.mammo_cgan.inject import MammoCgan, Stages, cut, window
 from scanward.attacks.mammo_cgan.merge import SIDE, TRUTH, centre_mask, resized
 from scanward.attacks.mammo_digital.form import MARGINS, SHARES, body_of, cone, fading, piece_of, spicules_of
 from scanward.attacks.mammo_digital.solid import chords, inner_of, solid_of
@@ -107,7 +107,9 @@ class MammoDigital(MammoCgan):
         thick = (body + spicules_of(body, line, params) * np.clip(1 - body, 0, 1)) * fading(side, params["diameter"])
         thick[thick < 0.01] = 0
         made = self._made(host, original, clean, thick, params)
-        truth = piece_of(thick >= min(EDGE, 0.9 * float(thick.max())))
+        within = window(host.plane.shape, params)[1]
+        seen, truth = thick[within], np.zeros(thick.shape, np.bool_)
+        truth[within] = piece_of((seen > 0) & (seen >= min(EDGE, 0.9 * float(seen.max()))))
         weight = np.where(truth, np.float32(1), np.float32(0.5 * TRUTH) * (thick > 0)).astype(np.float32)
         large = original + np.float32(params["peak"]) * thick
         return Stages(original, small, zeroed, painted, completed, large, made,

@@ -81,10 +81,11 @@ class MammoDigitalRemove:
     def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
         """The square and its truth: where half of it or more is new."""
         mm, own, share = params["mm"], cut(host.plane, params), share_of(params)
+        box, inner = window(host.plane.shape, params)
         breast = breast_small(host.plane).at_full_size(host.plane.shape)
         tissue = cut(breast.astype(np.float32), params)
         share = share * np.clip(2 * smooth(tissue, max(0.5, FINE_MM / mm)) - 1, 0, 1).astype(np.float32)
-        if not share.any():
+        if not share[inner].any():
             share = share_of(params)  # no tissue here; what was asked for is done all the same
         other = _taken(host, params, params["source"], params["turn"])
         clean, fresh = (denoised(square, level_of(other)) for square in (own, other))
@@ -94,10 +95,9 @@ class MammoDigitalRemove:
         grain = resynthesised(other - fresh, params["seed"] + 1)
         fine = matched(_under(strands(clean, mm), fresh - bright, share, mm) + grain, other - bright, share, least=1)
         made = level + fine + grain * (gain(grain_curve(host.plane, breast), fresh, level) - np.float32(1))
-        box, inner = window(host.plane.shape, params)
         change = np.float32(params["strength"]) * share * (made - own)
-        truth = piece_of(share >= min(0.5, 0.9 * float(share.max())))
-        return patch_of(box, np.asarray(host.plane[box] + change[inner], np.float32), truth[inner])
+        truth = piece_of(share[inner] >= min(0.5, 0.9 * float(share[inner].max())))
+        return patch_of(box, np.asarray(host.plane[box] + change[inner], np.float32), truth)
 
 
 def share_of(params: dict[str, Any]) -> Plane:
