@@ -17,18 +17,15 @@ import cv2
 import mammo_cgan
 import numpy as np
 from mammo_cgan import Squares
-from mammo_digital import hosts
+from mammo_digital import Called, hosts
 
 from scanward import methods
 from scanward.attacks.base import Lesion, Tamper, forge
 from scanward.attacks.mammo_calcifications.kinds import BENIGN
 from scanward.attacks.places import tissue_place
-from scanward.bench import tables
 from scanward.datasets.films import FFDM_SPACING, Film, digital
 from scanward.errors import ArgumentError
 from scanward.image import Image
-from scanward.judging.case import Case
-from scanward.judging.judge import judge
 from scanward.report.heat import window
 
 METHOD = "mammo-calcifications"
@@ -81,21 +78,14 @@ def cells(forged: Iterator[tuple[Film, Image, Lesion, Tamper]]) -> list[Squares]
 
 
 def detectors(args: argparse.Namespace) -> None:
-    """How many of the forgeries the default scan calls tampered, and of the untouched hosts."""
-    said: dict[str, list[bool]] = {}
-    who: dict[str, list[str]] = {}
-
-    def ask(name: str, image: Image, film: Film) -> None:
-        said.setdefault(name, []).append(judge(Case(image)).label == "tampered")
-        who.setdefault(name, []).append(film.name)
-
+    """How many of the forgeries the default scan calls tampered."""
+    called = Called()
     for film, _, _, tamper in drawn(args.count or 24, 5, hosts()):
-        ask(METHOD, tamper.image, film)
+        called.ask(METHOD, tamper.image, film)
     for morphology in BENIGN:
         for film, _, _, tamper in drawn(6, 7, hosts(), morphology):
-            ask(f"{METHOD}, benign", tamper.image, film)
-    print(tables.table(["images", "called tampered"], [[name, tables.rate(found, who[name])]
-                                                       for name, found in said.items()]))
+            called.ask(f"{METHOD}, benign", tamper.image, film)
+    print(called.table())
 
 
 def main() -> None:

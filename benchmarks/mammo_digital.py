@@ -186,26 +186,34 @@ def pair(image: Image, tamper: Tamper, place: Lesion) -> Squares:
     return np.hstack([mammo_cgan._view(plane, place, levels) for plane in (image.plane, tamper.image.plane)])
 
 
+class Called:
+    """How many images the default scan calls tampered, by name."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, list[bool]] = {}
+        self.who: dict[str, list[str]] = {}
+
+    def ask(self, name: str, image: Image, film: Film) -> None:
+        self.said.setdefault(name, []).append(judge(Case(image)).label == "tampered")
+        self.who.setdefault(name, []).append(film.name)
+
+    def table(self) -> str:
+        return tables.table(["images", "called tampered"], [[name, tables.rate(found, self.who[name])]
+                                                            for name, found in self.said.items()])
+
+
 def detectors(args: argparse.Namespace) -> None:
     """How many of the forgeries the default scan calls tampered, by attack; and of the untouched hosts."""
-    said: dict[str, list[bool]] = {"untouched": []}
-    who: dict[str, list[str]] = {"untouched": []}
-
-    def ask(name: str, image: Image, film: Film) -> None:
-        verdict = judge(Case(image))
-        said.setdefault(name, []).append(verdict.label == "tampered")
-        who.setdefault(name, []).append(film.name)
-
+    called = Called()
     for film in hosts():
-        ask("untouched", film.read(), film)
+        called.ask("untouched", film.read(), film)
     for film, image, place, seed in drawn(args.count, 5):
         for name in ("mammo-digital", "mammo-digital, host's grain"):
-            ask(name, forge(build(name), image, place, seed).image, film)
+            called.ask(name, forge(build(name), image, place, seed).image, film)
     for film, place in real_masses():
         image = film.read()
-        ask("mammo-digital-remove", forge(build("mammo-digital-remove"), image, wider(place), 0).image, film)
-    print(tables.table(["images", "called tampered"], [[name, tables.rate(found, who[name])]
-                                                       for name, found in said.items()]))
+        called.ask("mammo-digital-remove", forge(build("mammo-digital-remove"), image, wider(place), 0).image, film)
+    print(called.table())
 
 
 def main() -> None:

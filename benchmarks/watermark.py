@@ -53,7 +53,7 @@ from scanward.modality import traits
 from scanward.protectors.watermark import Watermark
 from scanward.protectors.watermark.measure import Expected, prediction_of, sums
 from scanward.protectors.watermark.planes import key_for, planes_at
-from scanward.protectors.watermark.read import missing_in, scatter_in, start_in
+from scanward.protectors.watermark.read import missing_in, start_in
 from scanward.report.heat import to_grey
 from scanward.tiles import widened
 
@@ -153,9 +153,8 @@ class ByWatermark:
                                spacing=self.spacing)
         self.seen = self.sums_in(pixels, window=self.window, slices=self.slices)
         self.expected = Expected(self.seen)
-        there = self.expected(self.seen)
-        self.scatter = scatter_in(self.seen, there, self.spacing)
-        self.peaks = [peaks_in(missing_in(self.seen, there, self.spacing, self.scatter), self.spacing)]
+        missing, self.scatter = missing_in(self.seen, self.expected(self.seen), self.spacing)
+        self.peaks = [peaks_in(missing, self.spacing)]
 
     def score(self, loudest: Sequence[npt.NDArray[np.float32]]) -> float:
         """The loudest place."""
@@ -164,7 +163,7 @@ class ByWatermark:
     def anew(self, pixels: Volume, box: Box, small: Box) -> list[Volume]:
         """The map of a box of the scan; `small` is the same box of the maps."""
         new = self.sums_in(pixels, window=box[1:], slices=range(box[0].start, box[0].stop))
-        return [missing_in(new, self.expected(new), self.spacing, self.scatter)]
+        return [missing_in(new, self.expected(new), self.spacing, self.scatter)[0]]
 
 
 Side = ByDetector | ByWatermark

@@ -157,19 +157,27 @@ def _pieces(cluster: Cluster, way: Points) -> None:
 def stretch(way: Points, start: int, length: float) -> Points:
     """The part of a line (n, 2) from a point on, `length` long, in at most eight points."""
     rest = way[start:]
-    run = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(rest, axis=0).T))])
     if length <= 0 or len(rest) < 2:
         return rest[:1]
-    steps = np.linspace(0, min(length, run[-1]), min(8, max(2, int(length / 0.1) + 1)))
-    return np.stack([np.interp(steps, run, axis) for axis in rest.T], 1)
+    run = _run(rest)
+    return _at(rest, run, np.linspace(0, min(length, run[-1]), min(8, max(2, int(length / 0.1) + 1))))
 
 
 def densely(line: Points, step: float) -> Points:
     """A line (n, 2) in points at most `step` apart."""
     if len(line) < 2:
         return line
-    run = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    steps = np.linspace(0, run[-1], max(2, math.ceil(run[-1] / step) + 1))
+    run = _run(line)
+    return _at(line, run, np.linspace(0, run[-1], max(2, math.ceil(run[-1] / step) + 1)))
+
+
+def _run(line: Points) -> npt.NDArray[np.float64]:
+    """How far along a line (n, 2) each of its points lies."""
+    return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+
+
+def _at(line: Points, run: npt.NDArray[np.float64], steps: npt.NDArray[np.float64]) -> Points:
+    """Points of a line (n, 2) so far along it."""
     return np.stack([np.interp(steps, run, axis) for axis in line.T], 1)
 
 

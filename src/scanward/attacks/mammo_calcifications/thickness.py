@@ -13,9 +13,7 @@ from scanward.attacks.blend import Plane
 from scanward.attacks.mammo_calcifications.kinds import GROUPS, Kind
 from scanward.attacks.mammo_calcifications.layout import densely
 from scanward.attacks.mammo_digital.form import piece_of
-from scanward.attacks.mammo_digital.texture import fractal
-
-Mask = npt.NDArray[np.bool_]
+from scanward.attacks.mammo_digital.texture import Mask, fractal
 
 FINE = 4
 """Samples a pixel, each way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,10 +73,10 @@ def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
     window, slices = window_of(lungs, image.shape, spacing), slices_of(lungs)
     seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
     expected = Expected(seen)(seen)
-    scatter = scatter_in(seen, expected, spacing)
+    near, scatter = missing_in(seen, expected, spacing)
     missing = np.full(image.shape, -np.inf, np.float32)
     size = tuple(part.stop - part.start for part in window)[::-1]
-    for z, plane_of in zip(slices, missing_in(seen, expected, spacing, scatter), strict=True):
+    for z, plane_of in zip(slices, near, strict=True):
         missing[z][window] = cv2.resize(plane_of, size, interpolation=cv2.INTER_NEAREST)
     agreed = agreement_in(seen, expected, spacing, CUBES_MM[1])
     strength = float(np.median(agreed.expected[agreed.full])) if agreed.full.any() else 0.0
@@ -103,29 +104,28 @@ def agreement_in(seen: Sums, expected: Volume, spacing: tuple[float, float, floa
                      count > FULL * 4 * np.prod(sides))
 
 
-def scatter_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float]) -> tuple[float, ...]:
-    """For each of `CUBES_MM`, by how many standard deviations of an unmarked one cubes scatter about what is expected
-    of them: by the median of deviations, which a forgery takes up little of. A clean-up takes the pattern away here
-    more than there, and then a place that it left little of would pass for painted."""
-    made = []
-    for side in CUBES_MM:
-        one = agreement_in(seen, expected, spacing, side)
-        off = (one.found - one.expected)[one.full]
-        made.append(float(np.median(np.abs(off - np.median(off)))) / 0.6745 if off.size else 0.0)
-    return tuple(made)
+def scatter_of(cubes: Agreement) -> float:
+    """By how many standard deviations of an unmarked one cubes scatter about what is expected of them: by the median of
+    deviations, which a forgery takes up little of. A clean-up takes the pattern away here more than there, and then a
+    place that it left little of would pass for painted."""
+    off = (cubes.found - cubes.expected)[cubes.full]
+    return float(np.median(np.abs(off - np.median(off)))) / 0.6745 if off.size else 0.0
 
 
 def missing_in(seen: Sums, expected: Volume, spacing: tuple[float, float, float],
-               scatter: tuple[float, ...]) -> Volume:
+               scatter: Sequence[float] = ()) -> tuple[Volume, list[float]]:
     """As `Reading.missing`, of a window, (z, y / 2, x / 2): the logarithm of the likelihood ratio of two normal
     distributions of unit variance, one about the expected agreement and one about none; divided by how many times
-    the variance is that of a scan as it was marked (quasi-likelihood, McCullagh & Nelder 1989, chapter 9)."""
-    made = np.full(seen.count.shape, -np.inf, np.float32)
-    for side, wide in zip(CUBES_MM, scatter, strict=True):
+    the variance is that of a scan as it was marked (quasi-likelihood, McCullagh & Nelder 1989, chapter 9). And the
+    scatter of each of `CUBES_MM`: the window's own, or the whole scan's `scatter` where that is given."""
+    made, used = np.full(seen.count.shape, -np.inf, np.float32), list(scatter)
+    for number, side in enumerate(CUBES_MM):
         one = agreement_in(seen, expected, spacing, side)
-        ratio = one.expected * (one.expected / 2 - one.found) / np.float32(max(1.0, (wide / SCATTER) ** 2))
+        if not scatter:
+            used.append(scatter_of(one))
+        ratio = one.expected * (one.expected / 2 - one.found) / np.float32(max(1.0, (used[number] / SCATTER) ** 2))
         np.maximum(made, np.where(one.full, ratio, -np.inf), out=made)
-    return made
+    return made, used
 
 
 def _boxes(values: Volume, sides: list[int]) -> Volume:
