@@ -25,7 +25,8 @@ from scanward.seals.files import seal_file
 from scanward.seals.signing import pem_of, signer_of
 
 PROMISED = {
-    "inject": forgery, "remove": forgery, "Tamper": base, "load": judging, "scan": judging, "scan_many": judging,
+    "inject": forgery, "remove": forgery, "inject_views": forgery, "remove_views": forgery, "Pair": forgery,
+    "Tamper": base, "load": judging, "scan": judging, "scan_many": judging,
     "calibrate": judging, "Result": judging, "find": formats, "Source": formats, "Around": protection,
     "Perturb": protection, "Record": protection, "Image": image, "Provenance": image, "Site": site, "read_site": site,
     "protect": protection, "seal": protection, "verify": protection, "unprotect": protection, "read_record": protection,
@@ -208,6 +209,24 @@ def test_a_saved_tamper_is_what_the_command_line_writes(film, run, given):
     assert np.array_equal(scanward.load(written[0]).pixels, tamper.image.pixels)
     code, out, _ = run("replay", "api/record.json")
     assert code == 0 and "same bytes" in out
+
+
+@uses("inject_views", "remove_views", "Pair")
+@pytest.mark.parametrize(("act", "method"), [("inject", "mammo-digital"), ("remove", "inpaint-telea")])
+def test_a_saved_pair_is_what_the_command_line_writes(film, run, act, method):
+    cv2.imwrite("other.png", half_round() + 900)
+    pair = getattr(scanward, f"{act}_views")(film, "other.png", **{**MASS, "method": method}, at2=(110, 190), seed=3)
+    assert [tamper.record.method for tamper in pair.tampers] == [method, method]
+    assert pair.save("api") == (Path("api/CC"), Path("api/MLO"))
+    options = "--views", "--at2", "110,190", *MASS_AS_OPTIONS, "--method", method, "--seed", 3
+    assert run(act, film, "other.png", "-o", "cli", *options)[0] == 0
+    assert files("api") == files("cli")
+    with pytest.raises(scanward.ArgumentError, match="overwritten"):
+        pair.save("api")
+    cv2.imwrite("other.png", half_round() + 1)
+    with pytest.raises(scanward.UnreadableError, match=r"other\.png"):
+        pair.save("new")
+    assert not Path("new").exists()
 
 
 def test_what_cannot_be_saved_is_one_sentence_and_leaves_nothing(film):

@@ -10,7 +10,8 @@
 - `find` says which images files, folders and globs name; `load` reads one.
 - `calibrate` and `read_site`: the thresholds of a site's own scanners.
 - `read_trust`: whose seals count beside the site's own.
-- `inject` and `remove` forge a lesion: a `Tamper`, which can be saved.
+- `inject` and `remove` forge a lesion: a `Tamper`, which can be saved. `inject_views` and `remove_views` forge it in
+  both views of a breast: a `Pair`, which can be saved.
 - `make_key`, `seal`, `verify`: a signed file beside an image, and the image held to it.
 - `protect` perturbs a CT against forgers: a `Protected`, which can be saved. `unprotect` and `read_record` are for
   what earlier versions wove into images, which `verify` hears, too.
@@ -19,7 +20,7 @@ An image is a path, what `find` found, a NumPy array, or an `Image`, which `load
 is the folder of its series. A path is a str or an `os.PathLike`.
 
 Arrays are (z, y, x), a mammogram of one slice, too; so are spacings (in millimetres), boxes and the places in answers.
-Only `at` of `inject` and `remove` is (x, y) or (x, y, z), as on the command line and in JSON.
+Only `at` of `inject` and `remove`, and `at2`, is (x, y) or (x, y, z), as on the command line and in JSON.
 
 Everything raised on purpose is a `ScanwardError`, and its message one sentence for the user.
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         WeightsError,
     )
-    from scanward.forgery import inject, remove
+    from scanward.forgery import Pair, inject, inject_views, remove, remove_views
     from scanward.formats import Source, find
     from scanward.image import Image, Provenance
     from scanward.judging.scan import Result, calibrate, load, scan, scan_many
@@ -61,6 +62,7 @@ _HOMES = {
     "Result": "scanward.judging.scan", "calibrate": "scanward.judging.scan",
     "Site": "scanward.judging.site", "read_site": "scanward.judging.site",
     "inject": "scanward.forgery", "remove": "scanward.forgery", "Tamper": "scanward.attacks.base",
+    "inject_views": "scanward.forgery", "remove_views": "scanward.forgery", "Pair": "scanward.forgery",
     "Source": "scanward.formats", "find": "scanward.formats",
     "Around": "scanward.protection", "Perturb": "scanward.protection", "Record": "scanward.protection",
     "protect": "scanward.protection", "verify": "scanward.protection", "unprotect": "scanward.protection",
@@ -83,6 +85,7 @@ __all__ = [
     "Image",
     "InputError",
     "MissingExtraError",
+    "Pair",
     "Perturb",
     "Protected",
     "Provenance",
@@ -102,6 +105,7 @@ __all__ = [
     "calibrate",
     "find",
     "inject",
+    "inject_views",
     "load",
     "make_key",
     "protect",
@@ -109,6 +113,7 @@ __all__ = [
     "read_site",
     "read_trust",
     "remove",
+    "remove_views",
     "scan",
     "scan_many",
     "seal",

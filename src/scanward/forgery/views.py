@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from scanward import formats
-from scanward.attacks.base import Lesion, View
+from scanward.arguments import PathLike, path_of
+from scanward.attacks.base import Lesion, Tamper, View
 from scanward.attacks.mammo_cgan.merge import levels_of
 from scanward.attacks.mammo_digital.form import MARGINS, SHARES
 from scanward.attacks.mammo_digital.inject import PEAKS, peak_of
+from scanward.brief import brief
 from scanward.disk import check_free, whole_folder
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.arcs import Sight, alike, injected, sight_of
@@ -29,6 +31,7 @@ from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import shown
+from scanward.formats.host import host_of
 from scanward.formats.whose import PAIR, said_by
 from scanward.formats.write_volume import target_of
 from scanward.image import Modality, digest
@@ -53,6 +56,44 @@ class Both:
                 "from_nipple_mm": round(sight.arc_mm(lesion), 2), "other": f"../{other.name}/{RECORD}"}
 
 
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One lesion in both views of a breast, in memory."""
+
+    tampers: tuple[Tamper, Tamper]
+    """In the order in which the views were given."""
+    both: Both
+    action: str
+    modality: Modality | None
+    spacing: tuple[float, float] | None
+
+    __repr__ = brief
+
+    def save(self, folder: PathLike) -> tuple[Path, Path]:
+        """Write both views, as `--views` does, into the folders `CC` and `MLO` of `folder`, with a record each that
+        names the other: all or nothing, and nothing is overwritten. Returns the two, in the order in which the views
+        were given.
+
+        Raises `ArgumentError` where the folder cannot be written, `UnreadableError` where a host's file has changed,
+        `UnsupportedError` for a format that is not written."""
+        for sight in self.both.sights:
+            host_of(sight.source, sight.image, self.modality, self.spacing).again()
+        first, second = (made.folder for made in self.write(path_of(folder, "folder")))
+        return first, second
+
+    def write(self, folder: Path) -> tuple[Forged, Forged]:
+        """As `save`, of hosts that were read just now; what was written, with its records."""
+        check_free(folder, PAIR)
+        made = []
+        with whole_folder(folder, last=PAIR[1], taken=PAIR) as draft:
+            for number, (tamper, sight) in enumerate(zip(self.tampers, self.both.sights, strict=True)):
+                made.append(write_tamper(tamper, sight.image, sight.source, draft / sight.name,
+                                         self.both.orders[number], self.action, self.modality, self.spacing,
+                                         pair=self.both.pair(number)))
+        first, second = (replace(one, folder=folder / one.folder.name) for one in made)
+        return first, second
+
+
 def forge_views(sources: Sequence[Source], folder: Path, order: Order, action: str, *,
                 at2: tuple[float, ...] | None = None, modality: Modality | None = None,
                 spacing: tuple[float, float] | None = None) -> tuple[Forged, Forged]:
@@ -62,14 +103,14 @@ def forge_views(sources: Sequence[Source], folder: Path, order: Order, action: s
     both = plan_views(sources, order, action, at2=at2, modality=modality, spacing=spacing)
     for sight in both.sights:
         target_of(sight.image, sight.source, folder / sight.name, "forged")
-    made = []
-    with whole_folder(folder, last=PAIR[1], taken=PAIR) as draft:
-        for number, (sight, single) in enumerate(zip(both.sights, both.orders, strict=True)):
-            tamper = forge_image(check_order(single, action), sight.image, single, single.seed)
-            made.append(write_tamper(tamper, sight.image, sight.source, draft / sight.name, single, action, modality,
-                                     spacing, pair=both.pair(number)))
-    first, second = (replace(one, folder=folder / one.folder.name) for one in made)
-    return first, second
+    return made_of(both, action, modality, spacing).write(folder)
+
+
+def made_of(both: Both, action: str, modality: Modality | None, spacing: tuple[float, float] | None) -> Pair:
+    """What was planned, carried out. Raises as `inject`."""
+    first, second = (forge_image(check_order(order, action), sight.image, order, order.seed)
+                     for sight, order in zip(both.sights, both.orders, strict=True))
+    return Pair((first, second), both, action, modality, spacing)
 
 
 def plan_views(sources: Sequence[Source], order: Order, action: str, *, at2: tuple[float, ...] | None = None,
