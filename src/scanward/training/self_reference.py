@@ -20,7 +20,7 @@ from scanward.detectors.self_reference.reference import BLOCK
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
 from scanward.training.bank import CROP, DETAILED, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
-from scanward.training.finish import DIGITAL, FORGED, LICENCE, SHOWN, TRAINED_ON, calibrated, preset_of, ship
+from scanward.training.finish import DIGITAL, FORGED, LICENCE, OWN_PIXEL, SHOWN, TRAINED_ON, calibrated, preset_of, ship
 from scanward.training.loop import Loss, Schedule, device_of, fit
 from scanward.training.mining import mine
 
@@ -178,5 +178,6 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     made = chosen.kind.weights_name
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
     settings = calibrated(chosen.kind, arrays, out / preset, made, data, steps=SHOWN, more=more)
-    return ship(made, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + FORGED,
+    forged = FORGED + OWN_PIXEL if chosen.bank.digital else FORGED
+    return ship(made, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + forged,
                 licence)

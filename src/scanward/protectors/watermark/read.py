@@ -32,7 +32,7 @@ CUBES_MM = (5.0, 8.0, 12.0)
 """Sides of the cubes over which agreement is summed."""
 FULL = 0.5
 """Share of a cube that is lung, at least."""
-SCATTER = 0.7
+SCATTER = 0.6
 """Standard deviations by which cubes scatter about what is expected of them, from which on a scan counts as processed
 since: the pattern is woven in so that all agree alike, and as they were marked three scans' scatter by .4 to .6."""
 QUIET = 0.4
