@@ -49,13 +49,13 @@ RIM = 0.35
 """Share of that over which what is new fades in."""
 SKIN_MM = 2.0
 """The same, from the skin."""
-PULLS = (0.45, 0.9)
+PULLS = (0.55, 1.0)
 """How hard tissue is drawn in, as `sources` takes it."""
 FADED = 0.6
 """By how much strands that do not radiate are weaker in the middle."""
 QUANTILE = 0.9
 """Of the host's strands round about: so opaque are those that radiate, times `OPACITY`."""
-OPACITY = 2.3
+OPACITY = 2.6
 LEAST = 0.02
 """Of the range from black to white: that quantile where the host has hardly any strands."""
 BETWEEN_MM = 1.2

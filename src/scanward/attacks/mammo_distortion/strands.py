@@ -30,6 +30,8 @@ THINNEST = 0.6
 """Pixels: half of the least width that is drawn."""
 TAPER = 0.6
 """By how much a strand is thinner at its end."""
+RISE = 0.3
+"""Share of its length over which a strand gains its opacity; it loses it over all the rest."""
 FAINT = 0.5
 """Of a followed strand's opacity, a free one's."""
 OFF = 0.1
@@ -106,7 +108,7 @@ def _depth(strand: Strand, away: npt.NDArray[np.float64], angle: npt.NDArray[np.
     aside = away * np.sin(turn) / np.hypot(1, slope)
     along = (away - strand.radii[0]) / (strand.radii[-1] - strand.radii[0])
     half = np.maximum(strand.width / 2 * (1 - TAPER * np.clip(along, 0, 1)), THINNEST)
-    fading = np.clip(along / 0.12, 0, 1) * np.clip(1 - along, 0, 1) ** 0.7 * (np.cos(turn) > 0)
+    fading = np.clip(along / RISE, 0, 1) * np.clip(1 - along, 0, 1) ** 0.7 * (np.cos(turn) > 0)
     return np.asarray(strand.opacity * fading * np.sqrt(np.clip(1 - (aside / half) ** 2, 0, 1)), np.float32)
 
 
