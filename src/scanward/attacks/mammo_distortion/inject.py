@@ -49,7 +49,7 @@ RIM = 0.35
 """Share of that over which what is new fades in."""
 SKIN_MM = 2.0
 """The same, from the skin."""
-PULLS = (0.55, 1.0)
+PULLS = (0.35, 0.95)
 """How hard tissue is drawn in, as `sources` takes it."""
 FADED = 0.6
 """By how much strands that do not radiate are weaker in the middle."""
