@@ -67,14 +67,15 @@ def build(name: str) -> Attack:
     return made
 
 
-def drawn(count: int, seed: int, films: list[Film] | None = None) -> Iterator[tuple[Film, Image, Lesion, int]]:
+def drawn(count: int, seed: int, films: list[Film] | None = None,
+          sizes_mm: tuple[float, float] = SIZES_MM) -> Iterator[tuple[Film, Image, Lesion, int]]:
     """Hosts, or `films`, in turn with random places and sizes."""
     rng, films = np.random.default_rng(seed), films or hosts()
     for number in range(count):
         film = films[number % len(films)]
         image = film.read()
         for _ in range(20):
-            diameter = float(np.exp(rng.uniform(*np.log(SIZES_MM)))) / FFDM_SPACING
+            diameter = float(np.exp(rng.uniform(*np.log(sizes_mm)))) / FFDM_SPACING
             try:
                 yield film, image, tissue_place(image, rng, diameter, FFDM_SPACING), number
                 break

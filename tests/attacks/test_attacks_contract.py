@@ -27,7 +27,7 @@ from scanward.methods import METHODS, build
 NAMES = [m.name for m in METHODS if m.kind == "attack" and m.modality == "MG"]
 FAMILIES = {"copy-move", "splice", "inpaint", "resample", "noise", "blur", "jpeg", "self-blend", "faithful-mass",
             "mammo-cgan", "mammo-cgan-b", "mammo-cgan-remove", "mammo-digital", "mammo-digital-remove",
-            "mammo-calcifications", "partial-conv", "diffusion"}
+            "mammo-calcifications", "mammo-distortion", "partial-conv", "diffusion"}
 SEEDS = range(12)
 
 

@@ -105,7 +105,7 @@ def spicules_of(body: Plane, line: Plane, params: dict[str, Any]) -> Plane:
     middle, turn = (body.shape[0] - 1) / 2, np.linspace(0, 2 * math.pi, ANGLES, endpoint=False)[:, None]
     x, y = (np.asarray(middle + radii * along(turn), np.float32) for along in (np.cos, np.sin))
     polar = np.asarray(cv2.remap(line, x, y, cv2.INTER_LINEAR), np.float32)
-    score, turns = _best_paths(polar + np.float32(0.35) * rng.random(polar.shape).astype(np.float32))
+    score, turns = best_paths(polar + np.float32(0.35) * rng.random(polar.shape).astype(np.float32))
     taken: list[int] = []
     for start in np.argsort(-(score + 0.02 * len(radii) * rng.random(ANGLES))):
         if any(min(abs(start - other), ANGLES - abs(start - other)) < 0.35 * ANGLES / count for other in taken):
@@ -134,11 +134,12 @@ def _from_middle(side: int, radius: float) -> tuple[Plane, Plane]:
     return y, x
 
 
-def _best_paths(polar: Plane) -> tuple[Plane, npt.NDArray[np.int8]]:
-    """The score of the best path outwards from each angle (angles,), and where each turns (angles, radii): -1, 0, 1."""
+def best_paths(polar: Plane, bend: float = BEND) -> tuple[Plane, npt.NDArray[np.int8]]:
+    """The score of the best path outwards through `polar` (angles, radii) from each angle (angles,), and where each
+    turns (angles, radii): -1, 0, 1. A turn costs `bend`."""
     score, turns = polar[:, -1].copy(), np.zeros(polar.shape, np.int8)
     for n in range(polar.shape[1] - 2, -1, -1):
-        choices = np.stack([np.roll(score, 1) - BEND, score, np.roll(score, -1) - BEND])
+        choices = np.stack([np.roll(score, 1) - bend, score, np.roll(score, -1) - bend])
         turns[:, n] = choices.argmax(0) - 1
         score = polar[:, n] + choices.max(0)
     return score, turns
