@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scanward import weights
 from scanward.detectors.self_reference import OfFilm, SelfReference
 from scanward.detectors.self_reference import detect as module
+from scanward.detectors.self_reference.film import EVEN, flat_ground, like_film
 from scanward.detectors.self_reference.local import measure as local_measure
 from scanward.detectors.self_reference.local import unevenness
 from scanward.detectors.self_reference.reference import KERNELS, measure, pool
@@ -243,6 +244,34 @@ def test_what_seems_strange_all_over_the_breast_is_shown_to_the_other_network(mo
     assert np.array_equal(asked[0], film) and np.array_equal(asked[1], other)
     monkeypatch.setattr(module, "widespread", lambda logits: True)
     assert np.array_equal(both.look(plane).logits, film), "strange to both: the first one's word"
+
+
+def scanned(seed, ground):
+    """A breast of even grain, the left half of (512, 512), on a ground with noise of so many steps."""
+    rng = np.random.default_rng(seed)
+    plane = np.rint(rng.normal(100, ground, (512, 512)).clip(0)).astype(np.float32)
+    plane[:, :256] = tissue(seed)[:, :256]
+    return plane, np.arange(512)[None] < np.full((512, 1), 256)
+
+
+@pytest.mark.parametrize(("ground", "film"), [(2.0, True), (0.5, True), (0.0, False)])
+def test_even_grain_on_a_ground_without_noise_is_no_film(ground, film):
+    plane, breast = scanned(4, ground)
+    reference = local_measure(plane, breast)
+    assert unevenness(reference, breast) < EVEN and like_film(plane, breast, reference) is film
+    both, one = SelfReference(), OfFilm() if film else SelfReference(*weights.load("self-reference")[:1])
+    assert np.array_equal(both.look_at(plane, breast, reference).logits, one.look_at(plane, breast, reference).logits)
+
+
+def test_the_ground_by_hand():
+    plane, breast = np.zeros((100, 100), np.float32), np.zeros((100, 100), bool)
+    breast[:, :50] = True  # √5000 · .03: the ground begins 4 pixels beyond
+    assert flat_ground(plane, breast) == 1
+    plane[10, 80] = 1  # unlike those to the right and below, which it is the neighbour of for two others
+    assert flat_ground(plane, breast) == pytest.approx(1 - 3 / (99 * 45))
+    plane[:, :54] = np.arange(54)
+    assert flat_ground(plane, breast) == pytest.approx(1 - 3 / (99 * 45))
+    assert flat_ground(plane, ~np.zeros((100, 100), bool)) == 0, "no ground tells nothing"
 
 
 def test_unevenness_by_hand():

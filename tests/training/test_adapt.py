@@ -15,7 +15,8 @@ def film(path, seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:900, :700]
     breast = np.hypot((y - 450) / 0.9, x) < 560
-    plane = np.where(breast, 28000 + 9000 * np.sin(y / 60) * np.cos(x / 45) + rng.normal(0, 300, y.shape), 500)
+    plane = np.where(breast, 28000 + 9000 * np.sin(y / 60) * np.cos(x / 45) + rng.normal(0, 300, y.shape),
+                     500 + rng.normal(0, 20, y.shape))
     assert cv2.imwrite(str(path), np.rint(plane).clip(0, 65535).astype(np.uint16))
 
 
@@ -62,12 +63,12 @@ def test_adapted_weights_are_written_with_where_they_come_from(forged, tmp_path,
 def test_the_network_of_film_learns_from_film_alone(forged, monkeypatch):
     records = module._records(forged)
     assert module._of_film(records)
-    monkeypatch.setattr(module, "unevenness", lambda *_: 0.2)
+    monkeypatch.setattr(module, "like_film", lambda *_: False)
     assert not module._of_film(records)
 
 
 def test_digital_films_are_asked_for_before_anything_is_trained(forged, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(module, "unevenness", lambda *_: 0.2)
+    monkeypatch.setattr(module, "like_film", lambda *_: False)
     (tmp_path / "mias").mkdir()
     (tmp_path / "mias" / "annotations.csv").write_text("film\n")
     assert cli.run(["train", "self-reference", "--adapt", str(forged), "--data", str(tmp_path), "--output",

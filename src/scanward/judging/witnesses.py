@@ -33,7 +33,8 @@ how much the score's own logit grows by one. Chosen on the validation scan NSCLC
 authentic place lies below through eight clean-ups."""
 CARRIES = 3.0
 """Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
-even 12 mm without it, of which as large a cube is expected to agree 1.8 times as well, would not come to `ALARM`."""
+12 mm without it, of which as large a cube is expected to agree 1.8 times as well, come to 15 there, and to `ALARM` only
+where chance helps by one standard deviation."""
 
 
 class Witness(Protocol):

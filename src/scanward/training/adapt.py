@@ -22,8 +22,8 @@ from scanward import formats, weights
 from scanward.anatomy.breast import breast_mask
 from scanward.datasets.films import digital
 from scanward.detectors.self_reference import OfFilm, SelfReference
-from scanward.detectors.self_reference.detect import EVEN
-from scanward.detectors.self_reference.local import measure, measurer, unevenness
+from scanward.detectors.self_reference.film import like_film
+from scanward.detectors.self_reference.local import measure, measurer
 from scanward.detectors.self_reference.network import SelfReferenceNet
 from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
@@ -93,13 +93,13 @@ def _records(folder: Path) -> list[Path]:
 
 
 def _of_film(records: list[Path]) -> bool:
-    """Whether most of the forged images have a grain that is even over the breast."""
+    """Whether most of the forged images pass for digitised films."""
     even = 0
     for record in records:
         image = _image(record, read_record(record))
         tissue = breast_mask(image.plane)
         reference = measure(image.plane, tissue)
-        even += reference is not None and unevenness(reference, tissue) < EVEN
+        even += reference is not None and like_film(image.plane, tissue, reference)
     return 2 * even > len(records)
 
 

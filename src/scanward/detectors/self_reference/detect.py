@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from scanward.anatomy.breast import breast_mask
 from scanward.detectors.base import Arrays, regions
-from scanward.detectors.self_reference.local import measure, unevenness
+from scanward.detectors.self_reference.film import like_film
+from scanward.detectors.self_reference.local import measure
 from scanward.detectors.self_reference.reference import Reference
 from scanward.detectors.self_reference.support import without_like
 from scanward.image import Image
@@ -58,9 +59,6 @@ COMPACT, LARGEST = 0.5, 0.6
 """Regions that fill this share of their bounding box, and cover no more than that of the breast, do not count: they may
 be large forgeries, which are four fifths full (a disc), where processing leaves rims and streaks. Set on training and
 validation images of films and digital mammograms (docs/results.md)."""
-EVEN = 0.08
-"""`unevenness` from which on grain counts as processed by a maker: on films of validation and training .02 to .06, on
-digital ones .17 and more, .14 where they were resampled."""
 UNEVEN = ("Over more than 5 % of the breast, and not in compact regions, grain is unlike that of any image that the "
           "detector was tested on, as after resampling, strong compression or unusual processing; a forgery cannot be "
           "told from that.")
@@ -153,7 +151,7 @@ class Network(Trained):
 
 
 class OfFilm(Network):
-    """For images whose grain is even over the breast, as on film: it is held against one curve of the image's own."""
+    """For digitised films, whose grain is even over the breast: it is held against one curve of the image's own."""
 
     weights_name = "self-reference-film"
 
@@ -162,8 +160,8 @@ class OfFilm(Network):
 
 
 class SelfReference(Network):
-    """For every image: where grain is even, `OfFilm`, which learnt on film alone, tells smaller differences than the
-    network that lets a maker's processing pass. What seems strange all over the breast to the one that is asked first
+    """For every image: what passes for a film is shown to `OfFilm`, which learnt on film alone and tells smaller
+    differences than the network that lets a maker's processing pass. What seems strange all over the breast to the one that is asked first
     (a large forgery makes film uneven, too) is shown to the other."""
 
     weights_name = "self-reference"
@@ -188,7 +186,7 @@ class SelfReference(Network):
         if self._film is None:
             return super().look_at(plane, tissue, reference)
         networks = [super().look_at, self._film.look_at]
-        if unevenness(reference, tissue) < EVEN:
+        if like_film(plane, tissue, reference):
             networks.reverse()
         seen = networks[0](plane, tissue, reference)
         if seen.strange:
