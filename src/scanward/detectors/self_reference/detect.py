@@ -161,8 +161,8 @@ class OfFilm(Network):
 
 class SelfReference(Network):
     """For every image: what passes for a film is shown to `OfFilm`, which learnt on film alone and tells smaller
-    differences than the network that lets a maker's processing pass. What seems strange all over the breast to the one that is asked first
-    (a large forgery makes film uneven, too) is shown to the other."""
+    differences than the network that lets a maker's processing pass. What seems strange all over the breast to the one
+    that is asked first (a large forgery makes film uneven, too) is shown to the other."""
 
     weights_name = "self-reference"
 
