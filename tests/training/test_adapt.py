@@ -9,6 +9,7 @@ import pytest
 
 from scanward import cli, weights
 from scanward.training import adapt as module
+from scanward.training.finish import abroad
 
 
 def film(path, seed):
@@ -82,3 +83,10 @@ def test_what_cannot_be_adapted_to(forged, tmp_path, capsys):
     assert "5 or more" in capsys.readouterr().err
     assert cli.run(["train", "partial-conv", "--adapt", str(forged), "--output", str(tmp_path)]) == 2
     assert "cannot be adapted" in capsys.readouterr().err
+
+
+def test_the_threshold_for_makers_never_trained_on_by_hand():
+    """Half a logit above even odds, and above odds of 3 to 1."""
+    less = np.exp(-0.5)
+    assert abroad({"threshold": 0.5, "offset": 2.0}) == {"threshold": pytest.approx(1 / (1 + less)), "offset": 2.0}
+    assert abroad({"threshold": 0.75})["threshold"] == pytest.approx(1 / (1 + less / 3))

@@ -29,7 +29,7 @@ from scanward.errors import ArgumentError
 from scanward.forgery.replay import read_record
 from scanward.image import Image
 from scanward.training.bank import CROP, Bank, Pair, Pool, pool_of, window_of, write_bank
-from scanward.training.finish import SHOWN, calibrated, ship
+from scanward.training.finish import SHOWN, abroad, calibrated, ship
 from scanward.training.loop import Schedule, fit
 from scanward.training.self_reference import PRESETS, arrays_of, batch, loss_of
 
@@ -71,6 +71,7 @@ def adapt(name: str, folder: Path, *, data: Path | None, out: Path, resume: bool
     fit(net, draw, SCHEDULE, work / f"{name}.ckpt", seed=7, resume=resume, title=f"{name}, adapted")
     made = arrays_of(net)
     settings = calibrated(kind, made, work, name, data, steps=SHOWN, more=more)
+    settings = abroad(settings) if kind is SelfReference else settings
     about = [bank.about[i] for bank, i in new]
     kinds, images = sorted({row["attack"] for row in about}), len({row["film"] for row in about})
     command = f"{entry.command}; scanward train {name} --adapt DIR"

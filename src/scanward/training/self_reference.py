@@ -20,15 +20,22 @@ from scanward.detectors.self_reference.reference import BLOCK
 from scanward.detectors.self_reference.train import loss as pixel_loss
 from scanward.detectors.self_reference.train import sample
 from scanward.training.bank import CROP, DETAILED, EVERYTHING, PAINTED, Bank, Pool, Recipe, banks_of, make_bank, pool_of
-from scanward.training.finish import DIGITAL, FORGED, LICENCE, OWN_PIXEL, SHOWN, TRAINED_ON, calibrated, preset_of, ship
+from scanward.training.finish import (
+    DIGITAL,
+    FORGED,
+    LICENCE,
+    OWN_PIXEL,
+    SHOWN,
+    TRAINED_ON,
+    abroad,
+    calibrated,
+    preset_of,
+    ship,
+)
 from scanward.training.loop import Loss, Schedule, device_of, fit
 from scanward.training.mining import mine
 
 Arrays = dict[str, np.ndarray]
-MARGIN = 0.5
-"""By how much the threshold of the network of digital mammograms lies above that of validation, as a logit: of 236
-authentic ones of two makers that nothing was trained on, five are louder by 1.1 and more, and all others lie below it by
-as little as .02 (docs/results.md)."""
 LAST, LONG = Schedule(2500, 1e-3), Schedule(4000, 1.5e-3)
 LIVED = Recipe(4500, EVERYTHING, (3.0, 40.0), past=0.6)
 MAKERS = Recipe(1700, EVERYTHING, (3.0, 40.0), past=0.35, processed=0.6)
@@ -182,8 +189,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     made = chosen.kind.weights_name
     arrays = fit_network(bank, films, chosen, out / preset, further=further, resume=resume)
     settings = calibrated(chosen.kind, arrays, out / preset, made, data, steps=SHOWN, more=more)
-    if chosen.onwards:
-        settings["threshold"] = float(1 / (1 + (1 / settings["threshold"] - 1) * np.exp(-MARGIN)))
+    settings = abroad(settings) if chosen.onwards else settings
     forged = FORGED + OWN_PIXEL if chosen.bank.digital else FORGED
     return ship(made, arrays, settings, command, weights.FOLDER if install else out / preset, trained_on + forged,
                 licence)
