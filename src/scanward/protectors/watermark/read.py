@@ -34,8 +34,8 @@ FULL = 0.5
 """Share of a cube that is lung, at least."""
 SCATTER = 0.6
 """Standard deviations by which cubes scatter about what is expected of them, from which on a scan counts as processed
-since: the pattern is woven in so that all agree alike, and those of eleven scans of the training and validation splits
-scatter by .4 to .7 as they were marked, by .7 to 1.4 after a learned purifier."""
+since: the pattern is woven in so that all agree alike, and those of twelve scans of the training and validation splits
+scatter by .4 to .7 as they were marked, by .6 to 1.4 after a learned purifier."""
 QUIET = 0.4
 """Power of the error, as a share of what it is on average, that a cube counts as having at least."""
 TRIED, KEPT, TILES = 2, 2000, 12
