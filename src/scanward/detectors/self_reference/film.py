@@ -18,7 +18,7 @@ digital ones .17 and more, .14 where they were resampled; but .03 to .12 on digi
 were reduced to 2,048 rows."""
 FLAT = 0.992
 """Share of the ground beside the breast where neighbouring pixels are the same, from which on a computer made it. A
-digitiser leaves noise there: of 204 films of training and validation 3 % have as much, of that one maker's 109 digital
+digitiser leaves noise there: of 204 films of training and validation nine have as much, of that one maker's 109 digital
 mammograms that it was chosen on all but one (docs/results.md)."""
 APART, GROUND = 0.03, 0.02
 """Of the square root of the breast's area, between it and what counts as ground; and the least share of the image."""
