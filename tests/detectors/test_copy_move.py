@@ -128,6 +128,18 @@ def test_saturated_and_constant_areas_do_not_match_one_another() -> None:
     assert CopyMove().detect(host.with_plane(plane)).label == "authentic"
 
 
+def test_ovals_that_resemble_one_another_as_calcifications_do_raise_no_alarm(monkeypatch):
+    host, rng = breast(1, grain=0.006), np.random.default_rng(101)
+    plane, (y, x) = host.plane.copy(), np.mgrid[:460, :380]
+    for cy, cx, turn in zip(rng.uniform(110, 350, 14), rng.uniform(30, 250, 14), rng.uniform(0, 3.14, 14), strict=True):
+        u, v = (y - cy) * np.cos(turn) + (x - cx) * np.sin(turn), (x - cx) * np.cos(turn) - (y - cy) * np.sin(turn)
+        plane += 100 * cv2.GaussianBlur(np.clip(12.5 - np.hypot(u / 0.7, v), 0, 1).astype(np.float32), (0, 0), 1)
+    image = host.with_plane(np.clip(np.rint(plane), 0, 255).astype(np.float32))
+    assert CopyMove().detect(image).label == "authentic"
+    monkeypatch.setattr(verify, "_turns", lambda *_: False)
+    assert CopyMove().detect(image).label == "tampered", "these do match, until they are turned"
+
+
 def test_a_straight_scratch_does_not_match_itself() -> None:
     host = breast(5)
     plane = host.plane.copy()

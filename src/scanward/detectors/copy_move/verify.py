@@ -32,6 +32,8 @@ FILLED = 0.6
 """Least share of its ellipse that a region fills; ribbons along the skin line or a fold do not."""
 LIKENESS = 0.75
 """Least correlation around a hypothesis' heart, once registered, for it to be looked at further."""
+ALIKE = 0.6
+"""Share of a match's correlation that it may have when it is moved or turned: more is no grain."""
 LEAST = 60
 ROUNDS = 6
 
@@ -90,7 +92,8 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
     if kept is None or _nearest(kept[0], kept[1], kept[3]) < STILL:
         return None
     ellipse = _ellipse(kept[3])
-    if kept[3][ellipse].mean() < FILLED or _slides(grain, kept[0], kept[1], kept[3]):
+    found = grain, kept[0], kept[1], kept[3]
+    if kept[3][ellipse].mean() < FILLED or _slides(*found) or _turns(*found):
         return None
     return _weighed(field, *kept, ellipse)
 
@@ -222,7 +225,22 @@ def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle, regio
     for turn in range(8):
         moved = matrix.copy()
         moved[:, 2] += 5 * np.array([np.cos(turn * np.pi / 4), np.sin(turn * np.pi / 4)])
-        if _correlation(target, _warp(grain, moved, box), region) > 0.6 * best:
+        if _correlation(target, _warp(grain, moved, box), region) > ALIKE * best:
+            return True
+    return False
+
+
+def _turns(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle, region: npt.NDArray[np.bool_]) -> bool:
+    """Whether the region matches nearly as well turned about its middle: a calcification, which other round or oval
+    ones resemble."""
+    target = grain[box[1]:box[3], box[0]:box[2]]
+    best = _correlation(target, _warp(grain, matrix, box), region)
+    y, x = np.nonzero(region)
+    middle = x.mean() + box[0], y.mean() + box[1]
+    for degrees in range(30, 360, 30):
+        turn = cv2.getRotationMatrix2D(middle, degrees, 1.0)
+        turned = np.c_[turn[:, :2] @ matrix[:, :2], turn[:, :2] @ matrix[:, 2] + turn[:, 2]]
+        if _correlation(target, _warp(grain, turned, box), region) > ALIKE * best:
             return True
     return False
 
