@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 # Named for the code under test too: its own default hangs on the folder that pytest was started in.
 DATA = Path(os.environ.setdefault("SCANWARD_DATA", str(Path(__file__).resolve().parents[2] / "shared" / "data")))
+# In an activated environment pynetdicom's own storescu stands before DCMTK's, which has other options.
+if sys.prefix != sys.base_prefix:
+    own = Path(sys.executable).parent
+    os.environ["PATH"] = os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if Path(one) != own)
 DCMTK = ("dcmcjpeg", "dcmcjpls", "dcmconv", "dcmcrle", "dcmdjpeg", "dcmsign", "echoscu", "storescp", "storescu")
 PACKAGES = {"chromium": "chromium", "dciodvfy": "dicom3tools", "make": "make", "openssl": "openssl",
             "Orthanc": "orthanc orthanc-dicomweb", "systemd-analyze": "systemd"} | dict.fromkeys(DCMTK, "dcmtk")

@@ -55,7 +55,8 @@ def calibrated(make: Callable[[Arrays, dict[str, Any]], Detector], arrays: Array
 
 def abroad(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of the network of digital mammograms, for makers that were neither trained nor chosen on."""
-    odds = settings["threshold"] / (1 - settings["threshold"]) * math.exp(MARGIN)
+    threshold = settings.get("threshold", 0.5)
+    odds = threshold / (1 - threshold) * math.exp(MARGIN)
     return {**settings, "threshold": odds / (1 + odds)}
 
 
