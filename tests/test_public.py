@@ -229,6 +229,13 @@ def test_a_saved_pair_is_what_the_command_line_writes(film, run, act, method):
     assert not Path("new").exists()
 
 
+@pytest.mark.parametrize("change", [{"size_mm": 10**400}, {"strength": 10**400}, {"at": (10**400, 1)},
+                                    {"spacing": (10**400, 1)}])
+def test_whole_numbers_beyond_all_floats_are_one_sentence(film, change):
+    with pytest.raises(scanward.ArgumentError, match=f"The argument {next(iter(change))} takes"):
+        scanward.inject(film, **{**MASS, **change})
+
+
 def test_what_cannot_be_saved_is_one_sentence_and_leaves_nothing(film):
     tamper = scanward.remove(film, **{**MASS, "method": "inpaint-telea"})
     tamper.save(Path("out"))

@@ -42,14 +42,24 @@ def _is_name(text: str) -> bool:
 
 
 def number_of(value: Any, name: str, takes: str = "a number") -> float:
-    """A finite number as a float; `ArgumentError` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    """A finite number as a float; `ArgumentError` for anything else, a whole number beyond all floats, too."""
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        number = math.nan
+    if not math.isfinite(number):
         raise refused(name, takes, value)
-    return float(value)
+    return number
+
+
+def _in_millimetres(value: Any) -> bool:
+    try:
+        return number_of(value, "") > 0
+    except ArgumentError:
+        return False
 
 
 def check_millimetres(value: Any, name: str, takes: str, count: int) -> None:
     """`ArgumentError` unless it is a sequence of so many positive numbers."""
-    if not isinstance(value, Sequence) or len(value) != count or not all(
-            isinstance(mm, Real) and not isinstance(mm, bool) and 0 < float(mm) < math.inf for mm in value):
+    if not isinstance(value, Sequence) or len(value) != count or not all(_in_millimetres(mm) for mm in value):
         raise refused(name, takes, value)

@@ -40,6 +40,31 @@ def test_replay_gives_the_same_bytes(kind, request, tmp_path, inject, run):
     assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
 
 
+@pytest.mark.parametrize(("key", "value"), [("at", [5, 5]), ("size_mm", float("nan")), ("box", [0, 0, 1, 1])])
+def test_replay_refuses_a_record_whose_truth_was_altered(key, value, png, tmp_path, inject, run):
+    out = tmp_path / "out"
+    assert inject(png, out)[0] == 0
+    record = json.loads((out / "record.json").read_text())
+    (out / "record.json").write_text(json.dumps(record | {key: value}))
+    code, _, err = run("replay", out / "record.json", "-o", tmp_path / "again")
+    assert code == 2 and err.count("\n") == 1 and f"its {key} is not that" in err
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("change", [
+    {"order": {"options": True}}, {"order": {"seed": float("nan")}}, {"order": {"at": float("nan")}}, {"order": {}},
+    {"order": {"size_mm": [1, 2, 3]}}, {"action": "x"}, {"spacing": 3}])
+def test_an_order_that_scanward_never_wrote_is_no_record(change, png, tmp_path, inject, run):
+    out = tmp_path / "out"
+    assert inject(png, out)[0] == 0
+    record = json.loads((out / "record.json").read_text())
+    if change.get("order"):
+        change = {"order": record["order"] | change["order"]}
+    (out / "record.json").write_text(json.dumps(record | change))
+    code, _, err = run("replay", out / "record.json")
+    assert (code, err.count("\n")) == (2, 1) and "is no record of a forgery" in err
+
+
 def test_replay_finds_a_host_that_has_moved_and_refuses_another(png, tmp_path, inject, run, pixels):
     out = tmp_path / "out"
     inject(png, out)

@@ -36,9 +36,14 @@ def read_record(path: Path) -> dict[str, Any]:
             found = None
     known = {"order": dict, "params": dict, "action": str, "host": str, "host_sha256": str, "image": str,
              "image_sha256": str, "pixels_sha256": str}
-    if isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in known.items()):
+    if isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in known.items()) and (
+            found["action"] in ("inject", "remove")):
         return found
-    raise UnreadableError(f"{shown(path)} is no record of a forgery; name a record.json that scanward wrote.")
+    raise _no_record(path)
+
+
+def _no_record(path: Path) -> UnreadableError:
+    return UnreadableError(f"{shown(path)} is no record of a forgery; name a record.json that scanward wrote.")
 
 
 def _order_of(kept: dict[str, Any]) -> Order:
@@ -79,10 +84,14 @@ def replay(path: Path, *, host: Path | None = None,
     record = read_record(path)
     if folder is not None:
         check_output(folder)
-    with decoding(path):
-        order = _as_then(_order_of(record["order"]), record["params"])
-        attack = check_order(order, record["action"])
+    try:
+        order = _order_of(record["order"])
         spacing = tuple(record["spacing"]) if record.get("spacing") else None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise _no_record(path) from error
+    with decoding(path):
+        order = _as_then(order, record["params"])
+        attack = check_order(order, record["action"])
     source = host or Path(record["host"])
     with decoding(path):
         # A record may name any folder, the root of the disk too: only its user may have one searched to its depths.
@@ -98,15 +107,27 @@ def replay(path: Path, *, host: Path | None = None,
         why = "its weights are others" if tamper.record.weights_sha256 != record.get("weights_sha256") else \
             f"scanward {record.get('version')} or another processor made it, or it was altered"
         raise UnreadableError(f"{shown(path)} gives other pixels here than it was recorded with: {why}.")
-    made, written = _written(tamper, image, host_source, folder, record["action"])
+    made, written = _written(path, record, tamper, image, host_source, folder)
     return "bytes" if made["image_sha256"] == record["image_sha256"] else "pixels", written
 
 
-def _written(tamper: Tamper, image: Image, source: Source, folder: Path | None,
-             action: str) -> tuple[dict[str, Any], Path | None]:
+def _written(path: Path, record: dict[str, Any], tamper: Tamper, image: Image, source: Source,
+             folder: Path | None) -> tuple[dict[str, Any], Path | None]:
     if folder is None:
         with TemporaryDirectory() as draft:
-            return write_image(tamper, image, source, Path(draft), action), None
+            made = write_image(tamper, image, source, Path(draft), record["action"])
+            _check_truth(path, record, made)
+            return made, None
     with together(folder) as place:
-        made = write_image(tamper, image, source, place, action)
+        made = write_image(tamper, image, source, place, record["action"])
+        _check_truth(path, record, made)
     return made, folder / made["image"]
+
+
+def _check_truth(path: Path, record: dict[str, Any], made: dict[str, Any]) -> None:
+    """`UnreadableError` where a record says otherwise of place, size and box than what its order makes."""
+    again = json.loads(json.dumps(made))
+    for key in ("at", "size_mm", "box"):
+        if key in record and record[key] != again.get(key):
+            raise UnreadableError(f"{shown(path)} gives the recorded pixels, but its {key} is not that of what was "
+                                  "forged: it was altered.")
