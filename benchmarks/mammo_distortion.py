@@ -6,7 +6,7 @@
     python benchmarks/mammo_distortion.py detectors   the shipped scan on forgeries that it was not trained for
 
 Hosts are the digital test films of the data folder; those of `radiating` are healthy films of mini-MIAS. Nothing is
-trained; how they look was chosen on `val`, but for opacity and pull, which were changed once after a look at `pictures`
+trained; how they look was chosen on `val`, but for pull, changed once, and opacity, twice, after a look at `pictures`
 and `radiating`. Answers go to standard output as Markdown, pictures under --out.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -43,23 +43,27 @@ def _is_name(text: str) -> bool:
 
 def number_of(value: Any, name: str, takes: str = "a number") -> float:
     """A finite number as a float; `ArgumentError` for anything else, a whole number beyond all floats, too."""
-    try:
-        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
-    except OverflowError:
-        number = math.nan
+    number = _float_of(value)
     if not math.isfinite(number):
         raise refused(name, takes, value)
     return number
 
 
-def _in_millimetres(value: Any) -> bool:
+def _float_of(value: Any) -> float:
+    """A number as a float; not a number where it is none that floats can be."""
     try:
-        return number_of(value, "") > 0
-    except ArgumentError:
-        return False
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def check_word(option: str, value: str, known: Collection[str]) -> None:
+    """`ArgumentError` where an option has none of the words that it may have."""
+    if value not in known:
+        raise ArgumentError(f"--{option} {value!r} is not one of {', '.join(known)}.")
 
 
 def check_millimetres(value: Any, name: str, takes: str, count: int) -> None:
     """`ArgumentError` unless it is a sequence of so many positive numbers."""
-    if not isinstance(value, Sequence) or len(value) != count or not all(_in_millimetres(mm) for mm in value):
+    if not isinstance(value, Sequence) or len(value) != count or not all(0 < _float_of(mm) < math.inf for mm in value):
         raise refused(name, takes, value)

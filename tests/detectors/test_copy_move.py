@@ -136,7 +136,7 @@ def test_ovals_that_resemble_one_another_as_calcifications_do_raise_no_alarm(mon
         plane += 100 * cv2.GaussianBlur(np.clip(12.5 - np.hypot(u / 0.7, v), 0, 1).astype(np.float32), (0, 0), 1)
     image = host.with_plane(np.clip(np.rint(plane), 0, 255).astype(np.float32))
     assert CopyMove().detect(image).label == "authentic"
-    monkeypatch.setattr(verify, "_turns", lambda *_: False)
+    monkeypatch.setattr(verify, "_turned", lambda *_: ())
     assert CopyMove().detect(image).label == "tampered", "these do match, until they are turned"
 
 

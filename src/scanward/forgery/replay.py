@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -113,15 +114,11 @@ def replay(path: Path, *, host: Path | None = None,
 
 def _written(path: Path, record: dict[str, Any], tamper: Tamper, image: Image, source: Source,
              folder: Path | None) -> tuple[dict[str, Any], Path | None]:
-    if folder is None:
-        with TemporaryDirectory() as draft:
-            made = write_image(tamper, image, source, Path(draft), record["action"])
-            _check_truth(path, record, made)
-            return made, None
-    with together(folder) as place:
-        made = write_image(tamper, image, source, place, record["action"])
+    place: AbstractContextManager[str | Path] = TemporaryDirectory() if folder is None else together(folder)
+    with place as draft:
+        made = write_image(tamper, image, source, Path(draft), record["action"])
         _check_truth(path, record, made)
-    return made, folder / made["image"]
+    return made, None if folder is None else folder / made["image"]
 
 
 def _check_truth(path: Path, record: dict[str, Any], made: dict[str, Any]) -> None:

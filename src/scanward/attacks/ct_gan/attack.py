@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scanward.anatomy.lung import Lungs, lungs_of
+from scanward.arguments import check_word
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_strength
 from scanward.attacks.ct_gan.density import CALCIFIED, VISIBLE, density_of
@@ -48,10 +49,8 @@ class CtGan(Trained):
     def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
                  noise: str = "copied", density: float | None = None, extent: str = "lesion") -> None:
         super().__init__(arrays, settings)
-        if noise not in NOISES:
-            raise ArgumentError(f"--noise {noise!r} is not one of {', '.join(NOISES)}.")
-        if extent not in EXTENTS:
-            raise ArgumentError(f"--extent {extent!r} is not one of {', '.join(EXTENTS)}.")
+        check_word("noise", noise, NOISES)
+        check_word("extent", extent, EXTENTS)
         self._noise, self._density, self._extent = noise, check_density(density), extent
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,

@@ -19,6 +19,7 @@ import numpy as np
 
 from scanward.anatomy.breast import Breast, breast_small
 from scanward.anatomy.nipple import nipple_of
+from scanward.arguments import check_word
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import check_lesion, check_strength, patch_of
 from scanward.attacks.mammo_calcifications.kinds import (
@@ -61,8 +62,8 @@ class MammoCalcifications:
     needs_donor = False
 
     def __init__(self, *, morphology: str | None = None) -> None:
-        if morphology is not None and morphology not in MORPHOLOGIES:
-            raise ArgumentError(f"--morphology {morphology!r} is not one of {', '.join(MORPHOLOGIES)}.")
+        if morphology is not None:
+            check_word("morphology", morphology, MORPHOLOGIES)
         self._morphology = morphology
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scanward.arguments import check_word
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, check_lesion, check_strength, patch_of
 from scanward.attacks.grain import resynthesised, white
@@ -26,7 +27,6 @@ from scanward.attacks.mammo_cgan.merge import (
     symmetric,
     weight,
 )
-from scanward.errors import ArgumentError
 from scanward.image import Image
 from scanward.weights import Trained
 
@@ -78,8 +78,7 @@ class MammoCgan(Trained):
                  sigma: float | None = None, threshold: float | None = None, alpha: float | None = None,
                  power: float | None = None, grain: str = "white") -> None:
         super().__init__(arrays, settings)
-        if grain not in GRAINS:
-            raise ArgumentError(f"--grain {grain!r} is not one of {', '.join(GRAINS)}.")
+        check_word("grain", grain, GRAINS)
         given = {"sigma": sigma, "threshold": threshold, "alpha": alpha, "power": power}
         self._given_values = {name: float(value) for name, value in given.items() if value is not None}
         self._grain = grain

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from scanward.anatomy.breast import breast_small
+from scanward.arguments import check_word
 from scanward.attacks.base import Anatomy, Donor, Lesion, View
 from scanward.attacks.blend import Plane, membrane
 from scanward.attacks.grain import resynthesised, smooth
@@ -35,7 +36,6 @@ from scanward.attacks.mammo_digital.texture import (
     matched,
     mixed,
 )
-from scanward.errors import ArgumentError
 from scanward.image import Image
 
 GRAINS = ("resynthesised", "host")
@@ -65,9 +65,8 @@ class MammoDigital(MammoCgan):
 
     def __init__(self, arrays: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, *,
                  margin: str | None = None, grain: str = GRAINS[0], view: View | None = None) -> None:
-        for option, value, known in (("margin", margin or next(iter(MARGINS)), (*MARGINS,)), ("grain", grain, GRAINS)):
-            if value not in known:
-                raise ArgumentError(f"--{option} {value!r} is not one of {', '.join(known)}.")
+        check_word("margin", margin or next(iter(MARGINS)), MARGINS)
+        check_word("grain", grain, GRAINS)
         super().__init__(arrays, settings, grain=grain)
         self._margin, self._view = margin, view
 

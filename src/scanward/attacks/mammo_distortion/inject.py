@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from scanward.anatomy.breast import breast_small
+from scanward.arguments import check_word
 from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
 from scanward.attacks.blend import Plane, check_lesion, check_strength, patch_of
 from scanward.attacks.grain import resynthesised, smooth
@@ -38,7 +39,7 @@ from scanward.attacks.mammo_digital.texture import (
 )
 from scanward.attacks.mammo_distortion.pull import Sources, favoured, sources
 from scanward.attacks.mammo_distortion.strands import depth_of, strands_of
-from scanward.errors import ArgumentError, UnsupportedError
+from scanward.errors import UnsupportedError
 from scanward.image import Image
 
 COARSEST_MM = 0.25
@@ -73,8 +74,7 @@ class MammoDistortion:
     needs_donor = False
 
     def __init__(self, *, grain: str = GRAINS[0]) -> None:
-        if grain not in GRAINS:
-            raise ArgumentError(f"--grain {grain!r} is not one of {', '.join(GRAINS)}.")
+        check_word("grain", grain, GRAINS)
         self._grain = grain
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,

@@ -9,6 +9,8 @@ orientations, scales and region shapes that could have been tried.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -92,14 +94,15 @@ def verify(field: Field, hypothesis: Hypothesis) -> Match | None:
     if kept is None or _nearest(kept[0], kept[1], kept[3]) < STILL:
         return None
     ellipse = _ellipse(kept[3])
-    found = grain, kept[0], kept[1], kept[3]
-    if kept[3][ellipse].mean() < FILLED or _slides(*found) or _turns(*found):
+    if kept[3][ellipse].mean() < FILLED or _ordinary(grain, kept[0], kept[1], kept[3]):
         return None
     return _weighed(field, *kept, ellipse)
 
 
 Rectangle = tuple[int, int, int, int]
 """x0, y0, x1, y1 on the working grid."""
+Matrix = npt.NDArray[np.float64]
+"""(2, 3), source to destination."""
 
 
 def _around(x0: float, y0: float, x1: float, y1: float, margin: int, shape: tuple[int, ...]) -> Rectangle:
@@ -218,31 +221,28 @@ def _weighed(field: Field, matrix: npt.NDArray[np.float64], box: Rectangle, loca
                  min(tails) + float(tests))
 
 
-def _slides(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle, region: npt.NDArray[np.bool_]) -> bool:
-    """Whether the region matches nearly as well some pixels away: an edge or a line, which any other one resembles."""
-    target = grain[box[1]:box[3], box[0]:box[2]]
-    best = _correlation(target, _warp(grain, matrix, box), region)
-    for turn in range(8):
-        moved = matrix.copy()
-        moved[:, 2] += 5 * np.array([np.cos(turn * np.pi / 4), np.sin(turn * np.pi / 4)])
-        if _correlation(target, _warp(grain, moved, box), region) > ALIKE * best:
-            return True
-    return False
-
-
-def _turns(grain: Plane, matrix: npt.NDArray[np.float64], box: Rectangle, region: npt.NDArray[np.bool_]) -> bool:
-    """Whether the region matches nearly as well turned about its middle: a calcification, which other round or oval
-    ones resemble."""
+def _ordinary(grain: Plane, matrix: Matrix, box: Rectangle, region: npt.NDArray[np.bool_]) -> bool:
+    """Whether the region matches nearly as well elsewhere about the place: then others would, too."""
     target = grain[box[1]:box[3], box[0]:box[2]]
     best = _correlation(target, _warp(grain, matrix, box), region)
     y, x = np.nonzero(region)
-    middle = x.mean() + box[0], y.mean() + box[1]
+    others = itertools.chain(_slid(matrix), _turned(matrix, (x.mean() + box[0], y.mean() + box[1])))
+    return any(_correlation(target, _warp(grain, other, box), region) > ALIKE * best for other in others)
+
+
+def _slid(matrix: Matrix) -> Iterator[Matrix]:
+    """Some pixels away: there an edge or a line matches, which any other one resembles."""
+    for turn in range(8):
+        moved = matrix.copy()
+        moved[:, 2] += 5 * np.array([np.cos(turn * np.pi / 4), np.sin(turn * np.pi / 4)])
+        yield moved
+
+
+def _turned(matrix: Matrix, middle: tuple[float, float]) -> Iterator[Matrix]:
+    """Turned about the region's middle (x, y): so a calcification matches, which other round or oval ones resemble."""
     for degrees in range(30, 360, 30):
         turn = cv2.getRotationMatrix2D(middle, degrees, 1.0)
-        turned = np.c_[turn[:, :2] @ matrix[:, :2], turn[:, :2] @ matrix[:, 2] + turn[:, 2]]
-        if _correlation(target, _warp(grain, turned, box), region) > ALIKE * best:
-            return True
-    return False
+        yield np.c_[turn[:, :2] @ matrix[:, :2], turn[:, :2] @ matrix[:, 2] + turn[:, 2]]
 
 
 def _fine(field: Field, matrix: npt.NDArray[np.float64], box: Rectangle) -> tuple[Plane, Plane]:
