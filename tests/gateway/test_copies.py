@@ -1,6 +1,9 @@
 """Reduced copies that a gateway makes of what it sealed, while nothing waits."""
 
 import dataclasses
+import datetime
+import shutil
+import types
 
 import cv2
 import numpy as np
@@ -12,6 +15,7 @@ from scanward.gateway.copies import Copies
 from scanward.inbox.folders import WAITING
 from scanward.inbox.record import seal_of
 from scanward.protectors.seal import make_key
+from scanward.seals import archive
 from scanward.settings import Seal
 
 
@@ -36,6 +40,19 @@ def sealed(gate, dicom, tmp_path):
     assert copies(gate) == [f"{name}.copy" for name in seals(gate)]
     assert not list((gate.root / WAITING).iterdir()) and not work._spare(gate.gateway, gate.inbox)
     return gate
+
+
+def test_one_image_sealed_twice_in_one_second_waits_for_two_copies(gate, dicom, tmp_path, monkeypatch):
+    now = datetime.datetime.now(datetime.UTC)
+    clock = types.SimpleNamespace(UTC=datetime.UTC, datetime=types.SimpleNamespace(now=lambda zone: now))
+    monkeypatch.setattr(archive, "datetime", clock)
+    paths = series(dicom, tmp_path / "ct", chest(1))
+    assert gate(paths).label == "authentic"
+    for name in ("seals", "log", "done"):
+        shutil.rmtree(gate.root / name)
+    (gate.root / "done").mkdir()
+    assert gate(paths).label == "authentic"
+    assert len(list((gate.root / WAITING).iterdir())) == 2
 
 
 @pytest.mark.parametrize("sender", [CT, PACS])

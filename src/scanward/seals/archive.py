@@ -11,6 +11,7 @@ import datetime
 import fcntl
 import hashlib
 import os
+import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -163,8 +164,9 @@ class Archive:
         """Seals an image, `instances` the SOP Instance UID of each plane; its name, once the seal is on disk and in the
         log."""
         made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        uids = "\n".join((content.study.get("SeriesInstanceUID", ""), *sorted(set(instances)), made))
-        name = f"{_word(content.study.get('Modality', ''))}-{_digest(uids)[:_DIGEST]}"
+        # Not `made`: after a seals folder was emptied, one image may be sealed twice in a second.
+        parts = (content.study.get("SeriesInstanceUID", ""), *sorted(set(instances)), str(time.time_ns()))
+        name = f"{_word(content.study.get('Modality', ''))}-{_digest('/'.join(parts))[:_DIGEST]}"
         self._write(f"{name}{PRINT}", _rows_of(name, content, instances, look).tobytes())
         self._write(f"{name}{DRAFT}", seal_of(content, name, made, signer).to_json(signer).encode())
         self._end(name)
