@@ -142,6 +142,12 @@ def test_what_is_not_in_hu_is_refused(phantom, write, elements, words):
         read(series(phantom, write, [0, 1, 2], slice1=elements))
 
 
+@pytest.mark.parametrize("kind", ["Houndsfield Unit", "HOUNSFIELD UNITS", "hu ", "US"])
+def test_hu_are_known_as_makers_spell_them(phantom, write, kind):
+    image = read(write(phantom.ct_slice(0.0, 1000, RescaleType=kind)))
+    assert np.array_equal(image.pixels, read(write(phantom.ct_slice(0.0, 1000))).pixels)
+
+
 @pytest.mark.parametrize(("elements", "named"), [({}, True), ({"LossyImageCompression": "01"}, False),
                                                  ({"SOPInstanceUID": "1.2.3"}, False)])
 def test_two_slices_of_one_uid_and_place_with_other_voxels_are_called_a_change(tmp_path, elements, named):

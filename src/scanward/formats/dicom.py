@@ -8,6 +8,7 @@ for eyes. CT comes in HU by Rescale Slope and Intercept.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ _AS_STORED = ("1.1", "1.1.1", "1.2", "1.2.1", "1.3", "1.3.1", "13.1.3")
 and breast tomosynthesis."""
 _WITH_ROWS = ("Segmentation Storage", "RT Dose Storage", "Parametric Map Storage")
 """Classes of objects about images that have pixels."""
-_HOUNSFIELD = ("", "HU", "US")
-"""Rescale types of a CT in HU; US, unspecified, is what many write."""
+_HOUNSFIELD = re.compile(r"|HU|US|UNSPECIFIED|HOUN[A-Z]*FIELD( ?UNITS?)?")
+"""Rescale types of a CT in HU; US, unspecified, is what many write, and some spell the unit out, one "Houndsfield"."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def modality_of(header: Header) -> Modality:
     if said in ("OT", "SC") and header.text("BodyPartExamined") == "BREAST":
         return "MG"
     what = f"is of modality {said}" if said else "names no modality"
-    raise UnsupportedError(f"{shown(header.path)} {what}; Scanward reads mammograms (MG) and chest CT (CT).")
+    mend = "." if said else "; if it is one of them, set its Modality (0008,0060)."
+    raise UnsupportedError(f"{shown(header.path)} {what}; Scanward reads mammograms (MG) and chest CT (CT){mend}")
 
 
 def layout_of(header: Header, exact: bool = False) -> Layout:
@@ -341,7 +343,7 @@ def rescale_of(header: Header) -> tuple[float, float]:
     """(slope, intercept) to HU, 1 and 0 where absent; `UnreadableError` where they are no numbers, or absurd,
     `UnsupportedError` where stored values mean another quantity, or become HU by a table."""
     kind = header.text("RescaleType").upper()
-    if kind not in _HOUNSFIELD:
+    if not _HOUNSFIELD.fullmatch(kind):
         raise UnsupportedError(f"{shown(header.path)} holds values of RescaleType {kind} and no HU; give the series of "
                                "the ordinary CT.")
     if "ModalityLUTSequence" in header.data:
