@@ -34,6 +34,7 @@ from scanward.anatomy.lung import inside
 from scanward.bench import tables
 from scanward.bench.ct import DIAMETERS, UNSEEN, Item
 from scanward.bench.ct_changes import Change, changes
+from scanward.bench.protection import called, chests, near
 from scanward.bench.purify import PURIFICATIONS, Purify
 from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference.detect import (
@@ -60,6 +61,8 @@ from scanward.tiles import widened
 KEY = b"a key for the bench, no secret!!"
 ABOUT_MM = 14.0
 """About a forgery, what is judged anew."""
+PLACES = 20
+"""Of each of two drawings of a scan, where real nodules are planted."""
 LEARNED = "learned purifier"
 """That of `benchmarks/purifier.py`, as a clean-up."""
 DETECTOR = ("as it is", "JPEG 2000, 7:1", LEARNED)
@@ -315,10 +318,25 @@ def harm(args: argparse.Namespace) -> None:
             body.append([scan.name, f"{epsilon:g}", f"{np.abs(change).max():g}", f"{rmse:.2f}",
                          f"{20 * np.log10(4096 / rmse):.1f}", f"{change[lung].std():.1f}",
                          f"{before:.1f}", f"{after:.1f}", f"{change[lung].mean():+.2f}", f"{dice:.4f}"])
+            body[-1] += calls(scan.name, Watermark(epsilon=epsilon, key=KEY), args.data)
             if args.picture:
                 pictured(scan, made, args.picture / f"{scan.name}-{epsilon:g}.png")
     print(tables.table(["scan", "at most, HU", "largest change", "RMSE, HU", "PSNR, dB (4096 HU)", "in the lungs, HU",
-                        "noise in the lungs before", "after", "mean of the change there", "lung mask, Dice"], body))
+                        "noise in the lungs before", "after", "mean of the change there", "lung mask, Dice",
+                        "real nodules called nodules", "healthy places called nodules"], body))
+
+
+def calls(name: str, protector: Watermark, data: Path | None) -> list[str]:
+    """What the nodule judge calls a nodule of real ones of other patients, planted before the scan was marked, and of
+    healthy places: in the plain scan, and in the marked one."""
+    drawn = chests(PLACES, data, scan=name)
+    made = []
+    for which in ("ill", "well"):
+        plain, marked = ([hit for chest in drawn for image in [change(getattr(chest, which))]
+                          for hit in called(near(image, site) for site in chest.sites)]
+                         for change in (lambda image: image, protector.protect))
+        made.append(f"{sum(plain)} and {sum(marked)} of {len(plain)}")
+    return made
 
 
 def grain_of(pixels: Volume, lung: npt.NDArray[np.bool_]) -> float:
