@@ -56,6 +56,9 @@ def test_a_forgery_beside_its_host_leaves_it_alone(png, inject):
     (("--at", "1,2,3"), "--at"), (("--at", "nan,2"), "no place"), (("--strength", "0"), "strength"),
     (("--strength", "1.5"), "strength"), (("--method", "inpaint-telea"), "inject"), (("--sigma", "3"), "--sigma"),
     (("--stages",), "--stages"), (("--count", "0"), "--count"), (("--seed", "-1"), "--seed"),
+    (("--world",), "leave it out"), (("--world", "--at", "auto", "--count", "2"), "leave it out"),
+    (("--world", "--at", "90,200"), "is a mammogram, whose places are in pixels; leave --world out"),
+    (("--sigma", "3", "--grain", "host"), "leave one of them out"),
 ], ids=str)
 def test_what_cannot_be_is_one_sentence_and_leaves_nothing(options, word, png, tmp_path, inject):
     code, out, err = inject(png, tmp_path / "out", *options)
@@ -163,6 +166,8 @@ def test_the_same_from_python(png):
     assert removed.record.method == "inpaint-telea"
     with pytest.raises(ArgumentError, match="inpaint-telea"):
         scanward.inject(host, size_mm=10, method="inpaint-telea")
+    with pytest.raises(ArgumentError, match="leave world out"):
+        scanward.inject(host, size_mm=10, world=True, method="composed-mass")
     with pytest.raises(UnsupportedError):
         scanward.inject(scanward.load(png, modality="CT", spacing=(1, 1)), size_mm=10, method="composed-mass")
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from scanward.arguments import PathLike, number_of, path_of, refused
 from scanward.attacks.base import Tamper
+from scanward.errors import ArgumentError
 from scanward.forgery.files import PICTURE, RECORD, write_tamper
 from scanward.forgery.make import check_order, default_method, forge_image
 from scanward.forgery.order import Order
@@ -104,6 +105,9 @@ def _order(size_mm: float, at: Sequence[float] | None, world: bool, seed: int, s
     size = number_of(size_mm, "size_mm", "a number of millimetres")
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise refused("seed", "a whole number", seed)
+    if world and at is None:
+        raise ArgumentError("The argument world says that at is in a CT's millimetres; name a place with at, or leave "
+                            "world out.")
     place = None if at is None else (_place(at, "at"),)
     given = {name: value for name, value in options.items() if value is not None}
     return Order("", (size, size), place, int(seed), number_of(strength, "strength"), given, bool(world))

@@ -30,7 +30,10 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Bre
     each = pixel_mm(image)
     rng = np.random.default_rng((seed, 1))
     diameter = order.diameters_mm(rng, 1)[0] / each
-    if order.at is not None and (len(order.at) > 1 or len(order.at[0]) != 2 or order.world):
+    if order.at is not None and order.world:
+        raise ArgumentError(f"{shown(image.name)} is a mammogram, whose places are in pixels; leave --world out "
+                            "(world= in Python), and write --at X,Y.")
+    if order.at is not None and (len(order.at) > 1 or len(order.at[0]) != 2):
         raise ArgumentError(f"{shown(image.name)} is a mammogram, which takes one place of two numbers in pixels; "
                             "write --at X,Y.")
     breast = breast_small(image.plane)
