@@ -68,8 +68,9 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(options, word, png, t
     assert not list(tmp_path.glob(".scanward-*"))
 
 
-@pytest.mark.parametrize(("size", "word"), [("2.9", "from 3 mm"), ("58", "is larger than the breast"),
-                                            ("90", "does not suit"), ("nan", "is no size"), ("big", "is no size"),
+@pytest.mark.parametrize(("size", "word"), [("2.9", "from 3 mm"), ("nan", "is no size"), ("big", "is no size"),
+                                            ("58", "A lesion of 58 mm is larger than the breast"),
+                                            ("90", "90 mm does not suit"), ("90", "choose one up to 60 mm"),
                                             ("9-4", "is no size"), ("1e9", "does not suit"), ("5-inf", "5 to inf mm")])
 def test_sizes_that_cannot_be(size, word, png, tmp_path, inject):
     code, out, err = inject(png, tmp_path / "out", "--at", "90,200", size=size)
