@@ -74,7 +74,8 @@ def tissue_room(image: Image, diameter: float, mm: float, breast: Breast | None 
     inner = glandular(image.plane, small, radius) & eroded(small, radius + SKIN_MM / mm * ratio)
     if not inner.any():
         raise ArgumentError(f"{image.name} has no room for a lesion of {length_of(diameter, mm)} inside the breast, "
-                            "off its skin, its muscle and the axilla; choose a smaller --size, or a place with --at X,Y.")
+                            "off its skin, its muscle and the axilla; choose a smaller --size, or a place with --at "
+                            "X,Y.")
     return Breast(inner, ratio)
 
 
