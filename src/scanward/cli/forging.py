@@ -16,6 +16,7 @@ from scanward.cli.output import discard_if_empty, prepare
 from scanward.cli.scanning import parse_modality, parse_spacing, progress_bar
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted, shown
+from scanward.disk import check_free
 from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
@@ -90,8 +91,8 @@ def run_forge(request: Request) -> int:
         forgery.check_order(_order(request, request.method, size, at), request.action, stages=request.stages)
     if request.count is None:
         forgery.check_output(request.output)
-    elif not request.dry_run:
-        _new_or_own(request.output)
+    else:
+        (check_free if request.dry_run else _new_or_own)(request.output)
     sources, errors = _hosts(request)
     for error in errors:
         complain(str(error))

@@ -10,7 +10,7 @@ from typing import Any
 
 from scanward import methods
 from scanward.arguments import refused
-from scanward.attacks.base import Anatomy, Attack, Lesion, Tamper, forge
+from scanward.attacks.base import Anatomy, Attack, Lesion, Tamper, drawn, forge
 from scanward.attacks.blend import check_strength
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.errors import ArgumentError, UnsupportedError
@@ -91,6 +91,13 @@ def lesions_in(attack: Attack, image: Image, order: Order, seed: int) -> tuple[l
         refusal = kind.refusal.format(modality=image.modality, method=attack.name)
         raise UnsupportedError(f"{shown(image.name)} {refusal}")
     return kind.lesions(image, order, seed)
+
+
+def plan_image(attack: Attack, image: Image, order: Order, seed: int) -> list[Lesion]:
+    """Where `forge_image` would make lesions, once all is drawn that may be refused. Raises as `inject`."""
+    lesions, anatomy = lesions_in(attack, image, order, seed)
+    drawn(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
+    return lesions
 
 
 def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
