@@ -80,8 +80,8 @@ class Planned:
 def plan_many(sources: Sequence[Source], folder: Path, order: Order, action: str, count: int, *,
               stages: bool = False, modality: Modality | None = None,
               spacing: tuple[float, float] | None = None) -> Iterator[Planned | Forged]:
-    """What `forge_many` would do, number by number, with nothing made and nothing written; `Forged` for what is there from before, and
-    for the error of a source that cannot be used. Raises as `forge_many`."""
+    """What `forge_many` would do, number by number, with nothing made and nothing written; `Forged` for what is
+    there from before, and for the error of a source that cannot be used. Raises as `forge_many`."""
     _checked(sources, folder, order, action, stages, modality, spacing)
     for number in range(count):
         source, home, seed = sources[number % len(sources)], folder / f"{number + 1:05d}", order.seed + number
