@@ -117,10 +117,20 @@ def test_one_host_of_two_that_is_missing_is_an_error(png, tmp_path, run):
     assert code == 2 and "absent.png" in err and "record.json" in out
 
 
-def test_a_forgery_that_changes_nothing_is_refused(png, tmp_path, inject):
-    code, _, err = inject(png, tmp_path / "out", "--strength", "1e-9")
-    assert code == 2 and "change nothing" in err
+@pytest.mark.parametrize("strength", ["1e-9", "1e-3"])
+def test_a_forgery_that_changes_nothing_beyond_noise_is_refused(strength, png, tmp_path, inject):
+    """With the second strength some hundred pixels change, by some of 65,536 levels, where noise has 655."""
+    code, _, err = inject(png, tmp_path / "out", "--strength", strength)
+    assert code == 2 and "change nothing" in err and "stands out from its noise" in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_changes_of_one_level_are_refused_where_there_is_no_noise(tmp_path, pixels, inject):
+    host = tmp_path / "flat.npy"
+    np.save(host, np.where(pixels() > 400, 2000, 20).astype(np.uint16))
+    code, _, err = inject(host, tmp_path / "out", "--at", "100,210", "--strength", "0.003", "--method", "faithful-mass")
+    assert code == 2 and "change nothing" in err
+    assert inject(host, tmp_path / "out", "--at", "100,210", "--method", "faithful-mass")[0] == 0
 
 
 def test_pixels_that_are_no_squares_are_refused(png, tmp_path, run):
