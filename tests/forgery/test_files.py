@@ -183,6 +183,21 @@ def test_the_same_from_python(png):
         scanward.inject(scanward.load(png, modality="CT", spacing=(1, 1)), size_mm=10, method="composed-mass")
 
 
+@pytest.mark.parametrize(("given", "said"), [
+    ({"size_mm": 55}, "choose a smaller size_mm, or a place with at=(x, y)."),
+    ({"size_mm": 10, "at": (290, 10)}, "choose one inside, or at=None."),
+    ({"size_mm": 10, "sigma": 3}, "has no option sigma; it has no options."),
+    ({"size_mm": 10, "spacing": None}, "does not say how large its pixels are; give spacing."),
+], ids=str)
+def test_errors_in_python_name_its_arguments(given, said, png, tmp_path):
+    host = tmp_path / "a --size.png"
+    host.write_bytes(png.read_bytes())
+    with pytest.raises(ArgumentError) as caught:
+        scanward.inject(host, **{"method": "composed-mass", "spacing": (0.2, 0.2), **given})
+    assert str(caught.value).endswith(said)
+    assert "method composed-mass" in str(caught.value) or "a --size.png" in str(caught.value)
+
+
 def test_mammo_cgans_constants_can_be_given(dicom, tmp_path, run):
     code, _, err = run("inject", dicom, "-o", tmp_path / "out", "--at", "100,210", "--size", 12, "--sigma", 12,
                        "--threshold", 440, "--alpha", 40, "--power", 12)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scanward.arguments import PathLike, number_of, path_of, refused
+from scanward.arguments import PathLike, in_python, number_of, path_of, refused
 from scanward.attacks.base import Tamper
 from scanward.errors import ArgumentError
 from scanward.forgery.files import PICTURE, RECORD, write_tamper
@@ -79,6 +79,7 @@ def remove_views(first: PathLike | Source, second: PathLike | Source, *, size_mm
                  spacing)
 
 
+@in_python()
 def _both(action: str, given: Sequence[PathLike | Source], order: Order, at2: Sequence[float] | None,
           method: str | None, modality: Modality | None, spacing: tuple[float, float] | None) -> Pair:
     if method is not None and not isinstance(method, str):
@@ -113,6 +114,7 @@ def _order(size_mm: float, at: Sequence[float] | None, world: bool, seed: int, s
     return Order("", (size, size), place, int(seed), number_of(strength, "strength"), given, bool(world))
 
 
+@in_python()
 def _act(action: str, source: Given, order: Order, method: str | None, modality: Modality | None,
          spacing: tuple[float, float] | None) -> Tamper:
     if method is not None:
