@@ -20,6 +20,8 @@ SKIN_MM = 4.0
 """Between a mass and the skin."""
 AXILLA = 0.25
 """Of the height of a breast."""
+OFF = 1.15
+"""Radii of a lesion from its middle to what it keeps off."""
 
 __all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places", "place_in", "tissue_place", "tissue_room"]
 
@@ -47,7 +49,7 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float, breast: 
     _check_fits(image, diameter)
     small, ratio = breast or breast_small(plane)
     muscle = pectoral_muscle(plane, small)
-    radius = 1.15 * diameter * ratio / 2 + 1
+    radius = OFF * diameter * ratio / 2 + 1
     inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
     if not inner.any():
         raise ArgumentError(f"{image.name} has no room for a lesion of {length_of(diameter, _mm(image))} inside the "
@@ -57,21 +59,22 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float, breast: 
 
 
 def tissue_place(image: Image, rng: np.random.Generator, diameter: float, mm: float,
-                 breast: Breast | None = None) -> Lesion:
-    """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel.
-    `ArgumentError` also for a breast with an implant, over which nothing would be believed."""
-    room = tissue_room(image, diameter, mm, breast)
+                 breast: Breast | None = None, reach: float = 0.0) -> Lesion:
+    """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel, and `reach`
+    how many radii it keeps off the pectoral muscle at least. `ArgumentError` also for a breast with an implant, over which
+    nothing would be believed."""
+    room = tissue_room(image, diameter, mm, breast, reach)
     return place_in(room, image.plane.shape, rng, diameter)
 
 
-def tissue_room(image: Image, diameter: float, mm: float, breast: Breast | None = None) -> Breast:
+def tissue_room(image: Image, diameter: float, mm: float, breast: Breast | None = None, reach: float = 0.0) -> Breast:
     """Where the centre of a lesion may be that `tissue_place` chooses. Raises as that."""
     _check_fits(image, diameter)
     if shows_implant(image.plane):
         raise ArgumentError(f"{image.name} shows an implant, and no place is chosen there; name one with --at X,Y.")
     small, ratio = breast or breast_small(image.plane)
-    radius = 1.15 * diameter * ratio / 2 + 1
-    inner = glandular(image.plane, small, radius) & eroded(small, radius + SKIN_MM / mm * ratio)
+    radius, far = (radii * diameter * ratio / 2 + 1 for radii in (OFF, reach))
+    inner = glandular(image.plane, small, radius, far) & eroded(small, radius + SKIN_MM / mm * ratio)
     if not inner.any():
         raise ArgumentError(f"{image.name} has no room for a lesion of {length_of(diameter, mm)} inside the breast, "
                             "off its skin, its muscle and the axilla; choose a smaller --size, or a place with --at "
@@ -85,15 +88,17 @@ def place_in(room: Breast, shape: tuple[int, ...], rng: np.random.Generator, dia
     return _scattered(ys, xs, room.ratio, shape, rng, 1, diameter)[0]
 
 
-def glandular(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
-    """Where a disc of `radius` lies in a breast (y, x) of the mask's size, off its muscle and out of its axilla: the
-    upper `AXILLA` of a view that shows the muscle."""
+def glandular(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float,
+              reach: float) -> npt.NDArray[np.bool_]:
+    """Where a disc of `radius` lies in a breast (y, x) of the mask's size and out of its axilla, the upper `AXILLA` of
+    a view that shows the muscle; and one of `reach` off that muscle."""
     muscle = pectoral_muscle(plane, small)
     tissue = small & ~muscle
     if muscle.any():
         rows = np.flatnonzero(small.any(1))
         tissue[:rows[0] + round(AXILLA * len(rows))] = False
-    return eroded(tissue, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
+    free = eroded(tissue, radius) & eroded(~muscle, reach)
+    return free & _off_border(small.shape, radius) & _dense(plane, small, radius)
 
 
 def check_in_breast(image: Image, lesion: Lesion, breast: Breast) -> None:

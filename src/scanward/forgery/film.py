@@ -37,8 +37,9 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Bre
         raise ArgumentError(f"{shown(image.name)} is a mammogram, which takes one place of two numbers in pixels; "
                             "write --at X,Y.")
     breast = breast_small(image.plane)
-    if order.at is None and find(order.method, "attack").digital:
-        return [tissue_place(image, rng, diameter, each, breast)], breast
+    method = find(order.method, "attack")
+    if order.at is None and method.digital:
+        return [tissue_place(image, rng, diameter, each, breast, method.reach)], breast
     if order.at is None:
         return [auto_place(image, rng, diameter, breast)], breast
     lesion = Lesion((0, order.at[0][1], order.at[0][0]), diameter)
