@@ -61,8 +61,8 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float, breast: 
 def tissue_place(image: Image, rng: np.random.Generator, diameter: float, mm: float,
                  breast: Breast | None = None, reach: float = 0.0) -> Lesion:
     """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel, and `reach`
-    how many radii it keeps off the pectoral muscle at least. `ArgumentError` also for a breast with an implant, over which
-    nothing would be believed."""
+    how many radii it keeps off the pectoral muscle at least. `ArgumentError` also for a breast with an implant, over
+    which nothing would be believed."""
     room = tissue_room(image, diameter, mm, breast, reach)
     return place_in(room, image.plane.shape, rng, diameter)
 
