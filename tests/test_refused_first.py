@@ -82,7 +82,7 @@ def test_a_replay_into_a_taken_folder_is_refused_first(film, run, tmp_path, monk
     out = tmp_path / "out"
     more = ("--size", 10, "--modality", "MG", "--spacing", 0.2, "--method", "composed-mass", "--at", "100,150")
     assert run("inject", film, "-o", out, *more)[0] == 0
-    monkeypatch.setitem(replay.__globals__, "forge_image", never)
+    monkeypatch.setitem(replay.__globals__, "carried_out", never)
     refused(run("replay", out / "record.json", "-o", out), "overwritten")
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import reprlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, InputError
 
 LONGEST = 60
 """Characters of a value that are shown."""
+OPTION = re.compile(r"(?<![^\s(])--(?:(at2?) (X,Y(?:,Z)?)|(at) auto|spacing MM|([a-z][a-z0-9]*))(?![\w./-]*[\w/-])")
+"""An option of `scanward inject` and `remove` in a sentence; whatever stands in a file's name is none."""
 PathLike = str | os.PathLike[str]
 """A path as the public functions take it."""
 
@@ -23,6 +27,23 @@ def refused(name: str, takes: str, value: object) -> ArgumentError:
     plain = isinstance(value, str | bool | int | float | tuple | list | None) and len(reprlib.repr(value)) <= LONGEST
     what = reprlib.repr(value) if plain else f"a value of type {type(value).__name__}"
     return ArgumentError(f"The argument {name} takes {takes}, not {what}.")
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Has an error of forging, whose sentence names options of the command line, name the arguments of Python."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (OPTION.sub(_argument, str(error)),)
+        raise
+
+
+def _argument(option: re.Match[str]) -> str:
+    place, axes, auto, name = option.groups()
+    if place:
+        return f"{place}=({axes.lower().replace(',', ', ')})"
+    return f"{auto}=None" if auto else {None: "spacing", "size": "size_mm"}.get(name, name)
 
 
 def path_of(value: Any, name: str, takes: str = "a path") -> Path:

@@ -72,7 +72,7 @@ def whole_folder(folder: Path, *, last: str, taken: Sequence[str] = ()) -> Itera
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def check_free(folder: Path, names: Sequence[str]) -> None:
+def check_free(folder: Path, names: Sequence[str] = ()) -> None:
     """What `whole_folder` refuses, for those who work long before they write. Raises `ArgumentError` where `folder`
     cannot be written, or holds one of the names."""
     try:

@@ -33,6 +33,9 @@ class Method:
     """An attack for digital mammograms, not for films."""
     lesion: str = "mass"
     """What an injection into a mammogram makes; `augment` annotates masses."""
+    reach: float = 0.0
+    """Radii from the middle of what an attack for digital mammograms makes to where its change ends, where it bends the
+    edge of a pectoral muscle: places are chosen so far off it."""
     views: bool = False
     """An injection that can be given a `view`: one lesion seen in two."""
 
@@ -78,7 +81,7 @@ METHODS: tuple[Method, ...] = (
            action="inject", options=("morphology",), digital=True, lesion="calcifications"),
     Method("mammo-distortion", "attack", "scanward.attacks.mammo_distortion:MammoDistortion", "MG",
            "architectural distortion without a mass: tissue drawn to a point, strands that radiate; untrained",
-           action="inject", options=("grain",), digital=True, lesion="distortions"),
+           action="inject", options=("grain",), digital=True, lesion="distortions", reach=1.4),
     Method("partial-conv", "attack", "scanward.attacks.partial_conv:PartialConv", "MG",
            "removal by partial convolutions (Liu et al. 2018)", ("partial-conv",),
            "scanward.training.partial_conv:train", "remove", ("through",)),

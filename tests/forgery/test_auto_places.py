@@ -32,5 +32,5 @@ def test_auto_places_lie_on_tissue_where_the_mask_takes_in_bare_film():
 
 
 def test_no_room_is_one_sentence(png):
-    with pytest.raises(ArgumentError, match="no room"):
+    with pytest.raises(ArgumentError, match="no room for a lesion of 58 mm"):
         auto_place(formats.read(png, modality="MG", spacing=(0.2, 0.2)), np.random.default_rng(0), 290)

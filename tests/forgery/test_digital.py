@@ -8,9 +8,13 @@ import pytest
 
 import scanward
 from scanward import formats
+from scanward.attacks.mammo_distortion.inject import REACH
 from scanward.attacks.places import SKIN_MM, tissue_place
 from scanward.errors import ArgumentError
 from scanward.forgery import default_method
+from scanward.forgery.make import lesions_in
+from scanward.forgery.order import Order
+from scanward.methods import build
 
 
 def method_in(folder):
@@ -72,6 +76,15 @@ def test_chosen_places_lie_off_the_skin_the_muscle_and_the_axilla(muscular):
         assert inside[near <= 20].all() and not muscle[near <= 20].any()
         assert near[edge > 1].min() > 20 + 0.8 * SKIN_MM / 0.2
         assert place.y - 20 > rows[0] + 0.2 * len(rows)
+
+
+def test_a_distortion_is_chosen_off_the_muscle_as_far_as_it_reaches(muscular):
+    image, _, muscle = muscular
+    attack, order = build("mammo-distortion", "attack"), Order("mammo-distortion", (8.0, 8.0))
+    y, x = np.mgrid[:500, :400]
+    lesions = [lesions_in(attack, image, order, seed)[0][0] for seed in range(30)]
+    nearest = min(np.hypot(y - one.y, x - one.x)[muscle].min() for one in lesions)
+    assert REACH * 20 - 2 < nearest < REACH * 20 + 12, "no strand crosses its edge, and no room is wasted"
 
 
 def test_nothing_is_placed_over_an_implant(png, pixels):

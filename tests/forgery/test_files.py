@@ -56,6 +56,9 @@ def test_a_forgery_beside_its_host_leaves_it_alone(png, inject):
     (("--at", "1,2,3"), "--at"), (("--at", "nan,2"), "no place"), (("--strength", "0"), "strength"),
     (("--strength", "1.5"), "strength"), (("--method", "inpaint-telea"), "inject"), (("--sigma", "3"), "--sigma"),
     (("--stages",), "--stages"), (("--count", "0"), "--count"), (("--seed", "-1"), "--seed"),
+    (("--world",), "leave it out"), (("--world", "--at", "auto", "--count", "2"), "leave it out"),
+    (("--world", "--at", "90,200"), "is a mammogram, whose places are in pixels; leave --world out"),
+    (("--sigma", "3", "--grain", "host"), "leave one of them out"),
 ], ids=str)
 def test_what_cannot_be_is_one_sentence_and_leaves_nothing(options, word, png, tmp_path, inject):
     code, out, err = inject(png, tmp_path / "out", *options)
@@ -65,8 +68,9 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(options, word, png, t
     assert not list(tmp_path.glob(".scanward-*"))
 
 
-@pytest.mark.parametrize(("size", "word"), [("2.9", "from 3 mm"), ("58", "is larger than the breast"),
-                                            ("90", "does not suit"), ("nan", "is no size"), ("big", "is no size"),
+@pytest.mark.parametrize(("size", "word"), [("2.9", "from 3 mm"), ("nan", "is no size"), ("big", "is no size"),
+                                            ("58", "A lesion of 58 mm is larger than the breast"),
+                                            ("90", "90 mm does not suit"), ("90", "choose one up to 60 mm"),
                                             ("9-4", "is no size"), ("1e9", "does not suit"), ("5-inf", "5 to inf mm")])
 def test_sizes_that_cannot_be(size, word, png, tmp_path, inject):
     code, out, err = inject(png, tmp_path / "out", "--at", "90,200", size=size)
@@ -113,10 +117,20 @@ def test_one_host_of_two_that_is_missing_is_an_error(png, tmp_path, run):
     assert code == 2 and "absent.png" in err and "record.json" in out
 
 
-def test_a_forgery_that_changes_nothing_is_refused(png, tmp_path, inject):
-    code, _, err = inject(png, tmp_path / "out", "--strength", "1e-9")
-    assert code == 2 and "change nothing" in err
+@pytest.mark.parametrize("strength", ["1e-9", "1e-3"])
+def test_a_forgery_that_changes_nothing_beyond_noise_is_refused(strength, png, tmp_path, inject):
+    """With the second strength some hundred pixels change, by some of 65,536 levels, where noise has 655."""
+    code, _, err = inject(png, tmp_path / "out", "--strength", strength)
+    assert code == 2 and "change nothing" in err and "stands out from its noise" in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_changes_of_one_level_are_refused_where_there_is_no_noise(tmp_path, pixels, inject):
+    host = tmp_path / "flat.npy"
+    np.save(host, np.where(pixels() > 400, 2000, 20).astype(np.uint16))
+    code, _, err = inject(host, tmp_path / "out", "--at", "100,210", "--strength", "0.003", "--method", "faithful-mass")
+    assert code == 2 and "change nothing" in err
+    assert inject(host, tmp_path / "out", "--at", "100,210", "--method", "faithful-mass")[0] == 0
 
 
 def test_pixels_that_are_no_squares_are_refused(png, tmp_path, run):
@@ -163,8 +177,25 @@ def test_the_same_from_python(png):
     assert removed.record.method == "inpaint-telea"
     with pytest.raises(ArgumentError, match="inpaint-telea"):
         scanward.inject(host, size_mm=10, method="inpaint-telea")
+    with pytest.raises(ArgumentError, match="leave world out"):
+        scanward.inject(host, size_mm=10, world=True, method="composed-mass")
     with pytest.raises(UnsupportedError):
         scanward.inject(scanward.load(png, modality="CT", spacing=(1, 1)), size_mm=10, method="composed-mass")
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"size_mm": 55}, "choose a smaller size_mm, or a place with at=(x, y)."),
+    ({"size_mm": 10, "at": (290, 10)}, "choose one inside, or at=None."),
+    ({"size_mm": 10, "sigma": 3}, "has no option sigma; it has no options."),
+    ({"size_mm": 10, "spacing": None}, "does not say how large its pixels are; give spacing."),
+], ids=str)
+def test_errors_in_python_name_its_arguments(given, said, png, tmp_path):
+    host = tmp_path / "a --size.png"
+    host.write_bytes(png.read_bytes())
+    with pytest.raises(ArgumentError) as caught:
+        scanward.inject(host, **{"method": "composed-mass", "spacing": (0.2, 0.2), **given})
+    assert str(caught.value).endswith(said)
+    assert "method composed-mass" in str(caught.value) or "a --size.png" in str(caught.value)
 
 
 def test_mammo_cgans_constants_can_be_given(dicom, tmp_path, run):

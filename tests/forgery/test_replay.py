@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from scanward.forgery import make
+
 
 def test_a_png_gets_its_forgery_mask_picture_and_record(png, tmp_path, inject):
     out = tmp_path / "out"
@@ -38,6 +40,13 @@ def test_replay_gives_the_same_bytes(kind, request, tmp_path, inject, run):
     assert "The same bytes" in printed
     name = json.loads((out / "record.json").read_text())["image"]
     assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_record_of_a_forgery_that_is_lost_in_noise_still_replays(png, tmp_path, inject, run, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(make, "ROSE", 0)
+        assert inject(png, tmp_path / "out", "--strength", "1e-3")[0] == 0
+    assert run("replay", tmp_path / "out" / "record.json")[1] == "The same bytes as recorded.\n"
 
 
 @pytest.mark.parametrize(("key", "value"), [("at", [5, 5]), ("size_mm", float("nan")), ("box", [0, 0, 1, 1])])

@@ -142,6 +142,21 @@ def test_a_dry_run_says_what_would_be_forged_and_writes_nothing(png, tmp_path, i
     assert code == 2 and "--count" in err
 
 
+def test_a_dry_run_refuses_what_the_run_refuses(png, dicom, tmp_path, run, write_film, pixels):
+    write_film(png.with_name("fine.dcm"), pixels(), ImagerPixelSpacing=[0.1, 0.1])
+    dicom.rename(png.with_name("coarse.dcm"))
+    png.unlink()
+    out = tmp_path / "set"
+    what = ("inject", png.parent, "-o", out, "--size", 8, "--method", "mammo-calcifications", "--count", 2)
+    plan, real = run(*what, "--dry-run"), run(*what)
+    assert plan[0] == real[0] == 2 and plan[2] == real[2] and "coarse.dcm has pixels of 0.2 mm, too coarse" in plan[2]
+    assert "fine.dcm" in plan[1] and "coarse.dcm" not in plan[1] and [p.name for p in out.glob("0*")] == ["00002"]
+    (tmp_path / "file").write_text("mine")
+    code, printed, err = run("inject", png.parent, "-o", tmp_path / "file", "--size", 8, *MASS, "--count", 2,
+                             "--dry-run")
+    assert (code, printed, err.count("\n")) == (2, "", 1) and "file cannot be written" in err
+
+
 def test_several_hosts_need_a_count(png, tmp_path, inject, pixels):
     assert cv2.imwrite(str(png.with_name("b.png")), pixels(seed=1, bits=16))
     code, _, err = inject(png.parent, tmp_path / "out")

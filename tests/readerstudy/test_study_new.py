@@ -141,7 +141,8 @@ def test_a_film_that_cannot_be_read_leaves_nothing_behind(tmp_path, run):
     ({"readers": []}, "different names"),
     ({"colour": 1}, "'colour' is no setting"),
     ({"seed": -1}, "between 0 and"),
-    ({"seed": True}, "wrong kind"),
+    ({"seed": True}, "protocol.toml: seed must be a whole number, not True."),
+    ({"longest": 1.5}, "protocol.toml: longest must be a whole number, not 1.5."),
     ({"share": "some"}, "must be all or allotted"),
     ({"bits": 12}, "must be 8 or 16"),
     ({"open_share": 2}, "between 0 and 1"),
@@ -152,6 +153,8 @@ def test_a_film_that_cannot_be_read_leaves_nothing_behind(tmp_path, run):
     ({"films": {"fake": ["set"], "healthy": ["no such folder"]}}, "does not exist"),
     ({"blind": {"fake": 50}}, "asks for 5"),
     ({"blind": {"fake": 0}}, "no fakes"),
+    ({"blind": {"fake": 1.5}}, "protocol.toml: blind.fake must be a whole number of films from 0 to 100,000, not 1.5."),
+    ({"films": {"fake": 3, "healthy": ["healthy"]}}, "films.fake is a list of files and folders"),
     ({"blind": {"odd": 1}}, "knows fake, healthy, unhealthy"),
     ({"patients": "protocol.toml"}, "no table of patients"),
 ], ids=lambda value: str(value)[:40])

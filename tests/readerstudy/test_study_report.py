@@ -107,6 +107,14 @@ def test_kappa_by_hand():
     assert np.isnan(fleiss_interval([])).all() and np.isnan(cohen([], []))
 
 
+def test_kappa_of_a_single_case_is_not_defined():
+    reads = [Read(reader, "open", 1, "f", truth("fake", "inject"), Reading(answer, 3, []), (80, 100))
+             for reader, answer in (("Ada", "fake"), ("Ben", "real"))]
+    assert np.isnan(fleiss([(1, 1)])) and np.isnan(cohen([0], [1]))
+    lines = tables.agreement_table(reads, ["open"]).splitlines()
+    assert lines[-2:] == ["| open | all (Fleiss) | – | 1 |", "| open | Ada, Ben (Cohen) | – | 1 |"]
+
+
 def placed(*marks):
     return located(Read("Ada", "open", 1, "f", truth("fake", "inject"), Reading("fake", 3, list(marks)), (80, 100)))
 

@@ -83,6 +83,9 @@ def test_what_cannot_be_adapted_to(forged, tmp_path, capsys):
     assert "5 or more" in capsys.readouterr().err
     assert cli.run(["train", "partial-conv", "--adapt", str(forged), "--output", str(tmp_path)]) == 2
     assert "cannot be adapted" in capsys.readouterr().err
+    assert cli.run(["train", "self-reference", "--adapt", str(forged), "--preset", "full", "--output",
+                    str(tmp_path)]) == 2
+    assert "--preset" in capsys.readouterr().err
 
 
 def test_the_threshold_for_makers_never_trained_on_by_hand():

@@ -164,16 +164,22 @@ class Attack(Protocol):
 def forge(attack: Attack, host: Image, lesions: Lesion | Sequence[Lesion], seed: int, *, strength: float = 1.0,
           donor: Donor | None = None, anatomy: Anatomy | None = None) -> Tamper:
     """Draw with `seed`, apply, one lesion after the other, and keep the record. Raises as `Attack.draw`."""
+    return _apply(attack, host, drawn(attack, host, lesions, seed, strength=strength, donor=donor, anatomy=anatomy),
+                  donor)
+
+
+def drawn(attack: Attack, host: Image, lesions: Lesion | Sequence[Lesion], seed: int, *, strength: float = 1.0,
+          donor: Donor | None = None, anatomy: Anatomy | None = None) -> Record:
+    """The record of what `forge` would make, of which nothing is made yet. Raises as `Attack.draw`."""
     if isinstance(lesions, Lesion):
         lesions = [lesions]
     # One lesion of a film is recorded as it always was: its parameters alone, drawn with the plain seed.
     single = host.modality == "MG" and len(lesions) == 1
     rngs = [np.random.default_rng(seed if single else (seed, 3, number)) for number in range(len(lesions))]
-    drawn = [attack.draw(host, lesion, rng, strength=strength, donor=donor, anatomy=anatomy)
-             for lesion, rng in zip(lesions, rngs, strict=True)]
-    record = Record(attack.name, drawn[0] if single else {"places": drawn}, seed, digest(host),
-                    digest(donor.image) if donor and attack.needs_donor else None, _weights_of(attack), __version__)
-    return _apply(attack, host, record, donor)
+    params = [attack.draw(host, lesion, rng, strength=strength, donor=donor, anatomy=anatomy)
+              for lesion, rng in zip(lesions, rngs, strict=True)]
+    return Record(attack.name, params[0] if single else {"places": params}, seed, digest(host),
+                  digest(donor.image) if donor and attack.needs_donor else None, _weights_of(attack), __version__)
 
 
 def replay(attack: Attack, record: Record, host: Image, donor: Donor | None = None) -> Tamper:

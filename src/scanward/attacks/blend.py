@@ -41,8 +41,14 @@ class Region:
         return plane[self.box].astype(np.float32, copy=True)
 
 
-def check_lesion(shape: tuple[int, ...], lesion: Lesion, name: str = "image") -> None:
-    """`ArgumentError` unless the lesion is finite, inside a film (y, x), and of a size that fits it."""
+def length_of(pixels: float, mm: float | None) -> str:
+    """A length for a message: in millimetres where it is known how many a pixel has."""
+    return f"{pixels:.4g} pixels" if mm is None else f"{pixels * mm:.3g} mm"
+
+
+def check_lesion(shape: tuple[int, ...], lesion: Lesion, name: str = "image", mm: float | None = None) -> None:
+    """`ArgumentError` unless the lesion is finite, inside a film (y, x), and of a size that fits it, which is said in
+    millimetres where `mm` a pixel are named."""
     height, width = shape[-2:]
     z, y, x = lesion.centre
     where = f"x {x:g}, y {y:g}"
@@ -54,9 +60,9 @@ def check_lesion(shape: tuple[int, ...], lesion: Lesion, name: str = "image") ->
         raise ArgumentError(f"The place {where} lies outside {name} of {width} x {height} pixels; "
                             "choose one inside.")
     if not LEAST <= lesion.diameter <= min(height, width):
-        raise ArgumentError(f"A diameter of {lesion.diameter:.4g} pixels does not suit {name} of {width} x {height}; "
-                            f"choose one from {LEAST:g} to {min(height, width)}, or give the spacing where the file's "
-                            "is wrong.")
+        fits = f"from {length_of(LEAST, mm)}" if lesion.diameter < LEAST else f"up to {length_of(min(shape[-2:]), mm)}"
+        raise ArgumentError(f"A diameter of {length_of(lesion.diameter, mm)} does not suit {name} of {width} x "
+                            f"{height} pixels; choose one {fits}, or give the spacing where the file's is wrong.")
 
 
 def check_strength(strength: float) -> None:

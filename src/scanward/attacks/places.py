@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ from scanward.anatomy.breast import Breast, breast_mask, breast_small, eroded
 from scanward.anatomy.implant import shows_implant
 from scanward.anatomy.pectoral import pectoral_muscle
 from scanward.attacks.base import Lesion
-from scanward.attacks.blend import check_lesion
+from scanward.attacks.blend import check_lesion, length_of
 from scanward.errors import ArgumentError
 from scanward.image import Image
 
@@ -18,6 +20,8 @@ SKIN_MM = 4.0
 """Between a mass and the skin."""
 AXILLA = 0.25
 """Of the height of a breast."""
+OFF = 1.15
+"""Radii of a lesion from its middle to what it keeps off."""
 
 __all__ = ["auto_place", "breast_mask", "check_in_breast", "draw_places", "place_in", "tissue_place", "tissue_room"]
 
@@ -42,37 +46,39 @@ def auto_place(image: Image, rng: np.random.Generator, diameter: float, breast: 
     """A place where a lesion of `diameter` pixels would be believed: whole inside the breast, off its border, and
     off the pectoral muscle and its edge. `breast` as for `draw_places`. `ArgumentError` where there is none."""
     plane = image.plane
-    check_lesion(plane.shape, Lesion((0, (plane.shape[0] - 1) / 2, (plane.shape[1] - 1) / 2), diameter), image.name)
+    _check_fits(image, diameter)
     small, ratio = breast or breast_small(plane)
     muscle = pectoral_muscle(plane, small)
-    radius = 1.15 * diameter * ratio / 2 + 1
+    radius = OFF * diameter * ratio / 2 + 1
     inner = eroded(small & ~muscle, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
     if not inner.any():
-        raise ArgumentError(f"{image.name} has no room for a lesion of {diameter:.0f} pixels inside the breast and "
-                            "off the pectoral muscle; choose a smaller --size, or a place with --at X,Y.")
+        raise ArgumentError(f"{image.name} has no room for a lesion of {length_of(diameter, _mm(image))} inside the "
+                            "breast and off the pectoral muscle; choose a smaller --size, or a place with --at X,Y.")
     ys, xs = np.nonzero(inner)
     return _scattered(ys, xs, ratio, plane.shape, rng, 1, diameter)[0]
 
 
 def tissue_place(image: Image, rng: np.random.Generator, diameter: float, mm: float,
-                 breast: Breast | None = None) -> Lesion:
-    """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel.
-    `ArgumentError` also for a breast with an implant, over which nothing would be believed."""
-    room = tissue_room(image, diameter, mm, breast)
+                 breast: Breast | None = None, reach: float = 0.0) -> Lesion:
+    """As `auto_place`, and also `SKIN_MM` off the skin and out of the axilla; `mm` is millimetres a pixel, and `reach`
+    how many radii it keeps off the pectoral muscle at least. `ArgumentError` also for a breast with an implant, over
+    which nothing would be believed."""
+    room = tissue_room(image, diameter, mm, breast, reach)
     return place_in(room, image.plane.shape, rng, diameter)
 
 
-def tissue_room(image: Image, diameter: float, mm: float, breast: Breast | None = None) -> Breast:
+def tissue_room(image: Image, diameter: float, mm: float, breast: Breast | None = None, reach: float = 0.0) -> Breast:
     """Where the centre of a lesion may be that `tissue_place` chooses. Raises as that."""
-    check_lesion(image.plane.shape, Lesion((0, *((side - 1) / 2 for side in image.plane.shape)), diameter), image.name)
+    _check_fits(image, diameter)
     if shows_implant(image.plane):
         raise ArgumentError(f"{image.name} shows an implant, and no place is chosen there; name one with --at X,Y.")
     small, ratio = breast or breast_small(image.plane)
-    radius = 1.15 * diameter * ratio / 2 + 1
-    inner = glandular(image.plane, small, radius) & eroded(small, radius + SKIN_MM / mm * ratio)
+    radius, far = (radii * diameter * ratio / 2 + 1 for radii in (OFF, reach))
+    inner = glandular(image.plane, small, radius, far) & eroded(small, radius + SKIN_MM / mm * ratio)
     if not inner.any():
-        raise ArgumentError(f"{image.name} has no room for a lesion of {diameter:.0f} pixels inside the breast, off "
-                            "its skin, its muscle and the axilla; choose a smaller --size, or a place with --at X,Y.")
+        raise ArgumentError(f"{image.name} has no room for a lesion of {length_of(diameter, mm)} inside the breast, "
+                            "off its skin, its muscle and the axilla; choose a smaller --size, or a place with --at "
+                            "X,Y.")
     return Breast(inner, ratio)
 
 
@@ -82,20 +88,22 @@ def place_in(room: Breast, shape: tuple[int, ...], rng: np.random.Generator, dia
     return _scattered(ys, xs, room.ratio, shape, rng, 1, diameter)[0]
 
 
-def glandular(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:
-    """Where a disc of `radius` lies in a breast (y, x) of the mask's size, off its muscle and out of its axilla: the
-    upper `AXILLA` of a view that shows the muscle."""
+def glandular(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float,
+              reach: float) -> npt.NDArray[np.bool_]:
+    """Where a disc of `radius` lies in a breast (y, x) of the mask's size and out of its axilla, the upper `AXILLA` of
+    a view that shows the muscle; and one of `reach` off that muscle."""
     muscle = pectoral_muscle(plane, small)
     tissue = small & ~muscle
     if muscle.any():
         rows = np.flatnonzero(small.any(1))
         tissue[:rows[0] + round(AXILLA * len(rows))] = False
-    return eroded(tissue, radius) & _off_border(small.shape, radius) & _dense(plane, small, radius)
+    free = eroded(tissue, radius) & eroded(~muscle, reach)
+    return free & _off_border(small.shape, radius) & _dense(plane, small, radius)
 
 
 def check_in_breast(image: Image, lesion: Lesion, breast: Breast) -> None:
     """`ArgumentError` unless the lesion is in the image, its centre in the breast, and the breast larger than it."""
-    check_lesion(image.plane.shape, lesion, image.name)
+    check_lesion(image.plane.shape, lesion, image.name, _mm(image))
     small, ratio = breast
     y, x = (min(int((value + 0.5) * ratio), length - 1) for value, length in zip((lesion.y, lesion.x), small.shape,
                                                                                 strict=True))
@@ -104,8 +112,20 @@ def check_in_breast(image: Image, lesion: Lesion, breast: Breast) -> None:
                             "one inside, or --at auto.")
     widest = 2 * float(cv2.distanceTransform(np.pad(small, 1).view(np.uint8), cv2.DIST_L2, 5).max()) / ratio
     if lesion.diameter > widest:
-        raise ArgumentError(f"A lesion of {lesion.diameter:.0f} pixels is larger than the breast in {image.name}, "
-                            f"where {widest:.0f} fit; choose a smaller --size.")
+        wide, most = (length_of(pixels, _mm(image)) for pixels in (lesion.diameter, widest))
+        raise ArgumentError(f"A lesion of {wide} is larger than the breast in {image.name}, where {most} fit; choose a "
+                            "smaller --size.")
+
+
+def _check_fits(image: Image, diameter: float) -> None:
+    """`ArgumentError` where no place of an image can have a lesion of `diameter` pixels."""
+    y, x = ((side - 1) / 2 for side in image.plane.shape)
+    check_lesion(image.plane.shape, Lesion((0, y, x), diameter), image.name, _mm(image))
+
+
+def _mm(image: Image) -> float | None:
+    """Millimetres a pixel, where they are known."""
+    return None if image.spacing is None else math.sqrt(image.spacing[1] * image.spacing[2])
 
 
 def _dense(plane: npt.NDArray[np.float32], small: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool_]:

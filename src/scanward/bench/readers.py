@@ -77,12 +77,13 @@ def resampled_power(table: Table, *, draws: int = DRAWS, alpha: float = ALPHA, c
 
 def fleiss(ratings: Sequence[Sequence[int]]) -> float:
     """Fleiss' κ of readers' agreement: of each image how many readers chose each category. Images may have different
-    numbers of readers; those of one alone say nothing. NaN where none has two, or all readings are of one category.
+    numbers of readers; those of one alone say nothing. NaN where fewer than two have two, as chance cannot be told from
+    a single image, or all readings are of one category.
 
     With two readers of every image it is Scott's π, Cohen's κ with one set of marginals for both.
     """
     counts = np.asarray([row for row in ratings if sum(row) > 1], np.float64)
-    if not len(counts):
+    if len(counts) < 2:
         return float("nan")
     n = counts.sum(1)
     agreed = float((((counts**2).sum(1) - n) / (n * (n - 1))).mean())
@@ -101,10 +102,10 @@ def fleiss_interval(ratings: Sequence[Sequence[int]], draws: int = 2000, seed: i
 
 
 def cohen(first: Sequence[int], second: Sequence[int]) -> float:
-    """Cohen's κ of two readers who read the same images, each answer a category; NaN where chance alone would have
-    them agree always."""
+    """Cohen's κ of two readers who read the same images, each answer a category; NaN of fewer than two, and where
+    chance alone would have them agree always."""
     a, b = np.asarray(first), np.asarray(second)
-    if not len(a):
+    if len(a) < 2:
         return float("nan")
     by_chance = sum(float((a == k).mean() * (b == k).mean()) for k in np.union1d(a, b))
     return (float((a == b).mean()) - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan")

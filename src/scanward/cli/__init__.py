@@ -133,8 +133,8 @@ app.command(epilog=PLAIN)(protect_commands.unprotect)
 @app.command(epilog=PLAIN)
 def train(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A detector or attack that is trained.")],
-    preset: Annotated[str, typer.Option(help="How long: quick (minutes), full (an hour or more on 2 cores), or "
-                                         "another that docs/how-to/train.md names.")] = "quick",
+    preset: Annotated[str | None, typer.Option(help="How long: quick (minutes), the default, full (an hour or more on "
+                                               "2 cores), or another that docs/how-to/train.md names.")] = None,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="The training data; SCANWARD_DATA names it, "
                                               "too.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where checkpoints and weights "
@@ -156,8 +156,11 @@ def train(
         raise ArgumentError(f"No method that is trained is called {method!r}; choose one of: {', '.join(trainers)}.")
     if adapt is not None and method != "self-reference":
         raise ArgumentError(f"{method} cannot be adapted; --adapt is for self-reference.")
+    if adapt is not None and preset is not None:
+        raise ArgumentError("--preset says how long a training from the start takes, and --adapt is none; leave it "
+                            "out.")
     module, function = (trainers[method] if adapt is None else "scanward.training.adapt:adapt").split(":")
-    given: dict[str, Any] = {"preset": preset} if adapt is None else {"folder": adapt}
+    given: dict[str, Any] = {"preset": preset or "quick"} if adapt is None else {"folder": adapt}
     try:
         trainer = getattr(import_module(module), function)
     except ModuleNotFoundError as missing:

@@ -16,6 +16,7 @@ from scanward.cli.output import discard_if_empty, prepare
 from scanward.cli.scanning import parse_modality, parse_spacing, progress_bar
 from scanward.cli.table import passed_over
 from scanward.cli.words import complain, counted, shown
+from scanward.disk import check_free
 from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
@@ -83,20 +84,15 @@ def run_forge(request: Request) -> int:
     """Forge what was asked for and return the exit code."""
     modality, spacing = parse_modality(request.modality), parse_spacing(request.spacing)
     size, at = parse_size(request.size), parse_at(request.at)
-    if request.at2 is not None and not request.views:
-        raise ArgumentError("--at2 names a place in a second view; say --views, too.")
+    _check_together(request, at)
     if request.views:
         return _run_views(request, size, at, modality, spacing)
-    if request.count is not None and request.count < 1:
-        raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
-    if request.dry_run and request.count is None:
-        raise ArgumentError("--dry-run tells what a set would hold; say with --count how many forgeries.")
     if request.method is not None:
         forgery.check_order(_order(request, request.method, size, at), request.action, stages=request.stages)
     if request.count is None:
         forgery.check_output(request.output)
-    elif not request.dry_run:
-        _new_or_own(request.output)
+    else:
+        (check_free if request.dry_run else _new_or_own)(request.output)
     sources, errors = _hosts(request)
     for error in errors:
         complain(str(error))
@@ -120,6 +116,22 @@ def run_forge(request: Request) -> int:
     many = make(sources, request.output, order, request.action, request.count, stages=request.stages,
                 modality=modality, spacing=spacing)
     return (_show if request.dry_run else _run_many)(many, request, bool(errors))
+
+
+def _check_together(request: Request, at: tuple[tuple[float, ...], ...] | None) -> None:
+    """`ArgumentError` for options that say nothing without another."""
+    if request.at2 is not None and not request.views:
+        raise ArgumentError("--at2 names a place in a second view; say --views, too.")
+    if request.world and at is None and not request.views:
+        raise ArgumentError("--world says that --at is in a CT's millimetres; name a place with --at X,Y,Z, or leave "
+                            "it out.")
+    if request.options.get("sigma") is not None and request.options.get("grain") not in (None, "white"):
+        raise ArgumentError(f"--sigma is the deviation of white noise, and with --grain {request.options['grain']} "
+                            "none is added; leave one of them out.")
+    if request.count is not None and request.count < 1:
+        raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
+    if request.dry_run and request.count is None and not request.views:
+        raise ArgumentError("--dry-run tells what a set would hold; say with --count how many forgeries.")
 
 
 def _only(sources: list[Source]) -> Source:

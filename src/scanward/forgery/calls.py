@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scanward.arguments import PathLike, number_of, path_of, refused
+from scanward.arguments import PathLike, in_python, number_of, path_of, refused
 from scanward.attacks.base import Tamper
+from scanward.errors import ArgumentError
 from scanward.forgery.files import PICTURE, RECORD, write_tamper
 from scanward.forgery.make import check_order, default_method, forge_image
 from scanward.forgery.order import Order
@@ -78,6 +79,7 @@ def remove_views(first: PathLike | Source, second: PathLike | Source, *, size_mm
                  spacing)
 
 
+@in_python()
 def _both(action: str, given: Sequence[PathLike | Source], order: Order, at2: Sequence[float] | None,
           method: str | None, modality: Modality | None, spacing: tuple[float, float] | None) -> Pair:
     if method is not None and not isinstance(method, str):
@@ -104,11 +106,15 @@ def _order(size_mm: float, at: Sequence[float] | None, world: bool, seed: int, s
     size = number_of(size_mm, "size_mm", "a number of millimetres")
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise refused("seed", "a whole number", seed)
+    if world and at is None:
+        raise ArgumentError("The argument world says that at is in a CT's millimetres; name a place with at, or leave "
+                            "world out.")
     place = None if at is None else (_place(at, "at"),)
     given = {name: value for name, value in options.items() if value is not None}
     return Order("", (size, size), place, int(seed), number_of(strength, "strength"), given, bool(world))
 
 
+@in_python()
 def _act(action: str, source: Given, order: Order, method: str | None, modality: Modality | None,
          spacing: tuple[float, float] | None) -> Tamper:
     if method is not None:

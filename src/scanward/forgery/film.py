@@ -30,12 +30,16 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Bre
     each = pixel_mm(image)
     rng = np.random.default_rng((seed, 1))
     diameter = order.diameters_mm(rng, 1)[0] / each
-    if order.at is not None and (len(order.at) > 1 or len(order.at[0]) != 2 or order.world):
+    if order.at is not None and order.world:
+        raise ArgumentError(f"{shown(image.name)} is a mammogram, whose places are in pixels; leave --world out, "
+                            "and write --at X,Y.")
+    if order.at is not None and (len(order.at) > 1 or len(order.at[0]) != 2):
         raise ArgumentError(f"{shown(image.name)} is a mammogram, which takes one place of two numbers in pixels; "
                             "write --at X,Y.")
     breast = breast_small(image.plane)
-    if order.at is None and find(order.method, "attack").digital:
-        return [tissue_place(image, rng, diameter, each, breast)], breast
+    method = find(order.method, "attack")
+    if order.at is None and method.digital:
+        return [tissue_place(image, rng, diameter, each, breast, method.reach)], breast
     if order.at is None:
         return [auto_place(image, rng, diameter, breast)], breast
     lesion = Lesion((0, order.at[0][1], order.at[0][0]), diameter)
@@ -46,8 +50,7 @@ def lesions_of(image: Image, order: Order, seed: int) -> tuple[list[Lesion], Bre
 def pixel_mm(image: Image) -> float:
     """Millimetres a pixel of a mammogram; `ArgumentError` where it does not say, or its pixels are no squares."""
     if image.spacing is None:
-        raise ArgumentError(f"{shown(image.name)} does not say how large its pixels are; give --spacing MM "
-                            "(spacing= in Python).")
+        raise ArgumentError(f"{shown(image.name)} does not say how large its pixels are; give --spacing MM.")
     y, x = image.spacing[1:]
     if abs(y - x) > 0.02 * max(y, x):
         raise UnsupportedError(f"{shown(image.name)} has pixels of {y:g} x {x:g} mm, and lesions are made in square "

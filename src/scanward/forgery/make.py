@@ -8,10 +8,13 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from scanward import methods
 from scanward.arguments import refused
-from scanward.attacks.base import Anatomy, Attack, Lesion, Tamper, forge
+from scanward.attacks.base import Anatomy, Attack, Lesion, Patch, Tamper, drawn, forge
 from scanward.attacks.blend import check_strength
+from scanward.attacks.grain import grain
 from scanward.attacks.mammo_cgan import MammoCgan
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.forgery.kinds import KINDS
@@ -21,6 +24,9 @@ from scanward.image import Image, Modality
 from scanward.weights import Trained
 
 SMALLEST_MM = 3.0
+ROSE = 5.0
+"""Signal to noise over all pixels of a change, below which it is seen by nobody who does not know it, and nothing is
+learned from it (Rose, J. Opt. Soc. Am. 38, 1948)."""
 WORDS = ("margin", "morphology", "grain", "noise", "extent")
 """Options whose values are words; those of the others are numbers."""
 
@@ -93,12 +99,32 @@ def lesions_in(attack: Attack, image: Image, order: Order, seed: int) -> tuple[l
     return kind.lesions(image, order, seed)
 
 
-def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
-    """One forgery of an image in memory. Raises as `inject`."""
+def plan_image(attack: Attack, image: Image, order: Order, seed: int) -> list[Lesion]:
+    """Where `forge_image` would make lesions, once all is drawn that may be refused. Raises as `inject`."""
     lesions, anatomy = lesions_in(attack, image, order, seed)
-    tamper = forge(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
-    if not all((tamper.image.pixels[patch.box.slices] != image.pixels[patch.box.slices])[patch.mask].any()
-               for patch in tamper.patches):
-        raise ArgumentError(f"The forgery would change nothing in {shown(image.name)}; choose another place, a larger "
-                            "strength, or other options.")
+    drawn(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
+    return lesions
+
+
+def forge_image(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
+    """One forgery of an image in memory. Raises as `inject`; `ArgumentError`, too, where nothing would come of it."""
+    tamper = carried_out(attack, image, order, seed)
+    if not all(_stands_out(tamper, image, patch) for patch in tamper.patches):
+        raise ArgumentError(f"The forgery would change nothing in {shown(image.name)} that stands out from its noise; "
+                            "choose another place, a larger strength or size, or other options.")
     return tamper
+
+
+def carried_out(attack: Attack, image: Image, order: Order, seed: int) -> Tamper:
+    """As `forge_image`, whatever comes of it."""
+    lesions, anatomy = lesions_in(attack, image, order, seed)
+    return forge(attack, image, lesions, seed, strength=order.strength, anatomy=anatomy)
+
+
+def _stands_out(tamper: Tamper, image: Image, patch: Patch) -> bool:
+    """Whether what a patch changes where its truth is, beyond one stored step, is `ROSE` times the host's noise."""
+    host, truth = image.pixels[patch.box.slices], patch.mask
+    step = image.grid[0] if image.grid is not None else float(image.integer)
+    beyond = np.maximum(np.abs(tamper.image.pixels[patch.box.slices] - host)[truth] - step, 0)
+    middle = int(truth.sum((1, 2)).argmax())
+    return float(np.linalg.norm(beyond)) > ROSE * grain(host[middle], truth[middle].astype(np.float32))

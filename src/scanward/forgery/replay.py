@@ -13,7 +13,7 @@ from scanward import formats
 from scanward.attacks.base import Tamper, View
 from scanward.errors import UnreadableError
 from scanward.forgery.files import check_output, together, write_image
-from scanward.forgery.make import check_order, forge_image
+from scanward.forgery.make import carried_out, check_order
 from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
@@ -103,7 +103,7 @@ def replay(path: Path, *, host: Path | None = None,
                                   "name its host with --host.")
         if folder is not None:
             target_of(image, host_source, folder, "forged")
-        tamper = forge_image(attack, image, order, order.seed)
+        tamper = carried_out(attack, image, order, order.seed)
     if digest(tamper.image) != record["pixels_sha256"]:
         why = "its weights are others" if tamper.record.weights_sha256 != record.get("weights_sha256") else \
             f"scanward {record.get('version')} or another processor made it, or it was altered"

@@ -15,7 +15,7 @@ from scanward.errors import ArgumentError, InputError, UnreadableError, Unsuppor
 from scanward.forgery.files import RECORD, Forged, forge_file
 from scanward.forgery.film import pixel_mm
 from scanward.forgery.kinds import KINDS
-from scanward.forgery.make import check_order, default_method, lesions_in
+from scanward.forgery.make import check_order, default_method, plan_image
 from scanward.forgery.order import Order
 from scanward.forgery.replay import read_record
 from scanward.formats import Source
@@ -80,8 +80,8 @@ class Planned:
 def plan_many(sources: Sequence[Source], folder: Path, order: Order, action: str, count: int, *,
               stages: bool = False, modality: Modality | None = None,
               spacing: tuple[float, float] | None = None) -> Iterator[Planned | Forged]:
-    """What `forge_many` would do, number by number, with nothing written; `Forged` for what is there from before, and
-    for the error of a source that cannot be used. Raises as `forge_many`."""
+    """What `forge_many` would do, number by number, with nothing made and nothing written; `Forged` for what is
+    there from before, and for the error of a source that cannot be used. Raises as `forge_many`."""
     _checked(sources, folder, order, action, stages, modality, spacing)
     for number in range(count):
         source, home, seed = sources[number % len(sources)], folder / f"{number + 1:05d}", order.seed + number
@@ -90,9 +90,10 @@ def plan_many(sources: Sequence[Source], folder: Path, order: Order, action: str
                 yield _earlier(home, seed)
                 continue
             own = with_method(order, source, action)
-            attack, image = check_order(own, action), formats.read(source, modality=modality, spacing=spacing)
+            attack = check_order(own, action, stages=stages)
+            image = formats.read(source, modality=modality, spacing=spacing)
             target_of(image, source, home, "forged")
-            lesions, _ = lesions_in(attack, image, own, seed)
+            lesions = plan_image(attack, image, own, seed)
             scale = pixel_mm(image) if image.shape[0] == 1 else 1.0
             yield Planned(home, source.path, own.method, seed,
                           [[*lesion.centre[::-1]][:KINDS[image.modality].axes] for lesion in lesions],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from scanward.errors import UnsupportedError
 from scanward.formats.codes import ARTIFICIAL_INTELLIGENCE, MANUFACTURER, SPATIAL_CONCEPT, TAMPERING, scheme
 from scanward.formats.derived_report import Job, ascii_text, report
 from scanward.formats.derived_source import references_of
-from scanward.formats.guard import clean, shown
+from scanward.formats.guard import clean, shown, unwarned
 from scanward.formats.reference import identify
 from scanward.image import Image
 from scanward.regions import mask_of
@@ -71,9 +70,8 @@ def write_dicom(image: Image, verdict: Verdict, folder: Path, *, overlay: npt.ND
     path, references = references_of(image)
     job = Job.of(references, image, verdict)
     mask = mask_of(verdict)
-    with warnings.catch_warnings():
+    with unwarned:
         # Sources break value rules (a patient's name without a caret) and their values are passed on as they are.
-        warnings.simplefilter("ignore")
         try:
             made: dict[Kind, Dataset] = {"seg": _segmentation(job, mask)} if mask.any() else {}
             made["sr"] = report(job, _series(job, "sr"))

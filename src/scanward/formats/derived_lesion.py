@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from scanward.errors import UnsupportedError
 from scanward.formats.altered_dicom import SYNTHETIC
 from scanward.formats.codes import DIAMETER, MANUFACTURER, MASS, MILLIMETRE, PROCEDURES
 from scanward.formats.derived_report import ascii_text, closed, document
-from scanward.formats.guard import clean, shown
+from scanward.formats.guard import clean, shown, unwarned
 from scanward.formats.reference import anonymous, derived_uid, identify, read_reference
 from scanward.regions import parts_of
 
@@ -48,8 +47,7 @@ def lesion_report(path: Path, mask: npt.NDArray[np.bool_], diameter_mm: float, m
               "series_description": description, "sop_instance_uid": derived_uid(stamp, "instance"),
               "instance_number": 1, "manufacturer": MANUFACTURER, "manufacturer_model_name": "scanward",
               "software_versions": version or "unknown", "device_serial_number": "none"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as where results of a scan are written: the source's values, as they are
+    with unwarned:  # as where results of a scan are written: the source's values, as they are
         try:
             made = document([bare], [group], version, PROCEDURES["MG"], series)
             made.add_new(SYNTHETIC, "CS", "YES")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydicom.tag import BaseTag
 
 from scanward.formats.dataset import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE, inflated, meta_of
 from scanward.formats.dicom import CT_CLASSES, LOCALIZER, MG_CLASSES
-from scanward.formats.guard import clean, open_file
+from scanward.formats.guard import clean, open_file, unwarned
 from scanward.formats.pixels import LOSSY
 from scanward.formats.walk import bounded
 
@@ -28,8 +27,7 @@ CHARSET = 0x00080005
 def first_elements(stream: BinaryIO, syntax: str, tags: tuple[int, ...], *also: int) -> list[str]:
     """The elements with these tags, ascending, of an encoded data set without file meta information, each on one line
     and empty where there is none. `also` are read before them, for what they tell of the others."""
-    with suppress(Exception), warnings.catch_warnings():  # pydicom raises, and warns of, what its parts do
-        warnings.simplefilter("ignore")
+    with suppress(Exception), unwarned:  # pydicom raises, and warns of, what its parts do
         data = read_dataset(stream, is_implicit_VR=syntax == IMPLICIT_LITTLE, is_little_endian=syntax != EXPLICIT_BIG,
                             stop_when=bounded(lambda tag, vr, length: int(tag) > tags[-1]),
                             specific_tags=[BaseTag(tag) for tag in (*also, *tags)])

@@ -43,6 +43,32 @@ PLAUSIBLE = (1e-6, 1e3)
 _STDERR = threading.Lock()
 
 
+class _Unwarned:
+    """`warnings.catch_warnings` for threads, which share the filters: the first that is within ignores all warnings,
+    and the last that leaves puts back what was. Each by itself would put back what another had changed."""
+
+    def __init__(self) -> None:
+        self._lock, self._within, self._before = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._within += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._before.__exit__(None, None, None)
+
+
+unwarned = _Unwarned()
+"""`with unwarned:` keeps what libraries say of odd headers and values from the user."""
+
+
 def clean(text: object, limit: int = 120) -> str:
     """`text` on one line, without control characters, at most `limit` characters: it may come from a hostile header."""
     line = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * limit])
@@ -80,8 +106,7 @@ def quiet_stderr() -> Iterator[None]:
 @contextmanager
 def decoding(path: Path | str) -> Iterator[None]:
     """Turns whatever a decoder raises into one `UnreadableError`, and keeps its warnings from the user."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
+    with unwarned, np.errstate(all="ignore"):
         try:
             yield
         except ScanwardError:

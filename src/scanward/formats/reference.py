@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from pydicom.valuerep import DA, TM, DSfloat, PersonName
 
 from scanward.errors import UnsupportedError
 from scanward.formats.dicom import opened
-from scanward.formats.guard import shown
+from scanward.formats.guard import shown, unwarned
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 """What a derived object refers to; nothing can be derived without them."""
@@ -74,9 +73,8 @@ def reference_of(source: Dataset) -> Dataset:
     and for a slice `read_reference` adds it.
     """
     reference = Dataset()
-    with warnings.catch_warnings():
+    with unwarned:
         # Reading a value checks it; what is wrong with the source is not the user's to mend here.
-        warnings.simplefilter("ignore")
         charset, known = _charset(source)
         source.set_original_encoding(source.original_encoding[0], source.original_encoding[1],
                                      convert_encodings(list(charset)))

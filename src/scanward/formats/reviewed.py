@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from pydicom.uid import UID
 from scanward.disk import whole_file
 from scanward.errors import ArgumentError, InputError, UnsupportedError
 from scanward.formats.codes import DECISION, DECISIONS, MANUFACTURER, NO_UNITS, SCHEME, SCORE, scheme
-from scanward.formats.guard import clean, decoding, shown
+from scanward.formats.guard import clean, decoding, shown, unwarned
 from scanward.formats.reference import UNICODE, anonymous, derived_uid, identify, read_reference
 from scanward.version import __version__
 
@@ -67,9 +66,8 @@ def write_review(sources: Sequence[Path], opinion: Opinion, folder: Path) -> Pat
     parts = [sorted(str(r.SOPInstanceUID) for r in references), opinion.who, when.isoformat(), opinion.decision,
              opinion.comment]
     stamp = hashlib.sha256(json.dumps(["review", *parts]).encode()).hexdigest()
-    with warnings.catch_warnings():
+    with unwarned:
         # Sources break value rules, and their values are passed on as they are.
-        warnings.simplefilter("ignore")
         buffer = io.BytesIO()
         try:
             _report(references, opinion, when, stamp).save_as(buffer, enforce_file_format=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,11 +28,16 @@ TITLES: dict[Shows, str] = {"film": "Reading of mammograms", "pair": "Reading of
 OTHERS: dict[Shows, tuple[str, ...]] = {"film": ("margin_mm",), "pair": ("margin_mm",), "scan": ("bits", "longest")}
 """Settings that a study which shows this has not."""
 LARGEST = 1 << 20
+MOST = 100_000
+"""Cases of a kind in one part."""
 TELLING = re.compile(r"fake|forge|tamper|manipulat|\bsynthetic|inject|inpaint|\bc?gan\b|genuine|authentic|scanward",
                      re.IGNORECASE)
 """Words that would tell a reader of the blind part what the study is about."""
-KNOWN = {"title": str, "readers": list, "seed": int, "share": str, "open_share": (int, float), "patients": str,
-         "bits": int, "longest": int, "margin_mm": (int, float), "films": dict, "blind": dict, "open": dict}
+KNOWN: dict[str, type | tuple[type, ...]] = {
+    "title": str, "readers": list, "seed": int, "share": str, "open_share": (int, float), "patients": str, "bits": int,
+    "longest": int, "margin_mm": (int, float), "films": dict, "blind": dict, "open": dict}
+WORDS: dict[type | tuple[type, ...], str] = {str: "a text", list: "a list", int: "a whole number",
+                                             (int, float): "a number", dict: "a table"}
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ class _Draft:
             known = [name for name in KNOWN if name not in OTHERS[self.shows]]
             if key not in known:
                 raise self._bad(f"{key!r} is no setting of such a study; those are {', '.join(known)}")
-            if not isinstance(value, KNOWN[key]) or isinstance(value, bool):  # type: ignore[arg-type]
-                raise self._bad(f"{key} has a value of the wrong kind")
+            if not isinstance(value, KNOWN[key]) or isinstance(value, bool):
+                raise self._bad(f"{key} must be {WORDS[KNOWN[key]]}, not {reprlib.repr(value)}")
         made = Protocol(self._readers(), self._films(), self._title(), self._whole("seed", 0, 0, 2**63),
                         self._one_of("share", ("all", "allotted")), self._share(), self._counts(), self._table(),
                         int(self._one_of("bits", (8, 16))), self._whole("longest", 4096, 64, 8192), self.shows,
@@ -116,11 +122,11 @@ class _Draft:
         return tuple(names)
 
     def _films(self) -> dict[Kind, tuple[Path, ...]]:
-        tables = self._kinds("films", (str, list))
+        tables = self._kinds("films")
         made: dict[Kind, tuple[Path, ...]] = {}
         for kind, value in tables.items():
             names = [value] if isinstance(value, str) else value
-            if not names or not all(isinstance(n, str) and n for n in names):
+            if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
                 raise self._bad(f"films.{kind} is a list of files and folders")
             made[kind] = tuple(self.path.parent / n for n in names)
         if "fake" not in made or len(made) < 2:
@@ -130,20 +136,21 @@ class _Draft:
     def _counts(self) -> dict[Part, dict[Kind, int]]:
         counts: dict[Part, dict[Kind, int]] = {}
         for part in PARTS:
-            given = self._kinds(part, (int,))
+            given = self._kinds(part)
             for kind, count in given.items():
-                if isinstance(count, bool) or not 0 <= count <= 100_000:
-                    raise self._bad(f"{part}.{kind} must be a number of films")
+                if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST:
+                    raise self._bad(f"{part}.{kind} must be a whole number of {NOUNS[self.shows]}s from 0 to {MOST:,}, "
+                                    f"not {reprlib.repr(count)}")
                 if count and kind not in self.found.get("films", {}):
                     raise self._bad(f"{part}.{kind} asks for {count}, but films.{kind} names no folder")
             counts[part] = given
         return counts
 
-    def _kinds(self, key: str, types: tuple[type, ...]) -> dict[Kind, Any]:
+    def _kinds(self, key: str) -> dict[Kind, Any]:
         table = self.found.get(key, {})
-        for kind, value in table.items():
-            if kind not in KINDS or not isinstance(value, types):
-                raise self._bad(f"[{key}] knows {', '.join(KINDS)}, and not {kind} = {value!r}")
+        for kind in table:
+            if kind not in KINDS:
+                raise self._bad(f"[{key}] knows {', '.join(KINDS)}, and not {shown(kind)}")
         return table
 
     def _share(self) -> float:

@@ -265,7 +265,8 @@ def agreement_table(reads: Sequence[Read], parts: Sequence[Part]) -> str:
         found = agreement(reads, part)
         if not found.films:
             continue
-        kappa = "– (all answers alike)" if np.isnan(found.fleiss[0]) else estimate(*found.fleiss)
+        alike = "–" if found.films < 2 else "– (all answers alike)"
+        kappa = alike if np.isnan(found.fleiss[0]) else estimate(*found.fleiss)
         body.append((part, "all (Fleiss)", kappa, str(found.films)))
         body += [(part, f"{pair} (Cohen)", "–" if np.isnan(k) else f"{k:.3f}".replace("0.", "."), str(n))
                  for pair, (k, n) in found.cohen.items()]
