@@ -166,6 +166,13 @@ def test_without_a_key_or_lungs_nothing_is_woven(plain):
         Watermark(key=KEY, epsilon=0.5)
 
 
+def test_a_scan_is_not_marked_twice_nor_so_weakly_that_nothing_could_be_told(plain, marked):
+    with pytest.raises(UnsupportedError, match="already"):
+        Watermark(key=KEY).protect(marked)
+    with pytest.raises(UnsupportedError, match="too weak"):
+        Watermark(key=KEY, epsilon=1.0).protect(plain)
+
+
 def test_planes_are_cut_out_of_tiles_and_turn_with_the_level():
     window = (slice(10, 100), slice(60, 130))
     found = plane(KEY, 5, window)

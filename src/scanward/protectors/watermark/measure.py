@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scanward.anatomy.lung import Lungs, inside
 from scanward.nets.engine import cores
 from scanward.protectors.watermark.planes import Signs
+from scanward.tiles import extent
 
 Plane = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
@@ -40,6 +41,8 @@ TURN = 600.0
 carries the wrong pattern."""
 LEVEL_MM, SPREAD_MM = 1.5, 4.0
 """σ of the Gaussians by which level and spread are taken."""
+MARGIN_MM = 15.0
+"""How far beyond the lungs the pattern reaches."""
 CLIP = 3.0
 _SAMPLES, _SLICES, _LEAST = 60_000, 16, 2000
 
@@ -107,6 +110,23 @@ def _samples(pixels: Volume, lungs: Lungs, z: int, count: int,
     known = np.stack([three[1 + turn, ys + y, xs + x] - about for turn, y, x in _NEAR], 1)
     restless = np.sqrt(np.maximum(square - np.square(mean), 1.0))[ys, xs]
     return known, three[1][ys, xs] - about, (1 / restless).astype(np.float32)
+
+
+def window_of(lungs: Lungs, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Window:
+    """Rows and columns up to `MARGIN_MM` about the lungs, from even ones to even ones."""
+    _, *parts = extent(lungs.mask)
+    found = []
+    for part, step, side, size in zip(parts, lungs.step[1:], shape[1:], spacing[1:], strict=True):
+        wide = MARGIN_MM / size
+        first, last = max(0, int(part.start * step - wide)), min(side, int(part.stop * step + wide) + 1)
+        found.append(slice(first // 2 * 2, min(side // 2 * 2, -(-last // 2) * 2)))
+    return found[0], found[1]
+
+
+def slices_of(lungs: Lungs) -> list[int]:
+    """Those that hold lung."""
+    found: list[int] = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
+    return found
 
 
 @dataclass(frozen=True)
