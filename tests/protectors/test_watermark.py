@@ -198,5 +198,7 @@ def test_the_command_line_marks_a_ct_under_a_key_and_seals_the_copy(run, plain, 
     assert "chest-protected.nii.gz.seal" in printed
     facts = json.loads((out / "perturbation.json").read_text())
     assert (facts["method"], facts["epsilon"], facts["largest_change"]) == ("watermark", 12.0, 12.0)
+    said = nibabel.load(out / "chest-protected.nii.gz").header["descrip"].item().decode()
+    assert said.startswith("Scanward: altered image") and said.endswith("By watermark, 12 HU at most.")
     found = heard(formats.read(out / "chest-protected.nii.gz"), read_key(key))
     assert found is not None and found.label == "authentic"

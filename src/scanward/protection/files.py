@@ -101,7 +101,8 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
 def _write_protected(folder: Path, source: Source, image: Image, made: Image, master: bytes | None, perturb: Perturb,
                      done: dict[str, object]) -> list[Path]:
     with whole_folder(folder, last=PERTURBATION, taken=(PICTURE, RECORD)) as draft:
-        written = _write(image, made, source, draft, "Perturbed against forgers.", "protected")
+        what = f"By {perturb.method}, {done['largest_change']:g} HU at most."
+        written = _write(image, made, source, draft, what, "protected")
         names = [written.name, PICTURE, PERTURBATION]
         if master is not None:
             sealed = seal_file(series_or_file(written), signer_of(master), master=master)

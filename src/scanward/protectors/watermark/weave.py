@@ -83,7 +83,8 @@ class Watermark:
         found = read(made, lungs, self.key)
         if found is None or found.weak:
             raise UnsupportedError(f"A watermark of {self.epsilon:g} HU would be too weak in {image.name} to tell "
-                                   "anything, as in thick slices and loud noise; seal it instead.")
+                                   "anything, as in thick slices and loud noise; seal it instead, or give a larger "
+                                   "--epsilon.")
         return made
 
 
