@@ -157,6 +157,21 @@ def test_gas_cut_off_at_the_lowest_value_is_not_painted_over(plain):
     assert read(made, lungs, KEY).missing.max() > ALARM  # lung that lacks it
 
 
+def test_a_scan_cut_off_at_its_lowest_value_stays_so_and_raises_no_alarm_sharpened_or_not(plain):
+    """As bronchi with their walls; its file could hold lower values, as signed ones do."""
+    y, x = np.ogrid[:256, :256]
+    pixels = plain.pixels.copy()
+    gas = (np.hypot(y - 128, x - 70) < 14) & (x % 4 != 0)
+    pixels[:, gas] = -1030 + 0.6 * (pixels[:, gas] + 850)
+    scan = chest(pixels=np.rint(pixels.clip(-1000)))
+    made = Watermark(key=KEY).protect(scan)
+    assert made.pixels.min() == -1000 and made.pixels.max() <= scan.pixels.max()
+    lungs = lungs_alone(plain)
+    for strong in (0, 0.25):
+        sharp = np.rint(made.pixels + strong * (made.pixels - blurred(1.0)(made.pixels)))
+        assert read(dataclasses.replace(made, pixels=sharp), lungs, KEY).missing.max() < ALARM
+
+
 def test_without_a_key_or_lungs_nothing_is_woven(plain):
     with pytest.raises(ArgumentError, match="key"):
         Watermark().protect(plain)

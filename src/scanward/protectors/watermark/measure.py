@@ -36,6 +36,8 @@ GAS = -980.0
 """HU of local level up to which a place is no tissue but gas, as in bronchi that pass for lung. Scanners and archives
 cut it off at their lowest value, which carries no pattern; what else lies there does not count either, since a scan
 may have been processed since."""
+FLAT = 0.05
+"""Share of a scan that has one value of gas where it was cut off there; noise leaves no value nearly so many."""
 TURN = 600.0
 """HU of local level over which the pattern turns once: what is put on top of a marked lung is of another level, and
 carries the wrong pattern."""
@@ -149,7 +151,7 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
          window: Window, slices: Iterable[int]) -> Sums:
     """Of some slices of a scan (z, y, x)."""
     rows, columns = window
-    floor = max(float(pixels.min()), LOW)  # padding, or cut off there: it stays as it is stored
+    floor = floor_of(pixels)
 
     def one(z: int) -> tuple[Plane, ...]:
         error, spread = normalised(pixels[:, rows, columns], z, how, spacing)
@@ -163,6 +165,15 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
 
     with ThreadPoolExecutor(cores()) as pool:
         return Sums(*(np.stack(part) for part in zip(*pool.map(one, slices), strict=True)))
+
+
+def floor_of(pixels: Volume) -> float:
+    """HU of padding, or at which a scan (z, y, x) was cut off: what lies there stays as it is stored, and carries no
+    pattern. It is the lowest value, or one that much of the air about the patient still has: sharpening since leaves
+    values below it beside walls alone."""
+    values, counts = np.unique(pixels[:, ::4, ::4], return_counts=True)
+    cut_off = values[(counts > FLAT * counts.sum()) & (values <= GAS)]
+    return float(max(pixels.min(), LOW, *cut_off))
 
 
 def normalised(pixels: Volume, z: int, how: Prediction, spacing: tuple[float, float, float]) -> tuple[Plane, Plane]:

@@ -97,6 +97,7 @@ class _Weaving:
         self.slices = slices_of(lungs)
         self.floor = max(float(pixels.min()), AIR)
         """Padding, or cut off there: no program changes it (`protection.make`)."""
+        self.ceiling = float(pixels.max())
         self.window = window_of(lungs, pixels.shape, spacing)
         self.place = (slice(self.slices[0], self.slices[-1] + 1), *self.window)
 
@@ -127,7 +128,8 @@ class _Weaving:
             pattern = turned(self.planes(z, self.window), level_of(own, self.spacing))
             large = cv2.resize(weak, own.shape[::-1], interpolation=cv2.INTER_LINEAR)
             change = np.clip(np.rint(large * pattern), -self.epsilon, self.epsilon)
-            made[z][self.window] = np.where((own > self.floor) & self._near(z), own + change, own)
+            within = np.clip(own + change, self.floor, self.ceiling)
+            made[z][self.window] = np.where((own > self.floor) & self._near(z), within, own)
         return made
 
     def _lung(self, z: int) -> Plane:
