@@ -106,7 +106,7 @@ def _write_protected(folder: Path, source: Source, image: Image, made: Image, ma
         names = [written.name, PICTURE, PERTURBATION]
         if master is not None:
             sealed = seal_file(series_or_file(written), signer_of(master), master=master)
-            names += [path.name for path in (sealed, copy_path(sealed)) if path.exists()]
+            names += [str(path.relative_to(draft)) for path in (sealed, copy_path(sealed)) if path.exists()]
         _put(draft / PERTURBATION, _json(done))
         first = next(iter(perturb.around), None)
         at = None if first is None else (first.z, first.y, first.x)
