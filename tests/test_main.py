@@ -32,6 +32,24 @@ def test_ctrl_c_in_any_command_is_one_sentence(command, run, monkeypatch):
     assert run(*command) == (130, "", "scanward: Interrupted.\n")
 
 
+def test_who_is_told_to_end_leaves_no_drafts(tmp_path):
+    script = ("import signal, sys\n"
+              "from pathlib import Path\n"
+              "from scanward import cli\n"
+              "from scanward.cli import protecting\n"
+              "from scanward.disk import whole_folder\n"
+              "def halfway(path):\n"
+              "    with whole_folder(path, last='image') as draft:\n"
+              "        (draft / 'image').write_bytes(b'a half')\n"
+              "        signal.raise_signal(signal.SIGTERM)\n"
+              "protecting.make_key = halfway\n"
+              f"sys.argv = ['scanward', 'key', {str(tmp_path / 'site.key')!r}]\n"
+              "cli.main()\n")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "scanward: Interrupted.\n")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", [["methods"], ["methods", "--json"], ["verify", "--help"]])
 def test_output_that_nobody_reads_is_no_alarm(command):
     """Rich would end with exit code 1, which says that something was found."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import openjpeg
@@ -11,6 +12,7 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
+import scanward
 from scanward.errors import UnreadableError, UnsupportedError
 from scanward.formats import Source, find, read
 from scanward.formats.write_volume import write_altered_volume
@@ -103,8 +105,17 @@ def test_an_altered_copy_differs_where_it_was_altered(enhanced, tmp_path, compre
     expected = STORED.copy()
     expected[ORDER[2], 10:20, 5:9] = 524
     assert np.array_equal(copy.pixel_array, expected)
-    assert (copy.NumberOfFrames, copy.ImageType[0], copy.SOPInstanceUID != pydicom.dcmread(path).SOPInstanceUID) == (
-        4, "DERIVED", True)
+    assert copy.NumberOfFrames == 4 and copy.SOPInstanceUID != pydicom.dcmread(path).SOPInstanceUID
+    assert list(copy.ImageType[:2]) == ["DERIVED", "PRIMARY"]  # enhanced images know no other
+
+
+def test_what_protect_prints_of_an_enhanced_ct_is_there(enhanced, run, tmp_path):
+    """The copy lies in a folder of its own, and so does its seal."""
+    scanward.make_key(tmp_path / "site.key")
+    code, printed, err = run("protect", enhanced(), "--method", "mits-gan", "--around", "20,24,1:8", "--key",
+                             tmp_path / "site.key", "-o", tmp_path / "out")
+    written = [Path(line) for line in printed.split("\n") if line]
+    assert (code, err) == (0, "") and len(written) >= 4 and all(path.exists() for path in written)
 
 
 @pytest.mark.parametrize(("changes", "error", "words"), [

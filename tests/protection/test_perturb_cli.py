@@ -43,7 +43,7 @@ def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_
     picture = cv2.imread(str(out / "protected.png"))
     assert picture is not None and picture.std() > 10
     mark = json.loads((out / "a chest-protected.nii.gz.scanward.json").read_text())
-    assert mark["altered"] and "erturbed" in mark["description"]
+    assert mark["altered"] and mark["description"] == f"By mits-gan, {facts['largest_change']:g} HU at most."
 
 
 def test_a_whole_scan_is_perturbed_within_a_bound_once_there_are_weights(run, chest, tmp_path, monkeypatch):

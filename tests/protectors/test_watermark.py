@@ -157,6 +157,21 @@ def test_gas_cut_off_at_the_lowest_value_is_not_painted_over(plain):
     assert read(made, lungs, KEY).missing.max() > ALARM  # lung that lacks it
 
 
+def test_a_scan_cut_off_at_its_lowest_value_stays_so_and_raises_no_alarm_sharpened_or_not(plain):
+    """As bronchi with their walls; its file could hold lower values, as signed ones do."""
+    y, x = np.ogrid[:256, :256]
+    pixels = plain.pixels.copy()
+    gas = (np.hypot(y - 128, x - 70) < 14) & (x % 4 != 0)
+    pixels[:, gas] = -1030 + 0.6 * (pixels[:, gas] + 850)
+    scan = chest(pixels=np.rint(pixels.clip(-1000)))
+    made = Watermark(key=KEY).protect(scan)
+    assert made.pixels.min() == -1000 and made.pixels.max() <= scan.pixels.max()
+    lungs = lungs_alone(plain)
+    for strong in (0, 0.25):
+        sharp = np.rint(made.pixels + strong * (made.pixels - blurred(1.0)(made.pixels)))
+        assert read(dataclasses.replace(made, pixels=sharp), lungs, KEY).missing.max() < ALARM
+
+
 def test_without_a_key_or_lungs_nothing_is_woven(plain):
     with pytest.raises(ArgumentError, match="key"):
         Watermark().protect(plain)
@@ -164,6 +179,13 @@ def test_without_a_key_or_lungs_nothing_is_woven(plain):
         Watermark(key=KEY).protect(chest(pixels=np.full((6, 64, 64), 20.0)))
     with pytest.raises(ArgumentError, match="epsilon"):
         Watermark(key=KEY, epsilon=0.5)
+
+
+def test_a_scan_is_not_marked_twice_nor_so_weakly_that_nothing_could_be_told(plain, marked):
+    with pytest.raises(UnsupportedError, match="already"):
+        Watermark(key=KEY).protect(marked)
+    with pytest.raises(UnsupportedError, match="too weak"):
+        Watermark(key=KEY, epsilon=1.0).protect(plain)
 
 
 def test_planes_are_cut_out_of_tiles_and_turn_with_the_level():
@@ -191,5 +213,7 @@ def test_the_command_line_marks_a_ct_under_a_key_and_seals_the_copy(run, plain, 
     assert "chest-protected.nii.gz.seal" in printed
     facts = json.loads((out / "perturbation.json").read_text())
     assert (facts["method"], facts["epsilon"], facts["largest_change"]) == ("watermark", 12.0, 12.0)
+    said = nibabel.load(out / "chest-protected.nii.gz").header["descrip"].item().decode()
+    assert said.startswith("Scanward: altered image") and said.endswith("By watermark, 12 HU at most.")
     found = heard(formats.read(out / "chest-protected.nii.gz"), read_key(key))
     assert found is not None and found.label == "authentic"

@@ -187,6 +187,24 @@ def test_a_measure_that_is_not_as_many_numbers_is_never_passed_over(tmp_path, ke
             scanward.seal(path, tmp_path / "site.key", tmp_path / "other")
 
 
+def test_an_aspect_ratio_of_zeros_beside_a_spacing_hinders_no_seal(tmp_path):
+    """As archives of real chest CT write it; without a spacing programs make something of their own of it."""
+    key = tmp_path / "site.key"
+    scanward.make_key(key)
+    for name, spacing in (("a", {}), ("b", {"PixelSpacing": [0.1, 0.1]})):
+        made(FILM, "1.2.9", **CR, PixelAspectRatio=[0, 0], **spacing).save_as(tmp_path / f"{name}.dcm",
+                                                                              enforce_file_format=True)
+    with pytest.raises(scanward.UnreadableError, match="does not say its PixelAspectRatio as"):
+        scanward.seal(tmp_path / "a.dcm", key)
+    path = tmp_path / "b.dcm"
+    scanward.seal(path, key)
+    assert scanward.verify(path, key).label == "authentic"
+    data = pydicom.dcmread(path)
+    data.PixelAspectRatio = [2, 1]
+    data.save_as(path)
+    assert scanward.verify(path, key).label == "tampered"
+
+
 @pytest.mark.parametrize("value", [b"", b"  ", b"\\", b"\0\0"])
 def test_an_element_without_a_value_says_nothing(tmp_path, value):
     scanward.make_key(tmp_path / "site.key")

@@ -98,7 +98,9 @@ def describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> N
             delattr(dataset, keyword)
     kind = dataset.get("ImageType")
     rest = [str(one) for one in kind[2:]] if isinstance(kind, MultiValue) else []
-    put(dataset, "ImageType", ["DERIVED", "SECONDARY", *rest])
+    # Enhanced images know no SECONDARY (PS3.3 C.8.16.1).
+    second = "PRIMARY" if "SharedFunctionalGroupsSequence" in dataset else "SECONDARY"
+    put(dataset, "ImageType", ["DERIVED", second, *rest])
     put(dataset, "DerivationDescription", description)
     put(dataset, "SOPInstanceUID", uid)
     if synthetic:

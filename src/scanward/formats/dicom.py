@@ -296,7 +296,8 @@ def spacing_of(header: Header) -> tuple[float, float] | None:
 def check_measures(header: Header) -> None:
     """`UnreadableError` where an element of `_MEASURES` is there and is not as many plausible numbers: of others, such
     as three where two belong, programs take the first, and `Header.numbers` none. So for a rescale where the image's
-    class, or its colours, know only one that changes nothing: some programs heed it, others do not."""
+    class, or its colours, know only one that changes nothing: some programs heed it, others do not. An aspect ratio of
+    two zeros says nothing, and is let pass beside a spacing, where no program looks at it: archives write it."""
     scale = header.number("RescaleSlope", 1.0), header.number("RescaleIntercept", 0.0)
     if scale != (1.0, 0.0) and (header.text("SOPClassUID").removeprefix(_STORED) in _AS_STORED or
                                 not header.text("PhotometricInterpretation").startswith("MONOCHROME")):
@@ -304,6 +305,8 @@ def check_measures(header: Header) -> None:
                               f"{scale[1]:g} where an image of its kind has 1 and 0; export it again.")
     for keyword, (count, least, most) in _MEASURES.items():
         found = header.numbers(keyword, count)
+        if keyword == "PixelAspectRatio" and found == (0.0, 0.0) and header.says("PixelSpacing"):
+            continue
         if header.says(keyword) if found is None else not all(least <= v <= most for v in found):
             what = "one plausible number" if count == 1 else f"{count} plausible numbers"
             raise UnreadableError(f"{shown(header.path)} does not say its {keyword} as {what}; export it again.")

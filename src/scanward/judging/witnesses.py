@@ -31,10 +31,6 @@ ALARM, STEP = 20.0, 5.0
 """How much likelier, as a logarithm, a place must be without the watermark than with it, to be called forged; and by
 how much the score's own logit grows by one. Chosen on the validation scan NSCLC-Radiomics LUNG1-001, where the loudest
 authentic place lies below through eight clean-ups."""
-CARRIES = 3.0
-"""Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
-12 mm without it, of which as large a cube is expected to agree 1.8 times as well, come to 15 there, and to `ALARM` only
-where chance helps by one standard deviation."""
 
 
 class Witness(Protocol):
@@ -131,13 +127,12 @@ class Watermarked:
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
-        weak = found.strength < CARRIES
-        alarm = score >= 0.5 and not weak
+        alarm = score >= 0.5 and not found.weak
         reason = ("The site's watermark is in this scan, and missing there, as where something was painted in or over."
-                  if alarm else "The site's watermark is in this scan, too weakened to tell where it is missing; it "
-                  "was processed since it was marked." if weak else "")
+                  if alarm else "The site's watermark is in this scan, too weak to tell where it is missing, as where "
+                  "it was processed, lost slices or was put together since it was marked." if found.weak else "")
         return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
-                        conclusive=not weak, reason=reason, seconds=time.perf_counter() - start,
+                        conclusive=not found.weak, reason=reason, seconds=time.perf_counter() - start,
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
 
 

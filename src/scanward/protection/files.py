@@ -101,11 +101,12 @@ def protect_file(path: Path, folder: Path, key: Path | None, perturb: Perturb | 
 def _write_protected(folder: Path, source: Source, image: Image, made: Image, master: bytes | None, perturb: Perturb,
                      done: dict[str, object]) -> list[Path]:
     with whole_folder(folder, last=PERTURBATION, taken=(PICTURE, RECORD)) as draft:
-        written = _write(image, made, source, draft, "Perturbed against forgers.", "protected")
+        what = f"By {perturb.method}, {done['largest_change']:g} HU at most."
+        written = _write(image, made, source, draft, what, "protected")
         names = [written.name, PICTURE, PERTURBATION]
         if master is not None:
             sealed = seal_file(series_or_file(written), signer_of(master), master=master)
-            names += [path.name for path in (sealed, copy_path(sealed)) if path.exists()]
+            names += [str(path.relative_to(draft)) for path in (sealed, copy_path(sealed)) if path.exists()]
         _put(draft / PERTURBATION, _json(done))
         first = next(iter(perturb.around), None)
         at = None if first is None else (first.z, first.y, first.x)

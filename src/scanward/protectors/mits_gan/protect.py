@@ -199,7 +199,7 @@ def check(image: Image, around: Sequence[Around]) -> None:
     """`UnsupportedError` for what is no CT volume in HU of known spacing, `ArgumentError` for a place outside."""
     if image.modality != "CT" or image.spacing is None:
         raise UnsupportedError(f"{image.name} is no CT volume with a known voxel size, and only those take a "
-                               "perturbation; --key protects every image.")
+                               "perturbation; `scanward seal` takes every image.")
     if float(np.abs(image.pixels).max()) > LARGEST_HU:
         raise UnsupportedError(f"{image.name} holds values beyond {LARGEST_HU:g} HU, which no CT has; correct its "
                                "rescale slope and intercept.")

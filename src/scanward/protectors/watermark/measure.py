@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scanward.anatomy.lung import Lungs, inside
 from scanward.nets.engine import cores
 from scanward.protectors.watermark.planes import Signs
+from scanward.tiles import extent
 
 Plane = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
@@ -35,11 +36,15 @@ GAS = -980.0
 """HU of local level up to which a place is no tissue but gas, as in bronchi that pass for lung. Scanners and archives
 cut it off at their lowest value, which carries no pattern; what else lies there does not count either, since a scan
 may have been processed since."""
+FLAT = 0.05
+"""Share of a scan that has one value of gas where it was cut off there; noise leaves no value nearly so many."""
 TURN = 600.0
 """HU of local level over which the pattern turns once: what is put on top of a marked lung is of another level, and
 carries the wrong pattern."""
 LEVEL_MM, SPREAD_MM = 1.5, 4.0
 """σ of the Gaussians by which level and spread are taken."""
+MARGIN_MM = 15.0
+"""How far beyond the lungs the pattern reaches."""
 CLIP = 3.0
 _SAMPLES, _SLICES, _LEAST = 60_000, 16, 2000
 
@@ -109,6 +114,23 @@ def _samples(pixels: Volume, lungs: Lungs, z: int, count: int,
     return known, three[1][ys, xs] - about, (1 / restless).astype(np.float32)
 
 
+def window_of(lungs: Lungs, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Window:
+    """Rows and columns up to `MARGIN_MM` about the lungs, from even ones to even ones."""
+    _, *parts = extent(lungs.mask)
+    found = []
+    for part, step, side, size in zip(parts, lungs.step[1:], shape[1:], spacing[1:], strict=True):
+        wide = MARGIN_MM / size
+        first, last = max(0, int(part.start * step - wide)), min(side, int(part.stop * step + wide) + 1)
+        found.append(slice(first // 2 * 2, min(side // 2 * 2, -(-last // 2) * 2)))
+    return found[0], found[1]
+
+
+def slices_of(lungs: Lungs) -> list[int]:
+    """Those that hold lung."""
+    found: list[int] = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
+    return found
+
+
 @dataclass(frozen=True)
 class Sums:
     """How far a scan agrees with a pattern, over 2×2 pixels: volumes (z, y / 2, x / 2) of a window, lungs only."""
@@ -129,7 +151,7 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
          window: Window, slices: Iterable[int]) -> Sums:
     """Of some slices of a scan (z, y, x)."""
     rows, columns = window
-    floor = max(float(pixels.min()), LOW)  # padding, or cut off there: it stays as it is stored
+    floor = floor_of(pixels)
 
     def one(z: int) -> tuple[Plane, ...]:
         error, spread = normalised(pixels[:, rows, columns], z, how, spacing)
@@ -143,6 +165,15 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
 
     with ThreadPoolExecutor(cores()) as pool:
         return Sums(*(np.stack(part) for part in zip(*pool.map(one, slices), strict=True)))
+
+
+def floor_of(pixels: Volume) -> float:
+    """HU of padding, or at which a scan (z, y, x) was cut off: what lies there stays as it is stored, and carries no
+    pattern. It is the lowest value, or one that much of the air about the patient still has: sharpening since leaves
+    values below it beside walls alone."""
+    values, counts = np.unique(pixels[:, ::4, ::4], return_counts=True)
+    cut_off = values[(counts > FLAT * counts.sum()) & (values <= GAS)]
+    return float(max(pixels.min(), LOW, *cut_off))
 
 
 def normalised(pixels: Volume, z: int, how: Prediction, spacing: tuple[float, float, float]) -> tuple[Plane, Plane]:

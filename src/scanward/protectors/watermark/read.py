@@ -22,11 +22,12 @@ from scanward.protectors.watermark.measure import (
     level_of,
     normalised,
     prediction_of,
+    slices_of,
     sums,
     turned,
+    window_of,
 )
 from scanward.protectors.watermark.planes import COUNT, TILE, key_for, moved, plane, planes_at, tile
-from scanward.protectors.watermark.weave import slices_of, window_of
 
 CUBES_MM = (5.0, 8.0, 12.0)
 """Sides of the cubes over which agreement is summed."""
@@ -42,6 +43,10 @@ TRIED, KEPT, TILES = 2, 2000, 12
 """Tiles of a slice by which all planes are tried, how many planes are kept, and the tiles by which these are."""
 SURE = 9.0
 """Standard deviations from which on a plane is the scan's own: of 65,536 the loudest chance lies at about 4.3."""
+CARRIES = 3.0
+"""Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
+12 mm without it, of which as large a cube is expected to agree 1.8 times as well, come to 15 there, and to the alarm's
+20 only where chance helps by one standard deviation."""
 SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Pixels by which a scan that was resampled may lie off."""
 
@@ -60,6 +65,11 @@ class Reading:
     missing: Volume
     """(z, y, x) of the whole scan: the logarithm of how much likelier a place is unmarked than marked, the largest of
     the cubes about it; at most 0 where nothing is missing, outside the lungs -inf."""
+
+    @property
+    def weak(self) -> bool:
+        """Whether it is too weak to tell where it is missing."""
+        return self.strength < CARRIES
 
 
 def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:

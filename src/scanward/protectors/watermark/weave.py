@@ -17,21 +17,23 @@ from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import AIR, Image
 from scanward.protectors.mits_gan.protect import EPSILON, Around, bounded, check, checked_bound
 from scanward.protectors.watermark.measure import (
+    MARGIN_MM,
     Expected,
     Plane,
     Planes,
     Prediction,
     Volume,
-    Window,
     halved,
     level_of,
     normalised,
     prediction_of,
+    slices_of,
     sums,
     turned,
+    window_of,
 )
 from scanward.protectors.watermark.planes import key_for, planes_at, start_of
-from scanward.tiles import extent
+from scanward.protectors.watermark.read import read, start_in
 
 SHARE = 0.5
 """Root mean square of the pattern, as a share of the bound."""
@@ -44,8 +46,6 @@ STRENGTHS = (0.25, 2.0)
 """Between which shares of itself the strength may be set."""
 ABOUT_MM = 1.8
 """σ of what counts as a place there."""
-MARGIN_MM = 15.0
-"""How far beyond the lungs the pattern reaches."""
 
 
 class Watermark:
@@ -63,8 +63,8 @@ class Watermark:
     def protect(self, image: Image, around: Sequence[Around] = ()) -> Image:
         """The lungs and what is about them marked, places or not, as the image's file stores it.
 
-        `ArgumentError` without a key, `UnsupportedError` for what is no CT of known spacing and for lungs that are too
-        small to carry a watermark.
+        `ArgumentError` without a key, `UnsupportedError` for what is no CT of known spacing, for lungs in which a
+        watermark could not be read and for a scan that carries this key's already.
         """
         check(image, around)
         if self.key is None:
@@ -74,26 +74,18 @@ class Watermark:
         if how is None:
             raise UnsupportedError(f"{image.name} shows too little lung to carry a watermark; seal it instead.")
         key = key_for(self.key)
+        if start_in(image.pixels, lungs, spacing, how, key) is not None:
+            raise UnsupportedError(f"{image.name} carries this site's watermark already; a second one would move its "
+                                   "voxels further and show no more.")
         planes = partial(planes_at, key, start_of(key, image.pixels), (0.0, 0.0))
         change = _Weaving(image.pixels, lungs, spacing, planes, self.epsilon).change(how)
-        return dataclasses.replace(image, pixels=bounded(image, image.pixels + change, self.epsilon))
-
-
-def window_of(lungs: Lungs, shape: tuple[int, ...], spacing: tuple[float, float, float]) -> Window:
-    """Rows and columns up to `MARGIN_MM` about the lungs, from even ones to even ones."""
-    _, *parts = extent(lungs.mask)
-    found = []
-    for part, step, side, size in zip(parts, lungs.step[1:], shape[1:], spacing[1:], strict=True):
-        wide = MARGIN_MM / size
-        first, last = max(0, int(part.start * step - wide)), min(side, int(part.stop * step + wide) + 1)
-        found.append(slice(first // 2 * 2, min(side // 2 * 2, -(-last // 2) * 2)))
-    return found[0], found[1]
-
-
-def slices_of(lungs: Lungs) -> list[int]:
-    """Those that hold lung."""
-    found: list[int] = np.flatnonzero(lungs.mask.any((1, 2))).tolist()
-    return found
+        made = dataclasses.replace(image, pixels=bounded(image, image.pixels + change, self.epsilon))
+        found = read(made, lungs, self.key)
+        if found is None or found.weak:
+            raise UnsupportedError(f"A watermark of {self.epsilon:g} HU would be too weak in {image.name} to tell "
+                                   "anything, as in thick slices and loud noise; seal it instead, or give a larger "
+                                   "--epsilon.")
+        return made
 
 
 class _Weaving:
@@ -105,6 +97,7 @@ class _Weaving:
         self.slices = slices_of(lungs)
         self.floor = max(float(pixels.min()), AIR)
         """Padding, or cut off there: no program changes it (`protection.make`)."""
+        self.ceiling = float(pixels.max())
         self.window = window_of(lungs, pixels.shape, spacing)
         self.place = (slice(self.slices[0], self.slices[-1] + 1), *self.window)
 
@@ -135,7 +128,8 @@ class _Weaving:
             pattern = turned(self.planes(z, self.window), level_of(own, self.spacing))
             large = cv2.resize(weak, own.shape[::-1], interpolation=cv2.INTER_LINEAR)
             change = np.clip(np.rint(large * pattern), -self.epsilon, self.epsilon)
-            made[z][self.window] = np.where((own > self.floor) & self._near(z), own + change, own)
+            within = np.clip(own + change, self.floor, self.ceiling)
+            made[z][self.window] = np.where((own > self.floor) & self._near(z), within, own)
         return made
 
     def _lung(self, z: int) -> Plane:
