@@ -72,7 +72,7 @@ def test_what_cannot_be_protected_is_refused_in_a_sentence(strong):
     for diameter in (0.0, -3.0, 31.0, math.nan):
         with pytest.raises(ArgumentError, match="diameter"):
             method.protect(chest(), [Around(5, 5, 5, diameter)])
-    with pytest.raises(UnsupportedError, match="--key"):
+    with pytest.raises(UnsupportedError, match="scanward seal"):
         method.protect(Image(chest().pixels, "CT"), [WHERE])
     for epsilon in (0.5, 65.0, math.nan):
         with pytest.raises(ArgumentError, match="epsilon"):
