@@ -107,6 +107,8 @@ def _seals(gateway: Gateway) -> list[str]:
     seal, complaints = gateway.seal, []
     if seal.senders and seal.key is None:
         complaints.append("seal.from is named, and seal.key is not; nothing would be sealed.")
+    if gateway.work.marked and gateway.work.verify_key is None:
+        complaints.append("work.marked is on, and work.verify_key names no key; no watermark would count.")
     if seal.must_be_sealed and not seal.on:
         complaints.append("seal.must_be_sealed is named, and no key or certificate is; no seal would count.")
     for pattern in seal.senders:

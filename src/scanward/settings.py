@@ -75,7 +75,9 @@ class Work:
     """How long the gateway waits at its end for what is being scanned; what is not done by then is done after the
     next start."""
     verify_key: Near | None = None
-    """Verifies images that an earlier version wove evidence into with this key."""
+    """Verifies images that an earlier version wove evidence into with this key, and reads its watermark."""
+    marked: bool = False
+    """Every chest CT is to carry the watermark of `verify_key`: one that shows none is inconclusive."""
     records: Near | None = None
     """Where their records lie; those that an earlier version kept in the inbox are found without."""
 

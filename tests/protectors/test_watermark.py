@@ -58,8 +58,8 @@ def marked(plain):
     return Watermark(key=KEY).protect(plain)
 
 
-def heard(image, key=KEY):
-    return Watermarked().testify(Case(image, key=key))
+def heard(image, key=KEY, marked=False):
+    return Watermarked().testify(Case(image, key=key, marked=marked))
 
 
 def with_values(image, values):
@@ -217,3 +217,20 @@ def test_the_command_line_marks_a_ct_under_a_key_and_seals_the_copy(run, plain, 
     assert said.startswith("Scanward: altered image") and said.endswith("By watermark, 12 HU at most.")
     found = heard(formats.read(out / "chest-protected.nii.gz"), read_key(key))
     assert found is not None and found.label == "authentic"
+
+
+def test_where_all_are_marked_one_that_shows_no_watermark_is_inconclusive(plain, marked):
+    filtered = dataclasses.replace(marked, pixels=median(marked.pixels))
+    for image in (plain, filtered):
+        assert heard(image) is None
+        told = heard(image, marked=True)
+        assert told.label == "inconclusive" and "taken out" in told.reason
+    assert heard(marked, marked=True).label == "authentic"
+
+
+def test_who_wants_marked_scans_names_a_key(plain, tmp_path, run):
+    with pytest.raises(ArgumentError, match="give key=, too"):
+        scanward.scan(plain, marked=True)
+    for order in (("scan", tmp_path), ("archive", "run", tmp_path, "-o", tmp_path / "out")):
+        code, _, err = run(*order, "--marked")
+        assert code == 2 and "name --key, too" in err and not (tmp_path / "out").exists()

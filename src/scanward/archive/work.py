@@ -29,7 +29,7 @@ from scanward.formats import Source
 from scanward.formats.glance import origin_of
 from scanward.formats.guard import clean, shown
 from scanward.image import Image, Modality
-from scanward.judging.case import Terms
+from scanward.judging.case import Terms, check_marked
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import Site
 from scanward.judging.watched import memory_of
@@ -74,13 +74,15 @@ class Judging:
     nowhere."""
     certificates: tuple[Path, ...] = ()
     trust: Path | None = None
+    marked: bool = False
 
     def terms(self) -> Terms:
         """Raises `InputError` where one of its files cannot be used."""
         key = None if self.key is None else key_in(self.key)
+        check_marked(key, self.marked, "name --key, too")
         trust = trust_from(self.certificates, self.trust)
         return Terms(self.method, self.site, self.modality, self.spacing, key, trust=trust,
-                     objects=Objects(standing=True))
+                     objects=Objects(standing=True), marked=self.marked)
 
     def __call__(self) -> Callable[[Task], Judged]:
         """The work; where the networks run is settled before they are loaded. Raises `WeightsError`."""

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from scanward.cli import archive_commands, forge_commands, protect_commands, seal_commands
 from scanward.cli.codes import CLEAN, ERROR, INTERRUPTED, JUDGING, PLAIN
 from scanward.cli.groups import bench_app, study_app
-from scanward.cli.options import Certificates, Debug, Device, Kind, Quiet, Spacing, Trusted
+from scanward.cli.options import Certificates, Debug, Device, Kind, Marked, Quiet, Spacing, Trusted
 from scanward.cli.words import complain, shown, start_log
 from scanward.errors import ArgumentError, MissingExtraError, ScanwardError
 from scanward.version import __version__
@@ -77,7 +77,7 @@ def scan(
                                              "was sealed with it is verified, too.")] = None,
     record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="The record of one image's evidence, "
                                                 "where it does not lie beside it.")] = None,
-    certificate: Certificates = None, trust: Trusted = None,
+    marked: Marked = False, certificate: Certificates = None, trust: Trusted = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No table and no progress bar, errors only.")] = False,
     debug: Debug = False,
 ) -> int:
@@ -90,7 +90,7 @@ def scan(
 
     choose_device(device)
     return run_scan(Request(tuple(paths), as_json, output, dicom, method, modality, spacing, quiet, debug, site,
-                            key, record, csv, tuple(certificate or ()), trust))
+                            key, record, csv, tuple(certificate or ()), trust, marked))
 
 
 @app.command(epilog=PLAIN)

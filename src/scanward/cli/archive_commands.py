@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from scanward.cli.codes import JUDGING
-from scanward.cli.options import Certificates, Debug, Device, Kind, Quiet, Spacing, Trusted
+from scanward.cli.options import Certificates, Debug, Device, Kind, Marked, Quiet, Spacing, Trusted
 
 
 class SourceFirst(TyperGroup):
@@ -46,7 +46,7 @@ def archive_run(
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The site's key, from `scanward key`: what "
                                              "was sealed with it is verified, too. With --ray the file must be there "
                                              "on every node.")] = None,
-    certificate: Certificates = None, trust: Trusted = None,
+    marked: Marked = False, certificate: Certificates = None, trust: Trusted = None,
     seconds: Annotated[float, typer.Option(min=1, help="What one image or series may take.")] = 900,
     memory: Annotated[float, typer.Option(min=500, metavar="MB", help="What the process that judges it may hold.")] =
     8192,
@@ -65,4 +65,5 @@ def archive_run(
 
     choose_device(device)
     return run_archive(Request(source, output, workers, ray, method, modality, spacing, site, seconds, memory, user,
-                               password_file, authority, quiet, retry, key, tuple(certificate or ()), trust))
+                               password_file, authority, quiet, retry, key, tuple(certificate or ()), trust,
+                               marked))

@@ -55,6 +55,7 @@ class Request:
     key: Path | None = None
     certificates: tuple[Path, ...] = ()
     trust: Path | None = None
+    marked: bool = False
 
 
 def run_archive(request: Request) -> int:
@@ -69,7 +70,7 @@ def run_archive(request: Request) -> int:
     judging = Judging(archive, request.method, site, parse_modality(request.modality), parse_spacing(request.spacing),
                       os.environ.get("SCANWARD_DEVICE", ""), request.key and request.key.absolute(),
                       tuple(path.absolute() for path in request.certificates),
-                      request.trust and request.trust.absolute())
+                      request.trust and request.trust.absolute(), request.marked)
     runner = runner_of(request)
     run = Run(request.output, judging, request.retry)
     told = Told(request.quiet)

@@ -25,7 +25,7 @@ from scanward.cli.table import Lines, row_of
 from scanward.cli.words import complain, counted, shown
 from scanward.errors import ArgumentError, InputError, ScanwardError
 from scanward.image import Modality
-from scanward.judging.case import Terms
+from scanward.judging.case import Terms, check_marked
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.seen import Seen
 from scanward.judging.site import read_site
@@ -60,6 +60,7 @@ class Request:
     csv: Path | None = None
     certificates: tuple[Path, ...] = ()
     trust: Path | None = None
+    marked: bool = False
 
 
 def parse_modality(text: str | None) -> Modality | None:
@@ -125,6 +126,7 @@ def terms_of(request: Request) -> Terms:
     except ArgumentError as error:
         raise (error if site is None else ArgumentError(f"{request.site}: {error}")) from None
     key, record = None if request.key is None else key_in(request.key), request.record
+    check_marked(key, request.marked, "name --key, too")
     if record is not None:
         if key is None:
             raise ArgumentError("--record verifies nothing without the key that wrote it; name --key, too.")
@@ -132,7 +134,7 @@ def terms_of(request: Request) -> Terms:
     return Terms(request.method, site, parse_modality(request.modality), parse_spacing(request.spacing), key,
                  beside if record is None else lambda source: {record: True},
                  trusted(None, request.certificates, request.trust), Objects(request.paths),
-                 seen=Seen() if request.method == methods.DEFAULT else None)
+                 seen=Seen() if request.method == methods.DEFAULT else None, marked=request.marked)
 
 
 def found_sources(request: Request, passed: list[Passed]) -> tuple[list[Source], list[Result]]:

@@ -61,7 +61,7 @@ class Scanner:
         key, others = gateway.work.verify_key, gateway.work.records
         records = Records(inbox.root / "records", *([others] if others else []))
         self._terms = Terms(gateway.work.method, None if gateway.work.site is None else read_site(gateway.work.site),
-                            key=None if key is None else key_in(key), shelf=records.find)
+                            key=None if key is None else key_in(key), shelf=records.find, marked=gateway.work.marked)
         check_site(self._terms.site, self._terms.method)
         self._sealer = Sealer(gateway, inbox) if gateway.seal.on else None
         self._settings = self._digest()
@@ -70,7 +70,7 @@ class Scanner:
         """Everything besides the pixels that an answer depends on."""
         work = self._gateway.work
         parts = [__version__, FORM, work.method, weights_of(work.method), list(self._gateway.results.objects),
-                 self._gateway.seal.on,
+                 self._gateway.seal.on, work.marked,
                  *(path.read_text("utf-8", "replace") if path else "" for path in (work.site, work.verify_key))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -20,6 +20,6 @@ def asked_of(terms: Terms, record: Path | None) -> dict[str, Any]:
     asked = {"version": __version__, "method": terms.method, "modality": terms.modality, "spacing": terms.spacing,
              "site": site, "key": secret, "record": None if record is None else str(record),
              "trust": [] if terms.trust is None else [one.said for one in terms.trust.anchors],
-             "weights": weights_of(terms.method), "engine": named()}
+             "weights": weights_of(terms.method), "engine": named(), **({"marked": True} if terms.marked else {})}
     found: dict[str, Any] = json.loads(json.dumps(asked))
     return found

@@ -46,6 +46,8 @@ class Terms:
     """What a gateway's own seals say of an image, asked in the place of one beside it. Raises `InputError`."""
     seen: Seen | None = None
     """Remembers the slices of a run, where images are to be held against one another."""
+    marked: bool = False
+    """Whether every chest CT is to carry the watermark of `key`."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,21 @@ class Case:
     """What was judged before it in the same run."""
     key: bytes | None = None
     """The site's key, under which the image may have been watermarked."""
+    marked: bool = False
+    """Whether it is to carry that watermark."""
+
+
+def check_marked(key: bytes | None, marked: bool, mend: str) -> None:
+    """`ArgumentError` for scans that are to carry the watermark of no key; `mend` says how one is named."""
+    if marked and key is None:
+        raise ArgumentError(f"Scans that are to be marked carry the watermark of a key; {mend}.")
 
 
 def case_of(source: Source, terms: Terms) -> Case:
     """One source, read. Raises `InputError` where the image cannot be."""
     return Case(formats.read(source, modality=terms.modality, spacing=terms.spacing), terms.site,
-                seal_of(source, terms), checked_of(source, terms), source, terms.seen, terms.key)
+                seal_of(source, terms), checked_of(source, terms), source, terms.seen, terms.key,
+                terms.marked)
 
 
 def checked_of(source: Source, terms: Terms) -> Checked | InputError | None:

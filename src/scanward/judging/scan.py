@@ -20,7 +20,7 @@ from scanward.formats.identity import modality_in, of_others
 from scanward.formats.reader import Given, image_in
 from scanward.formats.sources import TAKES, named
 from scanward.image import Image, Modality
-from scanward.judging.case import Case, Terms, case_of, checked_of, seal_of
+from scanward.judging.case import Case, Terms, case_of, check_marked, checked_of, seal_of
 from scanward.judging.judge import judge
 from scanward.judging.seen import Seen
 from scanward.judging.site import Site, check_rate, site_of
@@ -63,7 +63,8 @@ def load(path: Given, *, modality: Modality | None = None,
 
 def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | None = None,
          spacing: tuple[float, float] | None = None, site: Site | None = None, key: Key | None = None,
-         record: Record | PathLike | None = None, trust: Trust | PathLike | None = None) -> Verdict:
+         record: Record | PathLike | None = None, trust: Trust | PathLike | None = None,
+         marked: bool = False) -> Verdict:
     """Judge one image: a path, what `find` found, an array as `load` takes it, or an `Image`.
 
     `method` is `default` (the detectors of the image's modality, combined by `judge.combine`) or the name of one
@@ -71,8 +72,8 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     its own authentic images ask for. With `key`, 32 secret bytes or the file that `make_key` made, the keyed evidence
     in the image is heard, too; its `record` is looked for beside a file where none is given, and must be given with an
     image in memory. Seals beside a file count that were made with `key` or are of `trust`, a `Trust` or the file of
-    one. `seconds` of the verdict includes reading.
-    Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
+    one. With `marked` a chest CT that shows no watermark of `key` is `inconclusive`. `seconds` of the verdict includes
+    reading. Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
     terms = _terms(method, modality, spacing, site, key, trust)
@@ -82,12 +83,13 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
         found = source if isinstance(source, Source) else formats.one_source(path_of(source, "source", TAKES))
         image = formats.read(found, modality=modality, spacing=spacing)
     seal = None
+    check_marked(terms.key, marked, "give key=, too")
     if terms.key is not None:
         seal = seal_for(found, terms.key, record)
     elif record is not None:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
     checked = None if found is None else checked_of(found, terms)
-    verdict = judge(Case(image, site, seal, checked, found, key=terms.key), method)
+    verdict = judge(Case(image, site, seal, checked, found, key=terms.key, marked=marked), method)
     return dataclasses.replace(verdict, seconds=time.perf_counter() - start)
 
 

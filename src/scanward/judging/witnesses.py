@@ -15,7 +15,7 @@ from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.implant import shows_implant
 from scanward.detectors.base import Detector, regions
 from scanward.errors import InputError
-from scanward.image import Modality
+from scanward.image import Image, Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.judging.structure import File
@@ -121,9 +121,11 @@ class Watermarked:
             return None
         start = time.perf_counter()
         lungs = lungs_alone(image)
-        found = read(image, lungs, case.key) if lungs.mask.any() else None
-        if found is None:
+        if not lungs.mask.any():
             return None
+        found = read(image, lungs, case.key)
+        if found is None:
+            return _unmarked(image, time.perf_counter() - start) if case.marked else None
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
@@ -134,6 +136,13 @@ class Watermarked:
         return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
                         conclusive=not found.weak, reason=reason, seconds=time.perf_counter() - start,
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
+
+
+def _unmarked(image: Image, seconds: float) -> Evidence:
+    """Of a scan without the watermark that it was to carry: no proof, and no pass."""
+    return Evidence(WATERMARK, 0.0, 0.5, np.zeros(image.shape, np.float32), 0.5, conclusive=False, seconds=seconds,
+                    reason="It was to carry the site's watermark and shows none: it was taken out, as by a filter, or "
+                    "never woven in.")
 
 
 def _unseen(detector: Detector, case: Case, kind: str) -> Evidence:
