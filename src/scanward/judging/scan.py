@@ -73,7 +73,8 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     in the image is heard, too; its `record` is looked for beside a file where none is given, and must be given with an
     image in memory. Seals beside a file count that were made with `key` or are of `trust`, a `Trust` or the file of
     one. With `marked` a chest CT that shows no watermark of `key` is `inconclusive`. `seconds` of the verdict includes
-    reading. Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
+    reading.
+    Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
     terms = _terms(method, modality, spacing, site, key, trust)
