@@ -87,6 +87,7 @@ def test_who_is_sealed_and_what_must_be(settings, tmp_path):
     ("[seal]\nkey = 'gate way.toml'\nfrom = ['P*']\n[[destination]]\nname = 'a'\naet = 'PACS'", "destination]] a"),
     ("[node]\nallow = ['PACS', 'CT_1']\n[seal]\nkey = 'gate way.toml'\nfrom = ['CT_2']", "node.allow"),
     ("[seal]\nmust_be_sealed = [{from = 'PACS'}]", "no seal would count"),
+    ("[work]\nmarked = true", "no watermark would count"),
     ("[seal]\nkey = 'gate way.toml'\nmust_be_sealed = [{form = 'PACS'}]", "must_be_sealed"),
     ("[node]\ntls = { key = 'gate way.toml' }", "no cert"),
     ("[web]\ntls = { ca = 'gate way.toml' }", "no cert"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from scanward.gateway import mercure
 from scanward.gateway.receive import Node, take_file
 from scanward.gateway.scanning import Scanner
 from scanward.inbox.folders import Inbox
+from scanward.judging import witnesses
 from scanward.judging.scan import calibrate
 from scanward.settings import Gateway, Store, Work
 
@@ -75,34 +77,35 @@ def said(label, score=None, findings=()):
         (list(one["box"]), round(one["score"], 6), one["method"]) for one in findings]
 
 
-def by_command(folder, key, capsys):
-    cli.run(["scan", "--json", "--key", str(key), str(folder)])
+def by_command(folder, key, capsys, marked=False):
+    cli.run(["scan", "--json", "--key", str(key), str(folder), *(["--marked"] if marked else [])])
     lines = capsys.readouterr().out.splitlines()
     return [said(one["label"], one.get("score"), one.get("findings", ())) for one in map(json.loads, lines)
             if "score" in one or "error" in one]  # the others are Scanward's own pictures beside the images
 
 
-def by_python(folder, key):
+def by_python(folder, key, marked=False):
     sources, _ = scanward.find([folder])
     return [said(one.label, *(() if one.verdict is None else (one.verdict.score, one.verdict.to_json()["findings"])))
-            for one in scanward.scan_many(sources, key=key)]
+            for one in scanward.scan_many(sources, key=key, marked=marked)]
 
 
-def by_gateway(folder, key, records, root):
+def by_gateway(folder, key, records, root, marked=False):
     inbox = Inbox(root)
     for path in sorted(folder.rglob("*.dcm")):
         copy = root / path.name
         shutil.copy(path, copy)
         take_file(copy, inbox, Node())
     job = inbox.take(0, 3)
-    scanned = Scanner(Gateway(store=Store(folder=root), work=Work(verify_key=key, records=records)), inbox).scan(job)
+    work = Work(verify_key=key, records=records, marked=marked)
+    scanned = Scanner(Gateway(store=Store(folder=root), work=work), inbox).scan(job)
     return [said(one["label"], None if one["error"] else one["score"], one["findings"])
             for one in scanned.record.to_json()["images"]]
 
 
-def by_mercure(folder, key, records, root):
+def by_mercure(folder, key, records, root, marked=False):
     shutil.copytree(folder, root / "in")
-    settings = {"key": str(key), "records": str(records)}
+    settings = {"key": str(key), "records": str(records), "marked": marked}
     (root / "in" / "task.json").write_text(json.dumps({"process": {"settings": settings}}))
     assert mercure.run(root / "in", root / "out") == 0
     return [said(one["label"], one.get("score"), one.get("findings", ()))
@@ -119,6 +122,17 @@ def test_every_door_gives_the_same_answer(given, tmp_path, capsys):
         assert [answer[0][0] for answer in answers] == [label] * len(answers), name
         assert all(answer == answers[0] for answer in answers), name
         assert len(answers[0]) == 1
+
+
+def test_every_door_misses_the_watermark_where_all_are_marked(given, tmp_path, capsys, monkeypatch):
+    images, key, records = given
+    monkeypatch.setattr(witnesses, "lungs_alone", lambda image: types.SimpleNamespace(mask=np.ones(1, bool)))
+    monkeypatch.setattr(witnesses, "read", lambda *asked: None)
+    for marked, label in ((False, "authentic"), (True, "inconclusive")):
+        answers = [by_command(images["CT"], key, capsys, marked), by_python(images["CT"], key, marked),
+                   by_gateway(images["CT"], key, records, tmp_path / f"inbox{marked}", marked),
+                   by_mercure(images["CT"], key, records, tmp_path / f"mercure{marked}", marked)]
+        assert [answer[0][0] for answer in answers] == [label] * 4
 
 
 def test_a_mark_taken_out_is_no_way_round_the_seal(given, capsys):

@@ -68,7 +68,8 @@ def test_settings_say_what_is_made_and_when_somebody_is_told(series, tmp_path):
 
 @pytest.mark.parametrize(("settings", "words"), [
     ({"method": "magic"}, "magic"), ({"objects": ["png"]}, "objects"), ({"objects": "sr"}, "objects"),
-    ({"notify": True}, "notify"), ({"sigma": 7}, "sigma")])
+    ({"notify": True}, "notify"), ({"sigma": 7}, "sigma"), ({"marked": 1}, "true or false"),
+    ({"marked": True}, "in the setting key")])
 def test_a_wrong_setting_is_a_failure_in_one_sentence_and_nothing_is_written(series, tmp_path, settings, words, capsys):
     task(series, **settings)
     (tmp_path / "out").mkdir()

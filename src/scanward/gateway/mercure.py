@@ -21,7 +21,7 @@ from scanward.formats.guard import clean, shown
 from scanward.formats.sources import Passed
 from scanward.gateway.trouble import passing, sentence_of, without_paths
 from scanward.image import Image
-from scanward.judging.case import Terms
+from scanward.judging.case import Terms, check_marked
 from scanward.judging.scan import Result, scan_source
 from scanward.judging.site import read_site
 from scanward.judging.witnesses import check_site
@@ -33,7 +33,7 @@ TASK, RESULT = "task.json", "result.json"
 LARGEST_TASK = 16 << 20
 OBJECTS = ("sr", "seg", "sc")
 NOTIFY = ("tampered", "always", "never")
-SETTINGS = ("method", "objects", "notify", "site", "key", "records")
+SETTINGS = ("method", "objects", "notify", "site", "key", "records", "marked")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Settings:
     """Holds images to their seals by this key, and to what earlier versions wove with it."""
     records: Path | None = None
     """The folder of records of earlier versions; one beside an image is found without."""
+    marked: bool = False
+    """Every chest CT is to carry the watermark of `key`."""
 
 
 def run_in_environment(environment: Mapping[str, str] = os.environ) -> int:
@@ -109,8 +111,11 @@ def settings_of(path: Path) -> Settings:
     notify = values.get("notify", "tampered")
     if notify not in NOTIFY:
         raise ArgumentError(f"The setting notify is {clean(notify)!r}; it is one of {', '.join(NOTIFY)}.")
+    marked = values.get("marked", False)
+    if not isinstance(marked, bool):
+        raise ArgumentError(f"The setting marked is {clean(marked)!r}; it is true or false.")
     paths = {name: Path(str(values[name])) for name in ("site", "key", "records") if values.get(name)}
-    return Settings(str(values.get("method", "default")), tuple(objects), notify, **paths)
+    return Settings(str(values.get("method", "default")), tuple(objects), notify, marked=marked, **paths)
 
 
 def terms_of(settings: Settings) -> Terms:
@@ -120,9 +125,10 @@ def terms_of(settings: Settings) -> Terms:
     site = None if settings.site is None else read_site(settings.site)
     check_site(site, settings.method)
     key = None if settings.key is None else key_in(settings.key)
+    check_marked(key, settings.marked, "name it in the setting key")
     records = None if settings.records is None else Records(settings.records, settings.records)
     return Terms(settings.method, site, key=key, shelf=lambda source: {
-        **beside(source), **(records.find(source) if records else {})})
+        **beside(source), **(records.find(source) if records else {})}, marked=settings.marked)
 
 
 def _settings_in(task: Any) -> dict[str, Any]:

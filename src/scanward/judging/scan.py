@@ -77,25 +77,24 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()
-    terms = _terms(method, modality, spacing, site, key, trust)
+    terms = _terms(method, modality, spacing, site, key, trust, marked)
     if isinstance(source, Image | np.ndarray):
         image, found = image_in(source, modality, spacing), None
     else:
         found = source if isinstance(source, Source) else formats.one_source(path_of(source, "source", TAKES))
         image = formats.read(found, modality=modality, spacing=spacing)
     seal = None
-    check_marked(terms.key, marked, "give key=, too")
     if terms.key is not None:
         seal = seal_for(found, terms.key, record)
     elif record is not None:
         raise ArgumentError("A record verifies nothing without the key that wrote it; give key=, too.")
     checked = None if found is None else checked_of(found, terms)
-    verdict = judge(Case(image, site, seal, checked, found, key=terms.key, marked=marked), method)
+    verdict = judge(Case(image, site, seal, checked, found, key=terms.key, marked=terms.marked), method)
     return dataclasses.replace(verdict, seconds=time.perf_counter() - start)
 
 
 def _terms(method: str, modality: Modality | None, spacing: tuple[float, float] | None, site: Site | None,
-           key: Key | None, trust: Trust | PathLike | None) -> Terms:
+           key: Key | None, trust: Trust | PathLike | None, marked: bool) -> Terms:
     """What was asked for, checked."""
     if not isinstance(method, str):
         raise refused("method", "the name of a method", method)
@@ -105,7 +104,9 @@ def _terms(method: str, modality: Modality | None, spacing: tuple[float, float] 
     check_site(site, method)
     if trust is not None and not isinstance(trust, Trust):
         trust = read_trust(path_of(trust, "trust", "a Trust or the path of a trust file"))
-    return Terms(method, site, modality, spacing, None if key is None else key_in(key), trust=trust)
+    secret = None if key is None else key_in(key)
+    check_marked(secret, marked, "give key=, too")
+    return Terms(method, site, modality, spacing, secret, trust=trust, marked=marked)
 
 
 def scan_source(source: Source, terms: Terms | None = None) -> Result:
@@ -140,13 +141,13 @@ def _unjudged(source: Source, terms: Terms, image: Image | None, error: InputErr
 
 def scan_many(sources: Iterable[Source | PathLike] | PathLike, *, method: str = methods.DEFAULT,
               modality: Modality | None = None, spacing: tuple[float, float] | None = None, site: Site | None = None,
-              key: Key | None = None, trust: Trust | PathLike | None = None) -> Iterator[Result]:
+              key: Key | None = None, trust: Trust | PathLike | None = None, marked: bool = False) -> Iterator[Result]:
     """Judge many, one at a time as results are asked for: files, folders to search, globs, and what `find` found.
 
     An unusable file never stops the others: its result holds the error. Other arguments are as for `scan`; what is
     wrong with them is raised at once.
     """
-    terms = _terms(method, modality, spacing, site, key, trust)
+    terms = _terms(method, modality, spacing, site, key, trust, marked)
     return _scanned(named(sources), dataclasses.replace(terms, seen=Seen()))
 
 
