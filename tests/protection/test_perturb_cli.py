@@ -46,6 +46,14 @@ def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_
     assert mark["altered"] and mark["description"] == f"By mits-gan, {facts['largest_change']:g} HU at most."
 
 
+def test_a_sealed_copy_is_written_to_a_folder_beside_the_user(run, key, chest, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, printed, err = run("protect", chest.name, "--method", "mits-gan", "--around", PLACE, "--key", key, "-o", "out")
+    assert (code, err) == (0, "")
+    written = [line for line in printed.split("\n") if line]
+    assert "out/a chest-protected.nii.gz.seal" in written and all((tmp_path / path).is_file() for path in written)
+
+
 def test_a_whole_scan_is_perturbed_within_a_bound_once_there_are_weights(run, chest, tmp_path, monkeypatch):
     torch.manual_seed(0)
     net = Generator()

@@ -4,6 +4,7 @@ undone."""
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def _write_protected(folder: Path, source: Source, image: Image, made: Image, ma
         names = [written.name, PICTURE, PERTURBATION]
         if master is not None:
             sealed = seal_file(series_or_file(written), signer_of(master), master=master)
-            names += [str(path.relative_to(draft)) for path in (sealed, copy_path(sealed)) if path.exists()]
+            names += [os.path.relpath(path, draft) for path in (sealed, copy_path(sealed)) if path.exists()]
         _put(draft / PERTURBATION, _json(done))
         first = next(iter(perturb.around), None)
         at = None if first is None else (first.z, first.y, first.x)
