@@ -48,7 +48,8 @@ def test_a_perturbation_keeps_to_its_bound_and_says_what_it_did(run, chest, tmp_
 
 def test_a_sealed_copy_is_written_to_a_folder_beside_the_user(run, key, chest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, printed, err = run("protect", chest.name, "--method", "mits-gan", "--around", PLACE, "--key", key, "-o", "out")
+    order = ("protect", chest.name, "--method", "mits-gan", "--around", PLACE, "--key", key, "-o", "out")
+    code, printed, err = run(*order)
     assert (code, err) == (0, "")
     written = [line for line in printed.split("\n") if line]
     assert "out/a chest-protected.nii.gz.seal" in written and all((tmp_path / path).is_file() for path in written)
