@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from watermark import KEY, PLACES
 
 from scanward.bench.protection import chests, forged, near, protections
 from scanward.bench.tables import table
@@ -44,8 +45,6 @@ PUBLISHED = {"rmse": {"mits-gan-published": 169.5, "tafim": 194.9},
              "ssim": {"mits-gan-published": 0.983, "tafim": 0.945}}
 """Whole image, real against protected (Pasqualino et al. 2024, table 1)."""
 SHOWN = {"rmse": "RMSE, HU", "psnr": "PSNR, dB (4096 HU)", "ssim": "SSIM (4096 HU)", "shift": "change of level, HU"}
-PLACES = 20
-KEY = b"a key for the bench, no secret!!"
 PAPERS_STEP = 4 * 512 * 512
 """Pixels of a published step."""
 

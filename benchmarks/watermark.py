@@ -34,7 +34,7 @@ from scanward.anatomy.lung import inside
 from scanward.bench import tables
 from scanward.bench.ct import DIAMETERS, UNSEEN, Item
 from scanward.bench.ct_changes import Change, changes
-from scanward.bench.protection import called, chests, near
+from scanward.bench.protection import called, chests, guarded, near
 from scanward.bench.purify import PURIFICATIONS, Purify
 from scanward.datasets.thorax import SCANS, Scan, read
 from scanward.detectors.ct_self_reference.detect import (
@@ -329,13 +329,12 @@ def harm(args: argparse.Namespace) -> None:
 def calls(name: str, protector: Watermark, data: Path | None) -> list[str]:
     """What the nodule judge calls a nodule of real ones of other patients, planted before the scan was marked, and of
     healthy places: in the plain scan, and in the marked one."""
-    drawn = chests(PLACES, data, scan=name)
+    found = guarded(chests(PLACES, data, scan=name), protector.protect, everywhere=True)
     made = []
     for which in ("ill", "well"):
-        plain, marked = ([hit for chest in drawn for image in [change(getattr(chest, which))]
-                          for hit in called(near(image, site) for site in chest.sites)]
-                         for change in (lambda image: image, protector.protect))
-        made.append(f"{sum(plain)} and {sum(marked)} of {len(plain)}")
+        plain, marked = (sum(sum(called(near(getattr(side(one), which), site) for site in one.chest.sites))
+                             for one in found) for side in (lambda one: one.chest, lambda one: one))
+        made.append(f"{plain} and {marked} of {sum(len(one.chest.sites) for one in found)}")
     return made
 
 

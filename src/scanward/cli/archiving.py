@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +72,7 @@ def run_archive(request: Request) -> int:
     run = Run(request.output, judging, request.retry)
     told = Told(request.quiet)
     interrupted = False
-    with told, _terminable():
+    with told:
         try:
             run.go(runner, told)
         except KeyboardInterrupt:
@@ -101,19 +98,6 @@ def runner_of(request: Request) -> Watching:
     from scanward.judging.cluster import Cluster
 
     return Cluster(request.ray, request.workers, limits, lambda task: task.unit.cost)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A service that is stopped ends as at an interrupt."""
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def code_of(counts: Counts) -> int:

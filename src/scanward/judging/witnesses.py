@@ -32,6 +32,8 @@ ALARM, STEP = 20.0, 5.0
 how much the score's own logit grows by one. Chosen on the validation scan NSCLC-Radiomics LUNG1-001, where the loudest
 authentic place lies below through eight clean-ups."""
 
+UNMARKED = "It was to carry the site's watermark and shows none: it was taken out, as by a filter, or never woven in."
+
 
 class Witness(Protocol):
     """One who may be asked about a case."""
@@ -56,11 +58,16 @@ class Pixels:
 
     def testify(self, case: Case) -> Evidence | None:
         if case.image.untested:
-            return _unseen(self.detector, case, case.image.untested)
+            return self._unseen(case, case.image.untested)
         evidence = self.detector.detect(case.image)
         if evidence.label == "tampered" and case.image.modality == "MG" and shows_implant(case.image.plane):
-            return _unseen(self.detector, case, "a view with an implant, by its looks")
+            return self._unseen(case, "a view with an implant, by its looks")
         return placed(evidence, case.site) if evidence.concerned else None
+
+    def _unseen(self, case: Case, kind: str) -> Evidence:
+        """Of an image of a kind that no detector was tested on."""
+        return _untold(self.detector.name, case.image, f"It is {kind}, and detectors were tested on no such images.",
+                       weights_sha256=getattr(self.detector, "weights_sha256", None))
 
 
 class Beside:
@@ -74,7 +81,8 @@ class Beside:
         if answer is None:
             return None
         if isinstance(answer, InputError):
-            return _unasked(case, str(answer))
+            # A seal that is there and cannot be asked is no pass.
+            return _untold(SEAL, case.image, str(answer))
         heat = np.zeros(case.image.shape, np.float32)
         for box in answer.boxes:
             heat[box.slices] = 1
@@ -100,7 +108,7 @@ class Seal:
             answer = None if case.seal is None else case.seal.verify(case.image)
         except InputError as error:
             # A seal that is there and cannot be read is no pass: that would be a way round it.
-            return _unasked(case, str(error))
+            return _untold(SEAL, case.image, str(error))
         if answer is None:
             return None
         return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, answer.heat(case.image.shape), 0.5,
@@ -125,7 +133,7 @@ class Watermarked:
             return None
         found = read(image, lungs, case.key)
         if found is None:
-            return _unmarked(image, time.perf_counter() - start) if case.marked else None
+            return _untold(WATERMARK, image, UNMARKED, seconds=time.perf_counter() - start) if case.marked else None
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
@@ -138,23 +146,11 @@ class Watermarked:
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
 
 
-def _unmarked(image: Image, seconds: float) -> Evidence:
-    """Of a scan without the watermark that it was to carry: no proof, and no pass."""
-    return Evidence(WATERMARK, 0.0, 0.5, np.zeros(image.shape, np.float32), 0.5, conclusive=False, seconds=seconds,
-                    reason="It was to carry the site's watermark and shows none: it was taken out, as by a filter, or "
-                    "never woven in.")
-
-
-def _unseen(detector: Detector, case: Case, kind: str) -> Evidence:
-    """Of an image of a kind that no detector was tested on: neither an alarm nor a pass."""
-    return Evidence(detector.name, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False,
-                    reason=f"It is {kind}, and detectors were tested on no such images.",
-                    weights_sha256=getattr(detector, "weights_sha256", None))
-
-
-def _unasked(case: Case, why: str) -> Evidence:
-    """Of a seal that is there and cannot be asked: that is no pass."""
-    return Evidence(SEAL, 0.0, 0.5, np.zeros(case.image.shape, np.float32), 0.5, conclusive=False, reason=why)
+def _untold(witness: str, image: Image, why: str, *, seconds: float = 0.0,
+            weights_sha256: str | None = None) -> Evidence:
+    """Of a witness that can say neither: no alarm, and no pass."""
+    return Evidence(witness, 0.0, 0.5, np.zeros(image.shape, np.float32), 0.5, conclusive=False, reason=why,
+                    seconds=seconds, weights_sha256=weights_sha256)
 
 
 def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:
