@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scanward.nets.blocks import Dropout, folded, unfolded
+from scanward.nets.blocks import Conv3d, Dropout, folded, unfolded
 
 
 def test_dropout_keeps_its_share_and_the_mean():
@@ -33,3 +33,19 @@ def test_folding_keeps_neighbours_together_and_has_an_inverse():
     # the first channel's first corner: (z, y, x) of 0 and 1 each
     assert made[0, :8, 0, 0, 0].tolist() == [0, 1, 4, 5, 16, 17, 20, 21]
     assert torch.equal(unfolded(made), x)
+
+
+@pytest.mark.parametrize("channels", [(96, 1), (96, 96)])
+def test_gradients_on_small_maps_owe_nothing_to_what_memory_holds(channels):
+    torch.manual_seed(0)
+    layer, x = Conv3d(*channels, 3, 1, 1), torch.randn(2, channels[0], 2, 2, 2)
+    layer(x).square().sum().backward()
+    exact = layer.weight.grad
+    for left_over in (float("nan"), 1000.0):
+        layer.weight.grad = None
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = layer(x).square().sum()
+        _ = [torch.full((n,), left_over) for n in range(16, 300_000, 2003)]
+        del _
+        loss.backward()
+        assert torch.linalg.norm(layer.weight.grad - exact) < 0.02 * torch.linalg.norm(exact)

@@ -278,6 +278,7 @@ def test_a_review_by_keyboard(tab, site, inbox):
     page.go_back()
     page.keyboard.press("n")
     page.wait_for_selector("text=objects/3.dcm is cut short.")
+    page.wait_for_load_state()  # words are there before the scripts that hear keys
     page.keyboard.press("u")
     page.wait_for_url(f"{site}/")
     assert "Dr. Roe" in page.locator(f"tr[data-key='{web_studies.key_of(CLEAN)}']").inner_text()

@@ -99,8 +99,12 @@ def steps(monkeypatch):
         return rate(step, schedule)
 
     def descend(fabric, module, optimizer, loss, most):
-        taken[-1][1].append(float(loss.detach()))
-        return down(fabric, module, optimizer, loss, most)
+        finite = down(fabric, module, optimizer, loss, most)
+        if finite:
+            taken[-1][1].append(float(loss.detach()))
+        else:  # too coarse in bf16: it goes on in f32 from the checkpoint, at most a step back
+            taken.pop()
+        return finite
 
     rate, down = loop.rate_at, loop.descend
     for module in (loop, adversarial):

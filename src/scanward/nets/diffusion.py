@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scanward.nets.blocks import Conv3d
+
 Velocity = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """The noisy image, the clean one (read only where known), the mask and times (n,) in [0, 1] to the velocity v (Salimans
 & Ho 2022, section 4)."""
@@ -45,7 +47,7 @@ class UNet(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, widths: Sequence[int], *, solid: bool = False) -> None:
         super().__init__()
-        conv: type[nn.Module] = nn.Conv3d if solid else nn.Conv2d
+        conv: type[nn.Module] = Conv3d if solid else nn.Conv2d
         self.pool = functional.avg_pool3d if solid else functional.avg_pool2d
         self.embed = nn.Sequential(nn.Linear(TIMES, TIMES), nn.SiLU(), nn.Linear(TIMES, TIMES))
         self.enter = conv(inputs, widths[0], 3, 1, 1)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from scanward.attacks.ct_gan.cube import HOLE
+from scanward.nets.blocks import Conv3d
 from scanward.nets.cube import SIDE
 from scanward.nets.fill import fill
 
@@ -62,20 +63,20 @@ class Generator(nn.Module):
         last = 2 * levels[0] if len(levels) > 1 else levels[0]
         extra = 0 if self.published else inputs
         middle = levels[0] if self.published else levels[0] // 2
-        self.refine = nn.Sequential(nn.Conv3d(last + extra, middle, 3, 1, 1), nn.LeakyReLU(LEAK))
-        self.tail = nn.Conv3d(middle, 1, 3, 1, 1)
+        self.refine = nn.Sequential(Conv3d(last + extra, middle, 3, 1, 1), nn.LeakyReLU(LEAK))
+        self.tail = Conv3d(middle, 1, 3, 1, 1)
 
     def _norm(self, width: int) -> nn.Module:
         return nn.BatchNorm3d(width) if self.published else nn.GroupNorm(8, width)
 
     def _down(self, inputs: int, outputs: int, norm: bool) -> nn.Sequential:
-        layers: list[nn.Module] = [nn.Conv3d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(LEAK)]
+        layers: list[nn.Module] = [Conv3d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(LEAK)]
         if norm:
             layers.insert(1, self._norm(outputs))
         return nn.Sequential(*layers)
 
     def _up(self, inputs: int, outputs: int) -> nn.Sequential:
-        return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv3d(inputs, outputs, 3, 1, 1),
+        return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), Conv3d(inputs, outputs, 3, 1, 1),
                              self._norm(outputs), nn.Dropout(0.5 if self.published else 0), nn.LeakyReLU(LEAK))
 
     def forward(self, x: Tensor, wanted: Tensor, noise: Tensor) -> Tensor:
@@ -111,8 +112,8 @@ class Discriminator(nn.Module):
         sizes = (2 if published else 2 + CONDITION, *widths)
         made = (lambda layer: layer) if published else spectral_norm
         self.scales = nn.ModuleList(
-            nn.ModuleList([*(nn.Sequential(made(nn.Conv3d(a, b, 4, 2, 1)), nn.LeakyReLU(LEAK))
-                             for a, b in pairwise(sizes)), nn.Conv3d(sizes[-1], 1, 3, 1, 1)])
+            nn.ModuleList([*(nn.Sequential(made(Conv3d(a, b, 4, 2, 1)), nn.LeakyReLU(LEAK))
+                             for a, b in pairwise(sizes)), Conv3d(sizes[-1], 1, 3, 1, 1)])
             for _ in range(1 if published else 2))
 
     def forward(self, x: Tensor, known: Tensor, wanted: Tensor) -> tuple[list[Tensor], list[Tensor]]:
