@@ -46,16 +46,16 @@ def _moved(value: Any, where: str) -> Any:
 
 
 class Conv3d(nn.Conv3d):
-    """A 3-D convolution that learns from small maps in f32, autocast or not.
+    """A 3-D convolution that learns from small maps in f32 on a CPU, autocast or not.
 
     Where a map is narrower than the kernel, oneDNN's bf16 gradient of the weights (3.12, in torch 2.13) takes part of
     its sum from memory that nobody has written: what is left of other tensors, not always finite, and never the same.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or min(x.shape[2:]) >= max(self.kernel_size):
+        if not self.training or not x.is_cpu or min(x.shape[2:]) >= max(self.kernel_size):
             return super().forward(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast("cpu", enabled=False):
             return super().forward(x.float())
 
 
