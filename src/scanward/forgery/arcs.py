@@ -70,14 +70,18 @@ def sight_of(name: str, source: Source, image: Image) -> Sight:
 
 
 def injected(one: Sight, other: Sight, size_mm: float, at: tuple[float, ...] | None, at2: tuple[float, ...] | None,
-             rng: np.random.Generator) -> tuple[Lesion, Lesion]:
+             rng: np.random.Generator, reach: float = 0.0) -> tuple[Lesion, Lesion]:
     """Where a lesion is put into both views: `at` (x, y) of the first and `at2` of the second, or plausible places, the
-    second within `WITHIN_MM` of the arc of the first. `ArgumentError` where there is no room."""
+    second within `WITHIN_MM` of the arc of the first; `reach` as in `tissue_place`. `ArgumentError` where there is no
+    room."""
+
+    def room_in(sight: Sight) -> Breast:
+        return tissue_room(sight.image, size_mm / sight.mm, sight.mm, sight.breast, reach)
+
     if at2 is not None:
-        first = _named(one, size_mm, at) if at is not None else _drawn(one, size_mm, tissue_room(
-            one.image, size_mm / one.mm, one.mm, one.breast), rng)
+        first = _named(one, size_mm, at) if at is not None else _drawn(one, size_mm, room_in(one), rng)
         return first, _named(other, size_mm, at2)
-    room = tissue_room(other.image, size_mm / other.mm, other.mm, other.breast)
+    room = room_in(other)
     if at is not None:
         first = _named(one, size_mm, at)
         near = _room_for(first, room, one, other)
@@ -86,7 +90,7 @@ def injected(one: Sight, other: Sight, size_mm: float, at: tuple[float, ...] | N
                                 f"{one.arc_mm(first):.0f} mm from the nipple, where the lesion lies in the first view; "
                                 "choose another place, or name the second with --at2 X,Y.")
         return first, _drawn(other, size_mm, near, rng)
-    own = tissue_room(one.image, size_mm / one.mm, one.mm, one.breast)
+    own = room_in(one)
     for _ in range(TRIES):
         first = _drawn(one, size_mm, own, rng)
         near = _room_for(first, room, one, other)

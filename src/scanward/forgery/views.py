@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scanward import formats
+from scanward import formats, methods
 from scanward.arguments import PathLike, path_of
 from scanward.attacks.base import Lesion, Tamper, View
 from scanward.attacks.mammo_cgan.merge import levels_of
@@ -140,7 +140,7 @@ def both_of(one: Sight, other: Sight, order: Order, action: str, at2: tuple[floa
     size = order.diameters_mm(rng, 1)[0]
     at = None if order.at is None else order.at[0]
     if action == "inject":
-        lesions = injected(one, other, size, at, at2, rng)
+        lesions = injected(one, other, size, at, at2, rng, methods.find(order.method, "attack").reach)
         seen = _seen((one, other), lesions, order, rng)
     elif at is None:
         raise ArgumentError("What is to be removed is looked for in the second view; say with --at X,Y where it is in "
@@ -182,6 +182,8 @@ def _seen(sights: tuple[Sight, Sight], lesions: tuple[Lesion, Lesion], order: Or
     for sight, lesion in zip(sights, lesions, strict=True):
         black, white = levels_of(sight.image.plane)
         room.append(peak_of(sight.image, lesion, share, (black, white), sight.mm) / (white - black))
-    options, contrast = {"margin": margin, **order.options}, float(np.sqrt(room[0] * room[1]))
+    options, contrast = dict(order.options), float(np.sqrt(room[0] * room[1]))
+    if "margin" in methods.find(order.method, "attack").options:
+        options = {"margin": margin, **options}
     return [{"options": options, "view": View(sight.name, solid, contrast, sight.nipple.inward)}
             for sight in sights]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from scanward.anatomy.breast import Breast, breast_small
 from scanward.anatomy.nipple import nipple_of
 from scanward.arguments import check_word
-from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch, View
 from scanward.attacks.blend import check_lesion, check_strength, patch_of
 from scanward.attacks.mammo_calcifications.kinds import (
     BENIGN,
@@ -32,7 +33,8 @@ from scanward.attacks.mammo_calcifications.kinds import (
     SEGMENTAL,
     SINGLE,
 )
-from scanward.attacks.mammo_calcifications.layout import Points, cluster_of
+from scanward.attacks.mammo_calcifications.layout import Points, Speck, cluster_of
+from scanward.attacks.mammo_calcifications.solid import cluster_seen
 from scanward.attacks.mammo_calcifications.thickness import coarse_in, specks_in
 from scanward.attacks.mammo_cgan.inject import cut, window
 from scanward.attacks.mammo_cgan.merge import levels_of
@@ -55,16 +57,19 @@ BRIGHTEST = 99.99
 
 class MammoCalcifications:
     """Calcifications at the host's own pixel; nothing is trained. `morphology` is one of `MORPHOLOGIES`; one of the
-    suspicious ones is drawn where it is None."""
+    suspicious ones is drawn where it is None. With a `view` they are what that view sees of a cluster in three
+    dimensions."""
 
     name = "mammo-calcifications"
     family = "mammo-calcifications"
     needs_donor = False
 
-    def __init__(self, *, morphology: str | None = None) -> None:
+    def __init__(self, *, morphology: str | None = None, view: View | None = None) -> None:
         if morphology is not None:
             check_word("morphology", morphology, MORPHOLOGIES)
-        self._morphology = morphology
+        self._morphology, self._view = morphology, view
+        self._aside = int(view is not None and view.name == "MLO")
+        """Added to the seed of outlines: they differ from another side."""
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
@@ -79,28 +84,43 @@ class MammoCalcifications:
             raise UnsupportedError(f"{host.name} has pixels of {mm:g} mm, too coarse for calcifications of 0.1 mm; "
                                    "give a digital mammogram, whose pixels are of 0.1 mm or less.")
         breast = anatomy if isinstance(anatomy, Breast) else breast_small(host.plane)
+        if self._view is not None:  # both views are to draw the same
+            rng = np.random.default_rng((self._view.solid, 11))
         black, _ = levels_of(host.plane)
         white = float(np.percentile(host.plane[breast.at_full_size(host.plane.shape)], BRIGHTEST))
         drawn = str(rng.choice([*GROUPS], p=[kind.share for kind in GROUPS.values()]))
         morphology = self._morphology or drawn
         params = {"y": float(lesion.y), "x": float(lesion.x), "diameter": float(lesion.diameter),
                   "side": math.ceil(lesion.diameter) + 2 * AROUND, "strength": float(strength),
-                  "seed": int(rng.integers(2**31)), "mm": mm, "black": black, "white": max(white, black + 1e-6),
-                  "morphology": morphology, "benign": morphology in BENIGN}
+                  "seed": int(rng.integers(2**31)) + self._aside, "mm": mm, "black": black,
+                  "white": max(white, black + 1e-6), "morphology": morphology, "benign": morphology in BENIGN}
         if morphology in BENIGN:
             return params | {"distribution": SINGLE, "count": 1, "dense": float(rng.uniform(*DENSE[morphology]))}
-        kind = GROUPS[morphology]
-        distribution = str(rng.choice([GROUPED, LINEAR, SEGMENTAL], p=kind.spread))
-        toward, tissue = _toward(host, lesion, breast, rng), _tissue(host, lesion, breast, mm)
-        specks = cluster_of(morphology, distribution, lesion.diameter * mm / 2, toward, mm, tissue, rng)
-        if len(specks) < FEWEST:  # a line of a few millimetres holds fewer than an ellipse
-            distribution = GROUPED
-            specks = cluster_of(morphology, distribution, lesion.diameter * mm / 2, toward, mm, tissue, rng)
+        distribution, specks = self._cluster(host, lesion, breast, morphology, rng)
         if len(specks) < (FEWEST if lesion.diameter * mm >= SMALL_MM else 1):
             raise ArgumentError(f"Only {len(specks)} calcifications fit into {lesion.diameter * mm:.3g} mm of "
                                 f"{host.name}, and a group has {FEWEST} or more; choose a larger --size or another "
                                 "place.")
         return params | {"distribution": distribution, "count": len(specks), "specks": specks}
+
+    def _cluster(self, host: Image, lesion: Lesion, breast: Breast, morphology: str,
+                 rng: np.random.Generator) -> tuple[str, list[Speck]]:
+        """How a cluster lies, and its calcifications."""
+        distribution = str(rng.choice([GROUPED, LINEAR, SEGMENTAL], p=GROUPS[morphology].spread))
+        mm = float(host.spacing[1]) if host.spacing else NOMINAL_MM
+        radius, tissue = lesion.diameter * mm / 2, _tissue(host, lesion, breast, mm)
+        if self._view is None:
+            toward = _toward(host, lesion, breast, rng)
+            layout: Callable[..., list[Speck]] = partial(cluster_of, toward=toward, mm=mm, free=tissue)
+        else:  # rounded, for what both views draw must not hang on the last bit of a pixel's size
+            layout, radius = partial(cluster_seen, self._view), round(radius, 4)
+        specks = layout(morphology, distribution, radius, rng=rng)
+        if len(specks) < FEWEST:  # a line of a few millimetres holds fewer than an ellipse
+            distribution = GROUPED
+            specks = layout(morphology, distribution, radius, rng=rng)
+        if self._view is not None:
+            specks = [speck for speck in specks if all(tissue(np.asarray(line)).all() for line in speck["lines"])]
+        return distribution, specks
 
     def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
         """The square and its truth: the calcifications' own pixels, and one around each, as far as blur goes. Nothing

@@ -70,9 +70,8 @@ def chords(view: View, margin: str) -> Plane:
     solid = solid_of(view.solid, margin)
     angle = OBLIQUE if view.name == "MLO" else 0.0
     y, x, ray = np.meshgrid(STEPS, STEPS, STEPS, indexing="ij")
-    iy, ix = view.inward
-    # films are hung with what is lateral, or nearer to the head, above
-    deep, above = x * ix + y * iy, -abs(ix) * y + math.copysign(1, ix) * iy * x
+    (iy, ix), (uy, ux) = view.inward, above_of(view)
+    deep, above = y * iy + x * ix, y * uy + x * ux
     wide = math.sqrt(solid.flat)
     deep, above, ray = deep * wide, above * wide, ray / solid.flat
     lateral = above * math.cos(angle) + ray * math.sin(angle)
@@ -80,6 +79,12 @@ def chords(view: View, margin: str) -> Plane:
     where = [v / EACH + (SIDE - 1) / 2 for v in (deep, lateral, head)]
     passed = ndimage.map_coordinates(solid.inside, where, order=1, mode="constant")
     return np.asarray(passed.sum(2) * (EACH / 2), np.float32)
+
+
+def above_of(view: View) -> tuple[float, float]:
+    """Unit vector (y, x) across a view: films are hung with what is lateral, or nearer to the head, above."""
+    iy, ix = view.inward
+    return -abs(ix), math.copysign(1, ix) * iy
 
 
 def inner_of(chord: Plane, radius: float) -> Plane:

@@ -21,7 +21,7 @@ import numpy as np
 
 from scanward.anatomy.breast import breast_small
 from scanward.arguments import check_word
-from scanward.attacks.base import Anatomy, Donor, Lesion, Patch
+from scanward.attacks.base import Anatomy, Donor, Lesion, Patch, View
 from scanward.attacks.blend import Plane, check_lesion, check_strength, patch_of
 from scanward.attacks.grain import resynthesised, smooth
 from scanward.attacks.mammo_cgan.inject import cut, window
@@ -67,15 +67,15 @@ BETWEEN = 0.6
 
 class MammoDistortion:
     """Architectural distortion at the host's own pixel; nothing is trained. `grain` is the `host`'s own, or
-    `resynthesised` from it."""
+    `resynthesised` from it. With a `view` tissue is drawn in as hard as in the other; strands are the view's own."""
 
     name = "mammo-distortion"
     family = "mammo-distortion"
     needs_donor = False
 
-    def __init__(self, *, grain: str = GRAINS[0]) -> None:
+    def __init__(self, *, grain: str = GRAINS[0], view: View | None = None) -> None:
         check_word("grain", grain, GRAINS)
-        self._grain = grain
+        self._grain, self._view = grain, view
 
     def draw(self, host: Image, lesion: Lesion, rng: np.random.Generator, *, strength: float = 1.0,
              donor: Donor | None = None, anatomy: Anatomy | None = None) -> dict[str, Any]:
@@ -89,10 +89,12 @@ class MammoDistortion:
             raise UnsupportedError(f"{host.name} has pixels of {mm:g} mm, too coarse for strands of 0.2 mm; give a "
                                    f"mammogram whose pixels are of {COARSEST_MM:g} mm or less.")
         black, white = levels_of(host.plane)
+        seed = int(rng.integers(2**31))
+        shared = rng if self._view is None else np.random.default_rng((self._view.solid, 13))
         return {"y": float(lesion.y), "x": float(lesion.x), "diameter": float(lesion.diameter),
                 "side": 2 * math.ceil(REACH * lesion.diameter / 2) + 5, "strength": float(strength),
-                "seed": int(rng.integers(2**31)), "mm": mm, "black": black, "white": white, "grain": self._grain,
-                "pull": float(rng.uniform(*PULLS))}
+                "seed": seed, "mm": mm, "black": black, "white": white, "grain": self._grain,
+                "pull": float(shared.uniform(*PULLS))}
 
     def apply(self, host: Image, params: dict[str, Any], *, donor: Image | None = None) -> Patch:
         """The square and its truth: all that lies within the reach and in the breast. Nothing else changes."""
