@@ -111,6 +111,22 @@ def test_lung_copied_within_the_scan_shows(marked):
     assert heard(with_values(marked, marked.pixels[away])).label == "tampered"
 
 
+@pytest.mark.parametrize(("step", "count"), [(np.copy, 1), (np.copy, 2), (blurred(0.5), 1)])
+def test_slices_put_back_as_they_were_before_it_was_marked_show(plain, marked, step, count):
+    some = slice(9, 9 + count)
+    pixels = step(marked.pixels)
+    assert heard(dataclasses.replace(marked, pixels=pixels)).label == "authentic"
+    pixels[some] = step(plain.pixels)[some]
+    found = heard(dataclasses.replace(marked, pixels=pixels))
+    assert found.label == "tampered"
+    assert all((one.box.slices[0].start, one.box.slices[0].stop) == (9, 9 + count) for one in found.findings)
+
+
+@pytest.mark.parametrize("kept", [np.delete(np.arange(24), 12), np.insert(np.arange(24), 12, 12)])
+def test_a_slice_left_out_or_repeated_moves_the_rest_and_replaces_none(marked, kept):
+    assert heard(dataclasses.replace(marked, pixels=marked.pixels[kept])).label == "inconclusive"
+
+
 def test_some_slices_of_a_scan_and_half_a_pixel_off_are_still_known(plain, marked):
     part = dataclasses.replace(marked, pixels=marked.pixels[4:20].copy())
     found = read(part, lungs_alone(part), KEY)

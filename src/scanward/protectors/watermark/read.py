@@ -10,6 +10,7 @@ from functools import partial
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from scanward.anatomy.lung import Lungs, inside
 from scanward.image import Image
@@ -64,7 +65,8 @@ class Reading:
     less as cubes scatter more than `SCATTER`."""
     missing: Volume
     """(z, y, x) of the whole scan: the logarithm of how much likelier a place is unmarked than marked, the largest of
-    the cubes about it; at most 0 where nothing is missing, outside the lungs -inf."""
+    the cubes about it, and of its slice where that stands alone; at most 0 where nothing is missing, outside the lungs
+    -inf."""
 
     @property
     def weak(self) -> bool:
@@ -85,6 +87,8 @@ def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
     seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
     expected = Expected(seen)(seen)
     near, scatter = missing_in(seen, expected, spacing)
+    alone = lone_slices(seen, expected, spacing[0])[:, None, None]
+    near = np.where(seen.count > 0, np.maximum(near, alone), near)
     missing = np.full(image.shape, -np.inf, np.float32)
     size = tuple(part.stop - part.start for part in window)[::-1]
     for z, plane_of in zip(slices, near, strict=True):
@@ -115,11 +119,30 @@ def agreement_in(seen: Sums, expected: Volume, spacing: tuple[float, float, floa
                      count > FULL * 4 * np.prod(sides))
 
 
+def lone_slices(seen: Sums, expected: Volume, thick_mm: float) -> npt.NDArray[np.float32]:
+    """As `missing_in`, of whole slices (z,): of those few that agree with their planes by less than half of what is
+    expected of them while the slices below and above agree. Thinner than the smallest cube, they pass for marked in
+    every cube about them; -inf for all others, and for a longer run, which lacks planes rather than a pattern."""
+    whole = np.maximum(seen.power.sum((1, 2)), QUIET * seen.count.sum((1, 2))) + np.float32(1e-6)
+    found, wanted = (part.sum((1, 2)) / np.sqrt(whole) for part in (seen.agreement, expected * seen.count))
+    ratio = wanted * (wanted / 2 - found) / max(1.0, (_deviation(found - wanted) / SCATTER) ** 2)
+    runs, count = ndimage.label(found < wanted / 2)
+    made = np.full(len(found), -np.inf, np.float32)
+    for first, last in ((run[0].start, run[0].stop) for run in ndimage.find_objects(runs, count)):
+        if first > 0 and last < len(found) and (last - first) * thick_mm <= CUBES_MM[0]:
+            made[first:last] = ratio[first:last]
+    return made
+
+
 def scatter_of(cubes: Agreement) -> float:
     """By how many standard deviations of an unmarked one cubes scatter about what is expected of them: by the median of
     deviations, which a forgery takes up little of. A clean-up takes the pattern away here more than there, and then a
     place that it left little of would pass for painted."""
-    off = (cubes.found - cubes.expected)[cubes.full]
+    return _deviation((cubes.found - cubes.expected)[cubes.full])
+
+
+def _deviation(off: Volume) -> float:
+    """Standard deviation by the median of deviations; 0 of nothing."""
     return float(np.median(np.abs(off - np.median(off)))) / 0.6745 if off.size else 0.0
 
 
