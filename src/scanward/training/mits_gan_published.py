@@ -36,10 +36,13 @@ class Preset:
     """One way to train."""
 
     schedule: Schedule
+    average: float = 0.0
+    """Share of the generator's running average that a step leaves; its authors average nothing."""
 
 
-PRESETS = {"quick": Preset(Schedule(20, 2e-4, falls=False, every=10)),
-           "full": Preset(Schedule(20_000, 2e-4, falls=False, every=200))}
+LONG = Schedule(20_000, 2e-4, falls=False, every=200)
+PRESETS = {"quick": Preset(Schedule(20, 2e-4, falls=False, every=10)), "full": Preset(LONG),
+           "averaged": Preset(LONG, average=0.99)}
 
 
 def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Path = Path("runs"),
@@ -47,7 +50,8 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     """Generator and discriminator; writes float16 weights and a manifest into `out`, or the package with `install`.
 
     The discriminator, whose batch norms take real and protected slices apart, does not see a level, so the generator's
-    wanders for as long as it is trained: it ships as it was when nearest to the scans that are followed.
+    wanders for as long as it is trained: it ships as it was when nearest to the scans that are followed. The preset
+    `averaged` is for those who want it to settle.
     """
     chosen: Preset = preset_of(PRESETS, preset)
     scans = slices(data)
@@ -59,7 +63,7 @@ def train(name: str, *, preset: str = "quick", data: Path | None = None, out: Pa
     checkpoint = out / preset / f"{name}.ckpt"
     curve = Curve(checkpoint.with_suffix(".jsonl"), Followed(data, answered))
     net = fit(start, judge, step_of(Crops(list(scans.values())), attacks, curve), chosen.schedule, checkpoint, seed=7,
-              resume=resume, title=name, average=0.0, descent=PLAIN, curve=curve, least="rmse")
+              resume=resume, title=name, average=chosen.average, descent=PLAIN, curve=curve, least="rmse")
     nearest, folder = curve.least("rmse"), weights.FOLDER if install else out / preset
     return ship(name, halved(net), {"steps": int(nearest["step"]), "pixels": int(nearest["pixels"])},
                 f"scanward train {name} --preset {preset}", folder,
