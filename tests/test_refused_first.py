@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from objects import ct_files
 from scipy import ndimage
 
 from scanward.forgery import files as forging
@@ -99,6 +100,25 @@ def test_a_protection_that_has_no_place_is_not_made(taken, film, key, run, tmp_p
 def test_a_wrong_key_is_refused_before_an_image_is_perturbed(film, run, tmp_path, monkeypatch):
     monkeypatch.setattr(protecting, "perturbed", never)
     refused(run("protect", film, "--method", "tafim", "--key", film, "-o", tmp_path / "out"), "holds no key")
+
+
+@pytest.mark.parametrize("command", [
+    "protect SERIES --method mits-gan --around 30,30,10:8", "inject SERIES --size 9", "remove SERIES --size 9",
+    "inject SERIES --size 9 --count 2", "inject SERIES --size 9 --count 2 --dry-run",
+    "unprotect SEALED --key KEY"])
+def test_no_copies_are_laid_among_the_slices_they_are_made_of(command, old, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(protecting, "perturbed", never)
+    monkeypatch.setattr(protecting, "unweave", never)
+    monkeypatch.setattr(forging, "forge_image", never)
+    series, sealed = tmp_path / "series", old / "series" / "ct-protected"
+    ct_files(series, 3)
+    places = {"SERIES": series, "SEALED": sealed, "KEY": old / "site.key"}
+    words = [places.get(word, word) for word in command.split()]
+    (tmp_path / "link").symlink_to(words[1])
+    before = state(words[1])
+    for folder in (words[1], tmp_path / "link"):
+        refused(run(*words, "-o", folder), folder.name, "the very slices", "choose another folder")
+    assert state(words[1]) == before
 
 
 @pytest.mark.parametrize("spoil", ["missing", "no key", "other key"])

@@ -56,7 +56,7 @@ def test_a_forgery_beside_its_host_leaves_it_alone(png, inject):
     (("--at", "1,2,3"), "--at"), (("--at", "nan,2"), "no place"), (("--strength", "0"), "strength"),
     (("--strength", "1.5"), "strength"), (("--method", "inpaint-telea"), "inject"), (("--sigma", "3"), "--sigma"),
     (("--stages",), "--stages"), (("--count", "0"), "--count"), (("--seed", "-1"), "--seed"),
-    (("--world",), "leave it out"), (("--world", "--at", "auto", "--count", "2"), "leave it out"),
+    (("--world",), "leave --world out"), (("--world", "--at", "auto", "--count", "2"), "leave --world out"),
     (("--world", "--at", "90,200"), "is a mammogram, whose places are in pixels; leave --world out"),
     (("--sigma", "3", "--grain", "host"), "leave one of them out"),
 ], ids=str)
@@ -177,10 +177,21 @@ def test_the_same_from_python(png):
     assert removed.record.method == "inpaint-telea"
     with pytest.raises(ArgumentError, match="inpaint-telea"):
         scanward.inject(host, size_mm=10, method="inpaint-telea")
-    with pytest.raises(ArgumentError, match="leave world out"):
-        scanward.inject(host, size_mm=10, world=True, method="composed-mass")
     with pytest.raises(UnsupportedError):
         scanward.inject(scanward.load(png, modality="CT", spacing=(1, 1)), size_mm=10, method="composed-mass")
+
+
+@pytest.mark.parametrize(("options", "given", "said"), [
+    (("--world",), {"world": True}, "write --at X,Y,Z, or leave --world out."),
+    (("--sigma", "3", "--grain", "host"), {"sigma": 3, "grain": "host"}, "with --grain host, which adds none;"),
+], ids=str)
+def test_what_says_nothing_beside_another_is_refused_in_one_wording(options, given, said, png, tmp_path, inject):
+    code, _, err = inject(png, tmp_path / "out", *options)
+    assert code == 2 and said in err
+    for act in (scanward.inject, scanward.remove):
+        with pytest.raises(ArgumentError) as caught:
+            act(png, size_mm=10, **given)
+        assert f"scanward: {caught.value}" == err.strip().replace("--at X,Y,Z", "at=(x, y, z)").replace("--", "")
 
 
 @pytest.mark.parametrize(("given", "said"), [

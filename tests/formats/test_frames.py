@@ -90,6 +90,21 @@ def test_a_volume_in_several_enhanced_files_of_one_series_is_one(enhanced, phant
     assert (image.pixels[4] == -24).all()
 
 
+@pytest.mark.parametrize("where", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_frames_of_an_altered_copy_say_that_they_are_derived(enhanced, phantom, tmp_path, where):
+    path = enhanced(ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
+    data = pydicom.dcmread(path)
+    for group in data[where].value:
+        group.update(phantom.group(CTImageFrameType={"FrameType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]}))
+    data.save_as(path)
+    image = read(path)
+    folder = write_altered_volume(image, dataclasses.replace(image, pixels=image.pixels + 8), path, tmp_path,
+                                  description="A test.", synthetic=True)
+    copy = pydicom.dcmread(folder / path.name)
+    for said in (copy.ImageType, *(group.CTImageFrameTypeSequence[0].FrameType for group in copy[where].value)):
+        assert list(said) == ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_an_altered_copy_differs_where_it_was_altered(enhanced, tmp_path, compressed):
     path = enhanced(compressed=compressed)

@@ -124,7 +124,7 @@ def test_every_door_gives_the_same_answer(given, tmp_path, capsys):
         assert len(answers[0]) == 1
 
 
-def test_every_door_misses_the_watermark_where_all_are_marked(given, tmp_path, capsys, monkeypatch):
+def test_every_door_misses_the_watermark_where_all_are_marked_and_no_seal_vouches(given, tmp_path, capsys, monkeypatch):
     images, key, records = given
     monkeypatch.setattr(witnesses, "lungs_alone", lambda image: types.SimpleNamespace(mask=np.ones(1, bool)))
     monkeypatch.setattr(witnesses, "read", lambda *asked: None)
@@ -133,6 +133,12 @@ def test_every_door_misses_the_watermark_where_all_are_marked(given, tmp_path, c
                    by_gateway(images["CT"], key, records, tmp_path / f"inbox{marked}", marked),
                    by_mercure(images["CT"], key, records, tmp_path / f"mercure{marked}", marked)]
         assert [answer[0][0] for answer in answers] == [label] * 4
+    sealed = images["CT as it was sealed"]
+    for marked in (False, True):
+        answers = [by_command(sealed, key, capsys, marked), by_python(sealed, key, marked),
+                   by_gateway(sealed, key, records, tmp_path / f"sealed inbox{marked}", marked),
+                   by_mercure(sealed, key, records, tmp_path / f"sealed mercure{marked}", marked)]
+        assert [answer[0][0] for answer in answers] == ["authentic"] * 4
 
 
 def test_a_mark_taken_out_is_no_way_round_the_seal(given, capsys):

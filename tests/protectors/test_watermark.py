@@ -15,13 +15,14 @@ from scanward.anatomy.airways import lungs_alone
 from scanward.bench.purify import blurred, jpeg2000, median
 from scanward.errors import ArgumentError, UnsupportedError
 from scanward.image import Image
-from scanward.judging.case import Case
+from scanward.judging.case import Case, Terms, case_of
 from scanward.judging.witnesses import ALARM, Watermarked
 from scanward.protection.make import Perturb, perturbed
 from scanward.protectors.seal import read_key
 from scanward.protectors.watermark import Watermark, read
 from scanward.protectors.watermark.measure import level_of, turned
 from scanward.protectors.watermark.planes import COUNT, TILE, plane, tile
+from scanward.seals.known import Known
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 SPACING = (2.0, 1.2, 1.2)
@@ -60,6 +61,13 @@ def marked(plain):
 
 def heard(image, key=KEY, marked=False):
     return Watermarked().testify(Case(image, key=key, marked=marked))
+
+
+def stored(image, path):
+    """As NIfTI."""
+    values = image.pixels.transpose(2, 1, 0).astype(np.int16)
+    nibabel.Nifti1Image(values, np.diag([SPACING[2], SPACING[1], SPACING[0], 1])).to_filename(path)
+    return path
 
 
 def with_values(image, values):
@@ -219,8 +227,7 @@ def test_planes_are_cut_out_of_tiles_and_turn_with_the_level():
 
 def test_the_command_line_marks_a_ct_under_a_key_and_seals_the_copy(run, plain, tmp_path):
     path, key, out = tmp_path / "chest.nii.gz", tmp_path / "site.key", tmp_path / "out"
-    stored = plain.pixels.transpose(2, 1, 0).astype(np.int16)
-    nibabel.Nifti1Image(stored, np.diag([SPACING[2], SPACING[1], SPACING[0], 1])).to_filename(path)
+    stored(plain, path)
     scanward.make_key(key)
     code, _, err = run("protect", path, "--method", "watermark", "-o", out)
     assert code == 2 and "--key" in err and not out.exists()
@@ -242,6 +249,19 @@ def test_where_all_are_marked_one_that_shows_no_watermark_is_inconclusive(plain,
         told = heard(image, marked=True)
         assert told.label == "inconclusive" and "taken out" in told.reason
     assert heard(marked, marked=True).label == "authentic"
+
+
+def test_a_seal_that_vouches_for_every_voxel_is_heard_in_the_place_of_a_watermark(plain, tmp_path):
+    path, key = stored(plain, tmp_path / "chest.nii.gz"), tmp_path / "site.key"
+    scanward.make_key(key)
+    scanward.seal(path, key=key)
+    source, terms = formats.one_source(path), Terms(key=read_key(key), marked=True)
+    case = case_of(source, terms)
+    assert Watermarked().testify(case) is None
+    now = Known(*(getattr(case.checked, one.name) for one in dataclasses.fields(case.checked)), how="now")
+    assert Watermarked().testify(dataclasses.replace(case, checked=now)).label == "inconclusive"  # made on arrival
+    stored(with_values(plain, -800), path)
+    assert Watermarked().testify(case_of(source, terms)).label == "inconclusive"
 
 
 def test_who_wants_marked_scans_names_a_key(plain, tmp_path, run):

@@ -27,6 +27,8 @@ def test_sign_and_verify_from_the_command_line(tmp_path, run, series, film):
                "-q")[0] == 0
     assert json.loads((tmp_path / "said" / "verified.json").read_text())["signers"] == ["Scanner"]
     assert run("sign", series, *pair, "-o", tmp_path / "out")[0] == 2, "nothing is overwritten"
+    code, out, err = run("sign", series / "below", series, *pair, "-o", series)
+    assert (code, out, err.count("\n")) == (2, "", 1) and "the very slices" in err
     other = signing_pair(tmp_path, name="Other")[1]
     assert run("verify", tmp_path / "out", "--certificate", other)[0] == 3
 

@@ -17,6 +17,7 @@ from scanward.disk import whole_file, whole_folder
 from scanward.errors import InputError
 from scanward.formats import Source, find
 from scanward.formats.sources import Passed, series_or_file
+from scanward.formats.write_volume import check_apart
 from scanward.seals.answers import BESIDE, VERIFIED
 from scanward.seals.check import Identity
 from scanward.seals.dicom_keys import DicomSigner
@@ -31,13 +32,17 @@ MOST = 12
 def run_sign(paths: Sequence[str], output: Path, signer: DicomSigner, quiet: bool) -> int:
     """Write a signed copy of every DICOM image that the paths name, as they lie in the folders that were named; one
     that cannot be signed never stops the others."""
-    codes = set()
+    codes, found = set(), []
     for argument in paths:
         passed: list[Passed] = []
         sources, errors = find([argument], passed=passed)
         for sentence in [*map(str, errors), *([passed_over(passed)] if passed else [])]:
             complain(sentence)
         codes |= {ERROR} if errors else set()
+        for source in sources:
+            check_apart(source, output)
+        found.append((argument, sources))
+    for argument, sources in found:
         for path in (path for source in sources for path in source.paths):
             name = path.relative_to(argument) if Path(argument).is_dir() else Path(path.name)
             try:

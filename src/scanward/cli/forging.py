@@ -122,12 +122,11 @@ def _check_together(request: Request, at: tuple[tuple[float, ...], ...] | None) 
     """`ArgumentError` for options that say nothing without another."""
     if request.at2 is not None and not request.views:
         raise ArgumentError("--at2 names a place in a second view; say --views, too.")
-    if request.world and at is None and not request.views:
-        raise ArgumentError("--world says that --at is in a CT's millimetres; name a place with --at X,Y,Z, or leave "
-                            "it out.")
-    if request.options.get("sigma") is not None and request.options.get("grain") not in (None, "white"):
-        raise ArgumentError(f"--sigma is the deviation of white noise, and with --grain {request.options['grain']} "
-                            "none is added; leave one of them out.")
+    for name, given in (("--count", request.count is not None), ("--dry-run", request.dry_run),
+                        ("--stages", request.stages), ("--world", request.world)):
+        if request.views and given:
+            raise ArgumentError(f"{name} does not go with --views, which makes one lesion in one pair; leave it out.")
+    forgery.check_together(_order(request, "", (0.0, 0.0), at))
     if request.count is not None and request.count < 1:
         raise ArgumentError(f"--count {request.count} is too small; ask for at least 1.")
     if request.dry_run and request.count is None and not request.views:
@@ -145,10 +144,6 @@ def _only(sources: list[Source]) -> Source:
 def _run_views(request: Request, size: tuple[float, float], at: tuple[tuple[float, ...], ...] | None,
                modality: Modality | None, spacing: tuple[float, float] | None) -> int:
     """One lesion in both views of a breast."""
-    for name, given in (("--count", request.count is not None), ("--dry-run", request.dry_run),
-                        ("--stages", request.stages), ("--world", request.world)):
-        if given:
-            raise ArgumentError(f"{name} does not go with --views, which makes one lesion in one pair; leave it out.")
     at2 = parse_at((request.at2,)) if request.at2 is not None else None
     sources, errors = _hosts(request)
     if errors:

@@ -21,6 +21,6 @@ Certificates = Annotated[list[Path] | None, typer.Option("--certificate", metava
 Trusted = Annotated[Path | None, typer.Option("--trust", metavar="FILE", help="A trust file: certificates whose seals "
                                               "count, and since when a key is compromised.")]
 Marked = Annotated[bool, typer.Option("--marked", help="Every chest CT is to carry the watermark of --key: one that "
-                                      "shows none is inconclusive.")]
+                                      "shows none, and whose voxels no seal vouches for, is inconclusive.")]
 Heads = Annotated[list[Path] | None, typer.Option("--head", metavar="FILE", help="Heads of the log that were kept "
                                                   "elsewhere; may be given several times.")]

@@ -5,12 +5,12 @@ The command line and the public `scanward.inject` and `scanward.remove` call the
 
 from scanward.forgery.calls import inject, inject_views, remove, remove_views
 from scanward.forgery.files import PICTURE, RECORD, STAGES, Forged, check_output, forge_file
-from scanward.forgery.make import check_order, default_method
+from scanward.forgery.make import check_order, check_together, default_method
 from scanward.forgery.order import Order
 from scanward.forgery.replay import replay
 from scanward.forgery.sets import Planned, forge_many, plan_many, with_method
 from scanward.forgery.views import Pair, forge_views
 
 __all__ = ["PICTURE", "RECORD", "STAGES", "Forged", "Order", "Pair", "Planned", "check_order", "check_output",
-           "default_method", "forge_file", "forge_many", "forge_views", "inject", "inject_views", "plan_many", "remove",
+           "check_together", "default_method", "forge_file", "forge_many", "forge_views", "inject", "inject_views", "plan_many", "remove",
            "remove_views", "replay", "with_method"]

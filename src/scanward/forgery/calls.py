@@ -14,7 +14,7 @@ from scanward.arguments import PathLike, in_python, number_of, path_of, refused
 from scanward.attacks.base import Tamper
 from scanward.errors import ArgumentError
 from scanward.forgery.files import PICTURE, RECORD, write_tamper
-from scanward.forgery.make import check_order, default_method, forge_image
+from scanward.forgery.make import check_order, check_together, default_method, forge_image
 from scanward.forgery.order import Order
 from scanward.forgery.sets import with_method
 from scanward.forgery.views import Pair, made_of, plan_views
@@ -82,6 +82,7 @@ def remove_views(first: PathLike | Source, second: PathLike | Source, *, size_mm
 @in_python()
 def _both(action: str, given: Sequence[PathLike | Source], order: Order, at2: Sequence[float] | None,
           method: str | None, modality: Modality | None, spacing: tuple[float, float] | None) -> Pair:
+    check_together(order)
     if method is not None and not isinstance(method, str):
         raise refused("method", "the name of an attack", method)
     sources = [one if isinstance(one, Source) else series_or_file(path_of(one, name))
@@ -106,9 +107,6 @@ def _order(size_mm: float, at: Sequence[float] | None, world: bool, seed: int, s
     size = number_of(size_mm, "size_mm", "a number of millimetres")
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise refused("seed", "a whole number", seed)
-    if world and at is None:
-        raise ArgumentError("The argument world says that at is in a CT's millimetres; name a place with at, or leave "
-                            "world out.")
     place = None if at is None else (_place(at, "at"),)
     given = {name: value for name, value in options.items() if value is not None}
     return Order("", (size, size), place, int(seed), number_of(strength, "strength"), given, bool(world))
@@ -117,6 +115,7 @@ def _order(size_mm: float, at: Sequence[float] | None, world: bool, seed: int, s
 @in_python()
 def _act(action: str, source: Given, order: Order, method: str | None, modality: Modality | None,
          spacing: tuple[float, float] | None) -> Tamper:
+    check_together(order)
     if method is not None:
         if not isinstance(method, str):
             raise refused("method", "the name of an attack", method)

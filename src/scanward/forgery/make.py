@@ -46,6 +46,18 @@ def default_method(action: str, modality: Modality, *, digital: bool = False, op
     return next((row for row in found if set(options) <= set(row.options)), found[0]).name
 
 
+def check_together(order: Order) -> None:
+    """`ArgumentError` for what says nothing without, or beside, another part of a new order; records of old ones may
+    hold it."""
+    if order.world and order.at is None:
+        raise ArgumentError("A place in a CT's millimetres (--world) has to be named; write --at X,Y,Z, or leave "
+                            "--world out.")
+    grain_of = order.options.get("grain", "white")
+    if "sigma" in order.options and isinstance(grain_of, str) and grain_of != "white":
+        raise ArgumentError(f"The deviation of white noise (--sigma) says nothing with --grain {grain_of}, which adds "
+                            "none; leave one of them out.")
+
+
 def check_order(order: Order, action: str, *, stages: bool = False) -> Attack:
     """The method of an order, built, with its weights at hand.
 

@@ -21,7 +21,7 @@ from scanward.forgery.replay import read_record
 from scanward.formats import Source
 from scanward.formats.guard import decoding, shown
 from scanward.formats.identity import digital_in
-from scanward.formats.write_volume import hash_of, target_of
+from scanward.formats.write_volume import check_apart, hash_of, target_of
 from scanward.image import Modality
 
 MANIFEST, ORDER = "manifest.jsonl", "order.json"
@@ -116,6 +116,8 @@ def _checked(sources: Sequence[Source], folder: Path, order: Order, action: str,
         raise ArgumentError("--at names places in one image only; use --at auto for several.")
     whole = {"action": action, **asdict(order), "spacing": spacing, "modality": modality,
              "hosts": [os.path.realpath(s.path if s.kind == "file" else s.paths[0]) for s in sources]}
+    for source in sources:
+        check_apart(source, folder)
     _same_order(folder, whole)
     return whole
 

@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from scanward.errors import UnreadableError
 from scanward.formats.dicom import layout_of, opened
+from scanward.formats.frames import GROUPS
 from scanward.formats.guard import clean, shown
 from scanward.formats.pixels import LOSSY, Layout, read_frame
 from scanward.formats.reference import derived_uid
@@ -96,15 +97,30 @@ def describe(dataset: Dataset, uid: str, description: str, synthetic: bool) -> N
     for keyword in STALE:
         if keyword in dataset:
             delattr(dataset, keyword)
-    kind = dataset.get("ImageType")
-    rest = [str(one) for one in kind[2:]] if isinstance(kind, MultiValue) else []
     # Enhanced images know no SECONDARY (PS3.3 C.8.16.1).
-    second = "PRIMARY" if "SharedFunctionalGroupsSequence" in dataset else "SECONDARY"
-    put(dataset, "ImageType", ["DERIVED", second, *rest])
+    second = "PRIMARY" if any(keyword in dataset for keyword in GROUPS) else "SECONDARY"
+    _derive(dataset, "ImageType", second)
+    for keyword in GROUPS:
+        for macro in (macro for group in _items(dataset.get(keyword)) for macro in group):
+            for item in _items(macro.value):
+                if "FrameType" in item:
+                    _derive(item, "FrameType", second)
     put(dataset, "DerivationDescription", description)
     put(dataset, "SOPInstanceUID", uid)
     if synthetic:
         dataset.add_new(SYNTHETIC, "CS", "YES")
+
+
+def _derive(dataset: Dataset, keyword: str, second: str) -> None:
+    """Replace the first two values of an image's, or a frame's, type."""
+    kind = dataset.get(keyword)
+    rest = [str(one) for one in kind[2:]] if isinstance(kind, MultiValue) else []
+    put(dataset, keyword, ["DERIVED", second, *rest])
+
+
+def _items(value: object) -> list[Dataset]:
+    """Of a sequence; none of what a hostile header has in its place."""
+    return list(value) if isinstance(value, Sequence) else []
 
 
 def put(dataset: Dataset, keyword: str, value: Any, vr: str = "") -> None:

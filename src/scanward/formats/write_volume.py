@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.disk import whole_file
-from scanward.errors import UnreadableError, UnsupportedError
+from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sniff import GZIP
@@ -52,7 +52,9 @@ def write_altered_volume(host: Image, altered: Image, source: Source | Path, fol
 
 def target_of(host: Image, source: Source | Path, folder: Path, ending: str) -> Path:
     """Where an altered copy of `host`, read from `source`, is written in `folder`. Raises, before any work for it,
-    `UnsupportedError` for a host of which none is, and `ArgumentError` where something has its name."""
+    `UnsupportedError` for a host of which none is, and `ArgumentError` where something has its name, or where the
+    host's own slices lie in `folder`."""
+    check_apart(source, folder)
     kind, path = host.provenance.format, Path(host.name)
     if not traits(host.modality).volume:
         target = folder / f"{_short(path.stem)}-{ending}{suffix_of(host)}"
@@ -68,6 +70,16 @@ def target_of(host: Image, source: Source | Path, folder: Path, ending: str) -> 
     target = folder / f"{_short(stem)}-{ending}{suffix}"
     refuse_existing(target)
     return target
+
+
+def check_apart(source: Source | Path, folder: Path) -> None:
+    """`ArgumentError` where the slices of a series lie in `folder`, in which copies of them are to be written."""
+    if not isinstance(source, Source) or source.kind != "series":
+        return
+    real = os.path.realpath(folder)
+    if any(os.path.dirname(os.path.realpath(path)) == real for path in source.paths):
+        raise ArgumentError(f"{shown(folder)} holds the very slices of which copies are to be made, and these must "
+                            "not lie among them; choose another folder.")
 
 
 def _short(stem: str) -> str:

@@ -47,7 +47,7 @@ class Terms:
     seen: Seen | None = None
     """Remembers the slices of a run, where images are to be held against one another."""
     marked: bool = False
-    """Whether every chest CT is to carry the watermark of `key`."""
+    """Whether every chest CT is to carry the watermark of `key`, but where a seal vouches for every voxel."""
 
 
 @dataclass(frozen=True)

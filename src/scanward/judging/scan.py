@@ -72,8 +72,8 @@ def scan(source: Given, *, method: str = methods.DEFAULT, modality: Modality | N
     its own authentic images ask for. With `key`, 32 secret bytes or the file that `make_key` made, the keyed evidence
     in the image is heard, too; its `record` is looked for beside a file where none is given, and must be given with an
     image in memory. Seals beside a file count that were made with `key` or are of `trust`, a `Trust` or the file of
-    one. With `marked` a chest CT that shows no watermark of `key` is `inconclusive`. `seconds` of the verdict includes
-    reading.
+    one. With `marked` a chest CT that shows no watermark of `key` is `inconclusive`, unless a seal vouches for every
+    voxel. `seconds` of the verdict includes reading.
     Raises `InputError` for what cannot be read or judged and `WeightsError` where weights are missing or altered.
     """
     start = time.perf_counter()

@@ -21,6 +21,7 @@ from scanward.judging.site import Site
 from scanward.judging.structure import File
 from scanward.modality import MODALITIES, traits
 from scanward.protectors.watermark import read
+from scanward.seals.check import Checked
 from scanward.seals.known import Known
 from scanward.verdict import DOUBT, SEAL, WATERMARK, Evidence, Finding
 
@@ -133,7 +134,8 @@ class Watermarked:
             return None
         found = read(image, lungs, case.key)
         if found is None:
-            return _untold(WATERMARK, image, UNMARKED, seconds=time.perf_counter() - start) if case.marked else None
+            missed = case.marked and not _vouched(case)
+            return _untold(WATERMARK, image, UNMARKED, seconds=time.perf_counter() - start) if missed else None
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
@@ -144,6 +146,17 @@ class Watermarked:
         return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
                         conclusive=not found.weak, reason=reason, seconds=time.perf_counter() - start,
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
+
+
+def _vouched(case: Case) -> bool:
+    """Whether a seal, or the record of an earlier version, vouches for every voxel: a watermark could say no more."""
+    if isinstance(case.checked, Checked) and case.checked.vouches:
+        return True
+    try:
+        answer = None if case.seal is None else case.seal.verify(case.image)
+    except InputError:
+        return False
+    return answer is not None and answer.label == "authentic"
 
 
 def _untold(witness: str, image: Image, why: str, *, seconds: float = 0.0,

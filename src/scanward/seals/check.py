@@ -93,6 +93,11 @@ class Checked:
         return tuple(zip(("voxels", "geometry", "identity", "history", "trust"), self.parts, strict=True))
 
     @property
+    def vouches(self) -> bool:
+        """Whether every voxel is as it was when it was sealed."""
+        return self.voxels.label == "authentic"
+
+    @property
     def match(self) -> Literal["exact", "consistent", ""]:
         """How far it is what was sealed: `consistent` where it was encoded anew and nothing else is in doubt."""
         if self.voxels.consistent and all(part.label == "authentic" for part in self.parts[1:]):

@@ -21,6 +21,11 @@ class Known(Checked):
     """A sentence on that."""
 
     @property
+    def vouches(self) -> bool:
+        """A seal that was only just made says nothing of what was done before."""
+        return super().vouches and self.how != "now"
+
+    @property
     def reason(self) -> str:
         """How it was found, and everything that differs."""
         differs = [part.reason for part in self.parts if part.label != "authentic"]
