@@ -25,13 +25,15 @@ class Traits:
     """What a plain scan runs; none: nobody looks at its pixels yet."""
     shows: str
     """What detectors look at in its images."""
+    slices: int = 1
+    """The fewest that tell whether it shows that."""
     window: tuple[float, float] | None = None
     """The values shown black and white; None: percentiles of each image's own tissue."""
 
 
 MODALITIES: dict[Modality, Traits] = {
     "MG": Traits("mammogram", "Mammogram (MG)", "grey levels", False, ("self-reference", "copy-move"), "breast"),
-    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference", "ct-copy-move"), "lungs", (-1350.0, 150.0)),
+    "CT": Traits("CT volume", "CT", "HU", True, ("ct-self-reference", "ct-copy-move"), "lungs", 8, (-1350.0, 150.0)),
 }
 
 

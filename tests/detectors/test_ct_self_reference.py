@@ -195,6 +195,12 @@ def test_a_ct_without_lungs_does_not_concern_it_and_counts_as_unscanned(value, t
         scan(image)
 
 
+@pytest.mark.parametrize(("slices", "says"), [(1, "is a single slice of"), (7, "is 7 slices of")])
+def test_too_few_slices_are_not_said_to_show_no_lungs(slices, says):
+    with pytest.raises(UnjudgedError, match=rf"{says} a CT volume, too few to tell whether they show lungs"):
+        scan(Image(np.full((slices, 96, 96), -850, np.float32), "CT", (1.0, 0.8, 0.8)))
+
+
 def test_a_scan_without_noise_is_no_reference_for_itself():
     image = chest(noise=25.0)
     still = np.where(image.pixels > -500, 40.0, np.where(lungs_like(image), -850.0, -1000.0)).astype(np.float32)

@@ -147,6 +147,19 @@ def test_two_series_in_one_folder_stay_apart(phantom, write):
     ]
 
 
+def test_slices_without_a_series_uid_are_one_series_by_its_number(phantom, write):
+    """As some de-identification leaves them: study, series and SOP instance UID empty."""
+    nothing = dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID", "SOPInstanceUID"), "")
+    for number in (3, 2):
+        for z in (2.0, 1.0, 0.0):
+            path = write(phantom.ct_slice(z, **nothing, SeriesNumber=number), f"ct/{number}-{z}.dcm")
+    write(phantom.ct_slice(9.0, **nothing), "ct/no-number.dcm")
+    sources, _ = find([path.parent])
+    assert [[p.name for p in s.paths] for s in sources] == [
+        ["2-0.0.dcm", "2-1.0.dcm", "2-2.0.dcm"], ["3-0.0.dcm", "3-1.0.dcm", "3-2.0.dcm"], ["no-number.dcm"]]
+    assert read(sources[0]).shape[0] == 3
+
+
 def test_damaged_files_are_kept_for_their_error(phantom, write, tmp_path):
     path = write(phantom.dataset(phantom.breast()), "study/film.dcm")
     (path.parent / "empty.dcm").touch()

@@ -151,6 +151,30 @@ def test_an_image_behind_the_end_of_another_is_refused(enhanced, syntax):
     assert np.array_equal(read(path).plane, STORED[0])
 
 
+def test_markers_within_coded_data_are_no_other_image(enhanced):
+    """Coded data of JPEG 2000 hold the first markers of a stream by chance, once a gigabyte: here a comment does."""
+    first = coded(STORED[0], JPEG2000Lossless)
+    tile = first.index(b"\xff\x90\x00\x0a")
+    comment = b"\x00\x01" + b"\xff\x4f\xff\x51" + bytes(range(60))
+    frame = first[:tile] + b"\xff\x64" + struct.pack(">H", 2 + len(comment)) + comment + first[tile:]
+    path = enhanced([b"", frame + b"\0" * (len(frame) % 2)], JPEG2000Lossless, frames=1)
+    assert np.array_equal(read(path).plane, STORED[0])
+
+
+def test_a_tile_that_says_to_be_longer_than_its_stream_is_read(enhanced):
+    """As a CT of a phantom that a public collection shows; and a stream that was cut is refused as before."""
+    first = coded(STORED[0], JPEG2000Lossless).rstrip(b"\0")
+    tile = first.index(b"\xff\x90\x00\x0a")
+    longer = first[: tile + 6] + struct.pack(">I", len(first) + 8000) + first[tile + 10 :]
+    for padding in (b"", b"\0\0"):
+        data = longer + b"\0" * (len(longer) % 2) + padding
+        assert np.array_equal(read(enhanced([b"", data], JPEG2000Lossless, frames=1)).plane, STORED[0])
+    cut = longer[:-600]
+    for data in (cut, cut + b"\xff\xd9"):
+        with pytest.raises(UnreadableError, match="is damaged and cannot be decoded"):
+            read(enhanced([b"", data + b"\0" * (len(data) % 2)], JPEG2000Lossless, frames=1))
+
+
 def test_a_small_picture_within_a_jpeg_is_not_another_image(phantom, write):
     """As cameras write, in a segment of the application's own."""
     picture, small = (np.full(shape, 90, np.uint8) for shape in ((48, 40), (8, 8)))

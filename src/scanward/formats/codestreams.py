@@ -12,6 +12,9 @@ from dataclasses import dataclass
 _MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 """What may follow a scan's coded data, in which only restart markers stand (and in JPEG-LS none)."""
 
+_BEGINNING = re.compile(rb"\xff\x4f\xff\x51")
+"""The first two markers of a JPEG 2000 stream."""
+
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG that begin a frame (ITU-T T.81 B.1.1.3)."""
 
@@ -34,8 +37,13 @@ def holds_another(data: bytes) -> bool:
     an application keeps in a segment of its own, such as a small picture for display, is none."""
     if data[:2] == b"\xff\xd8":
         return b"\xff\xd8\xff" in data[_jpeg_end(data):]
-    # No coded data of JPEG 2000 looks like this.
-    return data.count(b"\xff\x4f\xff\x51") > 1
+    return sum(_sized(data, found.end()) for found in _BEGINNING.finditer(data)) > 1
+
+
+def _sized(data: bytes, at: int) -> bool:
+    """Whether the SIZ segment (ITU-T T.800 A.5.1) whose length stands at `at` is as long as its number of components
+    asks. Coded data hold the markers before it by chance too, about once a gigabyte."""
+    return int.from_bytes(data[at : at + 2], "big") == 38 + 3 * int.from_bytes(data[at + 36 : at + 38], "big")
 
 
 def changes_colours(data: bytes) -> bool:
@@ -152,6 +160,24 @@ def jpeg2000_frame(data: bytes) -> Frame:
     if (dx, dy) != (1, 1):
         raise ValueError("the JPEG 2000 stream is subsampled")
     return Frame(y1 - y0, x1 - x0, components, (precision & 0x7F) + 1, signed=bool(precision & 0x80))
+
+
+def with_true_length(data: bytes) -> bytes:
+    """A JPEG 2000 stream whose last tile-part is as long as it says: some encoders state more than there is (Psot,
+    ITU-T T.800 A.4.2), and decoders then refuse what is whole. It is whole where it ends with the end's own marker
+    (A.4.4), and is returned as it came where it does not."""
+    end = len(data.rstrip(b"\0")) - 2
+    at = data.find(b"\xff\x4f\xff\x51", 0, 4096) + 2
+    if at < 2 or data[end : end + 2] != b"\xff\xd9":
+        return data
+    while data[at : at + 1] == b"\xff" and data[at + 1] != 0x90 and at < end:
+        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    while data[at : at + 2] == b"\xff\x90" and at < end:
+        length = int.from_bytes(data[at + 6 : at + 10], "big")
+        if at + length > end:
+            return data[: at + 6] + (end - at).to_bytes(4, "big") + data[at + 10 :]
+        at += max(length, 14)
+    return data
 
 
 def check_parts(data: bytes) -> None:

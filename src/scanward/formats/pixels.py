@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scanward.errors import UnreadableError, UnsupportedError
-from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments
+from scanward.formats.codestreams import Frame, jpeg2000_frame, jpeg_frame, rle_segments, with_true_length
 from scanward.formats.dataset import IMPLICIT_LITTLE, pixel_length
 from scanward.formats.decoder import DECODER
 from scanward.formats.fragments import RLE, Extended, frames_in
@@ -251,7 +251,7 @@ def _agree(frame: Frame, layout: Layout) -> None:
 def _jpeg2000(data: bytes, layout: Layout) -> tuple[Stored, Frame]:
     frame = jpeg2000_frame(data)
     _agree(frame, layout)
-    values = _samples("jpeg2000", data, layout, frame)
+    values = _samples("jpeg2000", with_true_length(data), layout, frame)
     # Pillow widens samples to 8 or 16 bits by a left shift, and moves signed ones up by half their range.
     width = 8 * values.dtype.itemsize
     if frame.precision < width:

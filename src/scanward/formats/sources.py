@@ -72,7 +72,8 @@ def find(arguments: Iterable[Source | PathLike] | PathLike, *, below: bool = Tru
 
     A file named explicitly is always a source. A folder is searched with its subfolders (hidden ones, hidden files
     and Scanward's own pictures passed over, links followed but no folder entered twice) for files that look like
-    images; its CT slices of one SeriesInstanceUID become one series; without `below` its subfolders are left alone. A
+    images; its CT slices of one SeriesInstanceUID become one series, and where they have none, as after some
+    de-identification, those of one series number, study and patient; without `below` its subfolders are left alone. A
     glob is tried where no file has that very name. Arguments keep their order, names within a folder are sorted, and
     nothing is found twice. What was passed over is added to `passed`: who answers for images has to say so.
     """
@@ -254,23 +255,29 @@ def _source(paths: list[Path]) -> Source:
     return Source(tuple(by_position(paths)), "series")
 
 
+_WITHOUT_UID = ("SeriesNumber", "StudyInstanceUID", "PatientID")
+"""What tells series apart whose UIDs were taken out."""
+
+
 def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
-    """What groups the file with others: its folder and series for CT, and its orientation where it is a scout, which
+    """What groups the file with others: its folder and series for CT, as `find` tells them apart, and its orientation where it is a scout, which
     some scanners put among a series; itself for all else, None for what is passed over."""
     from scanward.formats.dicom import LOCALIZER, is_image, is_own, modality_of, opened
 
     try:
-        with decoding(path), opened(path, ("ImageType",)) as (header, _):
+        with decoding(path), opened(path, ("ImageType", *_WITHOUT_UID)) as (header, _):
             if not is_image(header) or is_own(header):
                 own = is_image(header)
                 search.passed.append(Passed(path, "of Scanward's own pictures" if own else "that are no images"))
                 return None
-            modality, series = modality_of(header), header.text("SeriesInstanceUID")
+            modality, series = modality_of(header), [header.text("SeriesInstanceUID")]
+            if not series[0] and header.text("SeriesNumber") and header.numbers("ImagePositionPatient", 3):
+                series += [header.text(keyword) for keyword in _WITHOUT_UID]
             axes = header.numbers("ImageOrientationPatient", 6) if LOCALIZER in header.text("ImageType").upper() else ()
     except ScanwardError:
         return (str(path),)
     scout = [str(round(one, 1) + 0) for one in axes or ()]
-    return (str(path.parent), series, *scout) if modality == "CT" and series else (str(path),)
+    return (str(path.parent), *series, *scout) if modality == "CT" and any(series) else (str(path),)
 
 
 def _quick_key(path: Path) -> tuple[str, ...] | None:

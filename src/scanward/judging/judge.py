@@ -40,9 +40,7 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
         said = tuple(e for e in pool.map(lambda witness: witness.testify(case), called) if e is not None)
     evidence = tuple(e for e in said if e.concerned)
     if not evidence and names_of(method, image.modality):
-        row = traits(image.modality)
-        raise UnjudgedError(f"{image.name} is a {row.noun} that shows no {row.shows}, and detectors look at "
-                            f"{row.shows} only; seal what else is to be trusted.")
+        raise _unjudged(image)
     if not evidence:
         raise UnsupportedError(f"{image.name} is a {traits(image.modality).noun}, and {method} judges none; leave out "
                                "--method.")
@@ -58,6 +56,16 @@ def judge(case: Case, method: str = methods.DEFAULT) -> Verdict:
     file = next((e.facts for e in said if e.method == FILE), None)
     return dataclasses.replace(verdict, method=asked, version=__version__, weights_sha256=" ".join(hashes) or None,
                                parameters=parameters, seconds=time.perf_counter() - start, file=file)
+
+
+def _unjudged(image: Image) -> UnjudgedError:
+    row = traits(image.modality)
+    if row.volume and image.shape[0] < row.slices:
+        slices = "a single slice" if image.shape[0] == 1 else f"{image.shape[0]} slices"
+        return UnjudgedError(f"{image.name} is {slices} of a {row.noun}, too few to tell whether they show {row.shows}, "
+                             f"and detectors look at {row.shows} only; name the folder of the whole series.")
+    return UnjudgedError(f"{image.name} is a {row.noun} that shows no {row.shows}, and detectors look at {row.shows} "
+                         "only; seal what else is to be trusted.")
 
 
 def alone(image: Image, evidence: Evidence) -> Verdict:

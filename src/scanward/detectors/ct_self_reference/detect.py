@@ -19,6 +19,7 @@ from scanward.detectors.ct_self_reference.describe import described
 from scanward.detectors.ct_self_reference.part import cut_off
 from scanward.detectors.ct_self_reference.reference import BLOCK, Reference, measure, stack
 from scanward.image import Image
+from scanward.modality import traits
 from scanward.nets.engine import at_once, cores, engine, named, precision
 from scanward.tiles import extent
 from scanward.verdict import Evidence
@@ -39,7 +40,8 @@ RIVAL = 5
 """Against which of a scan's loudest places the loudest is held."""
 HEAT_MM = 4.0
 """Side of the cubes over which the heat is averaged."""
-LEAST_SLICES, LEAST_MM, THICKEST_MM = 8, 20.0, 4.0
+LEAST_SLICES = traits("CT").slices
+LEAST_MM, THICKEST_MM = 20.0, 4.0
 """What a scan must have, and how far apart its slices may be."""
 PIXEL_MM, SQUARE, LITRES = (0.25, 2.0), 1.05, 10.0
 """What pixels of a chest CT measure, how far they may be from squares, and what lungs may hold at most: how large a
