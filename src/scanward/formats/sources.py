@@ -260,8 +260,8 @@ _WITHOUT_UID = ("SeriesNumber", "StudyInstanceUID", "PatientID")
 
 
 def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
-    """What groups the file with others: its folder and series for CT, as `find` tells them apart, and its orientation where it is a scout, which
-    some scanners put among a series; itself for all else, None for what is passed over."""
+    """What groups the file with others: its folder and series for CT, as `find` tells them apart, and its orientation
+    where it is a scout, which some scanners put among a series; itself for all else, None for what is passed over."""
     from scanward.formats.dicom import LOCALIZER, is_image, is_own, modality_of, opened
 
     try:

@@ -94,8 +94,8 @@ class Checked:
 
     @property
     def vouches(self) -> bool:
-        """Whether every voxel is as it was when it was sealed."""
-        return self.voxels.label == "authentic"
+        """Whether every voxel is as it was when a signer who counts sealed it; a watermark could say no more."""
+        return self.match == "exact"
 
     @property
     def match(self) -> Literal["exact", "consistent", ""]:

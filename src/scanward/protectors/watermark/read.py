@@ -47,7 +47,7 @@ SURE = 9.0
 CARRIES = 3.0
 """Standard deviations by which a cube of 8 mm agrees with the watermark, below which it is too weak to tell anything:
 12 mm without it, of which as large a cube is expected to agree 1.8 times as well, come to 15 there, and to the alarm's
-20 only where chance helps by one standard deviation."""
+25 only where chance helps by two standard deviations."""
 SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Pixels by which a scan that was resampled may lie off."""
 
@@ -125,7 +125,13 @@ def lone_slices(seen: Sums, expected: Volume, thick_mm: float) -> npt.NDArray[np
     every cube about them; -inf for all others, and for a longer run, which lacks planes rather than a pattern."""
     whole = np.maximum(seen.power.sum((1, 2)), QUIET * seen.count.sum((1, 2))) + np.float32(1e-6)
     found, wanted = (part.sum((1, 2)) / np.sqrt(whole) for part in (seen.agreement, expected * seen.count))
-    ratio = wanted * (wanted / 2 - found) / max(1.0, (_deviation(found - wanted) / SCATTER) ** 2)
+    agree = (found >= wanted / 2) & (wanted > 1)
+    if not agree.any():
+        return np.full(len(found), -np.inf, np.float32)
+    # what is expected is a mean over all, those that lack it, too
+    share = found[agree] / wanted[agree]
+    wanted = wanted * float(np.median(share))
+    ratio = wanted * (wanted / 2 - found) / np.maximum(1, (_deviation(share) * wanted / SCATTER) ** 2)
     runs, count = ndimage.label(found < wanted / 2)
     made = np.full(len(found), -np.inf, np.float32)
     for first, last in ((run[0].start, run[0].stop) for run in ndimage.find_objects(runs, count)):
@@ -173,7 +179,26 @@ def _boxes(values: Volume, sides: list[int]) -> Volume:
 def start_in(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], how: Prediction,
              key: bytes) -> tuple[int, tuple[float, float]] | None:
     """The number of the first slice's plane and the shift of a scan; None where none of this key's agrees with it."""
-    z = int(lungs.mask.sum((1, 2)).argmax())
+    for z in _asked(lungs, key):
+        found = _start_by(z, pixels, lungs, spacing, how, key)
+        if found is not None:
+            return found
+    return None
+
+
+def _asked(lungs: Lungs, key: bytes) -> list[int]:
+    """The slices by which a scan is known: that with most lung and, for it may lack the watermark alone, two more that
+    only who has the key can name."""
+    areas = lungs.mask.sum((1, 2))
+    first = int(areas.argmax())
+    others = [z for z in np.flatnonzero(2 * areas >= areas[first]).tolist() if z != first]
+    drawn = np.random.default_rng(int.from_bytes(key, "big")).permutation(len(others))[:2]
+    return [first, *(others[number] for number in drawn)]
+
+
+def _start_by(z: int, pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], how: Prediction,
+              key: bytes) -> tuple[int, tuple[float, float]] | None:
+    """As `start_in`, by one slice."""
     both, lung = _turning(pixels, z, how, spacing), inside(lungs, z, pixels.shape[1:])
     tiles = _tiles_of(lung)
     if not tiles:
