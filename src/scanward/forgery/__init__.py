@@ -12,5 +12,5 @@ from scanward.forgery.sets import Planned, forge_many, plan_many, with_method
 from scanward.forgery.views import Pair, forge_views
 
 __all__ = ["PICTURE", "RECORD", "STAGES", "Forged", "Order", "Pair", "Planned", "check_order", "check_output",
-           "check_together", "default_method", "forge_file", "forge_many", "forge_views", "inject", "inject_views", "plan_many", "remove",
-           "remove_views", "replay", "with_method"]
+           "check_together", "default_method", "forge_file", "forge_many", "forge_views", "inject", "inject_views",
+           "plan_many", "remove", "remove_views", "replay", "with_method"]

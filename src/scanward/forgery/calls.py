@@ -12,7 +12,6 @@ import numpy as np
 
 from scanward.arguments import PathLike, in_python, number_of, path_of, refused
 from scanward.attacks.base import Tamper
-from scanward.errors import ArgumentError
 from scanward.forgery.files import PICTURE, RECORD, write_tamper
 from scanward.forgery.make import check_order, check_together, default_method, forge_image
 from scanward.forgery.order import Order
