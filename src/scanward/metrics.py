@@ -37,6 +37,13 @@ def auc(scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | N
     return float((positive * (below + negative / 2)).sum() / pairs)
 
 
+def drawn_interval(values: npt.ArrayLike) -> tuple[float, float]:
+    """The 95 % percentile interval (low, high) of bootstrap draws, a sequence of numbers; NaN without any."""
+    drawn = np.asarray(values, np.float64)
+    low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (np.nan, np.nan)
+    return float(low), float(high)
+
+
 def auc_interval(scores: npt.ArrayLike, labels: npt.ArrayLike, groups: npt.ArrayLike, draws: int = 2000,
                  seed: int = 0) -> tuple[float, float, float]:
     """(AUC, low, high): 95 % percentile interval from resampling whole groups (patients) with replacement."""
@@ -50,8 +57,7 @@ def auc_interval(scores: npt.ArrayLike, labels: npt.ArrayLike, groups: npt.Array
         value = auc(s, y, weight)
         if not np.isnan(value):
             drawn.append(value)
-    low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (float("nan"), float("nan"))
-    return auc(s, y), float(low), float(high)
+    return auc(s, y), *drawn_interval(drawn)
 
 
 def mean_interval(values: npt.ArrayLike, groups: npt.ArrayLike, draws: int = 2000,
@@ -63,8 +69,7 @@ def mean_interval(values: npt.ArrayLike, groups: npt.ArrayLike, draws: int = 200
     total, size = np.bincount(member, v, count), np.bincount(member, minlength=count)
     picks = np.random.default_rng(seed).integers(0, count, (draws, count))
     means = total[picks].sum(1) / size[picks].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(v.mean()), float(low), float(high)
+    return float(v.mean()), *drawn_interval(means)
 
 
 def iou(predicted: npt.ArrayLike, truth: npt.ArrayLike) -> float:

@@ -104,6 +104,13 @@ class Evidence:
         return "tampered" if self.score >= self.threshold else "authentic"
 
 
+def untold(method: str, shape: tuple[int, ...], reason: str, *, threshold: float = 0.5, heat_threshold: float = 0.5,
+           seconds: float = 0.0, weights_sha256: str | None = None, concerned: bool = True) -> Evidence:
+    """Of a method that can say neither of an image of this shape (z, y, x): no alarm, and no pass."""
+    return Evidence(method, 0.0, threshold, np.zeros(shape, np.float32), heat_threshold, conclusive=False,
+                    reason=reason, seconds=seconds, weights_sha256=weights_sha256, concerned=concerned)
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """What Scanward says of one image."""

@@ -18,10 +18,10 @@ from scanward.bench.multireader import (
     compared,
     components,
     difference,
-    drawn_interval,
     power,
     studied,
 )
+from scanward.metrics import drawn_interval
 
 VAN_DYKE = np.array([[0.91964573, 0.85877617, 0.90386473, 0.97310789, 0.82979066],
                      [0.94782609, 0.90531401, 0.92173913, 0.99935588, 0.92995169]])

@@ -196,6 +196,14 @@ def test_a_scan_cut_off_at_its_lowest_value_stays_so_and_raises_no_alarm_sharpen
         assert read(dataclasses.replace(made, pixels=sharp), lungs, KEY).missing.max() < ALARM
 
 
+def test_where_a_scan_was_cut_off_it_stays_so_though_its_padding_lies_lower(plain):
+    """What is woven is what is read: there a pattern would be seen by nobody."""
+    pixels = plain.pixels.clip(-1000)
+    pixels[:, :4] = -1024
+    made = Watermark(key=KEY).protect(chest(pixels=pixels))
+    assert (made.pixels[pixels <= -1000] == pixels[pixels <= -1000]).all() and heard(made).label == "authentic"
+
+
 def test_without_a_key_or_lungs_nothing_is_woven(plain):
     with pytest.raises(ArgumentError, match="key"):
         Watermark().protect(plain)

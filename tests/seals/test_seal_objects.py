@@ -17,6 +17,7 @@ from sealable import FILM, MG, VOLUME, ct_slice, made, rewritten, signing_pair
 from small import altered
 
 import scanward
+from scanward.formats import key_object
 from scanward.formats.key_object import GROUP, SEAL, read_key_object, seal_in
 from scanward.formats.sources import Source
 from scanward.protectors.seal import read_key
@@ -307,6 +308,14 @@ def test_a_version_that_follows_an_object_has_a_name_of_its_own(run, key, film):
     assert film.with_name("film.dcm.seal.dcm").read_bytes() == first
     code, out, _ = run("verify", film, "--key", key)
     assert (code, ", version 2, " in out) == (0, True)
+
+
+def test_a_header_that_a_library_refuses_costs_the_object_and_no_traceback(run, key, tmp_path, monkeypatch):
+    monkeypatch.setattr(key_object, "identify", lambda *_: 1 / 0)
+    ct_slice(0).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    code, _, err = run("seal", tmp_path / "a.dcm", "--key", key, "--dicom")
+    assert (code, err.count("\n")) == (2, 1) and "keep the seal's file" in err and "Internal" not in err
+    assert (tmp_path / "a.dcm.seal").exists()
 
 
 def test_what_no_object_can_refer_to(run, key, tmp_path, series):

@@ -163,12 +163,6 @@ def power(effect: float, readers: int, cases: int, parts: Components, alpha: flo
     return float(stats.ncf.sf(stats.f.isf(alpha, 1, df), 1, df, readers * effect**2 / 2 / whole))
 
 
-def drawn_interval(values: Floats) -> tuple[float, float]:
-    """The 95 % percentile interval of bootstrap draws; NaN without any."""
-    low, high = np.percentile(values, (2.5, 97.5)) if len(values) else (float("nan"), float("nan"))
-    return float(low), float(high)
-
-
 def _figure(figure: Figure, scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
     """One reader's figure under each row of weights, (draw, case); NaN where no case counts."""
     read = ~np.isnan(scores)

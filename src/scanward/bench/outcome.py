@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scanward.bench import tables
 from scanward.bench.confusion import Confusion, confusion, judgements
 from scanward.bench.measure import Row, ious, pixel_auc
-from scanward.metrics import auc, wilson
+from scanward.metrics import auc, drawn_interval, wilson
 
 DRAWS = 500
 RATES = ("npv", "ppv", "tnr", "tpr", "accuracy")
@@ -93,9 +93,8 @@ def mean_of(outcomes: Sequence[Outcome]) -> dict[str, Estimate]:
         if all({bool(row.item.attack) for row in part} == {True, False} for part in parts):
             drawn.append(_mean(outcomes, parts))
     whole = _mean(outcomes, ready)
-    bounds = np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else np.full((2, len(whole)), np.nan)
-    return {name: (float(value), float(low), float(high))
-            for name, value, low, high in zip(outcomes[0].statistics(), whole, *bounds, strict=True)}
+    return {name: (float(value), *drawn_interval([one[i] for one in drawn]))
+            for i, (name, value) in enumerate(zip(outcomes[0].statistics(), whole, strict=True))}
 
 
 def _as_arrays(row: Row) -> Row:

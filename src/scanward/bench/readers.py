@@ -15,6 +15,7 @@ from scipy import stats
 
 from scanward.bench.confusion import Confusion
 from scanward.errors import ArgumentError
+from scanward.metrics import drawn_interval
 
 Table = tuple[tuple[int, int], tuple[int, int]]
 """Two groups of readings: of each, how many were called unhealthy and how many healthy."""
@@ -97,8 +98,7 @@ def fleiss_interval(ratings: Sequence[Sequence[int]], draws: int = 2000, seed: i
     rng = np.random.default_rng(seed)
     drawn = [fleiss([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(draws if rows else 0)]
     kept = [value for value in drawn if not np.isnan(value)]
-    low, high = np.percentile(kept, (2.5, 97.5)) if kept else (float("nan"), float("nan"))
-    return fleiss(rows), float(low), float(high)
+    return fleiss(rows), *drawn_interval(kept)
 
 
 def cohen(first: Sequence[int], second: Sequence[int]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scanward.bench.measure import BINS, Row, ious, pixel_auc
-from scanward.metrics import auc_interval, mean_interval, wilson
+from scanward.metrics import auc_interval, drawn_interval, mean_interval, wilson
 
 
 def rate(hits: Sequence[bool], members: Sequence[str]) -> str:
@@ -72,7 +72,7 @@ def pixel(rows: Sequence[Row]) -> str:
     parts, rng, drawn = list(members.values()), np.random.default_rng(0), []
     for _ in range(200):
         drawn.append(pixel_auc([row for i in rng.choice(len(parts), len(parts)) for row in parts[i]]))
-    return estimate(pixel_auc(rows), *np.percentile(drawn, [2.5, 97.5]))
+    return estimate(pixel_auc(rows), *drawn_interval(drawn))
 
 
 def bin_of(heat: float) -> int:

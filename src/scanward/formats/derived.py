@@ -7,7 +7,6 @@ Scanward names the same objects instead of piling up new ones.
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from scanward.disk import whole_file
-from scanward.errors import UnsupportedError
 from scanward.formats.codes import ARTIFICIAL_INTELLIGENCE, MANUFACTURER, SPATIAL_CONCEPT, TAMPERING, scheme
 from scanward.formats.derived_report import Job, ascii_text, report
 from scanward.formats.derived_source import references_of
-from scanward.formats.guard import clean, shown, unwarned
-from scanward.formats.reference import identify
+from scanward.formats.reference import encoded, identify, pointer, referring
 from scanward.image import Image
 from scanward.regions import mask_of
 from scanward.verdict import Verdict
@@ -70,23 +67,16 @@ def write_dicom(image: Image, verdict: Verdict, folder: Path, *, overlay: npt.ND
     path, references = references_of(image)
     job = Job.of(references, image, verdict)
     mask = mask_of(verdict)
-    with unwarned:
-        # Sources break value rules (a patient's name without a caret) and their values are passed on as they are.
-        try:
-            made: dict[Kind, Dataset] = {"seg": _segmentation(job, mask)} if mask.any() else {}
-            made["sr"] = report(job, _series(job, "sr"))
-            made["sc"] = _capture(job, overlay)
-            encoded = {kind: _encoded(job, dataset) for kind, dataset in made.items()}
-        except MemoryError:
-            raise
-        # pydicom and highdicom raise what their parts raise: a header of a new kind costs this image its objects, and
-        # nothing else.
-        except Exception as error:
-            raise UnsupportedError(f"{shown(path)} has a header that DICOM results cannot refer to ({clean(error)}); "
-                                   "use the HTML report instead.") from error
+    with referring(path, "DICOM results", "use the HTML report instead"):
+        made: dict[Kind, Dataset] = {"seg": _segmentation(job, mask)} if mask.any() else {}
+        made["sr"] = report(job, _series(job, "sr"))
+        made["sc"] = _capture(job, overlay)
+        for dataset in made.values():
+            identify(dataset, job.source)
+        files = {kind: encoded(dataset) for kind, dataset in made.items()}
     name = (path.resolve().name or "series") if job.volume else path.stem
     stem = os.fsencode(name)[:80].decode("utf-8", "ignore")
-    return [_save(data, folder / f"{stem}-{job.stamp[:8]}-{kind}.dcm") for kind, data in encoded.items()]
+    return [_save(data, folder / f"{stem}-{job.stamp[:8]}-{kind}.dcm") for kind, data in files.items()]
 
 
 def _segmentation(job: Job, mask: npt.NDArray[np.bool_]) -> Dataset:
@@ -131,16 +121,10 @@ def _capture(job: Job, overlay: npt.NDArray[np.uint8]) -> Dataset:
     capture.PatientOrientation = [] if job.volume else source.get("PatientOrientation", [])
     capture.Laterality = source.get("Laterality", "")
     capture.DerivationDescription = "Suspected tampering shown as heat over the source image, for display only"
-    capture.SourceImageSequence = [_pointer(one) for one in job.references]
+    capture.SourceImageSequence = [pointer(one) for one in job.references]
     if job.image.provenance.synthetic:
         capture.add_new(0x0008001C, "CS", "YES")
     return capture
-
-
-def _pointer(one: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.SOPClassUID, one.SOPInstanceUID
-    return item
 
 
 def _spacing(job: Job, overlay: npt.NDArray[np.uint8]) -> tuple[float, float] | None:
@@ -150,13 +134,6 @@ def _spacing(job: Job, overlay: npt.NDArray[np.uint8]) -> tuple[float, float] | 
     _, rows, columns = job.image.shape
     _, y, x = job.image.spacing
     return y * rows / overlay.shape[0], x * columns / overlay.shape[1]
-
-
-def _encoded(job: Job, dataset: Dataset) -> bytes:
-    identify(dataset, job.source)
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 def _save(data: bytes, path: Path) -> Path:

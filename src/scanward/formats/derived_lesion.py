@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scanward.errors import UnsupportedError
 from scanward.formats.altered_dicom import SYNTHETIC
 from scanward.formats.codes import DIAMETER, MANUFACTURER, MASS, MILLIMETRE, PROCEDURES
 from scanward.formats.derived_report import ascii_text, closed, document
-from scanward.formats.guard import clean, shown, unwarned
-from scanward.formats.reference import anonymous, derived_uid, identify, read_reference
+from scanward.formats.reference import anonymous, derived_uid, encoded, identify, read_reference, referring
 from scanward.regions import parts_of
 
 SERIES = (9104, "Scanward: SYNTHETIC lesion (truth)")
@@ -47,16 +44,8 @@ def lesion_report(path: Path, mask: npt.NDArray[np.bool_], diameter_mm: float, m
               "series_description": description, "sop_instance_uid": derived_uid(stamp, "instance"),
               "instance_number": 1, "manufacturer": MANUFACTURER, "manufacturer_model_name": "scanward",
               "software_versions": version or "unknown", "device_serial_number": "none"}
-    with unwarned:  # as where results of a scan are written: the source's values, as they are
-        try:
-            made = document([bare], [group], version, PROCEDURES["MG"], series)
-            made.add_new(SYNTHETIC, "CS", "YES")
-            identify(made, source)
-            buffer = io.BytesIO()
-            made.save_as(buffer, enforce_file_format=True)
-        except MemoryError:
-            raise
-        except Exception as error:  # pydicom and highdicom raise what their parts raise
-            raise UnsupportedError(f"{shown(path)} has a header that an annotation cannot refer to ({clean(error)}); "
-                                   "use the mask instead.") from error
-    return buffer.getvalue()
+    with referring(path, "an annotation", "use the mask instead"):
+        made = document([bare], [group], version, PROCEDURES["MG"], series)
+        made.add_new(SYNTHETIC, "CS", "YES")
+        identify(made, source)
+        return encoded(made)

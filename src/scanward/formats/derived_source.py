@@ -9,13 +9,10 @@ from pydicom.valuerep import DSfloat
 
 from scanward.errors import ArgumentError, UnreadableError, UnsupportedError
 from scanward.formats.guard import decoding, shown
-from scanward.formats.reference import read_reference
+from scanward.formats.reference import check_one, read_reference
 from scanward.formats.series import Slice, stack
 from scanward.image import Image
 from scanward.modality import traits
-
-_ONE = {"StudyInstanceUID": "studies", "SeriesInstanceUID": "series"}
-"""What all slices of a series share."""
 
 
 def references_of(image: Image) -> tuple[Path, list[Dataset]]:
@@ -47,10 +44,8 @@ def references_of(image: Image) -> tuple[Path, list[Dataset]]:
 
 def _check_one_series(found: list[Dataset], path: Path) -> None:
     """`UnsupportedError` for slices that no library takes for one series, or cannot tell apart."""
-    for keyword, what in _ONE.items():
-        if len({one[keyword].value for one in found}) > 1:
-            raise UnsupportedError(f"{shown(path)} mixes slices of several {what}, and DICOM results are of one; keep "
-                                   "one series.")
+    check_one(path, found, "StudyInstanceUID", "several studies")
+    check_one(path, found, "SeriesInstanceUID", "several series")
     if len({one.SOPInstanceUID for one in found}) < len(found):
         raise UnsupportedError(f"{shown(path)} has slices with one SOP Instance UID, so no DICOM object can refer to "
                                "each; export the series again.")

@@ -19,12 +19,12 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
-from scanward.errors import ScanwardError, UnreadableError, UnsupportedError
+from scanward.errors import ScanwardError, UnreadableError
 from scanward.formats.dataset import EXPLICIT_LITTLE
 from scanward.formats.dicom import opened
 from scanward.formats.elements import NATIVE, read_elements, signable
 from scanward.formats.guard import clean, decoding, open_file, shown
-from scanward.formats.reference import derived_uid, identify, read_reference
+from scanward.formats.reference import check_one, derived_uid, encoded, identify, pointer, read_reference, referring
 from scanward.formats.sniff import HEAD, kind_of
 from scanward.version import __version__
 
@@ -60,10 +60,14 @@ def write_key_object(paths: Sequence[Path], seal: str, made: datetime.datetime, 
     """
     known = [_reference(path) for path in paths]
     macs = [_mac(path) for path in paths]
-    if len({one.StudyInstanceUID for one in known}) > 1:
-        raise UnsupportedError(f"{shown(paths[0].parent)} mixes images of several studies; an object is of one.")
-    first = known[0]
-    data = Dataset()
+    check_one(paths[0].parent, known, "StudyInstanceUID", "several studies")
+    with referring(paths[0], "a seal in a DICOM object", "keep the seal's file with it"):
+        return encoded(_object(known, macs, seal, made, signed))
+
+
+def _object(known: Sequence[Dataset], macs: Sequence[Dataset | None], seal: str, made: datetime.datetime,
+            signed: bool) -> Dataset:
+    first, data = known[0], Dataset()
     data.SOPClassUID, data.SOPInstanceUID = CLASS, derived_uid("seal", seal)
     data.InstanceCreationDate = data.ContentDate = data.SeriesDate = f"{made:%Y%m%d}"
     data.InstanceCreationTime = data.ContentTime = data.SeriesTime = f"{made:%H%M%S}"
@@ -80,9 +84,7 @@ def write_key_object(paths: Sequence[Path], seal: str, made: datetime.datetime, 
     identify(data, first)
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = io.BytesIO()
-    data.save_as(file, enforce_file_format=True)
-    return file.getvalue()
+    return data
 
 
 def _reference(path: Path) -> Dataset:
@@ -112,10 +114,10 @@ def _evidence(known: Sequence[Dataset], macs: Sequence[Dataset | None]) -> Datas
     """The images by study and series."""
     series: dict[str, list[Dataset]] = {}
     for one, mac in zip(known, macs, strict=True):
-        pointer = _pointer(one)
+        item = pointer(one)
         if mac is not None:
-            pointer.ReferencedSOPInstanceMACSequence = [mac]
-        series.setdefault(one.SeriesInstanceUID, []).append(pointer)
+            item.ReferencedSOPInstanceMACSequence = [mac]
+        series.setdefault(one.SeriesInstanceUID, []).append(item)
     evidence = Dataset()
     evidence.StudyInstanceUID, evidence.ReferencedSeriesSequence = known[0].StudyInstanceUID, []
     for uid, pointers in series.items():
@@ -138,14 +140,8 @@ def _content(data: Dataset, known: Sequence[Dataset], title: tuple[str, str]) ->
     data.ContentSequence = [text]
     for one in known:
         item = Dataset()
-        item.RelationshipType, item.ValueType, item.ReferencedSOPSequence = "CONTAINS", "IMAGE", [_pointer(one)]
+        item.RelationshipType, item.ValueType, item.ReferencedSOPSequence = "CONTAINS", "IMAGE", [pointer(one)]
         data.ContentSequence.append(item)
-
-
-def _pointer(one: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.SOPClassUID, one.SOPInstanceUID
-    return item
 
 
 def _code(code: tuple[str, str]) -> Dataset:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +25,7 @@ from pydicom.valuerep import DA, TM, DSfloat, PersonName
 
 from scanward.errors import UnsupportedError
 from scanward.formats.dicom import opened
-from scanward.formats.guard import shown, unwarned
+from scanward.formats.guard import clean, shown, unwarned
 
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 """What a derived object refers to; nothing can be derived without them."""
@@ -178,6 +181,42 @@ def _written(texts: dict[str, list[str]], charset: list[str]) -> dict[str, list[
             continue
         found[keyword] = [str(one) for one in read] if isinstance(read, MultiValue) else [str(read)]
     return found
+
+
+@contextmanager
+def referring(path: Path, what: str, mend: str) -> Iterator[None]:
+    """Where `what` refers to `path` is made. Sources break value rules (a patient's name without a caret), and their
+    values are passed on as they are. pydicom and highdicom raise what their parts raise: a header of a new kind costs
+    this object, `UnsupportedError`, and nothing else."""
+    with unwarned:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise UnsupportedError(f"{shown(path)} has a header that {what} cannot refer to ({clean(error)}); "
+                                   f"{mend}.") from error
+
+
+def check_one(path: Path, references: Sequence[Dataset], keyword: str, several: str) -> None:
+    """`UnsupportedError` where images of several studies or series, as `keyword` says, were to have one object."""
+    if len({one[keyword].value for one in references}) > 1:
+        raise UnsupportedError(f"{shown(path)} mixes images of {several}, and a DICOM object refers to one; keep the "
+                               "others apart.")
+
+
+def pointer(one: Dataset) -> Dataset:
+    """The item that refers to an image."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.SOPClassUID, one.SOPInstanceUID
+    return item
+
+
+def encoded(dataset: Dataset) -> bytes:
+    """The bytes of an object's file."""
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def derived_uid(*parts: object) -> UID:

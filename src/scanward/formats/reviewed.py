@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +15,19 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
 from scanward.disk import whole_file
-from scanward.errors import ArgumentError, InputError, UnsupportedError
+from scanward.errors import ArgumentError, InputError
 from scanward.formats.codes import DECISION, DECISIONS, MANUFACTURER, NO_UNITS, SCHEME, SCORE, scheme
-from scanward.formats.guard import clean, decoding, shown, unwarned
-from scanward.formats.reference import UNICODE, anonymous, derived_uid, identify, read_reference
+from scanward.formats.guard import clean, decoding
+from scanward.formats.reference import (
+    UNICODE,
+    anonymous,
+    check_one,
+    derived_uid,
+    encoded,
+    identify,
+    read_reference,
+    referring,
+)
 from scanward.version import __version__
 
 REVIEW = Code("SW010", SCHEME, "Review of image integrity decision")
@@ -60,25 +68,15 @@ def write_review(sources: Sequence[Path], opinion: Opinion, folder: Path) -> Pat
         raise ArgumentError("A review needs the images that it is about; none is left of the study.")
     references = _references(sources)
     when = opinion.when.astimezone(UTC)
-    studies = {str(reference.StudyInstanceUID) for reference in references}
-    if len(studies) > 1:
-        raise UnsupportedError(f"{shown(sources[0])} and the others are of several studies; review one at a time.")
+    check_one(sources[0].parent, references, "StudyInstanceUID", "several studies")
     parts = [sorted(str(r.SOPInstanceUID) for r in references), opinion.who, when.isoformat(), opinion.decision,
              opinion.comment]
     stamp = hashlib.sha256(json.dumps(["review", *parts]).encode()).hexdigest()
-    with unwarned:
-        # Sources break value rules, and their values are passed on as they are.
-        buffer = io.BytesIO()
-        try:
-            _report(references, opinion, when, stamp).save_as(buffer, enforce_file_format=True)
-        except MemoryError:
-            raise
-        except Exception as error:  # as in `derived.write_dicom`
-            raise UnsupportedError(f"{shown(sources[0])} has a header that a review cannot refer to "
-                                   f"({clean(error)}); export it again.") from error
+    with referring(sources[0], "a review", "export it again"):
+        made = encoded(_report(references, opinion, when, stamp))
     path = folder / f"review-{stamp[:24]}.dcm"
     with whole_file(path) as file:
-        file.write(buffer.getvalue())
+        file.write(made)
     return path
 
 

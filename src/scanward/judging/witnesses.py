@@ -15,7 +15,7 @@ from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.implant import shows_implant
 from scanward.detectors.base import Detector, regions
 from scanward.errors import InputError
-from scanward.image import Image, Modality
+from scanward.image import Modality
 from scanward.judging.case import Case
 from scanward.judging.site import Site
 from scanward.judging.structure import File
@@ -23,7 +23,7 @@ from scanward.modality import MODALITIES, traits
 from scanward.protectors.watermark import read
 from scanward.seals.check import Checked
 from scanward.seals.known import Known
-from scanward.verdict import DOUBT, SEAL, WATERMARK, Evidence, Finding
+from scanward.verdict import DOUBT, SEAL, WATERMARK, Evidence, Finding, untold
 
 SEAL_SCORES = {"authentic": 0.0, "tampered": 1.0, "inconclusive": 0.0}
 """A seal gives an answer and no score."""
@@ -67,8 +67,9 @@ class Pixels:
 
     def _unseen(self, case: Case, kind: str) -> Evidence:
         """Of an image of a kind that no detector was tested on."""
-        return _untold(self.detector.name, case.image, f"It is {kind}, and detectors were tested on no such images.",
-                       weights_sha256=getattr(self.detector, "weights_sha256", None))
+        return untold(self.detector.name, case.image.shape,
+                      f"It is {kind}, and detectors were tested on no such images.",
+                      weights_sha256=getattr(self.detector, "weights_sha256", None))
 
 
 class Beside:
@@ -83,7 +84,7 @@ class Beside:
             return None
         if isinstance(answer, InputError):
             # A seal that is there and cannot be asked is no pass.
-            return _untold(SEAL, case.image, str(answer))
+            return untold(SEAL, case.image.shape, str(answer))
         heat = np.zeros(case.image.shape, np.float32)
         for box in answer.boxes:
             heat[box.slices] = 1
@@ -109,7 +110,7 @@ class Seal:
             answer = None if case.seal is None else case.seal.verify(case.image)
         except InputError as error:
             # A seal that is there and cannot be read is no pass: that would be a way round it.
-            return _untold(SEAL, case.image, str(error))
+            return untold(SEAL, case.image.shape, str(error))
         if answer is None:
             return None
         return Evidence(SEAL, SEAL_SCORES[answer.label], 0.5, answer.heat(case.image.shape), 0.5,
@@ -136,7 +137,7 @@ class Watermarked:
         if found is None:
             vouched = isinstance(case.checked, Checked) and case.checked.vouches
             missed = case.marked and not vouched
-            return _untold(WATERMARK, image, UNMARKED, seconds=time.perf_counter() - start) if missed else None
+            return untold(WATERMARK, image.shape, UNMARKED, seconds=time.perf_counter() - start) if missed else None
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
@@ -147,13 +148,6 @@ class Watermarked:
         return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
                         conclusive=not found.weak, reason=reason, seconds=time.perf_counter() - start,
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
-
-
-def _untold(witness: str, image: Image, why: str, *, seconds: float = 0.0,
-            weights_sha256: str | None = None) -> Evidence:
-    """Of a witness that can say neither: no alarm, and no pass."""
-    return Evidence(witness, 0.0, 0.5, np.zeros(image.shape, np.float32), 0.5, conclusive=False, reason=why,
-                    seconds=seconds, weights_sha256=weights_sha256)
 
 
 def witnesses(method: str, modality: Modality) -> tuple[Witness, ...]:

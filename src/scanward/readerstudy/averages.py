@@ -18,10 +18,10 @@ from scanward.bench.multireader import (
     average,
     components,
     difference,
-    drawn_interval,
     studied,
 )
 from scanward.bench.tables import estimate, table
+from scanward.metrics import drawn_interval
 from scanward.readerstudy.outcome import INJECTED, REMOVED, Read, described, on_it
 from scanward.readerstudy.protocol import Part
 from scanward.readerstudy.tables import members, score, shown_p

@@ -24,7 +24,7 @@ from scanward.bench.readers import (
 )
 from scanward.bench.tables import estimate, rate, rate_interval, table
 from scanward.errors import ArgumentError
-from scanward.metrics import auc_interval, mean_interval
+from scanward.metrics import auc_interval, drawn_interval, mean_interval
 from scanward.readerstudy.outcome import INJECTED, Read, described, located, on_it
 from scanward.readerstudy.protocol import CHOICES, Part
 
@@ -119,8 +119,7 @@ def difference(first: Sequence[Read], second: Sequence[Read], draws: int = 2000)
     picks = [rng.integers(0, len(n), (draws, len(n))) for _, n in sets]
     a, b = (k[p].sum(1) / n[p].sum(1) for (k, n), p in zip(sets, picks, strict=True))
     value = sets[1][0].sum() / sets[1][1].sum() - sets[0][0].sum() / sets[0][1].sum()
-    low, high = np.percentile(b - a, (2.5, 97.5))
-    return float(value), float(low), float(high)
+    return float(value), *drawn_interval(b - a)
 
 
 def tests_table(found: Comparison | str, published: Table | None) -> str:

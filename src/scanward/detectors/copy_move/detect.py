@@ -15,7 +15,7 @@ from scanward.detectors.copy_move import exact, keypoints, matching, verify
 from scanward.detectors.copy_move.keypoints import Plane
 from scanward.detectors.copy_move.seam import DOUBT, seam
 from scanward.image import Image
-from scanward.verdict import Evidence
+from scanward.verdict import Evidence, untold
 
 NAME = "copy-move"
 THRESHOLD = 0.5
@@ -120,8 +120,8 @@ class CopyMove:
         return float(1 / (1 + 10**exponent))
 
     def _nothing(self, image: Image, reason: str, begun: float) -> Evidence:
-        return Evidence(NAME, 0.0, THRESHOLD, np.zeros(image.shape, np.float32), HEAT_THRESHOLD, conclusive=False,
-                        reason=reason, seconds=time.perf_counter() - begun)
+        return untold(NAME, image.shape, reason, threshold=THRESHOLD, heat_threshold=HEAT_THRESHOLD,
+                      seconds=time.perf_counter() - begun)
 
 
 def _distinct(matches: list[verify.Match], shape: tuple[int, ...], most: int) -> list[verify.Match]:

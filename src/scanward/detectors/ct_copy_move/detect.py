@@ -20,7 +20,7 @@ from scanward.detectors.ct_copy_move.slices import repeated, resampled
 from scanward.detectors.ct_copy_move.stored import equal, twins
 from scanward.detectors.ct_copy_move.verify import COARSE, FINE, Field, Match, Move, field_of, grown, refined, seeds
 from scanward.image import Image
-from scanward.verdict import Evidence
+from scanward.verdict import Evidence, untold
 
 NAME = "ct-copy-move"
 THRESHOLD = HEAT_THRESHOLD = 0.5
@@ -269,5 +269,5 @@ def described(match: Match, part: Part, image: Image) -> str:
 
 
 def _nothing(image: Image, reason: str, start: float, concerned: bool = True) -> Evidence:
-    return Evidence(NAME, 0.0, THRESHOLD, np.zeros(image.shape, np.float32), HEAT_THRESHOLD, conclusive=False,
-                    reason=reason, concerned=concerned, seconds=time.perf_counter() - start)
+    return untold(NAME, image.shape, reason, threshold=THRESHOLD, heat_threshold=HEAT_THRESHOLD, concerned=concerned,
+                  seconds=time.perf_counter() - start)

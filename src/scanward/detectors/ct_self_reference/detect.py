@@ -22,7 +22,7 @@ from scanward.image import Image
 from scanward.modality import traits
 from scanward.nets.engine import at_once, cores, engine, named, precision
 from scanward.tiles import extent
-from scanward.verdict import Evidence
+from scanward.verdict import Evidence, untold
 from scanward.weights import Trained
 
 Volume = npt.NDArray[np.float32]
@@ -65,9 +65,9 @@ class CtSelfReference(Trained):
         lungs = lungs_alone(image)
         seen, why = self._seen(image, lungs)
         if seen is None:
-            return Evidence(self.name, 0.0, threshold, np.zeros(image.shape, np.float32), level, conclusive=False,
-                            reason=why, concerned=bool(lungs.mask.any()), weights_sha256=self.weights_sha256,
-                            seconds=time.perf_counter() - start)
+            return untold(self.name, image.shape, why, threshold=threshold, heat_threshold=level,
+                          concerned=bool(lungs.mask.any()), weights_sha256=self.weights_sha256,
+                          seconds=time.perf_counter() - start)
         logits, reference = seen
         features = features_of(logits, image.spacing or (1.0, 1.0, 1.0))
         score = image_score(features, settings)

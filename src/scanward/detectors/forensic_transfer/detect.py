@@ -20,7 +20,7 @@ from scanward.detectors.forensic_transfer.geometry import CELL, RING, STRIDE, TI
 from scanward.image import Image
 from scanward.nets.engine import device, engine, named, precision
 from scanward.tiles import bands, merge, origins, pad_centred, window_sums
-from scanward.verdict import Evidence
+from scanward.verdict import Evidence, untold
 from scanward.weights import Trained
 
 Plane = npt.NDArray[np.float32]
@@ -47,17 +47,18 @@ class ForensicTransfer(Trained):
         _, settings = self._weights
         canvas, offset = prepare(image.plane)
         scores = self.scores(canvas)
-        conclusive = bool(np.isfinite(scores).any()) and float(np.ptp(image.plane)) > 0
+        threshold, heat_threshold = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
+        if not np.isfinite(scores).any() or not np.ptp(image.plane):
+            return untold(self.name, image.shape, "The image holds nothing but background or one single value.",
+                          threshold=threshold, heat_threshold=heat_threshold, weights_sha256=self.weights_sha256,
+                          seconds=time.perf_counter() - start)
         raw = heat_of(scores, canvas.shape, offset, image.plane.shape)
         heat = recalibrated(raw, settings.get("heat_slope", 1.0), settings.get("heat_offset", 0.0)) * (raw > 0)
-        threshold, heat_threshold = settings.get("threshold", 0.5), settings.get("heat_threshold", 0.5)
         score = float(recalibrated(np.float32(self.classify(scores)), settings.get("slopes", [1.0])[0],
-                                   settings.get("offset", 0.0))) if conclusive else 0.0
+                                   settings.get("offset", 0.0)))
         found = regions(heat[None], heat_threshold, image, self.name) if score >= threshold else ()
-        return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, conclusive=conclusive,
-                        reason="" if conclusive else "The image holds nothing but background or one single value.",
-                        engine=named(), weights_sha256=self.weights_sha256,
-                        seconds=time.perf_counter() - start)
+        return Evidence(self.name, score, threshold, heat[None], heat_threshold, found, engine=named(),
+                        weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
 
     def load(self) -> None:
         """The weights and the engine, in the caller's thread."""

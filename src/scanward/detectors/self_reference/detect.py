@@ -22,7 +22,7 @@ from scanward.detectors.self_reference.support import without_like
 from scanward.image import Image
 from scanward.nets.engine import engine, named, precision
 from scanward.tiles import bands
-from scanward.verdict import Evidence
+from scanward.verdict import Evidence, untold
 from scanward.weights import Trained
 
 Plane = npt.NDArray[np.float32]
@@ -130,9 +130,9 @@ class Network(Trained):
 
     def _silent(self, image: Image, settings: dict[str, Any], reason: str, start: float) -> Evidence:
         """Neither an alarm nor a pass."""
-        return Evidence(self.name, 0.0, settings.get("threshold", 0.5), np.zeros(image.shape, np.float32),
-                        settings.get("heat_threshold", 0.5), conclusive=False, reason=reason,
-                        weights_sha256=self.weights_sha256, seconds=time.perf_counter() - start)
+        return untold(self.name, image.shape, reason, threshold=settings.get("threshold", 0.5),
+                      heat_threshold=settings.get("heat_threshold", 0.5), weights_sha256=self.weights_sha256,
+                      seconds=time.perf_counter() - start)
 
     def look(self, plane: Plane) -> Seen:
         """What a plane (y, x) shows."""

@@ -169,8 +169,8 @@ def sums(pixels: Volume, lungs: Lungs, spacing: tuple[float, float, float], plan
 
 def floor_of(pixels: Volume) -> float:
     """HU of padding, or at which a scan (z, y, x) was cut off: what lies there stays as it is stored, and carries no
-    pattern. It is the lowest value, or one that much of the air about the patient still has: sharpening since leaves
-    values below it beside walls alone."""
+    pattern, neither where it is woven nor where it is read. It is the lowest value, or one that much of the air about
+    the patient still has: sharpening leaves values below it beside walls alone, and padding may lie below it."""
     values, counts = np.unique(pixels[:, ::4, ::4], return_counts=True)
     cut_off = values[(counts > FLAT * counts.sum()) & (values <= GAS)]
     return float(max(pixels.min(), LOW, *cut_off))

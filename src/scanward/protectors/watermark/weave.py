@@ -14,7 +14,7 @@ from scipy import ndimage
 from scanward.anatomy.airways import lungs_alone
 from scanward.anatomy.lung import Lungs, inside
 from scanward.errors import ArgumentError, UnsupportedError
-from scanward.image import AIR, Image
+from scanward.image import Image
 from scanward.protectors.mits_gan.protect import EPSILON, Around, bounded, check, checked_bound
 from scanward.protectors.watermark.measure import (
     MARGIN_MM,
@@ -23,6 +23,7 @@ from scanward.protectors.watermark.measure import (
     Planes,
     Prediction,
     Volume,
+    floor_of,
     halved,
     level_of,
     normalised,
@@ -95,8 +96,7 @@ class _Weaving:
                  epsilon: float) -> None:
         self.pixels, self.lungs, self.spacing, self.planes, self.epsilon = pixels, lungs, spacing, planes, epsilon
         self.slices = slices_of(lungs)
-        self.floor = max(float(pixels.min()), AIR)
-        """Padding, or cut off there: no program changes it (`protection.make`)."""
+        self.floor = floor_of(pixels)
         self.ceiling = float(pixels.max())
         self.window = window_of(lungs, pixels.shape, spacing)
         self.place = (slice(self.slices[0], self.slices[-1] + 1), *self.window)
