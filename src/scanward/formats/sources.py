@@ -260,8 +260,8 @@ _WITHOUT_UID = ("SeriesNumber", "StudyInstanceUID", "PatientID")
 
 
 def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
-    """What groups the file with others: its folder and series for CT, as `find` tells them apart, and its orientation where it is a scout, which
-    some scanners put among a series; itself for all else, None for what is passed over."""
+    """What groups the file with others: its folder and series for CT, as `find` tells them apart, and its orientation
+    where it is a scout, which some scanners put among a series; itself for all else, None for what is passed over."""
     from scanward.formats.dicom import LOCALIZER, is_image, is_own, modality_of, opened
 
     try:
@@ -271,7 +271,8 @@ def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
                 search.passed.append(Passed(path, "of Scanward's own pictures" if own else "that are no images"))
                 return None
             modality, series = modality_of(header), [header.text("SeriesInstanceUID")]
-            if not series[0] and header.text("SeriesNumber") and header.numbers("ImagePositionPatient", 3):
+            numbered = header.text("SeriesNumber") and header.numbers("ImagePositionPatient", 3)
+            if numbered and not series[0]:
                 series += [header.text(keyword) for keyword in _WITHOUT_UID]
             axes = header.numbers("ImageOrientationPatient", 6) if LOCALIZER in header.text("ImageType").upper() else ()
     except ScanwardError:

@@ -62,8 +62,9 @@ def _unjudged(image: Image) -> UnjudgedError:
     row = traits(image.modality)
     if row.volume and image.shape[0] < row.slices:
         slices = "a single slice" if image.shape[0] == 1 else f"{image.shape[0]} slices"
-        return UnjudgedError(f"{image.name} is {slices} of a {row.noun}, too few to tell whether they show {row.shows}, "
-                             f"and detectors look at {row.shows} only; name the folder of the whole series.")
+        return UnjudgedError(f"{image.name} is {slices} of a {row.noun}, too few to tell whether they show "
+                             f"{row.shows}, and detectors look at {row.shows} only; name the folder of the whole "
+                             "series.")
     return UnjudgedError(f"{image.name} is a {row.noun} that shows no {row.shows}, and detectors look at {row.shows} "
                          "only; seal what else is to be trusted.")
 
