@@ -148,6 +148,13 @@ def test_hu_are_known_as_makers_spell_them(phantom, write, kind):
     assert np.array_equal(image.pixels, read(write(phantom.ct_slice(0.0, 1000))).pixels)
 
 
+def test_parts_of_a_scan_that_overlap_are_named(phantom, write):
+    """As a scanner puts several acquisitions into one series."""
+    made = {f"slice{i}": {"AcquisitionNumber": 1 + (i > 2), "PixelData": bytes([i]) * 40 * 48 * 2} for i in range(5)}
+    with pytest.raises(UnsupportedError, match="they are of acquisitions 1 and 2, so scan each"):
+        read(series(phantom, write, [0, 1, 2, 2, 3], **made))
+
+
 @pytest.mark.parametrize(("elements", "named"), [({}, True), ({"LossyImageCompression": "01"}, False),
                                                  ({"SOPInstanceUID": "1.2.3"}, False)])
 def test_two_slices_of_one_uid_and_place_with_other_voxels_are_called_a_change(tmp_path, elements, named):

@@ -281,9 +281,27 @@ def _at_one_place(slices: Sequence[Slice], close: npt.NDArray[np.bool_], folder:
     words = "; ".join(", ".join(shown(one.name) for one in place[:LISTED]) for place in first)
     rest = sum(map(len, several)) - sum(len(place[:LISTED]) for place in first)
     words += f" and {rest} more" if rest else ""
-    return (f"{folder} holds copies of one slice at one position ({words}); keep one of each." if copies else
-            f"{folder} has several slices with other voxels at one position ({words}){_one_name(several)}; nobody can "
-            "tell which are meant, so keep those that are.")
+    if copies:
+        return f"{folder} holds copies of one slice at one position ({words}); keep one of each."
+    taken = _acquisitions(several)
+    mend = (f"they are of acquisitions {' and '.join(taken)}, so scan each acquisition in a folder of its own." if taken
+            else "nobody can tell which are meant, so keep those that are.")
+    return f"{folder} has several slices with other voxels at one position ({words}){_one_name(several)}; {mend}"
+
+
+def _acquisitions(places: Sequence[Sequence[Slice]]) -> list[str]:
+    """The AcquisitionNumbers of slices that share places, where at each place all are of different ones, as where a
+    scanner puts parts of a scan that overlap into one series; else none."""
+    numbers: set[str] = set()
+    for place in places:
+        own = set[str]()
+        for one in place:
+            with decoding(one.path), opened(one.path, ("AcquisitionNumber",)) as (header, _):
+                own.add(header.text("AcquisitionNumber"))
+        if "" in own or len(own) < len(place):
+            return []
+        numbers |= own
+    return sorted(numbers, key=lambda number: (len(number), number))[:LISTED]
 
 
 def _one_name(places: Sequence[Sequence[Slice]]) -> str:

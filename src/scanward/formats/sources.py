@@ -271,7 +271,8 @@ def _dicom_key(path: Path, search: _Search) -> tuple[str, ...] | None:
                 search.passed.append(Passed(path, "of Scanward's own pictures" if own else "that are no images"))
                 return None
             modality, series = modality_of(header), [header.text("SeriesInstanceUID")]
-            if not series[0] and header.text("SeriesNumber") and header.numbers("ImagePositionPatient", 3):
+            numbered = header.text("SeriesNumber") and header.numbers("ImagePositionPatient", 3)
+            if numbered and not series[0]:
                 series += [header.text(keyword) for keyword in _WITHOUT_UID]
             axes = header.numbers("ImageOrientationPatient", 6) if LOCALIZER in header.text("ImageType").upper() else ()
     except ScanwardError:
