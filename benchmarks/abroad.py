@@ -58,6 +58,8 @@ def main() -> None:
             made = image if name == "untouched" else forge(methods.build(name, "attack"), image, [place], number).image
             labels.append(judge(Case(made)).label)
             who[name].append(path.name)
+    if not who["untouched"]:
+        raise SystemExit(2)
     print(tables.table(["images", *(f"called {label}" for label in LABELS)], [
         [name, *(tables.rate([one == label for one in labels], who[name]) for label in LABELS)]
         for name, labels in said.items()]))

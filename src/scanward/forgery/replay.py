@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from scanward.forgery.order import Order
 from scanward.formats import Source
 from scanward.formats.guard import decoding, open_file, shown
 from scanward.formats.sources import series_or_file
+from scanward.formats.whose import PAIR
 from scanward.formats.write_volume import target_of
 from scanward.image import Image, digest
 from scanward.methods import find
@@ -62,7 +64,10 @@ def _view_of(kept: dict[str, Any] | None) -> View | None:
     if kept is None:
         return None
     y, x = (float(v) for v in kept["inward"])
-    return View(str(kept["name"]), int(kept["solid"]), float(kept["contrast"]), (y, x))
+    view = View(str(kept["name"]), int(kept["solid"]), float(kept["contrast"]), (y, x))
+    if view.name not in PAIR or not 0 <= view.contrast < math.inf or not abs(math.hypot(y, x) - 1) < 1e-3:
+        raise ValueError("no view")
+    return view
 
 
 def _as_then(order: Order, params: dict[str, Any]) -> Order:
