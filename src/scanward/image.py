@@ -33,7 +33,8 @@ class Provenance:
     manufacturer: str | None = None
     body_part: str | None = None
     synthetic: bool = False
-    """The file itself says that it holds synthetic data (0008,001C)."""
+    """The file says that it holds synthetic data (0008,001C), or in another format than DICOM Scanward's mark, in it or
+    beside it, says so."""
     to_world: tuple[tuple[float, float, float, float], ...] | None = None
     """Of a volume: three rows that take (x, y, z, 1) in voxels to the patient's coordinates in mm (LPS)."""
     slices: tuple[tuple[Path, str], ...] = ()

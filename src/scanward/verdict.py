@@ -32,6 +32,8 @@ WATERMARK = "watermark"
 """The method of evidence that a site's watermark gives."""
 BESIDE = (SEAL, FILE, WATERMARK)
 """What is no detector's."""
+SYNTHETIC = "It is marked as synthetic data."
+"""Of an image that says so; which is no evidence, as anyone can write it or take it away."""
 DOUBT = "Something is less even than in most authentic images, but not enough for an alarm."
 """The reason where a score is neither."""
 
@@ -161,6 +163,7 @@ class Verdict:
             "path": str(self.provenance.path) if self.provenance.path else None,
             "sop_instance_uid": self.provenance.sop_instance_uid,
             "modality": self.modality,
+            "synthetic": self.provenance.synthetic,
             "label": self.label,
             "score": round(self.score, 6),
             "threshold": round(self.threshold, 6),

@@ -20,9 +20,10 @@ from scanward.disk import check_free
 from scanward.errors import ArgumentError, InputError
 from scanward.forgery import Forged, Order
 from scanward.formats import Source
-from scanward.formats.guard import decoding, open_file
-from scanward.formats.identity import forged_in, modality_in
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.guard import decoding
+from scanward.formats.identity import modality_in
+from scanward.formats.marked import forged_in
+from scanward.formats.sniff import kind_in
 from scanward.formats.sources import Passed
 from scanward.formats.write import SIDECAR
 from scanward.image import Modality
@@ -165,8 +166,8 @@ def _order(request: Request, method: str, size: tuple[float, float], at: tuple[t
 
 def _is_chest(source: Source) -> bool:
     """Whether a file is CT, as far as can be told without its pixels."""
-    with decoding(source.path), open_file(source.path) as file:
-        kind = kind_of(source.path, file.read(HEAD))
+    with decoding(source.path):
+        kind = kind_in(source.path)
     return kind in ("nifti", "metaimage") or (kind == "dicom" and modality_in(source) == "CT")
 
 

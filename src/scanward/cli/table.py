@@ -44,11 +44,14 @@ class Row:
 
 def row_of(result: Result) -> Row | None:
     """None for a result without a verdict."""
+    from scanward.verdict import SYNTHETIC
+
     verdict = result.verdict
     if verdict is None:
         return None
     text = f"{verdict.score:5.3f}  {verdict.threshold:9.3f}  {verdict.seconds:7.2f}  {described(verdict):<60}"
-    return Row(verdict.label, text, str(result.path), verdict.reason, verdict.remarks)
+    marked = [SYNTHETIC] if verdict.provenance.synthetic else []
+    return Row(verdict.label, text, str(result.path), verdict.reason, " ".join([*marked, verdict.remarks]).strip())
 
 
 class Lines:

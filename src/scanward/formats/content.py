@@ -31,7 +31,7 @@ from scanward.formats.dicom import (
     spacing_of,
 )
 from scanward.formats.frames import GROUPS, grouped
-from scanward.formats.guard import decoding, open_file, shown
+from scanward.formats.guard import decoding, shown
 from scanward.formats.held import (
     ALSO,
     DESCRIPTORS,
@@ -46,7 +46,7 @@ from scanward.formats.held import (
 )
 from scanward.formats.others import stored_frames
 from scanward.formats.pixels import JPEG_2000, PLAIN, read_frames
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.sniff import kind_in
 from scanward.formats.sources import Source
 from scanward.formats.unheld import plain, unheld
 from scanward.formats.volume import placed, stored_metaimage, stored_nifti, upright
@@ -146,9 +146,7 @@ def study_of(source: Source) -> dict[str, str]:
     first = source.paths[0]
     try:
         with decoding(first):
-            with open_file(first) as file:
-                kind = kind_of(first, file.read(HEAD))
-            if kind != "dicom":
+            if kind_in(first) != "dicom":
                 return {}
             with opened(first, STUDY) as (header, _):
                 return _texts(header, STUDY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,10 +25,8 @@ from scanward.formats.dicom import (
 )
 from scanward.formats.glance import first_elements
 from scanward.formats.guard import clean, decoding, open_file, shown
-from scanward.formats.sniff import HEAD, kind_of
 from scanward.formats.sources import Source
 from scanward.formats.views import HANGING, laterality_of, view_of
-from scanward.formats.write import FORGERY
 from scanward.image import Modality
 
 SCANNED = (*MG_CLASSES, *CT_CLASSES)
@@ -39,7 +36,6 @@ ALSO = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "AccessionNumber",
         *HANGING)
 SORTING = (0x00080016, 0x00080018, 0x00080060, 0x0020000D)
 """SOP class, SOP instance, modality, study: all that a node reads of what it is sent."""
-_FORGED = re.compile(rb"Scanward: synthetic image, made by version \S+ " + FORGERY.encode())
 
 
 @dataclass(frozen=True)
@@ -116,22 +112,6 @@ def digital_in(path: Path) -> bool:
     try:
         with decoding(path), opened(path, ()) as (header, _):
             return header.text("SOPClassUID") in MG_CLASSES
-    except ScanwardError:
-        return False
-
-
-def forged_in(source: Source) -> bool:
-    """Whether a source carries Scanward's mark of a forgery, in its DICOM header or in the text of a PNG, TIFF or PGM.
-    Anyone can write that, so nothing passes an image over for it where images are judged."""
-    path = source.paths[0]
-    try:
-        with decoding(path):
-            with open_file(path) as file:
-                head = file.read(HEAD)
-            if kind_of(path, head) != "dicom":
-                return _FORGED.search(head) is not None
-            with opened(path, ("DerivationDescription",)) as (header, _):
-                return _FORGED.search(header.text("DerivationDescription").encode()) is not None
     except ScanwardError:
         return False
 

@@ -25,7 +25,7 @@ from scanward.formats.dicom import opened
 from scanward.formats.elements import NATIVE, read_elements, signable
 from scanward.formats.guard import clean, decoding, open_file, shown
 from scanward.formats.reference import check_one, derived_uid, encoded, identify, pointer, read_reference, referring
-from scanward.formats.sniff import HEAD, kind_of
+from scanward.formats.sniff import HEAD, kind_in
 from scanward.version import __version__
 
 CLASS = str(KeyObjectSelectionDocumentStorage)
@@ -208,8 +208,8 @@ def _items(data: Dataset, keyword: str) -> list[Any]:
 
 def is_dicom(path: Path) -> bool:
     """Whether it is a DICOM file, by its first bytes."""
-    with decoding(path), open_file(path) as file:
-        return kind_of(path, file.read(HEAD)) == "dicom"
+    with decoding(path):
+        return kind_in(path) == "dicom"
 
 
 def uids_of(path: Path) -> tuple[str, str]:

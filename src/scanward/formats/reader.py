@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,15 @@ def _read_file(path: Path, modality: Modality | None, spacing: tuple[float, floa
         from scanward.formats.series import read_dicom
 
         return read_dicom(path, modality, spacing)
+    from scanward.formats.marked import synthetic_in
+
+    image = _read_plain(kind, path, modality, spacing)
+    if not synthetic_in(path):
+        return image
+    return dataclasses.replace(image, provenance=dataclasses.replace(image.provenance, synthetic=True))
+
+
+def _read_plain(kind: str, path: Path, modality: Modality | None, spacing: tuple[float, float] | None) -> Image:
     if kind in ("png", "tiff", "pgm", "npy"):
         from scanward.formats import raster
 

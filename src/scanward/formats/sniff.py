@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
+from scanward.formats.guard import open_file
 from scanward.formats.packed import NAMES
 
 HEAD = 4096
@@ -49,6 +50,12 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _FIRST_GROUPS = (0x0002, 0x0004, 0x0008, 0x0010)
 _CHAIN = 3
 """Elements that must follow each other in a file that says nothing else of being DICOM."""
+
+
+def kind_in(path: Path) -> str | None:
+    """The `kind_of` a file; raises as `open_file`."""
+    with open_file(path) as file:
+        return kind_of(path, file.read(HEAD))
 
 
 def kind_of(path: Path, head: bytes) -> str | None:

@@ -25,7 +25,7 @@ SHARES = (0.3, 0.35, 0.35)
 REACH = 1.72
 """Radii from the centre within which everything ends: the disc in a square of 64/36 diameters."""
 ANGLES = 360
-"""Directions in which spicules may leave."""
+"""Directions in which spicules may leave, and a host's strands are counted."""
 BEND = 0.22
 """What a turn by one of them costs, in units of `lines`."""
 
@@ -102,10 +102,10 @@ def spicules_of(body: Plane, line: Plane, params: dict[str, Any]) -> Plane:
     radii = np.arange(0.35 * radius, REACH * radius, max(1.0, 0.3 / mm))
     if count == 0 or len(radii) < 8:
         return canvas
-    middle, turn = (body.shape[0] - 1) / 2, np.linspace(0, 2 * math.pi, ANGLES, endpoint=False)[:, None]
-    x, y = (np.asarray(middle + radii * along(turn), np.float32) for along in (np.cos, np.sin))
-    polar = np.asarray(cv2.remap(line, x, y, cv2.INTER_LINEAR), np.float32)
-    score, turns = best_paths(polar + np.float32(0.35) * rng.random(polar.shape).astype(np.float32))
+    middle = (body.shape[0] - 1) / 2
+    # Nothing beyond the square's rim, which the smallest masses reach: records replay bit for bit.
+    seen = polar(line, (middle, middle), radii, cv2.BORDER_CONSTANT)
+    score, turns = best_paths(seen + np.float32(0.35) * rng.random(seen.shape).astype(np.float32))
     taken: list[int] = []
     for start in np.argsort(-(score + 0.02 * len(radii) * rng.random(ANGLES))):
         if any(min(abs(start - other), ANGLES - abs(start - other)) < 0.35 * ANGLES / count for other in taken):
@@ -134,14 +134,23 @@ def _from_middle(side: int, radius: float) -> tuple[Plane, Plane]:
     return y, x
 
 
-def best_paths(polar: Plane, bend: float = BEND) -> tuple[Plane, npt.NDArray[np.int8]]:
-    """The score of the best path outwards through `polar` (angles, radii) from each angle (angles,), and where each
+def polar(square: Plane, middle: tuple[float, ...], radii: npt.NDArray[np.floating],
+          border: int = cv2.BORDER_REFLECT_101) -> Plane:
+    """(ANGLES, radii) of a square (a, a) about `middle` (y, x), beyond whose rim lies what OpenCV calls `border`."""
+    turn = np.linspace(0, 2 * math.pi, ANGLES, endpoint=False)[:, None]
+    y, x = (np.asarray(at + radii * along(turn), np.float32)
+            for at, along in zip(middle, (np.sin, np.cos), strict=True))
+    return np.asarray(cv2.remap(square, x, y, cv2.INTER_LINEAR, borderMode=border), np.float32)
+
+
+def best_paths(seen: Plane, bend: float = BEND) -> tuple[Plane, npt.NDArray[np.int8]]:
+    """The score of the best path outwards through `seen` (angles, radii) from each angle (angles,), and where each
     turns (angles, radii): -1, 0, 1. A turn costs `bend`."""
-    score, turns = polar[:, -1].copy(), np.zeros(polar.shape, np.int8)
-    for n in range(polar.shape[1] - 2, -1, -1):
+    score, turns = seen[:, -1].copy(), np.zeros(seen.shape, np.int8)
+    for n in range(seen.shape[1] - 2, -1, -1):
         choices = np.stack([np.roll(score, 1) - bend, score, np.roll(score, -1) - bend])
         turns[:, n] = choices.argmax(0) - 1
-        score = polar[:, n] + choices.max(0)
+        score = seen[:, n] + choices.max(0)
     return score, turns
 
 

@@ -15,13 +15,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from scanward.attacks.blend import Plane
+from scanward.attacks.mammo_digital.form import ANGLES, polar
 
-ANGLES = 360
-"""Directions in which the host's strands are counted."""
 UNEVEN = 0.6
 """By how much the pull differs between directions, of its mean."""
 WIDE = 20
@@ -48,14 +46,6 @@ class Sources(NamedTuple):
         """The square (a, a) with its tissue drawn in."""
         return np.asarray(cv2.remap(square, self.x, self.y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101),
                           np.float32)
-
-
-def polar(square: Plane, middle: tuple[float, ...], radii: npt.NDArray[np.floating]) -> Plane:
-    """(ANGLES, radii) of a square (a, a) about `middle` (y, x)."""
-    turn = np.linspace(0, 2 * math.pi, ANGLES, endpoint=False)[:, None]
-    y, x = (np.asarray(at + radii * along(turn), np.float32)
-            for at, along in zip(middle, (np.sin, np.cos), strict=True))
-    return np.asarray(cv2.remap(square, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.float32)
 
 
 def favoured(line: Plane, middle: tuple[float, ...], reach: float) -> Plane:

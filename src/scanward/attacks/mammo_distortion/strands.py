@@ -11,8 +11,7 @@ import numpy.typing as npt
 from scanward.attacks.blend import Plane
 from scanward.attacks.grain import smooth
 from scanward.attacks.mammo_calcifications.thickness import BLUR
-from scanward.attacks.mammo_digital.form import best_paths
-from scanward.attacks.mammo_distortion.pull import ANGLES, polar
+from scanward.attacks.mammo_digital.form import ANGLES, best_paths, polar
 
 STEP_MM = 0.3
 """Between the points of a strand."""
