@@ -130,6 +130,15 @@ def test_slices_put_back_as_they_were_before_it_was_marked_show(plain, marked, s
     assert all((one.box.slices[0].start, one.box.slices[0].stop) == (9, 9 + count) for one in found.findings)
 
 
+def test_putting_back_the_slice_with_most_lung_does_not_hide_that_a_scan_was_marked(plain, marked):
+    most = int(lungs_alone(marked).mask.sum((1, 2)).argmax())
+    for put_back in (slice(most, most + 1), slice(most % 2, None, 2)):
+        pixels = marked.pixels.copy()
+        pixels[put_back] = plain.pixels[put_back]
+        found = heard(dataclasses.replace(marked, pixels=pixels))
+        assert found is not None and found.label in ("tampered", "inconclusive")
+
+
 @pytest.mark.parametrize("kept", [np.delete(np.arange(24), 12), np.insert(np.arange(24), 12, 12)])
 def test_a_slice_left_out_or_repeated_moves_the_rest_and_replaces_none(marked, kept):
     assert heard(dataclasses.replace(marked, pixels=marked.pixels[kept])).label == "inconclusive"

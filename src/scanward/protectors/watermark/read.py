@@ -67,6 +67,9 @@ class Reading:
     """(z, y, x) of the whole scan: the logarithm of how much likelier a place is unmarked than marked, the largest of
     the cubes about it, and of its slice where that stands alone; at most 0 where nothing is missing, outside the lungs
     -inf."""
+    loose: float
+    """As `missing`, of the outermost slices: where they lack their planes, they are others, or slices before them are
+    lost."""
 
     @property
     def weak(self) -> bool:
@@ -87,15 +90,15 @@ def read(image: Image, lungs: Lungs, master: bytes) -> Reading | None:
     seen = sums(image.pixels, lungs, spacing, partial(planes_at, key, start, shift), how, window, slices)
     expected = Expected(seen)(seen)
     near, scatter = missing_in(seen, expected, spacing)
-    alone = lone_slices(seen, expected, spacing[0])[:, None, None]
-    near = np.where(seen.count > 0, np.maximum(near, alone), near)
+    alone, loose = lone_slices(seen, expected, spacing[0])
+    near = np.where(seen.count > 0, np.maximum(near, alone[:, None, None]), near)
     missing = np.full(image.shape, -np.inf, np.float32)
     size = tuple(part.stop - part.start for part in window)[::-1]
     for z, plane_of in zip(slices, near, strict=True):
         missing[z][window] = cv2.resize(plane_of, size, interpolation=cv2.INTER_NEAREST)
     agreed = agreement_in(seen, expected, spacing, CUBES_MM[1])
     strength = float(np.median(agreed.expected[agreed.full])) if agreed.full.any() else 0.0
-    return Reading(start, shift, strength / max(1.0, scatter[1] / SCATTER), missing)
+    return Reading(start, shift, strength / max(1.0, scatter[1] / SCATTER), missing, loose)
 
 
 @dataclass(frozen=True)
@@ -119,25 +122,30 @@ def agreement_in(seen: Sums, expected: Volume, spacing: tuple[float, float, floa
                      count > FULL * 4 * np.prod(sides))
 
 
-def lone_slices(seen: Sums, expected: Volume, thick_mm: float) -> npt.NDArray[np.float32]:
+def lone_slices(seen: Sums, expected: Volume, thick_mm: float) -> tuple[npt.NDArray[np.float32], float]:
     """As `missing_in`, of whole slices (z,): of those few that agree with their planes by less than half of what is
     expected of them while the slices below and above agree. Thinner than the smallest cube, they pass for marked in
-    every cube about them; -inf for all others, and for a longer run, which lacks planes rather than a pattern."""
+    every cube about them; -inf for all others, and for a longer run, which lacks planes rather than a pattern. And the
+    largest of such a run at either end."""
     whole = np.maximum(seen.power.sum((1, 2)), QUIET * seen.count.sum((1, 2))) + np.float32(1e-6)
     found, wanted = (part.sum((1, 2)) / np.sqrt(whole) for part in (seen.agreement, expected * seen.count))
     agree = (found >= wanted / 2) & (wanted > 1)
     if not agree.any():
-        return np.full(len(found), -np.inf, np.float32)
+        return np.full(len(found), -np.inf, np.float32), -np.inf
     # what is expected is a mean over all, those that lack it, too
     share = found[agree] / wanted[agree]
     wanted = wanted * float(np.median(share))
     ratio = wanted * (wanted / 2 - found) / np.maximum(1, (_deviation(share) * wanted / SCATTER) ** 2)
     runs, count = ndimage.label(found < wanted / 2)
-    made = np.full(len(found), -np.inf, np.float32)
+    made, loose = np.full(len(found), -np.inf, np.float32), -np.inf
     for first, last in ((run[0].start, run[0].stop) for run in ndimage.find_objects(runs, count)):
-        if first > 0 and last < len(found) and (last - first) * thick_mm <= CUBES_MM[0]:
+        if (last - first) * thick_mm > CUBES_MM[0]:
+            continue
+        if first > 0 and last < len(found):
             made[first:last] = ratio[first:last]
-    return made
+        else:
+            loose = max(loose, float(ratio[first:last].max()))
+    return made, loose
 
 
 def scatter_of(cubes: Agreement) -> float:
