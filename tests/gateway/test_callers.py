@@ -198,12 +198,12 @@ def test_who_asks_for_more_than_there_is_is_told_so_and_may_come_again(receive, 
     port, said = receive(**settings)
     held = [associate(port) for _ in range(2)]
     assert all(one.is_established for one in held)
-    refused = associate(port)
+    # on a busy machine a caller may see the line hung up before it has read why
+    refused = next(one for one in (associate(port) for _ in range(5)) if one.is_rejected)
     primitive = refused.acceptor.primitive
-    assert refused.is_rejected
     assert (primitive.result, primitive.result_source, primitive.diagnostic) == (2, 3, 2)  # PS3.8 table 9-21
-    reasons = [(facts["reason"], facts["aet"]) for what, facts in said if what == "association.rejected"]
-    assert reasons == [("Local limit exceeded", "CROWD")]
+    reasons = {(facts["reason"], facts["aet"]) for what, facts in said if what == "association.rejected"}
+    assert reasons == {("Local limit exceeded", "CROWD")}
     other = associate(port, "127.0.0.2")
     assert other.is_established is third
     if third:

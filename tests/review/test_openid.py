@@ -227,6 +227,7 @@ def test_a_browser_goes_there_and_comes_back_signed_in(inbox, openid, provider):
             page.get_by_role("link", name="Sign in by the hospital").click()
             page.get_by_text("dr.open").wait_for()
             assert page.url == f"{base}/?label=tampered"
+            page.wait_for_load_state("networkidle")
             page.get_by_role("button", name="Sign out").click()
             page.get_by_role("link", name="Sign in by the hospital").wait_for()
             browser.close()
