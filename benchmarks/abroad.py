@@ -20,6 +20,7 @@ from scanward.attacks.places import tissue_place
 from scanward.bench import tables
 from scanward.errors import InputError
 from scanward.forgery.film import pixel_mm
+from scanward.forgery.order import Order
 from scanward.image import Image
 from scanward.judging.case import Case
 from scanward.judging.judge import judge
@@ -33,8 +34,7 @@ LABELS = ("tampered", "inconclusive")
 def place_in(image: Image, rng: np.random.Generator) -> Lesion:
     """Where all attacks forge. Raises `InputError` where there is no room."""
     mm = pixel_mm(image)
-    diameter = float(np.exp(rng.uniform(*np.log(SIZES_MM)))) / mm
-    return tissue_place(image, rng, diameter, mm)
+    return tissue_place(image, rng, Order("", SIZES_MM).diameters_mm(rng, 1)[0] / mm, mm)
 
 
 def main() -> None:
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     spacing = (args.spacing, args.spacing) if args.spacing else None
+    attacks = {name: methods.build(name, "attack") for name in ATTACKS}
     said: dict[str, list[str]] = {name: [] for name in ("untouched", *ATTACKS)}
     who: dict[str, list[str]] = {name: [] for name in said}
     for number, path in enumerate(track(args.files)):
@@ -55,7 +56,7 @@ def main() -> None:
             print(error)
             continue
         for name, labels in said.items():
-            made = image if name == "untouched" else forge(methods.build(name, "attack"), image, [place], number).image
+            made = image if name == "untouched" else forge(attacks[name], image, [place], number).image
             labels.append(judge(Case(made)).label)
             who[name].append(path.name)
     if not who["untouched"]:

@@ -141,13 +141,13 @@ class Watermarked:
         heat = (1 / (1 + np.exp(np.clip((ALARM - found.missing) / STEP, -50, 50)))).astype(np.float32)
         heat[np.isneginf(found.missing)] = 0
         score = float(heat.max())
-        untold_of = found.weak or (score < 0.5 and found.loose >= ALARM)
-        alarm = score >= 0.5 and not untold_of
+        unsure = found.weak or (score < 0.5 and found.loose >= ALARM)
+        alarm = score >= 0.5 and not unsure
         reason = ("The site's watermark is in this scan, and missing there, as where something was painted in or over."
                   if alarm else "The site's watermark is in this scan, and does not tell where it is missing, as where "
-                  "it was processed, lost slices or was put together since it was marked." if untold_of else "")
+                  "it was processed, lost slices or was put together since it was marked." if unsure else "")
         return Evidence(WATERMARK, score, 0.5, heat, 0.5, regions(heat, 0.5, image, WATERMARK) if alarm else (),
-                        conclusive=not untold_of, reason=reason, seconds=time.perf_counter() - start,
+                        conclusive=not unsure, reason=reason, seconds=time.perf_counter() - start,
                         facts={"strength": round(found.strength, 2), "shift": list(found.shift[::-1])})
 
 

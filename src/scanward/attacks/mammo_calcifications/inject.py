@@ -96,18 +96,17 @@ class MammoCalcifications:
                   "white": max(white, black + 1e-6), "morphology": morphology, "benign": morphology in BENIGN}
         if morphology in BENIGN:
             return params | {"distribution": SINGLE, "count": 1, "dense": float(rng.uniform(*DENSE[morphology]))}
-        distribution, specks = self._cluster(host, lesion, breast, morphology, rng)
+        distribution, specks = self._cluster(host, lesion, breast, mm, morphology, rng)
         if len(specks) < (FEWEST if lesion.diameter * mm >= SMALL_MM else 1):
             raise ArgumentError(f"Only {len(specks)} calcifications fit into {lesion.diameter * mm:.3g} mm of "
                                 f"{host.name}, and a group has {FEWEST} or more; choose a larger --size or another "
                                 "place.")
         return params | {"distribution": distribution, "count": len(specks), "specks": specks}
 
-    def _cluster(self, host: Image, lesion: Lesion, breast: Breast, morphology: str,
+    def _cluster(self, host: Image, lesion: Lesion, breast: Breast, mm: float, morphology: str,
                  rng: np.random.Generator) -> tuple[str, list[Speck]]:
         """How a cluster lies, and its calcifications."""
         distribution = str(rng.choice([GROUPED, LINEAR, SEGMENTAL], p=GROUPS[morphology].spread))
-        mm = float(host.spacing[1]) if host.spacing else NOMINAL_MM
         radius, tissue = lesion.diameter * mm / 2, _tissue(host, lesion, breast, mm)
         if self._view is None:
             toward = _toward(host, lesion, breast, rng)

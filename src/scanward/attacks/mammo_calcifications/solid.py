@@ -32,16 +32,15 @@ def cluster_seen(view: View, morphology: str, distribution: str, radius: float, 
     toward = math.pi + float(rng.normal(0, 0.25))
     flat = cluster_of(morphology, distribution, radius, toward, GAP_PIXEL_MM, lambda points: np.ones(len(points), bool),
                       rng)
-    angle = OBLIQUE if view.name == "MLO" else 0.0
     seen = []
     for speck, heights in zip(flat, _heights(flat, distribution, radius, toward, morphology, rng), strict=True):
         lines = [np.asarray(line) for line in speck["lines"]]
-        oblique = [_projected(line, height, OBLIQUE) for line, height in zip(lines, heights, strict=True)]
+        oblique = [_obliquely(line, height) for line, height in zip(lines, heights, strict=True)]
         reach = speck["width"] / 2 * (1 + GROUPS[morphology].rough)
         if np.hypot(*np.concatenate(oblique).T).max() + reach > radius * 1.001:
             continue  # in neither view, or they would show two clusters
-        lines = [_projected(line, height, angle) for line, height in zip(lines, heights, strict=True)]
-        seen.append(speck | {"lines": [np.round(_hung(line, view), 4).tolist() for line in lines]})
+        shown = oblique if view.name == "MLO" else lines
+        seen.append(speck | {"lines": [np.round(_hung(line, view), 4).tolist() for line in shown]})
     return seen
 
 
@@ -64,10 +63,10 @@ def _heights(flat: list[Speck], distribution: str, radius: float, toward: float,
     return heights
 
 
-def _projected(line: Points, height: Points, angle: float) -> Points:
-    """Points (n, 2), lateral and towards the chest wall, as a view turned by `angle` sees them."""
+def _obliquely(line: Points, height: Points) -> Points:
+    """Points (n, 2), lateral and towards the chest wall, as an MLO view sees them."""
     lateral, deep = line.T
-    return np.stack([lateral * math.cos(angle) + height * math.sin(angle), deep], 1)
+    return np.stack([lateral * math.cos(OBLIQUE) + height * math.sin(OBLIQUE), deep], 1)
 
 
 def _hung(points: Points, view: View) -> Points:
